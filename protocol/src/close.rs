@@ -1,0 +1,167 @@
+//! Why links and connections end: one vocabulary, and the only file that knows its numbers on
+//! QUIC, WebSocket and HTTP.
+
+use crate::error::codes;
+
+codes! {
+    /// Why a link ended or a client was not let in.
+    ///
+    /// On the postcard wire it is its number, in JSON its name; a number that a peer does not
+    /// know becomes [`CloseReason::Unknown`], so that reasons can be added.
+    CloseReason {
+        /// The client said goodbye, or closed its carrier cleanly.
+        ClientDisconnected = 0, "clientDisconnected",
+        /// A moderator or a server ended the connection.
+        ForceDisconnected = 1, "forceDisconnected",
+        /// The carrier broke or fell silent. Never sent on the link it speaks of.
+        NetworkDisconnected = 2, "networkDisconnected",
+        /// The gateway is going down or restarting; the client may come back.
+        ShuttingDown = 3, "shuttingDown",
+        /// The client did not read what was sent to it, and more waited than may wait.
+        SlowConsumer = 4, "slowConsumer",
+        /// No hello came in time.
+        HelloTimeout = 5, "helloTimeout",
+        /// The client sent something that the protocol does not allow.
+        ProtocolError = 6, "protocolError",
+        /// The client sent a frame that is longer than frames may be.
+        FrameTooLarge = 7, "frameTooLarge",
+        /// The token is malformed, wrongly signed or of an unknown project.
+        InvalidToken = 8, "invalidToken",
+        /// The token's time is over (or has not come).
+        TokenExpired = 9, "tokenExpired",
+        /// The token is good, but for a session of another project.
+        WrongProject = 10, "wrongProject",
+        /// The session or the project has as many connections as it may have.
+        ConnectionLimit = 11, "connectionLimit",
+        /// The gateway failed. Its fault, not the client's.
+        InternalError = 12, "internalError",
+    }
+}
+
+codes! {
+    /// Why a connection was destroyed, as the others in the session are told: the vendor's three
+    /// reasons.
+    DisconnectReason {
+        /// The client said goodbye.
+        ClientDisconnected = 0, "clientDisconnected",
+        /// A moderator or a server ended the connection.
+        ForceDisconnected = 1, "forceDisconnected",
+        /// Anything else: the link was lost or had to be ended, and the client did not return.
+        NetworkDisconnected = 2, "networkDisconnected",
+    }
+}
+
+impl CloseReason {
+    /// First of the WebSocket close codes that Signalbox uses; RFC 6455 §7.4.2 leaves 4000–4999
+    /// to applications.
+    const WEBSOCKET_BASE: u16 = 4000;
+
+    /// QUIC application error code (RFC 9000 §20.2), for `CONNECTION_CLOSE` and stream resets.
+    pub fn quic_code(self) -> u32 {
+        u32::from(self.code())
+    }
+
+    /// The reason with this QUIC application error code.
+    pub fn from_quic_code(code: u64) -> Self {
+        u16::try_from(code).map_or(Self::Unknown(u16::MAX), Self::from_code)
+    }
+
+    /// WebSocket close code: 1000 for a client's own goodbye, else 4000 + the number.
+    pub fn websocket_code(self) -> u16 {
+        match self {
+            Self::ClientDisconnected => 1000,
+            other => Self::WEBSOCKET_BASE.saturating_add(other.code()),
+        }
+    }
+
+    /// The reason with this WebSocket close code. Browsers send 1001 when a page is left; any
+    /// other code of RFC 6455 means that the carrier failed.
+    pub fn from_websocket_code(code: u16) -> Self {
+        match code {
+            1000 | 1001 => Self::ClientDisconnected,
+            4000..=4999 => Self::from_code(code - Self::WEBSOCKET_BASE),
+            _ => Self::NetworkDisconnected,
+        }
+    }
+
+    /// HTTP status for the same fault, where it is answered over HTTP.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::ClientDisconnected => 200,
+            Self::NetworkDisconnected | Self::HelloTimeout => 408,
+            Self::ProtocolError => 400,
+            Self::FrameTooLarge => 413,
+            Self::InvalidToken | Self::TokenExpired => 401,
+            Self::ForceDisconnected | Self::WrongProject => 403,
+            Self::SlowConsumer | Self::ConnectionLimit => 429,
+            Self::ShuttingDown => 503,
+            Self::InternalError | Self::Unknown(_) => 500,
+        }
+    }
+
+    /// What the others in the session are told when a connection ends for this reason.
+    pub fn disconnect_reason(self) -> DisconnectReason {
+        match self {
+            Self::ClientDisconnected => DisconnectReason::ClientDisconnected,
+            Self::ForceDisconnected => DisconnectReason::ForceDisconnected,
+            _ => DisconnectReason::NetworkDisconnected,
+        }
+    }
+
+    /// What whoever reads the reason can do about it, in one sentence.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::ClientDisconnected => "the client said goodbye",
+            Self::ForceDisconnected => "a moderator or a server ended the connection",
+            Self::NetworkDisconnected => "the network failed or fell silent",
+            Self::ShuttingDown => "the gateway is going down; connect again in a moment",
+            Self::SlowConsumer => "the client did not read fast enough what was sent to it",
+            Self::HelloTimeout => "no hello came in time; send it first and at once",
+            Self::ProtocolError => "the client broke the protocol",
+            Self::FrameTooLarge => "the client sent a frame that is too large",
+            Self::InvalidToken => "the token is malformed, wrongly signed or of an unknown project",
+            Self::TokenExpired => "the token's time is over; get a new one from your server",
+            Self::WrongProject => "the session belongs to another project than the token",
+            Self::ConnectionLimit => "no more connections are allowed in the session or project",
+            Self::InternalError => "the gateway failed; its log says why",
+            Self::Unknown(_) => "a reason that this version does not know",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_every_carrier() {
+        for reason in CloseReason::ALL.iter().copied() {
+            assert_eq!(CloseReason::from_code(reason.code()), reason);
+            assert_eq!(
+                CloseReason::from_quic_code(reason.quic_code().into()),
+                reason
+            );
+            assert_eq!(
+                CloseReason::from_websocket_code(reason.websocket_code()),
+                reason
+            );
+            assert_eq!(CloseReason::from_name(reason.name()), Some(reason));
+        }
+    }
+
+    #[test]
+    fn foreign_codes_are_not_mistaken_for_ours() {
+        assert_eq!(
+            CloseReason::from_websocket_code(1006),
+            CloseReason::NetworkDisconnected
+        );
+        assert_eq!(
+            CloseReason::from_websocket_code(4999),
+            CloseReason::Unknown(999)
+        );
+        assert_eq!(
+            CloseReason::from_quic_code(1 << 40),
+            CloseReason::Unknown(u16::MAX)
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Messages as JSON (RFC 8259): an object with one member, whose name is the kind of message.
+//! Meant to be typed by a person and read by a browser.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+
+use crate::{Text, message::Message};
+
+/// A message as JSON.
+pub fn encode<'a>(message: &impl Message<'a>) -> String {
+    // No map with other than string keys and no failing serializer is in a wire message, so it
+    // always has a JSON form.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// Why a text is not a message. The fault of whoever sent it.
+#[derive(Debug, thiserror::Error)]
+#[error("malformed message: {0}")]
+pub struct DecodeError(#[source] serde_json::Error);
+
+/// Reads one message. `None` is a kind that this version does not know, to be skipped. Members
+/// of a known kind that are not known are ignored.
+///
+/// # Errors
+/// [`DecodeError`] if the text is not JSON, not an object with one member, or has a member of
+/// the wrong type.
+pub fn decode<'a, M: Message<'a>>(text: &'a str) -> Result<Option<M>, DecodeError> {
+    match serde_json::from_str::<M>(text) {
+        Ok(message) => Ok(Some(message)),
+        // serde does not say whether the name was unknown or the contents were bad.
+        Err(error) => match serde_json::from_str::<BTreeMap<Text<'_>, IgnoredAny>>(text) {
+            Ok(object)
+                if object.len() == 1
+                    && object.keys().all(|name| !M::NAMES.contains(&name.as_ref())) =>
+            {
+                Ok(None)
+            }
+            _ => Err(DecodeError(error)),
+        },
+    }
+}

@@ -1,0 +1,46 @@
+//! The Signalbox wire protocol, for both ends of a link.
+//!
+//! Everything that a client and a gateway must agree on is here and nothing else: what the
+//! messages are, how they become bytes, how long they may be, and in which words a link ends.
+//! The crate opens no socket, spawns no task and reads no clock, so both ends (and clients in
+//! other languages, by the vectors in `vectors/`) can be tested against it byte for byte.
+//!
+//! `docs/protocol.md` is the specification; this crate is its implementation. Read in this order:
+//! [`message`] (what is said), [`binary`] and [`json`] (how it is written), [`frame`] (how it is
+//! delimited on a QUIC stream), [`close`] (how it ends).
+
+pub mod binary;
+pub mod close;
+pub mod error;
+pub mod frame;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod message;
+pub mod session_id;
+pub mod signal;
+mod text;
+
+pub use close::{CloseReason, DisconnectReason};
+pub use error::ErrorCode;
+pub use id::{ConnectionId, ProjectKey};
+pub use message::{
+    ClientMessage, ClientStream, ConnectionInfo, GatewayMessage, GatewayStream, Role,
+    SenderMessage, Streams,
+};
+pub use session_id::SessionId;
+pub use signal::Signal;
+pub use text::Text;
+
+/// ALPN protocol id of Signalbox over QUIC (RFC 7301). A wire that old peers could not read gets
+/// a new number; both ends then choose by ALPN, as TLS does for them.
+pub const ALPN: &[u8] = b"signalbox/1";
+
+/// WebSocket subprotocol (RFC 6455 §1.9) whose binary messages are postcard.
+pub const SUBPROTOCOL_POSTCARD: &str = "signalbox.v1.postcard";
+
+/// WebSocket subprotocol whose text messages are JSON.
+pub const SUBPROTOCOL_JSON: &str = "signalbox.v1.json";
+
+/// Path of the WebSocket endpoint on the gateway's TCP port.
+pub const WEBSOCKET_PATH: &str = "/v1/connect";

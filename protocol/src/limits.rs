@@ -1,0 +1,38 @@
+//! How long things may be. The first three are the vendor's documented limits, which servers and
+//! clients that come from there rely on; the rest bound what one peer can make the other hold.
+
+/// Longest signal `type`, in bytes.
+pub const TYPE_BYTES: usize = 128;
+
+/// Longest signal `data`, in bytes of UTF-8.
+pub const DATA_BYTES: usize = 8192;
+
+/// Longest connection data (what a token says about its bearer), in bytes of UTF-8. The vendor
+/// allows 1000 characters, which are at most 4000 bytes; one SDK lets 1024 pass.
+pub const CONNECTION_DATA_BYTES: usize = 4096;
+
+/// Longest token, in bytes. A token holds at most the connection data (base64, percent-encoded
+/// where the token is of the older kind) and about 600 bytes of claims and signature.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+
+/// Longest name a client may give itself in its hello, in bytes.
+pub const AGENT_BYTES: usize = 64;
+
+/// Longest postcard message that a client may send, in bytes, without its length prefix. It is
+/// well above the longest valid signal, so that a signal that is merely too long gets an error
+/// of its own and the link stays; beyond this the link ends.
+pub const CLIENT_FRAME_BYTES: usize = 20 * 1024;
+
+/// Longest JSON message that a client may send, in bytes. JSON may write one byte of data as
+/// six (`\u0000`), so the valid maximum is about 50 KiB.
+pub const CLIENT_JSON_BYTES: usize = 64 * 1024;
+
+/// Longest postcard message that a gateway sends, in bytes, without its length prefix.
+pub const GATEWAY_FRAME_BYTES: usize = 64 * 1024;
+
+/// Longest JSON message that a gateway sends, in bytes.
+pub const GATEWAY_JSON_BYTES: usize = 256 * 1024;
+
+/// How many bytes of connection descriptions a gateway puts in one `present` message at most
+/// (one description always fits, whatever its length).
+pub const PRESENT_BYTES: usize = 16 * 1024;

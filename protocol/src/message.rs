@@ -1,0 +1,320 @@
+//! What is said on a link, in both directions.
+//!
+//! The same types are written as postcard ([`crate::binary`]) and as JSON ([`crate::json`]).
+//! On the postcard wire a variant is its position: **variants are only ever appended**, and a
+//! message never gains a field. What a peer does not know it skips.
+//!
+//! Where they travel: on a WebSocket, [`ClientMessage`] one way and [`GatewayMessage`] the other.
+//! On QUIC the same two on the control stream, except that the client's signals have a stream of
+//! their own (opened by [`ClientStream`]), and so has each sender towards the client (opened by
+//! [`GatewayStream`], then [`SenderMessage`]s).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CloseReason, ConnectionId, DisconnectReason, ErrorCode, SessionId, Signal, Text};
+
+/// A message that has a place on the wire.
+///
+/// `NAMES` are the variants in the order of their numbers; what lies beyond is unknown, not wrong.
+pub trait Message<'a>: Serialize + Deserialize<'a> {
+    /// JSON names of the variants, by number.
+    const NAMES: &'static [&'static str];
+}
+
+/// What a client may do, from its token. The vendor's four roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// May receive. (Whether it may also send is a setting of the gateway.)
+    Subscriber,
+    /// May send and receive.
+    Publisher,
+    /// May also disconnect others.
+    Moderator,
+    /// May neither send nor receive signals; it is only present.
+    PublisherOnly,
+}
+
+impl Role {
+    /// The name, as in tokens and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Subscriber => "subscriber",
+            Self::Publisher => "publisher",
+            Self::Moderator => "moderator",
+            Self::PublisherOnly => "publisheronly",
+        }
+    }
+}
+
+/// How a QUIC client wants the signals of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Streams {
+    /// A unidirectional stream for each sender, so that a lost packet delays only the senders
+    /// whose bytes were in it.
+    #[default]
+    PerSender,
+    /// All of them on the control stream, the sender named in each, as on a WebSocket.
+    Single,
+}
+
+/// A connection as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionInfo {
+    /// Its id, unique for ever.
+    pub id: ConnectionId,
+    /// When it was created, in Unix milliseconds by the gateway's clock.
+    pub created_at: u64,
+    /// What its token says about its bearer; at most 4096 bytes, empty if nothing.
+    pub data: String,
+}
+
+/// From a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientMessage<'a> {
+    /// 0. First, exactly once.
+    #[serde(borrow)]
+    Hello(Hello<'a>),
+    /// 1. Send a signal. The n-th `signal` of a connection has the sequence number n, from 1,
+    /// whether it is accepted or refused.
+    #[serde(borrow)]
+    Signal(SendSignal<'a>),
+    /// 2. Disconnect another connection. Moderators only.
+    ForceDisconnect {
+        /// Whom.
+        id: ConnectionId,
+    },
+    /// 3. The client leaves on purpose. Nothing of it follows.
+    Goodbye {
+        /// How many signals the client has sent in all. The gateway reads that many before it
+        /// lets the connection go, as on QUIC this message can overtake them.
+        #[serde(default)]
+        signals: u64,
+    },
+}
+
+impl<'a> Message<'a> for ClientMessage<'a> {
+    const NAMES: &'static [&'static str] = &["hello", "signal", "forceDisconnect", "goodbye"];
+}
+
+/// Who the client is and what it wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello<'a> {
+    /// The token, as minted by the project's server; it also names the session.
+    #[serde(borrow)]
+    pub token: Text<'a>,
+    /// Whether the client wants to hear of others coming and going (JSON default: true).
+    #[serde(default = "yes")]
+    pub presence: bool,
+    /// How a QUIC client wants its signals. On a WebSocket there is one stream, whatever it says.
+    #[serde(default)]
+    pub streams: Streams,
+    /// The client's name and version, for the operator's logs; at most 64 bytes.
+    #[serde(default, borrow)]
+    pub agent: Option<Text<'a>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A signal on its way to the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SendSignal<'a> {
+    /// The one connection it is for, or none: everyone in the session, the sender included.
+    #[serde(default)]
+    pub to: Option<ConnectionId>,
+    /// At most 128 bytes of `A-Z a-z 0-9 - _ ~`.
+    #[serde(default, rename = "type", borrow)]
+    pub signal_type: Option<Text<'a>>,
+    /// At most 8192 bytes.
+    #[serde(default, borrow)]
+    pub data: Option<Text<'a>>,
+}
+
+impl<'a> SendSignal<'a> {
+    /// Sends `signal` to one connection, or to all.
+    pub fn new(to: Option<ConnectionId>, signal: Signal<'a>) -> Self {
+        Self {
+            to,
+            signal_type: signal.signal_type,
+            data: signal.data,
+        }
+    }
+
+    /// The signal without its address.
+    pub fn into_signal(self) -> Signal<'a> {
+        Signal {
+            signal_type: self.signal_type,
+            data: self.data,
+        }
+    }
+}
+
+/// From the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GatewayMessage<'a> {
+    /// 0. The answer to a good hello: the connection exists.
+    Welcome(Welcome),
+    /// 1. Connections that were there before, oldest first; as many messages as it takes to name
+    /// all that `welcome` counted, before any other event.
+    Present {
+        /// At least one.
+        connections: Vec<ConnectionInfo>,
+    },
+    /// 2. A connection joined. Comes before its first signal.
+    ConnectionCreated(ConnectionInfo),
+    /// 3. A connection left. Comes after its last signal, where all is on one stream.
+    ConnectionDestroyed {
+        /// Which.
+        id: ConnectionId,
+        /// Why.
+        reason: DisconnectReason,
+        /// Sequence number of the last signal of that connection which this client was sent on
+        /// a stream of its own; 0 if none. A client holds the event back until it has that one.
+        #[serde(rename = "lastSeq")]
+        last_seq: u64,
+    },
+    /// 4. A signal, where all senders share one stream.
+    #[serde(borrow)]
+    Signal(ReceivedSignal<'a>),
+    /// 5. Something the client sent was refused; the link stays.
+    Error {
+        /// Sequence number of the signal that was refused, if it was a signal.
+        signal: Option<u64>,
+        /// Why.
+        code: ErrorCode,
+        /// The same for people.
+        #[serde(borrow)]
+        message: Text<'a>,
+    },
+    /// 6. The link ends; nothing follows on this stream.
+    Bye {
+        /// Why.
+        reason: CloseReason,
+        /// The same for people.
+        #[serde(borrow)]
+        message: Text<'a>,
+    },
+}
+
+impl<'a> Message<'a> for GatewayMessage<'a> {
+    const NAMES: &'static [&'static str] = &[
+        "welcome",
+        "present",
+        "connectionCreated",
+        "connectionDestroyed",
+        "signal",
+        "error",
+        "bye",
+    ];
+}
+
+/// What a client learns on joining.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// The client's own connection.
+    pub connection: ConnectionInfo,
+    /// The session that it joined.
+    pub session: SessionId,
+    /// What it may do.
+    pub role: Role,
+    /// What it should know of the gateway's limits.
+    pub limits: Limits,
+    /// How many others `present` will name; 0 also if the client wants no presence.
+    pub present: u32,
+}
+
+/// The gateway's limits, so that a client can keep to them rather than run into them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Longest signal type, in bytes.
+    pub type_bytes: u32,
+    /// Longest signal data, in bytes.
+    pub data_bytes: u32,
+    /// Signals per second that this connection may send on average; 0 means no limit.
+    pub signals_per_second: u32,
+    /// After how many milliseconds of silence the gateway takes the link for lost.
+    pub idle_timeout_ms: u32,
+}
+
+/// A signal on its way to a client, where all senders share one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedSignal<'a> {
+    /// The sender's connection; none if a server sent it.
+    pub from: Option<ConnectionId>,
+    /// The sender's sequence number: rising, with holes where a signal was for somebody else.
+    pub seq: u64,
+    /// The signal's type.
+    #[serde(rename = "type", borrow)]
+    pub signal_type: Option<Text<'a>>,
+    /// The signal's data.
+    #[serde(borrow)]
+    pub data: Option<Text<'a>>,
+}
+
+/// First frame of a unidirectional stream that a client opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientStream {
+    /// 0. The client's outgoing signals: [`ClientMessage::Signal`]s follow. One per connection.
+    Signals {},
+}
+
+impl Message<'_> for ClientStream {
+    const NAMES: &'static [&'static str] = &["signals"];
+}
+
+/// First frame of a unidirectional stream that a gateway opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GatewayStream {
+    /// 0. Signals of one sender: [`SenderMessage`]s follow.
+    Sender {
+        /// The sender's connection; none for servers.
+        from: Option<ConnectionId>,
+        /// Sequence number of the last signal on this sender's previous stream, 0 if there was
+        /// none. A client reads that one before anything on this stream.
+        after: u64,
+    },
+}
+
+impl Message<'_> for GatewayStream {
+    const NAMES: &'static [&'static str] = &["sender"];
+}
+
+/// What follows on a sender's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SenderMessage<'a> {
+    /// 0. A signal of the stream's sender.
+    #[serde(borrow)]
+    Signal(SequencedSignal<'a>),
+}
+
+impl<'a> Message<'a> for SenderMessage<'a> {
+    const NAMES: &'static [&'static str] = &["signal"];
+}
+
+/// A signal whose sender is known from the stream it is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SequencedSignal<'a> {
+    /// The sender's sequence number.
+    pub seq: u64,
+    /// The signal's type.
+    #[serde(rename = "type", borrow)]
+    pub signal_type: Option<Text<'a>>,
+    /// The signal's data.
+    #[serde(borrow)]
+    pub data: Option<Text<'a>>,
+}

@@ -1,0 +1,331 @@
+//! The golden vectors: what every implementation, in any language, must write and read.
+//!
+//! `vectors/messages.json` is compared byte for byte. After a deliberate addition, write it anew
+//! with `UPDATE_VECTORS=1 cargo test -p signalbox-protocol --test vectors` and read the diff:
+//! a line that changed, rather than being added, breaks every deployed client.
+
+use std::{fs, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use signalbox_protocol::{
+    ClientMessage, ClientStream, CloseReason, ConnectionId, ConnectionInfo, DisconnectReason,
+    ErrorCode, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, binary,
+    frame, json,
+    message::{Hello, Limits, ReceivedSignal, SendSignal, SequencedSignal, Welcome},
+};
+
+/// One line of the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Vector {
+    name: String,
+    /// Which of the five enums it is: client, gateway, sender, clientStream, gatewayStream.
+    kind: String,
+    /// The postcard message, without length prefix.
+    hex: String,
+    /// The frame: the same with its length prefix.
+    frame: String,
+    json: serde_json::Value,
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/messages.json")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a message both ways, and checks that what was written reads as the same message.
+macro_rules! vector {
+    ($name:expr, $kind:expr, $type:ident, $message:expr $(,)?) => {{
+        let message = $message;
+        let bytes = binary::encode(&message);
+        let text = json::encode(&message);
+        assert_eq!(
+            binary::decode::<$type>(&bytes).unwrap().as_ref(),
+            Some(&message)
+        );
+        assert_eq!(
+            json::decode::<$type>(&text).unwrap().as_ref(),
+            Some(&message)
+        );
+        Vector {
+            name: $name.into(),
+            kind: $kind.into(),
+            hex: hex(&bytes),
+            frame: hex(&frame::encode(&message)),
+            json: serde_json::from_str(&text).unwrap(),
+        }
+    }};
+}
+
+fn vectors() -> Vec<Vector> {
+    let alice = ConnectionId::from_bytes([
+        0x0b, 0x2f, 0x6a, 0x7e, 0x54, 0xc1, 0x4d, 0x0a, 0x9a, 0x39, 0x1c, 0x4d, 0xca, 0x4d, 0x9f,
+        0x10,
+    ]);
+    let bob = ConnectionId::from_bytes([
+        0xf4, 0x7a, 0xc1, 0x0b, 0x58, 0xcc, 0x43, 0x72, 0xa5, 0x67, 0x0e, 0x02, 0xb2, 0xc3, 0xd4,
+        0x79,
+    ]);
+    let info = |id, created_at, data: &str| ConnectionInfo {
+        id,
+        created_at,
+        data: data.into(),
+    };
+    let session: SessionId =
+        "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg"
+            .parse()
+            .unwrap();
+    let send = |to, signal_type: Option<&'static str>, data: Option<&'static str>| SendSignal {
+        to,
+        signal_type: signal_type.map(Into::into),
+        data: data.map(Into::into),
+    };
+    vec![
+        vector!(
+            "hello with defaults",
+            "client",
+            ClientMessage,
+            ClientMessage::Hello(Hello {
+                token: "abc.def.ghi".into(),
+                presence: true,
+                streams: Streams::PerSender,
+                agent: None,
+            }),
+        ),
+        vector!(
+            "hello without presence, all on one stream, with a name",
+            "client",
+            ClientMessage,
+            ClientMessage::Hello(Hello {
+                token: "abc.def.ghi".into(),
+                presence: false,
+                streams: Streams::Single,
+                agent: Some("robot/1.0".into()),
+            }),
+        ),
+        vector!(
+            "ping to all",
+            "client",
+            ClientMessage,
+            ClientMessage::Signal(send(None, None, None))
+        ),
+        vector!(
+            "signal to all",
+            "client",
+            ClientMessage,
+            ClientMessage::Signal(send(None, Some("chat"), Some("hello")))
+        ),
+        vector!(
+            "signal to one",
+            "client",
+            ClientMessage,
+            ClientMessage::Signal(send(Some(bob), Some("chat"), Some("hello")))
+        ),
+        vector!(
+            "signal with data of several bytes a character",
+            "client",
+            ClientMessage,
+            ClientMessage::Signal(send(None, None, Some("grüße 🚦")))
+        ),
+        vector!(
+            "signal with empty type and data",
+            "client",
+            ClientMessage,
+            ClientMessage::Signal(send(None, Some(""), Some("")))
+        ),
+        vector!(
+            "forceDisconnect",
+            "client",
+            ClientMessage,
+            ClientMessage::ForceDisconnect { id: bob }
+        ),
+        vector!(
+            "goodbye before any signal",
+            "client",
+            ClientMessage,
+            ClientMessage::Goodbye { signals: 0 }
+        ),
+        vector!(
+            "goodbye after 300 signals",
+            "client",
+            ClientMessage,
+            ClientMessage::Goodbye { signals: 300 }
+        ),
+        vector!(
+            "welcome",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Welcome(Welcome {
+                connection: info(alice, 1_795_500_000_000, "name=alice"),
+                session,
+                role: Role::Publisher,
+                limits: Limits {
+                    type_bytes: 128,
+                    data_bytes: 8192,
+                    signals_per_second: 0,
+                    idle_timeout_ms: 30_000,
+                },
+                present: 1,
+            }),
+        ),
+        vector!(
+            "present",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Present {
+                connections: vec![info(bob, 1_795_499_999_000, "")]
+            },
+        ),
+        vector!(
+            "connectionCreated",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::ConnectionCreated(info(bob, 1_795_500_001_000, "{\"name\":\"bob\"}")),
+        ),
+        vector!(
+            "connectionDestroyed",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::ConnectionDestroyed {
+                id: bob,
+                reason: DisconnectReason::NetworkDisconnected,
+                last_seq: 0,
+            },
+        ),
+        vector!(
+            "connectionDestroyed after signals on a stream of its own",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::ConnectionDestroyed {
+                id: bob,
+                reason: DisconnectReason::ClientDisconnected,
+                last_seq: 129,
+            },
+        ),
+        vector!(
+            "signal from a connection",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Signal(ReceivedSignal {
+                from: Some(bob),
+                seq: 1,
+                signal_type: Some("chat".into()),
+                data: Some("hello".into()),
+            }),
+        ),
+        vector!(
+            "signal from a server",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Signal(ReceivedSignal {
+                from: None,
+                seq: 70_000,
+                signal_type: None,
+                data: Some("maintenance at noon".into()),
+            }),
+        ),
+        vector!(
+            "error about a signal",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Error {
+                signal: Some(3),
+                code: ErrorCode::NotFound,
+                message: "not connected".into(),
+            },
+        ),
+        vector!(
+            "error about something else",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Error {
+                signal: None,
+                code: ErrorCode::Forbidden,
+                message: "moderators only".into(),
+            },
+        ),
+        vector!(
+            "bye",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Bye {
+                reason: CloseReason::SlowConsumer,
+                message: "too slow".into(),
+            },
+        ),
+        vector!(
+            "header of a client's stream",
+            "clientStream",
+            ClientStream,
+            ClientStream::Signals {}
+        ),
+        vector!(
+            "header of a sender's first stream",
+            "gatewayStream",
+            GatewayStream,
+            GatewayStream::Sender {
+                from: Some(bob),
+                after: 0
+            },
+        ),
+        vector!(
+            "header of a sender's later stream",
+            "gatewayStream",
+            GatewayStream,
+            GatewayStream::Sender {
+                from: Some(bob),
+                after: 129
+            },
+        ),
+        vector!(
+            "header of the servers' stream",
+            "gatewayStream",
+            GatewayStream,
+            GatewayStream::Sender {
+                from: None,
+                after: 0
+            },
+        ),
+        vector!(
+            "signal on a sender's stream",
+            "sender",
+            SenderMessage,
+            SenderMessage::Signal(SequencedSignal {
+                seq: 130,
+                signal_type: Some("chat".into()),
+                data: Some("hello".into()),
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn vectors_are_as_committed() {
+    let vectors = vectors();
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        let mut text = serde_json::to_string_pretty(&vectors).unwrap();
+        text.push('\n');
+        fs::write(path(), text).unwrap();
+    }
+    let committed: Vec<Vector> =
+        serde_json::from_str(&fs::read_to_string(path()).unwrap()).unwrap();
+    for (ours, golden) in vectors.iter().zip(&committed) {
+        assert_eq!(ours, golden);
+    }
+    assert_eq!(vectors.len(), committed.len());
+}
+
+#[test]
+fn a_short_signal_costs_few_bytes() {
+    let signal = SenderMessage::Signal(SequencedSignal {
+        seq: 1000,
+        signal_type: None,
+        data: Some("x".repeat(32).into()),
+    });
+    assert!(
+        frame::encode(&signal).len() <= 40,
+        "32 bytes of data, at most 8 around them"
+    );
+}
