@@ -105,7 +105,7 @@ impl FrameBuffer {
     /// # Errors
     /// [`FrameError::TooLarge`] and [`FrameError::Length`], as soon as the prefix is there and
     /// before the frame is. The stream is then of no more use.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let Some((prefix, len)) = self.peek()? else {
             return Ok(None);
         };
@@ -117,7 +117,7 @@ impl FrameBuffer {
         Ok(self.bytes.get(from..from + len))
     }
 
-    /// Whether a whole frame (or a bad prefix) waits, so that [`FrameBuffer::next`] has
+    /// Whether a whole frame (or a bad prefix) waits, so that [`FrameBuffer::next_frame`] has
     /// something to say.
     pub fn is_ready(&self) -> bool {
         match self.peek() {
@@ -197,20 +197,20 @@ mod tests {
         let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
         let mut buffer = FrameBuffer::new(1024);
         buffer.push(&huge[..3]);
-        assert_eq!(buffer.next(), Ok(None));
+        assert_eq!(buffer.next_frame(), Ok(None));
         buffer.push(&huge[3..4]);
-        assert_eq!(buffer.next(), Err(FrameError::TooLarge { max: 1024 }));
+        assert_eq!(buffer.next_frame(), Err(FrameError::TooLarge { max: 1024 }));
 
         let mut buffer = FrameBuffer::new(1024);
         buffer.push(&[0x81, 0x08]); // 1025
-        assert_eq!(buffer.next(), Err(FrameError::TooLarge { max: 1024 }));
+        assert_eq!(buffer.next_frame(), Err(FrameError::TooLarge { max: 1024 }));
     }
 
     #[test]
     fn lengths_have_one_spelling() {
         let mut buffer = FrameBuffer::new(1024);
         buffer.push(&[0x81, 0x00, b'x']);
-        assert_eq!(buffer.next(), Err(FrameError::Length));
+        assert_eq!(buffer.next_frame(), Err(FrameError::Length));
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         ] {
             let mut buffer = FrameBuffer::new(1024);
             buffer.push(bytes);
-            while buffer.next().unwrap().is_some() {}
+            while buffer.next_frame().unwrap().is_some() {}
             assert_eq!(buffer.finish(), end, "{bytes:?}");
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     fn memory_of_a_long_frame_is_given_back() {
         let mut buffer = FrameBuffer::new(100_000);
         buffer.push(&frame(&[7; 90_000]));
-        assert_eq!(buffer.next().unwrap().map(<[u8]>::len), Some(90_000));
+        assert_eq!(buffer.next_frame().unwrap().map(<[u8]>::len), Some(90_000));
         buffer.shrink();
         assert_eq!(buffer.bytes.capacity(), 0);
     }
@@ -255,7 +255,7 @@ mod tests {
                 rest = tail;
                 buffer.push(chunk);
                 while buffer.is_ready() {
-                    seen.push(buffer.next().unwrap().unwrap().to_vec());
+                    seen.push(buffer.next_frame().unwrap().unwrap().to_vec());
                 }
                 buffer.shrink();
             }
@@ -267,7 +267,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut buffer = FrameBuffer::new(50);
             buffer.push(&bytes);
-            while let Ok(Some(message)) = buffer.next() {
+            while let Ok(Some(message)) = buffer.next_frame() {
                 prop_assert!(message.len() <= 50);
             }
         }

@@ -75,19 +75,19 @@ pub struct ConnectionInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientMessage<'a> {
-    /// 0. First, exactly once.
+    /// Tag 0. First, exactly once.
     #[serde(borrow)]
     Hello(Hello<'a>),
-    /// 1. Send a signal. The n-th `signal` of a connection has the sequence number n, from 1,
+    /// Tag 1. Send a signal. The n-th `signal` of a connection has the sequence number n, from 1,
     /// whether it is accepted or refused.
     #[serde(borrow)]
     Signal(SendSignal<'a>),
-    /// 2. Disconnect another connection. Moderators only.
+    /// Tag 2. Disconnect another connection. Moderators only.
     ForceDisconnect {
         /// Whom.
         id: ConnectionId,
     },
-    /// 3. The client leaves on purpose. Nothing of it follows.
+    /// Tag 3. The client leaves on purpose. Nothing of it follows.
     Goodbye {
         /// How many signals the client has sent in all. The gateway reads that many before it
         /// lets the connection go, as on QUIC this message can overtake them.
@@ -160,17 +160,17 @@ impl<'a> SendSignal<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum GatewayMessage<'a> {
-    /// 0. The answer to a good hello: the connection exists.
+    /// Tag 0. The answer to a good hello: the connection exists.
     Welcome(Welcome),
-    /// 1. Connections that were there before, oldest first; as many messages as it takes to name
+    /// Tag 1. Connections that were there before, oldest first; as many messages as it takes to name
     /// all that `welcome` counted, before any other event.
     Present {
         /// At least one.
         connections: Vec<ConnectionInfo>,
     },
-    /// 2. A connection joined. Comes before its first signal.
+    /// Tag 2. A connection joined. Comes before its first signal.
     ConnectionCreated(ConnectionInfo),
-    /// 3. A connection left. Comes after its last signal, where all is on one stream.
+    /// Tag 3. A connection left. Comes after its last signal, where all is on one stream.
     ConnectionDestroyed {
         /// Which.
         id: ConnectionId,
@@ -181,10 +181,10 @@ pub enum GatewayMessage<'a> {
         #[serde(rename = "lastSeq")]
         last_seq: u64,
     },
-    /// 4. A signal, where all senders share one stream.
+    /// Tag 4. A signal, where all senders share one stream.
     #[serde(borrow)]
     Signal(ReceivedSignal<'a>),
-    /// 5. Something the client sent was refused; the link stays.
+    /// Tag 5. Something the client sent was refused; the link stays.
     Error {
         /// Sequence number of the signal that was refused, if it was a signal.
         signal: Option<u64>,
@@ -194,7 +194,7 @@ pub enum GatewayMessage<'a> {
         #[serde(borrow)]
         message: Text<'a>,
     },
-    /// 6. The link ends; nothing follows on this stream.
+    /// Tag 6. The link ends; nothing follows on this stream.
     Bye {
         /// Why.
         reason: CloseReason,
@@ -266,7 +266,7 @@ pub struct ReceivedSignal<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientStream {
-    /// 0. The client's outgoing signals: [`ClientMessage::Signal`]s follow. One per connection.
+    /// Tag 0. The client's outgoing signals: [`ClientMessage::Signal`]s follow. One per connection.
     Signals {},
 }
 
@@ -278,7 +278,7 @@ impl Message<'_> for ClientStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum GatewayStream {
-    /// 0. Signals of one sender: [`SenderMessage`]s follow.
+    /// Tag 0. Signals of one sender: [`SenderMessage`]s follow.
     Sender {
         /// The sender's connection; none for servers.
         from: Option<ConnectionId>,
@@ -296,7 +296,7 @@ impl Message<'_> for GatewayStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SenderMessage<'a> {
-    /// 0. A signal of the stream's sender.
+    /// Tag 0. A signal of the stream's sender.
     #[serde(borrow)]
     Signal(SequencedSignal<'a>),
 }

@@ -1,4 +1,10 @@
 //! Properties of the codecs that no list of examples shows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
 
 use proptest::prelude::*;
 use signalbox_protocol::{
@@ -43,7 +49,7 @@ proptest! {
         prop_assert_eq!(frame::message_of(&framed), &binary::encode(&message)[..]);
         let mut buffer = FrameBuffer::new(1024);
         buffer.push(&framed);
-        let decoded: GatewayMessage = binary::decode(buffer.next().unwrap().unwrap()).unwrap().unwrap();
+        let decoded: GatewayMessage = binary::decode(buffer.next_frame().unwrap().unwrap()).unwrap().unwrap();
         prop_assert_eq!(frame::encode(&decoded), framed);
     }
 

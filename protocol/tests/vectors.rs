@@ -3,6 +3,12 @@
 //! `vectors/messages.json` is compared byte for byte. After a deliberate addition, write it anew
 //! with `UPDATE_VECTORS=1 cargo test -p signalbox-protocol --test vectors` and read the diff:
 //! a line that changed, rather than being added, breaks every deployed client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
 
 use std::{fs, path::PathBuf};
 

@@ -1,0 +1,298 @@
+//! Certificates and keys come from people: the wrong file, a key from last year, a path with a
+//! typing error. So loading is mostly about saying which file is wrong and what to do about it.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys};
+use rustls_pki_types::pem::{Error as PemError, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::tls::provider;
+
+/// Why a certificate and its key could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// There is no file at the path.
+    #[error("{path} does not exist: correct the configured path or put the file there")]
+    Missing {
+        /// The file that is missing.
+        path: PathBuf,
+    },
+    /// The file exists but the operating system refused to read it.
+    #[error("cannot read {path}: check that it is a file that this process may read")]
+    Unreadable {
+        /// The file that could not be read.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file has no `CERTIFICATE` section.
+    #[error(
+        "no certificate in {path}: it must hold the chain as PEM, the server's own certificate first"
+    )]
+    NoCertificate {
+        /// The file without a certificate.
+        path: PathBuf,
+    },
+    /// The file has no private key section that can be used.
+    #[error(
+        "no private key in {path}: it must hold an unencrypted PKCS#8, PKCS#1 or SEC1 key as PEM"
+    )]
+    NoKey {
+        /// The file without a key.
+        path: PathBuf,
+    },
+    /// The file is not intact PEM.
+    #[error("{path} is damaged: copy it again from where it was issued")]
+    DamagedPem {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where reading the PEM stopped.
+        #[source]
+        source: PemError,
+    },
+    /// The PEM is intact, but the first certificate in it is not an X.509 certificate.
+    #[error("the first certificate in {path} is damaged: copy it again from where it was issued")]
+    DamagedCertificate {
+        /// The file with the damaged certificate.
+        path: PathBuf,
+        /// What rustls said about the certificate.
+        #[source]
+        source: TlsError,
+    },
+    /// The key is damaged or of a kind that TLS with this provider cannot sign with.
+    #[error("the key in {path} cannot be used: make an ECDSA P-256, Ed25519 or RSA key instead")]
+    UnsupportedKey {
+        /// The file with the key.
+        path: PathBuf,
+        /// What the provider said about the key.
+        #[source]
+        source: TlsError,
+    },
+    /// Both files are good, but the certificate was issued for another key.
+    #[error(
+        "the key in {key} does not belong to the certificate in {cert}: configure the two that were issued together"
+    )]
+    Mismatch {
+        /// The file with the certificate.
+        cert: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+}
+
+/// Loads a certificate chain and the private key that belongs to its first certificate.
+///
+/// `cert` holds the chain as PEM (RFC 7468), the server's own certificate first, as RFC 8446
+/// §4.4.2 wants it sent. `key` holds one unencrypted private key as PEM: PKCS#8, PKCS#1 or SEC1.
+/// The two may be the same file, since each read skips the sections of the other kind.
+///
+/// Whether clients trust the chain, and until when, is not checked: only clients can know.
+///
+/// # Errors
+///
+/// Each variant of [`LoadError`] names the file and what to do.
+pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
+    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| LoadError::DamagedPem {
+            path: cert.to_owned(),
+            source,
+        })?;
+    if chain.is_empty() {
+        return Err(LoadError::NoCertificate {
+            path: cert.to_owned(),
+        });
+    }
+
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|source| match source {
+        PemError::NoItemsFound => LoadError::NoKey {
+            path: key.to_owned(),
+        },
+        source => LoadError::DamagedPem {
+            path: key.to_owned(),
+            source,
+        },
+    })?;
+    let signing_key = provider()
+        .key_provider
+        .load_private_key(private)
+        .map_err(|source| LoadError::UnsupportedKey {
+            path: key.to_owned(),
+            source,
+        })?;
+
+    let certified = CertifiedKey::new(chain, signing_key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(LoadError::Mismatch {
+                cert: cert.to_owned(),
+                key: key.to_owned(),
+            })
+        }
+        Err(source) => Err(LoadError::DamagedCertificate {
+            path: cert.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LoadError::Missing {
+            path: path.to_owned(),
+        },
+        _ => LoadError::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use rcgen::{KeyPair, generate_simple_self_signed};
+
+    use super::*;
+
+    struct World {
+        dir: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let world = Self {
+                dir: tempfile::tempdir().unwrap(),
+            };
+            let issued = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+            world.write("cert.pem", &issued.cert.pem());
+            world.write("key.pem", &issued.signing_key.serialize_pem());
+            world
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn write(&self, name: &str, contents: &str) {
+            fs::write(self.path(name), contents).unwrap();
+        }
+
+        fn load(&self) -> Result<CertifiedKey, LoadError> {
+            load(&self.path("cert.pem"), &self.path("key.pem"))
+        }
+
+        /// Loads, and checks that the message names the file.
+        fn refusal(&self, names: &str) -> LoadError {
+            let error = self.load().unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(names), "{message}");
+            error
+        }
+    }
+
+    #[test]
+    fn loads_what_was_issued_together() {
+        let loaded = World::new().load().unwrap();
+        assert_eq!(loaded.cert.len(), 1);
+    }
+
+    #[test]
+    fn one_file_may_hold_both() {
+        let world = World::new();
+        let both = [world.path("key.pem"), world.path("cert.pem")]
+            .map(|path| fs::read_to_string(path).unwrap())
+            .concat();
+        world.write("both.pem", &both);
+        load(&world.path("both.pem"), &world.path("both.pem")).unwrap();
+    }
+
+    #[test]
+    fn missing_files_are_named() {
+        let world = World::new();
+        fs::remove_file(world.path("key.pem")).unwrap();
+        assert!(matches!(
+            world.refusal("key.pem"),
+            LoadError::Missing { .. }
+        ));
+        fs::remove_file(world.path("cert.pem")).unwrap();
+        assert!(matches!(
+            world.refusal("cert.pem"),
+            LoadError::Missing { .. }
+        ));
+    }
+
+    #[test]
+    fn a_folder_is_not_a_missing_file() {
+        let world = World::new();
+        fs::remove_file(world.path("cert.pem")).unwrap();
+        fs::create_dir(world.path("cert.pem")).unwrap();
+        let error = world.refusal("cert.pem");
+        assert!(matches!(error, LoadError::Unreadable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn files_without_the_right_section_are_named() {
+        let world = World::new();
+        let key = fs::read_to_string(world.path("key.pem")).unwrap();
+        let cert = fs::read_to_string(world.path("cert.pem")).unwrap();
+
+        world.write("key.pem", &cert);
+        assert!(matches!(world.refusal("key.pem"), LoadError::NoKey { .. }));
+
+        world.write("cert.pem", &key);
+        assert!(matches!(
+            world.refusal("cert.pem"),
+            LoadError::NoCertificate { .. }
+        ));
+    }
+
+    #[test]
+    fn truncated_files_are_named() {
+        for name in ["cert.pem", "key.pem"] {
+            let world = World::new();
+            let whole = fs::read_to_string(world.path(name)).unwrap();
+            world.write(name, whole.split_at(whole.len() / 2).0);
+            let error = world.refusal(name);
+            assert!(matches!(error, LoadError::DamagedPem { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn contents_that_are_not_what_the_label_says_are_refused() {
+        let world = World::new();
+        world.write(
+            "key.pem",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        );
+        assert!(matches!(
+            world.refusal("key.pem"),
+            LoadError::UnsupportedKey { .. }
+        ));
+
+        let world = World::new();
+        world.write(
+            "cert.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        );
+        assert!(matches!(
+            world.refusal("cert.pem"),
+            LoadError::DamagedCertificate { .. }
+        ));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let world = World::new();
+        world.write("key.pem", &KeyPair::generate().unwrap().serialize_pem());
+        let error = world.refusal("key.pem");
+        assert!(matches!(error, LoadError::Mismatch { .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,29 @@
+//! The relay: who is in which session, and what goes to whom.
+//!
+//! Everything that Signalbox promises about signals is decided here, and nothing here can break
+//! the promise by waiting: the crate opens no socket, spawns no task, reads no clock and awaits
+//! nothing. A link (the gateway's business) calls [`Connection::signal`] from its reading half;
+//! the relay pushes the signal, encoded once for each encoding in use, into the [`Outbox`] of
+//! every receiver; the receivers' links drain their outboxes whenever they can write.
+//!
+//! ```text
+//! Relay ── directory of sessions, connections counted per project
+//!   └─ Session ── members in one lock, taken for the length of one push per receiver
+//!        └─ member: ConnectionInfo, Outbox (bounded; overflow ends the member, nobody else)
+//! ```
+//!
+//! A [`Connection`] is a membership, not a link: it owns the sequence numbers and the outbox, so
+//! that a later link can take over where a lost one stopped. Today losing the link is losing the
+//! connection ([`Connection::lost`]).
+
+mod connection;
+mod encode;
+mod outbox;
+mod rate;
+mod relay;
+mod session;
+
+pub use connection::{Connection, Refused, SignalError};
+pub use encode::Encoding;
+pub use outbox::{Outbox, Outgoing};
+pub use relay::{Join, JoinError, Joined, Relay, Settings, Stats};

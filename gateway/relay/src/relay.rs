@@ -1,0 +1,256 @@
+//! The directory: which sessions there are, and how many connections each project has.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionId};
+
+use crate::{
+    connection::Connection,
+    encode::Encoding,
+    outbox::Outbox,
+    session::{Member, Session},
+};
+
+/// What the relay allows. Every number is at least 1 unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections that one session may have.
+    pub connections_per_session: usize,
+    /// Connections that all sessions of one project may have together.
+    pub connections_per_project: usize,
+    /// Frames that may wait for one connection; one more ends it as a slow consumer.
+    pub outbox_frames: usize,
+    /// Bytes that may wait for one connection; more end it as a slow consumer.
+    pub outbox_bytes: usize,
+    /// Signals per second that one connection may send, on average over a second; 0 means no
+    /// limit. What is over is refused as rate limited.
+    pub signals_per_second: u32,
+    /// Whether subscribers may send signals. The vendor's documents leave it open.
+    pub subscribers_may_send: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // The vendor's present limit.
+            connections_per_session: 15_000,
+            connections_per_project: 100_000,
+            outbox_frames: 4096,
+            outbox_bytes: 1024 * 1024,
+            signals_per_second: 0,
+            subscribers_may_send: false,
+        }
+    }
+}
+
+/// The relay core. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Relay(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    directory: Mutex<Directory>,
+}
+
+#[derive(Default)]
+struct Directory {
+    sessions: HashMap<SessionId, Arc<Session>>,
+    /// Connections whose handle lives, by project. No entry is 0.
+    connections: HashMap<ProjectKey, usize>,
+    closing: bool,
+}
+
+/// Who joins which session, and how it wants to be told things.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The session.
+    pub session: SessionId,
+    /// The connection as the others will see it. Its id must be unique: a random UUID.
+    pub info: ConnectionInfo,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it wants to hear of others coming and going.
+    pub presence: bool,
+    /// The form of what is pushed to its outbox.
+    pub encoding: Encoding,
+}
+
+/// A new connection.
+pub struct Joined {
+    /// The membership. Dropping it ends it as [`CloseReason::NetworkDisconnected`].
+    pub connection: Connection,
+    /// What the relay has for it from now on.
+    pub outbox: Outbox,
+    /// Who was there before, oldest first; empty if it wants no presence.
+    pub present: Vec<Arc<ConnectionInfo>>,
+}
+
+/// Why nobody was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The session has as many connections as it may have.
+    #[error("the session has as many connections as it may have")]
+    SessionFull,
+    /// The project has as many connections as it may have.
+    #[error("the project has as many connections as it may have")]
+    ProjectFull,
+    /// The relay is shutting down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+impl JoinError {
+    /// The reason that the client is told.
+    pub fn close_reason(self) -> CloseReason {
+        match self {
+            Self::SessionFull | Self::ProjectFull => CloseReason::ConnectionLimit,
+            Self::ShuttingDown => CloseReason::ShuttingDown,
+        }
+    }
+}
+
+/// How much the relay holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Sessions with at least one connection.
+    pub sessions: usize,
+    /// Connections, in all sessions.
+    pub connections: usize,
+}
+
+impl Relay {
+    /// An empty relay.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            directory: Mutex::default(),
+        }))
+    }
+
+    /// Adds a connection to a session, which exists from its first connection on.
+    ///
+    /// The others are told (`connectionCreated`) before this returns, and what they send from
+    /// then on is in the outbox.
+    ///
+    /// # Errors
+    /// [`JoinError`], and then nothing has changed.
+    pub fn join(&self, join: Join) -> Result<Joined, JoinError> {
+        let Settings {
+            connections_per_session,
+            outbox_frames,
+            outbox_bytes,
+            ..
+        } = self.0.settings;
+        let outbox = Outbox::new(outbox_frames, outbox_bytes);
+        self.0.count_in(join.session.project())?;
+        loop {
+            let session = self.0.session(&join.session);
+            let mut members = session.lock();
+            if members.is_closed() {
+                // Its last connection left between our two looks: the directory has, or is about
+                // to get, another session of that id.
+                drop(members);
+                self.0.forget(&join.session, &session);
+                continue;
+            }
+            if members.len() >= connections_per_session {
+                drop(members);
+                self.0.count_out(join.session.project());
+                return Err(JoinError::SessionFull);
+            }
+            let Join {
+                session: id,
+                info,
+                role,
+                presence,
+                encoding,
+            } = join;
+            let connection_id = info.id;
+            let present = members.join(Member {
+                info: Arc::new(info),
+                role,
+                presence,
+                encoding,
+                outbox: outbox.clone(),
+                has_sent: false,
+            });
+            drop(members);
+            let connection = Connection::new(self.clone(), id, session, connection_id, role);
+            return Ok(Joined {
+                connection,
+                outbox,
+                present,
+            });
+        }
+    }
+
+    /// Ends every connection with [`CloseReason::ShuttingDown`] and lets nobody in any more.
+    pub fn shut_down(&self) {
+        let sessions: Vec<_> = {
+            let mut directory = self.0.directory.lock();
+            directory.closing = true;
+            directory.sessions.values().cloned().collect()
+        };
+        for session in sessions {
+            session.lock().end_all(CloseReason::ShuttingDown);
+        }
+    }
+
+    /// How much the relay holds now.
+    pub fn stats(&self) -> Stats {
+        let directory = self.0.directory.lock();
+        Stats {
+            sessions: directory.sessions.len(),
+            connections: directory.connections.values().sum(),
+        }
+    }
+}
+
+// The directory's lock and a session's are never held together.
+impl Shared {
+    fn count_in(&self, project: &ProjectKey) -> Result<(), JoinError> {
+        let mut directory = self.directory.lock();
+        if directory.closing {
+            return Err(JoinError::ShuttingDown);
+        }
+        let count = directory.connections.entry(project.clone()).or_default();
+        if *count >= self.settings.connections_per_project {
+            return Err(JoinError::ProjectFull);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    pub(crate) fn count_out(&self, project: &ProjectKey) {
+        let mut directory = self.directory.lock();
+        if let Some(count) = directory.connections.get_mut(project) {
+            *count -= 1;
+            if *count == 0 {
+                directory.connections.remove(project);
+            }
+        }
+    }
+
+    fn session(&self, id: &SessionId) -> Arc<Session> {
+        let mut directory = self.directory.lock();
+        if let Some(session) = directory.sessions.get(id) {
+            return session.clone();
+        }
+        let session = Arc::new(Session::new());
+        directory.sessions.insert(id.clone(), session.clone());
+        session
+    }
+
+    /// Drops a closed session from the directory, unless another has taken its place.
+    pub(crate) fn forget(&self, id: &SessionId, closed: &Arc<Session>) {
+        let mut directory = self.directory.lock();
+        if directory
+            .sessions
+            .get(id)
+            .is_some_and(|session| Arc::ptr_eq(session, closed))
+        {
+            directory.sessions.remove(id);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Random programs of joins, signals, stalls and leaves: whatever happens, the promises hold.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use signalbox_protocol::{CloseReason, ConnectionId, Role, SessionId};
+use signalbox_relay::{Encoding, Settings, SignalError, Stats};
+use world::{Client, Told, World, session};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join {
+        session: usize,
+        form: usize,
+        reads: bool,
+    },
+    SignalAll {
+        who: prop::sample::Index,
+    },
+    SignalOne {
+        who: prop::sample::Index,
+        to: prop::sample::Index,
+    },
+    Leave {
+        who: prop::sample::Index,
+        lost: bool,
+    },
+    ForceDisconnect {
+        who: prop::sample::Index,
+        target: prop::sample::Index,
+    },
+    Stall {
+        who: prop::sample::Index,
+    },
+    ReadSome,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = any::<prop::sample::Index>;
+    prop_oneof![
+        3 => (0..4usize, 0..3usize, any::<bool>())
+            .prop_map(|(session, form, reads)| Step::Join { session, form, reads }),
+        8 => who().prop_map(|who| Step::SignalAll { who }),
+        4 => (who(), who()).prop_map(|(who, to)| Step::SignalOne { who, to }),
+        1 => (who(), any::<bool>()).prop_map(|(who, lost)| Step::Leave { who, lost }),
+        1 => (who(), who()).prop_map(|(who, target)| Step::ForceDisconnect { who, target }),
+        1 => who().prop_map(|who| Step::Stall { who }),
+        4 => Just(Step::ReadSome),
+    ]
+}
+
+/// A client together with what it was told and what it should have been.
+struct Actor {
+    client: Client,
+    session: usize,
+    /// Whether it reads; if not, it may be ended as a slow consumer.
+    reads: bool,
+    told: Vec<Told>,
+    /// Signals that were accepted for it while it was there: sender and sequence number.
+    due: Vec<(ConnectionId, u64)>,
+}
+
+const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+
+fn run(steps: Vec<Step>) {
+    // Two projects with two sessions each; outboxes so small that stalls have consequences.
+    let sessions: Vec<SessionId> = (0..4).map(|n| session(n / 2 + 1, n as u8)).collect();
+    let mut world = World::new(Settings {
+        outbox_frames: 12,
+        ..Settings::default()
+    });
+    let mut actors: Vec<Actor> = Vec::new();
+    let mut gone: Vec<Actor> = Vec::new();
+    let mut homes: BTreeMap<ConnectionId, usize> = BTreeMap::new();
+
+    for step in steps {
+        let index = |who: prop::sample::Index, len: usize| who.index(len);
+        match step {
+            Step::Join {
+                session,
+                form,
+                reads,
+            } => {
+                let client = world
+                    .try_join(&sessions[session], Role::Moderator, true, FORMS[form])
+                    .unwrap();
+                homes.insert(client.id, session);
+                let told = client.present.iter().copied().map(Told::Created).collect();
+                actors.push(Actor {
+                    client,
+                    session,
+                    reads,
+                    told,
+                    due: Vec::new(),
+                });
+            }
+            _ if actors.is_empty() => {}
+            Step::SignalAll { who } => {
+                let who = index(who, actors.len());
+                let data = actors[who].client.connection.sent().to_string();
+                let (from, home) = (actors[who].client.id, actors[who].session);
+                match actors[who].client.say(&data) {
+                    Ok(()) => {
+                        let seq = actors[who].client.connection.sent();
+                        for actor in actors.iter_mut().filter(|actor| actor.session == home) {
+                            actor.due.push((from, seq));
+                        }
+                    }
+                    Err(error) => assert_eq!(error, SignalError::Ended),
+                }
+            }
+            Step::SignalOne { who, to } => {
+                let (who, to) = (index(who, actors.len()), index(to, actors.len()));
+                let target = actors[to].client.id;
+                let reachable = actors[who].session == actors[to].session
+                    && actors[to].client.ended().is_none();
+                let alive = actors[who].client.ended().is_none();
+                match actors[who].client.say_to(target, "one") {
+                    Ok(()) => {
+                        assert!(reachable && alive);
+                        let from = actors[who].client.id;
+                        let seq = actors[who].client.connection.sent();
+                        actors[to].due.push((from, seq));
+                    }
+                    Err(SignalError::Ended) => assert!(!alive),
+                    Err(SignalError::Refused { .. }) => assert!(!reachable),
+                }
+            }
+            Step::Leave { who, lost } => {
+                let who = index(who, actors.len());
+                let mut actor = actors.swap_remove(who);
+                actor.told.extend(actor.client.read());
+                let Actor { client, .. } = &mut actor;
+                let connection = std::mem::replace(
+                    &mut client.connection,
+                    // A stand-in in a session of its own, so that the actor stays whole.
+                    world.join(&session(9, 0), Role::Subscriber).connection,
+                );
+                if lost {
+                    connection.lost();
+                } else {
+                    connection.leave(CloseReason::ClientDisconnected);
+                }
+                gone.push(actor);
+            }
+            Step::ForceDisconnect { who, target } => {
+                let (who, target) = (index(who, actors.len()), index(target, actors.len()));
+                let id = actors[target].client.id;
+                let _ = actors[who].client.connection.force_disconnect(id);
+            }
+            Step::Stall { who } => {
+                let who = index(who, actors.len());
+                actors[who].reads = false;
+            }
+            Step::ReadSome => {}
+        }
+        for actor in actors.iter_mut().filter(|actor| actor.reads) {
+            actor.told.extend(actor.client.read());
+        }
+    }
+
+    for actor in &mut actors {
+        actor.told.extend(actor.client.read());
+    }
+    for actor in actors.iter().chain(&gone) {
+        check(actor, &homes);
+    }
+    drop((actors, gone));
+    assert_eq!(
+        world.relay.stats(),
+        Stats {
+            sessions: 0,
+            connections: 0
+        }
+    );
+}
+
+fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
+    let mut created = BTreeSet::from([actor.client.id]);
+    let mut destroyed = BTreeSet::new();
+    let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
+    let mut heard = Vec::new();
+    for told in &actor.told {
+        match told {
+            Told::Created(id) => {
+                assert!(created.insert(*id), "created once");
+                assert_eq!(homes[id], actor.session, "nothing crosses sessions");
+            }
+            Told::Destroyed(id, _) => {
+                assert!(created.contains(id), "destroyed only after created");
+                assert!(destroyed.insert(*id), "destroyed once");
+            }
+            Told::Signal { from, seq, .. } => {
+                assert_eq!(homes[from], actor.session, "nothing crosses sessions");
+                assert!(created.contains(from), "created before the first signal");
+                assert!(!destroyed.contains(from), "destroyed after the last signal");
+                let before = last.insert(*from, *seq).unwrap_or(0);
+                assert!(before < *seq, "in order, none twice");
+                heard.push((*from, *seq));
+            }
+            Told::Error { .. } => panic!("no step makes an error"),
+        }
+    }
+    match actor.client.ended() {
+        // Whoever keeps up, or at least was not too slow, misses nothing up to its end.
+        None => assert_eq!(heard, actor.due),
+        Some(CloseReason::SlowConsumer) => {
+            assert!(!actor.reads, "only those who do not read are too slow");
+            assert!(
+                actor.due.starts_with(&heard),
+                "what was heard is a beginning of what was due"
+            );
+        }
+        Some(_) => {
+            let due = &actor.due[..heard.len().min(actor.due.len())];
+            assert_eq!(heard, due);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_hold_in_every_program(steps in prop::collection::vec(step(), 0..120)) {
+        run(steps);
+    }
+}

@@ -1,0 +1,183 @@
+//! A small world of sessions and clients without sockets or time, so that a test is a story.
+#![allow(dead_code, reason = "each test binary uses its part of the world")]
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayMessage, Role,
+    SenderMessage, SessionId, Signal, binary, frame, json,
+};
+use signalbox_relay::{
+    Connection, Encoding, Join, JoinError, Outbox, Outgoing, Relay, Settings, SignalError,
+};
+
+/// A session of project `project`.
+pub(crate) fn session(project: u32, number: u8) -> SessionId {
+    let key = project.to_string().parse().unwrap();
+    SessionId::mint(&key, None, 0, [number; 24])
+}
+
+/// What a client has been told, decoded from whatever form it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Created(ConnectionId),
+    Destroyed(ConnectionId, DisconnectReason),
+    Signal {
+        from: ConnectionId,
+        seq: u64,
+        data: String,
+    },
+    Error {
+        signal: Option<u64>,
+        code: ErrorCode,
+    },
+}
+
+/// A client with its connection and outbox in hand.
+pub(crate) struct Client {
+    pub(crate) id: ConnectionId,
+    pub(crate) connection: Connection,
+    pub(crate) outbox: Outbox,
+    pub(crate) present: Vec<ConnectionId>,
+    encoding: Encoding,
+}
+
+/// Makes clients with ids 1, 2, 3 …
+pub(crate) struct World {
+    pub(crate) relay: Relay,
+    next: u64,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            relay: Relay::new(settings),
+            next: 0,
+        }
+    }
+
+    pub(crate) fn join(&mut self, session: &SessionId, role: Role) -> Client {
+        self.try_join(session, role, true, Encoding::Shared)
+            .unwrap()
+    }
+
+    pub(crate) fn try_join(
+        &mut self,
+        session: &SessionId,
+        role: Role,
+        presence: bool,
+        encoding: Encoding,
+    ) -> Result<Client, JoinError> {
+        self.next += 1;
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&self.next.to_be_bytes());
+        let id = ConnectionId::from_bytes(bytes);
+        let info = ConnectionInfo {
+            id,
+            created_at: self.next,
+            data: String::new(),
+        };
+        let joined = self.relay.join(Join {
+            session: session.clone(),
+            info,
+            role,
+            presence,
+            encoding,
+        })?;
+        Ok(Client {
+            id,
+            connection: joined.connection,
+            outbox: joined.outbox,
+            present: joined.present.iter().map(|info| info.id).collect(),
+            encoding,
+        })
+    }
+}
+
+impl Client {
+    pub(crate) fn say(&mut self, data: &str) -> Result<(), SignalError> {
+        self.connection
+            .signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
+    }
+
+    pub(crate) fn say_to(&mut self, to: ConnectionId, data: &str) -> Result<(), SignalError> {
+        self.connection.signal(
+            Some(to),
+            Signal::new(None::<&str>, Some(data)),
+            Duration::ZERO,
+        )
+    }
+
+    /// Reads all that waits, as a client that keeps up.
+    pub(crate) fn read(&self) -> Vec<Told> {
+        let mut taken = VecDeque::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Ok(())) = self.outbox.poll_take(&mut cx, &mut taken) {}
+        let told = taken.iter().map(|outgoing| self.decode(outgoing)).collect();
+        self.outbox
+            .written(taken.len(), taken.iter().map(Outgoing::cost).sum());
+        told
+    }
+
+    /// The data of all signals that wait.
+    pub(crate) fn hear(&self) -> Vec<String> {
+        let data = |told| match told {
+            Told::Signal { data, .. } => Some(data),
+            _ => None,
+        };
+        self.read().into_iter().filter_map(data).collect()
+    }
+
+    /// Why somebody has ended the connection, if somebody has.
+    pub(crate) fn ended(&self) -> Option<CloseReason> {
+        match self
+            .outbox
+            .poll_ended(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
+        }
+    }
+
+    fn decode(&self, outgoing: &Outgoing) -> Told {
+        match (outgoing, self.encoding) {
+            (Outgoing::Destroyed { id, reason }, _) => Told::Destroyed(*id, *reason),
+            (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {
+                let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
+                let SenderMessage::Signal(signal) = message;
+                let data = signal.data.unwrap().into_string();
+                Told::Signal {
+                    from: from.unwrap(),
+                    seq: signal.seq,
+                    data,
+                }
+            }
+            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => told(
+                json::decode(std::str::from_utf8(frame).unwrap())
+                    .unwrap()
+                    .unwrap(),
+            ),
+            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), _) => {
+                told(binary::decode(frame::message_of(frame)).unwrap().unwrap())
+            }
+        }
+    }
+}
+
+fn told(message: GatewayMessage<'_>) -> Told {
+    match message {
+        GatewayMessage::ConnectionCreated(info) => Told::Created(info.id),
+        GatewayMessage::ConnectionDestroyed { id, reason, .. } => Told::Destroyed(id, reason),
+        GatewayMessage::Signal(signal) => Told::Signal {
+            from: signal.from.unwrap(),
+            seq: signal.seq,
+            data: signal.data.unwrap().into_string(),
+        },
+        GatewayMessage::Error { signal, code, .. } => Told::Error { signal, code },
+        other => panic!("the relay never pushes {other:?}"),
+    }
+}
