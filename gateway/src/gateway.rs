@@ -1,0 +1,240 @@
+//! The gateway's life: bind, run, drain.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use signalbox_certs::Certificates;
+use signalbox_relay::{Relay, Stats};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, Limits, Links},
+    listen::{quic, tcp},
+    project::Projects,
+};
+
+/// How often certificate files are looked at for a change.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
+
+/// What all listeners and links of a gateway share.
+pub(crate) struct Shared {
+    pub(crate) relay: Relay,
+    pub(crate) projects: Projects,
+    pub(crate) limits: Limits,
+    pub(crate) links: Links,
+    /// Places for clients that have not joined yet.
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// Cancelled when the gateway stops accepting.
+    pub(crate) closing: CancellationToken,
+    /// Every task that serves a client.
+    pub(crate) tasks: TaskTracker,
+    started: Instant,
+}
+
+impl Shared {
+    /// Time since the gateway started: the relay's clock.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Time since 1970, by the system's clock.
+pub(crate) fn unix_time() -> Duration {
+    // A clock before 1970 makes every token one of the future, which is said to its bearer.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Where a gateway listens, with the ports that the system chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// UDP, for QUIC.
+    pub quic: SocketAddr,
+    /// TCP, for WebSocket and HTTP.
+    pub tcp: SocketAddr,
+}
+
+/// Why a gateway could not start. The operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration does not make sense; all that is wrong with it.
+    #[error("the configuration is not good:\n  {}", .0.join("\n  "))]
+    Config(Vec<String>),
+    /// The certificate or its key is not usable.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(#[source] signalbox_certs::LoadError),
+    /// The TLS configuration does not suit QUIC.
+    #[error("the TLS configuration does not suit QUIC")]
+    Tls(#[source] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({protocol}): is another program using it?")]
+    Listen {
+        /// `udp` or `tcp`.
+        protocol: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A gateway that has its ports and serves as soon as it is [run](Gateway::run).
+pub struct Gateway {
+    shared: Arc<Shared>,
+    certificates: Certificates,
+    quic: quic::Listener,
+    tcp: tcp::Listener,
+    addresses: Addresses,
+}
+
+impl Gateway {
+    /// Loads the certificate and binds both ports. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], which says what to mend.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let problems = config.problems();
+        let (Some(certificate), Some(key), true) = (
+            &config.tls.certificate,
+            &config.tls.key,
+            problems.is_empty(),
+        ) else {
+            return Err(BindError::Config(problems));
+        };
+        if config.projects.is_empty() {
+            warn!("no project is configured: nobody can join");
+        }
+        let certificates =
+            Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
+        let shared = Arc::new(Shared {
+            relay: Relay::new(config.relay_settings()),
+            projects: config.projects(),
+            handshakes: Arc::new(Semaphore::new(config.limits.handshakes)),
+            limits: config.limits,
+            links: config.links,
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            started: Instant::now(),
+        });
+        let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
+        let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
+        let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
+        let addresses = Addresses {
+            quic: quic.address(),
+            tcp: tcp.address(),
+        };
+        Ok(Self {
+            shared,
+            certificates,
+            quic,
+            tcp,
+            addresses,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its certificates, to be reloaded by whoever is told to (a signal, say).
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
+    }
+
+    /// Something that tells how much the gateway holds, while it runs.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(self.shared.relay.clone())
+    }
+
+    /// Serves until `shutdown` is done, then drains: accepts nobody, says goodbye to every link,
+    /// and waits for them up to the configured time.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            shared,
+            certificates,
+            quic,
+            tcp,
+            ..
+        } = self;
+        let endpoint = quic.endpoint();
+        let listeners = TaskTracker::new();
+        listeners.spawn(quic.run(shared.clone()));
+        listeners.spawn(tcp.run(shared.clone()));
+        listeners.spawn(
+            shared
+                .closing
+                .clone()
+                .run_until_cancelled_owned(watch(certificates)),
+        );
+        listeners.close();
+        shutdown.await;
+
+        let Stats { connections, .. } = shared.relay.stats();
+        info!(connections, "draining");
+        shared.closing.cancel();
+        shared.relay.shut_down();
+        shared.tasks.close();
+        let drained = async {
+            listeners.wait().await;
+            shared.tasks.wait().await;
+        };
+        if tokio::time::timeout(shared.links.drain(), drained)
+            .await
+            .is_err()
+        {
+            let left = shared.tasks.len();
+            warn!(left, "some clients did not take their leave in time");
+        }
+        endpoint.close(
+            signalbox_protocol::CloseReason::ShuttingDown
+                .quic_code()
+                .into(),
+            signalbox_protocol::CloseReason::ShuttingDown
+                .name()
+                .as_bytes(),
+        );
+        // The last CONNECTION_CLOSE frames leave here. A silent peer would hold this for three
+        // probe timeouts.
+        let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        info!("stopped");
+    }
+}
+
+/// Tells how much a gateway holds.
+#[derive(Clone)]
+pub struct Monitor(Relay);
+
+impl Monitor {
+    /// Sessions and connections now.
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+}
+
+/// Reloads the certificate when its files change. A failure is logged by the resolver, which
+/// then goes on with the old certificate.
+async fn watch(certificates: Certificates) {
+    let mut poll = tokio::time::interval(CERTIFICATE_POLL);
+    loop {
+        poll.tick().await;
+        let certificates = certificates.clone();
+        let reload = move || {
+            if certificates.changed_on_disk() {
+                let _ = certificates.reload();
+            }
+        };
+        if tokio::task::spawn_blocking(reload).await.is_err() {
+            warn!("looking at the certificate files panicked");
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! Where every link begins, authenticates and ends, whatever its transport.
+//!
+//! A transport brings a [`Reader`] and a [`Writer`] of whole messages and nothing else; the steps
+//! are all in [`serve`], so that no transport can skip one:
+//!
+//! ```text
+//! hello (in time) → token → join → welcome ┬─ read messages        (never waits for writing)
+//!                                          ├─ pump the outbox      (never waits for reading)
+//!                                          ├─ the bell: somebody ended the connection
+//!                                          └─ the token expires
+//!                   leave → what still waits, bye, close (all of it in at most a second)
+//! ```
+
+pub(crate) mod quic;
+pub(crate) mod websocket;
+
+use std::{
+    future::{Future, pending, poll_fn},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use signalbox_protocol::{
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, ErrorCode, GatewayMessage, Streams,
+    limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
+    message::{Hello, Limits, SendSignal, Welcome},
+};
+use signalbox_relay::{Connection, Encoding, Join, Joined, Outbox, SignalError};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, debug, field, info_span, trace};
+
+use crate::{
+    gateway::{Shared, unix_time},
+    token::{self, Grant},
+};
+
+/// How long a farewell may take, from the end of the connection to the end of the carrier. The
+/// protocol names this figure, too, as clients wait as long.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// After how many messages in a row the reading half lets other tasks run, so that a sender
+/// that never pauses cannot keep receivers from being served.
+const BURST: u32 = 32;
+
+/// The receiving half of a link.
+pub(crate) trait Reader: Send {
+    /// The next message. Not until the first has been taken does the transport accept anything
+    /// but a hello's place on the wire.
+    fn next(&mut self) -> impl Future<Output = Result<Incoming<'_>, LinkError>> + Send;
+
+    /// Waits until the client has closed the carrier, discarding what still comes.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// The sending half of a link.
+pub(crate) trait Writer: Send {
+    /// Learns what the client wants; answers in which form it takes its frames.
+    fn accept(&mut self, presence: bool, streams: Streams) -> Encoding;
+
+    /// Sends one message before or after the outbox is pumped.
+    fn send(
+        &mut self,
+        message: &GatewayMessage<'_>,
+    ) -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// Writes what the outbox brings until it has ended and all is written; then its reason.
+    /// May be dropped at any await and called again.
+    fn pump(
+        &mut self,
+        outbox: &Outbox,
+    ) -> impl Future<Output = Result<CloseReason, LinkError>> + Send;
+
+    /// Says that nothing follows, by the means of the carrier.
+    fn finish(&mut self, reason: CloseReason)
+    -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// Ends the carrier at once.
+    fn abort(&mut self, reason: CloseReason);
+}
+
+/// What a reader yields.
+pub(crate) enum Incoming<'a> {
+    /// A message where it may be.
+    Message(ClientMessage<'a>),
+    /// A kind of message that this version does not know.
+    Unknown,
+    /// The client has closed the carrier, cleanly and on purpose.
+    Closed,
+}
+
+/// Why a carrier is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// It broke or fell silent.
+    #[error("link lost: {0}")]
+    Lost(String),
+    /// The client closed it on purpose.
+    #[error("closed by the client")]
+    Closed,
+    /// The client did what it may not do. Ours to end, with this reason.
+    #[error("{detail}")]
+    Violation {
+        /// The reason that the client is told.
+        reason: CloseReason,
+        /// What it did.
+        detail: String,
+    },
+}
+
+impl LinkError {
+    pub(crate) fn protocol(detail: impl Into<String>) -> Self {
+        Self::Violation {
+            reason: CloseReason::ProtocolError,
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::Violation {
+            reason: CloseReason::FrameTooLarge,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// How a link ended.
+struct End {
+    reason: CloseReason,
+    /// For the client and the log; never holds contents or tokens.
+    detail: String,
+    /// Whether the carrier still carries a farewell.
+    alive: bool,
+}
+
+impl End {
+    fn by(reason: CloseReason) -> Self {
+        Self {
+            reason,
+            detail: reason.hint().into(),
+            alive: true,
+        }
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Lost(detail) => Self {
+                reason: CloseReason::NetworkDisconnected,
+                detail,
+                alive: false,
+            },
+            // The reason is for the others; to the client there is nothing left to say, but a
+            // carrier with a closing handshake still has to finish it.
+            LinkError::Closed => Self::by(CloseReason::ClientDisconnected),
+            LinkError::Violation { reason, detail } => Self {
+                reason,
+                detail,
+                alive: true,
+            },
+        }
+    }
+}
+
+/// What is known of a link before its hello.
+pub(crate) struct LinkInfo {
+    /// Name of the transport, for the log.
+    pub(crate) transport: &'static str,
+    /// The client's address.
+    pub(crate) remote: SocketAddr,
+    /// Until when the hello must be here.
+    pub(crate) hello_by: Instant,
+}
+
+/// Serves a link from its hello to its end.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    info: LinkInfo,
+    mut reader: impl Reader,
+    mut writer: impl Writer,
+) {
+    let LinkInfo {
+        transport,
+        remote,
+        hello_by,
+    } = info;
+    let span =
+        info_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
+    let life = async {
+        let end = match admit(&shared, hello_by, &mut reader, &mut writer).await {
+            Ok((joined, expires_in)) => {
+                carry(&shared, joined, expires_in, &mut reader, &mut writer).await
+            }
+            Err(end) => end,
+        };
+        debug!(reason = %end.reason, detail = end.detail, "link ended");
+        if end.alive {
+            let farewell = async {
+                let message = end.detail.as_str().into();
+                writer
+                    .send(&GatewayMessage::Bye {
+                        reason: end.reason,
+                        message,
+                    })
+                    .await?;
+                writer.finish(end.reason).await?;
+                reader.closed().await;
+                Ok::<_, LinkError>(())
+            };
+            // Whatever fails here, the carrier ends next.
+            let _ = timeout(FAREWELL, farewell).await;
+        }
+        writer.abort(end.reason);
+    };
+    life.instrument(span).await;
+}
+
+/// From the first byte to the welcome. Whoever fails here was never a connection.
+async fn admit(
+    shared: &Shared,
+    hello_by: Instant,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
+) -> Result<(Joined, Duration), End> {
+    let greeting = async {
+        let hello = match timeout_at(hello_by, reader.next()).await {
+            Err(_) => return Err(End::by(CloseReason::HelloTimeout)),
+            Ok(Ok(Incoming::Message(ClientMessage::Hello(hello)))) => hello,
+            Ok(Ok(Incoming::Closed)) => return Err(LinkError::Closed.into()),
+            Ok(Ok(_)) => return Err(LinkError::protocol("the first message is no hello").into()),
+            Ok(Err(error)) => return Err(error.into()),
+        };
+        join(shared, &hello, writer)
+    };
+    let (joined, welcome, expires_in) = tokio::select! {
+        result = greeting => result?,
+        () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
+    };
+    // The outbox fills from now on, within its bound; a client that does not even read its
+    // welcome has as long as it had for its hello.
+    let mut present = joined.present.iter();
+    let greeted = async {
+        writer.send(&GatewayMessage::Welcome(welcome)).await?;
+        while let Some(message) = next_present(&mut present) {
+            writer.send(&message).await?;
+        }
+        Ok(())
+    };
+    match timeout(shared.links.hello_timeout(), greeted).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(LinkError::into(error)),
+        Err(_) => {
+            joined.connection.leave(CloseReason::SlowConsumer);
+            return Err(End {
+                alive: false,
+                ..End::by(CloseReason::SlowConsumer)
+            });
+        }
+    }
+    Ok((joined, expires_in))
+}
+
+/// Checks the token and makes the connection.
+fn join(
+    shared: &Shared,
+    hello: &Hello<'_>,
+    writer: &mut impl Writer,
+) -> Result<(Joined, Welcome, Duration), End> {
+    if hello
+        .agent
+        .as_ref()
+        .is_some_and(|agent| agent.len() > AGENT_BYTES)
+    {
+        return Err(LinkError::protocol("the client's name is longer than 64 bytes").into());
+    }
+    let now = unix_time();
+    let Grant {
+        session,
+        role,
+        connection_data,
+        expires_at,
+    } = token::verify(&shared.projects, &hello.token, now).map_err(|error| End {
+        reason: error.close_reason(),
+        detail: error.to_string(),
+        alive: true,
+    })?;
+    let connection = ConnectionInfo {
+        id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+        created_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        data: connection_data,
+    };
+    let span = tracing::Span::current();
+    span.record("session", field::display(&session));
+    span.record("connection", field::display(&connection.id));
+    let joined = shared
+        .relay
+        .join(Join {
+            session: session.clone(),
+            info: connection.clone(),
+            role,
+            presence: hello.presence,
+            encoding: writer.accept(hello.presence, hello.streams),
+        })
+        .map_err(|error| End {
+            reason: error.close_reason(),
+            detail: error.to_string(),
+            alive: true,
+        })?;
+    debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
+    let welcome = Welcome {
+        connection,
+        session,
+        role,
+        limits: limits(shared),
+        present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
+    };
+    Ok((joined, welcome, expires_at.saturating_sub(now)))
+}
+
+fn limits(shared: &Shared) -> Limits {
+    Limits {
+        type_bytes: TYPE_BYTES as u32,
+        data_bytes: DATA_BYTES as u32,
+        signals_per_second: shared.limits.signals_per_second,
+        idle_timeout_ms: shared.links.idle_timeout_ms,
+    }
+}
+
+/// As many descriptions as fit one message; none when all have been named.
+fn next_present<'a>(
+    rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
+) -> Option<GatewayMessage<'static>> {
+    let mut connections = Vec::new();
+    let mut bytes = 0;
+    // The longest description is a quarter of the budget: going over by one is no harm.
+    while bytes < PRESENT_BYTES
+        && let Some(info) = rest.next()
+    {
+        bytes += 32 + info.data.len();
+        connections.push((**info).clone());
+    }
+    (!connections.is_empty()).then_some(GatewayMessage::Present { connections })
+}
+
+/// Carries a connection until something ends it.
+async fn carry(
+    shared: &Shared,
+    joined: Joined,
+    expires_in: Duration,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
+) -> End {
+    let Joined {
+        mut connection,
+        outbox,
+        ..
+    } = joined;
+    let expired = async {
+        if shared.links.end_when_token_expires {
+            tokio::time::sleep(expires_in).await;
+        } else {
+            pending::<()>().await;
+        }
+    };
+    let end = tokio::select! {
+        end = read(shared, &mut connection, reader) => end,
+        result = writer.pump(&outbox) => match result {
+            Ok(reason) => End::by(reason),
+            Err(error) => error.into(),
+        },
+        reason = poll_fn(|cx| outbox.poll_ended(cx)) => End::by(reason),
+        () = expired => End::by(CloseReason::TokenExpired),
+    };
+    if end.reason == CloseReason::NetworkDisconnected {
+        connection.lost();
+    } else {
+        connection.leave(end.reason);
+    }
+    if end.alive && end.reason != CloseReason::SlowConsumer {
+        // The outbox has ended now; what waits in it is still the client's.
+        let _ = timeout(FAREWELL, writer.pump(&outbox)).await;
+    }
+    end
+}
+
+/// Hands what the client sends to the relay, until the client or a fault of its ends it.
+async fn read(shared: &Shared, connection: &mut Connection, reader: &mut impl Reader) -> End {
+    let mut burst = 0;
+    loop {
+        let message = match reader.next().await {
+            Ok(Incoming::Message(message)) => message,
+            Ok(Incoming::Unknown) => {
+                connection.tell_error(
+                    None,
+                    ErrorCode::Unsupported,
+                    "this gateway does not know that kind of message",
+                );
+                continue;
+            }
+            Ok(Incoming::Closed) => return LinkError::Closed.into(),
+            Err(error) => return error.into(),
+        };
+        match message {
+            ClientMessage::Signal(send) => signal(shared, connection, send).await,
+            ClientMessage::ForceDisconnect { id } => {
+                if let Err(refused) = connection.force_disconnect(id) {
+                    connection.tell_error(None, refused.code(), &refused.to_string());
+                }
+            }
+            ClientMessage::Goodbye { signals } => {
+                let rest = rest(shared, connection, reader, signals);
+                let _ = timeout(FAREWELL, rest).await;
+                return End::by(CloseReason::ClientDisconnected);
+            }
+            ClientMessage::Hello(_) => return LinkError::protocol("a second hello").into(),
+        }
+        burst += 1;
+        if burst == BURST {
+            burst = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn signal(shared: &Shared, connection: &mut Connection, send: SendSignal<'_>) {
+    let to = send.to;
+    match connection.signal(to, send.into_signal(), shared.uptime()) {
+        Ok(()) => trace!(seq = connection.sent(), "signal"),
+        Err(SignalError::Refused { seq, refused }) => {
+            connection.tell_error(Some(seq), refused.code(), &refused.to_string());
+        }
+        // The bell is about to ring.
+        Err(SignalError::Ended) => pending().await,
+    }
+}
+
+/// After a goodbye: the signals that it has overtaken.
+async fn rest(
+    shared: &Shared,
+    connection: &mut Connection,
+    reader: &mut impl Reader,
+    signals: u64,
+) {
+    while connection.sent() < signals {
+        match reader.next().await {
+            Ok(Incoming::Message(ClientMessage::Signal(send))) => {
+                signal(shared, connection, send).await;
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! A link over WebSocket (RFC 6455): one ordered stream each way, one message a frame.
+//!
+//! Both halves share the socket. They live in one task and only ever poll it, so the lock around
+//! it is never contended and never held across an await.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use parking_lot::Mutex;
+use signalbox_protocol::{
+    ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, Streams,
+    binary, frame, json,
+    limits::{CLIENT_FRAME_BYTES, CLIENT_JSON_BYTES},
+};
+use signalbox_relay::{Encoding, Outbox, Outgoing};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{Incoming, LinkError, Reader, Writer};
+
+/// Bytes that are read from the socket at once. Allocated for every connection at its start, so
+/// it is what an idle one costs; a signal of usual size fits several times.
+const READ_BUFFER: usize = 4096;
+
+/// Bytes that are gathered before the socket is written to without waiting for the flush.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Bytes that the write buffer may reach at all: the above and one longest message.
+const MAX_WRITE_BUFFER: usize = 256 * 1024;
+
+/// The subprotocols, which decide how messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subprotocol {
+    Postcard,
+    Json,
+}
+
+impl Subprotocol {
+    /// The first one that we know of those that a client offers, in its order of preference.
+    pub(crate) fn choose<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        offered.into_iter().find_map(|name| match name.trim() {
+            SUBPROTOCOL_POSTCARD => Some(Self::Postcard),
+            SUBPROTOCOL_JSON => Some(Self::Json),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postcard => SUBPROTOCOL_POSTCARD,
+            Self::Json => SUBPROTOCOL_JSON,
+        }
+    }
+
+    /// Limits and buffers for a socket that speaks it.
+    pub(crate) fn config(self) -> WebSocketConfig {
+        let max = match self {
+            Self::Postcard => CLIENT_FRAME_BYTES,
+            Self::Json => CLIENT_JSON_BYTES,
+        };
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .max_message_size(Some(max))
+            .max_frame_size(Some(max))
+    }
+}
+
+/// Makes the halves of a link from a socket whose HTTP upgrade is done.
+pub(crate) fn halves<S>(
+    socket: WebSocketStream<S>,
+    subprotocol: Subprotocol,
+    idle_timeout: Duration,
+) -> (WebSocketReader<S>, WebSocketWriter<S>) {
+    let socket = Arc::new(Socket {
+        stream: Mutex::new(socket),
+        heard: AtomicBool::new(true),
+    });
+    let reader = WebSocketReader {
+        socket: socket.clone(),
+        subprotocol,
+        last: None,
+    };
+    let writer = WebSocketWriter {
+        socket,
+        subprotocol,
+        queue: VecDeque::new(),
+        unflushed: Load::default(),
+        ping_every: idle_timeout / PINGS,
+    };
+    (reader, writer)
+}
+
+/// Pings per idle timeout. A link is lost when as many in a row brought nothing back.
+const PINGS: u32 = 3;
+
+struct Socket<S> {
+    stream: Mutex<WebSocketStream<S>>,
+    /// Whether anything has come since the last ping.
+    heard: AtomicBool,
+}
+
+/// The receiving half.
+pub(crate) struct WebSocketReader<S> {
+    socket: Arc<Socket<S>>,
+    subprotocol: Subprotocol,
+    /// The message that was handed out last, as it is borrowed from.
+    last: Option<Message>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
+    async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
+        loop {
+            self.last = None;
+            let next = poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx)).await;
+            self.socket.heard.store(true, Ordering::Relaxed);
+            match next {
+                None => {
+                    return Err(LinkError::Lost(
+                        "the connection ended without a close".into(),
+                    ));
+                }
+                Some(Err(error)) => return Err(error_of(error)),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Close(frame))) => {
+                    return match frame.map(|frame| frame.code) {
+                        // A browser sends no code if the page gave none, and 1001 when it leaves.
+                        None | Some(CloseCode::Normal | CloseCode::Away) => Ok(Incoming::Closed),
+                        Some(code) => Err(LinkError::Lost(format!("closed with code {code}"))),
+                    };
+                }
+                Some(Ok(message)) => {
+                    self.last = Some(message);
+                    break;
+                }
+            }
+        }
+        match (&self.last, self.subprotocol) {
+            (Some(Message::Binary(bytes)), Subprotocol::Postcard) => {
+                decoded(binary::decode(bytes).map_err(|error| error.to_string()))
+            }
+            (Some(Message::Text(text)), Subprotocol::Json) => {
+                decoded(json::decode(text.as_str()).map_err(|error| error.to_string()))
+            }
+            _ => Err(LinkError::protocol(
+                "text and binary messages go with their subprotocol",
+            )),
+        }
+    }
+
+    async fn closed(&mut self) {
+        // Until the client has answered our close, or has nothing more to say.
+        let next = || poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx));
+        while let Some(Ok(_)) = next().await {}
+        // After a fault of the protocol the rest is noise, but it must be taken all the same: a
+        // socket that is closed with unread bytes resets, and the farewell may be lost with it.
+        let mut sink = [0; 1024];
+        let read = |cx: &mut Context<'_>| {
+            let mut buffer = ReadBuf::new(&mut sink);
+            let mut stream = self.socket.stream.lock();
+            ready!(Pin::new(stream.get_mut()).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
+        };
+        let mut read = read;
+        while matches!(poll_fn(&mut read).await, Ok(1..)) {}
+    }
+}
+
+fn decoded(message: Result<Option<ClientMessage<'_>>, String>) -> Result<Incoming<'_>, LinkError> {
+    match message {
+        Ok(Some(message)) => Ok(Incoming::Message(message)),
+        Ok(None) => Ok(Incoming::Unknown),
+        Err(error) => Err(LinkError::protocol(error)),
+    }
+}
+
+/// Whose fault an error of the socket is.
+fn error_of(error: tungstenite::Error) -> LinkError {
+    use tungstenite::error::ProtocolError;
+    match error {
+        tungstenite::Error::Capacity(error) => LinkError::too_large(error.to_string()),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            LinkError::Lost("the connection ended without a close".into())
+        }
+        tungstenite::Error::Protocol(error) => LinkError::protocol(error.to_string()),
+        tungstenite::Error::Utf8(error) => LinkError::protocol(error),
+        other => LinkError::Lost(other.to_string()),
+    }
+}
+
+/// Frames and bytes, as the outbox counts them.
+#[derive(Default)]
+struct Load {
+    frames: usize,
+    bytes: usize,
+}
+
+/// The sending half.
+pub(crate) struct WebSocketWriter<S> {
+    socket: Arc<Socket<S>>,
+    subprotocol: Subprotocol,
+    /// Taken from the outbox and not yet fed to the socket.
+    queue: VecDeque<Outgoing>,
+    /// Fed to the socket and not yet flushed.
+    unflushed: Load,
+    ping_every: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
+    fn accept(&mut self, _presence: bool, _streams: Streams) -> Encoding {
+        match self.subprotocol {
+            Subprotocol::Postcard => Encoding::Shared,
+            Subprotocol::Json => Encoding::Json,
+        }
+    }
+
+    async fn send(&mut self, message: &GatewayMessage<'_>) -> Result<(), LinkError> {
+        let message = match self.subprotocol {
+            Subprotocol::Postcard => Message::Binary(binary::encode(message).into()),
+            Subprotocol::Json => Message::text(json::encode(message)),
+        };
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
+        let mut pings = tokio::time::interval(self.ping_every);
+        pings.reset();
+        let mut silent = 0;
+        loop {
+            let taken = tokio::select! {
+                taken = poll_fn(|cx| outbox.poll_take(cx, &mut self.queue)) => taken,
+                _ = pings.tick() => {
+                    silent = if self.socket.heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
+                    if silent >= PINGS {
+                        return Err(LinkError::Lost("nothing came within the idle timeout".into()));
+                    }
+                    self.feed(Message::Ping(Bytes::new())).await?;
+                    self.flush().await?;
+                    continue;
+                }
+            };
+            // Everything that waits goes out in one flush: under load it fills whole segments,
+            // and when idle nothing waits for company.
+            let ended = taken.err();
+            while let Some(outgoing) = self.queue.pop_front() {
+                self.unflushed.frames += 1;
+                self.unflushed.bytes += outgoing.cost();
+                if let Some(message) = self.message(outgoing) {
+                    self.feed(message).await?;
+                }
+            }
+            self.flush().await?;
+            let Load { frames, bytes } = std::mem::take(&mut self.unflushed);
+            outbox.written(frames, bytes);
+            if let Some(reason) = ended {
+                return Ok(reason);
+            }
+        }
+    }
+
+    async fn finish(&mut self, reason: CloseReason) -> Result<(), LinkError> {
+        let code = CloseCode::from(reason.websocket_code());
+        self.feed(Message::Close(Some(CloseFrame {
+            code,
+            reason: reason.name().into(),
+        })))
+        .await?;
+        self.flush().await
+    }
+
+    fn abort(&mut self, _reason: CloseReason) {
+        // The socket closes when both halves are dropped, which is next.
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
+    fn message(&self, outgoing: Outgoing) -> Option<Message> {
+        let frame = match outgoing {
+            Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => frame,
+            // Only those with a stream per sender get this one.
+            Outgoing::Destroyed { .. } => return None,
+        };
+        match self.subprotocol {
+            Subprotocol::Postcard => {
+                Some(Message::Binary(frame.slice_ref(frame::message_of(&frame))))
+            }
+            // The relay made it from strings, so it is UTF-8.
+            Subprotocol::Json => Utf8Bytes::try_from(frame).ok().map(Message::Text),
+        }
+    }
+
+    /// Queues a message on the socket; waits only if the socket's buffer is full.
+    async fn feed(&self, message: Message) -> Result<(), LinkError> {
+        poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_ready(cx))
+            .await
+            .and_then(|()| Pin::new(&mut *self.socket.stream.lock()).start_send(message))
+            .map_err(error_of)
+    }
+
+    async fn flush(&self) -> Result<(), LinkError> {
+        poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_flush(cx))
+            .await
+            .map_err(error_of)
+    }
+}

@@ -1,0 +1,198 @@
+//! The QUIC listener: one endpoint on one UDP port.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use quinn::{
+    Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    crypto::rustls::QuicServerConfig,
+};
+use signalbox_certs::Certificates;
+use signalbox_protocol::{ALPN, CloseReason};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    config::{Limits, Links},
+    gateway::{BindError, Shared},
+    link::{self, LinkInfo},
+};
+
+/// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
+/// gateway; the system may grant less, which costs only retransmissions.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Streams that a client may open. It needs one of each kind; the second is there to be refused
+/// with a reason, where the transport itself would just block the client for ever. Slots cost
+/// memory up front, so no more than that.
+const CLIENT_STREAMS: u32 = 2;
+
+/// Bytes that a client may send before they are read: some longest frames on one stream, and a
+/// little more in all.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+
+/// Bytes towards one client that may be unacknowledged: what one slow or hostile client may hold
+/// beside its outbox.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// Bytes of handshake packets that may wait, for one connection and for all of them.
+const INCOMING_BUFFER: u64 = 64 * 1024;
+const INCOMING_BUFFERS: u64 = 16 * 1024 * 1024;
+
+/// The bound endpoint.
+pub(crate) struct Listener {
+    endpoint: Endpoint,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        certificates: &Certificates,
+        shared: &Shared,
+    ) -> Result<Self, BindError> {
+        let listen = |source| BindError::Listen {
+            protocol: "udp",
+            address,
+            source,
+        };
+        let config = server_config(certificates, &shared.limits, &shared.links)?;
+        let socket = udp_socket(address).map_err(listen)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+            .map_err(listen)?;
+        let address = endpoint.local_addr().map_err(listen)?;
+        Ok(Self { endpoint, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
+    }
+
+    /// Accepts until the gateway closes.
+    pub(crate) async fn run(self, shared: Arc<Shared>) {
+        info!(address = %self.address, "listening for QUIC");
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                () = shared.closing.cancelled() => break,
+            };
+            let Some(incoming) = incoming else { break };
+            match shared.handshakes.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let task = serve(shared.clone(), incoming, permit);
+                    shared.tasks.spawn(task);
+                }
+                // Under load an address must first prove that it is one: a stateless retry costs
+                // us one packet and an honest client one round trip. Whoever has proved it is
+                // told that we are full.
+                Err(_) if incoming.may_retry() => {
+                    if let Err(error) = incoming.retry() {
+                        error.into_incoming().refuse();
+                    }
+                }
+                Err(_) => incoming.refuse(),
+            }
+        }
+    }
+}
+
+/// From the first packet to the end of the link.
+async fn serve(shared: Arc<Shared>, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    let hello_by = Instant::now() + shared.links.hello_timeout();
+    let remote = incoming.remote_address();
+    let connection = match timeout_at(hello_by, incoming).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            debug!(%remote, %error, "QUIC handshake failed");
+            return;
+        }
+        Err(_) => {
+            debug!(%remote, "QUIC handshake took too long");
+            return;
+        }
+    };
+    let control = match timeout_at(hello_by, connection.accept_bi()).await {
+        Ok(Ok(control)) => control,
+        Ok(Err(error)) => {
+            debug!(%remote, %error, "gone before it opened its control stream");
+            return;
+        }
+        Err(_) => {
+            debug!(%remote, "no control stream in time");
+            let reason = CloseReason::HelloTimeout;
+            connection.close(reason.quic_code().into(), reason.name().as_bytes());
+            return;
+        }
+    };
+    drop(permit);
+    let (reader, writer) = link::quic::halves(connection, control, shared.limits.streams_per_link);
+    let info = LinkInfo {
+        transport: "quic",
+        remote,
+        hello_by,
+    };
+    link::serve(shared, info, reader, writer).await;
+}
+
+fn server_config(
+    certificates: &Certificates,
+    limits: &Limits,
+    links: &Links,
+) -> Result<ServerConfig, BindError> {
+    let tls = signalbox_certs::quic_server(certificates, &[ALPN]);
+    let crypto = QuicServerConfig::try_from(tls).map_err(BindError::Tls)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .max_incoming(limits.handshakes)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFERS)
+        .migration(true)
+        .transport_config(Arc::new(transport_config(links)));
+    Ok(config)
+}
+
+fn transport_config(links: &Links) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(CLIENT_STREAMS.into())
+        .max_concurrent_uni_streams(CLIENT_STREAMS.into())
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        // Streams are served in the order in which they were written, not a packet each in turn.
+        .send_fairness(false)
+        .initial_rtt(INITIAL_RTT)
+        .max_idle_timeout(Some(VarInt::from_u32(links.idle_timeout_ms).into()));
+    transport
+}
+
+fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    for result in [
+        socket.set_recv_buffer_size(SOCKET_BUFFER),
+        socket.set_send_buffer_size(SOCKET_BUFFER),
+    ] {
+        if let Err(error) = result {
+            warn!(%error, "the system refuses larger UDP buffers");
+        }
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
