@@ -1,1 +1,42 @@
-//! placeholder
+//! The Signalbox Rust SDK: join a session over QUIC or WebSocket, send and receive signals.
+//!
+//! ```no_run
+//! use signalbox_client::{Client, Event};
+//!
+//! # async fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, mut events) = Client::connect("quic://signal.example.com", token).await?;
+//! client.signal().signal_type("chat").data("hello, everyone").send().await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::ConnectionCreated(connection) => println!("{} is here", connection.id),
+//!         Event::Signal { from, data, .. } => println!("{from:?}: {}", data.unwrap_or_default()),
+//!         Event::SessionDisconnected { reason, .. } => println!("over: {reason}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `quic://`, `wss://` and `ws://` (plaintext) differ in how they behave on a bad network and in
+//! nothing else. Whatever the transport, a connection's `ConnectionCreated` comes before its
+//! first signal and its `ConnectionDestroyed` after its last, and the signals of one sender come
+//! in the order in which it sent them.
+
+mod client;
+mod connector;
+mod error;
+mod event;
+mod link;
+mod order;
+mod signal;
+
+pub use client::{Client, Events};
+pub use connector::{ConnectOptions, Connector};
+pub use error::{ConnectError, SendError};
+pub use event::Event;
+pub use signal::SignalBuilder;
+pub use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, Role, SessionId,
+    Streams, message::Limits,
+};

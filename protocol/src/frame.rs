@@ -14,16 +14,22 @@ pub const MAX_PREFIX_BYTES: usize = 4;
 
 /// A message as a frame, in one allocation.
 pub fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {
-    let len = encoded_len(message);
-    let mut out = Vec::with_capacity(prefix_len(len) + len);
-    append_prefix(len, &mut out);
-    encode_into(message, &mut out);
-    debug_assert_eq!(
-        out.len(),
-        prefix_len(len) + len,
-        "the prefix tells the truth"
-    );
+    let mut out = Vec::new();
+    encode_to(message, &mut out);
     out
+}
+
+/// Appends a message as a frame, with at most one allocation.
+pub fn encode_to<'a>(message: &impl Message<'a>, out: &mut Vec<u8>) {
+    let len = encoded_len(message);
+    // Exact for a single frame, and doubling as usual when many are gathered.
+    if out.is_empty() {
+        out.reserve_exact(prefix_len(len) + len);
+    }
+    append_prefix(len, out);
+    let start = out.len();
+    encode_into(message, out);
+    debug_assert_eq!(out.len() - start, len, "the prefix tells the truth");
 }
 
 /// How many bytes the prefix of a frame takes: what to skip for the bare message.

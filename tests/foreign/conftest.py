@@ -26,6 +26,9 @@ BUILD = "./check foreign   (or: cargo build -p signalbox && SIGNALBOX_BIN=$PWD/t
 
 STDERR_PATH = pytest.StashKey[Path]()
 
+# Most assertions are there, and should say as much as those in the tests themselves.
+pytest.register_assert_rewrite("scenarios")
+
 
 @dataclass(frozen=True)
 class Address:

@@ -1,0 +1,183 @@
+//! What `serve --dev` makes up: an authority, a project, a session and tokens. All but the tokens
+//! are kept in a folder, so that yesterday's commands and trust still work today.
+
+use std::{
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use signalbox_certs::DevAuthority;
+use signalbox_gateway::{Config, ProjectEntry, token::NewToken};
+use signalbox_protocol::{ProjectKey, Role, SessionId};
+
+use crate::token::{random, unix_time};
+
+/// How long the printed tokens are good. A day's work; they are made anew at each start.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a running gateway looks whether its certificate must be renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// The kept state.
+pub(crate) struct Dev {
+    dir: PathBuf,
+    pub(crate) authority: DevAuthority,
+    pub(crate) project: DevProject,
+    pub(crate) tokens: Tokens,
+}
+
+/// A project for trying things out.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct DevProject {
+    pub(crate) key: ProjectKey,
+    pub(crate) secret: String,
+    pub(crate) session: SessionId,
+}
+
+/// A token for each role that joins.
+#[derive(Serialize)]
+pub(crate) struct Tokens {
+    pub(crate) moderator: String,
+    pub(crate) publisher: String,
+    pub(crate) subscriber: String,
+}
+
+impl Dev {
+    /// Opens the folder, or makes it.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+        let authority = DevAuthority::open(dir, SystemTime::now())?;
+        let project = DevProject::open(&dir.join("project.json"))?;
+        let token = |role: Role| {
+            let new = NewToken {
+                key: &project.key,
+                secret: &project.secret,
+                session: &project.session,
+                role,
+                connection_data: &format!("role={}", role.name()),
+                now: unix_time(),
+                lifetime: TOKEN_LIFETIME,
+            };
+            new.mint()
+        };
+        let tokens = Tokens {
+            moderator: token(Role::Moderator)?,
+            publisher: token(Role::Publisher)?,
+            subscriber: token(Role::Subscriber)?,
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            authority,
+            project,
+            tokens,
+        })
+    }
+
+    /// What differs from the usual defaults: only this machine, and what was made up.
+    pub(crate) fn defaults(&self) -> Config {
+        let mut config = Config::default();
+        config.listen.quic.set_ip([127, 0, 0, 1].into());
+        config.listen.tcp.set_ip([127, 0, 0, 1].into());
+        config.tls.certificate = Some(self.authority.certificate_path().to_owned());
+        config.tls.key = Some(self.authority.key_path().to_owned());
+        config.projects = vec![ProjectEntry {
+            key: self.project.key.clone(),
+            secrets: vec![self.project.secret.clone()],
+        }];
+        config
+    }
+
+    /// Renews the certificate, which lives two weeks at most, when its time comes; the gateway
+    /// sees the new file and loads it.
+    pub(crate) async fn keep_certificate(self) {
+        let mut every = tokio::time::interval(RENEW_EVERY);
+        loop {
+            every.tick().await;
+            let dir = self.dir.clone();
+            let renew = move || DevAuthority::open(&dir, SystemTime::now());
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(renew).await {
+                tracing::warn!(%error, "cannot renew the development certificate");
+            }
+        }
+    }
+}
+
+impl DevProject {
+    fn open(file: &Path) -> anyhow::Result<Self> {
+        match std::fs::read(file) {
+            Ok(json) => serde_json::from_slice(&json).with_context(|| {
+                format!(
+                    "{} is damaged: delete it to get a new project",
+                    file.display()
+                )
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let project = Self::make()?;
+                project
+                    .save(file)
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+                Ok(project)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+
+    fn make() -> anyhow::Result<Self> {
+        // As the vendor's: eight digits, and forty hexadecimal ones.
+        let number = u32::from_le_bytes(random()?) % 90_000_000 + 10_000_000;
+        let key: ProjectKey = number.to_string().parse()?;
+        let secret = random::<20>()?
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let session = SessionId::mint(&key, None, crate::token::unix_ms(), random()?);
+        Ok(Self {
+            key,
+            secret,
+            session,
+        })
+    }
+
+    /// Written for the owner's eyes only: it holds a secret.
+    fn save(&self, file: &Path) -> anyhow::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut out = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file)?;
+        out.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_up_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Dev::open(dir.path()).unwrap();
+        let second = Dev::open(dir.path()).unwrap();
+        assert_eq!(first.project.key, second.project.key);
+        assert_eq!(first.project.secret, second.project.secret);
+        assert_eq!(first.project.session, second.project.session);
+        assert_eq!(first.authority.ca_pem(), second.authority.ca_pem());
+        assert_eq!(first.defaults().problems(), [""; 0]);
+    }
+
+    #[test]
+    fn a_damaged_project_is_not_replaced_silently() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("project.json"), "{").unwrap();
+        let error = Dev::open(dir.path()).err().unwrap().to_string();
+        assert!(
+            error.contains("project.json") && error.contains("delete"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! `signalbox`: the gateway and its tools. Parse, run, exit; each command has a file of its own.
+
+mod completions;
+mod config;
+mod dev;
+mod join;
+mod output;
+mod send;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Self-hosted signaling over QUIC and WebSocket.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  signalbox serve --dev
+      Start a gateway on this machine and print commands to join it.
+  signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
+      Join a session; typed lines are sent, events are printed.
+  git log --format=%s | signalbox send wss://localhost:4433 --token TOKEN --type line --stdin
+      Send each line as a signal.
+
+Environment:
+  SIGNALBOX_TOKEN    token for join and send, instead of --token
+  SIGNALBOX_SECRET   project secret for token, instead of --secret
+  SIGNALBOX_LOG      what is logged, e.g. debug or signalbox_gateway=trace (default: info)";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Join(join::Args),
+    Send(send::Args),
+    Token(token::TokenArgs),
+    #[command(subcommand)]
+    Session(token::SessionCommand),
+    Config(config::Args),
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Join(args) => join::run(args),
+        Command::Send(args) => send::run(args),
+        Command::Token(args) => token::run(&args),
+        Command::Session(token::SessionCommand::New(args)) => token::new_session(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,62 @@
+//! Printing: results on standard output, everything else on standard error.
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    process::ExitCode,
+};
+
+use tracing_subscriber::EnvFilter;
+
+/// Prints one line on standard output, at once, so that a reader at the other end of a pipe has
+/// it. Fails when there is no such reader any more.
+pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Prints an error with its causes on standard error.
+pub(crate) fn error(error: &anyhow::Error) {
+    // A closed pipe is how `| head` says that it has seen enough.
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if !error.chain().any(broken_pipe) {
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+    }
+}
+
+/// Prints a remark on standard error.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Starts logging to standard error, at `default` unless SIGNALBOX_LOG says otherwise.
+pub(crate) fn log(default: &str, json: bool) -> anyhow::Result<()> {
+    let filter = match std::env::var("SIGNALBOX_LOG") {
+        Ok(filter) => EnvFilter::try_new(&filter)
+            .map_err(|error| anyhow::anyhow!("SIGNALBOX_LOG is {filter:?}: {error}"))?,
+        Err(_) => EnvFilter::new(default),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+    Ok(())
+}
+
+/// The exit code of a command that worked, or did not.
+pub(crate) fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

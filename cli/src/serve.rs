@@ -1,0 +1,238 @@
+//! `signalbox serve`: run a gateway.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde::Serialize;
+use signalbox_certs::Certificates;
+use signalbox_gateway::{Addresses, Config, Gateway};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::Sources,
+    dev::{Dev, DevProject, Tokens},
+    output,
+};
+
+/// Run a gateway until it is told to stop (ctrl-c or SIGTERM). SIGHUP loads the certificate anew.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  signalbox serve --dev
+      Try it: needs nothing, prints commands to join over QUIC and WebSocket.
+  signalbox serve --config gateway.toml
+      With a certificate and projects of your own; see `signalbox config` for all settings.
+  signalbox serve --dev --quic 127.0.0.1:0 --tcp 127.0.0.1:0 --announce json
+      For programs: the system chooses the ports, one line of JSON names them.")]
+pub(crate) struct Args {
+    /// Make up a certificate authority, a project, a session and tokens, and listen on this
+    /// machine only. They are kept for the next time.
+    #[arg(long)]
+    dev: bool,
+    /// Where --dev keeps what it makes up.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = ".signalbox/dev",
+        requires = "dev"
+    )]
+    dev_dir: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
+    /// How to say on standard output that the gateway is ready.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    announce: Announce,
+    /// Log as JSON.
+    #[arg(long)]
+    log_json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Announce {
+    Text,
+    Json,
+}
+
+/// What programs read: exactly one line.
+#[derive(Serialize)]
+struct Announcement<'a> {
+    quic: String,
+    https: String,
+    ca: Option<&'a Path>,
+    project: Option<AnnouncedProject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<&'a Tokens>,
+}
+
+#[derive(Serialize)]
+struct AnnouncedProject<'a> {
+    key: &'a str,
+    secret: &'a str,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    output::log("info", args.log_json)?;
+    signalbox_certs::install_provider();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let dev = args.dev.then(|| Dev::open(&args.dev_dir)).transpose()?;
+    let defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
+    let config = args.sources.resolve(&defaults)?;
+    // Before anybody can send them: a signal that comes early must not kill the process.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let gateway = Gateway::bind(config.clone())?;
+    tokio::spawn(reload_on_hangup(gateway.certificates())?);
+    match args.announce {
+        Announce::Json => announce_json(&config, gateway.addresses(), dev.as_ref())?,
+        Announce::Text => announce_text(&config, gateway.addresses(), dev.as_ref())?,
+    }
+    if let Some(dev) = dev {
+        tokio::spawn(dev.keep_certificate());
+    }
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    gateway.run(shutdown).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reload_on_hangup(certificates: Certificates) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            let certificates = certificates.clone();
+            // Success and failure are logged there; the old certificate stays on failure.
+            let _ = tokio::task::spawn_blocking(move || certificates.reload()).await;
+        }
+    })
+}
+
+fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
+    let project = config.projects.first().and_then(|project| {
+        let secret = project.secrets.first()?;
+        Some(AnnouncedProject {
+            key: project.key.as_str(),
+            secret,
+        })
+    });
+    let announcement = Announcement {
+        quic: reachable(addresses.quic).to_string(),
+        https: reachable(addresses.tcp).to_string(),
+        ca: match dev {
+            Some(dev) => Some(dev.authority.ca_pem_path()),
+            None => config.tls.certificate.as_deref(),
+        },
+        project,
+        session: dev.map(|dev| dev.project.session.as_str()),
+        tokens: dev.map(|dev| &dev.tokens),
+    };
+    output::line(serde_json::to_string(&announcement)?)?;
+    Ok(())
+}
+
+fn announce_text(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
+    let Addresses { quic, tcp } = addresses;
+    let websocket = if config.tls.plaintext_tcp {
+        "ws"
+    } else {
+        "wss"
+    };
+    let Some(Dev {
+        authority,
+        project,
+        tokens,
+        ..
+    }) = dev
+    else {
+        output::line(format_args!(
+            "ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)"
+        ))?;
+        return Ok(());
+    };
+    let DevProject {
+        key,
+        secret,
+        session,
+    } = project;
+    let Tokens {
+        moderator,
+        publisher,
+        subscriber,
+    } = tokens;
+    let program = program();
+    let ca = authority.ca_pem_path().display();
+    let (quic, tcp) = (local_name(quic), local_name(tcp));
+    output::line(format_args!(
+        "\
+Signalbox is ready.
+
+  QUIC        quic://{quic}
+  WebSocket   {websocket}://{tcp}
+  Authority   {ca}
+  Project     {key}
+  Secret      {secret}
+  Session     {session}
+
+Tokens, good for a day:
+
+  moderator   {moderator}
+
+  publisher   {publisher}
+
+  subscriber  {subscriber}
+
+Join over QUIC, in a second terminal:
+
+  {program} join quic://{quic} --ca {ca} --token {publisher}
+
+Join over WebSocket, in a third:
+
+  {program} join {websocket}://{tcp} --ca {ca} --token {moderator}
+"
+    ))?;
+    Ok(())
+}
+
+/// How to call this program again: by its path, from here if it is below here.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| "signalbox".into());
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here)
+        .unwrap_or(&path)
+        .display()
+        .to_string()
+}
+
+/// An address that can be connected to, for one that may mean "all of this machine".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The same for people.
+fn local_name(address: SocketAddr) -> String {
+    let address = reachable(address);
+    if address.ip().is_loopback() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}

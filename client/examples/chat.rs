@@ -1,0 +1,49 @@
+//! A chat in a terminal: lines go to everyone, and everyone's lines are printed.
+//!
+//! ```sh
+//! cargo run -p signalbox-client --example chat -- wss://localhost:4433 TOKEN CA.pem
+//! ```
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use anyhow::Context as _;
+use signalbox_client::{ConnectOptions, Connector, Event};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().context("usage: chat URL TOKEN [CA.pem]")?;
+    let token = arguments.next().context("usage: chat URL TOKEN [CA.pem]")?;
+    let connector = match arguments.next() {
+        Some(ca) => Connector::trusting(&std::fs::read(ca)?)?,
+        None => Connector::new()?,
+    };
+    let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
+    let me = client.connection().id;
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    loop {
+        tokio::select! {
+            line = lines.next_line() => match line? {
+                Some(line) => {
+                    client.signal().signal_type("chat").data(line).send().await?;
+                }
+                None => {
+                    client.disconnect().await;
+                    return Ok(());
+                }
+            },
+            event = events.next() => match event {
+                Some(Event::ConnectionCreated(other)) => println!("* {} is here", other.id),
+                Some(Event::ConnectionDestroyed { id, reason }) => println!("* {id} left: {reason}"),
+                Some(Event::Signal { from: Some(from), data: Some(data), .. }) if from != me => {
+                    println!("{from}: {data}");
+                }
+                Some(Event::SessionDisconnected { reason, message }) => {
+                    anyhow::bail!("{reason}: {message}");
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            },
+        }
+    }
+}

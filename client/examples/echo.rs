@@ -1,0 +1,42 @@
+//! Sends every signal back to whoever sent it, to that connection alone.
+//!
+//! ```sh
+//! cargo run -p signalbox-client --example echo -- quic://localhost:4433 TOKEN CA.pem
+//! ```
+
+use anyhow::Context as _;
+use signalbox_client::{ConnectOptions, Connector, Event};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().context("usage: echo URL TOKEN [CA.pem]")?;
+    let token = arguments.next().context("usage: echo URL TOKEN [CA.pem]")?;
+    let connector = match arguments.next() {
+        Some(ca) => Connector::trusting(&std::fs::read(ca)?)?,
+        None => Connector::new()?,
+    };
+    let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
+    let me = client.connection().id;
+    while let Some(event) = events.next().await {
+        // Its own echoes come back to nobody, or there would be no end to them.
+        if let Event::Signal {
+            from: Some(from),
+            signal_type,
+            data,
+            ..
+        } = event
+            && from != me
+        {
+            let mut echo = client.signal().to(from);
+            if let Some(signal_type) = signal_type {
+                echo = echo.signal_type(signal_type);
+            }
+            if let Some(data) = data {
+                echo = echo.data(data);
+            }
+            echo.send().await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What can go wrong, by what one can do about it.
+
+use signalbox_protocol::{CloseReason, signal::InvalidSignal};
+
+/// Why a client did not get into a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is not one of a gateway. The caller's to mend.
+    #[error("{0}: use quic://HOST[:PORT], wss://HOST[:PORT] or ws://HOST[:PORT]")]
+    Url(String),
+    /// The trusted certificates cannot be used. The caller's to mend.
+    #[error("cannot use the trusted certificates: {0}")]
+    Roots(String),
+    /// The host has no address.
+    #[error("cannot find the address of {host}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nobody answers as a gateway would.
+    #[error("cannot reach the gateway at {address}: {detail}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The gateway does not let the client in. Connecting again with the same token helps only
+    /// where the reason says so.
+    #[error("the gateway refused the connection ({reason}): {message}")]
+    Refused {
+        /// Why.
+        reason: CloseReason,
+        /// The same for people.
+        message: String,
+    },
+    /// Whoever answers does not keep to the protocol.
+    #[error("the gateway does not speak the protocol: {0}")]
+    Protocol(String),
+    /// It took too long.
+    #[error("the gateway did not answer in time")]
+    Timeout,
+}
+
+/// Why a signal was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The signal breaks a rule; nothing was sent. The caller's to mend.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSignal),
+    /// The client is no longer in the session.
+    #[error("the client is no longer in the session")]
+    Disconnected,
+}

@@ -1,0 +1,218 @@
+//! Whatever the network does to streams, the application hears one order.
+
+use proptest::prelude::*;
+use signalbox_protocol::{Role, message::Limits};
+
+use super::*;
+
+fn id(n: u8) -> ConnectionId {
+    ConnectionId::from_bytes([n; 16])
+}
+
+fn info(n: u8) -> ConnectionInfo {
+    ConnectionInfo {
+        id: id(n),
+        created_at: 0,
+        data: String::new(),
+    }
+}
+
+fn order(presence: bool) -> Order {
+    let welcome = Welcome {
+        connection: info(0),
+        session: "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg"
+            .parse()
+            .unwrap(),
+        role: Role::Publisher,
+        limits: Limits {
+            type_bytes: 128,
+            data_bytes: 8192,
+            signals_per_second: 0,
+            idle_timeout_ms: 0,
+        },
+        present: 0,
+    };
+    let mut order = Order::new(&welcome, presence);
+    assert!(matches!(
+        order.next_event(),
+        Some(Event::SessionConnected { .. })
+    ));
+    order
+}
+
+/// Events in short: `+1` created, `-1` destroyed, `1:7` signal 7 of 1, `s:7` of a server.
+fn told(order: &mut Order) -> Vec<String> {
+    std::iter::from_fn(|| order.next_event())
+        .map(|event| match event {
+            Event::ConnectionCreated(info) => format!("+{}", info.id.as_bytes()[0]),
+            Event::ConnectionDestroyed { id, .. } => format!("-{}", id.as_bytes()[0]),
+            Event::Signal {
+                from: Some(id),
+                seq,
+                ..
+            } => format!("{}:{seq}", id.as_bytes()[0]),
+            Event::Signal {
+                from: None, seq, ..
+            } => format!("s:{seq}"),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+fn created(n: u8) -> GatewayMessage<'static> {
+    GatewayMessage::ConnectionCreated(info(n))
+}
+
+fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
+    let reason = DisconnectReason::ClientDisconnected;
+    GatewayMessage::ConnectionDestroyed {
+        id: id(n),
+        reason,
+        last_seq,
+    }
+}
+
+#[test]
+fn signals_wait_for_their_sender_to_be_created() {
+    let mut order = order(true);
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    assert!(order.is_held(0));
+    assert_eq!(told(&mut order), [""; 0]);
+    order.control(created(1));
+    assert!(!order.is_held(0));
+    order.signal(0, 2, Signal::default());
+    assert_eq!(told(&mut order), ["+1", "1:1", "1:2"]);
+}
+
+#[test]
+fn nobody_waits_for_servers_or_oneself_or_without_presence() {
+    let mut first = order(true);
+    first.open(0, None, 0);
+    first.signal(0, 1, Signal::default());
+    first.open(1, Some(id(0)), 0);
+    first.signal(1, 1, Signal::default());
+    assert_eq!(told(&mut first), ["s:1", "0:1"]);
+    let mut second = order(false);
+    second.open(0, Some(id(1)), 0);
+    second.signal(0, 1, Signal::default());
+    assert_eq!(told(&mut second), ["1:1"]);
+}
+
+#[test]
+fn destroyed_waits_for_the_last_signal() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(destroyed(1, 2));
+    assert_eq!(told(&mut order), ["+1"]);
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    order.signal(0, 2, Signal::default());
+    order.end(0, false);
+    assert_eq!(told(&mut order), ["1:1", "1:2", "-1"]);
+    assert!(order.senders.is_empty() && order.streams.is_empty());
+}
+
+#[test]
+fn destroyed_does_not_wait_for_what_never_comes() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    order.control(destroyed(1, 3));
+    order.end(0, true);
+    assert_eq!(told(&mut order), ["+1", "1:1", "-1"]);
+}
+
+#[test]
+fn a_later_stream_waits_for_the_earlier_one() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.open(1, Some(id(1)), 2);
+    order.signal(1, 3, Signal::default());
+    assert_eq!(told(&mut order), ["+1"]);
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    order.end(1, false);
+    assert_eq!(told(&mut order), ["1:1"]);
+    order.signal(0, 2, Signal::default());
+    order.end(0, false);
+    assert_eq!(told(&mut order), ["1:2", "1:3"]);
+    // The earlier one has ended; the next names the last of it.
+    order.open(2, Some(id(1)), 3);
+    order.signal(2, 9, Signal::default());
+    assert_eq!(told(&mut order), ["1:9"]);
+}
+
+/// What the gateway sends about three senders, each on one or more streams, and what a client
+/// must make of it whatever the interleaving.
+#[derive(Debug, Clone)]
+enum Input {
+    Control(GatewayMessage<'static>),
+    Open(StreamKey, Sender, u64),
+    Signal(StreamKey, u64),
+    End(StreamKey),
+}
+
+/// The lanes that QUIC keeps in order: the control stream, and each sender's streams.
+fn lanes(signals: u64, per_stream: u64) -> (Vec<Vec<Input>>, Vec<Vec<String>>) {
+    let mut lanes = vec![Vec::new()];
+    let mut expected = Vec::new();
+    let mut key = 0;
+    for sender in 1..=3u8 {
+        let mut story = vec![format!("+{sender}")];
+        lanes[0].push(Input::Control(created(sender)));
+        let mut seq = 0;
+        while seq < signals {
+            let mut stream = vec![Input::Open(key, Some(id(sender)), seq)];
+            for _ in 0..per_stream.min(signals - seq) {
+                seq += 1;
+                story.push(format!("{sender}:{seq}"));
+                stream.push(Input::Signal(key, seq));
+            }
+            stream.push(Input::End(key));
+            key += 1;
+            lanes.push(stream);
+        }
+        lanes[0].push(Input::Control(destroyed(sender, seq)));
+        story.push(format!("-{sender}"));
+        expected.push(story);
+    }
+    (lanes, expected)
+}
+
+proptest! {
+    #[test]
+    fn every_interleaving_tells_the_same_story(
+        signals in 0u64..12,
+        per_stream in 1u64..5,
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 400),
+    ) {
+        let (mut lanes, expected) = lanes(signals, per_stream);
+        let mut order = order(true);
+        let mut picks = picks.iter().cycle();
+        loop {
+            lanes.retain(|lane| !lane.is_empty());
+            if lanes.is_empty() {
+                break;
+            }
+            let at = picks.next().unwrap().index(lanes.len());
+            match lanes[at].remove(0) {
+                Input::Control(message) => order.control(message),
+                Input::Open(key, from, after) => order.open(key, from, after),
+                Input::Signal(key, seq) => order.signal(key, seq, Signal::default()),
+                Input::End(key) => order.end(key, false),
+            }
+        }
+        let told = told(&mut order);
+        for (sender, story) in (1..=3).zip(expected) {
+            let about: Vec<_> = told
+                .iter()
+                .filter(|it| it.trim_start_matches(['+', '-']).split(':').next() == Some(&sender.to_string()))
+                .cloned()
+                .collect();
+            prop_assert_eq!(about, story);
+        }
+        prop_assert!(order.senders.is_empty() && order.streams.is_empty(), "nothing is kept");
+    }
+}

@@ -1,0 +1,140 @@
+"""The client's own duties, which a fast network hides: streams that overtake each other.
+
+The tests against a gateway trust this client to put things in order. Here it is shown to.
+"""
+
+from typing import Any
+
+import pytest
+
+from ordering import Ordering
+
+ME, BOB, CAROL = "me", "bob", "carol"
+WELCOME = ("welcome", {"connection": {"id": ME}})
+
+
+class Stage:
+    """An `Ordering` and what came out of it, in short form."""
+
+    def __init__(self, presence: bool = True, welcome: bool = True) -> None:
+        self.surfaced: list[str] = []
+        self.ordering = Ordering(self._surface, presence)
+        if welcome:
+            self.control(*WELCOME)
+            self.seen()
+
+    def _surface(self, kind: str, fields: dict[str, Any]) -> None:
+        about = f"{fields['from']} {fields['seq']}" if kind == "signal" else fields.get("id")
+        self.surfaced.append(f"{kind} {about}" if about else kind)
+
+    def seen(self) -> list[str]:
+        """What has been surfaced since the last time."""
+        surfaced, self.surfaced = self.surfaced, []
+        return surfaced
+
+    def control(self, kind: str, fields: dict[str, Any]) -> None:
+        self.ordering.control(kind, fields)
+
+    def created(self, who: str) -> None:
+        self.control("connectionCreated", {"id": who})
+
+    def destroyed(self, who: str, last_seq: int) -> None:
+        self.control("connectionDestroyed", {"id": who, "lastSeq": last_seq})
+
+    def stream(self, stream: int, sender: str | None, *seqs: int, after: int = 0) -> None:
+        self.ordering.sender(stream, {"from": sender, "after": after})
+        for seq in seqs:
+            self.ordering.signal(stream, {"seq": seq})
+
+
+def test_nothing_before_welcome() -> None:
+    stage = Stage(welcome=False)
+    stage.stream(3, ME, 1)
+    stage.stream(7, None, 1)
+    assert stage.seen() == []
+    stage.control(*WELCOME)
+    assert stage.seen() == ["welcome", "signal me 1", "signal None 1"]
+
+
+def test_created_before_the_first_signal() -> None:
+    stage = Stage()
+    stage.stream(3, BOB, 1, 2)
+    stage.stream(7, CAROL, 5)
+    stage.created(CAROL)
+    assert stage.seen() == ["connectionCreated carol", "signal carol 5"]
+    stage.control("present", {"connections": [{"id": BOB}]})
+    assert stage.seen() == ["present", "signal bob 1", "signal bob 2"]
+
+
+def test_without_presence_nobody_needs_a_name() -> None:
+    stage = Stage(presence=False)
+    stage.stream(3, BOB, 1)
+    assert stage.seen() == ["signal bob 1"]
+
+
+def test_destroyed_after_the_last_signal_without_holding_another() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.destroyed(BOB, 2)
+    stage.created(CAROL)
+    stage.destroyed(CAROL, 0)
+    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol"] + [
+        "connectionDestroyed carol"
+    ]
+    stage.stream(3, BOB, 1, 2)
+    assert stage.seen() == ["signal bob 1", "signal bob 2", "connectionDestroyed bob"]
+
+
+def test_a_later_stream_waits_for_the_one_before() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.stream(7, BOB, 3, 4, after=2)
+    stage.stream(11, CAROL, 1)
+    stage.destroyed(BOB, 4)
+    stage.created(CAROL)
+    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol", "signal carol 1"]
+    stage.stream(3, BOB, 1, 2)
+    expected = [f"signal bob {seq}" for seq in (1, 2, 3, 4)]
+    assert stage.seen() == [*expected, "connectionDestroyed bob"]
+    assert stage.ordering.successors == 1
+
+
+@pytest.mark.parametrize("header_came", [True, False])
+def test_a_reset_stream_is_not_waited_for(header_came: bool) -> None:
+    stage = Stage(presence=False)
+    if header_came:
+        stage.stream(3, BOB)
+    stage.stream(7, BOB, 3, after=2)
+    assert stage.seen() == []
+    stage.ordering.end(3, reset=True)
+    assert stage.seen() == ["signal bob 3"]
+
+
+def test_only_the_successor_of_a_reset_stream_goes_on() -> None:
+    stage = Stage(presence=False)
+    stage.stream(3, BOB)
+    stage.stream(11, BOB, 5, after=4)
+    stage.ordering.end(3, reset=True)
+    assert stage.seen() == []  # 7 may be Bob's as well, with what comes before 5
+    stage.stream(7, BOB, 4, after=2)
+    assert stage.seen() == ["signal bob 4", "signal bob 5"]
+
+
+def test_destroyed_does_not_wait_for_what_a_reset_took_along() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.stream(3, BOB, 1)
+    stage.destroyed(BOB, 2)
+    assert stage.seen() == ["connectionCreated bob", "signal bob 1"]
+    stage.ordering.end(3, reset=True)
+    assert stage.seen() == ["connectionDestroyed bob"]
+
+
+def test_an_unknown_kind_of_stream_holds_nothing_up() -> None:
+    stage = Stage(presence=False)
+    stage.ordering.ignore(3)
+    stage.stream(7, BOB)
+    stage.stream(11, BOB, 3, after=2)
+    assert stage.seen() == []
+    stage.ordering.end(7, reset=True)
+    assert stage.seen() == ["signal bob 3"]

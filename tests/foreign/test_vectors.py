@@ -1,0 +1,128 @@
+"""The golden vectors, against an encoder that was written from the document alone.
+
+If these hold and the Rust tests hold, two independent readings of the document agree on every byte.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import postcard
+from postcard import Frames, Malformed
+
+VECTORS = json.loads(
+    (Path(__file__).parents[2] / "protocol/vectors/messages.json").read_text(encoding="utf-8")
+)
+TABLES = {
+    "client": postcard.CLIENT,
+    "gateway": postcard.GATEWAY,
+    "clientStream": postcard.CLIENT_STREAM,
+    "gatewayStream": postcard.GATEWAY_STREAM,
+    "sender": postcard.SENDER,
+}
+
+each_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+
+
+def message(vector: dict) -> postcard.Message:
+    (only,) = vector["json"].items()
+    return only
+
+
+@each_vector
+def test_encodes(vector: dict) -> None:
+    encoded = TABLES[vector["kind"]].encode(*message(vector))
+    assert encoded.hex() == vector["hex"]
+    assert postcard.frame(encoded).hex() == vector["frame"]
+
+
+@each_vector
+def test_decodes(vector: dict) -> None:
+    decoded = TABLES[vector["kind"]].decode(bytes.fromhex(vector["hex"]))
+    assert decoded == message(vector)
+
+
+@each_vector
+def test_nothing_shorter_or_longer_is_the_message(vector: dict) -> None:
+    table, whole = TABLES[vector["kind"]], bytes.fromhex(vector["hex"])
+    for cut in range(len(whole)):
+        with pytest.raises(Malformed):
+            table.decode(whole[:cut])
+    with pytest.raises(Malformed):
+        table.decode(whole + b"\0")
+
+
+def test_frames_are_cut_wherever_the_bytes_are_split() -> None:
+    stream = b"".join(bytes.fromhex(vector["frame"]) for vector in VECTORS)
+    expected = [bytes.fromhex(vector["hex"]) for vector in VECTORS]
+    for size in (1, 2, 7, 64, len(stream)):
+        frames = Frames()
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [found for piece in pieces for found in frames.feed(piece)] == expected
+        frames.end()
+
+
+@pytest.mark.parametrize("prefix", ["8100", "80808001", "81800400", "ffffffff"])
+def test_a_bad_length_is_refused_already_on_the_prefix(prefix: str) -> None:
+    with pytest.raises(Malformed):
+        list(Frames().feed(bytes.fromhex(prefix)))
+
+
+def test_a_stream_may_not_end_inside_a_frame() -> None:
+    frames = Frames()
+    assert list(frames.feed(bytes.fromhex("0b0604"))) == []
+    with pytest.raises(Malformed):
+        frames.end()
+
+
+# The examples of section 3.5, read as messages of a client.
+@pytest.mark.parametrize(
+    "malformed", ["", "01", "0100000102c328", "01000001ffffffff0f", "010000000707"]
+)
+def test_what_the_document_calls_malformed(malformed: str) -> None:
+    with pytest.raises(Malformed):
+        postcard.CLIENT.decode(bytes.fromhex(malformed))
+
+
+def test_an_unknown_kind_is_skipped() -> None:
+    assert postcard.CLIENT.decode(bytes.fromhex("c801090909")) is None
+
+
+def test_unknown_codes_are_accepted_and_unknown_enum_values_are_not() -> None:
+    assert postcard.GATEWAY.decode(bytes.fromhex("06ac0200")) == (
+        "bye",
+        {"reason": 300, "message": ""},
+    )
+    with pytest.raises(Malformed):
+        postcard.CLIENT.decode(bytes.fromhex("0000010200"))
+
+
+# The table of section 3.1.
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        (0, "00"),
+        (1, "01"),
+        (127, "7f"),
+        (128, "8001"),
+        (300, "ac02"),
+        (8192, "8040"),
+        (30000, "b0ea01"),
+        (70000, "f0a204"),
+        (1795500000000, "80868fe1a034"),
+        (2**64 - 1, "ffffffffffffffffff01"),
+    ],
+)
+def test_varints(value: int, encoded: str) -> None:
+    assert postcard.varint(value).hex() == encoded
+    assert postcard.Reader(bytes.fromhex(encoded)).varint(64) == value
+
+
+@pytest.mark.parametrize(
+    ("bits", "encoded"),
+    [(16, "ffff04"), (16, "80808000"), (32, "ffffffff10"), (64, "ffffffffffffffffff02")],
+)
+def test_a_varint_beyond_its_type_is_malformed(bits: int, encoded: str) -> None:
+    with pytest.raises(Malformed):
+        postcard.Reader(bytes.fromhex(encoded)).varint(bits)

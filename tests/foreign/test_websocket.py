@@ -1,0 +1,162 @@
+"""The promise on WebSocket, told by a client that knows the document and nothing else."""
+
+import json
+
+import pytest
+
+import scenarios
+from conftest import Gateway
+from scenarios import QUIC, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Scenario, Stage
+
+TOKEN = "abc.def.ghi"
+CLIENT_LIMIT = {WEBSOCKET_JSON: 65536, WEBSOCKET_POSTCARD: 20480}
+
+each_encoding = pytest.mark.parametrize("carrier", [WEBSOCKET_JSON, WEBSOCKET_POSTCARD], ids=str)
+
+
+@each_encoding
+@pytest.mark.parametrize("scenario", scenarios.ALL, ids=lambda scenario: scenario.__name__)
+def test_promise(gateway: Gateway, carrier: Carrier, scenario: Scenario) -> None:
+    scenarios.perform(scenario, gateway, carrier)
+
+
+def test_no_hello(gateway: Gateway) -> None:
+    scenarios.perform(scenarios.no_hello, gateway, WEBSOCKET_JSON)
+
+
+# What ends a link with protocolError, when it comes instead of hello and when it comes later.
+MALFORMED_JSON = {
+    "nothing": "",
+    "no JSON": "hello",
+    "no member": "{}",
+    "two members": '{"signal":{},"goodbye":{}}',
+    "an array": '[{"signal":{}}]',
+    "a bare string": '"signal"',
+    "null where no option is": '{"goodbye":{"signals":null}}',
+    "a member twice": '{"signal":{"data":"a","data":"b"}}',
+    "an unpaired surrogate": '{"signal":{"data":"\\ud800"}}',
+    "a fraction": '{"goodbye":{"signals":1.0}}',
+    "an id without hyphens": '{"signal":{"to":"f47ac10b58cc4372a5670e02b2c3d479"}}',
+    "a byte order mark": '\ufeff{"signal":{}}',
+    "binary": b'{"signal":{}}',
+}
+MALFORMED_POSTCARD = {
+    "nothing": b"",
+    "bytes missing": bytes.fromhex("01"),
+    "bytes left over": bytes.fromhex("010000000707"),
+    "not UTF-8": bytes.fromhex("0100000102c328"),
+    "data that is not there": bytes.fromhex("01000001ffffffff0f"),
+    "neither none nor some": bytes.fromhex("01020000"),
+    "text": '{"signal":{}}',
+}
+ALL_MALFORMED = [
+    pytest.param(carrier, message, id=f"{carrier}-{name}")
+    for carrier, messages in (
+        (WEBSOCKET_JSON, MALFORMED_JSON),
+        (WEBSOCKET_POSTCARD, MALFORMED_POSTCARD),
+    )
+    for name, message in messages.items()
+]
+
+
+@pytest.mark.parametrize(("carrier", "message"), ALL_MALFORMED)
+def test_malformed_ends_the_link(
+    gateway: Gateway, carrier: Carrier, message: str | bytes
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        link = await stage.join("breaker")
+        await link.write(message)
+        await link.next("ended")
+        await scenarios.ends_with(stage, link, "protocolError")
+
+    scenarios.perform(scenario, gateway, carrier)
+
+
+@each_encoding
+def test_second_hello_ends_the_link(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        link = await stage.join("breaker")
+        with pytest.raises(scenarios.Ended):
+            await link.hello(TOKEN)
+        await scenarios.ends_with(stage, link, "protocolError")
+
+    scenarios.perform(scenario, gateway, carrier)
+
+
+@each_encoding
+def test_another_message_first_ends_the_link(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        link = await stage.open()
+        await link.signal(data="too early")
+        await link.next("ended")
+        await scenarios.ends_with(stage, link, "protocolError")
+
+    scenarios.perform(scenario, gateway, carrier)
+
+
+@each_encoding
+def test_a_message_over_the_limit_ends_the_link(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        link = await stage.join("breaker")
+        await link.signal(data="x" * CLIENT_LIMIT[carrier])
+        await link.next("ended")
+        await scenarios.ends_with(stage, link, "frameTooLarge")
+
+    scenarios.perform(scenario, gateway, carrier)
+
+
+@pytest.mark.parametrize(
+    ("carrier", "message"),
+    [(WEBSOCKET_JSON, '{"dance":[1,2]}'), (WEBSOCKET_POSTCARD, bytes.fromhex("c801090909"))],
+    ids=str,
+)
+def test_unknown_kind_is_answered_and_the_link_goes_on(
+    gateway: Gateway, carrier: Carrier, message: str | bytes
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        link = await stage.join("newer than the gateway")
+        await link.write(message)
+        await scenarios.goes_on_after_unsupported(link)
+
+    scenarios.perform(scenario, gateway, carrier)
+
+
+def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
+    """Defaults left out, members that nobody knows, ids in upper case, members in any order."""
+
+    async def scenario(stage: Stage) -> None:
+        alice = await stage.open()
+        token = scenarios.mint_token(gateway, stage.session)
+        await alice.write(json.dumps({"hello": {"colour": "red", "token": token}}))
+        await alice.next("welcome")
+        for signal in ({}, {"data": "a", "to": alice.me.upper(), "mood": {"good": [1]}}):
+            await alice.write(json.dumps({"signal": signal}))
+        assert await alice.next("signal") == scenarios.signal(alice, 1, None, None)
+        assert await alice.next("signal") == scenarios.signal(alice, 2, None, "a")
+        await alice.write('{"goodbye":{}}')
+        await alice.next("ended")
+        await scenarios.ends_with(stage, alice, "clientDisconnected")
+
+    scenarios.perform(scenario, gateway, WEBSOCKET_JSON)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1000, "clientDisconnected"),
+        (1001, "clientDisconnected"),
+        (None, "networkDisconnected"),
+        (4000, "networkDisconnected"),
+    ],
+)
+def test_how_a_carrier_ends_is_what_others_are_told(
+    gateway: Gateway, code: int | None, reason: str
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        bystander = await stage.join("bystander", carrier=QUIC)
+        leaver = await stage.join("leaver")
+        await leaver.abort(code)
+        destroyed = await bystander.next("connectionDestroyed")
+        assert destroyed == stage.destroyed(leaver, reason, 0, QUIC)
+
+    scenarios.perform(scenario, gateway, WEBSOCKET_JSON)
