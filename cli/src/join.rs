@@ -8,7 +8,10 @@ use signalbox_client::{
     Client, CloseReason, ConnectOptions, ConnectionId, ConnectionInfo, Connector, Event, Events,
     Streams,
 };
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::output;
 
@@ -96,6 +99,7 @@ async fn join(args: Args) -> anyhow::Result<ExitCode> {
         me: client.connection().id,
     };
     let mut input = Some(BufReader::new(tokio::io::stdin()).lines());
+    let mut terminate = signal(SignalKind::terminate())?;
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -122,6 +126,10 @@ async fn join(args: Args) -> anyhow::Result<ExitCode> {
                 None => input = None,
             },
             _ = tokio::signal::ctrl_c() => {
+                leaving = true;
+                client.disconnect().await;
+            }
+            _ = terminate.recv() => {
                 leaving = true;
                 client.disconnect().await;
             }

@@ -19,5 +19,5 @@ mod project;
 pub mod token;
 
 pub use config::{Config, DEFAULT_PORT, Limits, Links, Listen, ProjectEntry, Tls};
-pub use gateway::{Addresses, BindError, Gateway};
+pub use gateway::{Addresses, BindError, Gateway, Monitor};
 pub use project::{Project, Projects};

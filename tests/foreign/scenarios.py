@@ -7,7 +7,7 @@ needs company, some of that is on the other kind of carrier, for all are in the 
 import asyncio
 import functools
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -25,6 +25,7 @@ SIGNALS_EACH = 200
 WINDOW = 50
 
 FIRST_WEBSOCKET_CODE = 4000
+NORMAL_WEBSOCKET_CODE = 1000
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Carrier:
 
     def close_code(self, reason: str) -> int:
         number = REASONS[reason]
-        return number if self.link is QuicLink else FIRST_WEBSOCKET_CODE + number
+        if self.link is QuicLink:
+            return number
+        return FIRST_WEBSOCKET_CODE + number if number else NORMAL_WEBSOCKET_CODE
 
     async def open(self, gateway: Gateway) -> Link:
         """A link on which nothing has been said."""
@@ -245,10 +248,19 @@ async def bad_token_is_refused(stage: Stage) -> None:
 
 
 async def ends_with(stage: Stage, link: Link, reason: str) -> None:
-    """The gateway said bye with this reason, and closed the carrier with its code."""
-    assert link.bye is not None and link.ended is not None
+    """The gateway says bye with this reason, and closes the carrier with its code."""
+    if link.ended is None:
+        await link.next("ended")
+    assert link.bye is not None
     assert link.bye["reason"] == reason
     assert (link.ended["reason"], link.ended["code"]) == (reason, stage.carrier.close_code(reason))
+
+
+async def all_at_once(cases: dict[str, Coroutine[Any, Any, None]]) -> None:
+    """Runs cases that mostly wait together, and says which of them failed."""
+    results = await asyncio.gather(*cases.values(), return_exceptions=True)
+    failed = {name: result for name, result in zip(cases, results) if result is not None}
+    assert not failed
 
 
 async def subscriber_may_listen_but_not_signal(stage: Stage) -> None:
@@ -262,6 +274,21 @@ async def subscriber_may_listen_but_not_signal(stage: Stage) -> None:
         assert await everyone.next("signal") == signal(alice, 1, None, "no")
 
 
+async def publisheronly_neither_hears_nor_speaks(stage: Stage) -> None:
+    """But it is there, and sees who else is."""
+    mute = await stage.join("mute", role="publisheronly")
+    alice = await stage.join("alice")
+    assert await mute.event() == ("connectionCreated", alice.welcome["connection"])
+    await mute.signal(data="may I?")
+    refused = await mute.next("error")
+    assert (refused["signal"], refused["code"]) == (1, "forbidden")
+    await alice.signal(data="to all")
+    await alice.signal(data="to one", to=mute.me)
+    await alice.goodbye()
+    destroyed = stage.destroyed(alice, "clientDisconnected", 0, stage.carrier)
+    assert await mute.event() == ("connectionDestroyed", destroyed)
+
+
 async def moderator_disconnects_another(stage: Stage) -> None:
     moderator = await stage.join("moderator", role="moderator")
     bystander = await stage.join("bystander", carrier=stage.other_carrier)
@@ -270,7 +297,6 @@ async def moderator_disconnects_another(stage: Stage) -> None:
     for link, carrier in ((moderator, stage.carrier), (bystander, stage.other_carrier)):
         destroyed = await link.next("connectionDestroyed")
         assert destroyed == stage.destroyed(victim, "forceDisconnected", 0, carrier)
-    await victim.next("ended")
     await ends_with(stage, victim, "forceDisconnected")
 
 
@@ -365,6 +391,7 @@ ALL: list[Scenario] = [
     faulty_signals_are_refused_each_with_its_code,
     bad_token_is_refused,
     subscriber_may_listen_but_not_signal,
+    publisheronly_neither_hears_nor_speaks,
     moderator_disconnects_another,
     only_moderators_disconnect_and_only_who_is_there,
     ten_senders_at_once,

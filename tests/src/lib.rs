@@ -1,1 +1,319 @@
-//! placeholder
+//! The world of the end to end tests: gateways on real ports with real TLS, clients by the SDK,
+//! and raw links for those who do not behave.
+//!
+//! Everything waits for the thing itself, with [`PATIENCE`] as the limit after which a test
+//! gives up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
+
+pub mod bystanders;
+pub mod raw;
+
+use std::{future::Future, path::Path, sync::LazyLock, time::Duration};
+
+use signalbox_certs::DevAuthority;
+use signalbox_client::{
+    Client, ConnectError, ConnectOptions, ConnectionId, Connector, DisconnectReason, Event, Events,
+    Role, Streams,
+};
+use signalbox_gateway::{Config, Gateway, Monitor, ProjectEntry, token::NewToken};
+use signalbox_protocol::{ProjectKey, SessionId};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// How long a test waits for something that is to happen. Nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The tests' own project and a stranger's.
+pub const PROJECT: (&str, &str) = ("12345678", "0123456789abcdef0123456789abcdef01234567");
+/// Another tenant of the same gateways.
+pub const STRANGERS: (&str, &str) = ("87654321", "fedcba9876543210fedcba9876543210fedcba98");
+
+/// One authority for all gateways of a test run.
+static AUTHORITY: LazyLock<(tempfile::TempDir, DevAuthority)> = LazyLock::new(|| {
+    signalbox_certs::install_provider();
+    let dir = tempfile::tempdir().unwrap();
+    let authority = DevAuthority::open(dir.path(), std::time::SystemTime::now()).unwrap();
+    (dir, authority)
+});
+
+/// The development authority's files.
+pub fn authority() -> &'static DevAuthority {
+    &AUTHORITY.1
+}
+
+/// Fails the test if `future` takes longer than [`PATIENCE`].
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: it did not happen"),
+    }
+}
+
+/// A gateway in this process, on ports of its own.
+pub struct World {
+    addresses: signalbox_gateway::Addresses,
+    monitor: Monitor,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+    session: SessionId,
+}
+
+impl World {
+    /// A gateway with the usual settings.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A gateway with settings changed by `change`.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        if std::env::var_os("SIGNALBOX_LOG").is_some() {
+            let filter = tracing_subscriber::EnvFilter::from_env("SIGNALBOX_LOG");
+            let _ = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_test_writer()
+                .try_init();
+        }
+        let mut config = Config::default();
+        config.listen.quic = "127.0.0.1:0".parse().unwrap();
+        config.listen.tcp = "127.0.0.1:0".parse().unwrap();
+        config.tls.certificate = Some(authority().certificate_path().to_owned());
+        config.tls.key = Some(authority().key_path().to_owned());
+        config.projects = [PROJECT, STRANGERS]
+            .map(|(key, secret)| ProjectEntry {
+                key: key.parse().unwrap(),
+                secrets: vec![secret.into()],
+            })
+            .to_vec();
+        change(&mut config);
+        let gateway = Gateway::bind(config).unwrap();
+        let (addresses, monitor) = (gateway.addresses(), gateway.monitor());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(gateway.run(async {
+            let _ = stopped.await;
+        }));
+        let session = new_session(PROJECT.0);
+        Self {
+            addresses,
+            monitor,
+            stop: Some(stop),
+            running: Some(running),
+            session,
+        }
+    }
+
+    /// Tells the gateway to stop, and waits until it has.
+    pub async fn stop(&mut self) {
+        self.tell_to_stop();
+        if let Some(running) = self.running.take() {
+            soon("the gateway stops", running).await.unwrap();
+        }
+    }
+
+    /// Tells the gateway to stop.
+    pub fn tell_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Where the gateway listens.
+    pub fn addresses(&self) -> signalbox_gateway::Addresses {
+        self.addresses
+    }
+
+    /// The session of this test.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// A token for this test's session.
+    pub fn token(&self, role: Role) -> String {
+        token(PROJECT, &self.session, role, Duration::from_secs(3600))
+    }
+
+    /// The gateway's URL for a carrier.
+    pub fn url(&self, carrier: Carrier) -> String {
+        match carrier {
+            Carrier::Quic | Carrier::QuicSingle => format!("quic://{}", self.addresses.quic),
+            Carrier::Postcard | Carrier::Json => format!("wss://{}", self.addresses.tcp),
+        }
+    }
+
+    /// Options to join this test's session.
+    pub fn options(&self, carrier: Carrier, role: Role) -> ConnectOptions {
+        carrier.options(ConnectOptions::new(self.url(carrier), self.token(role)))
+    }
+
+    /// Joins this test's session.
+    pub async fn join(&self, carrier: Carrier, role: Role) -> Member {
+        self.try_join(&self.options(carrier, role)).await.unwrap()
+    }
+
+    /// Joins with these options.
+    pub async fn try_join(&self, options: &ConnectOptions) -> Result<Member, ConnectError> {
+        let connector = Connector::trusting(authority().ca_pem().as_bytes()).unwrap();
+        let (client, mut events) = soon("connecting", connector.connect(options)).await?;
+        let first = soon("connected", events.next()).await.unwrap();
+        assert!(matches!(first, Event::SessionConnected { .. }));
+        Ok(Member { client, events })
+    }
+
+    /// Waits until the gateway holds no connection any more, so that none has leaked.
+    pub async fn is_empty(&self) {
+        let empty = async {
+            while self.monitor.stats().connections > 0 || self.monitor.stats().sessions > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the gateway is empty", empty).await;
+    }
+}
+
+/// A session id of a project.
+pub fn new_session(key: &str) -> SessionId {
+    let key: ProjectKey = key.parse().unwrap();
+    let mut random = [0; 24];
+    random[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    SessionId::mint(&key, None, unix_time().as_millis() as u64, random)
+}
+
+/// A token made with a project's credentials.
+pub fn token(
+    (key, secret): (&str, &str),
+    session: &SessionId,
+    role: Role,
+    lifetime: Duration,
+) -> String {
+    let key = key.parse().unwrap();
+    let new = NewToken {
+        key: &key,
+        secret,
+        session,
+        role,
+        connection_data: "",
+        now: unix_time(),
+        lifetime,
+    };
+    new.mint().unwrap()
+}
+
+/// Time since 1970.
+pub fn unix_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+}
+
+/// Every way in which a client can be in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// QUIC with a stream per sender.
+    Quic,
+    /// QUIC with all senders on one stream.
+    QuicSingle,
+    /// WebSocket with postcard.
+    Postcard,
+    /// WebSocket with JSON.
+    Json,
+}
+
+impl Carrier {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Quic, Self::QuicSingle, Self::Postcard, Self::Json];
+
+    fn options(self, options: ConnectOptions) -> ConnectOptions {
+        match self {
+            Self::Quic | Self::Postcard => options,
+            Self::QuicSingle => options.streams(Streams::Single),
+            Self::Json => options.json(),
+        }
+    }
+}
+
+/// A client of the SDK in a session, with what it is told.
+pub struct Member {
+    /// The acting end.
+    pub client: Client,
+    /// The listening end.
+    pub events: Events,
+}
+
+/// A signal as a test looks at it: sender, type, data.
+pub type Heard = (Option<ConnectionId>, Option<String>, Option<String>);
+
+impl Member {
+    /// Its connection.
+    pub fn id(&self) -> ConnectionId {
+        self.client.connection().id
+    }
+
+    /// Sends data to all; returns the signal's number.
+    pub async fn say(&self, data: impl Into<String>) -> u64 {
+        self.client.signal().data(data).send().await.unwrap()
+    }
+
+    /// The next event.
+    pub async fn next(&mut self) -> Event {
+        soon("an event", self.events.next())
+            .await
+            .expect("the session is not over")
+    }
+
+    /// The next event, which must be a signal.
+    pub async fn hear(&mut self) -> Heard {
+        match self.next().await {
+            Event::Signal {
+                from,
+                signal_type,
+                data,
+                ..
+            } => (from, signal_type, data),
+            other => panic!("not a signal: {other:?}"),
+        }
+    }
+
+    /// The data of the next event, which must be a signal with data.
+    pub async fn hear_data(&mut self) -> String {
+        self.hear().await.2.expect("data")
+    }
+
+    /// The next event, which must tell that somebody came.
+    pub async fn sees_created(&mut self) -> ConnectionId {
+        match self.next().await {
+            Event::ConnectionCreated(info) => info.id,
+            other => panic!("nobody came: {other:?}"),
+        }
+    }
+
+    /// The next event, which must tell that somebody left.
+    pub async fn sees_destroyed(&mut self) -> (ConnectionId, DisconnectReason) {
+        match self.next().await {
+            Event::ConnectionDestroyed { id, reason } => (id, reason),
+            other => panic!("nobody left: {other:?}"),
+        }
+    }
+
+    /// Waits for the end of the session, passing over everything else.
+    pub async fn ends(&mut self) -> signalbox_client::CloseReason {
+        loop {
+            if let Event::SessionDisconnected { reason, .. } = self.next().await {
+                return reason;
+            }
+        }
+    }
+}
+
+/// Resident memory of this process, in bytes.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
+}

@@ -447,6 +447,8 @@ async fn rest(
             Ok(Incoming::Message(ClientMessage::Signal(send))) => {
                 signal(shared, connection, send).await;
             }
+            // It may end its control stream after the goodbye.
+            Ok(Incoming::Closed) => {}
             _ => return,
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn halves(
     let reader = QuicReader {
         connection: connection.clone(),
         control: Frames::new(recv),
+        control_ended: false,
         signals: None,
         greeted: false,
     };
@@ -36,6 +37,9 @@ pub(crate) fn halves(
 pub(crate) struct QuicReader {
     connection: quinn::Connection,
     control: Frames,
+    /// Whether the client has ended the control stream. Signals that it sent before may still be
+    /// on their way.
+    control_ended: bool,
     signals: Option<Signals>,
     /// Whether the first message has been taken. Until then only the control stream is read.
     greeted: bool,
@@ -90,7 +94,7 @@ impl Reader for QuicReader {
 }
 
 impl QuicReader {
-    /// Waits until a stream has a whole message; `None` if the client has ended the control
+    /// Waits until a stream has a whole message; `None`, once, if the client has ended the control
     /// stream. May be dropped at any await.
     async fn ready(&mut self) -> Result<Option<Source>, LinkError> {
         loop {
@@ -114,6 +118,13 @@ impl QuicReader {
                 }
                 continue;
             }
+            let control = async {
+                if self.control_ended {
+                    std::future::pending().await
+                } else {
+                    self.control.fill().await
+                }
+            };
             let signals = async {
                 match &mut self.signals {
                     Some(signals) if !signals.finished => {
@@ -128,7 +139,8 @@ impl QuicReader {
             };
             tokio::select! {
                 result = signals => result?,
-                more = self.control.fill() => if !more? {
+                more = control => if !more? {
+                    self.control_ended = true;
                     return Ok(None);
                 },
                 stream = self.connection.accept_uni() => {

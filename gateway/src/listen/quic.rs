@@ -46,6 +46,9 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 const INCOMING_BUFFER: u64 = 64 * 1024;
 const INCOMING_BUFFERS: u64 = 16 * 1024 * 1024;
 
+/// Keep-alives per idle timeout: one may be lost, and its successor too.
+const KEEP_ALIVES: u32 = 3;
+
 /// The bound endpoint.
 pub(crate) struct Listener {
     endpoint: Endpoint,
@@ -175,6 +178,9 @@ fn transport_config(links: &Links) -> TransportConfig {
         // Streams are served in the order in which they were written, not a packet each in turn.
         .send_fairness(false)
         .initial_rtt(INITIAL_RTT)
+        // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
+        // itself, and none knows our idle timeout before it has connected.
+        .keep_alive_interval(Some(links.idle_timeout() / KEEP_ALIVES))
         .max_idle_timeout(Some(VarInt::from_u32(links.idle_timeout_ms).into()));
     transport
 }

@@ -302,29 +302,42 @@ impl QuicWriter {
         Ok(())
     }
 
-    /// Finishes the streams that have been idle longest, one for each sender that waits for one
-    /// in vain. `true` if that made room under our own limit, so that opening can go on; room
-    /// that the client has to grant comes by the waker of `opening`.
+    /// Makes room for senders that wait for a stream, by finishing those that have been idle
+    /// longest. `true` if opening can go on at once; room that the client has to grant comes by
+    /// the waker of `opening`.
     fn evict(&mut self) -> bool {
-        let mut made_room = false;
-        while self.evicted < self.waiting.len() {
-            let idle = |state: &State| state.lane.as_ref().is_some_and(Lane::is_idle);
-            let longest = self
-                .senders
-                .values_mut()
-                .filter(|state| idle(state))
-                .min_by_key(|state| state.last_spoke);
-            let Some(state) = longest else {
-                break;
-            };
-            if let Some(mut lane) = state.lane.take() {
-                lane.finish();
-            }
-            state.after = state.last_seq;
-            self.open -= 1;
-            self.evicted += 1;
-            made_room = true;
+        if self.waiting.is_empty() {
+            return false;
         }
-        made_room && self.opening.is_none()
+        if self.opening.is_none() {
+            return self.open >= self.max_open && self.finish_idlest();
+        }
+        // QUIC stacks announce new streams only when a good part of the old ones has ended
+        // (quinn: an eighth), so one for one could wait for ever. Half is enough for all that we
+        // know, and a stream that is opened anew costs some twenty bytes.
+        let half = (self.open + self.evicted).div_ceil(2);
+        while self.evicted < self.waiting.len().max(half) && self.finish_idlest() {
+            self.evicted += 1;
+        }
+        false
+    }
+
+    /// Finishes the idle stream whose sender has been quiet longest, if there is one.
+    fn finish_idlest(&mut self) -> bool {
+        let idle = |state: &State| state.lane.as_ref().is_some_and(Lane::is_idle);
+        let idlest = self
+            .senders
+            .values_mut()
+            .filter(|state| idle(state))
+            .min_by_key(|state| state.last_spoke);
+        let Some(state) = idlest else {
+            return false;
+        };
+        if let Some(mut lane) = state.lane.take() {
+            lane.finish();
+        }
+        state.after = state.last_seq;
+        self.open -= 1;
+        true
     }
 }

@@ -1,0 +1,87 @@
+//! Two honest clients that talk all the while somebody else misbehaves in their session.
+
+use signalbox_client::{Event, Role};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{Carrier, Member, World, soon};
+
+/// A pair on different transports, each answering the other. Every round must come back, in
+/// order and soon.
+pub struct Bystanders {
+    stop: oneshot::Sender<()>,
+    talking: JoinHandle<u64>,
+}
+
+/// Rounds that must have been talked before and after the disturbance.
+const ROUNDS: u64 = 5;
+
+impl Bystanders {
+    /// Starts a pair in the session of `world`.
+    pub async fn start(world: &World) -> Self {
+        let mut alice = world.join(Carrier::Quic, Role::Publisher).await;
+        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
+        let (stop, mut stopped) = oneshot::channel();
+        let (started_sender, started) = oneshot::channel();
+        let talking = tokio::spawn(async move {
+            let mut started_sender = Some(started_sender);
+            let mut round = 0;
+            let mut last = None;
+            while last.is_none_or(|last| round < last) {
+                round += 1;
+                talk(&mut alice, &mut bob, round).await;
+                talk(&mut bob, &mut alice, round).await;
+                if round == ROUNDS
+                    && let Some(started) = started_sender.take()
+                {
+                    let _ = started.send(());
+                }
+                // Once told to stop, they go on for some rounds to show that they still can.
+                if last.is_none() && stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty)
+                {
+                    last = Some(round + ROUNDS);
+                }
+            }
+            round
+        });
+        soon("the bystanders talk", started)
+            .await
+            .expect("the bystanders understand each other");
+        Self { stop, talking }
+    }
+
+    /// Ends their talk; fails if they ever missed a word.
+    pub async fn were_undisturbed(self) {
+        let _ = self.stop.send(());
+        let rounds = soon("the bystanders stop", self.talking).await;
+        assert!(rounds.expect("the bystanders missed nothing") >= 2 * ROUNDS);
+    }
+}
+
+/// One says a number to all; both must hear it next, whatever else they are told.
+async fn talk(speaker: &mut Member, listener: &mut Member, round: u64) {
+    let from = speaker.id();
+    let word = round.to_string();
+    speaker.say(word.clone()).await;
+    for member in [speaker, listener] {
+        loop {
+            match member.next().await {
+                Event::Signal {
+                    from: Some(id),
+                    data,
+                    ..
+                } if id == from => {
+                    assert_eq!(
+                        data.as_ref(),
+                        Some(&word),
+                        "in order, none lost, none twice"
+                    );
+                    break;
+                }
+                Event::Signal { .. }
+                | Event::ConnectionCreated(_)
+                | Event::ConnectionDestroyed { .. } => {}
+                other => panic!("a bystander was disturbed: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Raw links: bytes on real carriers, for clients that do not keep to the protocol.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures_util::{SinkExt, StreamExt};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use signalbox_protocol::{
+    ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, SUBPROTOCOL_JSON,
+    SUBPROTOCOL_POSTCARD, Streams, binary, frame, frame::FrameBuffer, json,
+    limits::GATEWAY_FRAME_BYTES, message::Hello,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message, client::IntoClientRequest, http::header::SEC_WEBSOCKET_PROTOCOL},
+};
+
+use crate::{authority, soon};
+
+/// A hello with this token.
+pub fn hello(token: &str) -> ClientMessage<'_> {
+    ClientMessage::Hello(Hello {
+        token: token.into(),
+        presence: false,
+        streams: Streams::PerSender,
+        agent: None,
+    })
+}
+
+/// A signal to all with this data.
+pub fn signal(data: &str) -> ClientMessage<'_> {
+    let signal = signalbox_protocol::Signal::new(None::<&str>, Some(data));
+    ClientMessage::Signal(signalbox_protocol::message::SendSignal::new(None, signal))
+}
+
+fn tls(alpn: &[u8]) -> rustls::ClientConfig {
+    tls_trusting(authority().ca_pem().as_bytes(), alpn)
+}
+
+fn tls_trusting(pem: &[u8], alpn: &[u8]) -> rustls::ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}
+
+/// The certificate that a QUIC client which trusts `pem` is shown.
+pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'static> {
+    let crypto = QuicClientConfig::try_from(tls_trusting(pem, ALPN)).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+    let connection = soon("a QUIC handshake", connecting).await.unwrap();
+    let chain = connection
+        .peer_identity()
+        .unwrap()
+        .downcast::<Vec<CertificateDer<'_>>>()
+        .unwrap();
+    chain.first().unwrap().clone().into_owned()
+}
+
+/// A QUIC connection, its control stream, and nothing said yet.
+pub struct Quic {
+    /// The connection.
+    pub connection: quinn::Connection,
+    /// The control stream, towards the gateway.
+    pub control: quinn::SendStream,
+    incoming: quinn::RecvStream,
+    buffer: FrameBuffer,
+    _endpoint: quinn::Endpoint,
+}
+
+impl Quic {
+    /// Connects and opens the control stream, which the gateway does not see before something is
+    /// written to it.
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, 100).await
+    }
+
+    /// The same, granting the gateway this many streams.
+    pub async fn connect_with(address: SocketAddr, streams: u32) -> Self {
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_concurrent_uni_streams(streams.into());
+        let crypto = QuicClientConfig::try_from(tls(ALPN)).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+        let connection = soon("a QUIC handshake", connecting).await.unwrap();
+        let (control, incoming) = connection.open_bi().await.unwrap();
+        let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
+        Self {
+            connection,
+            control,
+            incoming,
+            buffer,
+            _endpoint: endpoint,
+        }
+    }
+
+    /// Connects, says hello and takes the welcome.
+    pub async fn join(address: SocketAddr, token: &str) -> Self {
+        let mut link = Self::connect(address).await;
+        link.say(&hello(token)).await;
+        assert!(link.hear().await.starts_with("Welcome"));
+        link
+    }
+
+    /// Writes bytes on the control stream.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        // The gateway may have hung up already, which is often the point.
+        let _ = self.control.write_all(bytes).await;
+    }
+
+    /// Writes a message on the control stream.
+    pub async fn say(&mut self, message: &ClientMessage<'_>) {
+        self.write(&frame::encode(message)).await;
+    }
+
+    /// Opens a stream of signals with its header.
+    pub async fn signals(&self) -> quinn::SendStream {
+        let mut stream = self.connection.open_uni().await.unwrap();
+        stream
+            .write_all(&frame::encode(&ClientStream::Signals {}))
+            .await
+            .unwrap();
+        stream
+    }
+
+    /// The next message on the control stream, as debug text.
+    pub async fn hear(&mut self) -> String {
+        let message = async {
+            while !self.buffer.is_ready() {
+                let chunk = self
+                    .incoming
+                    .read_chunk(4096, true)
+                    .await
+                    .unwrap()
+                    .expect("a message");
+                self.buffer.push(&chunk.bytes);
+            }
+            let frame = self.buffer.next_frame().unwrap().unwrap();
+            format!(
+                "{:?}",
+                binary::decode::<GatewayMessage<'_>>(frame)
+                    .unwrap()
+                    .unwrap()
+            )
+        };
+        soon("a message", message).await
+    }
+
+    /// How the gateway ends the link: the reason of its bye, if it says one, and of its close.
+    pub async fn end(mut self) -> (Option<CloseReason>, CloseReason) {
+        let mut bye = None;
+        let mut last_words = async || {
+            loop {
+                while !self.buffer.is_ready() {
+                    match self.incoming.read_chunk(4096, true).await {
+                        Ok(Some(chunk)) => self.buffer.push(&chunk.bytes),
+                        _ => return,
+                    }
+                }
+                let frame = self.buffer.next_frame().unwrap().unwrap();
+                if let Some(GatewayMessage::Bye { reason, .. }) = binary::decode(frame).unwrap() {
+                    bye = Some(reason);
+                }
+            }
+        };
+        soon("the end of the control stream", last_words()).await;
+        let close = match soon("the end of the connection", self.connection.closed()).await {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                CloseReason::from_quic_code(close.error_code.into_inner())
+            }
+            other => panic!("not ended by the gateway: {other}"),
+        };
+        (bye, close)
+    }
+}
+
+/// A WebSocket, and nothing said yet.
+pub struct WebSocket {
+    /// The socket.
+    pub socket: WebSocketStream<TlsStream<TcpStream>>,
+    json: bool,
+}
+
+impl WebSocket {
+    /// Connects with a subprotocol.
+    pub async fn connect(address: SocketAddr, json: bool) -> Self {
+        let subprotocol = if json {
+            SUBPROTOCOL_JSON
+        } else {
+            SUBPROTOCOL_POSTCARD
+        };
+        let socket = Self::handshake(address, Some(subprotocol), &[])
+            .await
+            .unwrap();
+        Self { socket, json }
+    }
+
+    /// Tries the opening handshake with this subprotocol and further headers.
+    pub async fn handshake(
+        address: SocketAddr,
+        subprotocol: Option<&'static str>,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<WebSocketStream<TlsStream<TcpStream>>, tungstenite::Error> {
+        let stream = tls_stream(address).await;
+        let mut request = format!("wss://{address}/v1/connect")
+            .into_client_request()
+            .unwrap();
+        if let Some(subprotocol) = subprotocol {
+            request
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
+        }
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let handshake = tokio_tungstenite::client_async(request, stream);
+        Ok(soon("a WebSocket handshake", handshake).await?.0)
+    }
+
+    /// Connects, says hello and takes the welcome.
+    pub async fn join(address: SocketAddr, json: bool, token: &str) -> Self {
+        let mut link = Self::connect(address, json).await;
+        link.say(&hello(token)).await;
+        assert!(link.hear().await.starts_with("Welcome"));
+        link
+    }
+
+    /// Sends a WebSocket message of whatever kind.
+    pub async fn write(&mut self, message: Message) {
+        // The gateway may have hung up already, which is often the point.
+        let _ = self.socket.send(message).await;
+    }
+
+    /// Sends a message of the protocol.
+    pub async fn say(&mut self, message: &ClientMessage<'_>) {
+        let message = if self.json {
+            Message::text(json::encode(message))
+        } else {
+            Message::Binary(binary::encode(message).into())
+        };
+        self.write(message).await;
+    }
+
+    /// The next message, as debug text.
+    pub async fn hear(&mut self) -> String {
+        loop {
+            match soon("a message", self.socket.next()).await {
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    return format!("{:?}", decode(&message));
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("no message: {other:?}"),
+            }
+        }
+    }
+
+    /// How the gateway ends the link: the reason of its bye, if it says one, and of its close
+    /// (none if the carrier just ends).
+    pub async fn end(mut self) -> (Option<CloseReason>, Option<CloseReason>) {
+        let (mut bye, mut close) = (None, None);
+        while let Some(Ok(message)) = soon("the end of the link", self.socket.next()).await {
+            match message {
+                Message::Close(frame) => {
+                    close = frame.map(|frame| CloseReason::from_websocket_code(frame.code.into()));
+                }
+                Message::Text(_) | Message::Binary(_) => {
+                    if let GatewayMessage::Bye { reason, .. } = decode(&message) {
+                        bye = Some(reason);
+                    }
+                }
+                _ => {}
+            }
+        }
+        (bye, close)
+    }
+}
+
+/// A TLS connection to the gateway's TCP port.
+pub async fn tls_stream(address: SocketAddr) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(tls(b"http/1.1")));
+    let name = ServerName::try_from("localhost").unwrap();
+    soon("a TLS handshake", connector.connect(name, stream))
+        .await
+        .unwrap()
+}
+
+fn decode(message: &Message) -> GatewayMessage<'_> {
+    match message {
+        Message::Text(text) => json::decode(text.as_str()).unwrap().unwrap(),
+        Message::Binary(bytes) => binary::decode(bytes).unwrap().unwrap(),
+        other => panic!("not a message: {other:?}"),
+    }
+}

@@ -1,0 +1,145 @@
+//! The TCP port before it is a WebSocket.
+
+use signalbox_client::Role;
+use signalbox_protocol::{SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
+use signalbox_tests::{
+    Carrier, World,
+    raw::{WebSocket, tls_stream},
+    soon,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::tungstenite;
+
+/// The status of a refused handshake.
+async fn status(
+    world: &World,
+    subprotocol: Option<&'static str>,
+    headers: &[(&'static str, &'static str)],
+) -> u16 {
+    match WebSocket::handshake(world.addresses().tcp, subprotocol, headers).await {
+        Err(tungstenite::Error::Http(response)) => {
+            assert!(
+                !response.body().as_deref().unwrap_or_default().is_empty(),
+                "says why"
+            );
+            response.status().as_u16()
+        }
+        Ok(_) => 101,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_handshake_says_what_is_missing() {
+    let world = World::with(|config| {
+        config.links.allowed_origins = vec!["https://app.example".into()];
+    })
+    .await;
+    let json = Some(SUBPROTOCOL_JSON);
+    assert_eq!(
+        status(&world, json, &[]).await,
+        101,
+        "no browser, no origin"
+    );
+    assert_eq!(status(&world, None, &[]).await, 400);
+    assert_eq!(status(&world, Some("mqtt"), &[]).await, 400);
+    assert_eq!(
+        status(&world, json, &[("origin", "https://evil.example")]).await,
+        403
+    );
+    assert_eq!(
+        status(&world, json, &[("origin", "https://app.example")]).await,
+        101
+    );
+    assert_eq!(
+        status(&world, json, &[("sec-websocket-version", "8")]).await,
+        426
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_known_subprotocol_is_taken() {
+    let world = World::new().await;
+    for (offered, chosen) in [
+        (
+            "mqtt, signalbox.v1.postcard, signalbox.v1.json",
+            SUBPROTOCOL_POSTCARD,
+        ),
+        ("signalbox.v1.json,signalbox.v1.postcard", SUBPROTOCOL_JSON),
+    ] {
+        let answer = request(
+            &world,
+            &format!(
+                "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\n\
+                 Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                 Sec-WebSocket-Protocol: {offered}\r\n\r\n"
+            ),
+        )
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(
+            answer.contains(&format!("sec-websocket-protocol: {chosen}\r\n")),
+            "{answer}"
+        );
+        // The example of RFC 6455 §1.3.
+        assert!(
+            answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_requests_get_an_answer() {
+    let world = World::new().await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    for (request_text, status) in [
+        (get("/healthz"), "200"),
+        (get("/v1/connect"), "400"),
+        (get("/nothing"), "404"),
+        (
+            "POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".into(),
+            "405",
+        ),
+        ("nonsense\r\n\r\n".into(), "400"),
+        (
+            format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
+            "431",
+        ),
+    ] {
+        let answer = request(&world, &request_text).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request_text:?}: {answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plaintext_is_there_when_asked_for() {
+    let world = World::with(|config| config.tls.plaintext_tcp = true).await;
+    let url = format!("ws://{}", world.addresses().tcp);
+    let options = signalbox_client::ConnectOptions::new(url, world.token(Role::Publisher));
+    let mut plain = world.try_join(&options).await.unwrap();
+    let other = world.join(Carrier::Quic, Role::Publisher).await;
+    plain.sees_created().await;
+    other.say("hello").await;
+    assert_eq!(plain.hear_data().await, "hello");
+}
+
+/// Sends text over TLS and reads the head of the answer.
+async fn request(world: &World, text: &str) -> String {
+    let mut stream = tls_stream(world.addresses().tcp).await;
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let head = async {
+        while !answer.windows(4).any(|it| it == b"\r\n\r\n") {
+            if matches!(stream.read_buf(&mut answer).await, Ok(0) | Err(_)) {
+                break;
+            }
+        }
+    };
+    soon("an answer", head).await;
+    String::from_utf8(answer).unwrap()
+}

@@ -1,0 +1,214 @@
+//! Beginnings and ends: lost links, certificates that change, a gateway that goes down.
+
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use signalbox_client::{CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role};
+use signalbox_tests::{Carrier, World, authority, raw::served_leaf, soon};
+
+/// A client whose process dies says nothing; the others learn of it within the idle time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_dies_is_network_disconnected() {
+    let world = World::with(|config| config.links.idle_timeout_ms = 1500).await;
+    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    for carrier in Carrier::ALL {
+        let options = world.options(carrier, Role::Publisher);
+        // A runtime of its own, so that it can be killed with everything in it.
+        let (joined_sender, joined) = tokio::sync::oneshot::channel();
+        let (kill, killed) = std::sync::mpsc::sync_channel::<()>(1);
+        let dying = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let pem = authority().ca_pem().as_bytes();
+            let connector = Connector::trusting(pem).unwrap();
+            let client = runtime.block_on(connector.connect(&options)).unwrap();
+            joined_sender.send(client.0.connection().id).unwrap();
+            killed.recv().unwrap();
+            // Nothing runs any more that could say goodbye.
+            runtime.shutdown_background();
+            drop(client);
+        });
+        let id = soon("it joins", joined).await.unwrap();
+        assert_eq!(watcher.sees_created().await, id);
+        kill.send(()).unwrap();
+        let lost = (id, DisconnectReason::NetworkDisconnected);
+        assert_eq!(watcher.sees_destroyed().await, lost, "{carrier:?}");
+        dying.join().unwrap();
+    }
+}
+
+/// Clients that are quiet stay, on every carrier, however short the idle time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quiet_clients_stay() {
+    let idle = Duration::from_millis(1000);
+    let world = World::with(|config| config.links.idle_timeout_ms = 1000).await;
+    let mut members = Vec::new();
+    for carrier in Carrier::ALL {
+        let options = world.options(carrier, Role::Publisher).presence(false);
+        members.push(world.try_join(&options).await.unwrap());
+    }
+    // Whoever is lost in three idle times would be told so.
+    for member in &mut members {
+        let event = tokio::time::timeout(idle * 3 / 4, member.events.next()).await;
+        assert!(event.is_err(), "{event:?}");
+    }
+    members[0].say("still here").await;
+    for member in &mut members {
+        assert_eq!(member.hear_data().await, "still here");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_before_the_gateway_stops_is_heard() {
+    let mut world = World::new().await;
+    let mut listeners = Vec::new();
+    for carrier in Carrier::ALL {
+        let options = world.options(carrier, Role::Publisher).presence(false);
+        listeners.push(world.try_join(&options).await.unwrap());
+    }
+    let speaker = world.join(Carrier::Json, Role::Publisher).await;
+    for n in 0..200 {
+        speaker.say(n.to_string()).await;
+    }
+    // The last one is heard by one of them, so the gateway has them all.
+    let mut first = listeners.remove(0);
+    while first.hear_data().await != "199" {}
+    world.stop().await;
+    for mut listener in listeners {
+        for n in 0..200 {
+            assert_eq!(listener.hear_data().await, n.to_string());
+        }
+        assert_eq!(listener.ends().await, CloseReason::ShuttingDown);
+    }
+    assert_eq!(first.ends().await, CloseReason::ShuttingDown);
+}
+
+/// A client that does not take its leave does not hold the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_stops_within_its_grace_time() {
+    let mut world = World::with(|config| config.links.drain_ms = 500).await;
+    let token = world.token(Role::Publisher);
+    let stubborn = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
+    let silent = tokio::net::TcpStream::connect(world.addresses().tcp)
+        .await
+        .unwrap();
+    world.stop().await;
+    drop((stubborn, silent));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_certificate_is_used_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |at| signalbox_certs::DevAuthority::open(dir.path(), at).unwrap();
+    let now = std::time::SystemTime::now();
+    // Good for thirteen days, so by now for one more.
+    let first = make(now - Duration::from_secs(12 * 24 * 3600));
+    let mut config = signalbox_gateway::Config::default();
+    config.listen.quic = "127.0.0.1:0".parse().unwrap();
+    config.listen.tcp = "127.0.0.1:0".parse().unwrap();
+    config.tls.certificate = Some(first.certificate_path().to_owned());
+    config.tls.key = Some(first.key_path().to_owned());
+    let gateway = signalbox_gateway::Gateway::bind(config).unwrap();
+    let certificates = gateway.certificates();
+    let address = gateway.addresses().quic;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(gateway.run(async {
+        let _ = stopped.await;
+    }));
+    let roots = std::fs::read(first.ca_pem_path()).unwrap();
+    let served = async || served_leaf(address, &roots).await;
+    assert_eq!(served().await, leaf(&first));
+    let old = first.leaf_sha256();
+    let second = make(now);
+    assert_ne!(second.leaf_sha256(), old, "it was time for a new one");
+    let renewed = leaf(&second);
+    certificates.reload().unwrap();
+    assert_eq!(served().await, renewed);
+    // A damaged file changes nothing.
+    std::fs::write(second.certificate_path(), "no certificate").unwrap();
+    certificates.reload().unwrap_err();
+    assert_eq!(served().await, renewed);
+    stop.send(()).unwrap();
+    soon("the gateway stops", running).await.unwrap();
+}
+
+/// The leaf in an authority's files.
+fn leaf(authority: &signalbox_certs::DevAuthority) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(authority.certificate_path()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdk_says_what_is_wrong() {
+    use signalbox_client::ConnectError;
+    let world = World::new().await;
+    let connector = Connector::trusting(authority().ca_pem().as_bytes()).unwrap();
+    let error = |url: &str| {
+        let options = ConnectOptions::new(url, "token");
+        let connector = connector.clone();
+        async move {
+            soon("a failure", connector.connect(&options))
+                .await
+                .err()
+                .unwrap()
+        }
+    };
+    assert!(matches!(
+        error("http://localhost").await,
+        ConnectError::Url(_)
+    ));
+    assert!(matches!(
+        error("quic://nobody.invalid").await,
+        ConnectError::Resolve { .. }
+    ));
+    assert!(matches!(
+        error("wss://127.0.0.1:1").await,
+        ConnectError::Unreachable { .. }
+    ));
+    let tcp = world.addresses().tcp;
+    assert!(matches!(
+        error(&format!("ws://{tcp}")).await,
+        ConnectError::Unreachable { .. }
+    ));
+    let wrong_path = error(&format!("wss://{tcp}/elsewhere")).await;
+    assert!(wrong_path.to_string().contains("404"), "{wrong_path}");
+    for url in [world.url(Carrier::Quic), world.url(Carrier::Json)] {
+        match error(&url).await {
+            ConnectError::Refused { reason, .. } => assert_eq!(reason, CloseReason::InvalidToken),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A gateway whose certificate nobody vouches for.
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger =
+        signalbox_certs::DevAuthority::open(stranger.path(), std::time::SystemTime::now()).unwrap();
+    let connector = Connector::trusting(stranger.ca_pem().as_bytes()).unwrap();
+    for carrier in [Carrier::Quic, Carrier::Json] {
+        let options = world.options(carrier, Role::Publisher);
+        let error = soon("a failure", connector.connect(&options))
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            error.to_string().to_lowercase().contains("certificate"),
+            "{error}"
+        );
+    }
+}
+
+/// Dropping every handle is leaving.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_client_has_left() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    for carrier in Carrier::ALL {
+        let member = world.join(carrier, Role::Publisher).await;
+        let id = watcher.sees_created().await;
+        member.say("last words").await;
+        drop(member);
+        match watcher.next().await {
+            Event::Signal { from, .. } => assert_eq!(from, Some(id)),
+            other => panic!("{other:?}"),
+        }
+        let left = (id, DisconnectReason::ClientDisconnected);
+        assert_eq!(watcher.sees_destroyed().await, left);
+    }
+}

@@ -1,0 +1,18 @@
+//! End to end: real ports, real TLS, one module per promise, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's panic is its answer"
+)]
+
+mod bad_input;
+mod conformance;
+mod crowd;
+mod foreign;
+mod http;
+mod lifecycle;
+mod slow_consumer;
+mod streams;
+mod tokens;

@@ -1,0 +1,113 @@
+//! A receiver that stops reading is ended and costs the others nothing.
+
+use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
+use signalbox_tests::{
+    Carrier, Member, World,
+    raw::{Quic, WebSocket},
+    resident_bytes, soon,
+};
+
+const TALKERS: usize = 20;
+
+/// Twenty talk on mixed carriers until `over` says that it is over; each hears everyone's every
+/// word in order.
+async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
+    let words = "w".repeat(1000);
+    let mut destroyed = 0;
+    let mut round = 0u64;
+    // Some rounds more, to show that everyone is well afterwards.
+    let mut rounds_left = 10;
+    while rounds_left > 0 {
+        round += 1;
+        for talker in talkers.iter() {
+            talker.say(format!("{round} {words}")).await;
+        }
+        let mut gone_now = 0;
+        for talker in talkers.iter_mut() {
+            let mut heard = 0;
+            let mut gone = 0;
+            while heard < TALKERS {
+                match talker.next().await {
+                    Event::Signal { seq, .. } => {
+                        assert_eq!(seq, round, "nothing is missed");
+                        heard += 1;
+                    }
+                    Event::ConnectionDestroyed { reason, .. } => {
+                        assert_eq!(reason, DisconnectReason::NetworkDisconnected);
+                        gone += 1;
+                    }
+                    Event::ConnectionCreated(_) => {}
+                    other => panic!("a talker was disturbed: {other:?}"),
+                }
+            }
+            gone_now = gone_now.max(gone);
+        }
+        destroyed += gone_now;
+        assert!(destroyed <= victims);
+        if destroyed == victims {
+            rounds_left -= 1;
+        }
+        assert!(round < 20_000, "nobody was ended for being slow");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stops_reading_is_ended_and_nobody_else_notices() {
+    let world = World::new().await;
+    let token = world.token(Role::Subscriber);
+    let mut talkers = Vec::new();
+    for n in 0..TALKERS {
+        talkers.push(world.join(Carrier::ALL[n % 4], Role::Publisher).await);
+    }
+    // They join and never read again.
+    let quic = Quic::join(world.addresses().quic, &token).await;
+    let postcard = WebSocket::join(world.addresses().tcp, false, &token).await;
+    let json = WebSocket::join(world.addresses().tcp, true, &token).await;
+    let before = resident_bytes();
+    soon_enough(talk_until_destroyed(&mut talkers, 3)).await;
+    let grown = resident_bytes().saturating_sub(before);
+    // Three outboxes of a mebibyte, the windows of the carriers, and room for the allocator; what
+    // was said in the meantime is many times that.
+    assert!(grown < 96 << 20, "memory grew by {} MiB", grown >> 20);
+
+    assert_eq!(quic.end().await.1, CloseReason::SlowConsumer);
+    // What waits in the system's buffers can still be read; a bye may or may not have fitted.
+    for link in [postcard, json] {
+        let (bye, close) = link.end().await;
+        assert!([None, Some(CloseReason::SlowConsumer)].contains(&bye));
+        assert!([None, Some(CloseReason::SlowConsumer)].contains(&close));
+    }
+    drop(talkers);
+    world.is_empty().await;
+}
+
+/// This one talks for a while, in a debug build, on whatever machine.
+async fn soon_enough(talking: impl Future<Output = ()>) {
+    let patience = signalbox_tests::PATIENCE * 6;
+    tokio::time::timeout(patience, talking)
+        .await
+        .expect("the talk comes to its end");
+}
+
+/// An SDK client whose application does not read is told why it was ended once it reads again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_does_not_listen_is_told_why_it_was_ended() {
+    let world = World::with(|config| config.limits.outbox_frames = 64).await;
+    let mut deaf = world.join(Carrier::Quic, Role::Subscriber).await;
+    let mut speaker = world.join(Carrier::Json, Role::Publisher).await;
+    assert_eq!(speaker.sees_created().await, deaf.id());
+    let data = "d".repeat(8000);
+    let mut ended = false;
+    while !ended {
+        speaker.say(data.clone()).await;
+        loop {
+            match speaker.next().await {
+                Event::ConnectionDestroyed { .. } => ended = true,
+                Event::Signal { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let reason = soon("the end", deaf.ends()).await;
+    assert_eq!(reason, CloseReason::SlowConsumer);
+}

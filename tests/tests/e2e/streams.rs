@@ -1,0 +1,232 @@
+//! One stream per sender: opened lazily, evicted without breaking order, and never in each
+//! other's way.
+
+use std::collections::BTreeMap;
+
+use signalbox_client::{ConnectionId, Event, Role};
+use signalbox_protocol::{
+    GatewayStream, SenderMessage, binary, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
+};
+use signalbox_tests::{
+    Carrier, Member, World,
+    raw::{Quic, hello},
+    soon,
+};
+
+/// What came on one stream: its header, and the sequence numbers of its signals.
+#[derive(Debug)]
+struct Stream {
+    from: ConnectionId,
+    after: u64,
+    seqs: Vec<u64>,
+}
+
+/// Reads a gateway's stream until it has brought `enough` signals.
+async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
+    let mut buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
+    let mut read = None::<Stream>;
+    while read.as_ref().is_none_or(|read| read.seqs.len() < enough) {
+        let Some(chunk) = stream.read_chunk(4096, true).await.unwrap() else {
+            break;
+        };
+        buffer.push(&chunk.bytes);
+        while let Some(frame) = buffer.next_frame().unwrap() {
+            match &mut read {
+                None => {
+                    let GatewayStream::Sender { from, after } =
+                        binary::decode(frame).unwrap().unwrap();
+                    read = Some(Stream {
+                        from: from.unwrap(),
+                        after,
+                        seqs: Vec::new(),
+                    });
+                }
+                Some(read) => {
+                    let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
+                    read.seqs.push(signal.seq);
+                }
+            }
+        }
+    }
+    read.expect("a stream has a header")
+}
+
+/// Senders that each keep to a whole session with one receiver.
+async fn senders(world: &World, count: usize) -> Vec<Member> {
+    let mut senders = Vec::new();
+    for _ in 0..count {
+        let options = world
+            .options(Carrier::Postcard, Role::Publisher)
+            .presence(false);
+        senders.push(world.try_join(&options).await.unwrap());
+    }
+    senders
+}
+
+/// A raw receiver that has joined, granting so many streams.
+async fn receiver(world: &World, streams: u32) -> Quic {
+    let mut receiver = Quic::connect_with(world.addresses().quic, streams).await;
+    receiver.say(&hello(&world.token(Role::Subscriber))).await;
+    assert!(receiver.hear().await.starts_with("Welcome"));
+    receiver
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_sender_gets_one_stream_with_its_first_signal() {
+    let world = World::new().await;
+    let receiver = receiver(&world, 100).await;
+    let senders = senders(&world, 3).await;
+    for sender in &senders {
+        for n in 0..5 {
+            sender.say(n.to_string()).await;
+        }
+    }
+    let mut heard = BTreeMap::new();
+    for _ in &senders {
+        let stream = soon("a stream", receiver.connection.accept_uni())
+            .await
+            .unwrap();
+        let stream = soon("its signals", read(stream, 5)).await;
+        assert_eq!(stream.after, 0);
+        assert!(
+            heard.insert(stream.from, stream.seqs).is_none(),
+            "one stream a sender"
+        );
+    }
+    for sender in &senders {
+        assert_eq!(heard[&sender.id()], [1, 2, 3, 4, 5]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_few_streams_the_longest_idle_sender_makes_room() {
+    for (granted, allowed) in [(2, 256), (100, 2)] {
+        let world = World::with(|config| config.limits.streams_per_link = allowed).await;
+        let receiver = receiver(&world, granted).await;
+        let senders = senders(&world, 5).await;
+        // Streams are read side by side, as a client must.
+        let (report, mut reports) = tokio::sync::mpsc::channel(100);
+        let connection = receiver.connection.clone();
+        tokio::spawn(async move {
+            while let Ok(stream) = connection.accept_uni().await {
+                tokio::spawn(read_on(stream, report.clone()));
+            }
+        });
+        // Several rounds, so that every sender loses its stream and gets another.
+        let mut streams = 0;
+        for round in 1..=4 {
+            for sender in &senders {
+                sender.say("x").await;
+                let heard: Signal = soon("a signal", reports.recv()).await.unwrap();
+                assert_eq!((heard.from, heard.seq), (sender.id(), round));
+                // Five senders in turn on two streams: each signal needs a new one.
+                assert_eq!(
+                    heard.after,
+                    Some(round - 1),
+                    "a stream says what comes before it"
+                );
+                streams += 1;
+            }
+        }
+        assert_eq!(streams, 20);
+        // One that speaks again at once keeps its stream.
+        let last = senders.last().unwrap();
+        last.say("x").await;
+        let heard = soon("a signal", reports.recv()).await.unwrap();
+        assert_eq!((heard.from, heard.seq, heard.after), (last.id(), 5, None));
+    }
+}
+
+/// A signal, and what the header of its stream said if it is the first there.
+#[derive(Debug)]
+struct Signal {
+    from: ConnectionId,
+    seq: u64,
+    after: Option<u64>,
+}
+
+/// Reports the signals of a stream as they come.
+async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sender<Signal>) {
+    let mut buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
+    let mut header = None;
+    while let Ok(Some(chunk)) = stream.read_chunk(4096, true).await {
+        buffer.push(&chunk.bytes);
+        while let Some(frame) = buffer.next_frame().unwrap() {
+            let Some((from, after)) = &mut header else {
+                let GatewayStream::Sender { from, after } = binary::decode(frame).unwrap().unwrap();
+                header = Some((from.unwrap(), Some(after)));
+                continue;
+            };
+            let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
+            let (from, after) = (*from, after.take());
+            let _ = report
+                .send(Signal {
+                    from,
+                    seq: signal.seq,
+                    after,
+                })
+                .await;
+        }
+    }
+}
+
+/// The SDK on top of it: a client that grants 128 streams hears 150 senders whole and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_senders_than_streams_are_heard_in_order() {
+    const SENDERS: usize = 150;
+    const ROUNDS: u64 = 3;
+    let world = World::new().await;
+    let options = world
+        .options(Carrier::Quic, Role::Subscriber)
+        .presence(false);
+    let mut receiver = world.try_join(&options).await.unwrap();
+    let senders = senders(&world, SENDERS).await;
+    for _ in 0..ROUNDS {
+        for sender in &senders {
+            sender.say("x").await;
+        }
+    }
+    let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
+    for _ in 0..ROUNDS * SENDERS as u64 {
+        let Event::Signal {
+            from: Some(from),
+            seq,
+            ..
+        } = receiver.next().await
+        else {
+            panic!()
+        };
+        let before = last.insert(from, seq).unwrap_or_default();
+        assert_eq!(before + 1, seq);
+    }
+    assert_eq!(last.len(), SENDERS);
+}
+
+/// A client that does not read one sender's stream still hears the others on theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_stream_does_not_hold_up_the_others() {
+    let world = World::new().await;
+    let receiver = receiver(&world, 100).await;
+    let senders = senders(&world, 2).await;
+    // More than a stream's default window, on a stream that nobody reads.
+    let window = 1_250_000;
+    let blocker = &senders[0];
+    blocker.say("first").await;
+    let unread = soon("a stream", receiver.connection.accept_uni())
+        .await
+        .unwrap();
+    let mut sent = 0;
+    while sent < window + 200_000 {
+        // Its own echo paces it, so that it does not outrun its own outbox.
+        blocker.say("x".repeat(8000)).await;
+        sent += 8000;
+        tokio::task::yield_now().await;
+    }
+    senders[1].say("hello").await;
+    let other = soon("another stream", receiver.connection.accept_uni())
+        .await
+        .unwrap();
+    let other = soon("its signal", read(other, 1)).await;
+    assert_eq!((other.from, other.seqs), (senders[1].id(), vec![1]));
+    drop(unread);
+}
