@@ -1,0 +1,547 @@
+//! The command line as a person or a program uses it: real processes, real ports.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's panic is its answer"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// How long a test waits for something that is to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn signalbox() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
+    command
+        .env_remove("SIGNALBOX_TOKEN")
+        .env_remove("SIGNALBOX_SECRET");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    signalbox().args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone())
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
+/// A child process whose standard output is read line by line, and which does not outlive its
+/// test.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::sync_channel(100_000);
+        let out = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(error) => {
+                let _ = self.child.kill();
+                let mut said = String::new();
+                let _ = self.child.stderr.take().unwrap().read_to_string(&mut said);
+                panic!("no line of output ({error}); it said: {said}")
+            }
+        }
+    }
+
+    /// The next line that contains `part`.
+    fn line_with(&mut self, part: &str) -> String {
+        loop {
+            let line = self.line();
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn event(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+
+    fn type_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+    }
+
+    fn terminate(&self) {
+        // The id of a child that has not been waited for is its own.
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end; `true` if it says that all went well.
+    fn succeeds(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A gateway by `serve --dev`.
+struct Gateway {
+    process: Process,
+    announcement: Value,
+    _dir: tempfile::TempDir,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = Self::serve(dir.path(), "json");
+        let announcement = process.event();
+        Self {
+            process,
+            announcement,
+            _dir: dir,
+        }
+    }
+
+    fn serve(dir: &Path, announce: &str) -> Process {
+        let mut command = signalbox();
+        command
+            .args([
+                "serve",
+                "--dev",
+                "--quic",
+                "127.0.0.1:0",
+                "--tcp",
+                "127.0.0.1:0",
+            ])
+            .args(["--announce", announce, "--dev-dir"])
+            .arg(dir);
+        Process::start(&mut command)
+    }
+
+    fn text(&self, path: &str) -> &str {
+        self.announcement
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap()
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        let place = if scheme == "quic" { "/quic" } else { "/https" };
+        format!("{scheme}://{}", self.text(place))
+    }
+
+    fn command(&self, name: &str, scheme: &str, role: &str) -> Command {
+        let mut command = signalbox();
+        let token = self.text(&format!("/tokens/{role}"));
+        command.args([
+            name,
+            &self.url(scheme),
+            "--ca",
+            self.text("/ca"),
+            "--token",
+            token,
+        ]);
+        command
+    }
+
+    fn join(&self, scheme: &str, role: &str) -> Process {
+        Process::start(&mut self.command("join", scheme, role))
+    }
+
+    fn join_json(&self, scheme: &str) -> Process {
+        let mut process = Process::start(self.command("join", scheme, "publisher").arg("--json"));
+        assert_eq!(process.event()["event"], "sessionConnected");
+        process
+    }
+}
+
+#[test]
+fn two_terminals_talk() {
+    let gateway = Gateway::start();
+    let mut alice = gateway.join("quic", "publisher");
+    let alice_id = alice
+        .line_with("* you are")
+        .split(' ')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    let mut bob = gateway.join("wss", "moderator");
+    let bob_id = bob
+        .line_with("* you are")
+        .split(' ')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    assert!(
+        bob.line()
+            .contains(&format!("{alice_id} is here role=publisher"))
+    );
+    assert!(
+        alice
+            .line()
+            .contains(&format!("{bob_id} is here role=moderator"))
+    );
+
+    alice.type_line("hello, everyone");
+    assert_eq!(alice.line(), "you: hello, everyone");
+    assert_eq!(bob.line(), format!("{alice_id}: hello, everyone"));
+    bob.type_line(&format!("/to {alice_id} hello, you"));
+    assert_eq!(alice.line(), format!("{bob_id}: hello, you"));
+    bob.type_line("/type chat with a type");
+    assert_eq!(bob.line(), "you [chat]: with a type");
+    assert_eq!(alice.line(), format!("{bob_id} [chat]: with a type"));
+    alice.type_line("/ping");
+    assert_eq!(alice.line(), "you (ping)");
+    assert_eq!(bob.line(), format!("{alice_id} (ping)"));
+    // Mistakes are said and change nothing.
+    alice.type_line("/to nobody x");
+    alice.type_line("/what");
+    alice.type_line("still here");
+    assert_eq!(bob.line(), format!("{alice_id}: still here"));
+    alice.type_line("/quit");
+    assert_eq!(bob.line(), format!("* {alice_id} left: clientDisconnected"));
+    assert!(alice.line_with("* over").contains("clientDisconnected"));
+    assert!(alice.succeeds());
+
+    let mut carol = gateway.join("quic", "publisher");
+    let carol_id = carol
+        .line_with("* you are")
+        .split(' ')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    bob.line_with("is here");
+    bob.type_line(&format!("/kick {carol_id}"));
+    assert!(carol.line_with("* over").contains("forceDisconnected"));
+    assert!(!carol.succeeds(), "being thrown out is no success");
+    assert_eq!(bob.line(), format!("* {carol_id} left: forceDisconnected"));
+    // SIGTERM is a goodbye, too.
+    bob.terminate();
+    assert!(bob.line_with("* over").contains("clientDisconnected"));
+    assert!(bob.succeeds());
+}
+
+/// This repository's own history, or whatever of it a shallow clone has.
+#[test]
+fn a_history_piped_through_arrives_whole_and_in_order_on_both_transports() {
+    let gateway = Gateway::start();
+    let mut listeners = [gateway.join_json("quic"), gateway.join_json("wss")];
+    let log = Command::new("git")
+        .args(["log", "--format=%s"])
+        .output()
+        .unwrap();
+    let history = String::from_utf8(log.stdout).unwrap();
+    // Repeated, so that it is also more than fits the window of the sender.
+    let lines: Vec<&str> = history
+        .lines()
+        .cycle()
+        .take(history.lines().count().max(1000))
+        .collect();
+    assert!(!lines.is_empty(), "the tests run inside the repository");
+    for scheme in ["quic", "wss"] {
+        let mut command = gateway.command("send", scheme, "publisher");
+        let mut send = Process::start(command.args(["--type", "line", "--stdin"]));
+        let mut input = send.child.stdin.take().unwrap();
+        let text = lines.join("\n");
+        let feeding = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+        for listener in &mut listeners {
+            let mut heard = Vec::new();
+            while heard.len() < lines.len() {
+                let event = listener.event();
+                if event["event"] == "signal" {
+                    assert_eq!(event["type"], "line");
+                    assert_eq!(event["seq"], heard.len() as u64 + 1);
+                    heard.push(event["data"].as_str().unwrap().to_owned());
+                }
+            }
+            assert_eq!(heard, lines);
+        }
+        feeding.join().unwrap();
+        assert!(send.succeeds());
+    }
+}
+
+#[test]
+fn one_signal_is_sent_to_one_or_all() {
+    let gateway = Gateway::start();
+    let mut listener = Process::start(gateway.command("join", "wss", "subscriber").args([
+        "--json",
+        "--websocket-json",
+        "--no-presence",
+    ]));
+    let me = listener.event()["connection"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let send = |arguments: &[&str]| {
+        gateway
+            .command("send", "quic", "publisher")
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    assert!(
+        send(&["--type", "chat", "--data", "to all"])
+            .status
+            .success()
+    );
+    let event = listener.event();
+    assert_eq!(
+        (&event["type"], &event["data"]),
+        (&"chat".into(), &"to all".into())
+    );
+    assert!(send(&["--data", "to you", "--to", &me]).status.success());
+    assert_eq!(listener.event()["data"], "to you");
+    assert!(send(&[]).status.success(), "a ping");
+    let event = listener.event();
+    assert_eq!(
+        (&event["type"], &event["data"]),
+        (&Value::Null, &Value::Null)
+    );
+
+    let failure = |output: Output, part: &str| {
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(part), "{said}");
+    };
+    let nobody = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10";
+    failure(send(&["--to", nobody, "--data", "x"]), "notFound");
+    failure(send(&["--to", "bob", "--data", "x"]), "connection id");
+    failure(send(&["--type", "a b"]), "signal type may hold only");
+    failure(send(&["--data", &"x".repeat(8193)]), "8193 bytes");
+    let subscriber = gateway
+        .command("send", "quic", "subscriber")
+        .args(["--data", "x"])
+        .output();
+    failure(subscriber.unwrap(), "forbidden");
+}
+
+#[test]
+fn tokens_and_sessions_made_by_hand_open_the_gateway() {
+    let gateway = Gateway::start();
+    let (key, secret) = (
+        gateway.text("/project/key"),
+        gateway.text("/project/secret"),
+    );
+    let session = stdout(&run(&["session", "new", "--key", key]));
+    let token = stdout(&run(&[
+        "token",
+        "--key",
+        key,
+        "--secret",
+        secret,
+        "--session",
+        &session,
+        "--role",
+        "moderator",
+        "--data",
+        "name=alice",
+        "--expires-in",
+        "60",
+    ]));
+    let mut command = signalbox();
+    command
+        .args([
+            "join",
+            &gateway.url("quic"),
+            "--ca",
+            gateway.text("/ca"),
+            "--json",
+        ])
+        .env("SIGNALBOX_TOKEN", &token);
+    let mut alice = Process::start(&mut command);
+    let event = alice.event();
+    assert_eq!(event["session"], Value::from(session.clone()));
+    assert_eq!(event["connection"]["data"], "name=alice");
+
+    let json = stdout(&run(&[
+        "session",
+        "new",
+        "--key",
+        key,
+        "--location",
+        "10.1.2.3",
+        "--json",
+    ]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["session"].as_str().unwrap().starts_with("1_"));
+    let other = run(&[
+        "token",
+        "--key",
+        "1",
+        "--secret",
+        "s",
+        "--session",
+        &session,
+    ]);
+    assert!(!other.status.success());
+    assert!(
+        String::from_utf8(other.stderr)
+            .unwrap()
+            .contains("belongs to project")
+    );
+}
+
+#[test]
+fn the_state_of_dev_is_kept_and_its_commands_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Gateway::serve(dir.path(), "text");
+    let session = first
+        .line_with("Session")
+        .split_whitespace()
+        .last()
+        .unwrap()
+        .to_owned();
+    let quic = first.line_with(" join quic://localhost:");
+    let wss = first.line_with(" join wss://localhost:");
+    for command in [quic, wss] {
+        let words: Vec<_> = command.split_whitespace().skip(1).collect();
+        let mut join = Process::start(signalbox().args(&words).arg("--json"));
+        assert_eq!(
+            join.event()["session"],
+            Value::from(session.clone()),
+            "as printed, it works"
+        );
+    }
+    first.terminate();
+    assert!(first.succeeds(), "SIGTERM ends it well");
+    let mut second = Gateway::serve(dir.path(), "json");
+    let announcement = second.event();
+    assert_eq!(announcement["session"], Value::from(session));
+    second.terminate();
+    // Its end of the pipe closes without another line.
+    let rest = second.lines.recv_timeout(PATIENCE);
+    assert_eq!(
+        rest,
+        Err(mpsc::RecvTimeoutError::Disconnected),
+        "exactly one line"
+    );
+    assert!(second.succeeds());
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let failure = |arguments: &[&str], part: &str| {
+        let output = run(arguments);
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    };
+    failure(&["serve"], "serve --dev");
+    failure(&["serve", "--config", "no/such.toml"], "no/such.toml");
+    failure(&["join", "quic://localhost"], "--token");
+    failure(&["join", "http://localhost", "--token", "x"], "quic://HOST");
+    failure(
+        &["join", "wss://127.0.0.1:1", "--token", "x"],
+        "cannot reach the gateway",
+    );
+    failure(
+        &["join", "quic://localhost", "--token", "x", "--ca", "no.pem"],
+        "no.pem",
+    );
+    failure(
+        &["token", "--key", "a b", "--secret", "s", "--session", "x"],
+        "project key",
+    );
+
+    let gateway = Gateway::start();
+    let (quic, tcp) = (gateway.text("/quic"), gateway.text("/https"));
+    let dir = tempfile::tempdir().unwrap();
+    let dev_dir = dir.path().to_str().unwrap();
+    let dev = ["serve", "--dev", "--dev-dir", dev_dir];
+    failure(
+        &[&dev[..], &["--quic", quic, "--tcp", "127.0.0.1:0"]].concat(),
+        "another program",
+    );
+    failure(
+        &[&dev[..], &["--quic", "127.0.0.1:0", "--tcp", tcp]].concat(),
+        "another program",
+    );
+    drop(gateway.process);
+}
+
+#[test]
+fn the_configuration_tells_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    let toml = "[links]\nidle_timeout_ms = 9000\n[[projects]]\nkey = \"1\"\nsecrets = [\"hush\"]\n";
+    std::fs::write(&file, toml).unwrap();
+    let output = signalbox()
+        .args(["config", "--tcp", "127.0.0.1:9", "--config"])
+        .arg(&file)
+        .env("SIGNALBOX_LIMITS__OUTBOX_FRAMES", "77")
+        .output()
+        .unwrap();
+    let said = stdout(&output);
+    let line = |part: &str| {
+        said.lines()
+            .find(|line| line.starts_with(part))
+            .unwrap_or_default()
+    };
+    assert!(
+        line("links.idle_timeout_ms = 9000").contains("gateway.toml"),
+        "{said}"
+    );
+    assert!(
+        line("limits.outbox_frames = 77").contains("SIGNALBOX_LIMITS__OUTBOX_FRAMES"),
+        "{said}"
+    );
+    assert!(
+        line("listen.tcp = \"127.0.0.1:9\"").contains("flag"),
+        "{said}"
+    );
+    assert!(line("links.drain_ms = 10000").contains("default"), "{said}");
+    assert!(!said.contains("hush"), "secrets are not shown");
+}
+
+#[test]
+fn every_help_has_an_example() {
+    for command in ["serve", "join", "send", "token", "config", "completions"] {
+        let help = stdout(&run(&[command, "--help"]));
+        assert!(help.contains("Example"), "{command}");
+    }
+    assert!(stdout(&run(&["session", "new", "--help"])).contains("Example"));
+    assert!(stdout(&run(&["completions", "bash"])).contains("signalbox"));
+}
