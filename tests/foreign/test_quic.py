@@ -81,7 +81,6 @@ AFTER_HELLO = [
     Breach("no header", [(SIGNALS, PING)]),
     Breach("unknown kind of stream", [(SIGNALS, UNKNOWN_KIND)]),
     Breach("goodbye among signals", [(SIGNALS, SIGNALS_HEADER + GOODBYE)]),
-    Breach("unknown kind among signals", [(SIGNALS, SIGNALS_HEADER + UNKNOWN_KIND)]),
     Breach("end inside a signal", [(SIGNALS, SIGNALS_HEADER + PING[:4])], end=True),
     Breach("signal over the limit", [(SIGNALS, SIGNALS_HEADER + "81a001")], "frameTooLarge"),
     Breach("second bidirectional stream", [(SECOND_BIDIRECTIONAL, HELLO)]),

@@ -141,7 +141,7 @@ def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
     [
         (1000, "clientDisconnected"),
         (1001, "clientDisconnected"),
-        (None, "networkDisconnected"),
+        (None, "clientDisconnected"),
         (4000, "networkDisconnected"),
     ],
 )

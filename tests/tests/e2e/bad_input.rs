@@ -382,7 +382,20 @@ async fn messages_of_a_newer_client_are_skipped_and_said_to_be() {
     let mut quic = Quic::join(world.addresses().quic, &token).await;
     quic.write(&[3, 99, 1, 2]).await;
     assert!(quic.hear().await.contains("code: Unsupported"));
-    quic.say(&ClientMessage::Goodbye { signals: 0 }).await;
+    let mut signals = quic.signals().await;
+    signals.write_all(&[3, 99, 1, 2]).await.unwrap();
+    assert!(quic.hear().await.contains("code: Unsupported"));
+    // Not counted among the signals.
+    signals
+        .write_all(&frame::encode(&signal(&"x".repeat(8193))))
+        .await
+        .unwrap();
+    assert!(
+        quic.hear()
+            .await
+            .contains("signal: Some(1), code: DataTooLong")
+    );
+    quic.say(&ClientMessage::Goodbye { signals: 1 }).await;
     assert!(
         quic.hear()
             .await
