@@ -15,9 +15,35 @@ pub fn encode<'a>(message: &impl Message<'a>) -> String {
 }
 
 /// Why a text is not a message. The fault of whoever sent it.
-#[derive(Debug, thiserror::Error)]
-#[error("malformed message: {0}")]
-pub struct DecodeError(#[source] serde_json::Error);
+///
+/// It says where and what kind, and never quotes the text: that may be somebody's data or token,
+/// and errors end up in logs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It is not JSON, or not whole.
+    #[error("malformed message: not JSON at column {column}")]
+    Syntax {
+        /// Where, in bytes from 1; JSON over the wire is one line.
+        column: usize,
+    },
+    /// It is JSON, but a member is missing or of the wrong type.
+    #[error("malformed message: a member is missing or wrong, before column {column}")]
+    Data {
+        /// Where it was noticed, in bytes from 1.
+        column: usize,
+    },
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        let column = error.column();
+        if error.is_data() {
+            Self::Data { column }
+        } else {
+            Self::Syntax { column }
+        }
+    }
+}
 
 /// Reads one message. `None` is a kind that this version does not know, to be skipped. Members
 /// of a known kind that are not known are ignored.
@@ -36,7 +62,7 @@ pub fn decode<'a, M: Message<'a>>(text: &'a str) -> Result<Option<M>, DecodeErro
             {
                 Ok(None)
             }
-            _ => Err(DecodeError(error)),
+            _ => Err(error.into()),
         },
     }
 }

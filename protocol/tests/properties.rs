@@ -136,6 +136,17 @@ fn what_is_no_message_is_an_error() {
 }
 
 #[test]
+fn errors_do_not_quote_what_they_are_about() {
+    for text in [
+        r#"{"signal":{"to":"hush"}}"#,
+        r#"{"hello":{"token":"a","presence":"hush"}}"#,
+    ] {
+        let error = json::decode::<ClientMessage>(text).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+    }
+}
+
+#[test]
 fn decoding_does_not_copy_what_it_need_not() {
     let message =
         ClientMessage::Signal(SendSignal::new(None, Signal::new(Some("t"), Some("data"))));

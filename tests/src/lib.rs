@@ -32,17 +32,18 @@ pub const PROJECT: (&str, &str) = ("12345678", "0123456789abcdef0123456789abcdef
 /// Another tenant of the same gateways.
 pub const STRANGERS: (&str, &str) = ("87654321", "fedcba9876543210fedcba9876543210fedcba98");
 
-/// One authority for all gateways of a test run.
-static AUTHORITY: LazyLock<(tempfile::TempDir, DevAuthority)> = LazyLock::new(|| {
+/// One authority for all gateways, kept from run to run beside the test's own binary.
+static AUTHORITY: LazyLock<DevAuthority> = LazyLock::new(|| {
     signalbox_certs::install_provider();
-    let dir = tempfile::tempdir().unwrap();
-    let authority = DevAuthority::open(dir.path(), std::time::SystemTime::now()).unwrap();
-    (dir, authority)
+    let dir = std::env::current_exe()
+        .unwrap()
+        .with_file_name("signalbox-tests-authority");
+    DevAuthority::open(&dir, std::time::SystemTime::now()).unwrap()
 });
 
 /// The development authority's files.
 pub fn authority() -> &'static DevAuthority {
-    &AUTHORITY.1
+    &AUTHORITY
 }
 
 /// Fails the test if `future` takes longer than [`PATIENCE`].

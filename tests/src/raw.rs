@@ -4,8 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
-use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, ServerName};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, SUBPROTOCOL_JSON,
     SUBPROTOCOL_POSTCARD, Streams, binary, frame, frame::FrameBuffer, json,
@@ -41,18 +40,7 @@ fn tls(alpn: &[u8]) -> rustls::ClientConfig {
 }
 
 fn tls_trusting(pem: &[u8], alpn: &[u8]) -> rustls::ClientConfig {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        roots.add(certificate.unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    config
+    signalbox_certs::client(signalbox_certs::roots_from_pem(pem).unwrap(), &[alpn])
 }
 
 /// The certificate that a QUIC client which trusts `pem` is shown.

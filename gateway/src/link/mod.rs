@@ -27,7 +27,10 @@ use signalbox_protocol::{
     message::{Hello, Limits, SendSignal, Welcome},
 };
 use signalbox_relay::{Connection, Encoding, Join, Joined, Outbox, SignalError};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{Instrument, debug, field, info_span, trace};
 
 use crate::{
@@ -171,7 +174,12 @@ pub(crate) struct LinkInfo {
     pub(crate) remote: SocketAddr,
     /// Until when the hello must be here.
     pub(crate) hello_by: Instant,
+    /// The place that the client takes among those that have not joined yet.
+    pub(crate) place: Place,
 }
+
+/// A place among the clients that have not joined yet; free again when the last holder drops it.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// Serves a link from its hello to its end.
 pub(crate) async fn serve(
@@ -184,12 +192,14 @@ pub(crate) async fn serve(
         transport,
         remote,
         hello_by,
+        place,
     } = info;
     let span =
         info_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
     let life = async {
         let end = match admit(&shared, hello_by, &mut reader, &mut writer).await {
             Ok((joined, expires_in)) => {
+                drop(place);
                 carry(&shared, joined, expires_in, &mut reader, &mut writer).await
             }
             Err(end) => end,

@@ -9,16 +9,13 @@ use quinn::{
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
-    link::{self, LinkInfo},
+    link::{self, LinkInfo, Place},
 };
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
@@ -94,7 +91,7 @@ impl Listener {
             let Some(incoming) = incoming else { break };
             match shared.handshakes.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    let task = serve(shared.clone(), incoming, permit);
+                    let task = serve(shared.clone(), incoming, Arc::new(permit));
                     shared.tasks.spawn(task);
                 }
                 // Under load an address must first prove that it is one: a stateless retry costs
@@ -112,7 +109,7 @@ impl Listener {
 }
 
 /// From the first packet to the end of the link.
-async fn serve(shared: Arc<Shared>, incoming: Incoming, permit: OwnedSemaphorePermit) {
+async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
     let hello_by = Instant::now() + shared.links.hello_timeout();
     let remote = incoming.remote_address();
     let connection = match timeout_at(hello_by, incoming).await {
@@ -139,12 +136,12 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, permit: OwnedSemaphorePe
             return;
         }
     };
-    drop(permit);
     let (reader, writer) = link::quic::halves(connection, control, shared.limits.streams_per_link);
     let info = LinkInfo {
         transport: "quic",
         remote,
         hello_by,
+        place,
     };
     link::serve(shared, info, reader, writer).await;
 }

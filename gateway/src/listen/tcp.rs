@@ -21,7 +21,6 @@ use signalbox_certs::Certificates;
 use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -35,7 +34,7 @@ use tracing::{debug, info, warn};
 use crate::{
     gateway::{BindError, Shared},
     link::{
-        self, LinkInfo,
+        self, LinkInfo, Place,
         websocket::{Subprotocol, halves},
     },
 };
@@ -102,7 +101,14 @@ impl Listener {
                 match self.socket.accept().await {
                     Ok((stream, remote)) => {
                         let (tls, router) = (self.tls.clone(), router.clone());
-                        let task = serve(shared.clone(), tls, router, stream, remote, permit);
+                        let task = serve(
+                            shared.clone(),
+                            tls,
+                            router,
+                            stream,
+                            remote,
+                            Arc::new(permit),
+                        );
                         shared.tasks.spawn(task);
                     }
                     Err(error) if is_of_one_connection(&error) => {}
@@ -135,7 +141,7 @@ async fn serve(
     router: Router,
     stream: TcpStream,
     remote: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let hello_by = Instant::now() + shared.links.hello_timeout();
     // Signals are small and must not wait for the acknowledgement of the ones before.
@@ -158,8 +164,13 @@ async fn serve(
         },
     };
     let router = TowerToHyperService::new(router);
+    let peer = Peer {
+        remote,
+        hello_by,
+        place,
+    };
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer { remote, hello_by });
+        request.extensions_mut().insert(peer.clone());
         hyper::service::Service::call(&router, request)
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -180,14 +191,14 @@ async fn serve(
     if let Err(error) = result {
         debug!(%remote, %error, "HTTP connection failed");
     }
-    drop(permit);
 }
 
 /// Where a request comes from, and how long its sender has until its hello.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 struct Peer {
     remote: SocketAddr,
     hello_by: Instant,
+    place: Place,
 }
 
 /// Why an HTTP request did not become a WebSocket. The client's fault.
@@ -263,7 +274,11 @@ async fn connect(
 /// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed.
 async fn become_link(
     shared: Arc<Shared>,
-    Peer { remote, hello_by }: Peer,
+    Peer {
+        remote,
+        hello_by,
+        place,
+    }: Peer,
     subprotocol: Subprotocol,
     upgrade: OnUpgrade,
 ) {
@@ -294,6 +309,7 @@ async fn become_link(
         transport: subprotocol.name(),
         remote,
         hello_by,
+        place,
     };
     link::serve(shared, info, reader, writer).await;
 }
