@@ -134,8 +134,13 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = Self::serve(dir.path(), "json");
+        let mut command = Self::serve_command(dir.path(), "json");
+        let mut process = Process::start(command.envs(environment.iter().copied()));
         let announcement = process.event();
         Self {
             process,
@@ -145,6 +150,10 @@ impl Gateway {
     }
 
     fn serve(dir: &Path, announce: &str) -> Process {
+        Process::start(&mut Self::serve_command(dir, announce))
+    }
+
+    fn serve_command(dir: &Path, announce: &str) -> Command {
         let mut command = signalbox();
         command
             .args([
@@ -157,7 +166,7 @@ impl Gateway {
             ])
             .args(["--announce", announce, "--dev-dir"])
             .arg(dir);
-        Process::start(&mut command)
+        command
     }
 
     fn text(&self, path: &str) -> &str {
@@ -261,6 +270,25 @@ fn two_terminals_talk() {
     bob.terminate();
     assert!(bob.line_with("* over").contains("clientDisconnected"));
     assert!(bob.succeeds());
+}
+
+/// A process that is killed says nothing; the others learn of it within the idle time.
+#[test]
+fn a_client_that_is_killed_is_network_disconnected() {
+    let gateway = Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500")]);
+    let mut watcher = gateway.join_json("quic");
+    for scheme in ["quic", "wss"] {
+        let mut doomed = gateway.join_json(scheme);
+        let id = watcher.event()["connection"]["id"].clone();
+        // SIGKILL: nothing of it runs any more.
+        doomed.child.kill().unwrap();
+        let event = watcher.event();
+        assert_eq!(event["event"], "connectionDestroyed");
+        assert_eq!(
+            (&event["id"], &event["reason"]),
+            (&id, &"networkDisconnected".into())
+        );
+    }
 }
 
 /// This repository's own history, or whatever of it a shallow clone has.

@@ -1,40 +1,10 @@
-//! Beginnings and ends: lost links, certificates that change, a gateway that goes down.
+//! Beginnings and ends: quiet clients, certificates that change, a gateway that goes down.
 
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use signalbox_client::{CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role};
 use signalbox_tests::{Carrier, World, authority, raw::served_leaf, soon};
-
-/// A client whose process dies says nothing; the others learn of it within the idle time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_dies_is_network_disconnected() {
-    let world = World::with(|config| config.links.idle_timeout_ms = 1500).await;
-    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
-    for carrier in Carrier::ALL {
-        let options = world.options(carrier, Role::Publisher);
-        // A runtime of its own, so that it can be killed with everything in it.
-        let (joined_sender, joined) = tokio::sync::oneshot::channel();
-        let (kill, killed) = std::sync::mpsc::sync_channel::<()>(1);
-        let dying = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().unwrap();
-            let pem = authority().ca_pem().as_bytes();
-            let connector = Connector::trusting(pem).unwrap();
-            let client = runtime.block_on(connector.connect(&options)).unwrap();
-            joined_sender.send(client.0.connection().id).unwrap();
-            killed.recv().unwrap();
-            // Nothing runs any more that could say goodbye.
-            runtime.shutdown_background();
-            drop(client);
-        });
-        let id = soon("it joins", joined).await.unwrap();
-        assert_eq!(watcher.sees_created().await, id);
-        kill.send(()).unwrap();
-        let lost = (id, DisconnectReason::NetworkDisconnected);
-        assert_eq!(watcher.sees_destroyed().await, lost, "{carrier:?}");
-        dying.join().unwrap();
-    }
-}
 
 /// Clients that are quiet stay, on every carrier, however short the idle time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
