@@ -43,8 +43,8 @@ pub(crate) struct Args {
 /// How to reach the gateway; the same for every command that does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinkArgs {
-    /// The gateway: quic://HOST[:PORT], wss://HOST[:PORT] or ws://HOST[:PORT]. Port 4433 unless
-    /// named.
+    /// The gateway: quic://HOST:PORT, wss://HOST:PORT, or ws://HOST:PORT without TLS. The port is
+    /// 4433 unless named.
     url: String,
     /// The token, from the project's server or `signalbox token`.
     #[arg(long, env = "SIGNALBOX_TOKEN", hide_env_values = true)]

@@ -307,13 +307,8 @@ impl<'a> Reading<'a> {
         let mut end = self.control_frames(teller);
         while end.is_none() {
             teller.tell().await;
-            let unheld = |key: &mut StreamKey| !teller.order.is_held(*key);
-            let free: Vec<_> = self
-                .parked
-                .keys()
-                .copied()
-                .filter_map(|mut key| unheld(&mut key).then_some(key))
-                .collect();
+            let free = |key: &StreamKey| !teller.order.is_held(*key);
+            let free: Vec<_> = self.parked.keys().copied().filter(free).collect();
             for stream in free.iter().filter_map(|key| self.parked.remove(key)) {
                 reads.push(read_more(stream));
             }
