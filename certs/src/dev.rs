@@ -128,14 +128,9 @@ impl DevAuthority {
     /// When the folder is not accessible, the authority's files are damaged or `now` is no time
     /// for a certificate; see [`DevError`].
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, DevError> {
-        let now = now
-            .duration_since(UNIX_EPOCH)
-            .map_err(|_| DevError::Clock)?;
+        let now = now.duration_since(UNIX_EPOCH).map_err(|_| DevError::Clock)?;
         let paths = Paths::new(dir);
-        let folder_error = |source| DevError::Folder {
-            dir: dir.to_owned(),
-            source,
-        };
+        let folder_error = |source| DevError::Folder { dir: dir.to_owned(), source };
         files::create_private_dir(dir).map_err(folder_error)?;
         let _lock = files::lock(dir).map_err(folder_error)?;
 
@@ -147,11 +142,7 @@ impl DevAuthority {
             Some(leaf_sha256) => leaf_sha256,
             None => authority.issue_leaf(&paths, now)?,
         };
-        Ok(Self {
-            ca_pem: authority.pem,
-            leaf_sha256,
-            paths,
-        })
+        Ok(Self { ca_pem: authority.pem, leaf_sha256, paths })
     }
 
     /// Where the authority's certificate is, for clients that take a path (`ca.pem`).
@@ -218,11 +209,7 @@ impl Paths {
         path: &Path,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> DevError {
-        DevError::Damaged {
-            path: path.to_owned(),
-            dir: self.dir.clone(),
-            source: source.into(),
-        }
+        DevError::Damaged { path: path.to_owned(), dir: self.dir.clone(), source: source.into() }
     }
 }
 
@@ -255,11 +242,7 @@ impl Authority {
             .map_err(|error| paths.damaged(ca_pem, error))?;
         let key =
             KeyPair::from_pem(&read(ca_key)?).map_err(|error| paths.damaged(ca_key, error))?;
-        Ok(Self {
-            pem,
-            issuer: Issuer::new(authority_params(), key),
-            verifier,
-        })
+        Ok(Self { pem, issuer: Issuer::new(authority_params(), key), verifier })
     }
 
     /// The hash of the leaf on disk, unless it must be replaced.
@@ -283,13 +266,10 @@ impl Authority {
         params.not_after = date(now + LEAF_VALIDITY)?;
 
         let key = KeyPair::generate().map_err(DevError::Issue)?;
-        let leaf = params
-            .signed_by(&key, &self.issuer)
-            .map_err(DevError::Issue)?;
+        let leaf = params.signed_by(&key, &self.issuer).map_err(DevError::Issue)?;
         // The issuer's name comes from this program and not from ca.pem. So another authority's
         // certificate in its place, intact and with its key, shows only now.
-        self.verify(leaf.der(), now)
-            .map_err(|error| paths.damaged(&paths.ca_pem, error))?;
+        self.verify(leaf.der(), now).map_err(|error| paths.damaged(&paths.ca_pem, error))?;
 
         // The key first: gateways that watch the certificate then find its key in place.
         write(&paths.leaf_key, &key.serialize_pem(), Access::Private)?;
@@ -310,8 +290,7 @@ impl Authority {
         for name in NAMES {
             let name =
                 ServerName::try_from(name).map_err(|_| rustls::Error::UnsupportedNameType)?;
-            self.verifier
-                .verify_server_cert(leaf, &[], &name, &[], at)?;
+            self.verifier.verify_server_cert(leaf, &[], &name, &[], at)?;
         }
         Ok(())
     }
@@ -365,24 +344,16 @@ fn date(since_1970: Duration) -> Result<OffsetDateTime, DevError> {
 }
 
 fn exists(path: &Path) -> Result<bool, DevError> {
-    path.try_exists().map_err(|source| DevError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    path.try_exists().map_err(|source| DevError::Read { path: path.to_owned(), source })
 }
 
 fn read(path: &Path) -> Result<String, DevError> {
-    fs::read_to_string(path).map_err(|source| DevError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| DevError::Read { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, contents: &str, access: Access) -> Result<(), DevError> {
-    files::replace(path, contents.as_bytes(), access).map_err(|source| DevError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    files::replace(path, contents.as_bytes(), access)
+        .map_err(|source| DevError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -99,58 +99,34 @@ pub enum LoadError {
 pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
     let chain = CertificateDer::pem_slice_iter(&read(cert)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| LoadError::DamagedPem {
-            path: cert.to_owned(),
-            source,
-        })?;
+        .map_err(|source| LoadError::DamagedPem { path: cert.to_owned(), source })?;
     if chain.is_empty() {
-        return Err(LoadError::NoCertificate {
-            path: cert.to_owned(),
-        });
+        return Err(LoadError::NoCertificate { path: cert.to_owned() });
     }
 
     let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|source| match source {
-        PemError::NoItemsFound => LoadError::NoKey {
-            path: key.to_owned(),
-        },
-        source => LoadError::DamagedPem {
-            path: key.to_owned(),
-            source,
-        },
+        PemError::NoItemsFound => LoadError::NoKey { path: key.to_owned() },
+        source => LoadError::DamagedPem { path: key.to_owned(), source },
     })?;
     let signing_key = provider()
         .key_provider
         .load_private_key(private)
-        .map_err(|source| LoadError::UnsupportedKey {
-            path: key.to_owned(),
-            source,
-        })?;
+        .map_err(|source| LoadError::UnsupportedKey { path: key.to_owned(), source })?;
 
     let certified = CertifiedKey::new(chain, signing_key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Err(LoadError::Mismatch {
-                cert: cert.to_owned(),
-                key: key.to_owned(),
-            })
+            Err(LoadError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
         }
-        Err(source) => Err(LoadError::DamagedCertificate {
-            path: cert.to_owned(),
-            source,
-        }),
+        Err(source) => Err(LoadError::DamagedCertificate { path: cert.to_owned(), source }),
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => LoadError::Missing {
-            path: path.to_owned(),
-        },
-        _ => LoadError::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => LoadError::Missing { path: path.to_owned() },
+        _ => LoadError::Unreadable { path: path.to_owned(), source },
     })
 }
 
@@ -168,9 +144,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let world = Self {
-                dir: tempfile::tempdir().unwrap(),
-            };
+            let world = Self { dir: tempfile::tempdir().unwrap() };
             let issued = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
             world.write("cert.pem", &issued.cert.pem());
             world.write("key.pem", &issued.signing_key.serialize_pem());
@@ -218,15 +192,9 @@ mod tests {
     fn missing_files_are_named() {
         let world = World::new();
         fs::remove_file(world.path("key.pem")).unwrap();
-        assert!(matches!(
-            world.refusal("key.pem"),
-            LoadError::Missing { .. }
-        ));
+        assert!(matches!(world.refusal("key.pem"), LoadError::Missing { .. }));
         fs::remove_file(world.path("cert.pem")).unwrap();
-        assert!(matches!(
-            world.refusal("cert.pem"),
-            LoadError::Missing { .. }
-        ));
+        assert!(matches!(world.refusal("cert.pem"), LoadError::Missing { .. }));
     }
 
     #[test]
@@ -248,10 +216,7 @@ mod tests {
         assert!(matches!(world.refusal("key.pem"), LoadError::NoKey { .. }));
 
         world.write("cert.pem", &key);
-        assert!(matches!(
-            world.refusal("cert.pem"),
-            LoadError::NoCertificate { .. }
-        ));
+        assert!(matches!(world.refusal("cert.pem"), LoadError::NoCertificate { .. }));
     }
 
     #[test]
@@ -268,24 +233,12 @@ mod tests {
     #[test]
     fn contents_that_are_not_what_the_label_says_are_refused() {
         let world = World::new();
-        world.write(
-            "key.pem",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        );
-        assert!(matches!(
-            world.refusal("key.pem"),
-            LoadError::UnsupportedKey { .. }
-        ));
+        world.write("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        assert!(matches!(world.refusal("key.pem"), LoadError::UnsupportedKey { .. }));
 
         let world = World::new();
-        world.write(
-            "cert.pem",
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        );
-        assert!(matches!(
-            world.refusal("cert.pem"),
-            LoadError::DamagedCertificate { .. }
-        ));
+        world.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        assert!(matches!(world.refusal("cert.pem"), LoadError::DamagedCertificate { .. }));
     }
 
     #[test]

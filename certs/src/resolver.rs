@@ -64,12 +64,7 @@ impl Certificates {
     ///
     /// As [`load`]. The certificate that was in use stays in use.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let Shared {
-            cert,
-            key,
-            current,
-            tried,
-        } = &*self.shared;
+        let Shared { cert, key, current, tried } = &*self.shared;
         let mut tried = tried.lock();
         *tried = Stamps::of(cert, key);
         match load(cert, key) {
@@ -97,9 +92,7 @@ impl Certificates {
     /// between the two fails, and the second change is seen by the next poll.
     #[must_use]
     pub fn changed_on_disk(&self) -> bool {
-        let Shared {
-            cert, key, tried, ..
-        } = &*self.shared;
+        let Shared { cert, key, tried, .. } = &*self.shared;
         let tried = tried.lock();
         *tried != Stamps::of(cert, key)
     }
@@ -128,10 +121,7 @@ struct Stamp {
 
 impl Stamps {
     fn of(cert: &Path, key: &Path) -> Self {
-        Self {
-            cert: Stamp::of(cert),
-            key: Stamp::of(key),
-        }
+        Self { cert: Stamp::of(cert), key: Stamp::of(key) }
     }
 }
 
@@ -140,10 +130,7 @@ impl Stamp {
     /// since orchestrators and ACME clients publish certificates by moving a link.
     fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            modified: metadata.modified().ok(),
-            length: metadata.len(),
-        })
+        Some(Self { modified: metadata.modified().ok(), length: metadata.len() })
     }
 }
 
@@ -167,10 +154,8 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let mut world = Self {
-                dir: tempfile::tempdir().unwrap(),
-                clock: SystemTime::UNIX_EPOCH,
-            };
+            let mut world =
+                Self { dir: tempfile::tempdir().unwrap(), clock: SystemTime::UNIX_EPOCH };
             world.renew();
             world
         }
@@ -204,14 +189,7 @@ mod tests {
     }
 
     fn presented(certificates: &Certificates) -> Vec<u8> {
-        certificates
-            .shared
-            .current
-            .load()
-            .cert
-            .first()
-            .unwrap()
-            .to_vec()
+        certificates.shared.current.load().cert.first().unwrap().to_vec()
     }
 
     #[test]

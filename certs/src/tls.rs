@@ -53,10 +53,7 @@ fn server(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&[u8]],
 ) -> ServerConfig {
-    #[expect(
-        clippy::expect_used,
-        reason = "fails only for versions that the provider lacks"
-    )]
+    #[expect(clippy::expect_used, reason = "fails only for versions that the provider lacks")]
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
@@ -84,10 +81,7 @@ fn server(
 /// TLS 1.2 is offered over TCP, where a proxy may stand between; QUIC uses 1.3 whatever this says.
 #[must_use]
 pub fn client(roots: RootCertStore, alpn: &[&[u8]]) -> ClientConfig {
-    #[expect(
-        clippy::expect_used,
-        reason = "fails only for versions that the provider lacks"
-    )]
+    #[expect(clippy::expect_used, reason = "fails only for versions that the provider lacks")]
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
@@ -130,9 +124,7 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, RootsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(RootsError::DamagedPem)?;
-        roots
-            .add(certificate)
-            .map_err(RootsError::DamagedCertificate)?;
+        roots.add(certificate).map_err(RootsError::DamagedCertificate)?;
     }
     if roots.is_empty() {
         return Err(RootsError::NoCertificate);
@@ -175,11 +167,7 @@ mod tests {
                 authority.key_path().to_owned(),
             )
             .unwrap();
-            Self {
-                dir,
-                authority,
-                certificates,
-            }
+            Self { dir, authority, certificates }
         }
 
         fn renew_leaf(&mut self) {
@@ -337,18 +325,12 @@ mod tests {
 
     #[test]
     fn roots_must_be_whole_certificates() {
-        assert!(matches!(
-            roots_from_pem(b"").unwrap_err(),
-            RootsError::NoCertificate
-        ));
+        assert!(matches!(roots_from_pem(b"").unwrap_err(), RootsError::NoCertificate));
         assert!(matches!(
             roots_from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap_err(),
             RootsError::DamagedPem(_)
         ));
         let labelled = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            roots_from_pem(labelled).unwrap_err(),
-            RootsError::DamagedCertificate(_)
-        ));
+        assert!(matches!(roots_from_pem(labelled).unwrap_err(), RootsError::DamagedCertificate(_)));
     }
 }

@@ -17,12 +17,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut crate::Cli::command(),
-        "signalbox",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, &mut crate::Cli::command(), "signalbox", &mut script);
     crate::output::line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

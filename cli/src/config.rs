@@ -117,17 +117,11 @@ fn source_of(metadata: &figment::Metadata, key: &str) -> String {
 /// Calls `leaf` for every value, with its dotted path.
 fn flatten(path: &str, value: &Value, leaf: &mut impl FnMut(&str, serde_json::Value)) {
     let join = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
     };
     match value {
         Value::Dict(_, entries) => {
-            entries
-                .iter()
-                .for_each(|(name, value)| flatten(&join(name), value, leaf));
+            entries.iter().for_each(|(name, value)| flatten(&join(name), value, leaf));
         }
         Value::Array(_, items) if items.iter().any(|item| item.as_dict().is_some()) => {
             for (index, item) in items.iter().enumerate() {
@@ -149,38 +143,23 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("gateway.toml");
         std::fs::write(&file, toml)?;
-        Sources {
-            config: Some(file),
-            ..Sources::default()
-        }
-        .resolve(&Config::default())
+        Sources { config: Some(file), ..Sources::default() }.resolve(&Config::default())
     }
 
     #[test]
     fn the_file_overrides_the_defaults() {
         let config = resolve("[links]\nidle_timeout_ms = 9000\n").unwrap();
         assert_eq!(config.links.idle_timeout_ms, 9000);
-        assert_eq!(
-            config.links.hello_timeout_ms,
-            Config::default().links.hello_timeout_ms
-        );
+        assert_eq!(config.links.hello_timeout_ms, Config::default().links.hello_timeout_ms);
     }
 
     #[test]
     fn flags_override_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("gateway.toml");
-        std::fs::write(
-            &file,
-            "[listen]\nquic = \"127.0.0.1:1\"\ntcp = \"127.0.0.1:2\"",
-        )
-        .unwrap();
+        std::fs::write(&file, "[listen]\nquic = \"127.0.0.1:1\"\ntcp = \"127.0.0.1:2\"").unwrap();
         let quic = Some("127.0.0.1:9".parse().unwrap());
-        let sources = Sources {
-            config: Some(file),
-            quic,
-            tcp: None,
-        };
+        let sources = Sources { config: Some(file), quic, tcp: None };
         let config = sources.resolve(&Config::default()).unwrap();
         assert_eq!(config.listen.quic.port(), 9);
         assert_eq!(config.listen.tcp.port(), 2);
@@ -197,10 +176,7 @@ mod tests {
             let error = resolve(toml).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
-        let missing = Sources {
-            config: Some("no/such/file".into()),
-            ..Sources::default()
-        };
+        let missing = Sources { config: Some("no/such/file".into()), ..Sources::default() };
         let error = format!("{:#}", missing.resolve(&Config::default()).unwrap_err());
         assert!(error.contains("no/such/file"), "{error}");
     }

@@ -68,12 +68,7 @@ impl Dev {
             publisher: token(Role::Publisher)?,
             subscriber: token(Role::Subscriber)?,
         };
-        Ok(Self {
-            dir: dir.to_owned(),
-            authority,
-            project,
-            tokens,
-        })
+        Ok(Self { dir: dir.to_owned(), authority, project, tokens })
     }
 
     /// What differs from the usual defaults: only this machine, and what was made up.
@@ -109,16 +104,11 @@ impl DevProject {
     fn open(file: &Path) -> anyhow::Result<Self> {
         match std::fs::read(file) {
             Ok(json) => serde_json::from_slice(&json).with_context(|| {
-                format!(
-                    "{} is damaged: delete it to get a new project",
-                    file.display()
-                )
+                format!("{} is damaged: delete it to get a new project", file.display())
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let project = Self::make()?;
-                project
-                    .save(file)
-                    .with_context(|| format!("cannot write {}", file.display()))?;
+                project.save(file).with_context(|| format!("cannot write {}", file.display()))?;
                 Ok(project)
             }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
@@ -129,26 +119,15 @@ impl DevProject {
         // As the vendor's: eight digits, and forty hexadecimal ones.
         let number = u32::from_le_bytes(random()?) % 90_000_000 + 10_000_000;
         let key: ProjectKey = number.to_string().parse()?;
-        let secret = random::<20>()?
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let secret = random::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let session = SessionId::mint(&key, None, crate::token::unix_ms(), random()?);
-        Ok(Self {
-            key,
-            secret,
-            session,
-        })
+        Ok(Self { key, secret, session })
     }
 
     /// Written for the owner's eyes only: it holds a secret.
     fn save(&self, file: &Path) -> anyhow::Result<()> {
         let mut options = std::fs::OpenOptions::new();
-        let mut out = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file)?;
+        let mut out = options.write(true).create_new(true).mode(0o600).open(file)?;
         out.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
         Ok(())
     }
@@ -175,9 +154,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("project.json"), "{").unwrap();
         let error = Dev::open(dir.path()).err().unwrap().to_string();
-        assert!(
-            error.contains("project.json") && error.contains("delete"),
-            "{error}"
-        );
+        assert!(error.contains("project.json") && error.contains("delete"), "{error}");
     }
 }

@@ -94,10 +94,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn join(args: Args) -> anyhow::Result<ExitCode> {
     let (client, mut events) = args.link.connect(!args.no_presence).await?;
-    let printer = Printer {
-        json: args.json,
-        me: client.connection().id,
-    };
+    let printer = Printer { json: args.json, me: client.connection().id };
     let mut input = Some(BufReader::new(tokio::io::stdin()).lines());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut leaving = false;
@@ -204,23 +201,12 @@ fn find(client: &Client, id: &str) -> Result<ConnectionId, String> {
         return Ok(id);
     }
     let me = client.connection().id;
-    let everyone = client
-        .presence()
-        .into_iter()
-        .map(|info| info.id)
-        .chain([me]);
-    let found: Vec<_> = everyone
-        .filter(|it| it.to_string().starts_with(id))
-        .collect();
+    let everyone = client.presence().into_iter().map(|info| info.id).chain([me]);
+    let found: Vec<_> = everyone.filter(|it| it.to_string().starts_with(id)).collect();
     match found[..] {
         [found] if !id.is_empty() => Ok(found),
-        [] => Err(format!(
-            "nobody here has an id that starts with {id:?}: see /who"
-        )),
-        _ => Err(format!(
-            "{} connections have ids that start with {id:?}",
-            found.len()
-        )),
+        [] => Err(format!("nobody here has an id that starts with {id:?}: see /who")),
+        _ => Err(format!("{} connections have ids that start with {id:?}", found.len())),
     }
 }
 
@@ -243,22 +229,14 @@ impl Printer {
 fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
     let short = |id: &ConnectionId| id.to_string().chars().take(8).collect::<String>();
     Some(match event {
-        Event::SessionConnected {
-            connection,
-            session,
-        } => {
+        Event::SessionConnected { connection, session } => {
             format!("* you are {} in session {session}", short(&connection.id))
         }
         Event::ConnectionCreated(ConnectionInfo { id, data, .. }) => {
             format!("* {} is here {data}", short(id))
         }
         Event::ConnectionDestroyed { id, reason } => format!("* {} left: {reason}", short(id)),
-        Event::Signal {
-            from,
-            signal_type,
-            data,
-            ..
-        } => {
+        Event::Signal { from, signal_type, data, .. } => {
             let who = match from {
                 Some(id) if *id == me => "you".to_owned(),
                 Some(id) => short(id),
@@ -281,10 +259,7 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
 fn for_programs(event: &Event) -> serde_json::Value {
     let connection = |info: &ConnectionInfo| json!({ "id": info.id, "createdAt": info.created_at, "data": info.data });
     match event {
-        Event::SessionConnected {
-            connection: me,
-            session,
-        } => {
+        Event::SessionConnected { connection: me, session } => {
             json!({ "event": "sessionConnected", "connection": connection(me), "session": session })
         }
         Event::ConnectionCreated(other) => {
@@ -293,19 +268,10 @@ fn for_programs(event: &Event) -> serde_json::Value {
         Event::ConnectionDestroyed { id, reason } => {
             json!({ "event": "connectionDestroyed", "id": id, "reason": reason })
         }
-        Event::Signal {
-            from,
-            seq,
-            signal_type,
-            data,
-        } => {
+        Event::Signal { from, seq, signal_type, data } => {
             json!({ "event": "signal", "from": from, "seq": seq, "type": signal_type, "data": data })
         }
-        Event::Refused {
-            signal,
-            code,
-            message,
-        } => {
+        Event::Refused { signal, code, message } => {
             json!({ "event": "refused", "signal": signal, "code": code, "message": message })
         }
         Event::SessionDisconnected { reason, message } => {

@@ -19,9 +19,7 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
 pub(crate) fn error(error: &anyhow::Error) {
     // A closed pipe is how `| head` says that it has seen enough.
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
+        cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
     };
     if !error.chain().any(broken_pipe) {
         let _ = writeln!(io::stderr(), "error: {error:#}");
@@ -54,9 +52,5 @@ pub(crate) fn log(default: &str, json: bool) -> anyhow::Result<()> {
 
 /// The exit code of a command that worked, or did not.
 pub(crate) fn code(good: bool) -> ExitCode {
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -75,11 +75,7 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut number = 0u64;
-    while let Some(line) = lines
-        .next_line()
-        .await
-        .context("cannot read standard input")?
-    {
+    while let Some(line) = lines.next_line().await.context("cannot read standard input")? {
         number += 1;
         if let Some(pace) = &mut pace {
             pace.tick().await;
@@ -91,9 +87,7 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
                 () = client.ended() => anyhow::bail!(SendError::Disconnected),
             }
         }
-        send_one(args, client, Some(line))
-            .await
-            .with_context(|| format!("line {number}"))?;
+        send_one(args, client, Some(line)).await.with_context(|| format!("line {number}"))?;
     }
     Ok(())
 }
@@ -127,16 +121,10 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
     while let Some(event) = events.next().await {
         match event {
             Event::Signal { from, .. } if from == Some(me) => window.add_permits(1),
-            Event::Refused {
-                signal,
-                code,
-                message,
-            } => {
+            Event::Refused { signal, code, message } => {
                 window.add_permits(1);
                 refused += 1;
-                let which = signal
-                    .map(|number| format!(" {number}"))
-                    .unwrap_or_default();
+                let which = signal.map(|number| format!(" {number}")).unwrap_or_default();
                 output::note(format_args!("signal{which} refused ({code}): {message}"));
             }
             Event::SessionDisconnected { reason, message }

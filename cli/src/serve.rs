@@ -35,12 +35,7 @@ pub(crate) struct Args {
     #[arg(long)]
     dev: bool,
     /// Where --dev keeps what it makes up.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = ".signalbox/dev",
-        requires = "dev"
-    )]
+    #[arg(long, value_name = "DIR", default_value = ".signalbox/dev", requires = "dev")]
     dev_dir: PathBuf,
     #[command(flatten)]
     sources: Sources,
@@ -124,10 +119,7 @@ fn reload_on_hangup(certificates: Certificates) -> anyhow::Result<impl Future<Ou
 fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
     let project = config.projects.first().and_then(|project| {
         let secret = project.secrets.first()?;
-        Some(AnnouncedProject {
-            key: project.key.as_str(),
-            secret,
-        })
+        Some(AnnouncedProject { key: project.key.as_str(), secret })
     });
     let announcement = Announcement {
         quic: reachable(addresses.quic).to_string(),
@@ -146,33 +138,13 @@ fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> an
 
 fn announce_text(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
     let Addresses { quic, tcp } = addresses;
-    let websocket = if config.tls.plaintext_tcp {
-        "ws"
-    } else {
-        "wss"
-    };
-    let Some(Dev {
-        authority,
-        project,
-        tokens,
-        ..
-    }) = dev
-    else {
-        output::line(format_args!(
-            "ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)"
-        ))?;
+    let websocket = if config.tls.plaintext_tcp { "ws" } else { "wss" };
+    let Some(Dev { authority, project, tokens, .. }) = dev else {
+        output::line(format_args!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)"))?;
         return Ok(());
     };
-    let DevProject {
-        key,
-        secret,
-        session,
-    } = project;
-    let Tokens {
-        moderator,
-        publisher,
-        subscriber,
-    } = tokens;
+    let DevProject { key, secret, session } = project;
+    let Tokens { moderator, publisher, subscriber } = tokens;
     let program = program();
     let ca = authority.ca_pem_path().display();
     let (quic, tcp) = (local_name(quic), local_name(tcp));
@@ -211,10 +183,7 @@ Join over WebSocket, in a third:
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| "signalbox".into());
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here)
-        .unwrap_or(&path)
-        .display()
-        .to_string()
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
 }
 
 /// An address that can be connected to, for one that may mean "all of this machine".

@@ -100,13 +100,7 @@ pub(crate) struct SessionArgs {
 }
 
 pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let TokenArgs {
-        project: Project { key, secret },
-        session,
-        role,
-        data,
-        ..
-    } = args;
+    let TokenArgs { project: Project { key, secret }, session, role, data, .. } = args;
     anyhow::ensure!(!secret.is_empty(), "the secret is empty");
     anyhow::ensure!(
         session.project() == key,
@@ -151,9 +145,7 @@ pub(crate) fn new_session(args: &SessionArgs) -> anyhow::Result<ExitCode> {
 /// Time since 1970.
 pub(crate) fn unix_time() -> Duration {
     // A clock before 1970 makes tokens that have expired, as it should.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Milliseconds since 1970.

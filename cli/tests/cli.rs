@@ -21,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn signalbox() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
-    command
-        .env_remove("SIGNALBOX_TOKEN")
-        .env_remove("SIGNALBOX_SECRET");
+    command.env_remove("SIGNALBOX_TOKEN").env_remove("SIGNALBOX_SECRET");
     command
 }
 
@@ -32,15 +30,8 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 fn stdout(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout.clone())
-        .unwrap()
-        .trim_end()
-        .to_owned()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap().trim_end().to_owned()
 }
 
 /// A child process whose standard output is read line by line, and which does not outlive its
@@ -103,13 +94,7 @@ impl Process {
     fn terminate(&self) {
         // The id of a child that has not been waited for is its own.
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// Waits for its end; `true` if it says that all went well.
@@ -142,11 +127,7 @@ impl Gateway {
         let mut command = Self::serve_command(dir.path(), "json");
         let mut process = Process::start(command.envs(environment.iter().copied()));
         let announcement = process.event();
-        Self {
-            process,
-            announcement,
-            _dir: dir,
-        }
+        Self { process, announcement, _dir: dir }
     }
 
     fn serve(dir: &Path, announce: &str) -> Process {
@@ -156,24 +137,14 @@ impl Gateway {
     fn serve_command(dir: &Path, announce: &str) -> Command {
         let mut command = signalbox();
         command
-            .args([
-                "serve",
-                "--dev",
-                "--quic",
-                "127.0.0.1:0",
-                "--tcp",
-                "127.0.0.1:0",
-            ])
+            .args(["serve", "--dev", "--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
             .args(["--announce", announce, "--dev-dir"])
             .arg(dir);
         command
     }
 
     fn text(&self, path: &str) -> &str {
-        self.announcement
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap()
+        self.announcement.pointer(path).and_then(Value::as_str).unwrap()
     }
 
     fn url(&self, scheme: &str) -> String {
@@ -184,14 +155,7 @@ impl Gateway {
     fn command(&self, name: &str, scheme: &str, role: &str) -> Command {
         let mut command = signalbox();
         let token = self.text(&format!("/tokens/{role}"));
-        command.args([
-            name,
-            &self.url(scheme),
-            "--ca",
-            self.text("/ca"),
-            "--token",
-            token,
-        ]);
+        command.args([name, &self.url(scheme), "--ca", self.text("/ca"), "--token", token]);
         command
     }
 
@@ -210,28 +174,11 @@ impl Gateway {
 fn two_terminals_talk() {
     let gateway = Gateway::start();
     let mut alice = gateway.join("quic", "publisher");
-    let alice_id = alice
-        .line_with("* you are")
-        .split(' ')
-        .nth(3)
-        .unwrap()
-        .to_owned();
+    let alice_id = alice.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
     let mut bob = gateway.join("wss", "moderator");
-    let bob_id = bob
-        .line_with("* you are")
-        .split(' ')
-        .nth(3)
-        .unwrap()
-        .to_owned();
-    assert!(
-        bob.line()
-            .contains(&format!("{alice_id} is here role=publisher"))
-    );
-    assert!(
-        alice
-            .line()
-            .contains(&format!("{bob_id} is here role=moderator"))
-    );
+    let bob_id = bob.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
+    assert!(bob.line().contains(&format!("{alice_id} is here role=publisher")));
+    assert!(alice.line().contains(&format!("{bob_id} is here role=moderator")));
 
     alice.type_line("hello, everyone");
     assert_eq!(alice.line(), "you: hello, everyone");
@@ -255,12 +202,7 @@ fn two_terminals_talk() {
     assert!(alice.succeeds());
 
     let mut carol = gateway.join("quic", "publisher");
-    let carol_id = carol
-        .line_with("* you are")
-        .split(' ')
-        .nth(3)
-        .unwrap()
-        .to_owned();
+    let carol_id = carol.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
     bob.line_with("is here");
     bob.type_line(&format!("/kick {carol_id}"));
     assert!(carol.line_with("* over").contains("forceDisconnected"));
@@ -284,10 +226,7 @@ fn a_client_that_is_killed_is_network_disconnected() {
         doomed.child.kill().unwrap();
         let event = watcher.event();
         assert_eq!(event["event"], "connectionDestroyed");
-        assert_eq!(
-            (&event["id"], &event["reason"]),
-            (&id, &"networkDisconnected".into())
-        );
+        assert_eq!((&event["id"], &event["reason"]), (&id, &"networkDisconnected".into()));
     }
 }
 
@@ -296,17 +235,11 @@ fn a_client_that_is_killed_is_network_disconnected() {
 fn a_history_piped_through_arrives_whole_and_in_order_on_both_transports() {
     let gateway = Gateway::start();
     let mut listeners = [gateway.join_json("quic"), gateway.join_json("wss")];
-    let log = Command::new("git")
-        .args(["log", "--format=%s"])
-        .output()
-        .unwrap();
+    let log = Command::new("git").args(["log", "--format=%s"]).output().unwrap();
     let history = String::from_utf8(log.stdout).unwrap();
     // Repeated, so that it is also more than fits the window of the sender.
-    let lines: Vec<&str> = history
-        .lines()
-        .cycle()
-        .take(history.lines().count().max(1000))
-        .collect();
+    let lines: Vec<&str> =
+        history.lines().cycle().take(history.lines().count().max(1000)).collect();
     assert!(!lines.is_empty(), "the tests run inside the repository");
     for scheme in ["quic", "wss"] {
         let mut command = gateway.command("send", scheme, "publisher");
@@ -339,35 +272,18 @@ fn one_signal_is_sent_to_one_or_all() {
         "--websocket-json",
         "--no-presence",
     ]));
-    let me = listener.event()["connection"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let me = listener.event()["connection"]["id"].as_str().unwrap().to_owned();
     let send = |arguments: &[&str]| {
-        gateway
-            .command("send", "quic", "publisher")
-            .args(arguments)
-            .output()
-            .unwrap()
+        gateway.command("send", "quic", "publisher").args(arguments).output().unwrap()
     };
-    assert!(
-        send(&["--type", "chat", "--data", "to all"])
-            .status
-            .success()
-    );
+    assert!(send(&["--type", "chat", "--data", "to all"]).status.success());
     let event = listener.event();
-    assert_eq!(
-        (&event["type"], &event["data"]),
-        (&"chat".into(), &"to all".into())
-    );
+    assert_eq!((&event["type"], &event["data"]), (&"chat".into(), &"to all".into()));
     assert!(send(&["--data", "to you", "--to", &me]).status.success());
     assert_eq!(listener.event()["data"], "to you");
     assert!(send(&[]).status.success(), "a ping");
     let event = listener.event();
-    assert_eq!(
-        (&event["type"], &event["data"]),
-        (&Value::Null, &Value::Null)
-    );
+    assert_eq!((&event["type"], &event["data"]), (&Value::Null, &Value::Null));
 
     let failure = |output: Output, part: &str| {
         assert!(!output.status.success());
@@ -379,20 +295,14 @@ fn one_signal_is_sent_to_one_or_all() {
     failure(send(&["--to", "bob", "--data", "x"]), "connection id");
     failure(send(&["--type", "a b"]), "signal type may hold only");
     failure(send(&["--data", &"x".repeat(8193)]), "8193 bytes");
-    let subscriber = gateway
-        .command("send", "quic", "subscriber")
-        .args(["--data", "x"])
-        .output();
+    let subscriber = gateway.command("send", "quic", "subscriber").args(["--data", "x"]).output();
     failure(subscriber.unwrap(), "forbidden");
 }
 
 #[test]
 fn tokens_and_sessions_made_by_hand_open_the_gateway() {
     let gateway = Gateway::start();
-    let (key, secret) = (
-        gateway.text("/project/key"),
-        gateway.text("/project/secret"),
-    );
+    let (key, secret) = (gateway.text("/project/key"), gateway.text("/project/secret"));
     let session = stdout(&run(&["session", "new", "--key", key]));
     let token = stdout(&run(&[
         "token",
@@ -411,67 +321,32 @@ fn tokens_and_sessions_made_by_hand_open_the_gateway() {
     ]));
     let mut command = signalbox();
     command
-        .args([
-            "join",
-            &gateway.url("quic"),
-            "--ca",
-            gateway.text("/ca"),
-            "--json",
-        ])
+        .args(["join", &gateway.url("quic"), "--ca", gateway.text("/ca"), "--json"])
         .env("SIGNALBOX_TOKEN", &token);
     let mut alice = Process::start(&mut command);
     let event = alice.event();
     assert_eq!(event["session"], Value::from(session.clone()));
     assert_eq!(event["connection"]["data"], "name=alice");
 
-    let json = stdout(&run(&[
-        "session",
-        "new",
-        "--key",
-        key,
-        "--location",
-        "10.1.2.3",
-        "--json",
-    ]));
+    let json = stdout(&run(&["session", "new", "--key", key, "--location", "10.1.2.3", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["session"].as_str().unwrap().starts_with("1_"));
-    let other = run(&[
-        "token",
-        "--key",
-        "1",
-        "--secret",
-        "s",
-        "--session",
-        &session,
-    ]);
+    let other = run(&["token", "--key", "1", "--secret", "s", "--session", &session]);
     assert!(!other.status.success());
-    assert!(
-        String::from_utf8(other.stderr)
-            .unwrap()
-            .contains("belongs to project")
-    );
+    assert!(String::from_utf8(other.stderr).unwrap().contains("belongs to project"));
 }
 
 #[test]
 fn the_state_of_dev_is_kept_and_its_commands_are_printed() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Gateway::serve(dir.path(), "text");
-    let session = first
-        .line_with("Session")
-        .split_whitespace()
-        .last()
-        .unwrap()
-        .to_owned();
+    let session = first.line_with("Session").split_whitespace().last().unwrap().to_owned();
     let quic = first.line_with(" join quic://localhost:");
     let wss = first.line_with(" join wss://localhost:");
     for command in [quic, wss] {
         let words: Vec<_> = command.split_whitespace().skip(1).collect();
         let mut join = Process::start(signalbox().args(&words).arg("--json"));
-        assert_eq!(
-            join.event()["session"],
-            Value::from(session.clone()),
-            "as printed, it works"
-        );
+        assert_eq!(join.event()["session"], Value::from(session.clone()), "as printed, it works");
     }
     first.terminate();
     assert!(first.succeeds(), "SIGTERM ends it well");
@@ -481,11 +356,7 @@ fn the_state_of_dev_is_kept_and_its_commands_are_printed() {
     second.terminate();
     // Its end of the pipe closes without another line.
     let rest = second.lines.recv_timeout(PATIENCE);
-    assert_eq!(
-        rest,
-        Err(mpsc::RecvTimeoutError::Disconnected),
-        "exactly one line"
-    );
+    assert_eq!(rest, Err(mpsc::RecvTimeoutError::Disconnected), "exactly one line");
     assert!(second.succeeds());
 }
 
@@ -501,32 +372,17 @@ fn mistakes_are_explained() {
     failure(&["serve", "--config", "no/such.toml"], "no/such.toml");
     failure(&["join", "quic://localhost"], "--token");
     failure(&["join", "http://localhost", "--token", "x"], "quic://HOST");
-    failure(
-        &["join", "wss://127.0.0.1:1", "--token", "x"],
-        "cannot reach the gateway",
-    );
-    failure(
-        &["join", "quic://localhost", "--token", "x", "--ca", "no.pem"],
-        "no.pem",
-    );
-    failure(
-        &["token", "--key", "a b", "--secret", "s", "--session", "x"],
-        "project key",
-    );
+    failure(&["join", "wss://127.0.0.1:1", "--token", "x"], "cannot reach the gateway");
+    failure(&["join", "quic://localhost", "--token", "x", "--ca", "no.pem"], "no.pem");
+    failure(&["token", "--key", "a b", "--secret", "s", "--session", "x"], "project key");
 
     let gateway = Gateway::start();
     let (quic, tcp) = (gateway.text("/quic"), gateway.text("/https"));
     let dir = tempfile::tempdir().unwrap();
     let dev_dir = dir.path().to_str().unwrap();
     let dev = ["serve", "--dev", "--dev-dir", dev_dir];
-    failure(
-        &[&dev[..], &["--quic", quic, "--tcp", "127.0.0.1:0"]].concat(),
-        "another program",
-    );
-    failure(
-        &[&dev[..], &["--quic", "127.0.0.1:0", "--tcp", tcp]].concat(),
-        "another program",
-    );
+    failure(&[&dev[..], &["--quic", quic, "--tcp", "127.0.0.1:0"]].concat(), "another program");
+    failure(&[&dev[..], &["--quic", "127.0.0.1:0", "--tcp", tcp]].concat(), "another program");
     drop(gateway.process);
 }
 
@@ -543,23 +399,13 @@ fn the_configuration_tells_where_it_comes_from() {
         .output()
         .unwrap();
     let said = stdout(&output);
-    let line = |part: &str| {
-        said.lines()
-            .find(|line| line.starts_with(part))
-            .unwrap_or_default()
-    };
-    assert!(
-        line("links.idle_timeout_ms = 9000").contains("gateway.toml"),
-        "{said}"
-    );
+    let line = |part: &str| said.lines().find(|line| line.starts_with(part)).unwrap_or_default();
+    assert!(line("links.idle_timeout_ms = 9000").contains("gateway.toml"), "{said}");
     assert!(
         line("limits.outbox_frames = 77").contains("SIGNALBOX_LIMITS__OUTBOX_FRAMES"),
         "{said}"
     );
-    assert!(
-        line("listen.tcp = \"127.0.0.1:9\"").contains("flag"),
-        "{said}"
-    );
+    assert!(line("listen.tcp = \"127.0.0.1:9\"").contains("flag"), "{said}");
     assert!(line("links.drain_ms = 10000").contains("default"), "{said}");
     assert!(!said.contains("hush"), "secrets are not shown");
 }

@@ -20,12 +20,7 @@ async fn main() -> anyhow::Result<()> {
     let me = client.connection().id;
     while let Some(event) = events.next().await {
         // Its own echoes come back to nobody, or there would be no end to them.
-        if let Event::Signal {
-            from: Some(from),
-            signal_type,
-            data,
-            ..
-        } = event
+        if let Event::Signal { from: Some(from), signal_type, data, .. } = event
             && from != me
         {
             let mut echo = client.signal().to(from);

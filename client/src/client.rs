@@ -72,9 +72,7 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(url: &str, token: &str) -> Result<(Self, Events), ConnectError> {
-        Connector::new()?
-            .connect(&ConnectOptions::new(url, token))
-            .await
+        Connector::new()?.connect(&ConnectOptions::new(url, token)).await
     }
 
     pub(crate) fn new(
@@ -83,13 +81,7 @@ impl Client {
         presence: Presence,
         ended: watch::Receiver<bool>,
     ) -> Self {
-        Self {
-            welcome: Arc::new(welcome),
-            commands,
-            sent: Arc::default(),
-            presence,
-            ended,
-        }
+        Self { welcome: Arc::new(welcome), commands, sent: Arc::default(), presence, ended }
     }
 
     /// The client's own connection.
@@ -132,10 +124,7 @@ impl Client {
     /// [`SendError::Disconnected`].
     pub async fn force_disconnect(&self, connection: ConnectionId) -> Result<(), SendError> {
         let command = Command::ForceDisconnect(connection);
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| SendError::Disconnected)
+        self.commands.send(command).await.map_err(|_| SendError::Disconnected)
     }
 
     /// Leaves the session. All signals sent before are with the gateway when this returns, if
@@ -156,11 +145,7 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, signal: SendSignal<'static>) -> Result<u64, SendError> {
-        let permit = self
-            .commands
-            .reserve()
-            .await
-            .map_err(|_| SendError::Disconnected)?;
+        let permit = self.commands.reserve().await.map_err(|_| SendError::Disconnected)?;
         let mut sent = self.sent.lock();
         *sent += 1;
         permit.send(Command::Signal(signal));

@@ -10,17 +10,14 @@ use signalbox_protocol::{
     message::{Hello, Welcome},
 };
 use tokio::sync::{mpsc, watch};
-use url::Url;
 
 use crate::{
     client::{Client, EVENT_QUEUE, Events, Presence, SEND_QUEUE},
     error::ConnectError,
     link::{Driver, quic, websocket},
     order::Order,
+    target::{Scheme, Target},
 };
-
-/// Port of a gateway unless the URL names another.
-const DEFAULT_PORT: u16 = 4433;
 
 /// How long connecting may take, to the welcome.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,15 +119,8 @@ impl Connector {
         let native = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(native.certs);
         if roots.is_empty() {
-            let detail = native
-                .errors
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>();
-            return Err(ConnectError::Roots(format!(
-                "the system has none {}",
-                detail.join("; ")
-            )));
+            let detail = native.errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+            return Err(ConnectError::Roots(format!("the system has none {}", detail.join("; "))));
         }
         Ok(Self::with(roots))
     }
@@ -144,9 +134,7 @@ impl Connector {
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate =
                 certificate.map_err(|error| ConnectError::Roots(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| ConnectError::Roots(error.to_string()))?;
+            roots.add(certificate).map_err(|error| ConnectError::Roots(error.to_string()))?;
         }
         if roots.is_empty() {
             return Err(ConnectError::Roots("there is no PEM certificate".into()));
@@ -155,10 +143,7 @@ impl Connector {
     }
 
     fn with(roots: RootCertStore) -> Self {
-        Self {
-            roots: Arc::new(roots),
-            endpoints: Arc::default(),
-        }
+        Self { roots: Arc::new(roots), endpoints: Arc::default() }
     }
 
     /// Joins a session. Must be called inside a tokio runtime, which then carries the link.
@@ -184,13 +169,7 @@ impl Connector {
         match target.scheme {
             Scheme::Quic => {
                 let connect = |address| {
-                    quic::connect(
-                        &self.endpoints,
-                        self.roots.clone(),
-                        &target,
-                        address,
-                        options,
-                    )
+                    quic::connect(&self.endpoints, self.roots.clone(), &target, address, options)
                 };
                 let (welcome, link) = race(addresses, connect).await?;
                 Ok(start(welcome, options, |driver| quic::run(link, driver)))
@@ -199,9 +178,7 @@ impl Connector {
                 let connect =
                     |address| websocket::connect(self.roots.clone(), &target, address, options);
                 let (welcome, link) = race(addresses, connect).await?;
-                Ok(start(welcome, options, |driver| {
-                    websocket::run(link, driver)
-                }))
+                Ok(start(welcome, options, |driver| websocket::run(link, driver)))
             }
         }
     }
@@ -231,10 +208,7 @@ where
         link.await;
         let _ = ended_sender.send(true);
     });
-    (
-        Client::new(welcome, command_sender, presence, ended),
-        Events::new(event_receiver),
-    )
+    (Client::new(welcome, command_sender, presence, ended), Events::new(event_receiver))
 }
 
 /// Tries the addresses, each with a head start over the next; the first to succeed wins.
@@ -264,98 +238,11 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     Err(failure)
 }
 
-/// How the gateway is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    Quic,
-    Wss,
-    Ws,
-}
-
-/// What a URL says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) scheme: Scheme,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Path of the WebSocket endpoint.
-    pub(crate) path: String,
-}
-
-impl Target {
-    fn parse(text: &str) -> Result<Self, ConnectError> {
-        let bad = |why: &str| ConnectError::Url(format!("{why} in {text:?}"));
-        let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
-        let scheme = match url.scheme() {
-            "quic" => Scheme::Quic,
-            "wss" => Scheme::Wss,
-            "ws" => Scheme::Ws,
-            _ => return Err(bad("unknown scheme")),
-        };
-        // Tokens do not belong in URLs, which end up in logs.
-        if url.query().is_some() || !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("neither a query nor a user name is allowed"));
-        }
-        // The brackets of an IPv6 address are the URL's, not the host's.
-        let host = url.host_str().ok_or_else(|| bad("no host"))?;
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let path = match url.path() {
-            "" | "/" => signalbox_protocol::WEBSOCKET_PATH,
-            path => path,
-        };
-        // `Url::port` hides the scheme's default (80, 443), which is not what we default to.
-        let explicit = ["ws", "wss"]
-            .contains(&url.scheme())
-            .then(|| explicit_port(text))
-            .flatten();
-        let port = url.port().or(explicit).unwrap_or(DEFAULT_PORT);
-        Ok(Self {
-            scheme,
-            host,
-            port,
-            path: path.to_owned(),
-        })
-    }
-
-    /// Host and port as one text.
-    pub(crate) fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let failed = |source| ConnectError::Resolve {
-            host: self.host.clone(),
-            source,
-        };
-        let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
-            .await
-            .map_err(failed)?;
-        Ok(addresses.collect())
-    }
-}
-
-/// The port that a URL's text names, even if it is the default of the scheme.
-fn explicit_port(text: &str) -> Option<u16> {
-    let (_, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    authority.rsplit_once(':')?.1.parse().ok()
-}
-
 /// TLS for one attempt. QUIC takes 1.3 whatever this says; over TCP a proxy may know only 1.2.
 pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::ClientConfig {
     static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
         std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    #[expect(
-        clippy::expect_used,
-        reason = "fails only for versions that the provider lacks"
-    )]
+    #[expect(clippy::expect_used, reason = "fails only for versions that the provider lacks")]
     let mut config = rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
@@ -363,62 +250,4 @@ pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::Clie
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(url: &str, scheme: Scheme, address: &str, path: &str) {
-        let target = Target::parse(url).unwrap();
-        assert_eq!((target.scheme, target.path.as_str()), (scheme, path));
-        assert_eq!(target.address(), address);
-    }
-
-    #[test]
-    fn urls_name_a_gateway() {
-        check(
-            "quic://a.example",
-            Scheme::Quic,
-            "a.example:4433",
-            "/v1/connect",
-        );
-        check(
-            "wss://a.example/",
-            Scheme::Wss,
-            "a.example:4433",
-            "/v1/connect",
-        );
-        check(
-            "wss://a.example:443",
-            Scheme::Wss,
-            "a.example:443",
-            "/v1/connect",
-        );
-        check(
-            "ws://127.0.0.1:8080/proxied",
-            Scheme::Ws,
-            "127.0.0.1:8080",
-            "/proxied",
-        );
-        check("quic://[::1]:9", Scheme::Quic, "[::1]:9", "/v1/connect");
-    }
-
-    #[test]
-    fn what_is_no_gateway_is_refused() {
-        for url in [
-            "",
-            "localhost:4433",
-            "http://a",
-            "quic://",
-            "wss://a/?token=x",
-            "wss://u:p@a",
-        ] {
-            assert!(
-                matches!(Target::parse(url), Err(ConnectError::Url(_))),
-                "{url}"
-            );
-        }
-    }
 }

@@ -30,6 +30,7 @@ mod event;
 mod link;
 mod order;
 mod signal;
+mod target;
 
 pub use client::{Client, Events};
 pub use connector::{ConnectOptions, Connector};

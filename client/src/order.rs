@@ -74,37 +74,20 @@ impl Order {
     pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
         match message {
             GatewayMessage::Present { connections } => {
-                connections
-                    .into_iter()
-                    .for_each(|connection| self.created(connection));
+                connections.into_iter().for_each(|connection| self.created(connection));
             }
             GatewayMessage::ConnectionCreated(connection) => self.created(connection),
-            GatewayMessage::ConnectionDestroyed {
-                id,
-                reason,
-                last_seq,
-            } => {
+            GatewayMessage::ConnectionDestroyed { id, reason, last_seq } => {
                 self.senders.entry(Some(id)).or_default().destroyed = Some((reason, last_seq));
                 self.advance(Some(id));
             }
             GatewayMessage::Signal(signal) => {
                 // All on one stream: the gateway's order is the order.
-                let contents = Signal {
-                    signal_type: signal.signal_type,
-                    data: signal.data,
-                };
+                let contents = Signal { signal_type: signal.signal_type, data: signal.data };
                 self.out.push_back(event(signal.from, signal.seq, contents));
             }
-            GatewayMessage::Error {
-                signal,
-                code,
-                message,
-            } => {
-                self.out.push_back(Event::Refused {
-                    signal,
-                    code,
-                    message: message.into_string(),
-                });
+            GatewayMessage::Error { signal, code, message } => {
+                self.out.push_back(Event::Refused { signal, code, message: message.into_string() });
             }
             GatewayMessage::Welcome(_) | GatewayMessage::Bye { .. } => {}
         }
@@ -114,11 +97,7 @@ impl Order {
     pub(crate) fn open(&mut self, stream: StreamKey, from: Sender, after: u64) {
         self.streams.insert(stream, from);
         let state = self.senders.entry(from).or_default();
-        state.streams.push(HeldStream {
-            key: stream,
-            after,
-            held: VecDeque::new(),
-        });
+        state.streams.push(HeldStream { key: stream, after, held: VecDeque::new() });
         state.streams.sort_by_key(|stream| stream.after);
     }
 
@@ -148,18 +127,13 @@ impl Order {
         self.advance(from);
         // What it still holds waits for the others; an empty one is done.
         if let Some(state) = self.senders.get_mut(&from) {
-            state
-                .streams
-                .retain(|it| it.key != stream || !it.held.is_empty());
+            state.streams.retain(|it| it.key != stream || !it.held.is_empty());
         }
     }
 
     /// Whether reading more of this stream would only fill memory for now.
     pub(crate) fn is_held(&self, stream: StreamKey) -> bool {
-        let state = self
-            .streams
-            .get(&stream)
-            .and_then(|from| self.senders.get(from));
+        let state = self.streams.get(&stream).and_then(|from| self.senders.get(from));
         let held = state.and_then(|state| state.streams.iter().find(|it| it.key == stream));
         held.is_some_and(|stream| !stream.held.is_empty())
     }
@@ -190,15 +164,12 @@ impl Order {
             }
         }
         let live = &self.streams;
-        state
-            .streams
-            .retain(|it| live.contains_key(&it.key) || !it.held.is_empty());
+        state.streams.retain(|it| live.contains_key(&it.key) || !it.held.is_empty());
         if let (Some(id), Some((reason, last_seq))) = (from, state.destroyed)
             && (state.told >= last_seq || state.broken)
         {
             self.senders.remove(&from);
-            self.out
-                .push_back(Event::ConnectionDestroyed { id, reason });
+            self.out.push_back(Event::ConnectionDestroyed { id, reason });
         }
     }
 }

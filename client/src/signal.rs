@@ -16,11 +16,7 @@ pub struct SignalBuilder<'a> {
 
 impl<'a> SignalBuilder<'a> {
     pub(crate) fn new(client: &'a Client) -> Self {
-        Self {
-            client,
-            to: None,
-            signal: Signal::default(),
-        }
+        Self { client, to: None, signal: Signal::default() }
     }
 
     /// The type: at most 128 bytes of `A-Z a-z 0-9 - _ ~`.
@@ -50,8 +46,6 @@ impl<'a> SignalBuilder<'a> {
     /// received the signal.
     pub async fn send(self) -> Result<u64, SendError> {
         self.signal.check()?;
-        self.client
-            .send(SendSignal::new(self.to, self.signal))
-            .await
+        self.client.send(SendSignal::new(self.to, self.signal)).await
     }
 }

@@ -43,10 +43,7 @@ pub const DEFAULT_PORT: u16 = 4433;
 impl Default for Listen {
     fn default() -> Self {
         let everywhere = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT));
-        Self {
-            quic: everywhere,
-            tcp: everywhere,
-        }
+        Self { quic: everywhere, tcp: everywhere }
     }
 }
 
@@ -75,9 +72,7 @@ pub struct ProjectEntry {
 impl std::fmt::Debug for ProjectEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets are never logged.
-        f.debug_struct("ProjectEntry")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("ProjectEntry").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -169,16 +164,8 @@ impl Config {
             handshakes,
             signals_per_second: _,
         } = self.limits;
-        least(
-            "limits.connections_per_session",
-            connections_per_session as u64,
-            1,
-        );
-        least(
-            "limits.connections_per_project",
-            connections_per_project as u64,
-            1,
-        );
+        least("limits.connections_per_session", connections_per_session as u64, 1);
+        least("limits.connections_per_project", connections_per_project as u64, 1);
         least("limits.outbox_frames", outbox_frames as u64, 1);
         // The longest JSON form of a signal must fit, or nobody could receive it.
         least("limits.outbox_bytes", outbox_bytes as u64, 64 * 1024);
@@ -186,11 +173,7 @@ impl Config {
         least("limits.handshakes", handshakes as u64, 1);
         least("links.hello_timeout_ms", self.links.hello_timeout_ms, 1);
         // Pings go out at a third of it; below a second they would be the load.
-        least(
-            "links.idle_timeout_ms",
-            self.links.idle_timeout_ms.into(),
-            1000,
-        );
+        least("links.idle_timeout_ms", self.links.idle_timeout_ms.into(), 1000);
         if self.tls.certificate.is_none() || self.tls.key.is_none() {
             problems.push(
                 "tls.certificate and tls.key are not set: name PEM files, or try `serve --dev`"
@@ -201,16 +184,8 @@ impl Config {
             if project.secrets.iter().all(String::is_empty) {
                 problems.push(format!("projects[{index}] ({}) has no secret", project.key));
             }
-            if self
-                .projects
-                .iter()
-                .take(index)
-                .any(|other| other.key == project.key)
-            {
-                problems.push(format!(
-                    "projects[{index}] ({}) is there twice",
-                    project.key
-                ));
+            if self.projects.iter().take(index).any(|other| other.key == project.key) {
+                problems.push(format!("projects[{index}] ({}) is there twice", project.key));
             }
         }
         problems
@@ -219,18 +194,9 @@ impl Config {
     pub(crate) fn projects(&self) -> Projects {
         let secrets = |entry: &ProjectEntry| {
             // An empty secret would let anyone sign.
-            entry
-                .secrets
-                .iter()
-                .filter(|secret| !secret.is_empty())
-                .cloned()
-                .collect::<Vec<_>>()
+            entry.secrets.iter().filter(|secret| !secret.is_empty()).cloned().collect::<Vec<_>>()
         };
-        Projects::new(
-            self.projects
-                .iter()
-                .map(|it| Project::new(it.key.clone(), secrets(it))),
-        )
+        Projects::new(self.projects.iter().map(|it| Project::new(it.key.clone(), secrets(it))))
     }
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
@@ -271,37 +237,20 @@ mod tests {
         };
         let config = Config {
             projects: vec![entry("1", "s"), entry("1", "")],
-            limits: Limits {
-                outbox_frames: 0,
-                ..Limits::default()
-            },
+            limits: Limits { outbox_frames: 0, ..Limits::default() },
             ..Config::default()
         };
         let problems = config.problems();
-        for part in [
-            "limits.outbox_frames",
-            "tls.certificate",
-            "no secret",
-            "there twice",
-        ] {
-            assert!(
-                problems.iter().any(|problem| problem.contains(part)),
-                "{part}"
-            );
+        for part in ["limits.outbox_frames", "tls.certificate", "no secret", "there twice"] {
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part}");
         }
         assert_eq!(problems.len(), 4, "{problems:#?}");
     }
 
     #[test]
     fn secrets_are_not_in_debug_output() {
-        let entry = ProjectEntry {
-            key: "1".parse().unwrap(),
-            secrets: vec!["hush".into()],
-        };
-        let config = Config {
-            projects: vec![entry],
-            ..Config::default()
-        };
+        let entry = ProjectEntry { key: "1".parse().unwrap(), secrets: vec!["hush".into()] };
+        let config = Config { projects: vec![entry], ..Config::default() };
         assert!(!format!("{config:?} {:?}", config.projects()).contains("hush"));
     }
 }

@@ -48,9 +48,7 @@ impl Shared {
 /// Time since 1970, by the system's clock.
 pub(crate) fn unix_time() -> Duration {
     // A clock before 1970 makes every token one of the future, which is said to its bearer.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Where a gateway listens, with the ports that the system chose.
@@ -103,11 +101,9 @@ impl Gateway {
     /// [`BindError`], which says what to mend.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let problems = config.problems();
-        let (Some(certificate), Some(key), true) = (
-            &config.tls.certificate,
-            &config.tls.key,
-            problems.is_empty(),
-        ) else {
+        let (Some(certificate), Some(key), true) =
+            (&config.tls.certificate, &config.tls.key, problems.is_empty())
+        else {
             return Err(BindError::Config(problems));
         };
         if config.projects.is_empty() {
@@ -128,17 +124,8 @@ impl Gateway {
         let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
-        let addresses = Addresses {
-            quic: quic.address(),
-            tcp: tcp.address(),
-        };
-        Ok(Self {
-            shared,
-            certificates,
-            quic,
-            tcp,
-            addresses,
-        })
+        let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
+        Ok(Self { shared, certificates, quic, tcp, addresses })
     }
 
     /// Where it listens.
@@ -159,23 +146,12 @@ impl Gateway {
     /// Serves until `shutdown` is done, then drains: accepts nobody, says goodbye to every link,
     /// and waits for them up to the configured time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self {
-            shared,
-            certificates,
-            quic,
-            tcp,
-            ..
-        } = self;
+        let Self { shared, certificates, quic, tcp, .. } = self;
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(shared.clone()));
         listeners.spawn(tcp.run(shared.clone()));
-        listeners.spawn(
-            shared
-                .closing
-                .clone()
-                .run_until_cancelled_owned(watch(certificates)),
-        );
+        listeners.spawn(shared.closing.clone().run_until_cancelled_owned(watch(certificates)));
         listeners.close();
         shutdown.await;
 
@@ -188,20 +164,13 @@ impl Gateway {
             listeners.wait().await;
             shared.tasks.wait().await;
         };
-        if tokio::time::timeout(shared.links.drain(), drained)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(shared.links.drain(), drained).await.is_err() {
             let left = shared.tasks.len();
             warn!(left, "some clients did not take their leave in time");
         }
         endpoint.close(
-            signalbox_protocol::CloseReason::ShuttingDown
-                .quic_code()
-                .into(),
-            signalbox_protocol::CloseReason::ShuttingDown
-                .name()
-                .as_bytes(),
+            signalbox_protocol::CloseReason::ShuttingDown.quic_code().into(),
+            signalbox_protocol::CloseReason::ShuttingDown.name().as_bytes(),
         );
         // The last CONNECTION_CLOSE frames leave here. A silent peer would hold this for three
         // probe timeouts.

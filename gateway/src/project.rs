@@ -14,10 +14,7 @@ pub struct Project {
 impl Project {
     /// A project. Several secrets are all good, so that one can be replaced without a gap.
     pub fn new(key: ProjectKey, secrets: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            key,
-            secrets: secrets.into_iter().collect(),
-        }
+        Self { key, secrets: secrets.into_iter().collect() }
     }
 
     /// The key.
@@ -33,9 +30,7 @@ impl Project {
 impl fmt::Debug for Project {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Secrets are never logged.
-        f.debug_struct("Project")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Project").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

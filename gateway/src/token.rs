@@ -109,9 +109,7 @@ fn check(claims: Claims, project: &ProjectKey, now: Duration) -> Result<Grant, T
     }
     let connection_data = claims.connection_data.unwrap_or_default();
     if connection_data.len() > limits::CONNECTION_DATA_BYTES {
-        return Err(TokenError::Malformed(
-            "its connection_data is longer than 4096 bytes",
-        ));
+        return Err(TokenError::Malformed("its connection_data is longer than 4096 bytes"));
     }
     let session: SessionId = claims
         .session_id
@@ -121,11 +119,7 @@ fn check(claims: Claims, project: &ProjectKey, now: Duration) -> Result<Grant, T
         return Err(TokenError::WrongProject);
     }
     let issued_at = claims.iat.or(claims.create_time).unwrap_or_default();
-    if [Some(issued_at), claims.nbf]
-        .into_iter()
-        .flatten()
-        .any(|time| time > now + LEEWAY)
-    {
+    if [Some(issued_at), claims.nbf].into_iter().flatten().any(|time| time > now + LEEWAY) {
         return Err(TokenError::NotYet);
     }
     let expires_at = claims
@@ -135,12 +129,7 @@ fn check(claims: Claims, project: &ProjectKey, now: Duration) -> Result<Grant, T
     if expires_at.saturating_add(LEEWAY) <= now {
         return Err(TokenError::Expired);
     }
-    Ok(Grant {
-        session,
-        role: claims.role.unwrap_or(Role::Publisher),
-        connection_data,
-        expires_at,
-    })
+    Ok(Grant { session, role: claims.role.unwrap_or(Role::Publisher), connection_data, expires_at })
 }
 
 const SCOPE: &str = "session.connect";

@@ -47,11 +47,7 @@ pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<Option<M>, DecodeEr
         return Ok(None);
     }
     let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
-    if rest.is_empty() {
-        Ok(Some(message))
-    } else {
-        Err(DecodeError::TrailingBytes(rest.len()))
-    }
+    if rest.is_empty() { Ok(Some(message)) } else { Err(DecodeError::TrailingBytes(rest.len())) }
 }
 
 /// `postcard::to_extend` takes its target by value; this lends it one.

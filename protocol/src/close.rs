@@ -137,31 +137,16 @@ mod tests {
     fn every_reason_survives_every_carrier() {
         for reason in CloseReason::ALL.iter().copied() {
             assert_eq!(CloseReason::from_code(reason.code()), reason);
-            assert_eq!(
-                CloseReason::from_quic_code(reason.quic_code().into()),
-                reason
-            );
-            assert_eq!(
-                CloseReason::from_websocket_code(reason.websocket_code()),
-                reason
-            );
+            assert_eq!(CloseReason::from_quic_code(reason.quic_code().into()), reason);
+            assert_eq!(CloseReason::from_websocket_code(reason.websocket_code()), reason);
             assert_eq!(CloseReason::from_name(reason.name()), Some(reason));
         }
     }
 
     #[test]
     fn foreign_codes_are_not_mistaken_for_ours() {
-        assert_eq!(
-            CloseReason::from_websocket_code(1006),
-            CloseReason::NetworkDisconnected
-        );
-        assert_eq!(
-            CloseReason::from_websocket_code(4999),
-            CloseReason::Unknown(999)
-        );
-        assert_eq!(
-            CloseReason::from_quic_code(1 << 40),
-            CloseReason::Unknown(u16::MAX)
-        );
+        assert_eq!(CloseReason::from_websocket_code(1006), CloseReason::NetworkDisconnected);
+        assert_eq!(CloseReason::from_websocket_code(4999), CloseReason::Unknown(999));
+        assert_eq!(CloseReason::from_quic_code(1 << 40), CloseReason::Unknown(u16::MAX));
     }
 }

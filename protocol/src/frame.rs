@@ -90,11 +90,7 @@ const KEEP_BYTES: usize = 4096;
 impl FrameBuffer {
     /// A buffer for frames whose message has at most `max` bytes. Allocates nothing yet.
     pub const fn new(max: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            start: 0,
-            max,
-        }
+        Self { bytes: Vec::new(), start: 0, max }
     }
 
     /// Adds what was read from the stream.
@@ -138,11 +134,7 @@ impl FrameBuffer {
     /// # Errors
     /// [`FrameError::Truncated`] if it ended inside a frame.
     pub fn finish(&self) -> Result<(), FrameError> {
-        if self.start == self.bytes.len() {
-            Ok(())
-        } else {
-            Err(FrameError::Truncated)
-        }
+        if self.start == self.bytes.len() { Ok(()) } else { Err(FrameError::Truncated) }
     }
 
     /// Gives memory back that a long frame has taken, if no part of a frame waits.
@@ -159,13 +151,7 @@ impl FrameBuffer {
     /// Length of the prefix and of the message, if the prefix is complete.
     fn peek(&self) -> Result<Option<(usize, usize)>, FrameError> {
         let mut len = 0usize;
-        for (index, byte) in self
-            .bytes
-            .iter()
-            .skip(self.start)
-            .take(MAX_PREFIX_BYTES)
-            .enumerate()
-        {
+        for (index, byte) in self.bytes.iter().skip(self.start).take(MAX_PREFIX_BYTES).enumerate() {
             len |= usize::from(byte & 0x7f) << (7 * index);
             if len > self.max {
                 return Err(FrameError::TooLarge { max: self.max });

@@ -37,11 +37,7 @@ pub enum DecodeError {
 impl From<serde_json::Error> for DecodeError {
     fn from(error: serde_json::Error) -> Self {
         let column = error.column();
-        if error.is_data() {
-            Self::Data { column }
-        } else {
-            Self::Syntax { column }
-        }
+        if error.is_data() { Self::Data { column } } else { Self::Syntax { column } }
     }
 }
 

@@ -140,19 +140,12 @@ pub struct SendSignal<'a> {
 impl<'a> SendSignal<'a> {
     /// Sends `signal` to one connection, or to all.
     pub fn new(to: Option<ConnectionId>, signal: Signal<'a>) -> Self {
-        Self {
-            to,
-            signal_type: signal.signal_type,
-            data: signal.data,
-        }
+        Self { to, signal_type: signal.signal_type, data: signal.data }
     }
 
     /// The signal without its address.
     pub fn into_signal(self) -> Signal<'a> {
-        Signal {
-            signal_type: self.signal_type,
-            data: self.data,
-        }
+        Signal { signal_type: self.signal_type, data: self.data }
     }
 }
 

@@ -57,10 +57,7 @@ impl SessionId {
             .map(|byte| char::from(*byte))
             .collect();
         let plain = format!("1~{project}~{location}~{created_ms}~{random}~~");
-        Self {
-            text: format!("1_{}", BASE64.encode(plain)),
-            project: project.clone(),
-        }
+        Self { text: format!("1_{}", BASE64.encode(plain)), project: project.clone() }
     }
 
     /// The id as text.
@@ -150,33 +147,18 @@ mod tests {
     #[test]
     fn minted_ids_name_their_project() {
         let project: ProjectKey = "47396501".parse().unwrap();
-        let id = SessionId::mint(
-            &project,
-            Some([10, 1, 2, 3].into()),
-            1_643_281_761_322,
-            [7; 24],
-        );
+        let id = SessionId::mint(&project, Some([10, 1, 2, 3].into()), 1_643_281_761_322, [7; 24]);
         let parsed: SessionId = id.as_str().parse().unwrap();
         assert_eq!(parsed, id);
         assert_eq!(parsed.project(), &project);
-        assert_eq!(
-            id.as_str().matches('_').count(),
-            1,
-            "one vendor SDK counts underscores"
-        );
+        assert_eq!(id.as_str().matches('_').count(), 1, "one vendor SDK counts underscores");
     }
 
     #[test]
     fn ids_of_every_vendor_generation_parse() {
         for (plain, project) in [
-            (
-                "1~123456~~Sat Mar 15 14:42:23 PDT 2014~0.49013025~",
-                "123456",
-            ),
-            (
-                "1~47396501~~1643281761322~LzSRM1CAHzBz+dVSGXb+qIi8~~",
-                "47396501",
-            ),
+            ("1~123456~~Sat Mar 15 14:42:23 PDT 2014~0.49013025~", "123456"),
+            ("1~47396501~~1643281761322~LzSRM1CAHzBz+dVSGXb+qIi8~~", "47396501"),
             (
                 "1~29f760f8-7ce1-46c9-ade3-f2dedee4ed5f~~1726462588647~11xLa1bbhzPeGQGmXsmgxI0k~~~",
                 "29f760f8-7ce1-46c9-ade3-f2dedee4ed5f",
@@ -191,27 +173,12 @@ mod tests {
     fn what_is_not_an_id_is_refused() {
         let parse = |text: &str| text.parse::<SessionId>();
         assert_eq!(parse("").unwrap_err(), InvalidSessionId::Malformed);
-        assert_eq!(
-            parse("3_MX4xMjN-").unwrap_err(),
-            InvalidSessionId::Malformed
-        );
+        assert_eq!(parse("3_MX4xMjN-").unwrap_err(), InvalidSessionId::Malformed);
         assert_eq!(parse("1_%%%").unwrap_err(), InvalidSessionId::Malformed);
-        assert_eq!(
-            parse(&encode("1")).unwrap_err(),
-            InvalidSessionId::Malformed
-        );
-        assert_eq!(
-            parse(&encode("1~~~")).unwrap_err(),
-            InvalidSessionId::NoProject
-        );
-        assert_eq!(
-            parse(&encode("1~a/b~")).unwrap_err(),
-            InvalidSessionId::NoProject
-        );
-        assert_eq!(
-            parse(&"1_".repeat(128)).unwrap_err(),
-            InvalidSessionId::TooLong(256)
-        );
+        assert_eq!(parse(&encode("1")).unwrap_err(), InvalidSessionId::Malformed);
+        assert_eq!(parse(&encode("1~~~")).unwrap_err(), InvalidSessionId::NoProject);
+        assert_eq!(parse(&encode("1~a/b~")).unwrap_err(), InvalidSessionId::NoProject);
+        assert_eq!(parse(&"1_".repeat(128)).unwrap_err(), InvalidSessionId::TooLong(256));
     }
 
     proptest::proptest! {

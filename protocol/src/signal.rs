@@ -28,10 +28,7 @@ impl<'a> Signal<'a> {
         signal_type: Option<impl Into<Text<'a>>>,
         data: Option<impl Into<Text<'a>>>,
     ) -> Self {
-        Self {
-            signal_type: signal_type.map(Into::into),
-            data: data.map(Into::into),
-        }
+        Self { signal_type: signal_type.map(Into::into), data: data.map(Into::into) }
     }
 
     /// Checks lengths and characters.
@@ -100,24 +97,12 @@ mod tests {
     fn limits_are_inclusive_and_in_bytes() {
         assert_eq!(check(None, None), Ok(()));
         assert_eq!(check(Some(""), Some("")), Ok(()));
-        assert_eq!(
-            check(Some(&"t".repeat(128)), Some(&"d".repeat(8192))),
-            Ok(())
-        );
+        assert_eq!(check(Some(&"t".repeat(128)), Some(&"d".repeat(8192))), Ok(()));
         assert_eq!(check(Some("aZ09-_~"), None), Ok(()));
-        assert_eq!(
-            check(Some(&"t".repeat(129)), None),
-            Err(InvalidSignal::TypeTooLong(129))
-        );
-        assert_eq!(
-            check(None, Some(&"d".repeat(8193))),
-            Err(InvalidSignal::DataTooLong(8193))
-        );
+        assert_eq!(check(Some(&"t".repeat(129)), None), Err(InvalidSignal::TypeTooLong(129)));
+        assert_eq!(check(None, Some(&"d".repeat(8193))), Err(InvalidSignal::DataTooLong(8193)));
         // 4097 two-byte characters are 8194 bytes.
-        assert_eq!(
-            check(None, Some(&"é".repeat(4097))),
-            Err(InvalidSignal::DataTooLong(8194))
-        );
+        assert_eq!(check(None, Some(&"é".repeat(4097))), Err(InvalidSignal::DataTooLong(8194)));
     }
 
     #[test]

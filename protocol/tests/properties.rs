@@ -81,37 +81,21 @@ proptest! {
 
 #[test]
 fn messages_of_a_newer_peer_are_skipped() {
-    assert_eq!(
-        binary::decode::<ClientMessage>(&[200, 1, 9, 9, 9]),
-        Ok(None)
-    );
-    assert_eq!(
-        json::decode::<ClientMessage>(r#"{"wave":{"hand":"left"}}"#).unwrap(),
-        None
-    );
+    assert_eq!(binary::decode::<ClientMessage>(&[200, 1, 9, 9, 9]), Ok(None));
+    assert_eq!(json::decode::<ClientMessage>(r#"{"wave":{"hand":"left"}}"#).unwrap(), None);
     // A member that a newer client adds is ignored.
     assert!(
-        json::decode::<ClientMessage>(r#"{"signal":{"data":"x","color":1}}"#)
-            .unwrap()
-            .is_some()
+        json::decode::<ClientMessage>(r#"{"signal":{"data":"x","color":1}}"#).unwrap().is_some()
     );
 }
 
 #[test]
 fn what_is_no_message_is_an_error() {
     use binary::DecodeError::{Malformed, TrailingBytes};
-    let binary = |bytes: &[u8]| {
-        binary::decode::<ClientMessage>(bytes)
-            .map(|_| ())
-            .unwrap_err()
-    };
+    let binary = |bytes: &[u8]| binary::decode::<ClientMessage>(bytes).map(|_| ()).unwrap_err();
     assert_eq!(binary(&[]), Malformed);
     assert_eq!(binary(&[1]), Malformed);
-    assert_eq!(
-        binary(&[1, 0, 0, 1, 2, 0xc3, 0x28]),
-        Malformed,
-        "invalid UTF-8"
-    );
+    assert_eq!(binary(&[1, 0, 0, 1, 2, 0xc3, 0x28]), Malformed, "invalid UTF-8");
     assert_eq!(
         binary(&[1, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f]),
         Malformed,
@@ -137,10 +121,7 @@ fn what_is_no_message_is_an_error() {
 
 #[test]
 fn errors_do_not_quote_what_they_are_about() {
-    for text in [
-        r#"{"signal":{"to":"hush"}}"#,
-        r#"{"hello":{"token":"a","presence":"hush"}}"#,
-    ] {
+    for text in [r#"{"signal":{"to":"hush"}}"#, r#"{"hello":{"token":"a","presence":"hush"}}"#] {
         let error = json::decode::<ClientMessage>(text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
     }
@@ -151,13 +132,9 @@ fn decoding_does_not_copy_what_it_need_not() {
     let message =
         ClientMessage::Signal(SendSignal::new(None, Signal::new(Some("t"), Some("data"))));
     let bytes = binary::encode(&message);
-    let Ok(Some(ClientMessage::Signal(signal))) = binary::decode(&bytes) else {
-        panic!()
-    };
+    let Ok(Some(ClientMessage::Signal(signal))) = binary::decode(&bytes) else { panic!() };
     assert!(signal.data.is_some_and(|data| data.is_borrowed()));
     let written = json::encode(&message);
-    let Ok(Some(ClientMessage::Signal(signal))) = json::decode(&written) else {
-        panic!()
-    };
+    let Ok(Some(ClientMessage::Signal(signal))) = json::decode(&written) else { panic!() };
     assert!(signal.data.is_some_and(|data| data.is_borrowed()));
 }

@@ -47,14 +47,8 @@ macro_rules! vector {
         let message = $message;
         let bytes = binary::encode(&message);
         let text = json::encode(&message);
-        assert_eq!(
-            binary::decode::<$type>(&bytes).unwrap().as_ref(),
-            Some(&message)
-        );
-        assert_eq!(
-            json::decode::<$type>(&text).unwrap().as_ref(),
-            Some(&message)
-        );
+        assert_eq!(binary::decode::<$type>(&bytes).unwrap().as_ref(), Some(&message));
+        assert_eq!(json::decode::<$type>(&text).unwrap().as_ref(), Some(&message));
         Vector {
             name: $name.into(),
             kind: $kind.into(),
@@ -74,15 +68,9 @@ fn vectors() -> Vec<Vector> {
         0xf4, 0x7a, 0xc1, 0x0b, 0x58, 0xcc, 0x43, 0x72, 0xa5, 0x67, 0x0e, 0x02, 0xb2, 0xc3, 0xd4,
         0x79,
     ]);
-    let info = |id, created_at, data: &str| ConnectionInfo {
-        id,
-        created_at,
-        data: data.into(),
-    };
+    let info = |id, created_at, data: &str| ConnectionInfo { id, created_at, data: data.into() };
     let session: SessionId =
-        "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg"
-            .parse()
-            .unwrap();
+        "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg".parse().unwrap();
     let send = |to, signal_type: Option<&'static str>, data: Option<&'static str>| SendSignal {
         to,
         signal_type: signal_type.map(Into::into),
@@ -180,9 +168,7 @@ fn vectors() -> Vec<Vector> {
             "present",
             "gateway",
             GatewayMessage,
-            GatewayMessage::Present {
-                connections: vec![info(bob, 1_795_499_999_000, "")]
-            },
+            GatewayMessage::Present { connections: vec![info(bob, 1_795_499_999_000, "")] },
         ),
         vector!(
             "connectionCreated",
@@ -256,10 +242,7 @@ fn vectors() -> Vec<Vector> {
             "bye",
             "gateway",
             GatewayMessage,
-            GatewayMessage::Bye {
-                reason: CloseReason::SlowConsumer,
-                message: "too slow".into(),
-            },
+            GatewayMessage::Bye { reason: CloseReason::SlowConsumer, message: "too slow".into() },
         ),
         vector!(
             "header of a client's stream",
@@ -271,28 +254,19 @@ fn vectors() -> Vec<Vector> {
             "header of a sender's first stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender {
-                from: Some(bob),
-                after: 0
-            },
+            GatewayStream::Sender { from: Some(bob), after: 0 },
         ),
         vector!(
             "header of a sender's later stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender {
-                from: Some(bob),
-                after: 129
-            },
+            GatewayStream::Sender { from: Some(bob), after: 129 },
         ),
         vector!(
             "header of the servers' stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender {
-                from: None,
-                after: 0
-            },
+            GatewayStream::Sender { from: None, after: 0 },
         ),
         vector!(
             "signal on a sender's stream",
@@ -330,8 +304,5 @@ fn a_short_signal_costs_few_bytes() {
         signal_type: None,
         data: Some("x".repeat(32).into()),
     });
-    assert!(
-        frame::encode(&signal).len() <= 40,
-        "32 bytes of data, at most 8 around them"
-    );
+    assert!(frame::encode(&signal).len() <= 40, "32 bytes of data, at most 8 around them");
 }

@@ -43,9 +43,7 @@ impl Bystanders {
             }
             round
         });
-        soon("the bystanders talk", started)
-            .await
-            .expect("the bystanders understand each other");
+        soon("the bystanders talk", started).await.expect("the bystanders understand each other");
         Self { stop, talking }
     }
 
@@ -65,16 +63,8 @@ async fn talk(speaker: &mut Member, listener: &mut Member, round: u64) {
     for member in [speaker, listener] {
         loop {
             match member.next().await {
-                Event::Signal {
-                    from: Some(id),
-                    data,
-                    ..
-                } if id == from => {
-                    assert_eq!(
-                        data.as_ref(),
-                        Some(&word),
-                        "in order, none lost, none twice"
-                    );
+                Event::Signal { from: Some(id), data, .. } if id == from => {
+                    assert_eq!(data.as_ref(), Some(&word), "in order, none lost, none twice");
                     break;
                 }
                 Event::Signal { .. }

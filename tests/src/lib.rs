@@ -35,9 +35,7 @@ pub const STRANGERS: (&str, &str) = ("87654321", "fedcba9876543210fedcba98765432
 /// One authority for all gateways, kept from run to run beside the test's own binary.
 static AUTHORITY: LazyLock<DevAuthority> = LazyLock::new(|| {
     signalbox_certs::install_provider();
-    let dir = std::env::current_exe()
-        .unwrap()
-        .with_file_name("signalbox-tests-authority");
+    let dir = std::env::current_exe().unwrap().with_file_name("signalbox-tests-authority");
     DevAuthority::open(&dir, std::time::SystemTime::now()).unwrap()
 });
 
@@ -73,10 +71,7 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         if std::env::var_os("SIGNALBOX_LOG").is_some() {
             let filter = tracing_subscriber::EnvFilter::from_env("SIGNALBOX_LOG");
-            let _ = tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_test_writer()
-                .try_init();
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         }
         let mut config = Config::default();
         config.listen.quic = "127.0.0.1:0".parse().unwrap();
@@ -97,13 +92,7 @@ impl World {
             let _ = stopped.await;
         }));
         let session = new_session(PROJECT.0);
-        Self {
-            addresses,
-            monitor,
-            stop: Some(stop),
-            running: Some(running),
-            session,
-        }
+        Self { addresses, monitor, stop: Some(stop), running: Some(running), session }
     }
 
     /// Tells the gateway to stop, and waits until it has.
@@ -204,9 +193,7 @@ pub fn token(
 
 /// Time since 1970.
 pub fn unix_time() -> Duration {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
 }
 
 /// Every way in which a client can be in a session.
@@ -259,20 +246,13 @@ impl Member {
 
     /// The next event.
     pub async fn next(&mut self) -> Event {
-        soon("an event", self.events.next())
-            .await
-            .expect("the session is not over")
+        soon("an event", self.events.next()).await.expect("the session is not over")
     }
 
     /// The next event, which must be a signal.
     pub async fn hear(&mut self) -> Heard {
         match self.next().await {
-            Event::Signal {
-                from,
-                signal_type,
-                data,
-                ..
-            } => (from, signal_type, data),
+            Event::Signal { from, signal_type, data, .. } => (from, signal_type, data),
             other => panic!("not a signal: {other:?}"),
         }
     }
@@ -311,10 +291,7 @@ impl Member {
 /// Resident memory of this process, in bytes.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }

@@ -50,11 +50,7 @@ pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'sta
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
     let connection = soon("a QUIC handshake", connecting).await.unwrap();
-    let chain = connection
-        .peer_identity()
-        .unwrap()
-        .downcast::<Vec<CertificateDer<'_>>>()
-        .unwrap();
+    let chain = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'_>>>().unwrap();
     chain.first().unwrap().clone().into_owned()
 }
 
@@ -88,13 +84,7 @@ impl Quic {
         let connection = soon("a QUIC handshake", connecting).await.unwrap();
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
-        Self {
-            connection,
-            control,
-            incoming,
-            buffer,
-            _endpoint: endpoint,
-        }
+        Self { connection, control, incoming, buffer, _endpoint: endpoint }
     }
 
     /// Connects, says hello and takes the welcome.
@@ -119,10 +109,7 @@ impl Quic {
     /// Opens a stream of signals with its header.
     pub async fn signals(&self) -> quinn::SendStream {
         let mut stream = self.connection.open_uni().await.unwrap();
-        stream
-            .write_all(&frame::encode(&ClientStream::Signals {}))
-            .await
-            .unwrap();
+        stream.write_all(&frame::encode(&ClientStream::Signals {})).await.unwrap();
         stream
     }
 
@@ -130,21 +117,11 @@ impl Quic {
     pub async fn hear(&mut self) -> String {
         let message = async {
             while !self.buffer.is_ready() {
-                let chunk = self
-                    .incoming
-                    .read_chunk(4096, true)
-                    .await
-                    .unwrap()
-                    .expect("a message");
+                let chunk = self.incoming.read_chunk(4096, true).await.unwrap().expect("a message");
                 self.buffer.push(&chunk.bytes);
             }
             let frame = self.buffer.next_frame().unwrap().unwrap();
-            format!(
-                "{:?}",
-                binary::decode::<GatewayMessage<'_>>(frame)
-                    .unwrap()
-                    .unwrap()
-            )
+            format!("{:?}", binary::decode::<GatewayMessage<'_>>(frame).unwrap().unwrap())
         };
         soon("a message", message).await
     }
@@ -187,14 +164,8 @@ pub struct WebSocket {
 impl WebSocket {
     /// Connects with a subprotocol.
     pub async fn connect(address: SocketAddr, json: bool) -> Self {
-        let subprotocol = if json {
-            SUBPROTOCOL_JSON
-        } else {
-            SUBPROTOCOL_POSTCARD
-        };
-        let socket = Self::handshake(address, Some(subprotocol), &[])
-            .await
-            .unwrap();
+        let subprotocol = if json { SUBPROTOCOL_JSON } else { SUBPROTOCOL_POSTCARD };
+        let socket = Self::handshake(address, Some(subprotocol), &[]).await.unwrap();
         Self { socket, json }
     }
 
@@ -205,13 +176,9 @@ impl WebSocket {
         headers: &[(&'static str, &'static str)],
     ) -> Result<WebSocketStream<TlsStream<TcpStream>>, tungstenite::Error> {
         let stream = tls_stream(address).await;
-        let mut request = format!("wss://{address}/v1/connect")
-            .into_client_request()
-            .unwrap();
+        let mut request = format!("wss://{address}/v1/connect").into_client_request().unwrap();
         if let Some(subprotocol) = subprotocol {
-            request
-                .headers_mut()
-                .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
+            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
         }
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -283,9 +250,7 @@ pub async fn tls_stream(address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     let connector = TlsConnector::from(Arc::new(tls(b"http/1.1")));
     let name = ServerName::try_from("localhost").unwrap();
-    soon("a TLS handshake", connector.connect(name, stream))
-        .await
-        .unwrap()
+    soon("a TLS handshake", connector.connect(name, stream)).await.unwrap()
 }
 
 fn decode(message: &Message) -> GatewayMessage<'_> {

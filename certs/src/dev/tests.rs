@@ -15,10 +15,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            start: UNIX_EPOCH + days(20_000),
-        }
+        Self { dir: tempfile::tempdir().unwrap(), start: UNIX_EPOCH + days(20_000) }
     }
 
     /// The folder itself is left for the authority to make.
@@ -81,14 +78,8 @@ fn files_are_made_once_and_kept() {
 fn the_chain_is_the_leaf_then_the_authority() {
     let world = World::new();
     let opened = world.open(Duration::ZERO).unwrap();
-    let chain = load(opened.certificate_path(), opened.key_path())
-        .unwrap()
-        .cert
-        .clone();
-    let hashes: Vec<_> = chain
-        .iter()
-        .map(|certificate| sha256(certificate))
-        .collect();
+    let chain = load(opened.certificate_path(), opened.key_path()).unwrap().cert.clone();
+    let hashes: Vec<_> = chain.iter().map(|certificate| sha256(certificate)).collect();
     let authority = load(opened.ca_pem_path(), &world.dir().join("ca.key")).unwrap();
     let authority = sha256(authority.end_entity_cert().unwrap());
     assert_eq!(hashes, [opened.leaf_sha256(), authority]);
@@ -254,13 +245,9 @@ fn what_a_crash_left_behind_is_no_obstacle() {
 fn opening_at_once_makes_one_authority() {
     let world = World::new();
     let opened: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| world.open(Duration::ZERO).unwrap()))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap().leaf_sha256())
-            .collect()
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| world.open(Duration::ZERO).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().leaf_sha256()).collect()
     });
     assert!(opened.windows(2).all(|pair| pair.first() == pair.last()));
 }

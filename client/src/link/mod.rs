@@ -31,20 +31,8 @@ pub(crate) struct Driver {
 impl Driver {
     /// Separates what the two halves of a link need.
     fn split(self) -> (Teller, mpsc::Receiver<Command>) {
-        let Self {
-            order,
-            commands,
-            events,
-            presence,
-        } = self;
-        (
-            Teller {
-                order,
-                events,
-                presence,
-            },
-            commands,
-        )
+        let Self { order, commands, events, presence } = self;
+        (Teller { order, events, presence }, commands)
     }
 }
 
@@ -76,10 +64,7 @@ impl Teller {
     /// The last event.
     async fn end(mut self, End { reason, message }: End) {
         self.tell().await;
-        let _ = self
-            .events
-            .send(Event::SessionDisconnected { reason, message })
-            .await;
+        let _ = self.events.send(Event::SessionDisconnected { reason, message }).await;
     }
 }
 
@@ -92,10 +77,7 @@ pub(crate) struct End {
 
 impl End {
     fn new(reason: CloseReason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 
     fn lost(message: impl Into<String>) -> Self {

@@ -1,39 +1,35 @@
-//! A client's link over QUIC.
-//!
-//! Every sender has a stream of its own. They are read as they become readable, never one after
-//! the other, so that bytes which are late for one sender do not hold up the rest.
+//! A client's link over QUIC: connecting and writing. What comes back is read in `reading.rs`.
+
+mod reading;
 
 use std::{
-    collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ReadError, RecvStream,
-    SendStream, TokioRuntime, TransportConfig, WriteError, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokioRuntime,
+    TransportConfig, WriteError, crypto::rustls::QuicClientConfig,
 };
 use rustls::RootCertStore;
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, GatewayStream, SenderMessage,
-    Signal, binary, frame,
-    frame::{FrameBuffer, FrameError},
-    limits::GATEWAY_FRAME_BYTES,
-    message::Welcome,
+    ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, binary, frame,
+    frame::FrameError, message::Welcome,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{BATCH, Driver, End, FAREWELL, Teller};
+use reading::{Frames, Reading};
+
+use super::{BATCH, Driver, End};
 use crate::{
     client::Command,
-    connector::{ConnectOptions, Target, tls_config},
+    connector::{ConnectOptions, tls_config},
     error::ConnectError,
-    order::StreamKey,
+    target::Target,
 };
 
 /// Streams that the gateway may have open, one per sender; slots cost memory up front. With more
@@ -49,9 +45,6 @@ const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-/// Bytes taken from a stream at once.
-const CHUNK: usize = 16 * 1024;
 
 /// One UDP socket per address family, opened when it is first needed.
 #[derive(Debug, Default)]
@@ -100,9 +93,7 @@ pub(crate) async fn connect(
         address: format!("{} ({address}, UDP)", target.address()),
         detail,
     };
-    let endpoint = endpoints
-        .towards(address)
-        .map_err(|error| unreachable(error.to_string()))?;
+    let endpoint = endpoints.towards(address).map_err(|error| unreachable(error.to_string()))?;
     let crypto = QuicClientConfig::try_from(tls_config(roots, ALPN))
         .map_err(|error| ConnectError::Protocol(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
@@ -116,21 +107,14 @@ pub(crate) async fn connect(
     let greeting = async {
         let (mut control_out, control_in) = connection.open_bi().await.map_err(lost)?;
         let hello = frame::encode(&options.hello());
-        control_out
-            .write_all(&hello)
-            .await
-            .map_err(|error| write_error(&error))?;
+        control_out.write_all(&hello).await.map_err(|error| write_error(&error))?;
         let mut control_in = Frames::new(control_in);
         while !control_in.buffer.is_ready() {
             if !control_in.fill().await? {
                 return Err(End::protocol("no answer to the hello"));
             }
         }
-        let frame = control_in
-            .buffer
-            .next_frame()
-            .map_err(frame_error)?
-            .unwrap_or_default();
+        let frame = control_in.buffer.next_frame().map_err(frame_error)?.unwrap_or_default();
         match binary::decode(frame) {
             Ok(Some(GatewayMessage::Welcome(welcome))) => Ok((welcome, control_out, control_in)),
             Ok(Some(GatewayMessage::Bye { reason, message })) => {
@@ -140,22 +124,13 @@ pub(crate) async fn connect(
         }
     };
     match greeting.await {
-        Ok((welcome, control_out, control_in)) => Ok((
-            welcome,
-            QuicLink {
-                connection,
-                control_out,
-                control_in,
-            },
-        )),
-        Err(End {
-            reason: CloseReason::ProtocolError,
-            message,
-        }) => Err(ConnectError::Protocol(message)),
-        Err(End {
-            reason: CloseReason::NetworkDisconnected,
-            message,
-        }) => Err(unreachable(message)),
+        Ok((welcome, control_out, control_in)) => {
+            Ok((welcome, QuicLink { connection, control_out, control_in }))
+        }
+        Err(End { reason: CloseReason::ProtocolError, message }) => {
+            Err(ConnectError::Protocol(message))
+        }
+        Err(End { reason: CloseReason::NetworkDisconnected, message }) => Err(unreachable(message)),
         Err(End { reason, message }) => {
             close(&connection);
             Err(ConnectError::Refused { reason, message })
@@ -178,11 +153,7 @@ fn transport_config(options: &ConnectOptions) -> TransportConfig {
 
 /// Carries a connection to its end.
 pub(crate) async fn run(link: QuicLink, driver: Driver) {
-    let QuicLink {
-        connection,
-        control_out,
-        control_in,
-    } = link;
+    let QuicLink { connection, control_out, control_in } = link;
     let (mut teller, commands) = driver.split();
     let end = {
         let reading = Reading::new(&connection, control_in).run(&mut teller);
@@ -230,10 +201,7 @@ async fn write(
                 }
                 Command::ForceDisconnect(id) => {
                     let message = frame::encode(&ClientMessage::ForceDisconnect { id });
-                    control
-                        .write_all(&message)
-                        .await
-                        .map_err(|error| write_error(&error))?;
+                    control.write_all(&message).await.map_err(|error| write_error(&error))?;
                 }
                 Command::Goodbye => {
                     goodbye = true;
@@ -246,10 +214,7 @@ async fn write(
                 Some(stream) => stream,
                 none => none.insert(connection.open_uni().await.map_err(lost)?),
             };
-            stream
-                .write_all(&bytes)
-                .await
-                .map_err(|error| write_error(&error))?;
+            stream.write_all(&bytes).await.map_err(|error| write_error(&error))?;
             bytes.clear();
         }
         if goodbye {
@@ -257,206 +222,7 @@ async fn write(
                 let _ = stream.finish();
             }
             let message = frame::encode(&ClientMessage::Goodbye { signals: sent });
-            return control
-                .write_all(&message)
-                .await
-                .map_err(|error| write_error(&error));
-        }
-    }
-}
-
-/// The reading half: the control stream and all senders' streams.
-struct Reading<'a> {
-    connection: &'a Connection,
-    control: Frames,
-    /// Streams opened so far; the next one's key.
-    opened: StreamKey,
-    /// Streams whose sender's signals must wait for something else to come first.
-    parked: HashMap<StreamKey, SenderStream>,
-}
-
-/// A sender's stream.
-struct SenderStream {
-    key: StreamKey,
-    frames: Frames,
-    /// Whether the header has been read.
-    known: bool,
-}
-
-/// What reading from a sender's stream came to: more, its end, or a failure.
-type Progress = (SenderStream, Result<bool, End>);
-
-async fn read_more(mut stream: SenderStream) -> Progress {
-    let result = stream.frames.fill().await;
-    (stream, result)
-}
-
-impl<'a> Reading<'a> {
-    fn new(connection: &'a Connection, control: Frames) -> Self {
-        Self {
-            connection,
-            control,
-            opened: 0,
-            parked: HashMap::new(),
-        }
-    }
-
-    async fn run(mut self, teller: &mut Teller) -> End {
-        let mut reads = FuturesUnordered::new();
-        // What came in one packet with the welcome waits already.
-        let mut end = self.control_frames(teller);
-        while end.is_none() {
-            teller.tell().await;
-            let free = |key: &StreamKey| !teller.order.is_held(*key);
-            let free: Vec<_> = self.parked.keys().copied().filter(free).collect();
-            for stream in free.iter().filter_map(|key| self.parked.remove(key)) {
-                reads.push(read_more(stream));
-            }
-            end = tokio::select! {
-                more = self.control.fill() => match more {
-                    Ok(true) => self.control_frames(teller),
-                    Ok(false) => Some(End::protocol("the control stream ended")),
-                    Err(end) => Some(end),
-                },
-                stream = self.connection.accept_uni() => match stream {
-                    Ok(stream) => {
-                        reads.push(read_more(self.accept(stream)));
-                        None
-                    }
-                    Err(error) => Some(lost(error)),
-                },
-                Some(progress) = reads.next(), if !reads.is_empty() => {
-                    self.progress(progress, teller, |stream| reads.push(read_more(stream)))
-                }
-            };
-        }
-        // The gateway has finished its streams; what is in them is still ours.
-        let rest = async {
-            while let Some(progress) = reads.next().await {
-                self.progress(progress, teller, |stream| reads.push(read_more(stream)));
-                teller.tell().await;
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, rest).await;
-        end.unwrap_or_else(|| End::lost("reading ended"))
-    }
-
-    fn accept(&mut self, stream: RecvStream) -> SenderStream {
-        let key = self.opened;
-        self.opened += 1;
-        SenderStream {
-            key,
-            frames: Frames::new(stream),
-            known: false,
-        }
-    }
-
-    /// Takes what the control stream has brought.
-    fn control_frames(&mut self, teller: &mut Teller) -> Option<End> {
-        loop {
-            let frame = match self.control.buffer.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return None,
-                Err(error) => return Some(frame_error(error)),
-            };
-            match binary::decode(frame) {
-                Ok(Some(GatewayMessage::Bye { reason, message })) => {
-                    return Some(End::new(reason, message.into_string()));
-                }
-                Ok(Some(message)) => teller.order.control(message),
-                // A gateway may be newer than we are.
-                Ok(None) => {}
-                Err(error) => return Some(End::protocol(error.to_string())),
-            }
-        }
-    }
-
-    /// Takes what a sender's stream has brought, and reads on unless it must wait.
-    fn progress(
-        &mut self,
-        (mut stream, result): Progress,
-        teller: &mut Teller,
-        read_on: impl FnOnce(SenderStream),
-    ) -> Option<End> {
-        match stream.take(teller) {
-            Ok(true) => {}
-            // A kind of stream that we do not know: dropping it tells the gateway to stop.
-            Ok(false) => return None,
-            Err(end) => return Some(end),
-        }
-        match result {
-            Ok(false) => teller.order.end(stream.key, false),
-            Ok(true) if teller.order.is_held(stream.key) => {
-                self.parked.insert(stream.key, stream);
-            }
-            Ok(true) => read_on(stream),
-            Err(End {
-                reason: CloseReason::NetworkDisconnected,
-                ..
-            }) => {
-                teller.order.end(stream.key, true);
-            }
-            Err(end) => return Some(end),
-        }
-        None
-    }
-}
-
-impl SenderStream {
-    /// Hands all complete frames on. `false` if the stream is of a kind that we do not know.
-    fn take(&mut self, teller: &mut Teller) -> Result<bool, End> {
-        while let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)? {
-            let malformed = |error: binary::DecodeError| End::protocol(error.to_string());
-            if self.known {
-                if let Some(SenderMessage::Signal(signal)) =
-                    binary::decode(frame).map_err(malformed)?
-                {
-                    let seq = signal.seq;
-                    let signal = Signal {
-                        signal_type: signal.signal_type,
-                        data: signal.data,
-                    };
-                    teller.order.signal(self.key, seq, signal.into_owned());
-                }
-            } else {
-                match binary::decode(frame).map_err(malformed)? {
-                    Some(GatewayStream::Sender { from, after }) => {
-                        teller.order.open(self.key, from, after);
-                        self.known = true;
-                    }
-                    None => return Ok(false),
-                }
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// The frames of one stream.
-struct Frames {
-    stream: RecvStream,
-    buffer: FrameBuffer,
-}
-
-impl Frames {
-    fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            buffer: FrameBuffer::new(GATEWAY_FRAME_BYTES),
-        }
-    }
-
-    /// Reads more into the buffer; `false` at the end of the stream. May be dropped at its await.
-    async fn fill(&mut self) -> Result<bool, End> {
-        self.buffer.shrink();
-        match self.stream.read_chunk(CHUNK, true).await {
-            Ok(Some(chunk)) => {
-                self.buffer.push(&chunk.bytes);
-                Ok(true)
-            }
-            Ok(None) => self.buffer.finish().map_err(frame_error).map(|()| false),
-            Err(ReadError::ConnectionLost(error)) => Err(lost(error)),
-            Err(error) => Err(End::lost(error.to_string())),
+            return control.write_all(&message).await.map_err(|error| write_error(&error));
         }
     }
 }

@@ -28,8 +28,9 @@ use tracing::debug;
 use super::{BATCH, Driver, End, FAREWELL, Teller};
 use crate::{
     client::Command,
-    connector::{ConnectOptions, Scheme, Target, tls_config},
+    connector::{ConnectOptions, tls_config},
     error::ConnectError,
+    target::{Scheme, Target},
 };
 
 /// Bytes read from the socket at once; allocated for every connection.
@@ -114,34 +115,22 @@ pub(crate) async fn connect(
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| ConnectError::Url(error.to_string()))?;
             let tls = TlsConnector::from(Arc::new(tls_config(roots, b"http/1.1")));
-            (
-                "wss",
-                Either::Left(tls.connect(name, stream).await.map_err(io)?),
-            )
+            ("wss", Either::Left(tls.connect(name, stream).await.map_err(io)?))
         }
     };
-    let encoding = if options.postcard {
-        Encoding::Postcard
-    } else {
-        Encoding::Json
-    };
+    let encoding = if options.postcard { Encoding::Postcard } else { Encoding::Json };
     let mut request = format!("{scheme}://{}{}", target.address(), target.path)
         .into_client_request()
         .map_err(|error| ConnectError::Url(error.to_string()))?;
     let offered = HeaderValue::from_static(encoding.subprotocol());
-    request
-        .headers_mut()
-        .insert(SEC_WEBSOCKET_PROTOCOL, offered);
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
     let (mut socket, _) =
         tokio_tungstenite::client_async_with_config(request, stream, Some(encoding.config()))
             .await
             .map_err(|error| unreachable(handshake_detail(error)))?;
 
     let hello = encoding.encode(&options.hello());
-    socket
-        .send(hello)
-        .await
-        .map_err(|error| unreachable(error.to_string()))?;
+    socket.send(hello).await.map_err(|error| unreachable(error.to_string()))?;
     loop {
         let message = match socket.next().await {
             Some(Ok(message)) => message,
@@ -151,14 +140,7 @@ pub(crate) async fn connect(
         match encoding.decode(&message) {
             Ok(Some(GatewayMessage::Welcome(welcome))) => {
                 let idle_timeout = Duration::from_millis(welcome.limits.idle_timeout_ms.into());
-                return Ok((
-                    welcome,
-                    WebSocketLink {
-                        socket,
-                        encoding,
-                        idle_timeout,
-                    },
-                ));
+                return Ok((welcome, WebSocketLink { socket, encoding, idle_timeout }));
             }
             Ok(Some(GatewayMessage::Bye { reason, message })) => {
                 let message = message.into_string();
@@ -168,9 +150,7 @@ pub(crate) async fn connect(
                 return Err(ConnectError::Refused { reason, message });
             }
             Ok(Some(_)) => {
-                return Err(ConnectError::Protocol(
-                    "the answer to the hello is no welcome".into(),
-                ));
+                return Err(ConnectError::Protocol("the answer to the hello is no welcome".into()));
             }
             Ok(None) => {}
             Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
@@ -183,11 +163,7 @@ fn handshake_detail(error: tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
-            format!(
-                "HTTP {}: {}",
-                response.status(),
-                String::from_utf8_lossy(body).trim()
-            )
+            format!("HTTP {}: {}", response.status(), String::from_utf8_lossy(body).trim())
         }
         error => error.to_string(),
     }
@@ -195,11 +171,7 @@ fn handshake_detail(error: tungstenite::Error) -> String {
 
 /// Carries a connection to its end.
 pub(crate) async fn run(link: WebSocketLink, driver: Driver) {
-    let WebSocketLink {
-        socket,
-        encoding,
-        idle_timeout,
-    } = link;
+    let WebSocketLink { socket, encoding, idle_timeout } = link;
     let (mut teller, commands) = driver.split();
     let (sink, mut stream) = socket.split();
     let end = {
@@ -244,8 +216,7 @@ async fn write(
             sink.feed(encoding.encode(&message)).await?;
         }
         if goodbye {
-            sink.feed(encoding.encode(&ClientMessage::Goodbye { signals: sent }))
-                .await?;
+            sink.feed(encoding.encode(&ClientMessage::Goodbye { signals: sent })).await?;
         }
         sink.flush().await?;
         if goodbye {

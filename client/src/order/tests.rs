@@ -10,11 +10,7 @@ fn id(n: u8) -> ConnectionId {
 }
 
 fn info(n: u8) -> ConnectionInfo {
-    ConnectionInfo {
-        id: id(n),
-        created_at: 0,
-        data: String::new(),
-    }
+    ConnectionInfo { id: id(n), created_at: 0, data: String::new() }
 }
 
 fn order(presence: bool) -> Order {
@@ -33,10 +29,7 @@ fn order(presence: bool) -> Order {
         present: 0,
     };
     let mut order = Order::new(&welcome, presence);
-    assert!(matches!(
-        order.next_event(),
-        Some(Event::SessionConnected { .. })
-    ));
+    assert!(matches!(order.next_event(), Some(Event::SessionConnected { .. })));
     order
 }
 
@@ -46,14 +39,8 @@ fn told(order: &mut Order) -> Vec<String> {
         .map(|event| match event {
             Event::ConnectionCreated(info) => format!("+{}", info.id.as_bytes()[0]),
             Event::ConnectionDestroyed { id, .. } => format!("-{}", id.as_bytes()[0]),
-            Event::Signal {
-                from: Some(id),
-                seq,
-                ..
-            } => format!("{}:{seq}", id.as_bytes()[0]),
-            Event::Signal {
-                from: None, seq, ..
-            } => format!("s:{seq}"),
+            Event::Signal { from: Some(id), seq, .. } => format!("{}:{seq}", id.as_bytes()[0]),
+            Event::Signal { from: None, seq, .. } => format!("s:{seq}"),
             other => format!("{other:?}"),
         })
         .collect()
@@ -65,11 +52,7 @@ fn created(n: u8) -> GatewayMessage<'static> {
 
 fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
     let reason = DisconnectReason::ClientDisconnected;
-    GatewayMessage::ConnectionDestroyed {
-        id: id(n),
-        reason,
-        last_seq,
-    }
+    GatewayMessage::ConnectionDestroyed { id: id(n), reason, last_seq }
 }
 
 #[test]

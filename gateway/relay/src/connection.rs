@@ -86,16 +86,7 @@ impl Connection {
         role: Role,
     ) -> Self {
         let bucket = Bucket::new(relay.0.settings.signals_per_second);
-        Self {
-            relay,
-            session_id,
-            session,
-            id,
-            role,
-            sent: 0,
-            bucket,
-            left: false,
-        }
+        Self { relay, session_id, session, id, role, sent: 0, bucket, left: false }
     }
 
     /// Its id.
@@ -128,15 +119,9 @@ impl Connection {
         let mut members = self.session.lock();
         let delivered = match to {
             None => members.signal_all(self.id, seq, signal),
-            Some(to) => members
-                .signal_one(self.id, to, seq, signal)
-                .map_err(refused)?,
+            Some(to) => members.signal_one(self.id, to, seq, signal).map_err(refused)?,
         };
-        if delivered {
-            Ok(())
-        } else {
-            Err(SignalError::Ended)
-        }
+        if delivered { Ok(()) } else { Err(SignalError::Ended) }
     }
 
     fn allowed(&mut self, signal: &Signal<'_>, now: Duration) -> Result<(), Refused> {
@@ -174,11 +159,7 @@ impl Connection {
 
     /// Puts an error into this connection's own outbox, behind what waits there.
     pub fn tell_error(&self, signal: Option<u64>, code: ErrorCode, message: &str) {
-        let message = GatewayMessage::Error {
-            signal,
-            code,
-            message: message.into(),
-        };
+        let message = GatewayMessage::Error { signal, code, message: message.into() };
         self.session.lock().tell(self.id, message);
     }
 

@@ -29,21 +29,12 @@ pub(crate) struct Encodings<'a> {
 
 impl<'a> Encodings<'a> {
     pub(crate) fn new(from: Option<ConnectionId>, seq: u64, signal: Signal<'a>) -> Self {
-        Self {
-            from,
-            seq,
-            signal,
-            per_sender: None,
-            shared: None,
-            json: None,
-        }
+        Self { from, seq, signal, per_sender: None, shared: None, json: None }
     }
 
     /// The signal in this form: encoded on the first call, a reference count on later ones.
     pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
-        let Self {
-            from, seq, signal, ..
-        } = self;
+        let Self { from, seq, signal, .. } = self;
         let named = || {
             GatewayMessage::Signal(ReceivedSignal {
                 from: *from,
@@ -61,12 +52,8 @@ impl<'a> Encodings<'a> {
                 });
                 frame::encode(&message).into()
             }),
-            Encoding::Shared => self
-                .shared
-                .get_or_insert_with(|| frame::encode(&named()).into()),
-            Encoding::Json => self
-                .json
-                .get_or_insert_with(|| json::encode(&named()).into()),
+            Encoding::Shared => self.shared.get_or_insert_with(|| frame::encode(&named()).into()),
+            Encoding::Json => self.json.get_or_insert_with(|| json::encode(&named()).into()),
         };
         bytes.clone()
     }
@@ -81,23 +68,17 @@ pub(crate) struct EventEncodings<'a> {
 
 impl<'a> EventEncodings<'a> {
     pub(crate) fn new(message: GatewayMessage<'a>) -> Self {
-        Self {
-            message,
-            binary: None,
-            json: None,
-        }
+        Self { message, binary: None, json: None }
     }
 
     /// The event in this form.
     pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
         let message = &self.message;
         let bytes = match encoding {
-            Encoding::PerSender | Encoding::Shared => self
-                .binary
-                .get_or_insert_with(|| frame::encode(message).into()),
-            Encoding::Json => self
-                .json
-                .get_or_insert_with(|| json::encode(message).into()),
+            Encoding::PerSender | Encoding::Shared => {
+                self.binary.get_or_insert_with(|| frame::encode(message).into())
+            }
+            Encoding::Json => self.json.get_or_insert_with(|| json::encode(message).into()),
         };
         bytes.clone()
     }

@@ -76,11 +76,7 @@ pub(crate) struct Full;
 
 impl Outbox {
     pub(crate) fn new(max_frames: usize, max_bytes: usize) -> Self {
-        Self(Arc::new(Shared {
-            max_frames,
-            max_bytes,
-            state: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { max_frames, max_bytes, state: Mutex::default() }))
     }
 
     /// Adds to what waits. On an outbox that has ended it does nothing: nobody will read it.

@@ -16,10 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 impl Bucket {
     /// A full bucket, or none if there is no limit (0).
     pub(crate) fn new(per_second: u32) -> Option<Self> {
-        (per_second > 0).then_some(Self {
-            per_second,
-            full_at: 0,
-        })
+        (per_second > 0).then_some(Self { per_second, full_at: 0 })
     }
 
     /// Takes one, if one is left at `now`.

@@ -122,10 +122,7 @@ pub struct Stats {
 impl Relay {
     /// An empty relay.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Shared {
-            settings,
-            directory: Mutex::default(),
-        }))
+        Self(Arc::new(Shared { settings, directory: Mutex::default() }))
     }
 
     /// Adds a connection to a session, which exists from its first connection on.
@@ -136,12 +133,7 @@ impl Relay {
     /// # Errors
     /// [`JoinError`], and then nothing has changed.
     pub fn join(&self, join: Join) -> Result<Joined, JoinError> {
-        let Settings {
-            connections_per_session,
-            outbox_frames,
-            outbox_bytes,
-            ..
-        } = self.0.settings;
+        let Settings { connections_per_session, outbox_frames, outbox_bytes, .. } = self.0.settings;
         let outbox = Outbox::new(outbox_frames, outbox_bytes);
         self.0.count_in(join.session.project())?;
         loop {
@@ -159,13 +151,7 @@ impl Relay {
                 self.0.count_out(join.session.project());
                 return Err(JoinError::SessionFull);
             }
-            let Join {
-                session: id,
-                info,
-                role,
-                presence,
-                encoding,
-            } = join;
+            let Join { session: id, info, role, presence, encoding } = join;
             let connection_id = info.id;
             let present = members.join(Member {
                 info: Arc::new(info),
@@ -177,11 +163,7 @@ impl Relay {
             });
             drop(members);
             let connection = Connection::new(self.clone(), id, session, connection_id, role);
-            return Ok(Joined {
-                connection,
-                outbox,
-                present,
-            });
+            return Ok(Joined { connection, outbox, present });
         }
     }
 
@@ -245,11 +227,7 @@ impl Shared {
     /// Drops a closed session from the directory, unless another has taken its place.
     pub(crate) fn forget(&self, id: &SessionId, closed: &Arc<Session>) {
         let mut directory = self.directory.lock();
-        if directory
-            .sessions
-            .get(id)
-            .is_some_and(|session| Arc::ptr_eq(session, closed))
-        {
+        if directory.sessions.get(id).is_some_and(|session| Arc::ptr_eq(session, closed)) {
             directory.sessions.remove(id);
         }
     }

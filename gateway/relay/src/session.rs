@@ -75,10 +75,7 @@ impl Members {
     /// Adds a member, tells the others, and returns who was there before, oldest first.
     pub(crate) fn join(&mut self, member: Member) -> Vec<Arc<ConnectionInfo>> {
         let mut present: Vec<_> = if member.presence {
-            self.by_id
-                .values()
-                .map(|other| other.info.clone())
-                .collect()
+            self.by_id.values().map(|other| other.info.clone()).collect()
         } else {
             Vec::new()
         };
@@ -86,9 +83,7 @@ impl Members {
         let created = GatewayMessage::ConnectionCreated((*member.info).clone());
         let mut created = EventEncodings::new(created);
         self.push_each(|other| {
-            other
-                .presence
-                .then(|| Outgoing::Event(created.get(other.encoding)))
+            other.presence.then(|| Outgoing::Event(created.get(other.encoding)))
         });
         self.by_id.insert(member.info.id, member);
         self.settle();
@@ -143,15 +138,7 @@ impl Members {
             return Err(Refused::DoesNotReceive(to));
         }
         let frame = Encodings::new(Some(from), seq, signal).get(member.encoding);
-        if member
-            .outbox
-            .push(Outgoing::Signal {
-                from: Some(from),
-                seq,
-                frame,
-            })
-            .is_err()
-        {
+        if member.outbox.push(Outgoing::Signal { from: Some(from), seq, frame }).is_err() {
             self.overflowed.push(to);
         }
         self.settle();
@@ -203,11 +190,7 @@ impl Members {
         };
         gone.outbox.end(reason);
         let reason: DisconnectReason = reason.disconnect_reason();
-        let destroyed = GatewayMessage::ConnectionDestroyed {
-            id,
-            reason,
-            last_seq: 0,
-        };
+        let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
         let mut destroyed = EventEncodings::new(destroyed);
         self.push_each(|other| match other.encoding {
             // Its link finishes the sender's stream even if the client wants no presence; where
@@ -215,9 +198,7 @@ impl Members {
             Encoding::PerSender => {
                 (other.presence || gone.has_sent).then_some(Outgoing::Destroyed { id, reason })
             }
-            encoding => other
-                .presence
-                .then(|| Outgoing::Event(destroyed.get(encoding))),
+            encoding => other.presence.then(|| Outgoing::Event(destroyed.get(encoding))),
         });
         true
     }

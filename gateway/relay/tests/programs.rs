@@ -17,29 +17,12 @@ use world::{Client, Told, World, session};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Join {
-        session: usize,
-        form: usize,
-        reads: bool,
-    },
-    SignalAll {
-        who: prop::sample::Index,
-    },
-    SignalOne {
-        who: prop::sample::Index,
-        to: prop::sample::Index,
-    },
-    Leave {
-        who: prop::sample::Index,
-        lost: bool,
-    },
-    ForceDisconnect {
-        who: prop::sample::Index,
-        target: prop::sample::Index,
-    },
-    Stall {
-        who: prop::sample::Index,
-    },
+    Join { session: usize, form: usize, reads: bool },
+    SignalAll { who: prop::sample::Index },
+    SignalOne { who: prop::sample::Index, to: prop::sample::Index },
+    Leave { who: prop::sample::Index, lost: bool },
+    ForceDisconnect { who: prop::sample::Index, target: prop::sample::Index },
+    Stall { who: prop::sample::Index },
     ReadSome,
 }
 
@@ -73,10 +56,7 @@ const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::J
 fn run(steps: Vec<Step>) {
     // Two projects with two sessions each; outboxes so small that stalls have consequences.
     let sessions: Vec<SessionId> = (0..4).map(|n| session(n / 2 + 1, n as u8)).collect();
-    let mut world = World::new(Settings {
-        outbox_frames: 12,
-        ..Settings::default()
-    });
+    let mut world = World::new(Settings { outbox_frames: 12, ..Settings::default() });
     let mut actors: Vec<Actor> = Vec::new();
     let mut gone: Vec<Actor> = Vec::new();
     let mut homes: BTreeMap<ConnectionId, usize> = BTreeMap::new();
@@ -84,23 +64,12 @@ fn run(steps: Vec<Step>) {
     for step in steps {
         let index = |who: prop::sample::Index, len: usize| who.index(len);
         match step {
-            Step::Join {
-                session,
-                form,
-                reads,
-            } => {
-                let client = world
-                    .try_join(&sessions[session], Role::Moderator, true, FORMS[form])
-                    .unwrap();
+            Step::Join { session, form, reads } => {
+                let client =
+                    world.try_join(&sessions[session], Role::Moderator, true, FORMS[form]).unwrap();
                 homes.insert(client.id, session);
                 let told = client.present.iter().copied().map(Told::Created).collect();
-                actors.push(Actor {
-                    client,
-                    session,
-                    reads,
-                    told,
-                    due: Vec::new(),
-                });
+                actors.push(Actor { client, session, reads, told, due: Vec::new() });
             }
             _ if actors.is_empty() => {}
             Step::SignalAll { who } => {
@@ -174,13 +143,7 @@ fn run(steps: Vec<Step>) {
         check(actor, &homes);
     }
     drop((actors, gone));
-    assert_eq!(
-        world.relay.stats(),
-        Stats {
-            sessions: 0,
-            connections: 0
-        }
-    );
+    assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
 }
 
 fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
@@ -214,10 +177,7 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
         None => assert_eq!(heard, actor.due),
         Some(CloseReason::SlowConsumer) => {
             assert!(!actor.reads, "only those who do not read are too slow");
-            assert!(
-                actor.due.starts_with(&heard),
-                "what was heard is a beginning of what was due"
-            );
+            assert!(actor.due.starts_with(&heard), "what was heard is a beginning of what was due");
         }
         Some(_) => {
             let due = &actor.due[..heard.len().min(actor.due.len())];

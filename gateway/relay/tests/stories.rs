@@ -53,16 +53,11 @@ fn a_signal_to_someone_who_is_not_there_is_an_error_for_the_sender_alone() {
     let mut world = World::new(Settings::default());
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let stranger = world.join(&session(1, 2), Role::Publisher);
-    assert_eq!(
-        refused(alice.say_to(stranger.id, "hello")),
-        (1, ErrorCode::NotFound)
-    );
+    assert_eq!(refused(alice.say_to(stranger.id, "hello")), (1, ErrorCode::NotFound));
     assert!(stranger.read().is_empty());
     // Its number is used up, and the connection lives on.
     alice.say("still here").unwrap();
-    let Some(Told::Signal { seq: 2, .. }) = alice.read().pop() else {
-        panic!()
-    };
+    let Some(Told::Signal { seq: 2, .. }) = alice.read().pop() else { panic!() };
 }
 
 #[test]
@@ -86,16 +81,8 @@ fn every_form_of_receiver_gets_the_same() {
             receiver.read(),
             [
                 Told::Created(from),
-                Told::Signal {
-                    from,
-                    seq: 1,
-                    data: "one".into()
-                },
-                Told::Signal {
-                    from,
-                    seq: 2 + index as u64,
-                    data: "two".into()
-                },
+                Told::Signal { from, seq: 1, data: "one".into() },
+                Told::Signal { from, seq: 2 + index as u64, data: "two".into() },
                 Told::Destroyed(from, DisconnectReason::ClientDisconnected),
             ]
         );
@@ -110,10 +97,7 @@ fn whoever_joins_learns_who_is_there_and_the_others_learn_of_it() {
     let bob = world.join(&here, Role::Publisher);
     let carol = world.join(&here, Role::Publisher);
     assert_eq!(carol.present, [alice.id, bob.id]);
-    assert_eq!(
-        alice.read(),
-        [Told::Created(bob.id), Told::Created(carol.id)]
-    );
+    assert_eq!(alice.read(), [Told::Created(bob.id), Told::Created(carol.id)]);
     assert_eq!(carol.read(), []);
     let (left, lost) = (alice.id, bob.id);
     alice.connection.leave(CloseReason::ClientDisconnected);
@@ -140,17 +124,12 @@ fn whoever_wants_no_presence_is_spared_it() {
         assert_eq!(quiet.read(), [], "{form:?}");
     }
     // A link with a stream per sender must still learn that a sender is gone.
-    let quiet = world
-        .try_join(&here, Role::Publisher, false, Encoding::PerSender)
-        .unwrap();
+    let quiet = world.try_join(&here, Role::Publisher, false, Encoding::PerSender).unwrap();
     let mut speaker = world.join(&here, Role::Publisher);
     speaker.say("bye").unwrap();
     let id = speaker.id;
     speaker.connection.leave(CloseReason::ClientDisconnected);
-    assert_eq!(
-        quiet.read().pop(),
-        Some(Told::Destroyed(id, DisconnectReason::ClientDisconnected))
-    );
+    assert_eq!(quiet.read().pop(), Some(Told::Destroyed(id, DisconnectReason::ClientDisconnected)));
     drop(talker);
 }
 
@@ -168,10 +147,7 @@ fn roles_decide_who_may_what() {
     publisher.say("to all").unwrap();
     assert_eq!(subscriber.hear(), ["to all"]);
     assert!(mute.hear().is_empty(), "publisheronly receives no signals");
-    assert_eq!(
-        refused(publisher.say_to(mute.id, "x")).1,
-        ErrorCode::Forbidden
-    );
+    assert_eq!(refused(publisher.say_to(mute.id, "x")).1, ErrorCode::Forbidden);
     for other in [&publisher, &subscriber, &mute] {
         let result = other.connection.force_disconnect(moderator.id);
         assert!(matches!(result, Err(Refused::MayNotDisconnect(_))));
@@ -181,10 +157,7 @@ fn roles_decide_who_may_what() {
     assert_eq!(publisher.say("too late"), Err(SignalError::Ended));
     assert_eq!(
         subscriber.read(),
-        [Told::Destroyed(
-            publisher.id,
-            DisconnectReason::ForceDisconnected
-        )]
+        [Told::Destroyed(publisher.id, DisconnectReason::ForceDisconnected)]
     );
     assert_eq!(
         moderator.connection.force_disconnect(publisher.id),
@@ -197,10 +170,7 @@ fn roles_decide_who_may_what() {
 
 #[test]
 fn subscribers_may_send_if_the_setting_says_so() {
-    let mut world = World::new(Settings {
-        subscribers_may_send: true,
-        ..Settings::default()
-    });
+    let mut world = World::new(Settings { subscribers_may_send: true, ..Settings::default() });
     let mut subscriber = world.join(&session(1, 1), Role::Subscriber);
     subscriber.say("hello").unwrap();
     assert_eq!(subscriber.hear(), ["hello"]);
@@ -208,10 +178,7 @@ fn subscribers_may_send_if_the_setting_says_so() {
 
 #[test]
 fn a_sender_over_its_rate_is_refused_and_then_not() {
-    let mut world = World::new(Settings {
-        signals_per_second: 2,
-        ..Settings::default()
-    });
+    let mut world = World::new(Settings { signals_per_second: 2, ..Settings::default() });
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let ping = || Signal::default();
     let at = Duration::from_millis;
@@ -227,16 +194,9 @@ fn an_error_waits_in_line_with_the_rest() {
     let mut world = World::new(Settings::default());
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     alice.say("one").unwrap();
-    alice
-        .connection
-        .tell_error(Some(7), ErrorCode::NotFound, "not there");
-    let [
-        Told::Signal { .. },
-        Told::Error {
-            signal: Some(7),
-            code: ErrorCode::NotFound,
-        },
-    ] = alice.read()[..]
+    alice.connection.tell_error(Some(7), ErrorCode::NotFound, "not there");
+    let [Told::Signal { .. }, Told::Error { signal: Some(7), code: ErrorCode::NotFound }] =
+        alice.read()[..]
     else {
         panic!()
     };
@@ -245,14 +205,8 @@ fn an_error_waits_in_line_with_the_rest() {
 #[test]
 fn a_receiver_that_does_not_read_is_ended_and_costs_the_others_nothing() {
     for settings in [
-        Settings {
-            outbox_frames: 10,
-            ..Settings::default()
-        },
-        Settings {
-            outbox_bytes: 10 * 25,
-            ..Settings::default()
-        },
+        Settings { outbox_frames: 10, ..Settings::default() },
+        Settings { outbox_bytes: 10 * 25, ..Settings::default() },
     ] {
         let mut world = World::new(settings);
         let here = session(1, 1);
@@ -266,19 +220,13 @@ fn a_receiver_that_does_not_read_is_ended_and_costs_the_others_nothing() {
         }
         assert_eq!(heard, 100);
         assert_eq!(stalled.ended(), Some(CloseReason::SlowConsumer));
-        assert!(
-            stalled.read().is_empty(),
-            "what waited is dropped with the connection"
-        );
+        assert!(stalled.read().is_empty(), "what waited is dropped with the connection");
     }
 }
 
 #[test]
 fn what_is_taken_but_not_written_still_counts() {
-    let mut world = World::new(Settings {
-        outbox_frames: 10,
-        ..Settings::default()
-    });
+    let mut world = World::new(Settings { outbox_frames: 10, ..Settings::default() });
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let mut taken = std::collections::VecDeque::new();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -295,27 +243,16 @@ fn what_is_taken_but_not_written_still_counts() {
 fn farewells_that_overflow_others_end_them_one_after_another() {
     // The first is told of 49 others and can hold no more; its end is one too many for the
     // second, and so on.
-    let mut world = World::new(Settings {
-        outbox_frames: 49,
-        ..Settings::default()
-    });
+    let mut world = World::new(Settings { outbox_frames: 49, ..Settings::default() });
     let here = session(1, 1);
-    let mut clients: Vec<Client> = (0..50)
-        .map(|_| world.join(&here, Role::Publisher))
-        .collect();
+    let mut clients: Vec<Client> = (0..50).map(|_| world.join(&here, Role::Publisher)).collect();
     let last = clients.pop().unwrap();
     last.connection.leave(CloseReason::ClientDisconnected);
     for client in &clients {
         assert_eq!(client.ended(), Some(CloseReason::SlowConsumer));
     }
     drop(clients);
-    assert_eq!(
-        world.relay.stats(),
-        Stats {
-            sessions: 0,
-            connections: 0
-        }
-    );
+    assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
 }
 
 #[test]
@@ -326,12 +263,7 @@ fn sessions_and_projects_take_only_so_many() {
         ..Settings::default()
     });
     let mut join = |project, number| {
-        world.try_join(
-            &session(project, number),
-            Role::Publisher,
-            true,
-            Encoding::Json,
-        )
+        world.try_join(&session(project, number), Role::Publisher, true, Encoding::Json)
     };
     let first = join(1, 1).unwrap();
     let _second = join(1, 1).unwrap();
@@ -346,24 +278,11 @@ fn sessions_and_projects_take_only_so_many() {
 #[test]
 fn nothing_is_left_when_all_have_left() {
     let mut world = World::new(Settings::default());
-    let clients: Vec<Client> = (0..10)
-        .map(|n| world.join(&session(n % 2 + 1, n as u8 % 3), Role::Publisher))
-        .collect();
-    assert_eq!(
-        world.relay.stats(),
-        Stats {
-            sessions: 6,
-            connections: 10
-        }
-    );
+    let clients: Vec<Client> =
+        (0..10).map(|n| world.join(&session(n % 2 + 1, n as u8 % 3), Role::Publisher)).collect();
+    assert_eq!(world.relay.stats(), Stats { sessions: 6, connections: 10 });
     drop(clients);
-    assert_eq!(
-        world.relay.stats(),
-        Stats {
-            sessions: 0,
-            connections: 0
-        }
-    );
+    assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //!                   leave → what still waits, bye, close (all of it in at most a second)
 //! ```
 
+mod admit;
 pub(crate) mod quic;
 pub(crate) mod websocket;
 
@@ -22,21 +23,16 @@ use std::{
 };
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, ErrorCode, GatewayMessage, Streams,
-    limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
-    message::{Hello, Limits, SendSignal, Welcome},
+    ClientMessage, CloseReason, ErrorCode, GatewayMessage, Streams, message::SendSignal,
 };
-use signalbox_relay::{Connection, Encoding, Join, Joined, Outbox, SignalError};
+use signalbox_relay::{Connection, Encoding, Joined, Outbox, SignalError};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tracing::{Instrument, debug, field, info_span, trace};
 
-use crate::{
-    gateway::{Shared, unix_time},
-    token::{self, Grant},
-};
+use crate::gateway::Shared;
 
 /// How long a farewell may take, from the end of the connection to the end of the carrier. The
 /// protocol names this figure, too, as clients wait as long.
@@ -113,17 +109,11 @@ pub(crate) enum LinkError {
 
 impl LinkError {
     pub(crate) fn protocol(detail: impl Into<String>) -> Self {
-        Self::Violation {
-            reason: CloseReason::ProtocolError,
-            detail: detail.into(),
-        }
+        Self::Violation { reason: CloseReason::ProtocolError, detail: detail.into() }
     }
 
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
-        Self::Violation {
-            reason: CloseReason::FrameTooLarge,
-            detail: detail.into(),
-        }
+        Self::Violation { reason: CloseReason::FrameTooLarge, detail: detail.into() }
     }
 }
 
@@ -138,30 +128,20 @@ struct End {
 
 impl End {
     fn by(reason: CloseReason) -> Self {
-        Self {
-            reason,
-            detail: reason.hint().into(),
-            alive: true,
-        }
+        Self { reason, detail: reason.hint().into(), alive: true }
     }
 }
 
 impl From<LinkError> for End {
     fn from(error: LinkError) -> Self {
         match error {
-            LinkError::Lost(detail) => Self {
-                reason: CloseReason::NetworkDisconnected,
-                detail,
-                alive: false,
-            },
+            LinkError::Lost(detail) => {
+                Self { reason: CloseReason::NetworkDisconnected, detail, alive: false }
+            }
             // The reason is for the others; to the client there is nothing left to say, but a
             // carrier with a closing handshake still has to finish it.
             LinkError::Closed => Self::by(CloseReason::ClientDisconnected),
-            LinkError::Violation { reason, detail } => Self {
-                reason,
-                detail,
-                alive: true,
-            },
+            LinkError::Violation { reason, detail } => Self { reason, detail, alive: true },
         }
     }
 }
@@ -188,16 +168,11 @@ pub(crate) async fn serve(
     mut reader: impl Reader,
     mut writer: impl Writer,
 ) {
-    let LinkInfo {
-        transport,
-        remote,
-        hello_by,
-        place,
-    } = info;
+    let LinkInfo { transport, remote, hello_by, place } = info;
     let span =
         info_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
     let life = async {
-        let end = match admit(&shared, hello_by, &mut reader, &mut writer).await {
+        let end = match admit::admit(&shared, hello_by, &mut reader, &mut writer).await {
             Ok((joined, expires_in)) => {
                 drop(place);
                 carry(&shared, joined, expires_in, &mut reader, &mut writer).await
@@ -208,12 +183,7 @@ pub(crate) async fn serve(
         if end.alive {
             let farewell = async {
                 let message = end.detail.as_str().into();
-                writer
-                    .send(&GatewayMessage::Bye {
-                        reason: end.reason,
-                        message,
-                    })
-                    .await?;
+                writer.send(&GatewayMessage::Bye { reason: end.reason, message }).await?;
                 writer.finish(end.reason).await?;
                 reader.closed().await;
                 Ok::<_, LinkError>(())
@@ -226,133 +196,6 @@ pub(crate) async fn serve(
     life.instrument(span).await;
 }
 
-/// From the first byte to the welcome. Whoever fails here was never a connection.
-async fn admit(
-    shared: &Shared,
-    hello_by: Instant,
-    reader: &mut impl Reader,
-    writer: &mut impl Writer,
-) -> Result<(Joined, Duration), End> {
-    let greeting = async {
-        let hello = match timeout_at(hello_by, reader.next()).await {
-            Err(_) => return Err(End::by(CloseReason::HelloTimeout)),
-            Ok(Ok(Incoming::Message(ClientMessage::Hello(hello)))) => hello,
-            Ok(Ok(Incoming::Closed)) => return Err(LinkError::Closed.into()),
-            Ok(Ok(_)) => return Err(LinkError::protocol("the first message is no hello").into()),
-            Ok(Err(error)) => return Err(error.into()),
-        };
-        join(shared, &hello, writer)
-    };
-    let (joined, welcome, expires_in) = tokio::select! {
-        result = greeting => result?,
-        () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
-    };
-    // The outbox fills from now on, within its bound; a client that does not even read its
-    // welcome has as long as it had for its hello.
-    let mut present = joined.present.iter();
-    let greeted = async {
-        writer.send(&GatewayMessage::Welcome(welcome)).await?;
-        while let Some(message) = next_present(&mut present) {
-            writer.send(&message).await?;
-        }
-        Ok(())
-    };
-    match timeout(shared.links.hello_timeout(), greeted).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(LinkError::into(error)),
-        Err(_) => {
-            joined.connection.leave(CloseReason::SlowConsumer);
-            return Err(End {
-                alive: false,
-                ..End::by(CloseReason::SlowConsumer)
-            });
-        }
-    }
-    Ok((joined, expires_in))
-}
-
-/// Checks the token and makes the connection.
-fn join(
-    shared: &Shared,
-    hello: &Hello<'_>,
-    writer: &mut impl Writer,
-) -> Result<(Joined, Welcome, Duration), End> {
-    if hello
-        .agent
-        .as_ref()
-        .is_some_and(|agent| agent.len() > AGENT_BYTES)
-    {
-        return Err(LinkError::protocol("the client's name is longer than 64 bytes").into());
-    }
-    let now = unix_time();
-    let Grant {
-        session,
-        role,
-        connection_data,
-        expires_at,
-    } = token::verify(&shared.projects, &hello.token, now).map_err(|error| End {
-        reason: error.close_reason(),
-        detail: error.to_string(),
-        alive: true,
-    })?;
-    let connection = ConnectionInfo {
-        id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
-        created_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-        data: connection_data,
-    };
-    let span = tracing::Span::current();
-    span.record("session", field::display(&session));
-    span.record("connection", field::display(&connection.id));
-    let joined = shared
-        .relay
-        .join(Join {
-            session: session.clone(),
-            info: connection.clone(),
-            role,
-            presence: hello.presence,
-            encoding: writer.accept(hello.presence, hello.streams),
-        })
-        .map_err(|error| End {
-            reason: error.close_reason(),
-            detail: error.to_string(),
-            alive: true,
-        })?;
-    debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
-    let welcome = Welcome {
-        connection,
-        session,
-        role,
-        limits: limits(shared),
-        present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
-    };
-    Ok((joined, welcome, expires_at.saturating_sub(now)))
-}
-
-fn limits(shared: &Shared) -> Limits {
-    Limits {
-        type_bytes: TYPE_BYTES as u32,
-        data_bytes: DATA_BYTES as u32,
-        signals_per_second: shared.limits.signals_per_second,
-        idle_timeout_ms: shared.links.idle_timeout_ms,
-    }
-}
-
-/// As many descriptions as fit one message; none when all have been named.
-fn next_present<'a>(
-    rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
-) -> Option<GatewayMessage<'static>> {
-    let mut connections = Vec::new();
-    let mut bytes = 0;
-    // The longest description is a quarter of the budget: going over by one is no harm.
-    while bytes < PRESENT_BYTES
-        && let Some(info) = rest.next()
-    {
-        bytes += 32 + info.data.len();
-        connections.push((**info).clone());
-    }
-    (!connections.is_empty()).then_some(GatewayMessage::Present { connections })
-}
-
 /// Carries a connection until something ends it.
 async fn carry(
     shared: &Shared,
@@ -361,11 +204,7 @@ async fn carry(
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> End {
-    let Joined {
-        mut connection,
-        outbox,
-        ..
-    } = joined;
+    let Joined { mut connection, outbox, .. } = joined;
     let expired = async {
         if shared.links.end_when_token_expires {
             tokio::time::sleep(expires_in).await;

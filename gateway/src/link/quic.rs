@@ -169,9 +169,7 @@ impl Signals {
                 self.opened = true;
                 Ok(())
             }
-            Ok(None) => Err(LinkError::protocol(
-                "a stream of a kind that clients do not open",
-            )),
+            Ok(None) => Err(LinkError::protocol("a stream of a kind that clients do not open")),
             Err(error) => Err(LinkError::protocol(error.to_string())),
         }
     }
@@ -185,10 +183,7 @@ struct Frames {
 
 impl Frames {
     fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            buffer: FrameBuffer::new(CLIENT_FRAME_BYTES),
-        }
+        Self { stream, buffer: FrameBuffer::new(CLIENT_FRAME_BYTES) }
     }
 
     /// Reads more into the buffer; `false` at the end of the stream. May be dropped at its await.

@@ -90,15 +90,8 @@ pub(crate) fn halves<S>(
     subprotocol: Subprotocol,
     idle_timeout: Duration,
 ) -> (WebSocketReader<S>, WebSocketWriter<S>) {
-    let socket = Arc::new(Socket {
-        stream: Mutex::new(socket),
-        heard: AtomicBool::new(true),
-    });
-    let reader = WebSocketReader {
-        socket: socket.clone(),
-        subprotocol,
-        last: None,
-    };
+    let socket = Arc::new(Socket { stream: Mutex::new(socket), heard: AtomicBool::new(true) });
+    let reader = WebSocketReader { socket: socket.clone(), subprotocol, last: None };
     let writer = WebSocketWriter {
         socket,
         subprotocol,
@@ -134,9 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
             self.socket.heard.store(true, Ordering::Relaxed);
             match next {
                 None => {
-                    return Err(LinkError::Lost(
-                        "the connection ended without a close".into(),
-                    ));
+                    return Err(LinkError::Lost("the connection ended without a close".into()));
                 }
                 Some(Err(error)) => return Err(error_of(error)),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -160,9 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
             (Some(Message::Text(text)), Subprotocol::Json) => {
                 decoded(json::decode(text.as_str()).map_err(|error| error.to_string()))
             }
-            _ => Err(LinkError::protocol(
-                "text and binary messages go with their subprotocol",
-            )),
+            _ => Err(LinkError::protocol("text and binary messages go with their subprotocol")),
         }
     }
 
@@ -279,11 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
 
     async fn finish(&mut self, reason: CloseReason) -> Result<(), LinkError> {
         let code = CloseCode::from(reason.websocket_code());
-        self.feed(Message::Close(Some(CloseFrame {
-            code,
-            reason: reason.name().into(),
-        })))
-        .await?;
+        self.feed(Message::Close(Some(CloseFrame { code, reason: reason.name().into() }))).await?;
         self.flush().await
     }
 

@@ -58,11 +58,7 @@ impl Listener {
         certificates: &Certificates,
         shared: &Shared,
     ) -> Result<Self, BindError> {
-        let listen = |source| BindError::Listen {
-            protocol: "udp",
-            address,
-            source,
-        };
+        let listen = |source| BindError::Listen { protocol: "udp", address, source };
         let config = server_config(certificates, &shared.limits, &shared.links)?;
         let socket = udp_socket(address).map_err(listen)?;
         let runtime = Arc::new(TokioRuntime);
@@ -137,12 +133,7 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
         }
     };
     let (reader, writer) = link::quic::halves(connection, control, shared.limits.streams_per_link);
-    let info = LinkInfo {
-        transport: "quic",
-        remote,
-        hello_by,
-        place,
-    };
+    let info = LinkInfo { transport: "quic", remote, hello_by, place };
     link::serve(shared, info, reader, writer).await;
 }
 
@@ -183,15 +174,10 @@ fn transport_config(links: &Links) -> TransportConfig {
 }
 
 fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    for result in [
-        socket.set_recv_buffer_size(SOCKET_BUFFER),
-        socket.set_send_buffer_size(SOCKET_BUFFER),
-    ] {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    for result in
+        [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)]
+    {
         if let Err(error) = result {
             warn!(%error, "the system refuses larger UDP buffers");
         }

@@ -63,21 +63,13 @@ impl Listener {
         address: SocketAddr,
         certificates: Option<&Certificates>,
     ) -> Result<Self, BindError> {
-        let listen = |source| BindError::Listen {
-            protocol: "tcp",
-            address,
-            source,
-        };
+        let listen = |source| BindError::Listen { protocol: "tcp", address, source };
         let socket = tcp_socket(address).map_err(listen)?;
         let address = socket.local_addr().map_err(listen)?;
         let tls = certificates
             .map(|certificates| Arc::new(signalbox_certs::tcp_server(certificates)))
             .map(TlsAcceptor::from);
-        Ok(Self {
-            socket,
-            tls,
-            address,
-        })
+        Ok(Self { socket, tls, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -101,14 +93,8 @@ impl Listener {
                 match self.socket.accept().await {
                     Ok((stream, remote)) => {
                         let (tls, router) = (self.tls.clone(), router.clone());
-                        let task = serve(
-                            shared.clone(),
-                            tls,
-                            router,
-                            stream,
-                            remote,
-                            Arc::new(permit),
-                        );
+                        let task =
+                            serve(shared.clone(), tls, router, stream, remote, Arc::new(permit));
                         shared.tasks.spawn(task);
                     }
                     Err(error) if is_of_one_connection(&error) => {}
@@ -164,11 +150,7 @@ async fn serve(
         },
     };
     let router = TowerToHyperService::new(router);
-    let peer = Peer {
-        remote,
-        hello_by,
-        place,
-    };
+    let peer = Peer { remote, hello_by, place };
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         hyper::service::Service::call(&router, request)
@@ -240,10 +222,7 @@ async fn connect(
         && has_token(headers, header::CONNECTION, "upgrade");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| upgrade);
     let accept = derive_accept_key(key.ok_or(UpgradeError::NotWebSocket)?.as_bytes());
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != "13")
-    {
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UpgradeError::Version);
     }
     if !origin_allowed(headers, &shared.links.allowed_origins) {
@@ -255,13 +234,9 @@ async fn connect(
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
     let subprotocol = Subprotocol::choose(offered).ok_or(UpgradeError::Subprotocol)?;
-    let upgrade = request
-        .extensions_mut()
-        .remove::<OnUpgrade>()
-        .ok_or(UpgradeError::NotWebSocket)?;
-    shared
-        .tasks
-        .spawn(become_link(shared.clone(), peer, subprotocol, upgrade));
+    let upgrade =
+        request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
+    shared.tasks.spawn(become_link(shared.clone(), peer, subprotocol, upgrade));
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
@@ -274,11 +249,7 @@ async fn connect(
 /// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed.
 async fn become_link(
     shared: Arc<Shared>,
-    Peer {
-        remote,
-        hello_by,
-        place,
-    }: Peer,
+    Peer { remote, hello_by, place }: Peer,
     subprotocol: Subprotocol,
     upgrade: OnUpgrade,
 ) {
@@ -305,12 +276,7 @@ async fn become_link(
     )
     .await;
     let (reader, writer) = halves(socket, subprotocol, shared.links.idle_timeout());
-    let info = LinkInfo {
-        transport: subprotocol.name(),
-        remote,
-        hello_by,
-        place,
-    };
+    let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
     link::serve(shared, info, reader, writer).await;
 }
 

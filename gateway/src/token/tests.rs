@@ -39,10 +39,7 @@ fn claims(changes: Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         match value {
             Value::String(text) if text == "absent" => claims.as_object_mut().unwrap().remove(name),
-            value => claims
-                .as_object_mut()
-                .unwrap()
-                .insert(name.clone(), value.clone()),
+            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
         };
     }
     claims
@@ -68,12 +65,7 @@ fn a_good_token_says_what_its_bearer_may_do() {
 
 #[test]
 fn what_we_mint_we_accept() {
-    for role in [
-        Role::Subscriber,
-        Role::Publisher,
-        Role::Moderator,
-        Role::PublisherOnly,
-    ] {
+    for role in [Role::Subscriber, Role::Publisher, Role::Moderator, Role::PublisherOnly] {
         let token = NewToken {
             key: &key("100"),
             secret: "0ld-secret",
@@ -106,20 +98,11 @@ fn every_defect_has_its_name() {
     use TokenError::*;
     let with = |changes| verify_now(&sign(&claims(changes))).unwrap_err();
     let at = NOW.as_secs();
-    assert!(matches!(
-        with(json!({"session_id": "absent"})),
-        Malformed(_)
-    ));
+    assert!(matches!(with(json!({"session_id": "absent"})), Malformed(_)));
     assert!(matches!(with(json!({"session_id": "x"})), Malformed(_)));
     assert!(matches!(with(json!({"role": "king"})), Malformed(_)));
-    assert!(matches!(
-        with(json!({"scope": "session.delete"})),
-        Malformed(_)
-    ));
-    assert!(matches!(
-        with(json!({"connection_data": "x".repeat(4097)})),
-        Malformed(_)
-    ));
+    assert!(matches!(with(json!({"scope": "session.delete"})), Malformed(_)));
+    assert!(matches!(with(json!({"connection_data": "x".repeat(4097)})), Malformed(_)));
     assert!(matches!(with(json!({"exp": -1})), Malformed(_)));
     assert!(matches!(with(json!({"iss": "absent"})), Malformed(_)));
     assert_eq!(with(json!({"iss": "300"})), UnknownProject);
@@ -131,10 +114,7 @@ fn every_defect_has_its_name() {
     assert_eq!(with(json!({"nbf": at + 61})), NotYet);
     assert_eq!(verify_now(&"x".repeat(20_000)), Err(TooLong));
     for garbage in ["", "a", "a.b.c", "..", "💥"] {
-        assert!(
-            matches!(verify_now(garbage), Err(Malformed(_))),
-            "{garbage}"
-        );
+        assert!(matches!(verify_now(garbage), Err(Malformed(_))), "{garbage}");
     }
     // Within the leeway a clock may be off.
     assert!(verify_now(&sign(&claims(json!({"exp": at - 59, "iat": at - 100})))).is_ok());
@@ -144,16 +124,11 @@ fn every_defect_has_its_name() {
 #[test]
 fn the_token_does_not_choose_its_algorithm() {
     let good = sign(&claims(json!({})));
-    let [_, body, _] = good.split('.').collect::<Vec<_>>()[..] else {
-        panic!()
-    };
+    let [_, body, _] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
     // {"alg":"none"} with no signature; {"alg":"RS256"} and {"alg":"HS512"} with the secret as key.
     for token in [
         format!("eyJhbGciOiJub25lIn0.{body}."),
-        format!(
-            "eyJhbGciOiJub25lIn0.{body}.{}",
-            good.rsplit('.').next().unwrap()
-        ),
+        format!("eyJhbGciOiJub25lIn0.{body}.{}", good.rsplit('.').next().unwrap()),
     ] {
         assert_eq!(verify_now(&token), Err(TokenError::Signature));
     }
@@ -162,10 +137,7 @@ fn the_token_does_not_choose_its_algorithm() {
     assert_eq!(verify_now(&hs512.unwrap()), Err(TokenError::Signature));
     let signed = format!("eyJhbGciOiJSUzI1NiJ9.{body}");
     let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
-    assert_eq!(
-        verify_now(&format!("{signed}.{mac}")),
-        Err(TokenError::Signature)
-    );
+    assert_eq!(verify_now(&format!("{signed}.{mac}")), Err(TokenError::Signature));
 }
 
 proptest! {

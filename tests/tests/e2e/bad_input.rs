@@ -72,31 +72,11 @@ async fn quic_frames_that_are_none() {
         ("garbage", &[3, 0xff, 0xff, 0xff], ProtocolError),
         ("an empty message", &[0], ProtocolError),
         ("a declared length of 2^62", &huge, FrameTooLarge),
-        (
-            "a frame one over the limit",
-            &[0x81, 0xa0, 0x01],
-            FrameTooLarge,
-        ),
-        (
-            "a length in more bytes than it needs",
-            &[0x81, 0x00, 0x03],
-            ProtocolError,
-        ),
-        (
-            "a message with something behind it",
-            &[3, 3, 0, 9],
-            ProtocolError,
-        ),
-        (
-            "a force disconnect with half an id",
-            &[4, 2, 1, 2, 3],
-            ProtocolError,
-        ),
-        (
-            "bad UTF-8 in a hello",
-            &[7, 0, 2, 0xc3, 0x28, 1, 0, 0],
-            ProtocolError,
-        ),
+        ("a frame one over the limit", &[0x81, 0xa0, 0x01], FrameTooLarge),
+        ("a length in more bytes than it needs", &[0x81, 0x00, 0x03], ProtocolError),
+        ("a message with something behind it", &[3, 3, 0, 9], ProtocolError),
+        ("a force disconnect with half an id", &[4, 2, 1, 2, 3], ProtocolError),
+        ("bad UTF-8 in a hello", &[7, 0, 2, 0xc3, 0x28, 1, 0, 0], ProtocolError),
     ];
     assert_eq!(CLIENT_FRAME_BYTES, 0x5000, "the case above is one more");
     for (what, bytes, reason) in cases {
@@ -124,62 +104,17 @@ async fn websocket_messages_that_are_none() {
     let cases = [
         (false, "garbage", binary(&[0xff, 0xff, 0xff]), ProtocolError),
         (false, "an empty message", binary(&[]), ProtocolError),
-        (
-            false,
-            "a message with something behind it",
-            binary(&[3, 0, 9]),
-            ProtocolError,
-        ),
-        (
-            false,
-            "bad UTF-8",
-            binary(&[1, 0, 0, 1, 2, 0xc3, 0x28]),
-            ProtocolError,
-        ),
-        (
-            false,
-            "too long",
-            binary(&vec![1; CLIENT_FRAME_BYTES + 1]),
-            FrameTooLarge,
-        ),
-        (
-            false,
-            "text on postcard",
-            text(r#"{"goodbye":{}}"#),
-            ProtocolError,
-        ),
+        (false, "a message with something behind it", binary(&[3, 0, 9]), ProtocolError),
+        (false, "bad UTF-8", binary(&[1, 0, 0, 1, 2, 0xc3, 0x28]), ProtocolError),
+        (false, "too long", binary(&vec![1; CLIENT_FRAME_BYTES + 1]), FrameTooLarge),
+        (false, "text on postcard", text(r#"{"goodbye":{}}"#), ProtocolError),
         (true, "garbage", text("hello?"), ProtocolError),
         (true, "an empty message", text(""), ProtocolError),
-        (
-            true,
-            "half of one",
-            text(r#"{"signal":{"data":"#),
-            ProtocolError,
-        ),
-        (
-            true,
-            "a wrong type",
-            text(r#"{"signal":{"data":7}}"#),
-            ProtocolError,
-        ),
-        (
-            true,
-            "a bad id",
-            text(r#"{"forceDisconnect":{"id":"me"}}"#),
-            ProtocolError,
-        ),
-        (
-            true,
-            "too long",
-            text(&" ".repeat(64 * 1024 + 1)),
-            FrameTooLarge,
-        ),
-        (
-            true,
-            "deep nesting",
-            text(&"[".repeat(60_000)),
-            ProtocolError,
-        ),
+        (true, "half of one", text(r#"{"signal":{"data":"#), ProtocolError),
+        (true, "a wrong type", text(r#"{"signal":{"data":7}}"#), ProtocolError),
+        (true, "a bad id", text(r#"{"forceDisconnect":{"id":"me"}}"#), ProtocolError),
+        (true, "too long", text(&" ".repeat(64 * 1024 + 1)), FrameTooLarge),
+        (true, "deep nesting", text(&"[".repeat(60_000)), ProtocolError),
         (true, "binary on JSON", binary(&[3, 0]), ProtocolError),
     ];
     for (json, what, message, reason) in cases {
@@ -203,16 +138,8 @@ async fn websocket_frames_that_are_none() {
     let cases: [(&str, &[u8], CloseReason); 4] = [
         ("a declared length of 2^62", &huge, FrameTooLarge),
         ("an unmasked frame", &[0x82, 0x01, 0x00], ProtocolError),
-        (
-            "a reserved opcode",
-            &[0x83, 0x80, 1, 2, 3, 4],
-            ProtocolError,
-        ),
-        (
-            "text that is not UTF-8",
-            &[0x81, 0x81, 0, 0, 0, 0, 0xff],
-            ProtocolError,
-        ),
+        ("a reserved opcode", &[0x83, 0x80, 1, 2, 3, 4], ProtocolError),
+        ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xff], ProtocolError),
     ];
     for (what, bytes, reason) in cases {
         let mut link = WebSocket::join(address, true, &token).await;
@@ -241,10 +168,7 @@ async fn messages_in_the_wrong_place() {
     quic_ends(misplaced, ProtocolError, "a signal on the control stream").await;
     let among = Quic::join(quic, &token).await;
     let mut stream = among.signals().await;
-    stream
-        .write_all(&frame::encode(&ClientMessage::Goodbye { signals: 0 }))
-        .await
-        .unwrap();
+    stream.write_all(&frame::encode(&ClientMessage::Goodbye { signals: 0 })).await.unwrap();
     quic_ends(among, ProtocolError, "a goodbye among the signals").await;
 
     for json in [false, true] {
@@ -327,15 +251,9 @@ async fn signals_that_break_a_rule() {
     let mut quic = Quic::join(world.addresses().quic, &token).await;
     let mut stream = quic.signals().await;
     for (case, number) in cases.iter().zip(1..) {
-        stream
-            .write_all(&frame::encode(&message(case)))
-            .await
-            .unwrap();
+        stream.write_all(&frame::encode(&message(case))).await.unwrap();
         let told = quic.hear().await;
-        assert!(
-            told.contains(&format!("signal: Some({number}), code: {}", case.3)),
-            "{told}"
-        );
+        assert!(told.contains(&format!("signal: Some({number}), code: {}", case.3)), "{told}");
     }
     for json in [false, true] {
         let mut link = WebSocket::join(world.addresses().tcp, json, &token).await;
@@ -348,29 +266,14 @@ async fn signals_that_break_a_rule() {
                     break told;
                 }
             };
-            assert!(
-                told.contains(&format!("signal: Some({number}), code: {}", case.3)),
-                "{told}"
-            );
+            assert!(told.contains(&format!("signal: Some({number}), code: {}", case.3)), "{told}");
         }
         link.say(&ClientMessage::Goodbye { signals: 0 }).await;
-        websocket_ends(
-            link,
-            CloseReason::ClientDisconnected,
-            "a goodbye after errors",
-        )
-        .await;
+        websocket_ends(link, CloseReason::ClientDisconnected, "a goodbye after errors").await;
     }
-    quic.say(&ClientMessage::Goodbye {
-        signals: cases.len() as u64,
-    })
-    .await;
+    quic.say(&ClientMessage::Goodbye { signals: cases.len() as u64 }).await;
     let end = quic.connection.clone();
-    assert!(
-        quic.hear()
-            .await
-            .starts_with("Bye { reason: ClientDisconnected")
-    );
+    assert!(quic.hear().await.starts_with("Bye { reason: ClientDisconnected"));
     end.close(0u32.into(), b"");
     undisturbed(world, bystanders).await;
 }
@@ -386,21 +289,10 @@ async fn messages_of_a_newer_client_are_skipped_and_said_to_be() {
     signals.write_all(&[3, 99, 1, 2]).await.unwrap();
     assert!(quic.hear().await.contains("code: Unsupported"));
     // Not counted among the signals.
-    signals
-        .write_all(&frame::encode(&signal(&"x".repeat(8193))))
-        .await
-        .unwrap();
-    assert!(
-        quic.hear()
-            .await
-            .contains("signal: Some(1), code: DataTooLong")
-    );
+    signals.write_all(&frame::encode(&signal(&"x".repeat(8193)))).await.unwrap();
+    assert!(quic.hear().await.contains("signal: Some(1), code: DataTooLong"));
     quic.say(&ClientMessage::Goodbye { signals: 1 }).await;
-    assert!(
-        quic.hear()
-            .await
-            .starts_with("Bye { reason: ClientDisconnected")
-    );
+    assert!(quic.hear().await.starts_with("Bye { reason: ClientDisconnected"));
     quic.connection.close(0u32.into(), b"");
     let unknown = [
         (false, Message::Binary(Bytes::from_static(&[99, 1, 2]))),
@@ -420,15 +312,11 @@ async fn carriers_that_just_vanish() {
     let token = world.token(Role::Publisher);
     for json in [false, true] {
         // In the middle of TLS, of the HTTP head, and of the session.
-        let mut plain = tokio::net::TcpStream::connect(world.addresses().tcp)
-            .await
-            .unwrap();
+        let mut plain = tokio::net::TcpStream::connect(world.addresses().tcp).await.unwrap();
         plain.write_all(&[0x16, 3, 1, 2]).await.unwrap();
         drop(plain);
         let mut http = raw::tls_stream(world.addresses().tcp).await;
-        http.write_all(b"GET /v1/connect HTTP/1.1\r\nHost")
-            .await
-            .unwrap();
+        http.write_all(b"GET /v1/connect HTTP/1.1\r\nHost").await.unwrap();
         drop(http);
         drop(WebSocket::join(world.addresses().tcp, json, &token).await);
         drop(Quic::join(world.addresses().quic, &token).await);
@@ -443,11 +331,7 @@ async fn datagrams_that_are_no_quic() {
     for length in [0, 1, 20, 1200, 1472] {
         for first in [0x00u8, 0x40, 0xc0, 0xff] {
             let mut packet = vec![first; length];
-            packet
-                .iter_mut()
-                .skip(1)
-                .zip(0u32..)
-                .for_each(|(byte, n)| *byte = (n * 31) as u8);
+            packet.iter_mut().skip(1).zip(0u32..).for_each(|(byte, n)| *byte = (n * 31) as u8);
             let _ = socket.send_to(&packet, world.addresses().quic).await;
         }
     }
@@ -470,7 +354,5 @@ async fn many_silent_clients_do_not_lock_others_out() {
     let latecomer = world.join(signalbox_tests::Carrier::Json, Role::Publisher);
     drop(soon("a latecomer gets in", latecomer).await);
     drop(silent);
-    tokio::time::timeout(Duration::from_secs(20), undisturbed(world, bystanders))
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(20), undisturbed(world, bystanders)).await.unwrap();
 }

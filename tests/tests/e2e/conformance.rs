@@ -59,12 +59,7 @@ async fn whoever_joins_learns_who_is_there(carrier: Carrier) {
     assert_eq!(bob.sees_created().await, carol.id());
     assert_eq!(carol.sees_created().await, alice.id());
     assert_eq!(carol.sees_created().await, bob.id());
-    let present: Vec<_> = carol
-        .client
-        .presence()
-        .into_iter()
-        .map(|info| info.id)
-        .collect();
+    let present: Vec<_> = carol.client.presence().into_iter().map(|info| info.id).collect();
     assert_eq!(present, [alice.id(), bob.id()]);
     bob.client.disconnect().await;
     for member in [&mut alice, &mut carol] {
@@ -86,14 +81,7 @@ async fn signals_reach_all_or_one(carrier: Carrier) {
     let from = Some(alice.id());
     let text = |text: &str| Some(text.to_owned());
 
-    alice
-        .client
-        .signal()
-        .signal_type("chat")
-        .data("grüße 🚦")
-        .send()
-        .await
-        .unwrap();
+    alice.client.signal().signal_type("chat").data("grüße 🚦").send().await.unwrap();
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.hear().await, (from, text("chat"), text("grüße 🚦")));
     }
@@ -103,25 +91,12 @@ async fn signals_reach_all_or_one(carrier: Carrier) {
         assert_eq!(member.hear().await, (from, None, None));
     }
     // To one: the sender hears nothing, as its next word shows.
-    alice
-        .client
-        .signal()
-        .data("psst")
-        .to(bob.id())
-        .send()
-        .await
-        .unwrap();
+    alice.client.signal().data("psst").to(bob.id()).send().await.unwrap();
     alice.say("aloud").await;
     assert_eq!(bob.hear_data().await, "psst");
     assert_eq!(bob.hear_data().await, "aloud");
     assert_eq!(alice.hear_data().await, "aloud");
-    bob.client
-        .signal()
-        .data("back")
-        .to(alice.id())
-        .send()
-        .await
-        .unwrap();
+    bob.client.signal().data("back").to(alice.id()).send().await.unwrap();
     assert_eq!(alice.hear().await, (Some(bob.id()), None, text("back")));
 }
 
@@ -133,18 +108,8 @@ async fn the_largest_signal_arrives(carrier: Carrier) {
     let signal_type = "t".repeat(128);
     // Control characters take six bytes each in JSON.
     for data in ["d".repeat(8192), "\u{1}".repeat(8192), "é".repeat(4096)] {
-        alice
-            .client
-            .signal()
-            .signal_type(&signal_type)
-            .data(&data)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            bob.hear().await,
-            (Some(alice.id()), Some(signal_type.clone()), Some(data))
-        );
+        alice.client.signal().signal_type(&signal_type).data(&data).send().await.unwrap();
+        assert_eq!(bob.hear().await, (Some(alice.id()), Some(signal_type.clone()), Some(data)));
     }
 }
 
@@ -158,11 +123,7 @@ async fn signals_of_a_sender_keep_their_order(carrier: Carrier) {
     // To all and to one in turn: both are the same order.
     for n in 0..SIGNALS {
         let signal = alice.client.signal().data(n.to_string());
-        let signal = if n % 3 == 0 {
-            signal.to(bob.id())
-        } else {
-            signal
-        };
+        let signal = if n % 3 == 0 { signal.to(bob.id()) } else { signal };
         signal.send().await.unwrap();
     }
     for n in 0..SIGNALS {
@@ -178,14 +139,7 @@ async fn an_unknown_target_is_an_error_and_the_link_stays(carrier: Carrier) {
     let mut alice = world.join(carrier, Role::Publisher).await;
     alice.say("one").await;
     let nobody = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
-    let number = alice
-        .client
-        .signal()
-        .data("two")
-        .to(nobody)
-        .send()
-        .await
-        .unwrap();
+    let number = alice.client.signal().data("two").to(nobody).send().await.unwrap();
     assert_eq!(number, 2);
     alice.say("three").await;
     // Errors come on the control stream, so over QUIC they may overtake signals.
@@ -207,11 +161,7 @@ async fn subscribers_receive_only(carrier: Carrier) {
     let speaker = world.join(other(carrier), Role::Publisher).await;
     listener.sees_created().await;
     listener.say("may I?").await;
-    let Event::Refused {
-        signal: Some(1),
-        code: ErrorCode::Forbidden,
-        ..
-    } = listener.next().await
+    let Event::Refused { signal: Some(1), code: ErrorCode::Forbidden, .. } = listener.next().await
     else {
         panic!("not refused")
     };
@@ -228,11 +178,7 @@ async fn publisheronly_does_neither(carrier: Carrier) {
     speaker.say("to all").await;
     speaker.client.signal().to(mute.id()).send().await.unwrap();
     mute.say("may I?").await;
-    let Event::Refused {
-        code: ErrorCode::Forbidden,
-        ..
-    } = mute.next().await
-    else {
+    let Event::Refused { code: ErrorCode::Forbidden, .. } = mute.next().await else {
         panic!("not refused, or it heard what it must not")
     };
     let (mut heard, mut refused) = (false, false);
@@ -255,38 +201,18 @@ async fn a_moderator_disconnects_others(carrier: Carrier) {
     moderator.sees_created().await;
     moderator.sees_created().await;
 
-    bystander
-        .client
-        .force_disconnect(victim.id())
-        .await
-        .unwrap();
-    let Event::Refused {
-        signal: None,
-        code: ErrorCode::Forbidden,
-        ..
-    } = bystander.next().await
+    bystander.client.force_disconnect(victim.id()).await.unwrap();
+    let Event::Refused { signal: None, code: ErrorCode::Forbidden, .. } = bystander.next().await
     else {
         panic!("anyone may disconnect others")
     };
-    moderator
-        .client
-        .force_disconnect(victim.id())
-        .await
-        .unwrap();
+    moderator.client.force_disconnect(victim.id()).await.unwrap();
     assert_eq!(victim.ends().await, CloseReason::ForceDisconnected);
     let gone = (victim.id(), DisconnectReason::ForceDisconnected);
     assert_eq!(bystander.sees_destroyed().await, gone);
     assert_eq!(moderator.sees_destroyed().await, gone);
-    moderator
-        .client
-        .force_disconnect(victim.id())
-        .await
-        .unwrap();
-    let Event::Refused {
-        signal: None,
-        code: ErrorCode::NotFound,
-        ..
-    } = moderator.next().await
+    moderator.client.force_disconnect(victim.id()).await.unwrap();
+    let Event::Refused { signal: None, code: ErrorCode::NotFound, .. } = moderator.next().await
     else {
         panic!("somebody is disconnected twice")
     };
@@ -329,12 +255,8 @@ async fn sessions_are_apart(carrier: Carrier) {
     let mut here = world.join(carrier, Role::Publisher).await;
     let elsewhere = new_session(signalbox_tests::PROJECT.0);
     let lifetime = std::time::Duration::from_secs(60);
-    let token = signalbox_tests::token(
-        signalbox_tests::PROJECT,
-        &elsewhere,
-        Role::Moderator,
-        lifetime,
-    );
+    let token =
+        signalbox_tests::token(signalbox_tests::PROJECT, &elsewhere, Role::Moderator, lifetime);
     let options = signalbox_client::ConnectOptions::new(world.url(carrier), token);
     let mut there = world.try_join(&options).await.unwrap();
     there.say("in there").await;
@@ -343,10 +265,7 @@ async fn sessions_are_apart(carrier: Carrier) {
     let mut refused = 0;
     while refused < 2 {
         match there.next().await {
-            Event::Refused {
-                code: ErrorCode::NotFound,
-                ..
-            } => refused += 1,
+            Event::Refused { code: ErrorCode::NotFound, .. } => refused += 1,
             Event::Signal { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -380,8 +299,5 @@ async fn a_full_session_lets_nobody_in(carrier: Carrier) {
     second.say("undisturbed").await;
     assert_eq!(second.hear_data().await, "undisturbed");
     first.client.disconnect().await;
-    soon("there is room again", async {
-        while world.try_join(&options).await.is_err() {}
-    })
-    .await;
+    soon("there is room again", async { while world.try_join(&options).await.is_err() {} }).await;
 }

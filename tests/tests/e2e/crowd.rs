@@ -53,9 +53,7 @@ async fn take_part(
     let listening = async {
         let due: Vec<Vec<u64>> = (0..CLIENTS)
             .map(|sender| {
-                (1..=SIGNALS)
-                    .filter(|n| target(sender, *n).is_none_or(|to| to == me))
-                    .collect()
+                (1..=SIGNALS).filter(|n| target(sender, *n).is_none_or(|to| to == me)).collect()
             })
             .collect();
         let index: HashMap<_, _> = ids.iter().zip(0..).map(|(id, n)| (*id, n)).collect();
@@ -63,12 +61,7 @@ async fn take_part(
         let mut missing: usize = due.iter().map(Vec::len).sum();
         while missing > 0 {
             match events.next().await.expect("the session is not over") {
-                Event::Signal {
-                    from: Some(from),
-                    seq,
-                    data,
-                    ..
-                } => {
+                Event::Signal { from: Some(from), seq, data, .. } => {
                     let sender: usize = index[&from];
                     assert_eq!(data, Some(seq.to_string()));
                     assert_eq!(
@@ -100,9 +93,7 @@ async fn everyone_hears_everyone_whole_and_in_order() {
     let world = World::new().await;
     let mut members = Vec::new();
     for n in 0..CLIENTS {
-        let options = world
-            .options(Carrier::ALL[n % 4], Role::Publisher)
-            .presence(false);
+        let options = world.options(Carrier::ALL[n % 4], Role::Publisher).presence(false);
         members.push(world.try_join(&options).await.unwrap());
     }
     let ids: Vec<_> = members.iter().map(Member::id).collect();
@@ -112,13 +103,7 @@ async fn everyone_hears_everyone_whole_and_in_order() {
         .into_iter()
         .enumerate()
         .map(|(me, member)| {
-            tokio::spawn(take_part(
-                me,
-                member,
-                ids.clone(),
-                done.clone(),
-                waiting.clone(),
-            ))
+            tokio::spawn(take_part(me, member, ids.clone(), done.clone(), waiting.clone()))
         })
         .collect();
     let crowd = async {
@@ -136,8 +121,6 @@ async fn everyone_hears_everyone_whole_and_in_order() {
     };
     // A debug build on a busy machine takes its time.
     let patience = signalbox_tests::PATIENCE * 15;
-    tokio::time::timeout(patience, crowd)
-        .await
-        .expect("the crowd comes to its end");
+    tokio::time::timeout(patience, crowd).await.expect("the crowd comes to its end");
     world.is_empty().await;
 }

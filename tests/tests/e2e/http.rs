@@ -18,10 +18,7 @@ async fn status(
 ) -> u16 {
     match WebSocket::handshake(world.addresses().tcp, subprotocol, headers).await {
         Err(tungstenite::Error::Http(response)) => {
-            assert!(
-                !response.body().as_deref().unwrap_or_default().is_empty(),
-                "says why"
-            );
+            assert!(!response.body().as_deref().unwrap_or_default().is_empty(), "says why");
             response.status().as_u16()
         }
         Ok(_) => 101,
@@ -36,35 +33,19 @@ async fn the_handshake_says_what_is_missing() {
     })
     .await;
     let json = Some(SUBPROTOCOL_JSON);
-    assert_eq!(
-        status(&world, json, &[]).await,
-        101,
-        "no browser, no origin"
-    );
+    assert_eq!(status(&world, json, &[]).await, 101, "no browser, no origin");
     assert_eq!(status(&world, None, &[]).await, 400);
     assert_eq!(status(&world, Some("mqtt"), &[]).await, 400);
-    assert_eq!(
-        status(&world, json, &[("origin", "https://evil.example")]).await,
-        403
-    );
-    assert_eq!(
-        status(&world, json, &[("origin", "https://app.example")]).await,
-        101
-    );
-    assert_eq!(
-        status(&world, json, &[("sec-websocket-version", "8")]).await,
-        426
-    );
+    assert_eq!(status(&world, json, &[("origin", "https://evil.example")]).await, 403);
+    assert_eq!(status(&world, json, &[("origin", "https://app.example")]).await, 101);
+    assert_eq!(status(&world, json, &[("sec-websocket-version", "8")]).await, 426);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_known_subprotocol_is_taken() {
     let world = World::new().await;
     for (offered, chosen) in [
-        (
-            "mqtt, signalbox.v1.postcard, signalbox.v1.json",
-            SUBPROTOCOL_POSTCARD,
-        ),
+        ("mqtt, signalbox.v1.postcard, signalbox.v1.json", SUBPROTOCOL_POSTCARD),
         ("signalbox.v1.json,signalbox.v1.postcard", SUBPROTOCOL_JSON),
     ] {
         let answer = request(
@@ -78,15 +59,9 @@ async fn the_first_known_subprotocol_is_taken() {
         )
         .await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        assert!(
-            answer.contains(&format!("sec-websocket-protocol: {chosen}\r\n")),
-            "{answer}"
-        );
+        assert!(answer.contains(&format!("sec-websocket-protocol: {chosen}\r\n")), "{answer}");
         // The example of RFC 6455 §1.3.
-        assert!(
-            answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-            "{answer}"
-        );
+        assert!(answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
     }
 }
 
@@ -98,21 +73,12 @@ async fn other_requests_get_an_answer() {
         (get("/healthz"), "200"),
         (get("/v1/connect"), "400"),
         (get("/nothing"), "404"),
-        (
-            "POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".into(),
-            "405",
-        ),
+        ("POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".into(), "405"),
         ("nonsense\r\n\r\n".into(), "400"),
-        (
-            format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
-            "431",
-        ),
+        (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
     ] {
         let answer = request(&world, &request_text).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{request_text:?}: {answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request_text:?}: {answer}");
     }
 }
 

@@ -58,9 +58,7 @@ async fn a_gateway_stops_within_its_grace_time() {
     let mut world = World::with(|config| config.links.drain_ms = 500).await;
     let token = world.token(Role::Publisher);
     let stubborn = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
-    let silent = tokio::net::TcpStream::connect(world.addresses().tcp)
-        .await
-        .unwrap();
+    let silent = tokio::net::TcpStream::connect(world.addresses().tcp).await.unwrap();
     world.stop().await;
     drop((stubborn, silent));
 }
@@ -114,30 +112,13 @@ async fn the_sdk_says_what_is_wrong() {
     let error = |url: &str| {
         let options = ConnectOptions::new(url, "token");
         let connector = connector.clone();
-        async move {
-            soon("a failure", connector.connect(&options))
-                .await
-                .err()
-                .unwrap()
-        }
+        async move { soon("a failure", connector.connect(&options)).await.err().unwrap() }
     };
-    assert!(matches!(
-        error("http://localhost").await,
-        ConnectError::Url(_)
-    ));
-    assert!(matches!(
-        error("quic://nobody.invalid").await,
-        ConnectError::Resolve { .. }
-    ));
-    assert!(matches!(
-        error("wss://127.0.0.1:1").await,
-        ConnectError::Unreachable { .. }
-    ));
+    assert!(matches!(error("http://localhost").await, ConnectError::Url(_)));
+    assert!(matches!(error("quic://nobody.invalid").await, ConnectError::Resolve { .. }));
+    assert!(matches!(error("wss://127.0.0.1:1").await, ConnectError::Unreachable { .. }));
     let tcp = world.addresses().tcp;
-    assert!(matches!(
-        error(&format!("ws://{tcp}")).await,
-        ConnectError::Unreachable { .. }
-    ));
+    assert!(matches!(error(&format!("ws://{tcp}")).await, ConnectError::Unreachable { .. }));
     let wrong_path = error(&format!("wss://{tcp}/elsewhere")).await;
     assert!(wrong_path.to_string().contains("404"), "{wrong_path}");
     for url in [world.url(Carrier::Quic), world.url(Carrier::Json)] {
@@ -153,14 +134,8 @@ async fn the_sdk_says_what_is_wrong() {
     let connector = Connector::trusting(stranger.ca_pem().as_bytes()).unwrap();
     for carrier in [Carrier::Quic, Carrier::Json] {
         let options = world.options(carrier, Role::Publisher);
-        let error = soon("a failure", connector.connect(&options))
-            .await
-            .err()
-            .unwrap();
-        assert!(
-            error.to_string().to_lowercase().contains("certificate"),
-            "{error}"
-        );
+        let error = soon("a failure", connector.connect(&options)).await.err().unwrap();
+        assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
     }
 }
 

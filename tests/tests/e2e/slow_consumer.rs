@@ -84,9 +84,7 @@ async fn whoever_stops_reading_is_ended_and_nobody_else_notices() {
 /// This one talks for a while, in a debug build, on whatever machine.
 async fn soon_enough(talking: impl Future<Output = ()>) {
     let patience = signalbox_tests::PATIENCE * 6;
-    tokio::time::timeout(patience, talking)
-        .await
-        .expect("the talk comes to its end");
+    tokio::time::timeout(patience, talking).await.expect("the talk comes to its end");
 }
 
 /// An SDK client whose application does not read is told why it was ended once it reads again.

@@ -35,11 +35,7 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
                 None => {
                     let GatewayStream::Sender { from, after } =
                         binary::decode(frame).unwrap().unwrap();
-                    read = Some(Stream {
-                        from: from.unwrap(),
-                        after,
-                        seqs: Vec::new(),
-                    });
+                    read = Some(Stream { from: from.unwrap(), after, seqs: Vec::new() });
                 }
                 Some(read) => {
                     let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
@@ -55,9 +51,7 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
 async fn senders(world: &World, count: usize) -> Vec<Member> {
     let mut senders = Vec::new();
     for _ in 0..count {
-        let options = world
-            .options(Carrier::Postcard, Role::Publisher)
-            .presence(false);
+        let options = world.options(Carrier::Postcard, Role::Publisher).presence(false);
         senders.push(world.try_join(&options).await.unwrap());
     }
     senders
@@ -83,15 +77,10 @@ async fn each_sender_gets_one_stream_with_its_first_signal() {
     }
     let mut heard = BTreeMap::new();
     for _ in &senders {
-        let stream = soon("a stream", receiver.connection.accept_uni())
-            .await
-            .unwrap();
+        let stream = soon("a stream", receiver.connection.accept_uni()).await.unwrap();
         let stream = soon("its signals", read(stream, 5)).await;
         assert_eq!(stream.after, 0);
-        assert!(
-            heard.insert(stream.from, stream.seqs).is_none(),
-            "one stream a sender"
-        );
+        assert!(heard.insert(stream.from, stream.seqs).is_none(), "one stream a sender");
     }
     for sender in &senders {
         assert_eq!(heard[&sender.id()], [1, 2, 3, 4, 5]);
@@ -120,11 +109,7 @@ async fn with_few_streams_the_longest_idle_sender_makes_room() {
                 let heard: Signal = soon("a signal", reports.recv()).await.unwrap();
                 assert_eq!((heard.from, heard.seq), (sender.id(), round));
                 // Five senders in turn on two streams: each signal needs a new one.
-                assert_eq!(
-                    heard.after,
-                    Some(round - 1),
-                    "a stream says what comes before it"
-                );
+                assert_eq!(heard.after, Some(round - 1), "a stream says what comes before it");
                 streams += 1;
             }
         }
@@ -159,13 +144,7 @@ async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sende
             };
             let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
             let (from, after) = (*from, after.take());
-            let _ = report
-                .send(Signal {
-                    from,
-                    seq: signal.seq,
-                    after,
-                })
-                .await;
+            let _ = report.send(Signal { from, seq: signal.seq, after }).await;
         }
     }
 }
@@ -176,9 +155,7 @@ async fn more_senders_than_streams_are_heard_in_order() {
     const SENDERS: usize = 150;
     const ROUNDS: u64 = 3;
     let world = World::new().await;
-    let options = world
-        .options(Carrier::Quic, Role::Subscriber)
-        .presence(false);
+    let options = world.options(Carrier::Quic, Role::Subscriber).presence(false);
     let mut receiver = world.try_join(&options).await.unwrap();
     let senders = senders(&world, SENDERS).await;
     for _ in 0..ROUNDS {
@@ -188,14 +165,7 @@ async fn more_senders_than_streams_are_heard_in_order() {
     }
     let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
     for _ in 0..ROUNDS * SENDERS as u64 {
-        let Event::Signal {
-            from: Some(from),
-            seq,
-            ..
-        } = receiver.next().await
-        else {
-            panic!()
-        };
+        let Event::Signal { from: Some(from), seq, .. } = receiver.next().await else { panic!() };
         let before = last.insert(from, seq).unwrap_or_default();
         assert_eq!(before + 1, seq);
     }
@@ -212,9 +182,7 @@ async fn a_blocked_stream_does_not_hold_up_the_others() {
     let window = 1_250_000;
     let blocker = &senders[0];
     blocker.say("first").await;
-    let unread = soon("a stream", receiver.connection.accept_uni())
-        .await
-        .unwrap();
+    let unread = soon("a stream", receiver.connection.accept_uni()).await.unwrap();
     let mut sent = 0;
     while sent < window + 200_000 {
         // Its own echo paces it, so that it does not outrun its own outbox.
@@ -223,9 +191,7 @@ async fn a_blocked_stream_does_not_hold_up_the_others() {
         tokio::task::yield_now().await;
     }
     senders[1].say("hello").await;
-    let other = soon("another stream", receiver.connection.accept_uni())
-        .await
-        .unwrap();
+    let other = soon("another stream", receiver.connection.accept_uni()).await.unwrap();
     let other = soon("its signal", read(other, 1)).await;
     assert_eq!((other.from, other.seqs), (senders[1].id(), vec![1]));
     drop(unread);

@@ -32,9 +32,7 @@ async fn bad_tokens_open_nothing() {
     let world = World::new().await;
     let bystanders = Bystanders::start(&world).await;
     let good = sign(&claims(&world), PROJECT.1);
-    let [_, body, signature] = good.split('.').collect::<Vec<_>>()[..] else {
-        panic!()
-    };
+    let [_, body, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
     let mut expired = claims(&world);
     expired["exp"] = json!(unix_time().as_secs() - 61);
     let mut future = claims(&world);
@@ -44,66 +42,20 @@ async fn bad_tokens_open_nothing() {
     let rs256 = format!("eyJhbGciOiJSUzI1NiJ9.{body}");
     let key = EncodingKey::from_secret(PROJECT.1.as_bytes());
     let mac = jsonwebtoken::crypto::sign(rs256.as_bytes(), &key, Algorithm::HS256).unwrap();
-    let foreign = token(
-        PROJECT,
-        &new_session(STRANGERS.0),
-        Role::Publisher,
-        Duration::MAX / 4,
-    );
-    let stranger = token(
-        STRANGERS,
-        world.session(),
-        Role::Publisher,
-        Duration::from_secs(60),
-    );
+    let foreign = token(PROJECT, &new_session(STRANGERS.0), Role::Publisher, Duration::MAX / 4);
+    let stranger = token(STRANGERS, world.session(), Role::Publisher, Duration::from_secs(60));
     let cases = [
         ("an empty one", String::new(), CloseReason::InvalidToken),
         ("garbage", "a.b.c".into(), CloseReason::InvalidToken),
-        (
-            "a huge one",
-            "x".repeat(16 * 1024 + 1),
-            CloseReason::InvalidToken,
-        ),
-        (
-            "another secret",
-            sign(&claims(&world), STRANGERS.1),
-            CloseReason::InvalidToken,
-        ),
-        (
-            "no signature",
-            format!("{none}.{body}."),
-            CloseReason::InvalidToken,
-        ),
-        (
-            "alg none",
-            format!("{none}.{body}.{signature}"),
-            CloseReason::InvalidToken,
-        ),
-        (
-            "RS256 with the secret",
-            format!("{rs256}.{mac}"),
-            CloseReason::InvalidToken,
-        ),
-        (
-            "expired",
-            sign(&expired, PROJECT.1),
-            CloseReason::TokenExpired,
-        ),
-        (
-            "of the future",
-            sign(&future, PROJECT.1),
-            CloseReason::TokenExpired,
-        ),
-        (
-            "another project's session",
-            foreign,
-            CloseReason::WrongProject,
-        ),
-        (
-            "another project's token",
-            stranger,
-            CloseReason::WrongProject,
-        ),
+        ("a huge one", "x".repeat(16 * 1024 + 1), CloseReason::InvalidToken),
+        ("another secret", sign(&claims(&world), STRANGERS.1), CloseReason::InvalidToken),
+        ("no signature", format!("{none}.{body}."), CloseReason::InvalidToken),
+        ("alg none", format!("{none}.{body}.{signature}"), CloseReason::InvalidToken),
+        ("RS256 with the secret", format!("{rs256}.{mac}"), CloseReason::InvalidToken),
+        ("expired", sign(&expired, PROJECT.1), CloseReason::TokenExpired),
+        ("of the future", sign(&future, PROJECT.1), CloseReason::TokenExpired),
+        ("another project's session", foreign, CloseReason::WrongProject),
+        ("another project's token", stranger, CloseReason::WrongProject),
     ];
     for (what, token, reason) in cases {
         let mut quic = Quic::connect(world.addresses().quic).await;
@@ -112,11 +64,7 @@ async fn bad_tokens_open_nothing() {
         for json in [false, true] {
             let mut link = WebSocket::connect(world.addresses().tcp, json).await;
             link.say(&hello(&token)).await;
-            assert_eq!(
-                link.end().await,
-                (Some(reason), Some(reason)),
-                "{what} over WebSocket"
-            );
+            assert_eq!(link.end().await, (Some(reason), Some(reason)), "{what} over WebSocket");
         }
     }
     bystanders.were_undisturbed().await;

@@ -26,15 +26,8 @@ pub(crate) fn session(project: u32, number: u8) -> SessionId {
 pub(crate) enum Told {
     Created(ConnectionId),
     Destroyed(ConnectionId, DisconnectReason),
-    Signal {
-        from: ConnectionId,
-        seq: u64,
-        data: String,
-    },
-    Error {
-        signal: Option<u64>,
-        code: ErrorCode,
-    },
+    Signal { from: ConnectionId, seq: u64, data: String },
+    Error { signal: Option<u64>, code: ErrorCode },
 }
 
 /// A client with its connection and outbox in hand.
@@ -54,15 +47,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            relay: Relay::new(settings),
-            next: 0,
-        }
+        Self { relay: Relay::new(settings), next: 0 }
     }
 
     pub(crate) fn join(&mut self, session: &SessionId, role: Role) -> Client {
-        self.try_join(session, role, true, Encoding::Shared)
-            .unwrap()
+        self.try_join(session, role, true, Encoding::Shared).unwrap()
     }
 
     pub(crate) fn try_join(
@@ -76,18 +65,9 @@ impl World {
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
         let id = ConnectionId::from_bytes(bytes);
-        let info = ConnectionInfo {
-            id,
-            created_at: self.next,
-            data: String::new(),
-        };
-        let joined = self.relay.join(Join {
-            session: session.clone(),
-            info,
-            role,
-            presence,
-            encoding,
-        })?;
+        let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
+        let joined =
+            self.relay.join(Join { session: session.clone(), info, role, presence, encoding })?;
         Ok(Client {
             id,
             connection: joined.connection,
@@ -100,16 +80,11 @@ impl World {
 
 impl Client {
     pub(crate) fn say(&mut self, data: &str) -> Result<(), SignalError> {
-        self.connection
-            .signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
+        self.connection.signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }
 
     pub(crate) fn say_to(&mut self, to: ConnectionId, data: &str) -> Result<(), SignalError> {
-        self.connection.signal(
-            Some(to),
-            Signal::new(None::<&str>, Some(data)),
-            Duration::ZERO,
-        )
+        self.connection.signal(Some(to), Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }
 
     /// Reads all that waits, as a client that keeps up.
@@ -118,8 +93,7 @@ impl Client {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(())) = self.outbox.poll_take(&mut cx, &mut taken) {}
         let told = taken.iter().map(|outgoing| self.decode(outgoing)).collect();
-        self.outbox
-            .written(taken.len(), taken.iter().map(Outgoing::cost).sum());
+        self.outbox.written(taken.len(), taken.iter().map(Outgoing::cost).sum());
         told
     }
 
@@ -134,10 +108,7 @@ impl Client {
 
     /// Why somebody has ended the connection, if somebody has.
     pub(crate) fn ended(&self) -> Option<CloseReason> {
-        match self
-            .outbox
-            .poll_ended(&mut Context::from_waker(Waker::noop()))
-        {
+        match self.outbox.poll_ended(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(reason) => Some(reason),
             Poll::Pending => None,
         }
@@ -150,17 +121,11 @@ impl Client {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;
                 let data = signal.data.unwrap().into_string();
-                Told::Signal {
-                    from: from.unwrap(),
-                    seq: signal.seq,
-                    data,
-                }
+                Told::Signal { from: from.unwrap(), seq: signal.seq, data }
             }
-            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => told(
-                json::decode(std::str::from_utf8(frame).unwrap())
-                    .unwrap()
-                    .unwrap(),
-            ),
+            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => {
+                told(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())
+            }
             (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), _) => {
                 told(binary::decode(frame::message_of(frame)).unwrap().unwrap())
             }

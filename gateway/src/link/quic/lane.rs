@@ -33,11 +33,7 @@ pub(super) struct Written {
 
 impl Lane {
     pub(super) fn new(stream: SendStream) -> Self {
-        Self {
-            stream,
-            backlog: VecDeque::new(),
-            costs: VecDeque::new(),
-        }
+        Self { stream, backlog: VecDeque::new(), costs: VecDeque::new() }
     }
 
     /// Adds a frame that came from the outbox and counts there as `cost` bytes.
@@ -91,8 +87,7 @@ impl Lane {
         let _ = if self.is_idle() {
             self.stream.finish()
         } else {
-            self.stream
-                .reset(CloseReason::InternalError.quic_code().into())
+            self.stream.reset(CloseReason::InternalError.quic_code().into())
         };
     }
 }

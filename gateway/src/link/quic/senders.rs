@@ -103,8 +103,7 @@ impl Writer for QuicWriter {
     }
 
     fn abort(&mut self, reason: CloseReason) {
-        self.connection
-            .close(reason.quic_code().into(), reason.name().as_bytes());
+        self.connection.close(reason.quic_code().into(), reason.name().as_bytes());
     }
 }
 
@@ -185,11 +184,7 @@ impl QuicWriter {
             (Outgoing::Destroyed { id, reason }, _) => {
                 let last_seq = self.dismiss(id);
                 if self.presence {
-                    let message = GatewayMessage::ConnectionDestroyed {
-                        id,
-                        reason,
-                        last_seq,
-                    };
+                    let message = GatewayMessage::ConnectionDestroyed { id, reason, last_seq };
                     self.control.push(frame::encode(&message).into(), cost);
                 } else {
                     written.frames += 1;
@@ -214,11 +209,7 @@ impl QuicWriter {
 
     /// Ends the stream of a sender that will not speak again.
     fn forget(&mut self, sender: Sender) {
-        if let Some(State {
-            lane: Some(mut lane),
-            ..
-        }) = self.senders.remove(&sender)
-        {
+        if let Some(State { lane: Some(mut lane), .. }) = self.senders.remove(&sender) {
             lane.finish();
             self.open -= 1;
         }
@@ -286,10 +277,7 @@ impl QuicWriter {
             self.evicted = self.evicted.saturating_sub(1);
             let mut lane = Lane::new(stream.map_err(connection_error)?);
             if let Some(state) = self.senders.get_mut(&sender) {
-                let header = GatewayStream::Sender {
-                    from: sender,
-                    after: state.after,
-                };
+                let header = GatewayStream::Sender { from: sender, after: state.after };
                 lane.push_own(frame::encode(&header));
                 for frame in state.pending.drain(..) {
                     let cost = frame.len();

@@ -1,0 +1,134 @@
+//! Admission: from a link's first byte to the welcome of its connection.
+
+use std::{sync::Arc, time::Duration};
+
+use signalbox_protocol::{
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage,
+    limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
+    message::{Hello, Limits, Welcome},
+};
+use signalbox_relay::{Join, Joined};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, field};
+
+use super::{End, Incoming, LinkError, Reader, Writer};
+use crate::{
+    gateway::{Shared, unix_time},
+    token::{self, Grant},
+};
+
+/// From the first byte to the welcome. Whoever fails here was never a connection.
+pub(super) async fn admit(
+    shared: &Shared,
+    hello_by: Instant,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
+) -> Result<(Joined, Duration), End> {
+    let greeting = async {
+        let hello = match timeout_at(hello_by, reader.next()).await {
+            Err(_) => return Err(End::by(CloseReason::HelloTimeout)),
+            Ok(Ok(Incoming::Message(ClientMessage::Hello(hello)))) => hello,
+            Ok(Ok(Incoming::Closed)) => return Err(LinkError::Closed.into()),
+            Ok(Ok(_)) => return Err(LinkError::protocol("the first message is no hello").into()),
+            Ok(Err(error)) => return Err(error.into()),
+        };
+        join(shared, &hello, writer)
+    };
+    let (joined, welcome, expires_in) = tokio::select! {
+        result = greeting => result?,
+        () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
+    };
+    // The outbox fills from now on, within its bound; a client that does not even read its
+    // welcome has as long as it had for its hello.
+    let mut present = joined.present.iter();
+    let greeted = async {
+        writer.send(&GatewayMessage::Welcome(welcome)).await?;
+        while let Some(message) = next_present(&mut present) {
+            writer.send(&message).await?;
+        }
+        Ok(())
+    };
+    match timeout(shared.links.hello_timeout(), greeted).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(LinkError::into(error)),
+        Err(_) => {
+            joined.connection.leave(CloseReason::SlowConsumer);
+            return Err(End { alive: false, ..End::by(CloseReason::SlowConsumer) });
+        }
+    }
+    Ok((joined, expires_in))
+}
+
+/// Checks the token and makes the connection.
+fn join(
+    shared: &Shared,
+    hello: &Hello<'_>,
+    writer: &mut impl Writer,
+) -> Result<(Joined, Welcome, Duration), End> {
+    if hello.agent.as_ref().is_some_and(|agent| agent.len() > AGENT_BYTES) {
+        return Err(LinkError::protocol("the client's name is longer than 64 bytes").into());
+    }
+    let now = unix_time();
+    let Grant { session, role, connection_data, expires_at } =
+        token::verify(&shared.projects, &hello.token, now).map_err(|error| End {
+            reason: error.close_reason(),
+            detail: error.to_string(),
+            alive: true,
+        })?;
+    let connection = ConnectionInfo {
+        id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+        created_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        data: connection_data,
+    };
+    let span = tracing::Span::current();
+    span.record("session", field::display(&session));
+    span.record("connection", field::display(&connection.id));
+    let joined = shared
+        .relay
+        .join(Join {
+            session: session.clone(),
+            info: connection.clone(),
+            role,
+            presence: hello.presence,
+            encoding: writer.accept(hello.presence, hello.streams),
+        })
+        .map_err(|error| End {
+            reason: error.close_reason(),
+            detail: error.to_string(),
+            alive: true,
+        })?;
+    debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
+    let welcome = Welcome {
+        connection,
+        session,
+        role,
+        limits: limits(shared),
+        present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
+    };
+    Ok((joined, welcome, expires_at.saturating_sub(now)))
+}
+
+fn limits(shared: &Shared) -> Limits {
+    Limits {
+        type_bytes: TYPE_BYTES as u32,
+        data_bytes: DATA_BYTES as u32,
+        signals_per_second: shared.limits.signals_per_second,
+        idle_timeout_ms: shared.links.idle_timeout_ms,
+    }
+}
+
+/// As many descriptions as fit one message; none when all have been named.
+fn next_present<'a>(
+    rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
+) -> Option<GatewayMessage<'static>> {
+    let mut connections = Vec::new();
+    let mut bytes = 0;
+    // The longest description is a quarter of the budget: going over by one is no harm.
+    while bytes < PRESENT_BYTES
+        && let Some(info) = rest.next()
+    {
+        bytes += 32 + info.data.len();
+        connections.push((**info).clone());
+    }
+    (!connections.is_empty()).then_some(GatewayMessage::Present { connections })
+}
