@@ -121,11 +121,24 @@ def test_breaches_after_hello(gateway: Gateway) -> None:
     scenarios.perform(scenario, gateway, QUIC)
 
 
-def test_unknown_kind_is_answered_and_the_link_goes_on(gateway: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("stream", "frames"),
+    [(CONTROL, UNKNOWN_KIND), (SIGNALS, SIGNALS_HEADER + UNKNOWN_KIND + PING)],
+    ids=["control", "signals"],
+)
+def test_unknown_kind_is_answered_and_not_counted(
+    gateway: Gateway, stream: int, frames: str
+) -> None:
+    """On either stream. The signal after it has the number 1, and so the link goes on."""
+
     async def scenario(stage: Stage) -> None:
         link = await stage.join("newer than the gateway")
-        link.write(CONTROL, bytes.fromhex(UNKNOWN_KIND))
-        await scenarios.goes_on_after_unsupported(link)
+        link.write(stream, bytes.fromhex(frames))
+        refused = await link.next("error")
+        assert (refused["signal"], refused["code"]) == (None, "unsupported")
+        if stream == CONTROL:
+            await link.signal()
+        assert await link.next("signal") == scenarios.signal(link, 1, None, None)
 
     scenarios.perform(scenario, gateway, QUIC)
 

@@ -44,6 +44,9 @@ const BURST: u32 = 32;
 
 /// The receiving half of a link.
 pub(crate) trait Reader: Send {
+    /// Whether a goodbye can overtake signals that were sent before it.
+    const OVERTAKES: bool;
+
     /// The next message. Not until the first has been taken does the transport accept anything
     /// but a hello's place on the wire.
     fn next(&mut self) -> impl Future<Output = Result<Incoming<'_>, LinkError>> + Send;
@@ -97,6 +100,9 @@ pub(crate) enum LinkError {
     /// The client closed it on purpose.
     #[error("closed by the client")]
     Closed,
+    /// The client closed it in good form, but says that something is wrong on its side.
+    #[error("closed by the client with code {0}")]
+    ClosedBadly(u16),
     /// The client did what it may not do. Ours to end, with this reason.
     #[error("{detail}")]
     Violation {
@@ -141,6 +147,11 @@ impl From<LinkError> for End {
             // The reason is for the others; to the client there is nothing left to say, but a
             // carrier with a closing handshake still has to finish it.
             LinkError::Closed => Self::by(CloseReason::ClientDisconnected),
+            LinkError::ClosedBadly(_) => Self {
+                reason: CloseReason::NetworkDisconnected,
+                detail: error.to_string(),
+                alive: true,
+            },
             LinkError::Violation { reason, detail } => Self { reason, detail, alive: true },
         }
     }
@@ -183,12 +194,14 @@ pub(crate) async fn serve(
         if end.alive {
             let farewell = async {
                 let message = end.detail.as_str().into();
-                writer.send(&GatewayMessage::Bye { reason: end.reason, message }).await?;
-                writer.finish(end.reason).await?;
+                let bye = GatewayMessage::Bye { reason: end.reason, message };
+                // Whatever fails here, the carrier ends next. If the client has closed it, there
+                // is nothing left to say, but its closing handshake is still to be answered.
+                if writer.send(&bye).await.is_ok() {
+                    let _ = writer.finish(end.reason).await;
+                }
                 reader.closed().await;
-                Ok::<_, LinkError>(())
             };
-            // Whatever fails here, the carrier ends next.
             let _ = timeout(FAREWELL, farewell).await;
         }
         writer.abort(end.reason);
@@ -258,8 +271,7 @@ async fn read(shared: &Shared, connection: &mut Connection, reader: &mut impl Re
                 }
             }
             ClientMessage::Goodbye { signals } => {
-                let rest = rest(shared, connection, reader, signals);
-                let _ = timeout(FAREWELL, rest).await;
+                overtaken(shared, connection, reader, signals).await;
                 return End::by(CloseReason::ClientDisconnected);
             }
             ClientMessage::Hello(_) => return LinkError::protocol("a second hello").into(),
@@ -284,21 +296,27 @@ async fn signal(shared: &Shared, connection: &mut Connection, send: SendSignal<'
     }
 }
 
-/// After a goodbye: the signals that it has overtaken.
-async fn rest(
+/// After a goodbye: the signals that it has overtaken, if they come in time.
+async fn overtaken<R: Reader>(
     shared: &Shared,
     connection: &mut Connection,
-    reader: &mut impl Reader,
+    reader: &mut R,
     signals: u64,
 ) {
-    while connection.sent() < signals {
-        match reader.next().await {
-            Ok(Incoming::Message(ClientMessage::Signal(send))) => {
-                signal(shared, connection, send).await;
-            }
-            // It may end its control stream after the goodbye.
-            Ok(Incoming::Closed) => {}
-            _ => return,
-        }
+    if !R::OVERTAKES {
+        return;
     }
+    let rest = async {
+        while connection.sent() < signals {
+            match reader.next().await {
+                Ok(Incoming::Message(ClientMessage::Signal(send))) => {
+                    signal(shared, connection, send).await;
+                }
+                // It may end its control stream after the goodbye.
+                Ok(Incoming::Closed) => {}
+                _ => return,
+            }
+        }
+    };
+    let _ = timeout(FAREWELL, rest).await;
 }

@@ -61,6 +61,8 @@ enum Source {
 }
 
 impl Reader for QuicReader {
+    const OVERTAKES: bool = true;
+
     async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
         match self.ready().await? {
             None => Ok(Incoming::Closed),

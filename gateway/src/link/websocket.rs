@@ -120,6 +120,8 @@ pub(crate) struct WebSocketReader<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
+    const OVERTAKES: bool = false;
+
     async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
         loop {
             self.last = None;
@@ -135,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
                     return match frame.map(|frame| frame.code) {
                         // A browser sends no code if the page gave none, and 1001 when it leaves.
                         None | Some(CloseCode::Normal | CloseCode::Away) => Ok(Incoming::Closed),
-                        Some(code) => Err(LinkError::Lost(format!("closed with code {code}"))),
+                        Some(code) => Err(LinkError::ClosedBadly(code.into())),
                     };
                 }
                 Some(Ok(message)) => {
@@ -156,9 +158,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
     }
 
     async fn closed(&mut self) {
-        // Until the client has answered our close, or has nothing more to say.
+        // Until the client has answered our close. Then it is for us to end TCP (RFC 6455 §7.1.1).
         let next = || poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx));
-        while let Some(Ok(_)) = next().await {}
+        loop {
+            match next().await {
+                None => return,
+                Some(Ok(_)) => {}
+                Some(Err(_)) => break,
+            }
+        }
         // After a fault of the protocol the rest is noise, but it must be taken all the same: a
         // socket that is closed with unread bytes resets, and the farewell may be lost with it.
         let mut sink = [0; 1024];

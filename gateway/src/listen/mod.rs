@@ -3,3 +3,4 @@
 
 pub(crate) mod quic;
 pub(crate) mod tcp;
+mod udp;

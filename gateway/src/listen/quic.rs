@@ -8,19 +8,15 @@ use quinn::{
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::udp;
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
     link::{self, LinkInfo, Place},
 };
-
-/// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
-/// gateway; the system may grant less, which costs only retransmissions.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Streams that a client may open. It needs one of each kind; the second is there to be refused
 /// with a reason, where the transport itself would just block the client for ever. Slots cost
@@ -60,10 +56,15 @@ impl Listener {
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "udp", address, source };
         let config = server_config(certificates, &shared.limits, &shared.links)?;
-        let socket = udp_socket(address).map_err(listen)?;
+        let socket = udp::bind(address).map_err(listen)?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
-            .map_err(listen)?;
+        let endpoint = Endpoint::new_with_abstract_socket(
+            EndpointConfig::default(),
+            Some(config),
+            socket,
+            runtime,
+        )
+        .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
         Ok(Self { endpoint, address })
     }
@@ -171,17 +172,4 @@ fn transport_config(links: &Links) -> TransportConfig {
         .keep_alive_interval(Some(links.idle_timeout() / KEEP_ALIVES))
         .max_idle_timeout(Some(VarInt::from_u32(links.idle_timeout_ms).into()));
     transport
-}
-
-fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    for result in
-        [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)]
-    {
-        if let Err(error) = result {
-            warn!(%error, "the system refuses larger UDP buffers");
-        }
-    }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }

@@ -1,0 +1,79 @@
+//! The UDP socket under QUIC: larger buffers for all, smaller ones for each connection.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use quinn::{
+    AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller,
+    udp::{RecvMeta, Transmit},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
+
+/// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
+/// gateway; the system may grant less, which costs only retransmissions.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Datagrams that are handed to the system in one call, by segmentation offload. quinn keeps a
+/// buffer for as many in every connection, from its handshake on: with its own ten that is
+/// 14.5 KiB for an idle connection, half of what it costs in all. Signals are small and rarely
+/// fill more than these.
+const SEGMENTS: usize = 3;
+
+/// Binds `address`. Must be called inside a tokio runtime.
+pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    for result in
+        [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)]
+    {
+        if let Err(error) = result {
+            warn!(%error, "the system refuses larger UDP buffers");
+        }
+    }
+    socket.bind(&address.into())?;
+    Ok(Arc::new(FewSegments(TokioRuntime.wrap_udp_socket(socket.into())?)))
+}
+
+/// quinn's socket, but with [`SEGMENTS`].
+#[derive(Debug)]
+struct FewSegments(Arc<dyn AsyncUdpSocket>);
+
+impl AsyncUdpSocket for FewSegments {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.0.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.0.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.0.max_transmit_segments().min(SEGMENTS)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.0.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.0.may_fragment()
+    }
+}
