@@ -55,7 +55,8 @@ impl Sources {
             figment = figment.merge(Toml::file_exact(file));
         }
         // Variables of other tools (SIGNALBOX_TOKEN …) have no section.
-        let env = Env::prefixed("SIGNALBOX_").filter(|name| name.as_str().contains("__"));
+        let env = Env::prefixed("SIGNALBOX_")
+            .filter(|name| name.as_str().contains("__") || name == "projects");
         figment = figment.merge(env.split("__"));
         let flags = [("listen.quic", self.quic), ("listen.tcp", self.tcp)];
         for (key, value) in flags {
@@ -79,9 +80,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let values: Dict = figment.extract()?;
     let mut lines = Vec::new();
     flatten("", &Value::from(values), &mut |key, value| {
+        // Items of a list come from where the list comes from.
+        let place = key.split_once(".0").map_or(key, |(list, _)| list);
         let source = figment
-            .find_metadata(key)
-            .map_or_else(|| "default".to_owned(), |metadata| source_of(metadata, key));
+            .find_metadata(place)
+            .map_or_else(|| "default".to_owned(), |metadata| source_of(metadata, place));
         lines.push((key.to_owned(), value, source));
     });
     if args.json {

@@ -27,7 +27,8 @@ Examples:
       Start a gateway on this machine and print commands to join it.
   signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
       Join a session; typed lines are sent, events are printed.
-  git log --format=%s | signalbox send wss://localhost:4433 --token TOKEN --type line --stdin
+  git log --format=%s | signalbox send wss://localhost:4433 --ca .signalbox/dev/ca.pem \\
+      --token TOKEN --type line --stdin
       Send each line as a signal.
 
 Environment:

@@ -38,6 +38,11 @@ pub(crate) fn log(default: &str, json: bool) -> anyhow::Result<()> {
             .map_err(|error| anyhow::anyhow!("SIGNALBOX_LOG is {filter:?}: {error}"))?,
         Err(_) => EnvFilter::new(default),
     };
+    // These log whole messages at their finest, with tokens and signals in them.
+    let quiet = ["tungstenite=info", "tokio_tungstenite=info"];
+    let filter = quiet.into_iter().try_fold(filter, |filter, directive| {
+        Ok::<_, anyhow::Error>(filter.add_directive(directive.parse()?))
+    })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

@@ -75,7 +75,12 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut number = 0u64;
-    while let Some(line) = lines.next_line().await.context("cannot read standard input")? {
+    loop {
+        let line = tokio::select! {
+            line = lines.next_line() => line.context("cannot read standard input")?,
+            () = client.ended() => anyhow::bail!(SendError::Disconnected),
+        };
+        let Some(line) = line else { break };
         number += 1;
         if let Some(pace) = &mut pace {
             pace.tick().await;

@@ -183,7 +183,10 @@ Join over WebSocket, in a third:
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| "signalbox".into());
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
+    let path = path.strip_prefix(&here).unwrap_or(&path);
+    // A bare name would be looked up in the PATH.
+    let bare = path.components().count() == 1;
+    if bare { format!("./{}", path.display()) } else { path.display().to_string() }
 }
 
 /// An address that can be connected to, for one that may mean "all of this machine".

@@ -230,6 +230,55 @@ fn a_client_that_is_killed_is_network_disconnected() {
     }
 }
 
+/// Whoever does not read is ended, and what waited for it did not fill the gateway's memory.
+#[test]
+fn slow_consumers_do_not_fill_the_memory() {
+    use signalbox_client::{CloseReason, ConnectOptions, Connector, Event};
+
+    let gateway = Gateway::start();
+    let status = format!("/proc/{}/status", gateway.process.child.id());
+    let resident_kib = || -> u64 {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let pem = std::fs::read(gateway.text("/ca")).unwrap();
+    let talk = async {
+        let join = async |scheme: &str| {
+            let options =
+                ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
+            Connector::trusting(&pem).unwrap().connect(&options.presence(false)).await.unwrap()
+        };
+        let (speaker, mut heard) = join("quic").await;
+        let (_deaf_quic, mut never_heard) = join("quic").await;
+        let (_deaf_wss, mut never_heard_either) = join("wss").await;
+        let before = resident_kib();
+        let mut said_kib = 0;
+        // Far more than the outboxes, the carriers' windows and the clients' queues hold.
+        while said_kib < 200 * 1024 {
+            speaker.signal().data("d".repeat(8192)).send().await.unwrap();
+            said_kib += 8;
+            while !matches!(heard.next().await.unwrap(), Event::Signal { .. }) {}
+        }
+        let grown = resident_kib().saturating_sub(before);
+        assert!(grown < 32 * 1024, "{grown} KiB more after {said_kib} KiB were said");
+        for events in [&mut never_heard, &mut never_heard_either] {
+            let reason = loop {
+                if let Event::SessionDisconnected { reason, .. } = events.next().await.unwrap() {
+                    break reason;
+                }
+            };
+            // A TCP that is full cannot carry the reason.
+            let known = [CloseReason::SlowConsumer, CloseReason::NetworkDisconnected];
+            assert!(known.contains(&reason), "{reason}");
+        }
+    };
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(PATIENCE * 3, talk).await })
+        .unwrap();
+}
+
 /// This repository's own history, or whatever of it a shallow clone has.
 #[test]
 fn a_history_piped_through_arrives_whole_and_in_order_on_both_transports() {

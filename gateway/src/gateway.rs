@@ -10,7 +10,6 @@ use std::{
 
 use signalbox_certs::Certificates;
 use signalbox_relay::{Relay, Stats};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -29,8 +28,6 @@ pub(crate) struct Shared {
     pub(crate) projects: Projects,
     pub(crate) limits: Limits,
     pub(crate) links: Links,
-    /// Places for clients that have not joined yet.
-    pub(crate) handshakes: Arc<Semaphore>,
     /// Cancelled when the gateway stops accepting.
     pub(crate) closing: CancellationToken,
     /// Every task that serves a client.
@@ -114,7 +111,6 @@ impl Gateway {
         let shared = Arc::new(Shared {
             relay: Relay::new(config.relay_settings()),
             projects: config.projects(),
-            handshakes: Arc::new(Semaphore::new(config.limits.handshakes)),
             limits: config.limits,
             links: config.links,
             closing: CancellationToken::new(),
@@ -123,7 +119,7 @@ impl Gateway {
         });
         let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
-        let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
+        let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
         Ok(Self { shared, certificates, quic, tcp, addresses })
     }

@@ -194,6 +194,10 @@ pub enum GatewayMessage<'a> {
         /// The same for people.
         #[serde(borrow)]
         message: Text<'a>,
+        /// How many streams the gateway has opened on this link in all. A client that has read
+        /// so many to their end has missed nothing. 0 where all is on one stream.
+        #[serde(default)]
+        streams: u64,
     },
 }
 

@@ -242,7 +242,11 @@ fn vectors() -> Vec<Vector> {
             "bye",
             "gateway",
             GatewayMessage,
-            GatewayMessage::Bye { reason: CloseReason::SlowConsumer, message: "too slow".into() },
+            GatewayMessage::Bye {
+                reason: CloseReason::SlowConsumer,
+                message: "too slow".into(),
+                streams: 130
+            },
         ),
         vector!(
             "header of a client's stream",

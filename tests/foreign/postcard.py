@@ -264,7 +264,7 @@ GATEWAY = Kinds(
     connectionDestroyed=fields(id=ID, reason=code(REASONS), lastSeq=U64),
     signal=fields(**{"from": option(ID)}, seq=U64, **BODY),
     error=fields(signal=option(U64), code=code(ERROR_CODES), message=TEXT),
-    bye=fields(reason=code(REASONS), message=TEXT),
+    bye=fields(reason=code(REASONS), message=TEXT, streams=U64),
 )
 CLIENT_STREAM = Kinds(signals=fields())
 GATEWAY_STREAM = Kinds(sender=fields(**{"from": option(ID)}, after=U64))

@@ -90,9 +90,9 @@ def test_an_unknown_kind_is_skipped() -> None:
 
 
 def test_unknown_codes_are_accepted_and_unknown_enum_values_are_not() -> None:
-    assert postcard.GATEWAY.decode(bytes.fromhex("06ac0200")) == (
+    assert postcard.GATEWAY.decode(bytes.fromhex("06ac020000")) == (
         "bye",
-        {"reason": 300, "message": ""},
+        {"reason": 300, "message": "", "streams": 0},
     )
     with pytest.raises(Malformed):
         postcard.CLIENT.decode(bytes.fromhex("0000010200"))

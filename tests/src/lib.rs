@@ -13,7 +13,7 @@
 pub mod bystanders;
 pub mod raw;
 
-use std::{future::Future, path::Path, sync::LazyLock, time::Duration};
+use std::{future::Future, sync::LazyLock, time::Duration};
 
 use signalbox_certs::DevAuthority;
 use signalbox_client::{
@@ -286,12 +286,4 @@ impl Member {
             }
         }
     }
-}
-
-/// Resident memory of this process, in bytes.
-pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024
 }

@@ -104,37 +104,34 @@ pub(crate) async fn connect(
         .await
         .map_err(|error| unreachable(error.to_string()))?;
 
-    let greeting = async {
-        let (mut control_out, control_in) = connection.open_bi().await.map_err(lost)?;
-        let hello = frame::encode(&options.hello());
-        control_out.write_all(&hello).await.map_err(|error| write_error(&error))?;
-        let mut control_in = Frames::new(control_in);
-        while !control_in.buffer.is_ready() {
-            if !control_in.fill().await? {
-                return Err(End::protocol("no answer to the hello"));
+    let lost = |End { message, .. }: End| unreachable(message);
+    let (mut control_out, control_in) =
+        connection.open_bi().await.map_err(|error| lost(ended(error)))?;
+    let hello = frame::encode(&options.hello());
+    control_out.write_all(&hello).await.map_err(|error| lost(write_error(&error)))?;
+    let mut control_in = Frames::new(control_in);
+    while !control_in.buffer.is_ready() {
+        match control_in.fill().await {
+            Ok(true) => {}
+            Ok(false) => return Err(unreachable("no answer to the hello".into())),
+            Err(End { reason: CloseReason::NetworkDisconnected, message }) => {
+                return Err(unreachable(message));
             }
+            // A gateway that could not say bye says it by its close.
+            Err(End { reason, message }) => return Err(ConnectError::Refused { reason, message }),
         }
-        let frame = control_in.buffer.next_frame().map_err(frame_error)?.unwrap_or_default();
-        match binary::decode(frame) {
-            Ok(Some(GatewayMessage::Welcome(welcome))) => Ok((welcome, control_out, control_in)),
-            Ok(Some(GatewayMessage::Bye { reason, message })) => {
-                Err(End::new(reason, message.into_string()))
-            }
-            _ => Err(End::protocol("the answer to the hello is no welcome")),
-        }
-    };
-    match greeting.await {
-        Ok((welcome, control_out, control_in)) => {
+    }
+    let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
+    match binary::decode(frame.unwrap_or_default()) {
+        Ok(Some(GatewayMessage::Welcome(welcome))) => {
             Ok((welcome, QuicLink { connection, control_out, control_in }))
         }
-        Err(End { reason: CloseReason::ProtocolError, message }) => {
-            Err(ConnectError::Protocol(message))
-        }
-        Err(End { reason: CloseReason::NetworkDisconnected, message }) => Err(unreachable(message)),
-        Err(End { reason, message }) => {
+        Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
+            let message = message.into_string();
             close(&connection);
             Err(ConnectError::Refused { reason, message })
         }
+        _ => Err(ConnectError::Protocol("the answer to the hello is no welcome".into())),
     }
 }
 
@@ -212,7 +209,7 @@ async fn write(
         if !bytes.is_empty() {
             let stream = match &mut signals {
                 Some(stream) => stream,
-                none => none.insert(connection.open_uni().await.map_err(lost)?),
+                none => none.insert(connection.open_uni().await.map_err(ended)?),
             };
             stream.write_all(&bytes).await.map_err(|error| write_error(&error))?;
             bytes.clear();
@@ -228,7 +225,7 @@ async fn write(
 }
 
 /// What the end of the connection says. A gateway that could not say bye says it here.
-fn lost(error: ConnectionError) -> End {
+fn ended(error: ConnectionError) -> End {
     match error {
         ConnectionError::ApplicationClosed(close) => {
             let reason = CloseReason::from_quic_code(close.error_code.into_inner());
@@ -240,7 +237,7 @@ fn lost(error: ConnectionError) -> End {
 
 fn write_error(error: &WriteError) -> End {
     match error {
-        WriteError::ConnectionLost(error) => lost(error.clone()),
+        WriteError::ConnectionLost(error) => ended(error.clone()),
         error => End::lost(error.to_string()),
     }
 }

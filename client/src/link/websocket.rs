@@ -142,7 +142,7 @@ pub(crate) async fn connect(
                 let idle_timeout = Duration::from_millis(welcome.limits.idle_timeout_ms.into());
                 return Ok((welcome, WebSocketLink { socket, encoding, idle_timeout }));
             }
-            Ok(Some(GatewayMessage::Bye { reason, message })) => {
+            Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
                 let message = message.into_string();
                 // Answers the gateway's close.
                 let rest = async { while let Some(Ok(_)) = socket.next().await {} };
@@ -260,7 +260,7 @@ async fn read(
             None => return End::lost("the connection ended without a close"),
         };
         match encoding.decode(&message) {
-            Ok(Some(GatewayMessage::Bye { reason, message })) => {
+            Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
                 let end = End::new(reason, message.into_string());
                 // Answers the gateway's close.
                 let rest = async { while let Some(Ok(_)) = stream.next().await {} };

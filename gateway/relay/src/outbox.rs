@@ -70,6 +70,9 @@ struct State {
     bell: Option<Waker>,
 }
 
+/// Frames for which a buffer may keep its memory, however rarely they come.
+const KEEP_FRAMES: usize = 32;
+
 /// The outbox holds as much as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -136,7 +139,11 @@ impl Outbox {
             return Poll::Pending;
         }
         if into.is_empty() {
-            // The usual case costs no copy, and the two buffers take turns.
+            // The usual case costs no copy, and the two buffers take turns. One that a burst has
+            // made much larger than it now needs to be goes.
+            if into.capacity() > KEEP_FRAMES.max(8 * state.queue.len()) {
+                *into = VecDeque::new();
+            }
             std::mem::swap(&mut state.queue, into);
         } else {
             into.append(&mut state.queue);

@@ -162,6 +162,10 @@ impl Relay {
                 has_sent: false,
             });
             drop(members);
+            if self.0.directory.lock().closing {
+                // The end of all may have passed this session before the member was in it.
+                outbox.end(CloseReason::ShuttingDown);
+            }
             let connection = Connection::new(self.clone(), id, session, connection_id, role);
             return Ok(Joined { connection, outbox, present });
         }

@@ -21,7 +21,7 @@ pub(crate) struct Member {
     pub(crate) presence: bool,
     pub(crate) encoding: Encoding,
     pub(crate) outbox: Outbox,
-    /// Whether it has sent a signal that anybody received.
+    /// Whether it has sent a signal that somebody may have received.
     pub(crate) has_sent: bool,
 }
 

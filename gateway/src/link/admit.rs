@@ -38,23 +38,21 @@ pub(super) async fn admit(
         result = greeting => result?,
         () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
     };
-    // The outbox fills from now on, within its bound; a client that does not even read its
-    // welcome has as long as it had for its hello.
+    // The outbox fills from now on, within its bound. A client that does not even read its welcome
+    // has as long for each part of it as it had for its hello.
+    let mut next = Some(GatewayMessage::Welcome(welcome));
     let mut present = joined.present.iter();
-    let greeted = async {
-        writer.send(&GatewayMessage::Welcome(welcome)).await?;
-        while let Some(message) = next_present(&mut present) {
-            writer.send(&message).await?;
-        }
-        Ok(())
-    };
-    match timeout(shared.links.hello_timeout(), greeted).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(LinkError::into(error)),
-        Err(_) => {
-            joined.connection.leave(CloseReason::SlowConsumer);
-            return Err(End { alive: false, ..End::by(CloseReason::SlowConsumer) });
-        }
+    while let Some(message) = next {
+        let end = match timeout(shared.links.hello_timeout(), writer.send(&message)).await {
+            Ok(Ok(())) => {
+                next = next_present(&mut present);
+                continue;
+            }
+            Ok(Err(error)) => End::from(error),
+            Err(_) => End::by(CloseReason::SlowConsumer).dead(),
+        };
+        joined.connection.leave(end.reason);
+        return Err(end);
     }
     Ok((joined, expires_in))
 }
@@ -70,11 +68,8 @@ fn join(
     }
     let now = unix_time();
     let Grant { session, role, connection_data, expires_at } =
-        token::verify(&shared.projects, &hello.token, now).map_err(|error| End {
-            reason: error.close_reason(),
-            detail: error.to_string(),
-            alive: true,
-        })?;
+        token::verify(&shared.projects, &hello.token, now)
+            .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     let connection = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
         created_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -92,11 +87,7 @@ fn join(
             presence: hello.presence,
             encoding: writer.accept(hello.presence, hello.streams),
         })
-        .map_err(|error| End {
-            reason: error.close_reason(),
-            detail: error.to_string(),
-            alive: true,
-        })?;
+        .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
     let welcome = Welcome {
         connection,
@@ -105,7 +96,7 @@ fn join(
         limits: limits(shared),
         present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
     };
-    Ok((joined, welcome, expires_at.saturating_sub(now)))
+    Ok((joined, welcome, (expires_at + token::LEEWAY).saturating_sub(now)))
 }
 
 fn limits(shared: &Shared) -> Limits {

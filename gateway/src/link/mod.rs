@@ -28,7 +28,7 @@ use signalbox_protocol::{
 use signalbox_relay::{Connection, Encoding, Joined, Outbox, SignalError};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use tracing::{Instrument, debug, field, info_span, trace};
 
@@ -76,6 +76,9 @@ pub(crate) trait Writer: Send {
     /// Says that nothing follows, by the means of the carrier.
     fn finish(&mut self, reason: CloseReason)
     -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// Streams that it has opened so far, as a bye tells.
+    fn streams(&self) -> u64;
 
     /// Ends the carrier at once.
     fn abort(&mut self, reason: CloseReason);
@@ -130,29 +133,37 @@ struct End {
     detail: String,
     /// Whether the carrier still carries a farewell.
     alive: bool,
+    /// Until when the farewell must be over.
+    farewell_by: Instant,
 }
 
 impl End {
+    fn new(reason: CloseReason, detail: impl Into<String>) -> Self {
+        let farewell_by = Instant::now() + FAREWELL;
+        Self { reason, detail: detail.into(), alive: true, farewell_by }
+    }
+
     fn by(reason: CloseReason) -> Self {
-        Self { reason, detail: reason.hint().into(), alive: true }
+        Self::new(reason, reason.hint())
+    }
+
+    /// The same, with a carrier that carries nothing any more.
+    fn dead(self) -> Self {
+        Self { alive: false, ..self }
     }
 }
 
 impl From<LinkError> for End {
     fn from(error: LinkError) -> Self {
         match error {
-            LinkError::Lost(detail) => {
-                Self { reason: CloseReason::NetworkDisconnected, detail, alive: false }
-            }
+            LinkError::Lost(detail) => Self::new(CloseReason::NetworkDisconnected, detail).dead(),
             // The reason is for the others; to the client there is nothing left to say, but a
             // carrier with a closing handshake still has to finish it.
             LinkError::Closed => Self::by(CloseReason::ClientDisconnected),
-            LinkError::ClosedBadly(_) => Self {
-                reason: CloseReason::NetworkDisconnected,
-                detail: error.to_string(),
-                alive: true,
-            },
-            LinkError::Violation { reason, detail } => Self { reason, detail, alive: true },
+            LinkError::ClosedBadly(_) => {
+                Self::new(CloseReason::NetworkDisconnected, error.to_string())
+            }
+            LinkError::Violation { reason, detail } => Self::new(reason, detail),
         }
     }
 }
@@ -194,7 +205,8 @@ pub(crate) async fn serve(
         if end.alive {
             let farewell = async {
                 let message = end.detail.as_str().into();
-                let bye = GatewayMessage::Bye { reason: end.reason, message };
+                let streams = writer.streams();
+                let bye = GatewayMessage::Bye { reason: end.reason, message, streams };
                 // Whatever fails here, the carrier ends next. If the client has closed it, there
                 // is nothing left to say, but its closing handshake is still to be answered.
                 if writer.send(&bye).await.is_ok() {
@@ -202,7 +214,7 @@ pub(crate) async fn serve(
                 }
                 reader.closed().await;
             };
-            let _ = timeout(FAREWELL, farewell).await;
+            let _ = timeout_at(end.farewell_by, farewell).await;
         }
         writer.abort(end.reason);
     };
@@ -217,7 +229,9 @@ async fn carry(
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> End {
-    let Joined { mut connection, outbox, .. } = joined;
+    let Joined { mut connection, outbox, present } = joined;
+    // It has been told; it must not pin those who leave.
+    drop(present);
     let expired = async {
         if shared.links.end_when_token_expires {
             tokio::time::sleep(expires_in).await;
@@ -241,15 +255,16 @@ async fn carry(
     }
     if end.alive && end.reason != CloseReason::SlowConsumer {
         // The outbox has ended now; what waits in it is still the client's.
-        let _ = timeout(FAREWELL, writer.pump(&outbox)).await;
+        let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
     }
     end
 }
 
 /// Hands what the client sends to the relay, until the client or a fault of its ends it.
-async fn read(shared: &Shared, connection: &mut Connection, reader: &mut impl Reader) -> End {
-    let mut burst = 0;
+async fn read<R: Reader>(shared: &Shared, connection: &mut Connection, reader: &mut R) -> End {
+    let mut burst = Burst(0);
     loop {
+        burst.breathe().await;
         let message = match reader.next().await {
             Ok(Incoming::Message(message)) => message,
             Ok(Incoming::Unknown) => {
@@ -271,14 +286,27 @@ async fn read(shared: &Shared, connection: &mut Connection, reader: &mut impl Re
                 }
             }
             ClientMessage::Goodbye { signals } => {
-                overtaken(shared, connection, reader, signals).await;
-                return End::by(CloseReason::ClientDisconnected);
+                let end = End::by(CloseReason::ClientDisconnected);
+                if R::OVERTAKES {
+                    let rest = overtaken(shared, connection, reader, signals);
+                    let _ = timeout_at(end.farewell_by, rest).await;
+                }
+                return end;
             }
             ClientMessage::Hello(_) => return LinkError::protocol("a second hello").into(),
         }
-        burst += 1;
-        if burst == BURST {
-            burst = 0;
+    }
+}
+
+/// Counts messages that were handled without a pause.
+struct Burst(u32);
+
+impl Burst {
+    /// Lets other tasks run, and timers fire, after every [`BURST`] messages.
+    async fn breathe(&mut self) {
+        self.0 += 1;
+        if self.0 == BURST {
+            self.0 = 0;
             tokio::task::yield_now().await;
         }
     }
@@ -296,27 +324,23 @@ async fn signal(shared: &Shared, connection: &mut Connection, send: SendSignal<'
     }
 }
 
-/// After a goodbye: the signals that it has overtaken, if they come in time.
-async fn overtaken<R: Reader>(
+/// After a goodbye: the signals that it has overtaken.
+async fn overtaken(
     shared: &Shared,
     connection: &mut Connection,
-    reader: &mut R,
+    reader: &mut impl Reader,
     signals: u64,
 ) {
-    if !R::OVERTAKES {
-        return;
-    }
-    let rest = async {
-        while connection.sent() < signals {
-            match reader.next().await {
-                Ok(Incoming::Message(ClientMessage::Signal(send))) => {
-                    signal(shared, connection, send).await;
-                }
-                // It may end its control stream after the goodbye.
-                Ok(Incoming::Closed) => {}
-                _ => return,
+    let mut burst = Burst(0);
+    while connection.sent() < signals {
+        burst.breathe().await;
+        match reader.next().await {
+            Ok(Incoming::Message(ClientMessage::Signal(send))) => {
+                signal(shared, connection, send).await;
             }
+            // It may end its control stream after the goodbye.
+            Ok(Incoming::Closed) => {}
+            _ => return,
         }
-    };
-    let _ = timeout(FAREWELL, rest).await;
+    }
 }

@@ -24,7 +24,10 @@ use signalbox_protocol::{
     limits::{CLIENT_FRAME_BYTES, CLIENT_JSON_BYTES},
 };
 use signalbox_relay::{Encoding, Outbox, Outgoing};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::MissedTickBehavior,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -96,7 +99,7 @@ pub(crate) fn halves<S>(
         socket,
         subprotocol,
         queue: VecDeque::new(),
-        unflushed: Load::default(),
+        unflushed: Unflushed::default(),
         ping_every: idle_timeout / PINGS,
     };
     (reader, writer)
@@ -203,9 +206,11 @@ fn error_of(error: tungstenite::Error) -> LinkError {
     }
 }
 
-/// Frames and bytes, as the outbox counts them.
+/// What has been fed to the socket and not flushed.
 #[derive(Default)]
-struct Load {
+struct Unflushed {
+    dirty: bool,
+    /// Frames and bytes, as the outbox counts them.
     frames: usize,
     bytes: usize,
 }
@@ -216,8 +221,7 @@ pub(crate) struct WebSocketWriter<S> {
     subprotocol: Subprotocol,
     /// Taken from the outbox and not yet fed to the socket.
     queue: VecDeque<Outgoing>,
-    /// Fed to the socket and not yet flushed.
-    unflushed: Load,
+    unflushed: Unflushed,
     ping_every: Duration,
 }
 
@@ -240,36 +244,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
         let mut pings = tokio::time::interval(self.ping_every);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
         let mut silent = 0;
         loop {
-            let taken = tokio::select! {
-                taken = poll_fn(|cx| outbox.poll_take(cx, &mut self.queue)) => taken,
+            // A write that hangs must not keep us from noticing that nobody is there.
+            tokio::select! {
+                result = self.write(outbox) => return result,
                 _ = pings.tick() => {
-                    silent = if self.socket.heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
+                    let heard = self.socket.heard.swap(false, Ordering::Relaxed);
+                    silent = if heard { 0 } else { silent + 1 };
                     if silent >= PINGS {
                         return Err(LinkError::Lost("nothing came within the idle timeout".into()));
                     }
-                    self.feed(Message::Ping(Bytes::new())).await?;
-                    self.flush().await?;
-                    continue;
+                    // With something else on its way, that will be answered (by TCP) or not.
+                    if self.is_flushed() {
+                        self.feed(Message::Ping(Bytes::new())).await?;
+                        self.unflushed.dirty = true;
+                    }
                 }
-            };
-            // Everything that waits goes out in one flush: under load it fills whole segments,
-            // and when idle nothing waits for company.
-            let ended = taken.err();
-            while let Some(outgoing) = self.queue.pop_front() {
-                self.unflushed.frames += 1;
-                self.unflushed.bytes += outgoing.cost();
-                if let Some(message) = self.message(outgoing) {
-                    self.feed(message).await?;
-                }
-            }
-            self.flush().await?;
-            let Load { frames, bytes } = std::mem::take(&mut self.unflushed);
-            outbox.written(frames, bytes);
-            if let Some(reason) = ended {
-                return Ok(reason);
             }
         }
     }
@@ -280,12 +273,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         self.flush().await
     }
 
+    fn streams(&self) -> u64 {
+        0
+    }
+
     fn abort(&mut self, _reason: CloseReason) {
         // The socket closes when both halves are dropped, which is next.
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
+    fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && !self.unflushed.dirty
+    }
+
+    /// Writes what the outbox brings until it has ended. May be dropped at any await: what has
+    /// been taken stays in the queue until the socket has it.
+    async fn write(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
+        loop {
+            // Everything that waits goes out in one flush: under load it fills whole segments,
+            // and when idle nothing waits for company.
+            while !self.queue.is_empty() {
+                self.ready().await?;
+                let Some(outgoing) = self.queue.pop_front() else { break };
+                self.unflushed.dirty = true;
+                self.unflushed.frames += 1;
+                self.unflushed.bytes += outgoing.cost();
+                if let Some(message) = self.message(outgoing) {
+                    self.start(message)?;
+                }
+            }
+            if self.unflushed.dirty {
+                self.flush().await?;
+                let Unflushed { frames, bytes, .. } = std::mem::take(&mut self.unflushed);
+                outbox.written(frames, bytes);
+            }
+            let taken = poll_fn(|cx| outbox.poll_take(cx, &mut self.queue)).await;
+            if let Err(reason) = taken {
+                return Ok(reason);
+            }
+        }
+    }
+
     fn message(&self, outgoing: Outgoing) -> Option<Message> {
         let frame = match outgoing {
             Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => frame,
@@ -303,10 +332,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
 
     /// Queues a message on the socket; waits only if the socket's buffer is full.
     async fn feed(&self, message: Message) -> Result<(), LinkError> {
+        self.ready().await?;
+        self.start(message)
+    }
+
+    async fn ready(&self) -> Result<(), LinkError> {
         poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_ready(cx))
             .await
-            .and_then(|()| Pin::new(&mut *self.socket.stream.lock()).start_send(message))
             .map_err(error_of)
+    }
+
+    /// Queues a message on a socket that is ready for one.
+    fn start(&self, message: Message) -> Result<(), LinkError> {
+        Pin::new(&mut *self.socket.stream.lock()).start_send(message).map_err(error_of)
     }
 
     async fn flush(&self) -> Result<(), LinkError> {

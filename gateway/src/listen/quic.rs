@@ -8,7 +8,10 @@ use quinn::{
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use tracing::{debug, info};
 
 use super::udp;
@@ -45,6 +48,9 @@ const KEEP_ALIVES: u32 = 3;
 /// The bound endpoint.
 pub(crate) struct Listener {
     endpoint: Endpoint,
+    /// For clients that have not joined yet. Each listener has its own, so that a flood on one
+    /// port leaves the other open.
+    places: Arc<Semaphore>,
     address: SocketAddr,
 }
 
@@ -66,7 +72,8 @@ impl Listener {
         )
         .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        Ok(Self { endpoint, address })
+        let places = Arc::new(Semaphore::new(shared.limits.handshakes));
+        Ok(Self { endpoint, places, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -86,7 +93,7 @@ impl Listener {
                 () = shared.closing.cancelled() => break,
             };
             let Some(incoming) = incoming else { break };
-            match shared.handshakes.clone().try_acquire_owned() {
+            match self.places.clone().try_acquire_owned() {
                 Ok(permit) => {
                     let task = serve(shared.clone(), incoming, Arc::new(permit));
                     shared.tasks.spawn(task);

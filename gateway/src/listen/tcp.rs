@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -21,6 +21,7 @@ use signalbox_certs::Certificates;
 use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -55,6 +56,8 @@ type Carrier = Either<TlsStream<TcpStream>, TcpStream>;
 pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
+    /// For clients that have not joined yet.
+    places: Arc<Semaphore>,
     address: SocketAddr,
 }
 
@@ -62,6 +65,7 @@ impl Listener {
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: Option<&Certificates>,
+        shared: &Shared,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "tcp", address, source };
         let socket = tcp_socket(address).map_err(listen)?;
@@ -69,7 +73,8 @@ impl Listener {
         let tls = certificates
             .map(|certificates| Arc::new(signalbox_certs::tcp_server(certificates)))
             .map(TlsAcceptor::from);
-        Ok(Self { socket, tls, address })
+        let places = Arc::new(Semaphore::new(shared.limits.handshakes));
+        Ok(Self { socket, tls, places, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -83,11 +88,12 @@ impl Listener {
         let router = Router::new()
             .route(WEBSOCKET_PATH, get(connect))
             .route("/healthz", get(|| async { "ok\n" }))
+            .layer(axum::middleware::map_response(one_request_each))
             .with_state(shared.clone());
         let accepting = async {
             loop {
                 // Who finds no place waits in the backlog, where it costs nothing.
-                let Ok(permit) = shared.handshakes.clone().acquire_owned().await else {
+                let Ok(permit) = self.places.clone().acquire_owned().await else {
                     break;
                 };
                 match self.socket.accept().await {
@@ -157,7 +163,6 @@ async fn serve(
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        // Also how long a connection may idle between requests.
         .header_read_timeout(shared.links.hello_timeout())
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
@@ -173,6 +178,14 @@ async fn serve(
     if let Err(error) = result {
         debug!(%remote, %error, "HTTP connection failed");
     }
+}
+
+/// Closes after every answer: a connection that idled between requests would hold its place.
+async fn one_request_each(mut response: Response) -> Response {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Where a request comes from, and how long its sender has until its hello.

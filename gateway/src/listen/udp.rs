@@ -13,7 +13,6 @@ use quinn::{
     udp::{RecvMeta, Transmit},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::warn;
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
 /// gateway; the system may grant less, which costs only retransmissions.
@@ -28,13 +27,9 @@ const SEGMENTS: usize = 3;
 /// Binds `address`. Must be called inside a tokio runtime.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    for result in
-        [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)]
-    {
-        if let Err(error) = result {
-            warn!(%error, "the system refuses larger UDP buffers");
-        }
-    }
+    // Granted in part, or not at all, they are no reason not to start.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
     Ok(Arc::new(FewSegments(TokioRuntime.wrap_udp_socket(socket.into())?)))
 }

@@ -1,8 +1,6 @@
 //! What bad input gets: at worst its own link ends, with a named reason, while two bystanders in
 //! the same session go on talking without a lost or late word.
 
-use std::time::Duration;
-
 use signalbox_client::Role;
 use signalbox_protocol::{ClientMessage, CloseReason, frame, limits::CLIENT_FRAME_BYTES};
 use signalbox_tests::{
@@ -353,6 +351,8 @@ async fn many_silent_clients_do_not_lock_others_out() {
     }
     let latecomer = world.join(signalbox_tests::Carrier::Json, Role::Publisher);
     drop(soon("a latecomer gets in", latecomer).await);
+    // The other port has places of its own.
+    drop(soon("another", world.join(signalbox_tests::Carrier::Quic, Role::Publisher)).await);
     drop(silent);
-    tokio::time::timeout(Duration::from_secs(20), undisturbed(world, bystanders)).await.unwrap();
+    undisturbed(world, bystanders).await;
 }

@@ -68,7 +68,7 @@ async fn the_first_known_subprotocol_is_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_requests_get_an_answer() {
     let world = World::new().await;
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     for (request_text, status) in [
         (get("/healthz"), "200"),
         (get("/v1/connect"), "400"),
@@ -79,6 +79,7 @@ async fn other_requests_get_an_answer() {
     ] {
         let answer = request(&world, &request_text).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request_text:?}: {answer}");
+        assert!(answer.contains("connection: close"), "a place is not held: {answer}");
     }
 }
 

@@ -139,6 +139,27 @@ async fn the_sdk_says_what_is_wrong() {
     }
 }
 
+/// What a sender said before somebody was thrown out is heard by that one, too, even if it was
+/// the sender's first word, whose stream may arrive after the bye.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_signals_before_the_end_are_heard() {
+    let world = World::new().await;
+    for carrier in Carrier::ALL {
+        for _ in 0..20 {
+            let moderator = world.join(carrier, Role::Moderator).await;
+            let options = world.options(carrier, Role::Subscriber).presence(false);
+            let mut victim = world.try_join(&options).await.unwrap();
+            moderator.say("goodbye").await;
+            // Over QUIC the two travel on different streams, so wait for the first to be there.
+            let mut moderator = moderator;
+            while !matches!(moderator.next().await, Event::Signal { .. }) {}
+            moderator.client.force_disconnect(victim.id()).await.unwrap();
+            assert_eq!(victim.hear_data().await, "goodbye", "{carrier:?}");
+            assert_eq!(victim.ends().await, CloseReason::ForceDisconnected);
+        }
+    }
+}
+
 /// Dropping every handle is leaving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_client_has_left() {

@@ -12,7 +12,9 @@ use signalbox_protocol::{
     limits::GATEWAY_FRAME_BYTES,
 };
 
-use super::{frame_error, lost};
+use super::{ended, frame_error};
+use tokio::time::Instant;
+
 use crate::{
     link::{End, FAREWELL, Teller},
     order::StreamKey,
@@ -27,6 +29,8 @@ pub(super) struct Reading<'a> {
     control: Frames,
     /// Streams opened so far; the next one's key.
     opened: StreamKey,
+    /// Streams that the gateway has opened, by its bye.
+    expected: u64,
     /// Streams whose sender's signals must wait for something else to come first.
     parked: HashMap<StreamKey, SenderStream>,
 }
@@ -39,6 +43,14 @@ struct SenderStream {
     known: bool,
 }
 
+/// Waits until a moment has passed; for ever without one.
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What reading from a sender's stream came to: more, its end, or a failure.
 type Progress = (SenderStream, Result<bool, End>);
 
@@ -49,22 +61,29 @@ async fn read_more(mut stream: SenderStream) -> Progress {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(connection: &'a Connection, control: Frames) -> Self {
-        Self { connection, control, opened: 0, parked: HashMap::new() }
+        Self { connection, control, opened: 0, expected: 0, parked: HashMap::new() }
     }
 
     pub(super) async fn run(mut self, teller: &mut Teller) -> End {
         let mut reads = FuturesUnordered::new();
         // What came in one packet with the welcome waits already.
         let mut end = self.control_frames(teller);
-        while end.is_none() {
+        let mut until = None;
+        loop {
             teller.tell().await;
             let free = |key: &StreamKey| !teller.order.is_held(*key);
             let free: Vec<_> = self.parked.keys().copied().filter(free).collect();
             for stream in free.iter().filter_map(|key| self.parked.remove(key)) {
                 reads.push(read_more(stream));
             }
-            end = tokio::select! {
-                more = self.control.fill() => match more {
+            // After a bye the streams may still bring signals, as many streams as it says.
+            let until = match &end {
+                None => None,
+                Some(_) if self.opened >= self.expected && reads.is_empty() => break,
+                Some(_) => Some(*until.get_or_insert_with(|| Instant::now() + FAREWELL)),
+            };
+            let result = tokio::select! {
+                more = self.control.fill(), if end.is_none() => match more {
                     Ok(true) => self.control_frames(teller),
                     Ok(false) => Some(End::protocol("the control stream ended")),
                     Err(end) => Some(end),
@@ -74,21 +93,20 @@ impl<'a> Reading<'a> {
                         reads.push(read_more(self.accept(stream)));
                         None
                     }
-                    Err(error) => Some(lost(error)),
+                    Err(error) => Some(ended(error)),
                 },
                 Some(progress) = reads.next(), if !reads.is_empty() => {
                     self.progress(progress, teller, |stream| reads.push(read_more(stream)))
                 }
+                () = passed(until) => break,
             };
-        }
-        // The gateway has finished its streams; what is in them is still ours.
-        let rest = async {
-            while let Some(progress) = reads.next().await {
-                self.progress(progress, teller, |stream| reads.push(read_more(stream)));
-                teller.tell().await;
+            match (result, &end) {
+                (None, _) => {}
+                (Some(first), None) => end = Some(first),
+                // Whatever goes wrong after the bye, the bye stays the reason.
+                (Some(_), Some(_)) => break,
             }
-        };
-        let _ = tokio::time::timeout(FAREWELL, rest).await;
+        }
         end.unwrap_or_else(|| End::lost("reading ended"))
     }
 
@@ -107,7 +125,8 @@ impl<'a> Reading<'a> {
                 Err(error) => return Some(frame_error(error)),
             };
             match binary::decode(frame) {
-                Ok(Some(GatewayMessage::Bye { reason, message })) => {
+                Ok(Some(GatewayMessage::Bye { reason, message, streams })) => {
+                    self.expected = streams;
                     return Some(End::new(reason, message.into_string()));
                 }
                 Ok(Some(message)) => teller.order.control(message),
@@ -193,7 +212,7 @@ impl Frames {
                 Ok(true)
             }
             Ok(None) => self.buffer.finish().map_err(frame_error).map(|()| false),
-            Err(ReadError::ConnectionLost(error)) => Err(lost(error)),
+            Err(ReadError::ConnectionLost(error)) => Err(ended(error)),
             Err(error) => Err(End::lost(error.to_string())),
         }
     }

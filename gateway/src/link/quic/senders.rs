@@ -45,9 +45,11 @@ pub(crate) struct QuicWriter {
     /// Senders that have something to write and no stream, first come first served.
     waiting: VecDeque<Sender>,
     opening: Option<Opening>,
-    /// Streams open now, and how many there may be.
-    open: usize,
+    /// Senders with a stream, and how many there may be.
+    open: Vec<Sender>,
     max_open: usize,
+    /// Streams opened so far, those that have ended included.
+    opened: u64,
     /// Streams finished to make room, whose room has not come yet.
     evicted: usize,
     /// Counts signals; orders senders by when they last spoke.
@@ -102,6 +104,10 @@ impl Writer for QuicWriter {
         Ok(())
     }
 
+    fn streams(&self) -> u64 {
+        self.opened
+    }
+
     fn abort(&mut self, reason: CloseReason) {
         self.connection.close(reason.quic_code().into(), reason.name().as_bytes());
     }
@@ -116,8 +122,9 @@ impl QuicWriter {
             busy: Vec::new(),
             waiting: VecDeque::new(),
             opening: None,
-            open: 0,
+            open: Vec::new(),
             max_open,
+            opened: 0,
             evicted: 0,
             tick: 0,
             presence: true,
@@ -211,7 +218,7 @@ impl QuicWriter {
     fn forget(&mut self, sender: Sender) {
         if let Some(State { lane: Some(mut lane), .. }) = self.senders.remove(&sender) {
             lane.finish();
-            self.open -= 1;
+            self.open.retain(|open| *open != sender);
         }
     }
 
@@ -261,7 +268,7 @@ impl QuicWriter {
 
     /// Opens streams for those who wait, as far as the client grants them.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Result<(), LinkError> {
-        while self.open < self.max_open
+        while self.open.len() < self.max_open
             && let Some(sender) = self.waiting.front().copied()
         {
             let opening = self.opening.get_or_insert_with(|| {
@@ -273,7 +280,8 @@ impl QuicWriter {
             };
             self.opening = None;
             self.waiting.pop_front();
-            self.open += 1;
+            self.open.push(sender);
+            self.opened += 1;
             self.evicted = self.evicted.saturating_sub(1);
             let mut lane = Lane::new(stream.map_err(connection_error)?);
             if let Some(state) = self.senders.get_mut(&sender) {
@@ -298,12 +306,12 @@ impl QuicWriter {
             return false;
         }
         if self.opening.is_none() {
-            return self.open >= self.max_open && self.finish_idlest();
+            return self.open.len() >= self.max_open && self.finish_idlest();
         }
         // QUIC stacks announce new streams only when a good part of the old ones has ended
         // (quinn: an eighth), so one for one could wait for ever. Half is enough for all that we
         // know, and a stream that is opened anew costs some twenty bytes.
-        let half = (self.open + self.evicted).div_ceil(2);
+        let half = (self.open.len() + self.evicted).div_ceil(2);
         while self.evicted < self.waiting.len().max(half) && self.finish_idlest() {
             self.evicted += 1;
         }
@@ -312,20 +320,21 @@ impl QuicWriter {
 
     /// Finishes the idle stream whose sender has been quiet longest, if there is one.
     fn finish_idlest(&mut self) -> bool {
-        let idle = |state: &State| state.lane.as_ref().is_some_and(Lane::is_idle);
-        let idlest = self
-            .senders
-            .values_mut()
-            .filter(|state| idle(state))
-            .min_by_key(|state| state.last_spoke);
-        let Some(state) = idlest else {
+        let idle_since = |(at, sender): (usize, &Sender)| {
+            let state = self.senders.get(sender)?;
+            let idle = state.lane.as_ref().is_some_and(Lane::is_idle);
+            idle.then_some((state.last_spoke, at))
+        };
+        let Some((_, at)) = self.open.iter().enumerate().filter_map(idle_since).min() else {
             return false;
         };
-        if let Some(mut lane) = state.lane.take() {
-            lane.finish();
+        let sender = self.open.swap_remove(at);
+        if let Some(state) = self.senders.get_mut(&sender) {
+            state.after = state.last_seq;
+            if let Some(mut lane) = state.lane.take() {
+                lane.finish();
+            }
         }
-        state.after = state.last_seq;
-        self.open -= 1;
         true
     }
 }
