@@ -83,9 +83,9 @@ pub struct FrameBuffer {
     max: usize,
 }
 
-/// Capacity that an empty buffer may keep, in bytes; a rare long frame must not cost its
-/// connection memory for ever.
-const KEEP_BYTES: usize = 4096;
+/// Capacity that an empty buffer may keep, in bytes: a few short signals. A hello with its token,
+/// or a rare long frame, must not cost its connection memory for ever.
+const KEEP_BYTES: usize = 256;
 
 impl FrameBuffer {
     /// A buffer for frames whose message has at most `max` bytes. Allocates nothing yet.

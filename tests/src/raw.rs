@@ -62,7 +62,8 @@ pub struct Quic {
     pub control: quinn::SendStream,
     incoming: quinn::RecvStream,
     buffer: FrameBuffer,
-    _endpoint: quinn::Endpoint,
+    /// The endpoint, to be moved to another address.
+    pub endpoint: quinn::Endpoint,
 }
 
 impl Quic {
@@ -84,7 +85,7 @@ impl Quic {
         let connection = soon("a QUIC handshake", connecting).await.unwrap();
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
-        Self { connection, control, incoming, buffer, _endpoint: endpoint }
+        Self { connection, control, incoming, buffer, endpoint }
     }
 
     /// Connects, says hello and takes the welcome.

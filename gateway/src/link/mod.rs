@@ -183,21 +183,24 @@ pub(crate) struct LinkInfo {
 /// A place among the clients that have not joined yet; free again when the last holder drops it.
 pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
-/// Serves a link from its hello to its end.
+/// Serves a link from its hello to its end. (The halves are lent, as a future keeps what it is
+/// given twice.)
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     info: LinkInfo,
-    mut reader: impl Reader,
-    mut writer: impl Writer,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
 ) {
     let LinkInfo { transport, remote, hello_by, place } = info;
     let span =
         info_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
     let life = async {
-        let end = match admit::admit(&shared, hello_by, &mut reader, &mut writer).await {
+        // Boxed, so that what admission needs is not kept for the life of the link.
+        let admission = Box::pin(admit::admit(&shared, hello_by, reader, writer));
+        let end = match admission.await {
             Ok((joined, expires_in)) => {
                 drop(place);
-                carry(&shared, joined, expires_in, &mut reader, &mut writer).await
+                carry(&shared, joined, expires_in, reader, writer).await
             }
             Err(end) => end,
         };

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-    crypto::rustls::QuicServerConfig,
+    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -116,33 +116,46 @@ impl Listener {
 async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
     let hello_by = Instant::now() + shared.links.hello_timeout();
     let remote = incoming.remote_address();
+    // Boxed, so that what the handshake needs is not kept for the life of the link.
+    let Some((connection, control)) = Box::pin(establish(incoming, remote, hello_by)).await else {
+        return;
+    };
+    let (mut reader, mut writer) =
+        link::quic::halves(connection, control, shared.limits.streams_per_link);
+    let info = LinkInfo { transport: "quic", remote, hello_by, place };
+    link::serve(shared, info, &mut reader, &mut writer).await;
+}
+
+/// The handshake and the control stream.
+async fn establish(
+    incoming: Incoming,
+    remote: SocketAddr,
+    hello_by: Instant,
+) -> Option<(Connection, (SendStream, RecvStream))> {
     let connection = match timeout_at(hello_by, incoming).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             debug!(%remote, %error, "QUIC handshake failed");
-            return;
+            return None;
         }
         Err(_) => {
             debug!(%remote, "QUIC handshake took too long");
-            return;
+            return None;
         }
     };
-    let control = match timeout_at(hello_by, connection.accept_bi()).await {
-        Ok(Ok(control)) => control,
+    match timeout_at(hello_by, connection.accept_bi()).await {
+        Ok(Ok(control)) => Some((connection, control)),
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
-            return;
+            None
         }
         Err(_) => {
             debug!(%remote, "no control stream in time");
             let reason = CloseReason::HelloTimeout;
             connection.close(reason.quic_code().into(), reason.name().as_bytes());
-            return;
+            None
         }
-    };
-    let (reader, writer) = link::quic::halves(connection, control, shared.limits.streams_per_link);
-    let info = LinkInfo { transport: "quic", remote, hello_by, place };
-    link::serve(shared, info, reader, writer).await;
+    }
 }
 
 fn server_config(

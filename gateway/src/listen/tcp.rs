@@ -266,31 +266,44 @@ async fn become_link(
     subprotocol: Subprotocol,
     upgrade: OnUpgrade,
 ) {
+    // Boxed, as the state of getting there is larger than that of the link, and would be kept
+    // for its whole life.
+    let Some(socket) = Box::pin(take_back(upgrade, subprotocol, remote, hello_by)).await else {
+        return;
+    };
+    let (mut reader, mut writer) = halves(socket, subprotocol, shared.links.idle_timeout());
+    let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
+    link::serve(shared, info, &mut reader, &mut writer).await;
+}
+
+async fn take_back(
+    upgrade: OnUpgrade,
+    subprotocol: Subprotocol,
+    remote: SocketAddr,
+    hello_by: Instant,
+) -> Option<WebSocketStream<Carrier>> {
     let upgraded: Upgraded = match timeout_at(hello_by, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => {
             debug!(%remote, %error, "WebSocket upgrade failed");
-            return;
+            return None;
         }
         Err(_) => {
             debug!(%remote, "WebSocket upgrade took too long");
-            return;
+            return None;
         }
     };
     let Ok(parts) = upgraded.downcast::<TokioIo<Carrier>>() else {
         tracing::error!("an upgraded connection is not of the type that was served");
-        return;
+        return None;
     };
     let socket = WebSocketStream::from_partially_read(
         parts.io.into_inner(),
         parts.read_buf.to_vec(),
         Role::Server,
         Some(subprotocol.config()),
-    )
-    .await;
-    let (reader, writer) = halves(socket, subprotocol, shared.links.idle_timeout());
-    let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
-    link::serve(shared, info, reader, writer).await;
+    );
+    Some(socket.await)
 }
 
 /// Whether a header's list of tokens has this one, in any case.

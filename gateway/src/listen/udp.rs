@@ -19,10 +19,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Datagrams that are handed to the system in one call, by segmentation offload. quinn keeps a
-/// buffer for as many in every connection, from its handshake on: with its own ten that is
-/// 14.5 KiB for an idle connection, half of what it costs in all. Signals are small and rarely
-/// fill more than these.
-const SEGMENTS: usize = 3;
+/// buffer for as many in every connection, from its handshake on: with its own ten, 14.5 KiB of
+/// address space, of which even an idle connection touches about two. Signals are small, and at
+/// 20,000 deliveries a second to 100 receivers the CPU does not notice the difference.
+const SEGMENTS: usize = 2;
 
 /// Binds `address`. Must be called inside a tokio runtime.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -6,6 +6,30 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use signalbox_client::{CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role};
 use signalbox_tests::{Carrier, World, authority, raw::served_leaf, soon};
 
+/// A QUIC client whose address changes goes on as if nothing had happened, and nobody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_address_is_not_noticed() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let token = world.token(Role::Publisher);
+    let mover = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
+    let id = watcher.sees_created().await;
+    let mut signals = mover.signals().await;
+    for n in 0..5 {
+        let before = mover.endpoint.local_addr().unwrap();
+        mover.endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        assert_ne!(mover.endpoint.local_addr().unwrap(), before);
+        let text = n.to_string();
+        let frame = signalbox_protocol::frame::encode(&signalbox_tests::raw::signal(&text));
+        signals.write_all(&frame).await.unwrap();
+        assert_eq!(watcher.hear().await, (Some(id), None, Some(n.to_string())));
+        watcher.say(n.to_string()).await;
+        assert_eq!(watcher.hear_data().await, n.to_string());
+    }
+    let stream = soon("the watcher's stream", mover.connection.accept_uni()).await;
+    assert!(stream.is_ok(), "and back");
+}
+
 /// Clients that are quiet stay, on every carrier, however short the idle time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quiet_clients_stay() {
