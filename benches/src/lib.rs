@@ -1,1 +1,34 @@
-//! placeholder
+//! The benchmark: what a gateway costs and how fast it is, per transport, side by side.
+//!
+//! A gateway is started in a process of its own; all clients are in this one, on one thread, so
+//! that sender and receiver read the same clock and "the generator was the limit" is a question
+//! with an answer: its thread was busy, or it was not.
+//!
+//! ```text
+//! gateway      the process under test, from start to SIGTERM
+//! procfs       what the system says about a process and the machine (Linux only)
+//! clock        one monotonic clock, and a metronome that keeps to it
+//! payload      128 bytes that say when they were meant to be sent
+//! clients      many connections, made some at a time
+//! load         one sender, some receivers, a fixed rate: one measurement
+//! scenario/    latency, fanout, idle: which measurements, in which order
+//! stats        percentiles, medians, spread
+//! report       text and Markdown from results
+//! ```
+//!
+//! What is claimed are ratios within one run. Absolute figures belong to the machine and the hour.
+
+mod clients;
+mod clock;
+mod gateway;
+mod load;
+pub mod output;
+mod payload;
+mod procfs;
+pub mod report;
+pub mod scenario;
+mod stats;
+mod transport;
+
+pub use gateway::Launcher;
+pub use transport::Transport;

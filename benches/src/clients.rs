@@ -1,0 +1,55 @@
+//! Connecting many clients, some at a time.
+
+use anyhow::Context as _;
+use signalbox_client::{Client, ConnectError, Events};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::{gateway::Gateway, transport::Transport};
+
+/// Clients that connect at the same time.
+const CONNECTING: usize = 16;
+
+/// Connects clients to one session, or to several of `session_size` each.
+pub(crate) async fn connect(
+    gateway: &Gateway,
+    transport: Transport,
+    count: usize,
+    session_size: usize,
+) -> anyhow::Result<Vec<(Client, Events)>> {
+    let mut clients = Vec::with_capacity(count);
+    let mut connecting = JoinSet::new();
+    let mut token = String::new();
+    for index in 0..count {
+        if index % session_size.max(1) == 0 {
+            token = gateway.token()?;
+        }
+        if connecting.len() >= CONNECTING
+            && let Some(client) = connecting.join_next().await
+        {
+            clients.push(connected(client, clients.len(), gateway)?);
+        }
+        let options = transport.options(gateway, &token);
+        let connector = gateway.connector().clone();
+        connecting.spawn(async move { connector.connect(&options).await });
+    }
+    while let Some(client) = connecting.join_next().await {
+        clients.push(connected(client, clients.len(), gateway)?);
+    }
+    Ok(clients)
+}
+
+type Connecting = Result<Result<(Client, Events), ConnectError>, JoinError>;
+
+fn connected(
+    result: Connecting,
+    index: usize,
+    gateway: &Gateway,
+) -> anyhow::Result<(Client, Events)> {
+    result?.with_context(|| {
+        let log = gateway.log().display();
+        format!(
+            "client {} could not join; the gateway's log is {log}",
+            index + 1
+        )
+    })
+}

@@ -1,0 +1,291 @@
+//! The process under test: started with everything made up, ended by SIGTERM whatever happens.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
+use serde::Deserialize;
+use signalbox_client::Connector;
+use signalbox_gateway::token::NewToken;
+use signalbox_protocol::{ProjectKey, Role, SessionId};
+use tempfile::TempDir;
+
+/// How long a gateway may take until it says that it is ready.
+const START: Duration = Duration::from_secs(10);
+
+/// How long it may take to go down: its own deadline for draining (10 s), and some more.
+const STOP: Duration = Duration::from_secs(15);
+
+/// The same when the benchmark itself is going down, and somebody waits for it.
+const ABANDON: Duration = Duration::from_secs(3);
+
+/// How often we look whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Longer than any benchmark.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Starts gateways, one after the other, that share a made-up authority and project.
+#[derive(Debug)]
+pub struct Launcher {
+    program: PathBuf,
+    dir: TempDir,
+}
+
+impl Launcher {
+    /// Uses the gateway at `program`; without one, the `signalbox` next to this executable.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn new(program: Option<PathBuf>) -> anyhow::Result<Self> {
+        let beside = || {
+            let own = std::env::current_exe().context("cannot tell where this program is")?;
+            anyhow::Ok(own.with_file_name("signalbox"))
+        };
+        let program = program.map_or_else(beside, Ok)?;
+        anyhow::ensure!(
+            program.is_file(),
+            "there is no gateway at {}: build it (cargo build --release -p signalbox), or name \
+             one with --gateway",
+            program.display()
+        );
+        let dir = tempfile::Builder::new()
+            .prefix("signalbox-bench-")
+            .tempdir()
+            .context("cannot make a folder for the gateway")?;
+        Ok(Self { program, dir })
+    }
+
+    /// What the program says that it is.
+    pub fn version(&self) -> String {
+        let output = Command::new(&self.program).arg("--version").output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        text.unwrap_or_else(|_| "unknown version".into())
+    }
+
+    /// Starts a gateway and waits until it is ready.
+    pub(crate) async fn start(&self) -> anyhow::Result<Gateway> {
+        let log = self.dir.path().join("gateway.log");
+        let stderr = File::create(&log).context("cannot make a log for the gateway")?;
+        let child = Command::new(&self.program)
+            .args(["serve", "--dev", "--announce", "json"])
+            .args(["--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
+            .arg("--dev-dir")
+            .arg(self.dir.path().join("dev"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        let mut process = Process { child, log };
+        let line = process.first_line().await?;
+        let announcement: Announcement = serde_json::from_str(&line).with_context(|| {
+            format!("the gateway said {line:?}: are it and the benchmark of one version?")
+        })?;
+        let ca = std::fs::read(&announcement.ca).with_context(|| {
+            let path = announcement.ca.display();
+            format!("cannot read the gateway's authority {path}")
+        })?;
+        Ok(Gateway {
+            process,
+            connector: Connector::trusting(&ca)?,
+            announcement,
+        })
+    }
+}
+
+/// The line that a gateway prints for programs.
+#[derive(Debug, Deserialize)]
+struct Announcement {
+    quic: String,
+    https: String,
+    ca: PathBuf,
+    project: Project,
+}
+
+#[derive(Debug, Deserialize)]
+struct Project {
+    key: ProjectKey,
+    secret: String,
+}
+
+/// A running gateway. Dropping it ends it.
+pub(crate) struct Gateway {
+    process: Process,
+    connector: Connector,
+    announcement: Announcement,
+}
+
+impl Gateway {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    pub(crate) fn quic(&self) -> &str {
+        &self.announcement.quic
+    }
+
+    pub(crate) fn https(&self) -> &str {
+        &self.announcement.https
+    }
+
+    /// Connects clients that trust it; all over one UDP socket.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// A token for a new session. It opens it any number of times.
+    pub(crate) fn token(&self) -> anyhow::Result<String> {
+        let Project { key, secret } = &self.announcement.project;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).context("the system has no random numbers")?;
+        let created_ms = u64::try_from(now.as_millis())?;
+        let token = NewToken {
+            key,
+            secret,
+            session: &SessionId::mint(key, None, created_ms, random),
+            role: Role::Publisher,
+            connection_data: "",
+            now,
+            lifetime: TOKEN_LIFETIME,
+        };
+        Ok(token.mint()?)
+    }
+
+    /// Where it logs.
+    pub(crate) fn log(&self) -> &Path {
+        &self.process.log
+    }
+
+    /// Ends it in an orderly way.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.process.terminate();
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if let Some(status) = self.process.child.try_wait()? {
+                anyhow::ensure!(
+                    status.success(),
+                    "the gateway ended with {status}; its last words:\n{}",
+                    self.process.last_words()
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::bail!("the gateway did not end within {STOP:?} of SIGTERM; it is killed")
+    }
+}
+
+struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    async fn first_line(&mut self) -> anyhow::Result<String> {
+        let out = self.child.stdout.take().context("no standard output")?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(out).read_line(&mut line).map(|_| line)
+        });
+        // On a timeout the process ends with us, and the reading with it.
+        let line = tokio::time::timeout(START, read)
+            .await
+            .with_context(|| format!("the gateway was not ready within {START:?}"))???;
+        anyhow::ensure!(
+            !line.is_empty(),
+            "the gateway did not start:\n{}",
+            self.last_words()
+        );
+        Ok(line)
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines.len().saturating_sub(10);
+        lines.get(last..).unwrap_or_default().join("\n")
+    }
+
+    fn terminate(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It has not been waited for, so the number is still its own.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.terminate();
+        let deadline = Instant::now() + ABANDON;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            // Nothing else is to run here any more: an error, ctrl-c or a panic led here.
+            std::thread::park_timeout(LOOK);
+        }
+    }
+}
+
+/// Raises the limit of open files for this process and the gateways that it starts, as far as
+/// the system lets us.
+///
+/// # Errors
+/// If that is less than `needed`.
+pub(crate) fn allow_files(needed: u64) -> anyhow::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+    if enough(limit.current) {
+        return Ok(());
+    }
+    let maximum = limit.maximum;
+    anyhow::ensure!(
+        enough(maximum),
+        "this needs {needed} open files in one process and the system allows {}: raise the hard \
+         limit (as root: ulimit -Hn {needed}; for good: LimitNOFILE= or limits.conf), or use \
+         fewer --connections",
+        maximum.unwrap_or_default()
+    );
+    limit.current = maximum;
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_gateway_is_said_with_the_next_step() {
+        let error = Launcher::new(Some("no/such/program".into())).unwrap_err();
+        assert!(error.to_string().contains("--gateway"), "{error}");
+    }
+
+    #[test]
+    fn the_announcement_is_understood() {
+        let line = r#"{"quic":"127.0.0.1:1","https":"127.0.0.1:2","ca":"ca.pem",
+            "project":{"key":"12345678","secret":"s"},"session":"x","tokens":{}}"#;
+        let announcement: Announcement = serde_json::from_str(line).unwrap();
+        assert_eq!(announcement.quic, "127.0.0.1:1");
+        assert_eq!(announcement.project.key.as_str(), "12345678");
+    }
+
+    #[test]
+    fn files_are_allowed_up_to_the_hard_limit() {
+        allow_files(1).unwrap();
+        if getrlimit(Resource::Nofile).maximum.is_some() {
+            let error = allow_files(u64::MAX).unwrap_err().to_string();
+            assert!(error.contains("ulimit"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Results for people: text for a terminal, and the whole of `docs/benchmarks.md`.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    procfs,
+    scenario::{IdleResult, SignalsResult},
+    stats::Spread,
+};
+
+/// The file around the tables; `docs/benchmarks.md` is written from it and never by hand.
+const FRAME: &str = include_str!("benchmarks.md.in");
+
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The gateway, as it names itself.
+    pub gateway: String,
+    /// Where.
+    pub machine: String,
+    /// A lone signal at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<SignalsResult>,
+    /// One to many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fanout: Option<SignalsResult>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleResult>,
+}
+
+impl Report {
+    /// An empty report on a gateway, on this machine.
+    pub fn new(gateway: String) -> Self {
+        Self {
+            gateway,
+            machine: procfs::machine(),
+            ..Self::default()
+        }
+    }
+
+    /// All that speaks against the figures.
+    pub fn warnings(&self) -> Vec<String> {
+        let signals = [("latency", &self.latency), ("fanout", &self.fanout)];
+        let signals = signals.into_iter().flat_map(|(name, result)| {
+            let rows = result.iter().flat_map(|it| &it.rows);
+            rows.flat_map(move |row| row.warnings().map(move |it| format!("{name}: {it}")))
+        });
+        let idle = self.idle.iter().flat_map(|it| &it.rows);
+        let idle = idle.flat_map(|row| row.warnings().map(|it| format!("idle: {it}")));
+        signals.chain(idle).collect()
+    }
+
+    /// The tables, in Markdown, which is good to read in a terminal, too.
+    pub fn tables(&self) -> String {
+        let parts = [
+            self.latency.as_ref().map(latency_table),
+            self.fanout.as_ref().map(fanout_table),
+            self.idle.as_ref().map(idle_table),
+        ];
+        let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            text.push_str("\nNot to be trusted without a second look:\n\n");
+            for warning in warnings {
+                let _ = writeln!(text, "- {warning}");
+            }
+        }
+        text
+    }
+
+    /// The whole file.
+    pub fn markdown(&self, command: &str) -> String {
+        FRAME
+            .replace("{machine}", &self.machine)
+            .replace("{gateway}", &self.gateway)
+            .replace("{command}", command)
+            .replace("{tables}", self.tables().trim_end())
+    }
+}
+
+fn latency_table(result: &SignalsResult) -> String {
+    let mut table = Table::new(&format!(
+        "Latency: one sender, one receiver, {} signals per second, one at a time",
+        result.rate
+    ));
+    table.row([
+        "transport",
+        "p50 µs",
+        "p90 µs",
+        "p99 µs",
+        "p99.9 µs",
+        "max µs",
+        "gateway CPU µs per signal",
+        "generator late by µs (p50)",
+    ]);
+    for row in &result.rows {
+        table.row([
+            row.transport.title(),
+            &with_spread(row.p50_us, 0),
+            &with_spread(row.p90_us, 0),
+            &with_spread(row.p99_us, 0),
+            &with_spread(row.p999_us, 0),
+            &with_spread(row.max_us, 0),
+            &with_spread(row.gateway_us_per_delivery, 0),
+            &with_spread(row.lag_p50_us, 0),
+        ]);
+    }
+    table.text
+}
+
+fn fanout_table(result: &SignalsResult) -> String {
+    let connections = result.connections;
+    let mut table = Table::new(&format!(
+        "Fan-out: one sender to {connections} connections, {:.0} deliveries per second",
+        result.rate * connections as f64
+    ));
+    table.row([
+        "transport",
+        "p50 µs",
+        "p99 µs",
+        "gateway CPU µs per delivery",
+        "generator's use of its thread",
+    ]);
+    for row in &result.rows {
+        table.row([
+            row.transport.title(),
+            &with_spread(row.p50_us, 0),
+            &with_spread(row.p99_us, 0),
+            &with_spread(row.gateway_us_per_delivery, 1),
+            &format!("{:.0} %", row.generator_cores.median * 100.0),
+        ]);
+    }
+    table.text
+}
+
+fn idle_table(result: &IdleResult) -> String {
+    let mut table = Table::new(&format!("Memory: {} idle connections", result.connections));
+    table.row(["transport", "KiB per connection", "the whole gateway, MiB"]);
+    for row in &result.rows {
+        table.row([
+            row.transport.title(),
+            &with_spread(row.kib_per_connection, 1),
+            &format!("{:.1}", row.gateway_kib.median / 1024.0),
+        ]);
+    }
+    table.text
+}
+
+/// The median, and how far the rounds were apart: half the distance of the extremes.
+fn with_spread(spread: Spread, digits: usize) -> String {
+    let median = format!("{:.digits$}", spread.median);
+    if spread.min == spread.max {
+        return median;
+    }
+    format!("{median} ±{:.0} %", spread.uncertainty() * 100.0)
+}
+
+/// A Markdown table under a heading; the first row is its head.
+struct Table {
+    text: String,
+    rows: usize,
+}
+
+impl Table {
+    fn new(title: &str) -> Self {
+        Self {
+            text: format!("## {title}\n\n"),
+            rows: 0,
+        }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        let _ = writeln!(self.text, "| {} |", cells.join(" | "));
+        if self.rows == 0 {
+            let _ = writeln!(self.text, "|---|{}", "---:|".repeat(N - 1));
+        }
+        self.rows += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_comes_with_its_spread() {
+        assert_eq!(
+            with_spread(Spread::of([90.0, 100.0, 110.0]), 0),
+            "100 ±10 %"
+        );
+        assert_eq!(with_spread(Spread::of([1.25]), 1), "1.2");
+    }
+
+    #[test]
+    fn tables_are_markdown() {
+        let mut table = Table::new("T");
+        table.row(["a", "b"]);
+        table.row(["c", "1"]);
+        assert_eq!(table.text, "## T\n\n| a | b |\n|---|---:|\n| c | 1 |\n");
+    }
+
+    #[test]
+    fn the_file_has_no_gaps_left() {
+        let report = Report::new("signalbox 0".into());
+        let text = report.markdown("run it");
+        assert!(text.contains("signalbox 0") && text.contains("run it"));
+        assert!(!text.contains('{'), "{text}");
+    }
+}

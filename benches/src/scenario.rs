@@ -1,0 +1,28 @@
+//! What is measured: which measurements, in which order, for which transports.
+
+mod idle;
+mod signals;
+
+pub use idle::{Idle, IdleResult, IdleRow};
+pub use signals::{Fanout, Latency, SignalsResult, SignalsRow};
+
+/// The order of a round: every second one runs backwards, so that a machine that gets slower or
+/// faster with time does so for all transports alike.
+fn order<T: Copy>(items: &[T], round: usize) -> Vec<T> {
+    let mut items = items.to_vec();
+    if !round.is_multiple_of(2) {
+        items.reverse();
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_second_round_runs_backwards() {
+        assert_eq!(order(&[1, 2, 3], 0), [1, 2, 3]);
+        assert_eq!(order(&[1, 2, 3], 1), [3, 2, 1]);
+    }
+}
