@@ -47,9 +47,6 @@ fn connected(
 ) -> anyhow::Result<(Client, Events)> {
     result?.with_context(|| {
         let log = gateway.log().display();
-        format!(
-            "client {} could not join; the gateway's log is {log}",
-            index + 1
-        )
+        format!("client {} could not join; the gateway's log is {log}", index + 1)
     })
 }

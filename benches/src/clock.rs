@@ -44,10 +44,7 @@ impl Metronome {
             tv_sec: i64::try_from(ns / SECOND).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(ns % SECOND).unwrap_or_default(),
         };
-        let times = Itimerspec {
-            it_value: spec(first_ns),
-            it_interval: spec(interval_ns),
-        };
+        let times = Itimerspec { it_value: spec(first_ns), it_interval: spec(interval_ns) };
         timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &times)
             .context("cannot start a timer")?;
         #[expect(
@@ -56,13 +53,7 @@ impl Metronome {
         )]
         let timer =
             AsyncFd::with_interest(timer, Interest::READABLE).context("cannot wait for a timer")?;
-        Ok(Self {
-            timer,
-            first_ns,
-            interval_ns,
-            given: 0,
-            due: 0,
-        })
+        Ok(Self { timer, first_ns, interval_ns, given: 0, due: 0 })
     }
 
     /// Waits for the next tick; the time at which it was due, which may be long ago.

@@ -92,11 +92,7 @@ impl Launcher {
             let path = announcement.ca.display();
             format!("cannot read the gateway's authority {path}")
         })?;
-        Ok(Gateway {
-            process,
-            connector: Connector::trusting(&ca)?,
-            announcement,
-        })
+        Ok(Gateway { process, connector: Connector::trusting(&ca)?, announcement })
     }
 }
 
@@ -199,11 +195,7 @@ impl Process {
         let line = tokio::time::timeout(START, read)
             .await
             .with_context(|| format!("the gateway was not ready within {START:?}"))???;
-        anyhow::ensure!(
-            !line.is_empty(),
-            "the gateway did not start:\n{}",
-            self.last_words()
-        );
+        anyhow::ensure!(!line.is_empty(), "the gateway did not start:\n{}", self.last_words());
         Ok(line)
     }
 

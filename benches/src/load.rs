@@ -99,10 +99,7 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
     let to = load.to_one.then(|| last.connection().id);
     let start_ns = now_ns() + nanos(PAUSE);
     let (warm_up, measured) = (load.signals(load.warm_up), load.signals(load.duration));
-    ensure!(
-        measured > 0,
-        "no signal at all would be sent: raise the rate or the duration"
-    );
+    ensure!(measured > 0, "no signal at all would be sent: raise the rate or the duration");
     let interval_ns = nanos(load.interval());
     let book = Arc::new(Mutex::new(Book {
         latencies: Latencies::new(),
@@ -143,9 +140,7 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
 /// How many signals each connection must have received in the end.
 fn expected(load: &Load, connections: usize, signals: u64) -> Vec<u64> {
     let receives = |index| !load.to_one || index + 1 == connections;
-    (0..connections)
-        .map(|index| if receives(index) { signals } else { 0 })
-        .collect()
+    (0..connections).map(|index| if receives(index) { signals } else { 0 }).collect()
 }
 
 async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
@@ -166,14 +161,10 @@ async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
                 }
             }
             Event::Refused { code, message, .. } => {
-                book.failure = Some(format!(
-                    "the gateway refused a signal ({code:?}): {message}"
-                ));
+                book.failure = Some(format!("the gateway refused a signal ({code:?}): {message}"));
             }
             Event::SessionDisconnected { reason, message } => {
-                book.failure = Some(format!(
-                    "a client lost its connection ({reason}): {message}"
-                ));
+                book.failure = Some(format!("a client lost its connection ({reason}): {message}"));
             }
             _ => {}
         }
@@ -193,12 +184,7 @@ async fn all_received(book: &Mutex<Book>, expected: &[u64]) -> anyhow::Result<()
                 return Ok(());
             }
             if now_ns() > deadline_ns {
-                let wrong = book
-                    .received
-                    .iter()
-                    .zip(expected)
-                    .filter(|(a, b)| a != b)
-                    .count();
+                let wrong = book.received.iter().zip(expected).filter(|(a, b)| a != b).count();
                 let received: u64 = book.received.iter().sum();
                 let expected: u64 = expected.iter().sum();
                 bail!(
@@ -242,10 +228,7 @@ fn evaluate(
 ) -> Measured {
     let seconds = (after.at_ns - before.at_ns) as f64 / 1e9;
     let gateway = after.gateway.saturating_sub(before.gateway).as_secs_f64();
-    let generator = after
-        .generator
-        .saturating_sub(before.generator)
-        .as_secs_f64();
+    let generator = after.generator.saturating_sub(before.generator).as_secs_f64();
     let machine = after.machine.saturating_sub(before.machine).as_secs_f64();
     let deliveries = latencies.count();
     let each = |time: f64| time * 1e6 / deliveries.max(1) as f64;
@@ -264,12 +247,7 @@ fn evaluate(
 }
 
 fn warnings(measured: &Measured, interval: Duration) -> Vec<String> {
-    let Measured {
-        lag_us,
-        generator_cores,
-        other_cores,
-        ..
-    } = measured;
+    let Measured { lag_us, generator_cores, other_cores, .. } = measured;
     let mut warnings = Vec::new();
     if *generator_cores > GENERATOR_LIMIT {
         warnings.push(format!(
@@ -285,9 +263,7 @@ fn warnings(measured: &Measured, interval: Duration) -> Vec<String> {
         ));
     }
     if *other_cores > OTHERS_LIMIT {
-        warnings.push(format!(
-            "other processes used {other_cores:.1} cores meanwhile"
-        ));
+        warnings.push(format!("other processes used {other_cores:.1} cores meanwhile"));
     }
     warnings
 }

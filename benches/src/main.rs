@@ -68,9 +68,7 @@ struct All {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One thread: what it uses is what the generator uses, and no wake-up crosses cores in here.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(run_until_told(&cli)));
@@ -109,12 +107,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.json {
         line(serde_json::to_string_pretty(&report)?)?;
     } else {
-        line(format_args!(
-            "{}\n{}\n\n{}",
-            report.gateway,
-            report.machine,
-            report.tables()
-        ))?;
+        line(format_args!("{}\n{}\n\n{}", report.gateway, report.machine, report.tables()))?;
     }
     Ok(())
 }
@@ -176,14 +169,8 @@ mod tests {
 
     #[test]
     fn scenarios_have_defaults() {
-        assert!(matches!(
-            super::defaults("latency"),
-            super::Command::Latency(_)
-        ));
-        assert!(matches!(
-            super::defaults("fanout"),
-            super::Command::Fanout(_)
-        ));
+        assert!(matches!(super::defaults("latency"), super::Command::Latency(_)));
+        assert!(matches!(super::defaults("fanout"), super::Command::Fanout(_)));
         assert!(matches!(super::defaults("idle"), super::Command::Idle(_)));
     }
 }

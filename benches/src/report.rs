@@ -34,11 +34,7 @@ pub struct Report {
 impl Report {
     /// An empty report on a gateway, on this machine.
     pub fn new(gateway: String) -> Self {
-        Self {
-            gateway,
-            machine: procfs::machine(),
-            ..Self::default()
-        }
+        Self { gateway, machine: procfs::machine(), ..Self::default() }
     }
 
     /// All that speaks against the figures.
@@ -166,10 +162,7 @@ struct Table {
 
 impl Table {
     fn new(title: &str) -> Self {
-        Self {
-            text: format!("## {title}\n\n"),
-            rows: 0,
-        }
+        Self { text: format!("## {title}\n\n"), rows: 0 }
     }
 
     fn row<const N: usize>(&mut self, cells: [&str; N]) {
@@ -187,10 +180,7 @@ mod tests {
 
     #[test]
     fn a_figure_comes_with_its_spread() {
-        assert_eq!(
-            with_spread(Spread::of([90.0, 100.0, 110.0]), 0),
-            "100 ±10 %"
-        );
+        assert_eq!(with_spread(Spread::of([90.0, 100.0, 110.0]), 0), "100 ±10 %");
         assert_eq!(with_spread(Spread::of([1.25]), 1), "1.2");
     }
 

@@ -80,11 +80,7 @@ impl Spread {
         } else {
             f64::midpoint(at(middle.saturating_sub(1)), at(middle))
         };
-        Self {
-            median,
-            min: at(0),
-            max: at(values.len().saturating_sub(1)),
-        }
+        Self { median, min: at(0), max: at(values.len().saturating_sub(1)) }
     }
 
     /// Half the distance between the extremes, as a share of the median.
@@ -106,20 +102,10 @@ mod tests {
         for micros in 1..=1000 {
             latencies.record(micros * 1000);
         }
-        let Percentiles {
-            p50,
-            p90,
-            p99,
-            p999,
-            max,
-        } = latencies.percentiles();
-        for (value, expected) in [
-            (p50, 500.0),
-            (p90, 900.0),
-            (p99, 990.0),
-            (p999, 999.0),
-            (max, 1000.0),
-        ] {
+        let Percentiles { p50, p90, p99, p999, max } = latencies.percentiles();
+        for (value, expected) in
+            [(p50, 500.0), (p90, 900.0), (p99, 990.0), (p999, 999.0), (max, 1000.0)]
+        {
             // Three digits are kept.
             assert!((value - expected).abs() <= expected / 500.0, "{value}");
         }

@@ -37,12 +37,7 @@ const LOOKS_AT_MOST: usize = 120;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Idle {
     /// Transports to set side by side.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "quic,wss"
-    )]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
     pub transport: Vec<Transport>,
     /// Connections. The gateway's limits by default: 100000 in a project, 15000 in a session.
     #[arg(long, value_name = "NUMBER", default_value_t = 2000)]
@@ -191,9 +186,7 @@ async fn settle(gateway: &Gateway) -> anyhow::Result<(u64, bool)> {
 }
 
 fn is_settled(looks: &[u64]) -> bool {
-    let recent = looks
-        .get(looks.len().saturating_sub(LOOKS)..)
-        .unwrap_or_default();
+    let recent = looks.get(looks.len().saturating_sub(LOOKS)..).unwrap_or_default();
     match (recent.iter().min(), recent.iter().max()) {
         (Some(min), Some(max)) => (max - min) as f64 <= *max as f64 * SETTLED,
         _ => false,

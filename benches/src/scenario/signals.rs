@@ -28,10 +28,7 @@ pub struct Latency {
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub rate: u32,
     #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "clap would show it as this command's own description"
-    )]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
 }
 
@@ -39,12 +36,7 @@ pub struct Latency {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Fanout {
     /// Transports to set side by side.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "quic,wss"
-    )]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
     pub transport: Vec<Transport>,
     /// Connections in the session. One of them sends; all of them receive, the sender included.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
@@ -53,10 +45,7 @@ pub struct Fanout {
     #[arg(long, value_name = "NUMBER", default_value_t = 20_000)]
     pub deliveries: u32,
     #[command(flatten)]
-    #[expect(
-        missing_docs,
-        reason = "clap would show it as this command's own description"
-    )]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
 }
 
@@ -134,15 +123,12 @@ impl SignalsRow {
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         let name = self.transport.title();
-        self.rounds
-            .iter()
-            .enumerate()
-            .flat_map(move |(round, measured)| {
-                measured
-                    .warnings
-                    .iter()
-                    .map(move |warning| format!("{name}, round {}: {warning}", round + 1))
-            })
+        self.rounds.iter().enumerate().flat_map(move |(round, measured)| {
+            measured
+                .warnings
+                .iter()
+                .map(move |warning| format!("{name}, round {}: {warning}", round + 1))
+        })
     }
 }
 
@@ -154,14 +140,7 @@ impl Latency {
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
         let (connections, to_one, rate) = (2, true, f64::from(self.rate));
         let load = self.rounds.load(connections, to_one, rate);
-        rounds(
-            "latency",
-            launcher,
-            load,
-            &self.transport,
-            self.rounds.repeat,
-        )
-        .await
+        rounds("latency", launcher, load, &self.transport, self.rounds.repeat).await
     }
 }
 
@@ -175,14 +154,7 @@ impl Fanout {
         allow_files(u64::from(self.receivers) + 100)?;
         let rate = f64::from(self.deliveries) / f64::from(self.receivers);
         let load = self.rounds.load(self.receivers as usize, false, rate);
-        rounds(
-            "fanout",
-            launcher,
-            load,
-            &self.transport,
-            self.rounds.repeat,
-        )
-        .await
+        rounds("fanout", launcher, load, &self.transport, self.rounds.repeat).await
     }
 }
 
@@ -191,14 +163,7 @@ impl Rounds {
         // No time is negative, and no benchmark runs for a day.
         let time = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0));
         let (warm_up, duration) = (time(self.warm_up), time(self.seconds));
-        move |transport| Load {
-            transport,
-            connections,
-            to_one,
-            rate,
-            warm_up,
-            duration,
-        }
+        move |transport| Load { transport, connections, to_one, rate, warm_up, duration }
     }
 }
 
