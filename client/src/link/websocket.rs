@@ -11,7 +11,7 @@ use signalbox_protocol::{
     limits::{GATEWAY_FRAME_BYTES, GATEWAY_JSON_BYTES},
     message::Welcome,
 };
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc, time::MissedTickBehavior};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -234,6 +234,7 @@ async fn read(
     // The gateway pings three times as often. A timer that runs by itself costs less than one
     // that is set anew with every message.
     let mut watch = tokio::time::interval(idle_timeout.max(Duration::from_secs(1)));
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     watch.reset();
     let mut heard = true;
     loop {

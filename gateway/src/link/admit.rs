@@ -1,6 +1,6 @@
 //! Admission: from a link's first byte to the welcome of its connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use signalbox_protocol::{
     ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage,
@@ -43,13 +43,17 @@ pub(super) async fn admit(
     let mut next = Some(GatewayMessage::Welcome(welcome));
     let mut present = joined.present.iter();
     while let Some(message) = next {
-        let end = match timeout(shared.links.hello_timeout(), writer.send(&message)).await {
-            Ok(Ok(())) => {
-                next = next_present(&mut present);
-                continue;
-            }
-            Ok(Err(error)) => End::from(error),
-            Err(_) => End::by(CloseReason::SlowConsumer).dead(),
+        let end = tokio::select! {
+            sent = timeout(shared.links.hello_timeout(), writer.send(&message)) => match sent {
+                Ok(Ok(())) => {
+                    next = next_present(&mut present);
+                    continue;
+                }
+                Ok(Err(error)) => End::from(error),
+                Err(_) => End::by(CloseReason::SlowConsumer).dead(),
+            },
+            // Others may end the connection while it is still being welcomed.
+            reason = poll_fn(|cx| joined.outbox.poll_ended(cx)) => End::by(reason),
         };
         joined.connection.leave(end.reason);
         return Err(end);

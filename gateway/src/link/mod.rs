@@ -342,7 +342,7 @@ async fn overtaken(
                 signal(shared, connection, send).await;
             }
             // It may end its control stream after the goodbye.
-            Ok(Incoming::Closed) => {}
+            Ok(Incoming::Closed | Incoming::Unknown) => {}
             _ => return,
         }
     }

@@ -94,12 +94,13 @@ pub(crate) fn halves<S>(
     idle_timeout: Duration,
 ) -> (WebSocketReader<S>, WebSocketWriter<S>) {
     let socket = Arc::new(Socket { stream: Mutex::new(socket), heard: AtomicBool::new(true) });
-    let reader = WebSocketReader { socket: socket.clone(), subprotocol, last: None };
+    let reader = WebSocketReader { socket: socket.clone(), subprotocol, last: None, failed: false };
     let writer = WebSocketWriter {
         socket,
         subprotocol,
         queue: VecDeque::new(),
         unflushed: Unflushed::default(),
+        moved: false,
         ping_every: idle_timeout / PINGS,
     };
     (reader, writer)
@@ -120,6 +121,8 @@ pub(crate) struct WebSocketReader<S> {
     subprotocol: Subprotocol,
     /// The message that was handed out last, as it is borrowed from.
     last: Option<Message>,
+    /// The client has broken the rules of WebSocket; what follows cannot be understood.
+    failed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
@@ -134,7 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
                 None => {
                     return Err(LinkError::Lost("the connection ended without a close".into()));
                 }
-                Some(Err(error)) => return Err(error_of(error)),
+                Some(Err(error)) => {
+                    self.failed = true;
+                    return Err(error_of(error));
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(frame))) => {
                     return match frame.map(|frame| frame.code) {
@@ -165,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
         let next = || poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx));
         loop {
             match next().await {
+                None if self.failed => break,
                 None => return,
                 Some(Ok(_)) => {}
                 Some(Err(_)) => break,
@@ -222,6 +229,9 @@ pub(crate) struct WebSocketWriter<S> {
     /// Taken from the outbox and not yet fed to the socket.
     queue: VecDeque<Outgoing>,
     unflushed: Unflushed,
+    /// Whether the socket has taken anything from the queue since the last ping was due. It takes
+    /// no more than its buffer holds before the carrier does.
+    moved: bool,
     ping_every: Duration,
 }
 
@@ -253,7 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
                 result = self.write(outbox) => return result,
                 _ = pings.tick() => {
                     let heard = self.socket.heard.swap(false, Ordering::Relaxed);
-                    silent = if heard { 0 } else { silent + 1 };
+                    // Who takes what we write, though slowly, is there, even if it says nothing.
+                    let moving = std::mem::take(&mut self.moved) && !self.is_flushed();
+                    silent = if heard || moving { 0 } else { silent + 1 };
                     if silent >= PINGS {
                         return Err(LinkError::Lost("nothing came within the idle timeout".into()));
                     }
@@ -296,6 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
             while !self.queue.is_empty() {
                 self.ready().await?;
                 let Some(outgoing) = self.queue.pop_front() else { break };
+                self.moved = true;
                 self.unflushed.dirty = true;
                 self.unflushed.frames += 1;
                 self.unflushed.bytes += outgoing.cost();

@@ -89,7 +89,7 @@ async fn each_sender_gets_one_stream_with_its_first_signal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_few_streams_the_longest_idle_sender_makes_room() {
-    for (granted, allowed) in [(2, 256), (100, 2)] {
+    for (granted, allowed) in [(2, 256), (100, 2), (1, 256), (100, 1)] {
         let world = World::with(|config| config.limits.streams_per_link = allowed).await;
         let receiver = receiver(&world, granted).await;
         let senders = senders(&world, 5).await;
@@ -108,7 +108,7 @@ async fn with_few_streams_the_longest_idle_sender_makes_room() {
                 sender.say("x").await;
                 let heard: Signal = soon("a signal", reports.recv()).await.unwrap();
                 assert_eq!((heard.from, heard.seq), (sender.id(), round));
-                // Five senders in turn on two streams: each signal needs a new one.
+                // Five senders in turn on at most two streams: each signal needs a new one.
                 assert_eq!(heard.after, Some(round - 1), "a stream says what comes before it");
                 streams += 1;
             }
@@ -170,6 +170,24 @@ async fn more_senders_than_streams_are_heard_in_order() {
         assert_eq!(before + 1, seq);
     }
     assert_eq!(last.len(), SENDERS);
+}
+
+/// Whoever waits for a stream gets it when a sender with one has left, at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_leaves_makes_room() {
+    let world = World::with(|config| config.limits.streams_per_link = 1).await;
+    let options = world.options(Carrier::Quic, Role::Subscriber).presence(false);
+    let mut receiver = world.try_join(&options).await.unwrap();
+    let stays = world.join(Carrier::Json, Role::Publisher).await;
+    for _ in 0..50 {
+        let leaves = world.join(Carrier::Json, Role::Publisher).await;
+        let ids = [leaves.id(), stays.id()];
+        leaves.say("x").await;
+        tokio::join!(leaves.client.disconnect(), stays.say("x"));
+        let mut heard = [receiver.hear().await.0.unwrap(), receiver.hear().await.0.unwrap()];
+        heard.sort_by_key(|id| *id != ids[0]);
+        assert_eq!(heard, ids);
+    }
 }
 
 /// A client that does not read one sender's stream still hears the others on theirs.

@@ -69,6 +69,8 @@ impl<'a> Reading<'a> {
         // What came in one packet with the welcome waits already.
         let mut end = self.control_frames(teller);
         let mut until = None;
+        // After the connection has been closed, what had come before can still be read.
+        let mut closed = false;
         loop {
             teller.tell().await;
             let free = |key: &StreamKey| !teller.order.is_held(*key);
@@ -79,7 +81,7 @@ impl<'a> Reading<'a> {
             // After a bye the streams may still bring signals, as many streams as it says.
             let until = match &end {
                 None => None,
-                Some(_) if self.opened >= self.expected && reads.is_empty() => break,
+                Some(_) if reads.is_empty() && (closed || self.opened >= self.expected) => break,
                 Some(_) => Some(*until.get_or_insert_with(|| Instant::now() + FAREWELL)),
             };
             let result = tokio::select! {
@@ -88,24 +90,21 @@ impl<'a> Reading<'a> {
                     Ok(false) => Some(End::protocol("the control stream ended")),
                     Err(end) => Some(end),
                 },
-                stream = self.connection.accept_uni() => match stream {
-                    Ok(stream) => {
-                        reads.push(read_more(self.accept(stream)));
-                        None
+                stream = self.connection.accept_uni(), if !closed => {
+                    match stream {
+                        Ok(stream) => reads.push(read_more(self.accept(stream))),
+                        // Why it was is for the control stream to tell.
+                        Err(_) => closed = true,
                     }
-                    Err(error) => Some(ended(error)),
-                },
+                    None
+                }
                 Some(progress) = reads.next(), if !reads.is_empty() => {
                     self.progress(progress, teller, |stream| reads.push(read_more(stream)))
                 }
                 () = passed(until) => break,
             };
-            match (result, &end) {
-                (None, _) => {}
-                (Some(first), None) => end = Some(first),
-                // Whatever goes wrong after the bye, the bye stays the reason.
-                (Some(_), Some(_)) => break,
-            }
+            // Whatever goes wrong after the end, its first reason stays.
+            end = end.or(result);
         }
         end.unwrap_or_else(|| End::lost("reading ended"))
     }

@@ -306,7 +306,8 @@ impl QuicWriter {
             return false;
         }
         if self.opening.is_none() {
-            return self.open.len() >= self.max_open && self.finish_idlest();
+            // There may be room already, as a sender that is gone has left its stream.
+            return self.open.len() < self.max_open || self.finish_idlest();
         }
         // QUIC stacks announce new streams only when a good part of the old ones has ended
         // (quinn: an eighth), so one for one could wait for ever. Half is enough for all that we
