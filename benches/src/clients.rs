@@ -46,7 +46,10 @@ fn connected(
     gateway: &Gateway,
 ) -> anyhow::Result<(Client, Events)> {
     result?.with_context(|| {
-        let log = gateway.log().display();
-        format!("client {} could not join; the gateway's log is {log}", index + 1)
+        format!(
+            "client {} could not join; the gateway's own words:\n{}",
+            index + 1,
+            gateway.last_words()
+        )
     })
 }

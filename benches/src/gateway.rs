@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -155,9 +155,9 @@ impl Gateway {
         Ok(token.mint()?)
     }
 
-    /// Where it logs.
-    pub(crate) fn log(&self) -> &Path {
-        &self.process.log
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        self.process.last_words()
     }
 
     /// Ends it in an orderly way.
@@ -270,6 +270,20 @@ mod tests {
         let announcement: Announcement = serde_json::from_str(line).unwrap();
         assert_eq!(announcement.quic, "127.0.0.1:1");
         assert_eq!(announcement.project.key.as_str(), "12345678");
+    }
+
+    #[test]
+    fn a_panic_ends_the_gateway() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let own = PathBuf::from(format!("/proc/{}", child.id()));
+        assert!(own.exists());
+        let process = Process { child, log: PathBuf::new() };
+        let panic = std::panic::catch_unwind(move || {
+            let _process = process;
+            panic!("as intended");
+        });
+        assert!(panic.is_err());
+        assert!(!own.exists());
     }
 
     #[test]

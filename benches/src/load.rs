@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use parking_lot::Mutex;
 use serde::Serialize;
 use signalbox_client::{Event, Events};
@@ -124,7 +124,17 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
         if let Some(to) = to {
             signal = signal.to(to);
         }
-        signal.send().await.context("the sender cannot send")?;
+        if let Err(error) = signal.send().await {
+            // Why is in the book, a moment later.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let failure = book.lock().failure.take();
+            bail!(
+                "the sender cannot send: {}; the measurement is void. If a lower rate works, the \
+                 rate was too high; the gateway's own words:\n{}",
+                failure.unwrap_or_else(|| error.to_string()),
+                gateway.last_words()
+            );
+        }
         if number + 1 == warm_up {
             before = Usage::now(gateway)?;
         }
@@ -164,7 +174,10 @@ async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
                 book.failure = Some(format!("the gateway refused a signal ({code:?}): {message}"));
             }
             Event::SessionDisconnected { reason, message } => {
-                book.failure = Some(format!("a client lost its connection ({reason}): {message}"));
+                // The first one is the cause of the others.
+                book.failure.get_or_insert_with(|| {
+                    format!("a client lost its connection ({reason}): {message}")
+                });
             }
             _ => {}
         }

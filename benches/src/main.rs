@@ -87,8 +87,8 @@ async fn run_until_told(cli: &Cli) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         result = run(cli) => result,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted; nothing was measured")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop; nothing was measured")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted; there are no results")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop; there are no results")),
     }
 }
 
@@ -118,24 +118,15 @@ impl All {
             self.markdown.is_none() || !cfg!(debug_assertions),
             "figures of a debug build are not written down: cargo run --release"
         );
-        let [mut latency, mut fanout, mut idle] = ["latency", "fanout", "idle"].map(defaults);
-        for command in [&mut latency, &mut fanout, &mut idle] {
-            match command {
-                Command::Latency(it) => {
-                    it.rounds.repeat = self.repeat;
-                    report.latency = Some(it.run(launcher).await?);
-                }
-                Command::Fanout(it) => {
-                    it.rounds.repeat = self.repeat;
-                    report.fanout = Some(it.run(launcher).await?);
-                }
-                Command::Idle(it) => {
-                    it.repeat = self.repeat_idle;
-                    report.idle = Some(it.run(launcher).await?);
-                }
-                Command::All(_) => {}
-            }
-        }
+        let mut latency: Latency = defaults()?;
+        let mut fanout: Fanout = defaults()?;
+        let mut idle: Idle = defaults()?;
+        latency.rounds.repeat = self.repeat;
+        fanout.rounds.repeat = self.repeat;
+        idle.repeat = self.repeat_idle;
+        report.latency = Some(latency.run(launcher).await?);
+        report.fanout = Some(fanout.run(launcher).await?);
+        report.idle = Some(idle.run(launcher).await?);
         if let Some(file) = &self.markdown {
             let repeat = (self.repeat != 3).then(|| format!(" --repeat {}", self.repeat));
             let repeat_idle =
@@ -154,8 +145,10 @@ impl All {
 }
 
 /// A scenario as it is without any flags.
-fn defaults(scenario: &str) -> Command {
-    Cli::parse_from(["signalbox-bench", scenario]).command
+fn defaults<A: clap::Args>() -> anyhow::Result<A> {
+    let command = A::augment_args(clap::Command::new("defaults").no_binary_name(true));
+    let matches = command.try_get_matches_from([""; 0])?;
+    Ok(A::from_arg_matches(&matches)?)
 }
 
 #[cfg(test)]
@@ -169,8 +162,8 @@ mod tests {
 
     #[test]
     fn scenarios_have_defaults() {
-        assert!(matches!(super::defaults("latency"), super::Command::Latency(_)));
-        assert!(matches!(super::defaults("fanout"), super::Command::Fanout(_)));
-        assert!(matches!(super::defaults("idle"), super::Command::Idle(_)));
+        assert_eq!(super::defaults::<super::Latency>().unwrap().rate, 200);
+        assert_eq!(super::defaults::<super::Fanout>().unwrap().receivers, 100);
+        assert_eq!(super::defaults::<super::Idle>().unwrap().connections, 2000);
     }
 }
