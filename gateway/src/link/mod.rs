@@ -30,7 +30,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
 };
-use tracing::{Instrument, debug, field, info_span, trace};
+use tracing::{Instrument, debug, debug_span, field, trace};
 
 use crate::gateway::Shared;
 
@@ -193,7 +193,7 @@ pub(crate) async fn serve(
 ) {
     let LinkInfo { transport, remote, hello_by, place } = info;
     let span =
-        info_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
+        debug_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
     let life = async {
         // Boxed, so that what admission needs is not kept for the life of the link.
         let admission = Box::pin(admit::admit(&shared, hello_by, reader, writer));

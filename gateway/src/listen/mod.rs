@@ -3,4 +3,3 @@
 
 pub(crate) mod quic;
 pub(crate) mod tcp;
-mod udp;
