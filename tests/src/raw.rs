@@ -1,6 +1,6 @@
 //! Raw links: bytes on real carriers, for clients that do not keep to the protocol.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -77,9 +77,6 @@ impl Quic {
     pub async fn connect_with(address: SocketAddr, streams: u32) -> Self {
         let mut transport = quinn::TransportConfig::default();
         transport.max_concurrent_uni_streams(streams.into());
-        // The packet that ends a connection may be lost like any other, and is sent again only to
-        // those who still send something.
-        transport.keep_alive_interval(Some(Duration::from_millis(200)));
         let crypto = QuicClientConfig::try_from(tls(ALPN)).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));

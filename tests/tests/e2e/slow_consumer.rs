@@ -1,5 +1,7 @@
 //! A receiver that stops reading is ended and costs the others nothing.
 
+use std::collections::BTreeSet;
+
 use futures_util::StreamExt as _;
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
 use signalbox_tests::{
@@ -10,11 +12,13 @@ use signalbox_tests::{
 
 const TALKERS: usize = 20;
 
-/// Twenty talk on mixed carriers until `over` says that it is over; each hears everyone's every
-/// word in order.
+/// Twenty talk on mixed carriers until so many others have been ended, and some rounds more; each
+/// hears everyone's every word in order, and of each end once.
 async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
     let words = "w".repeat(1000);
-    let mut destroyed = 0;
+    // Who has heard of whose end. Not all hear of it in the same round.
+    let mut told = BTreeSet::new();
+    let mut destroyed = BTreeSet::new();
     let mut round = 0u64;
     // Some rounds more, to show that everyone is well afterwards.
     let mut rounds_left = 10;
@@ -23,29 +27,26 @@ async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
         for talker in talkers.iter() {
             talker.say(format!("{round} {words}")).await;
         }
-        let mut gone_now = 0;
         for talker in talkers.iter_mut() {
             let mut heard = 0;
-            let mut gone = 0;
             while heard < TALKERS {
                 match talker.next().await {
                     Event::Signal { seq, .. } => {
                         assert_eq!(seq, round, "nothing is missed");
                         heard += 1;
                     }
-                    Event::ConnectionDestroyed { reason, .. } => {
+                    Event::ConnectionDestroyed { id, reason } => {
                         assert_eq!(reason, DisconnectReason::NetworkDisconnected);
-                        gone += 1;
+                        assert!(told.insert((talker.id(), id)), "nobody is told twice");
+                        destroyed.insert(id);
                     }
                     Event::ConnectionCreated(_) => {}
                     other => panic!("a talker was disturbed: {other:?}"),
                 }
             }
-            gone_now = gone_now.max(gone);
         }
-        destroyed += gone_now;
-        assert!(destroyed <= victims);
-        if destroyed == victims {
+        assert!(destroyed.len() <= victims, "only those who do not read are ended");
+        if destroyed.len() == victims {
             rounds_left -= 1;
         }
         assert!(round < 20_000, "nobody was ended for being slow");
