@@ -36,6 +36,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            relay: Relay::new(config.relay_settings()),
+            projects: config.projects(),
+            limits: config.limits.clone(),
+            links: config.links.clone(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            started: Instant::now(),
+        }
+    }
+
     /// Time since the gateway started: the relay's clock.
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
@@ -108,15 +120,7 @@ impl Gateway {
         }
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
-        let shared = Arc::new(Shared {
-            relay: Relay::new(config.relay_settings()),
-            projects: config.projects(),
-            limits: config.limits,
-            links: config.links,
-            closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            started: Instant::now(),
-        });
+        let shared = Arc::new(Shared::new(&config));
         let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;

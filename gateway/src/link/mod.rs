@@ -34,6 +34,9 @@ use tracing::{Instrument, debug, debug_span, field, trace};
 
 use crate::gateway::Shared;
 
+#[cfg(test)]
+mod tests;
+
 /// How long a farewell may take, from the end of the connection to the end of the carrier. The
 /// protocol names this figure, too, as clients wait as long.
 const FAREWELL: Duration = Duration::from_secs(1);

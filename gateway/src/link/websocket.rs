@@ -180,13 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
         // After a fault of the protocol the rest is noise, but it must be taken all the same: a
         // socket that is closed with unread bytes resets, and the farewell may be lost with it.
         let mut sink = [0; 1024];
-        let read = |cx: &mut Context<'_>| {
+        let mut read = |cx: &mut Context<'_>| {
             let mut buffer = ReadBuf::new(&mut sink);
             let mut stream = self.socket.stream.lock();
             ready!(Pin::new(stream.get_mut()).poll_read(cx, &mut buffer))?;
             Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
         };
-        let mut read = read;
         while matches!(poll_fn(&mut read).await, Ok(1..)) {}
     }
 }

@@ -149,6 +149,24 @@ async fn websocket_frames_that_are_none() {
     undisturbed(world, bystanders).await;
 }
 
+/// A client that is still sending when it is told off gets to read why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reason_reaches_whoever_is_still_sending() {
+    let (world, bystanders) = disturbed().await;
+    let token = world.token(Role::Publisher);
+    for json in [false, true] {
+        let mut link = WebSocket::join(world.addresses().tcp, json, &token).await;
+        // More than any socket's buffers hold: if the gateway hung up with it unread, TCP would
+        // reset, and the reason would be lost with what had been received.
+        let stream = link.socket.get_mut();
+        stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4]).await.unwrap();
+        stream.write_all(&vec![0; 1 << 24]).await.unwrap();
+        stream.flush().await.unwrap();
+        websocket_ends(link, FrameTooLarge, "sixteen mebibytes").await;
+    }
+    undisturbed(world, bystanders).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_in_the_wrong_place() {
     let (world, bystanders) = disturbed().await;
@@ -349,10 +367,15 @@ async fn many_silent_clients_do_not_lock_others_out() {
     for _ in 0..32 {
         silent.push(tokio::net::TcpStream::connect(tcp).await.unwrap());
     }
+    // These get further and then ask for nothing.
+    let mut idle = Vec::new();
+    for _ in 0..16 {
+        idle.push(raw::tls_stream(tcp).await);
+    }
     let latecomer = world.join(signalbox_tests::Carrier::Json, Role::Publisher);
     drop(soon("a latecomer gets in", latecomer).await);
     // The other port has places of its own.
     drop(soon("another", world.join(signalbox_tests::Carrier::Quic, Role::Publisher)).await);
-    drop(silent);
+    drop((silent, idle));
     undisturbed(world, bystanders).await;
 }

@@ -195,22 +195,24 @@ async fn a_sender_that_leaves_makes_room() {
 async fn a_blocked_stream_does_not_hold_up_the_others() {
     let world = World::new().await;
     let receiver = receiver(&world, 100).await;
-    let senders = senders(&world, 2).await;
+    let mut senders = senders(&world, 2).await;
     // More than a stream's default window, on a stream that nobody reads.
     let window = 1_250_000;
-    let blocker = &senders[0];
+    let [blocker, other] = &mut senders[..] else { panic!() };
     blocker.say("first").await;
+    blocker.hear().await;
     let unread = soon("a stream", receiver.connection.accept_uni()).await.unwrap();
     let mut sent = 0;
     while sent < window + 200_000 {
-        // Its own echo paces it, so that it does not outrun its own outbox.
         blocker.say("x".repeat(8000)).await;
+        // Its echo says that the gateway has put it into the receiver's outbox, too.
+        blocker.hear().await;
         sent += 8000;
-        tokio::task::yield_now().await;
     }
-    senders[1].say("hello").await;
-    let other = soon("another stream", receiver.connection.accept_uni()).await.unwrap();
-    let other = soon("its signal", read(other, 1)).await;
-    assert_eq!((other.from, other.seqs), (senders[1].id(), vec![1]));
+    // Only now, with more waiting on the first stream than it takes, does the other speak.
+    other.say("hello").await;
+    let stream = soon("another stream", receiver.connection.accept_uni()).await.unwrap();
+    let heard = soon("its signal", read(stream, 1)).await;
+    assert_eq!((heard.from, heard.seqs), (other.id(), vec![1]));
     drop(unread);
 }

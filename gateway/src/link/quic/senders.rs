@@ -153,7 +153,9 @@ impl QuicWriter {
             }
         };
         let result = self.poll_streams(cx, &mut written);
-        outbox.written(written.frames, written.bytes);
+        if written.frames > 0 {
+            outbox.written(written.frames, written.bytes);
+        }
         match (result, ended) {
             (Err(error), _) => Poll::Ready(Err(error)),
             (Ok(true), Some(reason)) => Poll::Ready(Ok(reason)),

@@ -1,0 +1,215 @@
+//! The life of a link over a carrier in memory, in paused time.
+//!
+//! A real socket takes megabytes before it blocks, and then what a test sees depends on luck and
+//! speed. This one takes four kilobytes, and time passes only when nobody has anything to do.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use signalbox_protocol::{
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, ProjectKey, Role,
+    SessionId, Signal, Streams, binary, message::Hello,
+};
+use signalbox_relay::{Connection, Encoding, Join, Outbox};
+use tokio::{
+    io::DuplexStream,
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role as Side},
+};
+
+use super::{LinkInfo, serve, websocket};
+use crate::{Config, ProjectEntry, gateway::Shared, gateway::unix_time, token::NewToken};
+
+/// Bytes that the carrier takes before it blocks.
+const CARRIER: usize = 4096;
+
+struct World {
+    shared: Arc<Shared>,
+    session: SessionId,
+}
+
+impl World {
+    fn new() -> Self {
+        let key: ProjectKey = "1".parse().unwrap();
+        let project = ProjectEntry { key: key.clone(), secrets: vec!["secret".into()] };
+        let config = Config { projects: vec![project], ..Config::default() };
+        let session = SessionId::mint(&key, None, 0, [0; 24]);
+        Self { shared: Arc::new(Shared::new(&config)), session }
+    }
+
+    /// A member without a link, by its hand on the relay.
+    fn member(&self, number: u8, data: String) -> (Connection, Outbox) {
+        let id = ConnectionId::from_bytes([number; 16]);
+        let joined = self.shared.relay.join(Join {
+            session: self.session.clone(),
+            info: ConnectionInfo { id, created_at: 0, data },
+            role: Role::Moderator,
+            presence: false,
+            encoding: Encoding::Shared,
+        });
+        joined.map(|joined| (joined.connection, joined.outbox)).unwrap()
+    }
+
+    /// A client that has said hello and read nothing yet.
+    async fn client(&self, presence: bool) -> Client {
+        let (near, far) = tokio::io::duplex(CARRIER);
+        let subprotocol = websocket::Subprotocol::Postcard;
+        let config = Some(subprotocol.config());
+        let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
+        let links = &self.shared.links;
+        let (mut reader, mut writer) = websocket::halves(socket, subprotocol, links.idle_timeout());
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let info = LinkInfo {
+            transport: "memory",
+            remote: ([127, 0, 0, 1], 0).into(),
+            hello_by: Instant::now() + links.hello_timeout(),
+            place: Arc::new(place),
+        };
+        let shared = self.shared.clone();
+        let link = tokio::spawn(async move { serve(shared, info, &mut reader, &mut writer).await });
+        let mut socket = WebSocketStream::from_raw_socket(far, Side::Client, None).await;
+        let token = NewToken {
+            key: self.session.project(),
+            secret: "secret",
+            session: &self.session,
+            role: Role::Publisher,
+            connection_data: "",
+            now: unix_time(),
+            lifetime: Duration::from_secs(60),
+        };
+        let token = token.mint().unwrap();
+        let hello = ClientMessage::Hello(Hello {
+            token: token.as_str().into(),
+            presence,
+            streams: Streams::Single,
+            agent: None,
+        });
+        socket.send(Message::Binary(binary::encode(&hello).into())).await.unwrap();
+        Client { socket, link }
+    }
+}
+
+struct Client {
+    socket: WebSocketStream<DuplexStream>,
+    link: JoinHandle<()>,
+}
+
+/// What a client is told, as far as these tests care.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Welcome(ConnectionId),
+    Signal(u64),
+    Bye(CloseReason),
+    Other,
+}
+
+impl Client {
+    async fn next(&mut self) -> Option<Told> {
+        match self.socket.next().await? {
+            Ok(Message::Binary(bytes)) => Some(match binary::decode(&bytes).unwrap().unwrap() {
+                GatewayMessage::Welcome(welcome) => Told::Welcome(welcome.connection.id),
+                GatewayMessage::Signal(signal) => Told::Signal(signal.seq),
+                GatewayMessage::Bye { reason, .. } => Told::Bye(reason),
+                _ => Told::Other,
+            }),
+            Ok(_) => Some(Told::Other),
+            Err(_) => None,
+        }
+    }
+
+    async fn welcomed(&mut self) -> ConnectionId {
+        match self.next().await {
+            Some(Told::Welcome(id)) => id,
+            other => panic!("no welcome: {other:?}"),
+        }
+    }
+}
+
+/// Lets everything happen that can happen at this moment.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+const SIGNALS: u64 = 300;
+
+fn talk(speaker: &mut Connection) {
+    let data = "d".repeat(1000);
+    for _ in 0..SIGNALS {
+        let signal = Signal::new(None::<&str>, Some(data.as_str()));
+        speaker.signal(None, signal, Duration::ZERO).unwrap();
+    }
+}
+
+/// Whoever ends a connection, and wherever its link is in its writing: what waited for the client
+/// still comes, without a hole, and then the reason.
+#[tokio::test(start_paused = true)]
+async fn what_waits_at_the_end_is_still_written() {
+    for reason in [CloseReason::ForceDisconnected, CloseReason::ShuttingDown] {
+        // Read so much before the end that the link hangs in different places.
+        for read_before in [0, 1, 50] {
+            let world = World::new();
+            let mut client = world.client(false).await;
+            let id = client.welcomed().await;
+            let (mut speaker, _outbox) = world.member(1, String::new());
+            talk(&mut speaker);
+            let mut last = 0;
+            while last < read_before {
+                assert_eq!(client.next().await, Some(Told::Signal(last + 1)));
+                last += 1;
+            }
+            settle().await;
+            match reason {
+                CloseReason::ShuttingDown => world.shared.relay.shut_down(),
+                _ => speaker.force_disconnect(id).unwrap(),
+            }
+            settle().await;
+            while last < SIGNALS {
+                assert_eq!(client.next().await, Some(Told::Signal(last + 1)), "{reason}");
+                last += 1;
+            }
+            assert_eq!(client.next().await, Some(Told::Bye(reason)));
+            while client.next().await.is_some() {}
+            client.link.await.unwrap();
+        }
+    }
+}
+
+/// A client that does not even read its welcome is ended at once when others end it, and does not
+/// hold its place and the gateway's drain for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn the_bell_is_heard_while_a_client_is_welcomed() {
+    let world = World::new();
+    // The list of who is there is longer than the carrier takes.
+    let (moderator, _outbox) = world.member(1, "x".repeat(4000));
+    let _others: Vec<_> = (2..20).map(|number| world.member(number, "x".repeat(4000))).collect();
+    let mut client = world.client(true).await;
+    let id = client.welcomed().await;
+    settle().await;
+    let before = Instant::now();
+    moderator.force_disconnect(id).unwrap();
+    timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
+    // A farewell takes a second; a part of the welcome may take five.
+    assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
+}
+
+/// A client that reads nothing at all holds a link no longer than its farewell.
+#[tokio::test(start_paused = true)]
+async fn a_farewell_is_not_waited_for_twice() {
+    let world = World::new();
+    let mut client = world.client(false).await;
+    let id = client.welcomed().await;
+    let (mut speaker, _outbox) = world.member(1, String::new());
+    talk(&mut speaker);
+    settle().await;
+    let before = Instant::now();
+    speaker.force_disconnect(id).unwrap();
+    timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
+    assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
+}
