@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use serde::Deserialize;
 use signalbox_client::Connector;
-use signalbox_gateway::token::NewToken;
-use signalbox_protocol::{ProjectKey, Role, SessionId};
+use signalbox_gateway::token::{NewToken, Signer};
+use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
 
 /// How long a gateway may take until it says that it is ready.
@@ -145,8 +145,8 @@ impl Gateway {
         let created_ms = u64::try_from(now.as_millis())?;
         let token = NewToken {
             key,
-            secret,
-            session: &SessionId::mint(key, None, created_ms, random),
+            signer: Signer::Secret(secret),
+            session: &SessionId::mint(key, MediaMode::Relayed, None, created_ms, random),
             role: Role::Publisher,
             connection_data: "",
             now,

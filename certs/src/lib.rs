@@ -7,18 +7,21 @@
 //! * [`DevAuthority`] makes and keeps an authority and a short-lived leaf in one folder.
 //! * [`load`] reads a certificate chain and its key from PEM files and checks that they match.
 //! * [`Certificates`] is what every listener resolves its certificate from; it reloads in place.
+//! * [`ApplicationKey`] makes the key pair with which a project's servers sign tokens.
 //! * [`tcp_server`], [`quic_server`] and [`client`] build the rustls configurations, always with
 //!   the one [`provider`].
 //!
 //! Nothing here opens a socket, spawns a task or reads the clock; loading reads and the authority
 //! writes files, and both block.
 
+mod application;
 mod dev;
 mod files;
 mod pem;
 mod resolver;
 mod tls;
 
+pub use application::ApplicationKey;
 pub use dev::{DevAuthority, DevError};
 pub use pem::{LoadError, load};
 pub use resolver::Certificates;

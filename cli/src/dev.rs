@@ -11,8 +11,11 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use signalbox_certs::DevAuthority;
-use signalbox_gateway::{Config, ProjectEntry, token::NewToken};
-use signalbox_protocol::{ProjectKey, Role, SessionId};
+use signalbox_gateway::{
+    Config, ProjectEntry,
+    token::{NewToken, Signer},
+};
+use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 
 use crate::token::{random, unix_time};
 
@@ -54,7 +57,7 @@ impl Dev {
         let token = |role: Role| {
             let new = NewToken {
                 key: &project.key,
-                secret: &project.secret,
+                signer: Signer::Secret(&project.secret),
                 session: &project.session,
                 role,
                 connection_data: &format!("role={}", role.name()),
@@ -78,10 +81,8 @@ impl Dev {
         config.listen.tcp.set_ip([127, 0, 0, 1].into());
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());
         config.tls.key = Some(self.authority.key_path().to_owned());
-        config.projects = vec![ProjectEntry {
-            key: self.project.key.clone(),
-            secrets: vec![self.project.secret.clone()],
-        }];
+        let DevProject { key, secret, .. } = &self.project;
+        config.projects = vec![ProjectEntry::with_secret(key.clone(), secret)];
         config
     }
 
@@ -116,11 +117,10 @@ impl DevProject {
     }
 
     fn make() -> anyhow::Result<Self> {
-        // As the vendor's: eight digits, and forty hexadecimal ones.
-        let number = u32::from_le_bytes(random()?) % 90_000_000 + 10_000_000;
-        let key: ProjectKey = number.to_string().parse()?;
-        let secret = random::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        let session = SessionId::mint(&key, None, crate::token::unix_ms(), random()?);
+        let key = crate::project::new_key()?;
+        let secret = crate::project::new_secret()?;
+        let session =
+            SessionId::mint(&key, MediaMode::Relayed, None, crate::token::unix_ms(), random()?);
         Ok(Self { key, secret, session })
     }
 

@@ -5,6 +5,7 @@ mod config;
 mod dev;
 mod join;
 mod output;
+mod project;
 mod send;
 mod serve;
 mod token;
@@ -41,6 +42,8 @@ enum Command {
     Serve(serve::Args),
     Join(join::Args),
     Send(send::Args),
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
     Token(token::TokenArgs),
     #[command(subcommand)]
     Session(token::SessionCommand),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Join(args) => join::run(args),
         Command::Send(args) => send::run(args),
+        Command::Project(project::ProjectCommand::New(args)) => project::new(&args),
         Command::Token(args) => token::run(&args),
         Command::Session(token::SessionCommand::New(args)) => token::new_session(&args),
         Command::Config(args) => config::run(&args),

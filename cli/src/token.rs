@@ -2,40 +2,49 @@
 
 use std::{
     net::Ipv4Addr,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use signalbox_gateway::token::NewToken;
-use signalbox_protocol::{ProjectKey, Role, SessionId, limits::CONNECTION_DATA_BYTES};
+use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
+use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, limits::CONNECTION_DATA_BYTES};
 
 use crate::output;
 
-/// Make a token with which a client can join a session.
+/// Make a token with which a client can join a session, or a server's credential.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   signalbox token --key 12345678 --secret SECRET --session SESSION
       A token for a publisher, good for a day.
   signalbox token --key 12345678 --secret SECRET --session SESSION \\
-      --role moderator --data name=alice --expires-in 3600")]
+      --role moderator --data name=alice --expires-in 3600
+  signalbox token --key APPLICATION-ID --private-key private.pem --session SESSION
+      The same for a project that is known by a public key.
+  curl -H \"X-OPENTOK-AUTH: $(signalbox token --key 12345678 --secret SECRET --server)\" \\
+      https://signal.example.com:4433/v2/project/12345678/session/SESSION/connection
+      A server's credential for the REST API, good for five minutes.")]
 pub(crate) struct TokenArgs {
     #[command(flatten)]
     project: Project,
     /// The session that the token opens.
-    #[arg(long, value_name = "ID")]
-    session: SessionId,
+    #[arg(long, value_name = "ID", required_unless_present = "server")]
+    session: Option<SessionId>,
+    /// Make a server's credential for the REST API instead. It opens no session.
+    #[arg(long, conflicts_with_all = ["session", "role", "data"])]
+    server: bool,
     /// What its bearer may do.
     #[arg(long, default_value = "publisher")]
     role: RoleName,
     /// What the others in the session see of its bearer; at most 4096 bytes.
     #[arg(long, default_value = "")]
     data: String,
-    /// For how many seconds the token is good.
-    #[arg(long, value_name = "SECONDS", default_value_t = 86400)]
-    expires_in: u64,
+    /// For how many seconds the token is good [default: 86400, and 300 with --server].
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u64>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -48,8 +57,16 @@ struct Project {
     #[arg(long)]
     key: ProjectKey,
     /// One of the project's secrets.
-    #[arg(long, env = "SIGNALBOX_SECRET", hide_env_values = true)]
-    secret: String,
+    #[arg(
+        long,
+        env = "SIGNALBOX_SECRET",
+        hide_env_values = true,
+        required_unless_present = "private_key"
+    )]
+    secret: Option<String>,
+    /// PEM file with an application's private key; counts more than a secret.
+    #[arg(long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -94,37 +111,71 @@ pub(crate) struct SessionArgs {
     /// IPv4 address near which the session's clients are; a hint that becomes part of the id.
     #[arg(long, value_name = "IP")]
     location: Option<Ipv4Addr>,
+    /// How the vendor would carry media; a hint that becomes part of the id.
+    #[arg(long, value_name = "MODE", default_value = "relayed")]
+    media: Media,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Media {
+    Relayed,
+    Routed,
+}
+
+impl From<Media> for MediaMode {
+    fn from(media: Media) -> Self {
+        match media {
+            Media::Relayed => Self::Relayed,
+            Media::Routed => Self::Routed,
+        }
+    }
+}
+
+/// How long tokens are good unless told otherwise, in seconds: those of clients for a day, as with
+/// the vendor, and those of servers for as long as an SDK makes them.
+const CLIENT_LIFETIME: u64 = 24 * 60 * 60;
+const SERVER_LIFETIME: u64 = 5 * 60;
+
 pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let TokenArgs { project: Project { key, secret }, session, role, data, .. } = args;
-    anyhow::ensure!(!secret.is_empty(), "the secret is empty");
-    anyhow::ensure!(
-        session.project() == key,
-        "the session belongs to project {}, not {key}",
-        session.project()
-    );
-    anyhow::ensure!(
-        data.len() <= CONNECTION_DATA_BYTES,
-        "--data has {} bytes, at most {CONNECTION_DATA_BYTES} are allowed",
-        data.len()
-    );
-    let now = unix_time();
-    let new = NewToken {
-        key,
-        secret,
-        session,
-        role: (*role).into(),
-        connection_data: data,
-        now,
-        lifetime: Duration::from_secs(args.expires_in),
+    let TokenArgs { project, session, role, data, .. } = args;
+    let Project { key, secret, private_key } = project;
+    let private_key = private_key
+        .as_ref()
+        .map(|file| {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        })
+        .transpose()?;
+    let signer = match (&private_key, secret) {
+        (Some(pem), _) => Signer::PrivateKey(pem),
+        (None, Some(secret)) if !secret.is_empty() => Signer::Secret(secret),
+        (None, _) => anyhow::bail!("the secret is empty"),
     };
-    let token = new.mint().context("cannot sign the token")?;
+    let now = unix_time();
+    let lifetime =
+        args.expires_in.unwrap_or(if args.server { SERVER_LIFETIME } else { CLIENT_LIFETIME });
+    let expires_at = now.as_secs().saturating_add(lifetime);
+    let lifetime = Duration::from_secs(lifetime);
+    let token = if let Some(session) = session {
+        anyhow::ensure!(
+            session.project() == key,
+            "the session belongs to project {}, not {key}",
+            session.project()
+        );
+        anyhow::ensure!(
+            data.len() <= CONNECTION_DATA_BYTES,
+            "--data has {} bytes, at most {CONNECTION_DATA_BYTES} are allowed",
+            data.len()
+        );
+        let role = (*role).into();
+        NewToken { key, signer, session, role, connection_data: data, now, lifetime }.mint()
+    } else {
+        NewServerToken { key, signer, now, lifetime }.mint()
+    };
+    let token = token.context("cannot sign the token; an application's key is RSA, as PEM")?;
     if args.json {
-        let expires_at = now.as_secs().saturating_add(args.expires_in);
         output::line(serde_json::json!({ "token": token, "expiresAt": expires_at }))?;
     } else {
         output::line(token)?;
@@ -133,7 +184,8 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn new_session(args: &SessionArgs) -> anyhow::Result<ExitCode> {
-    let session = SessionId::mint(&args.key, args.location, unix_ms(), random()?);
+    let session =
+        SessionId::mint(&args.key, args.media.into(), args.location, unix_ms(), random()?);
     if args.json {
         output::line(serde_json::json!({ "session": session }))?;
     } else {

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::ProjectKey;
 
-use crate::project::{Project, Projects};
+use crate::project::Projects;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,20 +59,94 @@ pub struct Tls {
     pub plaintext_tcp: bool,
 }
 
-/// One tenant.
+/// One tenant. It has either secrets or public keys.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectEntry {
-    /// Its key, which is in all its session ids.
+    /// Its key, which is in all its session ids: a number, or an application's id.
     pub key: ProjectKey,
-    /// Its secrets; a token signed with any of them is good.
+    /// Its secrets; what is signed with any of them (HS256) is good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Its RSA public keys; what is signed with the private key of any of them (RS256) is good.
+    /// Each is a file's path, or the PEM text itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_keys: Vec<String>,
+    /// What it may use, where that differs from the others.
+    #[serde(default, skip_serializing_if = "OwnLimits::is_empty")]
+    pub limits: OwnLimits,
+    /// Where its server hears of connections, if it wants to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+/// What one project may use; what is not set here is as in [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnLimits {
+    /// Connections in all its sessions together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// Sessions with a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<usize>,
+    /// Signals per second of all its clients and servers together; 0 means no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signals_per_second: Option<u32>,
+}
+
+impl OwnLimits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where a project's server hears of its connections coming and going.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// An `https://` or `http://` URL that takes POST.
+    pub url: String,
+    /// `whsec_` and 24 to 64 bytes in base64, which sign what is posted (Standard Webhooks).
+    pub secret: String,
+}
+
+impl ProjectEntry {
+    /// A project that is known by a secret.
+    pub fn with_secret(key: ProjectKey, secret: impl Into<String>) -> Self {
+        Self {
+            key,
+            secrets: vec![secret.into()],
+            public_keys: Vec::new(),
+            limits: OwnLimits::default(),
+            webhook: None,
+        }
+    }
+
+    /// The same with the text of every public key in place of its path.
+    fn read_keys(&self) -> Result<Self, String> {
+        let read = |key: &String| {
+            if key.trim_start().starts_with("-----BEGIN") {
+                return Ok(key.clone());
+            }
+            std::fs::read_to_string(key)
+                .map_err(|error| format!("project {}: cannot read {key}: {error}", self.key))
+        };
+        let public_keys = self.public_keys.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { public_keys, ..self.clone() })
+    }
 }
 
 impl std::fmt::Debug for ProjectEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets are never logged.
         f.debug_struct("ProjectEntry").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -84,6 +158,11 @@ pub struct Limits {
     pub connections_per_session: usize,
     /// Connections that one project may have.
     pub connections_per_project: usize,
+    /// Sessions with a connection that one project may have.
+    pub sessions_per_project: usize,
+    /// Signals per second that one project may send, its clients and servers together; 0 means
+    /// no limit.
+    pub signals_per_second_per_project: u32,
     /// Signals per second that one connection may send; 0 means no limit.
     pub signals_per_second: u32,
     /// Frames that may wait for one connection before it is ended as a slow consumer.
@@ -95,6 +174,10 @@ pub struct Limits {
     pub streams_per_link: usize,
     /// Clients that may be in the middle of a handshake or of an HTTP request.
     pub handshakes: usize,
+    /// HTTP connections of servers with a credential that may be kept open between requests.
+    pub server_connections: usize,
+    /// Bytes of events that may wait for one project's webhook; beyond that the oldest go.
+    pub webhook_bytes: usize,
 }
 
 impl Default for Limits {
@@ -102,12 +185,17 @@ impl Default for Limits {
         let relay = signalbox_relay::Settings::default();
         Self {
             connections_per_session: relay.connections_per_session,
-            connections_per_project: relay.connections_per_project,
+            connections_per_project: relay.project.connections,
+            sessions_per_project: relay.project.sessions,
+            signals_per_second_per_project: relay.project.signals_per_second,
             signals_per_second: relay.signals_per_second,
             outbox_frames: relay.outbox_frames,
             outbox_bytes: relay.outbox_bytes,
             streams_per_link: 256,
             handshakes: 1024,
+            server_connections: 256,
+            // Some fifteen thousand events of usual size.
+            webhook_bytes: 4 * 1024 * 1024,
         }
     }
 }
@@ -126,6 +214,8 @@ pub struct Links {
     /// Origins (RFC 6454) whose pages may open a WebSocket; `*` means any. Clients that are no
     /// browsers send none and are let in.
     pub allowed_origins: Vec<String>,
+    /// Whether clients may join with tokens of the legacy form `T1==`.
+    pub t1_tokens: bool,
     /// Whether subscribers may send signals.
     pub subscribers_may_send: bool,
     /// Whether a connection ends when its token expires; if not, the token's time matters only
@@ -140,6 +230,7 @@ impl Default for Links {
             idle_timeout_ms: 30_000,
             drain_ms: 10_000,
             allowed_origins: vec!["*".into()],
+            t1_tokens: true,
             subscribers_may_send: false,
             end_when_token_expires: false,
         }
@@ -162,10 +253,16 @@ impl Config {
             outbox_bytes,
             streams_per_link,
             handshakes,
+            sessions_per_project,
+            // No limit, or no places, are possible choices.
             signals_per_second: _,
+            signals_per_second_per_project: _,
+            server_connections: _,
+            webhook_bytes: _,
         } = self.limits;
         least("limits.connections_per_session", connections_per_session as u64, 1);
         least("limits.connections_per_project", connections_per_project as u64, 1);
+        least("limits.sessions_per_project", sessions_per_project as u64, 1);
         least("limits.outbox_frames", outbox_frames as u64, 1);
         // The longest JSON form of a signal must fit, or nobody could receive it.
         least("limits.outbox_bytes", outbox_bytes as u64, 64 * 1024);
@@ -180,29 +277,38 @@ impl Config {
                     .into(),
             );
         }
-        for (index, project) in self.projects.iter().enumerate() {
-            if project.secrets.iter().all(String::is_empty) {
-                problems.push(format!("projects[{index}] ({}) has no secret", project.key));
-            }
-            if self.projects.iter().take(index).any(|other| other.key == project.key) {
-                problems.push(format!("projects[{index}] ({}) is there twice", project.key));
-            }
+        if let Err(wrong) = self.projects() {
+            problems.extend(wrong);
         }
         problems
     }
 
-    pub(crate) fn projects(&self) -> Projects {
-        let secrets = |entry: &ProjectEntry| {
-            // An empty secret would let anyone sign.
-            entry.secrets.iter().filter(|secret| !secret.is_empty()).cloned().collect::<Vec<_>>()
-        };
-        Projects::new(self.projects.iter().map(|it| Project::new(it.key.clone(), secrets(it))))
+    /// The projects with the text of their public keys, which are read from their files.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub(crate) fn read_projects(&self) -> Result<Vec<ProjectEntry>, Vec<String>> {
+        let (entries, problems): (Vec<_>, Vec<_>) =
+            self.projects.iter().map(ProjectEntry::read_keys).partition(Result::is_ok);
+        if problems.is_empty() {
+            Ok(entries.into_iter().flatten().collect())
+        } else {
+            Err(problems.into_iter().filter_map(Result::err).collect())
+        }
+    }
+
+    pub(crate) fn projects(&self) -> Result<Projects, Vec<String>> {
+        Projects::new(&self.read_projects()?, &self.limits)
     }
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
         signalbox_relay::Settings {
             connections_per_session: self.limits.connections_per_session,
-            connections_per_project: self.limits.connections_per_project,
+            project: signalbox_relay::ProjectLimits {
+                connections: self.limits.connections_per_project,
+                sessions: self.limits.sessions_per_project,
+                signals_per_second: self.limits.signals_per_second_per_project,
+            },
             outbox_frames: self.limits.outbox_frames,
             outbox_bytes: self.limits.outbox_bytes,
             signals_per_second: self.limits.signals_per_second,
@@ -231,12 +337,9 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let entry = |key: &str, secret: &str| ProjectEntry {
-            key: key.parse().unwrap(),
-            secrets: vec![secret.into()],
-        };
+        let entry = |key: &str, secret| ProjectEntry::with_secret(key.parse().unwrap(), secret);
         let config = Config {
-            projects: vec![entry("1", "s"), entry("1", "")],
+            projects: vec![entry("1", "s"), entry("1", "s"), entry("2", "")],
             limits: Limits { outbox_frames: 0, ..Limits::default() },
             ..Config::default()
         };
@@ -249,8 +352,40 @@ mod tests {
 
     #[test]
     fn secrets_are_not_in_debug_output() {
-        let entry = ProjectEntry { key: "1".parse().unwrap(), secrets: vec!["hush".into()] };
+        let mut entry = ProjectEntry::with_secret("1".parse().unwrap(), "hush");
+        let secret = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo".to_owned();
+        entry.webhook = Some(Webhook { url: "https://example.com".into(), secret });
         let config = Config { projects: vec![entry], ..Config::default() };
-        assert!(!format!("{config:?} {:?}", config.projects()).contains("hush"));
+        let shown = format!("{config:?} {:?} {:?}", config.projects(), config.projects[0].webhook);
+        assert!(!shown.contains("hush") && !shown.contains("aHVz"), "{shown}");
+    }
+
+    #[test]
+    fn a_project_is_of_one_kind_and_its_parts_are_good() {
+        let good = ProjectEntry::with_secret("1".parse().unwrap(), "s");
+        let webhook =
+            |url: &str, secret: &str| Some(Webhook { url: url.into(), secret: secret.into() });
+        let secret = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
+        let none = OwnLimits { connections: Some(0), ..OwnLimits::default() };
+        for (part, entry) in [
+            ("one kind", ProjectEntry { public_keys: vec!["-----BEGIN".into()], ..good.clone() }),
+            (
+                "not the PEM",
+                ProjectEntry { public_keys: vec!["-----BEGIN".into()], ..good.clone() },
+            ),
+            (
+                "no/such/file",
+                ProjectEntry { public_keys: vec!["no/such/file".into()], ..good.clone() },
+            ),
+            ("at least 1", ProjectEntry { limits: none, ..good.clone() }),
+            ("url", ProjectEntry { webhook: webhook("ftp://example.com", secret), ..good.clone() }),
+            ("url", ProjectEntry { webhook: webhook("/hook", secret), ..good.clone() }),
+            ("secret", ProjectEntry { webhook: webhook("http://a", "hush"), ..good.clone() }),
+            ("secret", ProjectEntry { webhook: webhook("http://a", "whsec_aHVzaA=="), ..good }),
+        ] {
+            let config = Config { projects: vec![entry], ..Config::default() };
+            let problems = config.problems().join("; ");
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
     }
 }

@@ -8,15 +8,19 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use signalbox_certs::Certificates;
 use signalbox_relay::{Relay, Stats};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Limits, Links},
+    config::{Config, Limits, Links, ProjectEntry},
     listen::{quic, tcp},
     project::Projects,
+    webhook::Webhooks,
 };
 
 /// How often certificate files are looked at for a change.
@@ -25,9 +29,12 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 /// What all listeners and links of a gateway share.
 pub(crate) struct Shared {
     pub(crate) relay: Relay,
-    pub(crate) projects: Projects,
+    pub(crate) projects: Arc<ArcSwap<Projects>>,
+    pub(crate) webhooks: Webhooks,
     pub(crate) limits: Limits,
     pub(crate) links: Links,
+    /// For HTTP connections of servers that have shown a credential.
+    pub(crate) server_places: Arc<Semaphore>,
     /// Cancelled when the gateway stops accepting.
     pub(crate) closing: CancellationToken,
     /// Every task that serves a client.
@@ -36,12 +43,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, projects: Projects) -> Self {
+        let limits = projects.limits();
+        let projects = Arc::new(ArcSwap::from_pointee(projects));
+        let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_bytes);
+        let relay = Relay::new(config.relay_settings(), Arc::new(webhooks.clone()));
+        relay.set_limits(limits);
         Self {
-            relay: Relay::new(config.relay_settings()),
-            projects: config.projects(),
+            relay,
+            projects,
+            webhooks,
             limits: config.limits.clone(),
             links: config.links.clone(),
+            server_places: Arc::new(Semaphore::new(config.limits.server_connections)),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
@@ -97,6 +111,7 @@ pub enum BindError {
 /// A gateway that has its ports and serves as soon as it is [run](Gateway::run).
 pub struct Gateway {
     shared: Arc<Shared>,
+    projects: LiveProjects,
     certificates: Certificates,
     quic: quic::Listener,
     tcp: tcp::Listener,
@@ -115,17 +130,21 @@ impl Gateway {
         else {
             return Err(BindError::Config(problems));
         };
-        if config.projects.is_empty() {
+        let entries = config.read_projects().map_err(BindError::Config)?;
+        let projects = Projects::new(&entries, &config.limits).map_err(BindError::Config)?;
+        if projects.is_empty() {
             warn!("no project is configured: nobody can join");
         }
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
-        let shared = Arc::new(Shared::new(&config));
+        let shared = Arc::new(Shared::new(&config, projects));
+        let projects =
+            LiveProjects(Arc::new(Live { shared: shared.clone(), current: Mutex::new(entries) }));
         let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
-        Ok(Self { shared, certificates, quic, tcp, addresses })
+        Ok(Self { shared, projects, certificates, quic, tcp, addresses })
     }
 
     /// Where it listens.
@@ -136,6 +155,11 @@ impl Gateway {
     /// Its certificates, to be reloaded by whoever is told to (a signal, say).
     pub fn certificates(&self) -> Certificates {
         self.certificates.clone()
+    }
+
+    /// Its projects, to be replaced by whoever sees that the configuration has changed.
+    pub fn projects(&self) -> LiveProjects {
+        self.projects.clone()
     }
 
     /// Something that tells how much the gateway holds, while it runs.
@@ -163,10 +187,11 @@ impl Gateway {
         let drained = async {
             listeners.wait().await;
             shared.tasks.wait().await;
+            shared.webhooks.drained().await;
         };
         if tokio::time::timeout(shared.links.drain(), drained).await.is_err() {
-            let left = shared.tasks.len();
-            warn!(left, "some clients did not take their leave in time");
+            let (left, events) = (shared.tasks.len(), shared.webhooks.waiting());
+            warn!(left, events, "some clients, or events for webhooks, were not done in time");
         }
         endpoint.close(
             signalbox_protocol::CloseReason::ShuttingDown.quic_code().into(),
@@ -176,6 +201,37 @@ impl Gateway {
         // probe timeouts.
         let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
         info!("stopped");
+    }
+}
+
+/// The projects of a running gateway. Its clones are one.
+#[derive(Clone)]
+pub struct LiveProjects(Arc<Live>);
+
+struct Live {
+    shared: Arc<Shared>,
+    /// As they were configured, with the text of public keys.
+    current: Mutex<Vec<ProjectEntry>>,
+}
+
+impl LiveProjects {
+    /// Takes the projects, and nothing else, from a configuration; tells whether that changed
+    /// anything. New tokens and requests are judged by the new ones; who is connected stays,
+    /// even if his project is there no more.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them; then those of before stay.
+    pub fn replace(&self, config: &Config) -> Result<bool, Vec<String>> {
+        let entries = config.read_projects()?;
+        let mut current = self.0.current.lock();
+        if *current == entries {
+            return Ok(false);
+        }
+        let projects = Projects::new(&entries, &self.0.shared.limits)?;
+        self.0.shared.relay.set_limits(projects.limits());
+        self.0.shared.projects.store(Arc::new(projects));
+        *current = entries;
+        Ok(true)
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! Gateway ─ bind → run(shutdown) → drain
-//!   listen/quic.rs, listen/tcp.rs   accept, TLS, HTTP; each hands over a link
+//!   listen/                         accept, TLS, HTTP; hands over links and requests
 //!   link/                           where every link begins, authenticates and ends
 //!     link/quic.rs, link/websocket.rs   the two halves of a link, per transport
-//!   token.rs, project.rs            who may join what
+//!   rest/                           what servers may ask for
+//!   webhook/                        what servers are told
+//!   token/, project.rs              who may join, or ask for, what
 //!   signalbox_relay                 what goes to whom (no I/O; see its own documentation)
 //! ```
 //!
@@ -16,8 +18,12 @@ mod gateway;
 mod link;
 mod listen;
 mod project;
+mod rest;
 pub mod token;
+mod webhook;
 
-pub use config::{Config, DEFAULT_PORT, Limits, Links, Listen, ProjectEntry, Tls};
-pub use gateway::{Addresses, BindError, Gateway, Monitor};
+pub use config::{
+    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, ProjectEntry, Tls, Webhook,
+};
+pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};

@@ -1,20 +1,84 @@
-//! Projects: the tenants of a gateway, and the secrets by which their servers are known.
+//! Projects: the tenants of a gateway, and the keys by which their servers are known.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
+use jsonwebtoken::DecodingKey;
 use signalbox_protocol::ProjectKey;
+use signalbox_relay::ProjectLimits;
 
-/// A tenant: its key, which is public, and its secrets, which sign tokens.
-#[derive(Clone, PartialEq, Eq)]
+use crate::{
+    config::{Limits, ProjectEntry},
+    webhook::Endpoint,
+};
+
+/// A tenant: its key, which is public, what its servers sign with, and what it may use.
 pub struct Project {
     key: ProjectKey,
-    secrets: Vec<String>,
+    keys: Keys,
+    limits: ProjectLimits,
+    webhook: Option<Arc<Endpoint>>,
+}
+
+/// What checks a project's signatures. The kind fixes the algorithm.
+pub(crate) enum Keys {
+    /// HS256, and the legacy tokens' HMAC-SHA1. All are good, so that one can be replaced without
+    /// a gap.
+    Secrets(Vec<String>),
+    /// RS256, for what the vendor calls an application.
+    Public(Vec<DecodingKey>),
 }
 
 impl Project {
-    /// A project. Several secrets are all good, so that one can be replaced without a gap.
-    pub fn new(key: ProjectKey, secrets: impl IntoIterator<Item = String>) -> Self {
-        Self { key, secrets: secrets.into_iter().collect() }
+    /// A project as it is configured, its public keys having been [read](ProjectEntry::read_keys).
+    ///
+    /// # Errors
+    /// What is wrong with it, for the operator.
+    pub(crate) fn new(entry: &ProjectEntry, defaults: &Limits) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut public = Vec::new();
+        for pem in &entry.public_keys {
+            match DecodingKey::from_rsa_pem(pem.as_bytes()) {
+                Ok(key) => public.push(key),
+                Err(_) => problems.push("public_keys: not the PEM of an RSA public key".into()),
+            }
+        }
+        // An empty secret would let anyone sign.
+        let secrets: Vec<_> = entry.secrets.iter().filter(|it| !it.is_empty()).cloned().collect();
+        let keys = match (secrets.is_empty(), entry.public_keys.is_empty()) {
+            (false, true) => Keys::Secrets(secrets),
+            (true, false) => Keys::Public(public),
+            (true, true) => {
+                problems.push("has no secret and no public key".into());
+                Keys::Secrets(secrets)
+            }
+            (false, false) => {
+                problems.push("has secrets and public keys; it must be one kind".into());
+                Keys::Secrets(secrets)
+            }
+        };
+        let limits = ProjectLimits {
+            connections: entry.limits.connections.unwrap_or(defaults.connections_per_project),
+            sessions: entry.limits.sessions.unwrap_or(defaults.sessions_per_project),
+            signals_per_second: entry
+                .limits
+                .signals_per_second
+                .unwrap_or(defaults.signals_per_second_per_project),
+        };
+        if limits.connections == 0 || limits.sessions == 0 {
+            problems.push("limits: connections and sessions must be at least 1".into());
+        }
+        let webhook = match entry.webhook.as_ref().map(Endpoint::new).transpose() {
+            Ok(webhook) => webhook.map(Arc::new),
+            Err(problem) => {
+                problems.push(format!("webhook: {problem}"));
+                None
+            }
+        };
+        if problems.is_empty() {
+            Ok(Self { key: entry.key.clone(), keys, limits, webhook })
+        } else {
+            Err(problems)
+        }
     }
 
     /// The key.
@@ -22,8 +86,17 @@ impl Project {
         &self.key
     }
 
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.secrets.iter().map(String::as_str)
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether it is known by a public key and not by a secret.
+    pub(crate) fn is_application(&self) -> bool {
+        matches!(self.keys, Keys::Public(_))
+    }
+
+    pub(crate) fn webhook(&self) -> Option<&Arc<Endpoint>> {
+        self.webhook.as_ref()
     }
 }
 
@@ -35,18 +108,42 @@ impl fmt::Debug for Project {
 }
 
 /// All projects of a gateway, by key.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Projects(HashMap<String, Project>);
 
 impl Projects {
-    /// These projects. Of two with the same key the later one counts.
-    pub fn new(projects: impl IntoIterator<Item = Project>) -> Self {
-        let by_key = |project: Project| (project.key.as_str().to_owned(), project);
-        Self(projects.into_iter().map(by_key).collect())
+    /// The configured projects.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, in words that name the project.
+    pub fn new(entries: &[ProjectEntry], defaults: &Limits) -> Result<Self, Vec<String>> {
+        let mut projects = HashMap::new();
+        let mut problems = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let name = |problem| format!("projects[{index}] ({}) {problem}", entry.key);
+            match Project::new(entry, defaults) {
+                Ok(project) => {
+                    if projects.insert(entry.key.as_str().to_owned(), project).is_some() {
+                        problems.push(name("is there twice".into()));
+                    }
+                }
+                Err(wrong) => problems.extend(wrong.into_iter().map(name)),
+            }
+        }
+        if problems.is_empty() { Ok(Self(projects)) } else { Err(problems) }
     }
 
     /// The project with this key.
     pub fn get(&self, key: &str) -> Option<&Project> {
         self.0.get(key)
+    }
+
+    /// What each may use.
+    pub(crate) fn limits(&self) -> HashMap<ProjectKey, ProjectLimits> {
+        self.0.values().map(|project| (project.key.clone(), project.limits)).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -28,7 +28,7 @@ pub use message::{
     ClientMessage, ClientStream, ConnectionInfo, GatewayMessage, GatewayStream, Role,
     SenderMessage, Streams,
 };
-pub use session_id::SessionId;
+pub use session_id::{MediaMode, SessionId};
 pub use signal::Signal;
 pub use text::Text;
 

@@ -12,8 +12,9 @@ pub const DATA_BYTES: usize = 8192;
 pub const CONNECTION_DATA_BYTES: usize = 4096;
 
 /// Longest token, in bytes. A token holds at most the connection data (base64, percent-encoded
-/// where the token is of the older kind) and about 600 bytes of claims and signature.
-pub const TOKEN_BYTES: usize = 16 * 1024;
+/// where the token is of the older kind, which makes 16 KiB of 4) and about 600 bytes of claims and
+/// signature.
+pub const TOKEN_BYTES: usize = 18 * 1024;
 
 /// Longest name a client may give itself in its hello, in bytes.
 pub const AGENT_BYTES: usize = 64;

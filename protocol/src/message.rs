@@ -36,6 +36,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] =
+        [Self::Subscriber, Self::Publisher, Self::Moderator, Self::PublisherOnly];
+
+    /// The role with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// The name, as in tokens and JSON.
     pub fn name(self) -> &'static str {
         match self {

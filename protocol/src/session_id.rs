@@ -1,8 +1,8 @@
 //! Session ids: self-certifying, so that a gateway has to remember none.
 //!
-//! The format is the vendor's: `1_`, then URL-safe base64 without padding of
-//! `1~{project key}~{location}~{creation time}~{random}~~`. Whoever sees an id knows which
-//! project it belongs to; that a client may join it is the token's business.
+//! The format is the vendor's: `1_` (relayed) or `2_` (routed), then URL-safe base64 without
+//! padding of `1~{project key}~{location}~{creation time}~{random}~~`. Whoever sees an id knows
+//! which project it belongs to; that a client may join it is the token's business.
 
 use std::{fmt, str::FromStr};
 
@@ -26,6 +26,37 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+/// How the vendor would carry a session's media. It changes nothing about signals; it is kept, in
+/// the id, for servers that ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaMode {
+    /// From client to client where they can reach each other.
+    Relayed,
+    /// Through the vendor's media router.
+    Routed,
+}
+
+impl MediaMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Relayed, Self::Routed];
+
+    /// The name, as SDKs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relayed => "relayed",
+            Self::Routed => "routed",
+        }
+    }
+
+    /// What ids of such sessions begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Relayed => "1_",
+            Self::Routed => "2_",
+        }
+    }
+}
+
 /// What clients join: an id of at most 255 URL-safe characters that names its project.
 ///
 /// Two ids are the same session exactly when their text is the same.
@@ -42,10 +73,11 @@ impl SessionId {
 
     /// Mints an id for `project`.
     ///
-    /// `location` is an IPv4 address that hints where the session's clients are; `created_ms` is
+    /// `media` is kept for whoever asks; `location` is an IPv4 address that hints where the session's clients are; `created_ms` is
     /// Unix time in milliseconds; `random` makes the id unique and hard to guess (about 142 bits).
     pub fn mint(
         project: &ProjectKey,
+        media: MediaMode,
         location: Option<std::net::Ipv4Addr>,
         created_ms: u64,
         random: [u8; 24],
@@ -57,12 +89,22 @@ impl SessionId {
             .map(|byte| char::from(*byte))
             .collect();
         let plain = format!("1~{project}~{location}~{created_ms}~{random}~~");
-        Self { text: format!("1_{}", BASE64.encode(plain)), project: project.clone() }
+        let text = format!("{}{}", media.prefix(), BASE64.encode(plain));
+        Self { text, project: project.clone() }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// How its media would be carried.
+    pub fn media(&self) -> MediaMode {
+        if self.text.starts_with(MediaMode::Routed.prefix()) {
+            MediaMode::Routed
+        } else {
+            MediaMode::Relayed
+        }
     }
 
     /// The project whose credentials open the session.
@@ -118,9 +160,9 @@ impl TryFrom<String> for SessionId {
         if text.len() > Self::MAX_BYTES {
             return Err(InvalidSessionId::TooLong(text.len()));
         }
-        let encoded = text
-            .strip_prefix("1_")
-            .or_else(|| text.strip_prefix("2_"))
+        let encoded = MediaMode::ALL
+            .iter()
+            .find_map(|media| text.strip_prefix(media.prefix()))
             .ok_or(InvalidSessionId::Malformed)?;
         let plain = BASE64
             .decode(encoded)
@@ -147,11 +189,15 @@ mod tests {
     #[test]
     fn minted_ids_name_their_project() {
         let project: ProjectKey = "47396501".parse().unwrap();
-        let id = SessionId::mint(&project, Some([10, 1, 2, 3].into()), 1_643_281_761_322, [7; 24]);
-        let parsed: SessionId = id.as_str().parse().unwrap();
-        assert_eq!(parsed, id);
-        assert_eq!(parsed.project(), &project);
-        assert_eq!(id.as_str().matches('_').count(), 1, "one vendor SDK counts underscores");
+        for media in MediaMode::ALL {
+            let location = Some([10, 1, 2, 3].into());
+            let id = SessionId::mint(&project, media, location, 1_643_281_761_322, [7; 24]);
+            let parsed: SessionId = id.as_str().parse().unwrap();
+            assert_eq!(parsed, id);
+            assert_eq!(parsed.project(), &project);
+            assert_eq!(parsed.media(), media);
+            assert_eq!(id.as_str().matches('_').count(), 1, "one vendor SDK counts underscores");
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test's panic is its answer"
 )]
 
 pub mod bystanders;
 pub mod raw;
+pub mod rest;
 
 use std::{future::Future, sync::LazyLock, time::Duration};
 
@@ -20,8 +22,11 @@ use signalbox_client::{
     Client, ConnectError, ConnectOptions, ConnectionId, Connector, DisconnectReason, Event, Events,
     Role, Streams,
 };
-use signalbox_gateway::{Config, Gateway, Monitor, ProjectEntry, token::NewToken};
-use signalbox_protocol::{ProjectKey, SessionId};
+use signalbox_gateway::{
+    Config, Gateway, LiveProjects, Monitor, ProjectEntry,
+    token::{NewServerToken, NewToken, Signer},
+};
+use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that is to happen. Nothing is measured by it.
@@ -56,6 +61,8 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub struct World {
     addresses: signalbox_gateway::Addresses,
     monitor: Monitor,
+    projects: LiveProjects,
+    config: Config,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
     session: SessionId,
@@ -79,20 +86,26 @@ impl World {
         config.tls.certificate = Some(authority().certificate_path().to_owned());
         config.tls.key = Some(authority().key_path().to_owned());
         config.projects = [PROJECT, STRANGERS]
-            .map(|(key, secret)| ProjectEntry {
-                key: key.parse().unwrap(),
-                secrets: vec![secret.into()],
-            })
+            .map(|(key, secret)| ProjectEntry::with_secret(key.parse().unwrap(), secret))
             .to_vec();
         change(&mut config);
-        let gateway = Gateway::bind(config).unwrap();
+        let gateway = Gateway::bind(config.clone()).unwrap();
         let (addresses, monitor) = (gateway.addresses(), gateway.monitor());
+        let projects = gateway.projects();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
         let session = new_session(PROJECT.0);
-        Self { addresses, monitor, stop: Some(stop), running: Some(running), session }
+        Self {
+            addresses,
+            monitor,
+            projects,
+            config,
+            stop: Some(stop),
+            running: Some(running),
+            session,
+        }
     }
 
     /// Tells the gateway to stop, and waits until it has.
@@ -101,6 +114,15 @@ impl World {
         if let Some(running) = self.running.take() {
             soon("the gateway stops", running).await.unwrap();
         }
+    }
+
+    /// Changes the projects of the running gateway; tells whether that changed anything.
+    pub fn change_projects(
+        &mut self,
+        change: impl FnOnce(&mut Vec<ProjectEntry>),
+    ) -> Result<bool, Vec<String>> {
+        change(&mut self.config.projects);
+        self.projects.replace(&self.config)
     }
 
     /// Tells the gateway to stop.
@@ -168,7 +190,7 @@ pub fn new_session(key: &str) -> SessionId {
     let key: ProjectKey = key.parse().unwrap();
     let mut random = [0; 24];
     random[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-    SessionId::mint(&key, None, unix_time().as_millis() as u64, random)
+    SessionId::mint(&key, MediaMode::Relayed, None, unix_time().as_millis() as u64, random)
 }
 
 /// A token made with a project's credentials.
@@ -181,7 +203,7 @@ pub fn token(
     let key = key.parse().unwrap();
     let new = NewToken {
         key: &key,
-        secret,
+        signer: Signer::Secret(secret),
         session,
         role,
         connection_data: "",
@@ -189,6 +211,14 @@ pub fn token(
         lifetime,
     };
     new.mint().unwrap()
+}
+
+/// A server's credential made with a project's secret, good for a minute.
+pub fn credential((key, secret): (&str, &str)) -> String {
+    let key = key.parse().unwrap();
+    let signer = Signer::Secret(secret);
+    let lifetime = Duration::from_secs(60);
+    NewServerToken { key: &key, signer, now: unix_time(), lifetime }.mint().unwrap()
 }
 
 /// Time since 1970.

@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, SessionId, Signal,
-    signal::InvalidSignal,
+    CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, Signal, signal::InvalidSignal,
 };
 
 use crate::{rate::Bucket, relay::Relay, session::Session};
@@ -13,7 +12,6 @@ use crate::{rate::Bucket, relay::Relay, session::Session};
 /// [`Connection::lost`], or until somebody ends it, which its outbox tells.
 pub struct Connection {
     relay: Relay,
-    session_id: SessionId,
     session: Arc<Session>,
     id: ConnectionId,
     role: Role,
@@ -44,6 +42,12 @@ pub enum Refused {
     /// The connection sends more than it may.
     #[error("more than {0} signals per second")]
     RateLimited(u32),
+    /// All of the project together send more than it may.
+    #[error("the project sends more signals per second than it may")]
+    ProjectRateLimited,
+    /// Nobody is in the session that was meant.
+    #[error("nobody is in the session")]
+    NobodyThere,
 }
 
 impl Refused {
@@ -51,11 +55,11 @@ impl Refused {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(invalid) => invalid.code(),
-            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::NotFound(_) | Self::NobodyThere => ErrorCode::NotFound,
             Self::DoesNotReceive(_) | Self::MayNotSend(_) | Self::MayNotDisconnect(_) => {
                 ErrorCode::Forbidden
             }
-            Self::RateLimited(_) => ErrorCode::RateLimited,
+            Self::RateLimited(_) | Self::ProjectRateLimited => ErrorCode::RateLimited,
         }
     }
 }
@@ -78,15 +82,9 @@ pub enum SignalError {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        relay: Relay,
-        session_id: SessionId,
-        session: Arc<Session>,
-        id: ConnectionId,
-        role: Role,
-    ) -> Self {
+    pub(crate) fn new(relay: Relay, session: Arc<Session>, id: ConnectionId, role: Role) -> Self {
         let bucket = Bucket::new(relay.0.settings.signals_per_second);
-        Self { relay, session_id, session, id, role, sent: 0, bucket, left: false }
+        Self { relay, session, id, role, sent: 0, bucket, left: false }
     }
 
     /// Its id.
@@ -139,7 +137,9 @@ impl Connection {
         {
             return Err(Refused::RateLimited(settings.signals_per_second));
         }
-        Ok(signal.check()?)
+        signal.check()?;
+        // Last, so that what is refused anyway takes nothing from the others of the project.
+        if self.session.rate().take(now) { Ok(()) } else { Err(Refused::ProjectRateLimited) }
     }
 
     /// Ends another connection of the session, or this one.
@@ -184,9 +184,9 @@ impl Connection {
             members.close_if_empty()
         };
         if empty {
-            self.relay.0.forget(&self.session_id, &self.session);
+            self.relay.0.forget(&self.session);
         }
-        self.relay.0.count_out(self.session_id.project());
+        self.relay.0.count_out(self.session.id().project());
     }
 }
 

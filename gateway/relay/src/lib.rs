@@ -7,7 +7,7 @@
 //! every receiver; the receivers' links drain their outboxes whenever they can write.
 //!
 //! ```text
-//! Relay ── directory of sessions, connections counted per project
+//! Relay ── directory of sessions; what each project uses, counted
 //!   └─ Session ── members in one lock, taken for the length of one push per receiver
 //!        └─ member: ConnectionInfo, Outbox (bounded; overflow ends the member, nobody else)
 //! ```
@@ -18,12 +18,18 @@
 
 mod connection;
 mod encode;
+mod observer;
 mod outbox;
+mod project;
 mod rate;
 mod relay;
+mod server;
 mod session;
 
 pub use connection::{Connection, Refused, SignalError};
 pub use encode::Encoding;
+pub use observer::Observer;
 pub use outbox::{Outbox, Outgoing};
+pub use project::ProjectLimits;
 pub use relay::{Join, JoinError, Joined, Relay, Settings, Stats};
+pub use server::{Listed, Recipients};

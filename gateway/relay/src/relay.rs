@@ -1,4 +1,4 @@
-//! The directory: which sessions there are, and how many connections each project has.
+//! The directory: which sessions there are, and what each project uses.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,9 @@ use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionI
 use crate::{
     connection::Connection,
     encode::Encoding,
+    observer::Observer,
     outbox::Outbox,
+    project::{ProjectLimits, Projects},
     session::{Member, Session},
 };
 
@@ -17,8 +19,8 @@ use crate::{
 pub struct Settings {
     /// Connections that one session may have.
     pub connections_per_session: usize,
-    /// Connections that all sessions of one project may have together.
-    pub connections_per_project: usize,
+    /// What each project may use, unless it has [limits of its own](Relay::set_limits).
+    pub project: ProjectLimits,
     /// Frames that may wait for one connection; one more ends it as a slow consumer.
     pub outbox_frames: usize,
     /// Bytes that may wait for one connection; more end it as a slow consumer.
@@ -35,7 +37,7 @@ impl Default for Settings {
         Self {
             // The vendor's present limit.
             connections_per_session: 15_000,
-            connections_per_project: 100_000,
+            project: ProjectLimits::default(),
             outbox_frames: 4096,
             outbox_bytes: 1024 * 1024,
             signals_per_second: 0,
@@ -50,14 +52,13 @@ pub struct Relay(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
+    observer: Arc<dyn Observer>,
     directory: Mutex<Directory>,
 }
 
-#[derive(Default)]
 struct Directory {
     sessions: HashMap<SessionId, Arc<Session>>,
-    /// Connections whose handle lives, by project. No entry is 0.
-    connections: HashMap<ProjectKey, usize>,
+    projects: Projects,
     closing: bool,
 }
 
@@ -74,6 +75,8 @@ pub struct Join {
     pub presence: bool,
     /// The form of what is pushed to its outbox.
     pub encoding: Encoding,
+    /// Name of the transport of its link, for those who list connections.
+    pub transport: &'static str,
 }
 
 /// A new connection.
@@ -95,6 +98,9 @@ pub enum JoinError {
     /// The project has as many connections as it may have.
     #[error("the project has as many connections as it may have")]
     ProjectFull,
+    /// The session would be one more than the project may have.
+    #[error("the project has as many sessions as it may have")]
+    TooManySessions,
     /// The relay is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
@@ -104,7 +110,9 @@ impl JoinError {
     /// The reason that the client is told.
     pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::SessionFull | Self::ProjectFull => CloseReason::ConnectionLimit,
+            Self::SessionFull | Self::ProjectFull | Self::TooManySessions => {
+                CloseReason::ConnectionLimit
+            }
             Self::ShuttingDown => CloseReason::ShuttingDown,
         }
     }
@@ -120,9 +128,20 @@ pub struct Stats {
 }
 
 impl Relay {
-    /// An empty relay.
-    pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Shared { settings, directory: Mutex::default() }))
+    /// An empty relay. `observer` hears of every connection.
+    pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
+        let directory = Directory {
+            sessions: HashMap::new(),
+            projects: Projects::new(settings.project),
+            closing: false,
+        };
+        Self(Arc::new(Shared { settings, observer, directory: Mutex::new(directory) }))
+    }
+
+    /// Gives projects limits of their own, in place of those given before; the others have those
+    /// of [`Settings::project`]. Who is connected stays, even where there are too many now.
+    pub fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
+        self.0.directory.lock().projects.set_limits(own);
     }
 
     /// Adds a connection to a session, which exists from its first connection on.
@@ -137,13 +156,13 @@ impl Relay {
         let outbox = Outbox::new(outbox_frames, outbox_bytes);
         self.0.count_in(join.session.project())?;
         loop {
-            let session = self.0.session(&join.session);
+            let session = self.0.open(&join.session)?;
             let mut members = session.lock();
             if members.is_closed() {
                 // Its last connection left between our two looks: the directory has, or is about
                 // to get, another session of that id.
                 drop(members);
-                self.0.forget(&join.session, &session);
+                self.0.forget(&session);
                 continue;
             }
             if members.len() >= connections_per_session {
@@ -151,13 +170,14 @@ impl Relay {
                 self.0.count_out(join.session.project());
                 return Err(JoinError::SessionFull);
             }
-            let Join { session: id, info, role, presence, encoding } = join;
+            let Join { info, role, presence, encoding, transport, .. } = join;
             let connection_id = info.id;
             let present = members.join(Member {
                 info: Arc::new(info),
                 role,
                 presence,
                 encoding,
+                transport,
                 outbox: outbox.clone(),
                 has_sent: false,
             });
@@ -166,7 +186,7 @@ impl Relay {
                 // The end of all may have passed this session before the member was in it.
                 outbox.end(CloseReason::ShuttingDown);
             }
-            let connection = Connection::new(self.clone(), id, session, connection_id, role);
+            let connection = Connection::new(self.clone(), session, connection_id, role);
             return Ok(Joined { connection, outbox, present });
         }
     }
@@ -186,10 +206,7 @@ impl Relay {
     /// How much the relay holds now.
     pub fn stats(&self) -> Stats {
         let directory = self.0.directory.lock();
-        Stats {
-            sessions: directory.sessions.len(),
-            connections: directory.connections.values().sum(),
-        }
+        Stats { sessions: directory.sessions.len(), connections: directory.projects.connections() }
     }
 }
 
@@ -200,39 +217,44 @@ impl Shared {
         if directory.closing {
             return Err(JoinError::ShuttingDown);
         }
-        let count = directory.connections.entry(project.clone()).or_default();
-        if *count >= self.settings.connections_per_project {
-            return Err(JoinError::ProjectFull);
-        }
-        *count += 1;
-        Ok(())
+        directory.projects.enter(project)
     }
 
     pub(crate) fn count_out(&self, project: &ProjectKey) {
+        self.directory.lock().projects.leave(project);
+    }
+
+    /// The session, if somebody is in it.
+    pub(crate) fn find(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.directory.lock().sessions.get(id).cloned()
+    }
+
+    /// The session, for somebody who has been counted in; on an error he is counted out.
+    fn open(&self, id: &SessionId) -> Result<Arc<Session>, JoinError> {
         let mut directory = self.directory.lock();
-        if let Some(count) = directory.connections.get_mut(project) {
-            *count -= 1;
-            if *count == 0 {
-                directory.connections.remove(project);
+        if let Some(session) = directory.sessions.get(id) {
+            return Ok(session.clone());
+        }
+        match directory.projects.open(id.project()) {
+            Ok(rate) => {
+                let session = Arc::new(Session::new(id.clone(), rate, self.observer.clone()));
+                directory.sessions.insert(id.clone(), session.clone());
+                Ok(session)
+            }
+            Err(error) => {
+                directory.projects.leave(id.project());
+                Err(error)
             }
         }
     }
 
-    fn session(&self, id: &SessionId) -> Arc<Session> {
-        let mut directory = self.directory.lock();
-        if let Some(session) = directory.sessions.get(id) {
-            return session.clone();
-        }
-        let session = Arc::new(Session::new());
-        directory.sessions.insert(id.clone(), session.clone());
-        session
-    }
-
     /// Drops a closed session from the directory, unless another has taken its place.
-    pub(crate) fn forget(&self, id: &SessionId, closed: &Arc<Session>) {
+    pub(crate) fn forget(&self, closed: &Arc<Session>) {
         let mut directory = self.directory.lock();
+        let id = closed.id();
         if directory.sessions.get(id).is_some_and(|session| Arc::ptr_eq(session, closed)) {
             directory.sessions.remove(id);
+            directory.projects.close(id.project());
         }
     }
 }

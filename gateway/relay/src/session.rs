@@ -5,13 +5,17 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use parking_lot::{Mutex, MutexGuard};
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, Signal,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
+    Signal,
 };
 
 use crate::{
     connection::Refused,
     encode::{Encoding, Encodings, EventEncodings},
+    observer::Observer,
     outbox::{Outbox, Outgoing},
+    rate,
+    server::{Listed, Recipients},
 };
 
 /// A connection as its session sees it.
@@ -20,6 +24,7 @@ pub(crate) struct Member {
     pub(crate) role: Role,
     pub(crate) presence: bool,
     pub(crate) encoding: Encoding,
+    pub(crate) transport: &'static str,
     pub(crate) outbox: Outbox,
     /// Whether it has sent a signal that somebody may have received.
     pub(crate) has_sent: bool,
@@ -27,18 +32,32 @@ pub(crate) struct Member {
 
 /// A session that at least one connection has joined. Created by the first, gone with the last.
 pub(crate) struct Session {
+    id: SessionId,
+    rate: Arc<rate::Shared>,
     members: Mutex<Members>,
 }
 
 impl Session {
-    pub(crate) fn new() -> Self {
-        Self {
-            members: Mutex::new(Members {
-                by_id: IndexMap::new(),
-                overflowed: Vec::new(),
-                closed: false,
-            }),
-        }
+    /// An empty session whose signals count in `rate`.
+    pub(crate) fn new(id: SessionId, rate: Arc<rate::Shared>, observer: Arc<dyn Observer>) -> Self {
+        let members = Members {
+            id: id.clone(),
+            observer,
+            by_id: IndexMap::new(),
+            server_seq: 0,
+            overflowed: Vec::new(),
+            closed: false,
+        };
+        Self { id, rate, members: Mutex::new(members) }
+    }
+
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// How many signals the session's project may send.
+    pub(crate) fn rate(&self) -> &rate::Shared {
+        &self.rate
     }
 
     /// The members, locked. Nothing awaits or waits while this is held.
@@ -49,7 +68,12 @@ impl Session {
 
 /// What the session's lock protects.
 pub(crate) struct Members {
+    id: SessionId,
+    /// Told under the lock, so that it hears in the order in which it was.
+    observer: Arc<dyn Observer>,
     by_id: IndexMap<ConnectionId, Member>,
+    /// Signals that servers have sent: together they are one sender.
+    server_seq: u64,
     /// Members whose outbox overflowed while something was pushed to all. They are ended when
     /// the push is done (`settle`), as ending one pushes to the others, who may overflow in turn.
     overflowed: Vec<ConnectionId>,
@@ -85,6 +109,7 @@ impl Members {
         self.push_each(|other| {
             other.presence.then(|| Outgoing::Event(created.get(other.encoding)))
         });
+        self.observer.created(&self.id, &member.info);
         self.by_id.insert(member.info.id, member);
         self.settle();
         present
@@ -100,6 +125,7 @@ impl Members {
     pub(crate) fn end_all(&mut self, reason: CloseReason) {
         for (_, member) in self.by_id.drain(..) {
             member.outbox.end(reason);
+            self.observer.destroyed(&self.id, &member.info, reason.disconnect_reason());
         }
     }
 
@@ -137,23 +163,78 @@ impl Members {
         if !receives(member) {
             return Err(Refused::DoesNotReceive(to));
         }
-        let frame = Encodings::new(Some(from), seq, signal).get(member.encoding);
-        if member.outbox.push(Outgoing::Signal { from: Some(from), seq, frame }).is_err() {
-            self.overflowed.push(to);
-        }
+        let mut encodings = Encodings::new(Some(from), seq, signal);
+        self.push_one(to, |member| {
+            let frame = encodings.get(member.encoding);
+            Some(Outgoing::Signal { from: Some(from), seq, frame })
+        });
         self.settle();
         Ok(true)
     }
 
+    /// Pushes a signal of a server. Those of its recipients who are not members are returned.
+    pub(crate) fn signal_from_server(
+        &mut self,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+    ) -> Result<Vec<ConnectionId>, Refused> {
+        let mut missing = Vec::new();
+        match to {
+            Recipients::All | Recipients::Except(_) if self.by_id.is_empty() => {
+                return Err(Refused::NobodyThere);
+            }
+            Recipients::All | Recipients::Except(_) => {}
+            Recipients::One(id) => {
+                let member = self.by_id.get(&id).ok_or(Refused::NotFound(id))?;
+                if !receives(member) {
+                    return Err(Refused::DoesNotReceive(id));
+                }
+            }
+            Recipients::Only(ids) => {
+                missing.extend(ids.iter().copied().filter(|id| !self.by_id.contains_key(id)));
+                if missing.len() == ids.len() {
+                    return Err(Refused::NobodyThere);
+                }
+            }
+        }
+        self.server_seq += 1;
+        let seq = self.server_seq;
+        let mut encodings = Encodings::new(None, seq, signal);
+        let mut outgoing = |member: &Member| {
+            receives(member).then(|| Outgoing::Signal {
+                from: None,
+                seq,
+                frame: encodings.get(member.encoding),
+            })
+        };
+        match to {
+            Recipients::All => self.push_each(outgoing),
+            Recipients::Except(ids) => {
+                self.push_each(
+                    |member| {
+                        if ids.contains(&member.info.id) { None } else { outgoing(member) }
+                    },
+                );
+            }
+            Recipients::One(id) => self.push_one(id, outgoing),
+            Recipients::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
+        }
+        self.settle();
+        Ok(missing)
+    }
+
+    /// The members, oldest first.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let mut list: Vec<_> = self.by_id.values().map(Listed::of).collect();
+        list.sort_by_key(|listed| listed.info.created_at);
+        list
+    }
+
     /// Pushes a message to one member, if it is there.
     pub(crate) fn tell(&mut self, id: ConnectionId, message: GatewayMessage<'_>) {
-        let Some(member) = self.by_id.get(&id) else {
-            return;
-        };
-        let frame = EventEncodings::new(message).get(member.encoding);
-        if member.outbox.push(Outgoing::Event(frame)).is_err() {
-            self.overflowed.push(id);
-        }
+        self.push_one(id, |member| {
+            Some(Outgoing::Event(EventEncodings::new(message).get(member.encoding)))
+        });
         self.settle();
     }
 
@@ -162,6 +243,15 @@ impl Members {
         let found = self.remove(target, CloseReason::ForceDisconnected);
         self.settle();
         found
+    }
+
+    fn push_one(&mut self, id: ConnectionId, outgoing: impl FnOnce(&Member) -> Option<Outgoing>) {
+        if let Some(member) = self.by_id.get(&id)
+            && let Some(outgoing) = outgoing(member)
+            && member.outbox.push(outgoing).is_err()
+        {
+            self.overflowed.push(id);
+        }
     }
 
     fn push_each(&mut self, mut outgoing: impl FnMut(&Member) -> Option<Outgoing>) {
@@ -190,6 +280,7 @@ impl Members {
         };
         gone.outbox.end(reason);
         let reason: DisconnectReason = reason.disconnect_reason();
+        self.observer.destroyed(&self.id, &gone.info, reason);
         let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
         let mut destroyed = EventEncodings::new(destroyed);
         self.push_each(|other| match other.encoding {

@@ -8,11 +8,11 @@
 
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::prelude::*;
 use signalbox_protocol::{CloseReason, ConnectionId, Role, SessionId};
-use signalbox_relay::{Encoding, Settings, SignalError, Stats};
+use signalbox_relay::{Encoding, Recipients, Settings, SignalError, Stats};
 use world::{Client, Told, World, session};
 
 #[derive(Debug, Clone)]
@@ -20,6 +20,7 @@ enum Step {
     Join { session: usize, form: usize, reads: bool },
     SignalAll { who: prop::sample::Index },
     SignalOne { who: prop::sample::Index, to: prop::sample::Index },
+    ServerSignal { session: usize, who: prop::sample::Index, to: usize },
     Leave { who: prop::sample::Index, lost: bool },
     ForceDisconnect { who: prop::sample::Index, target: prop::sample::Index },
     Stall { who: prop::sample::Index },
@@ -33,6 +34,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(session, form, reads)| Step::Join { session, form, reads }),
         8 => who().prop_map(|who| Step::SignalAll { who }),
         4 => (who(), who()).prop_map(|(who, to)| Step::SignalOne { who, to }),
+        4 => (0..4usize, who(), 0..4usize)
+            .prop_map(|(session, who, to)| Step::ServerSignal { session, who, to }),
         1 => (who(), any::<bool>()).prop_map(|(who, lost)| Step::Leave { who, lost }),
         1 => (who(), who()).prop_map(|(who, target)| Step::ForceDisconnect { who, target }),
         1 => who().prop_map(|who| Step::Stall { who }),
@@ -47,8 +50,9 @@ struct Actor {
     /// Whether it reads; if not, it may be ended as a slow consumer.
     reads: bool,
     told: Vec<Told>,
-    /// Signals that were accepted for it while it was there: sender and sequence number.
-    due: Vec<(ConnectionId, u64)>,
+    /// Signals that were accepted for it while it was there: sender and sequence number. (Those of
+    /// servers by their data, as who is the first of a session is not seen from here.)
+    due: Vec<(Option<ConnectionId>, u64)>,
 }
 
 const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
@@ -60,6 +64,7 @@ fn run(steps: Vec<Step>) {
     let mut actors: Vec<Actor> = Vec::new();
     let mut gone: Vec<Actor> = Vec::new();
     let mut homes: BTreeMap<ConnectionId, usize> = BTreeMap::new();
+    let mut served = 0;
 
     for step in steps {
         let index = |who: prop::sample::Index, len: usize| who.index(len);
@@ -80,7 +85,7 @@ fn run(steps: Vec<Step>) {
                     Ok(()) => {
                         let seq = actors[who].client.connection.sent();
                         for actor in actors.iter_mut().filter(|actor| actor.session == home) {
-                            actor.due.push((from, seq));
+                            actor.due.push((Some(from), seq));
                         }
                     }
                     Err(error) => assert_eq!(error, SignalError::Ended),
@@ -97,10 +102,38 @@ fn run(steps: Vec<Step>) {
                         assert!(reachable && alive);
                         let from = actors[who].client.id;
                         let seq = actors[who].client.connection.sent();
-                        actors[to].due.push((from, seq));
+                        actors[to].due.push((Some(from), seq));
                     }
                     Err(SignalError::Ended) => assert!(!alive),
                     Err(SignalError::Refused { .. }) => assert!(!reachable),
+                }
+            }
+            Step::ServerSignal { session, who, to } => {
+                let named = actors[index(who, actors.len())].client.id;
+                let list = HashSet::from([named]);
+                let (to, meant): (_, fn(bool) -> bool) = match to {
+                    0 => (Recipients::All, |_| true),
+                    1 => (Recipients::One(named), |is_named| is_named),
+                    2 => (Recipients::Only(&list), |is_named| is_named),
+                    _ => (Recipients::Except(&list), |is_named| !is_named),
+                };
+                let here =
+                    |actor: &Actor| actor.session == session && actor.client.ended().is_none();
+                let anybody = actors.iter().any(|actor| {
+                    here(actor)
+                        && (matches!(to, Recipients::Except(_)) || meant(actor.client.id == named))
+                });
+                let due: Vec<bool> = actors
+                    .iter()
+                    .map(|actor| here(actor) && meant(actor.client.id == named))
+                    .collect();
+                served += 1;
+                let sent = world.serve(&sessions[session], to, &served.to_string());
+                assert_eq!(sent.is_ok(), anybody);
+                if anybody {
+                    for (actor, _) in actors.iter_mut().zip(due).filter(|(_, due)| *due) {
+                        actor.due.push((None, served));
+                    }
                 }
             }
             Step::Leave { who, lost } => {
@@ -144,12 +177,33 @@ fn run(steps: Vec<Step>) {
     }
     drop((actors, gone));
     assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
+    observed(&world, &sessions, &homes);
+}
+
+/// Every connection was created once and destroyed once, in the session it was in.
+fn observed(world: &World, sessions: &[SessionId], homes: &BTreeMap<ConnectionId, usize>) {
+    let mut present = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for (session, id, reason) in world.journal.take() {
+        // The stand-ins of those who left are at home nowhere.
+        if let Some(home) = homes.get(&id) {
+            assert_eq!(session, sessions[*home]);
+        }
+        if reason.is_none() {
+            assert!(seen.insert(id), "created once");
+            assert!(present.insert(id));
+        } else {
+            assert!(present.remove(&id), "destroyed once, after it was created");
+        }
+    }
+    assert!(present.is_empty(), "never destroyed: {present:?}");
+    assert!(homes.keys().all(|id| seen.contains(id)));
 }
 
 fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
     let mut created = BTreeSet::from([actor.client.id]);
     let mut destroyed = BTreeSet::new();
-    let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
+    let mut last: BTreeMap<Option<ConnectionId>, u64> = BTreeMap::new();
     let mut heard = Vec::new();
     for told in &actor.told {
         match told {
@@ -161,13 +215,15 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 assert!(created.contains(id), "destroyed only after created");
                 assert!(destroyed.insert(*id), "destroyed once");
             }
-            Told::Signal { from, seq, .. } => {
-                assert_eq!(homes[from], actor.session, "nothing crosses sessions");
-                assert!(created.contains(from), "created before the first signal");
-                assert!(!destroyed.contains(from), "destroyed after the last signal");
+            Told::Signal { from, seq, data } => {
+                if let Some(from) = from {
+                    assert_eq!(homes[from], actor.session, "nothing crosses sessions");
+                    assert!(created.contains(from), "created before the first signal");
+                    assert!(!destroyed.contains(from), "destroyed after the last signal");
+                }
                 let before = last.insert(*from, *seq).unwrap_or(0);
                 assert!(before < *seq, "in order, none twice");
-                heard.push((*from, *seq));
+                heard.push((*from, if from.is_some() { *seq } else { data.parse().unwrap() }));
             }
             Told::Error { .. } => panic!("no step makes an error"),
         }

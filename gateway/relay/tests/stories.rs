@@ -11,7 +11,7 @@ mod world;
 use std::time::Duration;
 
 use signalbox_protocol::{CloseReason, DisconnectReason, ErrorCode, Role, Signal};
-use signalbox_relay::{Encoding, JoinError, Refused, Settings, SignalError, Stats};
+use signalbox_relay::{Encoding, JoinError, ProjectLimits, Refused, Settings, SignalError, Stats};
 use world::{Client, Told, World, session};
 
 fn refused(result: Result<(), SignalError>) -> (u64, ErrorCode) {
@@ -81,8 +81,8 @@ fn every_form_of_receiver_gets_the_same() {
             receiver.read(),
             [
                 Told::Created(from),
-                Told::Signal { from, seq: 1, data: "one".into() },
-                Told::Signal { from, seq: 2 + index as u64, data: "two".into() },
+                Told::Signal { from: Some(from), seq: 1, data: "one".into() },
+                Told::Signal { from: Some(from), seq: 2 + index as u64, data: "two".into() },
                 Told::Destroyed(from, DisconnectReason::ClientDisconnected),
             ]
         );
@@ -259,7 +259,7 @@ fn farewells_that_overflow_others_end_them_one_after_another() {
 fn sessions_and_projects_take_only_so_many() {
     let mut world = World::new(Settings {
         connections_per_session: 2,
-        connections_per_project: 3,
+        project: ProjectLimits { connections: 3, ..ProjectLimits::default() },
         ..Settings::default()
     });
     let mut join = |project, number| {

@@ -20,6 +20,7 @@ use crate::{
 /// From the first byte to the welcome. Whoever fails here was never a connection.
 pub(super) async fn admit(
     shared: &Shared,
+    transport: &'static str,
     hello_by: Instant,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
@@ -32,7 +33,7 @@ pub(super) async fn admit(
             Ok(Ok(_)) => return Err(LinkError::protocol("the first message is no hello").into()),
             Ok(Err(error)) => return Err(error.into()),
         };
-        join(shared, &hello, writer)
+        join(shared, transport, &hello, writer)
     };
     let (joined, welcome, expires_in) = tokio::select! {
         result = greeting => result?,
@@ -64,6 +65,7 @@ pub(super) async fn admit(
 /// Checks the token and makes the connection.
 fn join(
     shared: &Shared,
+    transport: &'static str,
     hello: &Hello<'_>,
     writer: &mut impl Writer,
 ) -> Result<(Joined, Welcome, Duration), End> {
@@ -72,7 +74,7 @@ fn join(
     }
     let now = unix_time();
     let Grant { session, role, connection_data, expires_at } =
-        token::verify(&shared.projects, &hello.token, now)
+        token::verify(&shared.projects.load(), &hello.token, shared.links.t1_tokens, now)
             .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     let connection = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
@@ -90,6 +92,7 @@ fn join(
             role,
             presence: hello.presence,
             encoding: writer.accept(hello.presence, hello.streams),
+            transport,
         })
         .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");

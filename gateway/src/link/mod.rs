@@ -173,7 +173,7 @@ impl From<LinkError> for End {
 
 /// What is known of a link before its hello.
 pub(crate) struct LinkInfo {
-    /// Name of the transport, for the log.
+    /// Name of the transport, for the log and for servers.
     pub(crate) transport: &'static str,
     /// The client's address.
     pub(crate) remote: SocketAddr,
@@ -199,7 +199,7 @@ pub(crate) async fn serve(
         debug_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
     let life = async {
         // Boxed, so that what admission needs is not kept for the life of the link.
-        let admission = Box::pin(admit::admit(&shared, hello_by, reader, writer));
+        let admission = Box::pin(admit::admit(&shared, transport, hello_by, reader, writer));
         let end = match admission.await {
             Ok((joined, expires_in)) => {
                 drop(place);

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, ProjectKey, Role,
-    SessionId, Signal, Streams, binary, message::Hello,
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode,
+    ProjectKey, Role, SessionId, Signal, Streams, binary, message::Hello,
 };
 use signalbox_relay::{Connection, Encoding, Join, Outbox};
 use tokio::{
@@ -23,7 +23,12 @@ use tokio_tungstenite::{
 };
 
 use super::{LinkInfo, serve, websocket};
-use crate::{Config, ProjectEntry, gateway::Shared, gateway::unix_time, token::NewToken};
+use crate::{
+    Config, ProjectEntry,
+    gateway::Shared,
+    gateway::unix_time,
+    token::{NewToken, Signer},
+};
 
 /// Bytes that the carrier takes before it blocks.
 const CARRIER: usize = 4096;
@@ -36,10 +41,11 @@ struct World {
 impl World {
     fn new() -> Self {
         let key: ProjectKey = "1".parse().unwrap();
-        let project = ProjectEntry { key: key.clone(), secrets: vec!["secret".into()] };
+        let project = ProjectEntry::with_secret(key.clone(), "secret");
         let config = Config { projects: vec![project], ..Config::default() };
-        let session = SessionId::mint(&key, None, 0, [0; 24]);
-        Self { shared: Arc::new(Shared::new(&config)), session }
+        let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
+        let shared = Shared::new(&config, config.projects().unwrap());
+        Self { shared: Arc::new(shared), session }
     }
 
     /// A member without a link, by its hand on the relay.
@@ -51,6 +57,7 @@ impl World {
             role: Role::Moderator,
             presence: false,
             encoding: Encoding::Shared,
+            transport: "none",
         });
         joined.map(|joined| (joined.connection, joined.outbox)).unwrap()
     }
@@ -75,7 +82,7 @@ impl World {
         let mut socket = WebSocketStream::from_raw_socket(far, Side::Client, None).await;
         let token = NewToken {
             key: self.session.project(),
-            secret: "secret",
+            signer: Signer::Secret("secret"),
             session: &self.session,
             role: Role::Publisher,
             connection_data: "",

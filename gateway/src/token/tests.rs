@@ -1,10 +1,15 @@
 //! What opens a session and what does not.
 
+use std::sync::LazyLock;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use signalbox_certs::ApplicationKey;
+use signalbox_protocol::MediaMode;
 
 use super::*;
-use crate::project::Project;
+use crate::config::{Limits, ProjectEntry};
 
 const SECRET: &str = "1234567890abcdef1234567890abcdef12345678";
 const NOW: Duration = Duration::from_secs(1_795_500_000);
@@ -14,19 +19,28 @@ fn key(key: &str) -> ProjectKey {
 }
 
 fn session(project: &str) -> SessionId {
-    SessionId::mint(&key(project), None, 1_795_000_000_000, [1; 24])
+    SessionId::mint(&key(project), MediaMode::Relayed, None, 1_795_000_000_000, [1; 24])
 }
 
-/// Project 100 has an old and a new secret; project 200 has another.
+/// An application's key pair. Making one takes a while.
+static KEY: LazyLock<ApplicationKey> = LazyLock::new(|| ApplicationKey::generate().unwrap());
+const APPLICATION: &str = "29f760f8-7ce1-46c9-ade3-f2dedee4ed5f";
+
+/// Project 100 has an old and a new secret; project 200 has another; the application has a key.
 fn projects() -> Projects {
-    Projects::new([
-        Project::new(key("100"), ["0ld-secret".into(), SECRET.into()]),
-        Project::new(key("200"), ["another".into()]),
-    ])
+    let mut first = ProjectEntry::with_secret(key("100"), "0ld-secret");
+    first.secrets.push(SECRET.into());
+    let second = ProjectEntry::with_secret(key("200"), "another");
+    let application = ProjectEntry {
+        secrets: vec![],
+        public_keys: vec![KEY.public_pem.clone()],
+        ..ProjectEntry::with_secret(key(APPLICATION), "")
+    };
+    Projects::new(&[first, second, application], &Limits::default()).unwrap()
 }
 
 fn verify_now(token: &str) -> Result<Grant, TokenError> {
-    verify(&projects(), token, NOW)
+    verify(&projects(), token, true, NOW)
 }
 
 /// The claims of a good token, with changes; `null` takes a claim away.
@@ -68,7 +82,7 @@ fn what_we_mint_we_accept() {
     for role in [Role::Subscriber, Role::Publisher, Role::Moderator, Role::PublisherOnly] {
         let token = NewToken {
             key: &key("100"),
-            secret: "0ld-secret",
+            signer: Signer::Secret("0ld-secret"),
             session: &session("100"),
             role,
             connection_data: "",
@@ -155,5 +169,17 @@ proptest! {
     #[test]
     fn arbitrary_text_never_panics(token in "\\PC{0,200}") {
         let _ = verify_now(&token);
+        let _ = verify_now(&format!("T1=={token}"));
+        let _ = server::verify(&projects(), &token, NOW).is_ok();
+    }
+
+    #[test]
+    fn arbitrary_bytes_in_a_legacy_token_never_panic(
+        head in prop::collection::vec(any::<u8>(), 0..60),
+        data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = verify_now(&t1::tests::wrap(&head));
+        // Signed, so that what is in it is looked at.
+        let _ = verify_now(&t1::tests::sign(&data, "100", SECRET));
     }
 }

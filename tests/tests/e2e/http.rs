@@ -3,8 +3,9 @@
 use signalbox_client::Role;
 use signalbox_protocol::{SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
 use signalbox_tests::{
-    Carrier, World,
+    Carrier, PROJECT, World, credential,
     raw::{WebSocket, tls_stream},
+    rest::{answer, ask_on, request},
     soon,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,7 +49,7 @@ async fn the_first_known_subprotocol_is_taken() {
         ("mqtt, signalbox.v1.postcard, signalbox.v1.json", SUBPROTOCOL_POSTCARD),
         ("signalbox.v1.json,signalbox.v1.postcard", SUBPROTOCOL_JSON),
     ] {
-        let answer = request(
+        let answer = head(
             &world,
             &format!(
                 "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\n\
@@ -69,7 +70,7 @@ async fn the_first_known_subprotocol_is_taken() {
 async fn other_requests_get_an_answer() {
     let world = World::new().await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    for (request_text, status) in [
+    for (text, status) in [
         (get("/healthz"), "200"),
         (get("/v1/connect"), "400"),
         (get("/nothing"), "404"),
@@ -77,10 +78,45 @@ async fn other_requests_get_an_answer() {
         ("nonsense\r\n\r\n".into(), "400"),
         (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
     ] {
-        let answer = request(&world, &request_text).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request_text:?}: {answer}");
-        assert!(answer.contains("connection: close"), "a place is not held: {answer}");
+        let answer = head(&world, &text).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{text:?}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
+    let world = World::with(|config| {
+        config.limits.handshakes = 1;
+        config.links.hello_timeout_ms = 300;
+        config.limits.server_connections = 1;
+    })
+    .await;
+    let health = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let path = format!("/v2/project/{}/session/{}/connection", PROJECT.0, world.session());
+    let list = request("GET", &path, &credential(PROJECT), None);
+    // The server gives the one place among strangers back, takes one for servers, and stays.
+    let mut server = tls_stream(world.addresses().tcp).await;
+    assert_eq!(ask_on(&mut server, &list).await.unwrap().status, 404);
+    let mut stranger = tls_stream(world.addresses().tcp).await;
+    let mut answers = 0;
+    while let Some(answer) = ask_on(&mut stranger, health).await {
+        assert_eq!(answer.status, 200);
+        answers += 1;
+        if answer.header("connection") == Some("close") {
+            break;
+        }
+    }
+    assert!(answers > 1, "it may ask more than once until then");
+    assert!(answer(&mut stranger).await.is_none(), "closed");
+    let answer = ask_on(&mut server, &list).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (404, None));
+    // Another server finds no place of its own, and is served as a stranger is.
+    let mut second = tls_stream(world.addresses().tcp).await;
+    while let Some(answer) = ask_on(&mut second, &list).await {
+        assert_eq!(answer.status, 404);
+    }
+    let answer = ask_on(&mut server, &list).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (404, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,7 +132,7 @@ async fn plaintext_is_there_when_asked_for() {
 }
 
 /// Sends text over TLS and reads the head of the answer.
-async fn request(world: &World, text: &str) -> String {
+async fn head(world: &World, text: &str) -> String {
     let mut stream = tls_stream(world.addresses().tcp).await;
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

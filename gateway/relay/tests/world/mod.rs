@@ -2,23 +2,26 @@
 #![allow(dead_code, reason = "each test binary uses its part of the world")]
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayMessage, Role,
-    SenderMessage, SessionId, Signal, binary, frame, json,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayMessage,
+    MediaMode, Role, SenderMessage, SessionId, Signal, binary, frame, json,
 };
 use signalbox_relay::{
-    Connection, Encoding, Join, JoinError, Outbox, Outgoing, Relay, Settings, SignalError,
+    Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused, Relay,
+    Settings, SignalError,
 };
 
 /// A session of project `project`.
 pub(crate) fn session(project: u32, number: u8) -> SessionId {
     let key = project.to_string().parse().unwrap();
-    SessionId::mint(&key, None, 0, [number; 24])
+    SessionId::mint(&key, MediaMode::Relayed, None, 0, [number; 24])
 }
 
 /// What a client has been told, decoded from whatever form it asked for.
@@ -26,7 +29,7 @@ pub(crate) fn session(project: u32, number: u8) -> SessionId {
 pub(crate) enum Told {
     Created(ConnectionId),
     Destroyed(ConnectionId, DisconnectReason),
-    Signal { from: ConnectionId, seq: u64, data: String },
+    Signal { from: Option<ConnectionId>, seq: u64, data: String },
     Error { signal: Option<u64>, code: ErrorCode },
 }
 
@@ -39,15 +42,56 @@ pub(crate) struct Client {
     encoding: Encoding,
 }
 
+/// What an observer hears: which session, which connection, and the reason once it is gone.
+pub(crate) type Observed = (SessionId, ConnectionId, Option<DisconnectReason>);
+
+/// An observer that writes everything down.
+#[derive(Default)]
+pub(crate) struct Journal(Mutex<Vec<Observed>>);
+
+impl Observer for Journal {
+    fn created(&self, session: &SessionId, connection: &ConnectionInfo) {
+        self.0.lock().push((session.clone(), connection.id, None));
+    }
+
+    fn destroyed(
+        &self,
+        session: &SessionId,
+        connection: &ConnectionInfo,
+        reason: DisconnectReason,
+    ) {
+        self.0.lock().push((session.clone(), connection.id, Some(reason)));
+    }
+}
+
+impl Journal {
+    pub(crate) fn take(&self) -> Vec<Observed> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
 /// Makes clients with ids 1, 2, 3 …
 pub(crate) struct World {
     pub(crate) relay: Relay,
+    pub(crate) journal: Arc<Journal>,
     next: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { relay: Relay::new(settings), next: 0 }
+        let journal = Arc::new(Journal::default());
+        Self { relay: Relay::new(settings, journal.clone()), journal, next: 0 }
+    }
+
+    /// Sends a signal as a server does.
+    pub(crate) fn serve(
+        &self,
+        session: &SessionId,
+        to: Recipients<'_>,
+        data: &str,
+    ) -> Result<Vec<ConnectionId>, Refused> {
+        let signal = Signal::new(None::<&str>, Some(data));
+        self.relay.signal_from_server(session, to, signal, Duration::ZERO)
     }
 
     pub(crate) fn join(&mut self, session: &SessionId, role: Role) -> Client {
@@ -66,8 +110,10 @@ impl World {
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
         let id = ConnectionId::from_bytes(bytes);
         let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
+        let session = session.clone();
+        let transport = "test";
         let joined =
-            self.relay.join(Join { session: session.clone(), info, role, presence, encoding })?;
+            self.relay.join(Join { session, info, role, presence, encoding, transport })?;
         Ok(Client {
             id,
             connection: joined.connection,
@@ -76,6 +122,11 @@ impl World {
             encoding,
         })
     }
+}
+
+/// A list of recipients.
+pub(crate) fn these<const N: usize>(clients: [&Client; N]) -> HashSet<ConnectionId> {
+    clients.into_iter().map(|client| client.id).collect()
 }
 
 impl Client {
@@ -121,7 +172,7 @@ impl Client {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;
                 let data = signal.data.unwrap().into_string();
-                Told::Signal { from: from.unwrap(), seq: signal.seq, data }
+                Told::Signal { from: *from, seq: signal.seq, data }
             }
             (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => {
                 told(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())
@@ -138,7 +189,7 @@ fn told(message: GatewayMessage<'_>) -> Told {
         GatewayMessage::ConnectionCreated(info) => Told::Created(info.id),
         GatewayMessage::ConnectionDestroyed { id, reason, .. } => Told::Destroyed(id, reason),
         GatewayMessage::Signal(signal) => Told::Signal {
-            from: signal.from.unwrap(),
+            from: signal.from,
             seq: signal.seq,
             data: signal.data.unwrap().into_string(),
         },

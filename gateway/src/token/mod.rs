@@ -1,19 +1,25 @@
-//! Client tokens: who may join which session, as what, and until when.
+//! Tokens: who may join which session, as what, and until when; and whose servers may use the
+//! REST API.
 //!
-//! A token is a JWT (RFC 7519) signed by the project's server with HS256 and the project's
-//! secret, with the claims of the vendor's server SDKs. The algorithm is fixed by the kind of
-//! key that is configured and never taken from the token (RFC 8725 §3.1). No error and no log
-//! line holds any part of a token.
+//! A client token is made by the project's server and given to a client. Three forms are accepted,
+//! all as the vendor's server SDKs write them: JWT (RFC 7519) signed with HS256 and the project's
+//! secret, JWT signed with RS256 and an application's private key, and the legacy `T1==` form. A
+//! server's own credential ([`server`]) is a JWT of the same signatures that opens no session.
+//! The algorithm is fixed by the kind of key that is configured and never taken from the token
+//! (RFC 8725 §3.1). No error and no log line holds any part of a token.
+
+mod jwt;
+mod mint;
+pub(crate) mod server;
+mod t1;
 
 use std::time::Duration;
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, dangerous::insecure_decode_claims,
-};
-use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use signalbox_protocol::{CloseReason, ProjectKey, Role, SessionId, limits};
 
-use crate::project::Projects;
+pub use self::mint::{NewServerToken, NewToken, Signer};
+use crate::project::{Keys, Projects};
 
 /// How far the clocks of a project's server and of the gateway may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(60);
@@ -40,13 +46,16 @@ pub enum TokenError {
     /// It is longer than tokens may be.
     #[error("the token has more than {max} bytes", max = limits::TOKEN_BYTES)]
     TooLong,
-    /// It is not a JWT with the claims that a client token has.
+    /// It is not a token with the claims that a client token has.
     #[error("not a client token: {0}")]
     Malformed(&'static str),
+    /// It is of the legacy form, which this gateway is told not to accept.
+    #[error("tokens of the form T1== are not accepted here (setting links.t1_tokens)")]
+    T1,
     /// No project of that key is configured.
     #[error("the token's issuer is no project of this gateway")]
     UnknownProject,
-    /// It is not signed with a secret of its project, by the algorithm of that secret.
+    /// It is not signed with a key of its project, by the algorithm of that key.
     #[error("the token's signature is not good")]
     Signature,
     /// Its session belongs to another project than the one that signed it.
@@ -64,42 +73,43 @@ impl TokenError {
     /// The reason that the client is told.
     pub fn close_reason(&self) -> CloseReason {
         match self {
-            Self::TooLong | Self::Malformed(_) | Self::UnknownProject | Self::Signature => {
-                CloseReason::InvalidToken
-            }
+            Self::TooLong
+            | Self::Malformed(_)
+            | Self::T1
+            | Self::UnknownProject
+            | Self::Signature => CloseReason::InvalidToken,
             Self::WrongProject => CloseReason::WrongProject,
             Self::Expired | Self::NotYet => CloseReason::TokenExpired,
         }
     }
 }
 
-/// Checks a token against the projects, at `now` in Unix time.
+/// Checks a token against the projects, at `now` in Unix time. `t1` tells whether the legacy form
+/// is accepted.
 ///
 /// # Errors
 /// [`TokenError`], in this order of checks: shape, project, signature, session, time.
-pub fn verify(projects: &Projects, token: &str, now: Duration) -> Result<Grant, TokenError> {
+pub fn verify(
+    projects: &Projects,
+    token: &str,
+    t1: bool,
+    now: Duration,
+) -> Result<Grant, TokenError> {
     if token.len() > limits::TOKEN_BYTES {
         return Err(TokenError::TooLong);
     }
-    // Only to learn whose secret to check with; nothing else of it is used before the signature.
-    let Issuer { iss } = insecure_decode_claims(token)
-        .map_err(|_| TokenError::Malformed("no JSON Web Token with an issuer (iss)"))?;
-    let project = projects.get(&iss).ok_or(TokenError::UnknownProject)?;
-
-    let mut validation = Validation::new(Algorithm::HS256);
-    // Which claims are needed and when they are valid is the vendor's matter: see `check`.
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    let signed = project.secrets().any(|secret| {
-        let key = DecodingKey::from_secret(secret.as_bytes());
-        jsonwebtoken::decode::<IgnoredAny>(token, &key, &validation).is_ok()
-    });
-    if !signed {
-        return Err(TokenError::Signature);
+    if let Some(encoded) = token.strip_prefix(t1::PREFIX) {
+        if !t1 {
+            return Err(TokenError::T1);
+        }
+        let (project, claims) = t1::verify(projects, encoded)?;
+        return check(claims, project.key(), now);
     }
-    let claims = insecure_decode_claims(token)
-        .map_err(|_| TokenError::Malformed("a claim is missing or of the wrong type"))?;
+    let (project, claims): (_, Claims) = jwt::verify(projects, token)?;
+    if matches!(project.keys(), Keys::Public(_)) && (claims.exp.is_none() || claims.role.is_none())
+    {
+        return Err(TokenError::Malformed("an application's token needs a role and an exp"));
+    }
     check(claims, project.key(), now)
 }
 
@@ -134,14 +144,8 @@ fn check(claims: Claims, project: &ProjectKey, now: Duration) -> Result<Grant, T
 
 const SCOPE: &str = "session.connect";
 
-/// The one claim that is read before the signature has been checked.
-#[derive(Deserialize)]
-struct Issuer {
-    iss: String,
-}
-
 /// The vendor's claims, as far as they matter here. Some SDKs write `null` for what is not set.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Claims {
     session_id: String,
     role: Option<Role>,
@@ -165,60 +169,6 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     seconds
         .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
         .transpose()
-}
-
-/// What to mint a token with.
-#[derive(Debug, Clone)]
-pub struct NewToken<'a> {
-    /// The project's key.
-    pub key: &'a ProjectKey,
-    /// One of the project's secrets.
-    pub secret: &'a str,
-    /// The session it opens.
-    pub session: &'a SessionId,
-    /// What its bearer may do.
-    pub role: Role,
-    /// What the others see of its bearer.
-    pub connection_data: &'a str,
-    /// When it is made, in Unix time.
-    pub now: Duration,
-    /// How long it is good.
-    pub lifetime: Duration,
-}
-
-impl NewToken<'_> {
-    /// Makes the token, with the claims that the vendor's SDKs write.
-    ///
-    /// # Errors
-    /// If the signing library fails, which it does for no input known to us.
-    pub fn mint(&self) -> Result<String, jsonwebtoken::errors::Error> {
-        #[derive(Serialize)]
-        struct NewClaims<'a> {
-            iss: &'a ProjectKey,
-            ist: &'static str,
-            iat: u64,
-            exp: u64,
-            session_id: &'a SessionId,
-            role: Role,
-            scope: &'static str,
-            connection_data: &'a str,
-            /// Two tokens of the same second differ, so that one can be told from the other.
-            nonce: String,
-        }
-        let claims = NewClaims {
-            iss: self.key,
-            ist: "project",
-            iat: self.now.as_secs(),
-            exp: self.now.saturating_add(self.lifetime).as_secs(),
-            session_id: self.session,
-            role: self.role,
-            scope: SCOPE,
-            connection_data: self.connection_data,
-            nonce: uuid::Uuid::new_v4().simple().to_string(),
-        };
-        let key = EncodingKey::from_secret(self.secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-    }
 }
 
 #[cfg(test)]

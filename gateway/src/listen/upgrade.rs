@@ -1,0 +1,165 @@
+//! The opening handshake of a WebSocket (RFC 6455 §4.2), and from there to a link.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{handshake::derive_accept_key, protocol::Role},
+};
+use tracing::debug;
+
+use super::{http::Visitor, tcp::Carrier};
+use crate::{
+    gateway::Shared,
+    link::{
+        self, LinkInfo, Place,
+        websocket::{Subprotocol, halves},
+    },
+};
+
+/// Why an HTTP request did not become a WebSocket. The client's fault.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpgradeError {
+    #[error("this is a WebSocket endpoint: connect with a WebSocket client (RFC 6455)")]
+    NotWebSocket,
+    #[error("only version 13 of the WebSocket protocol is supported")]
+    Version,
+    #[error(
+        "offer the subprotocol signalbox.v1.json or signalbox.v1.postcard \
+         (Sec-WebSocket-Protocol)"
+    )]
+    Subprotocol,
+    #[error("pages of this origin may not connect here (setting links.allowed_origins)")]
+    Origin,
+    #[error("this connection has been used for the REST API: open another for a WebSocket")]
+    Busy,
+}
+
+impl IntoResponse for UpgradeError {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NotWebSocket | Self::Subprotocol | Self::Busy => StatusCode::BAD_REQUEST,
+            Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Origin => StatusCode::FORBIDDEN,
+        };
+        let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
+        (status, version, format!("{self}\n")).into_response()
+    }
+}
+
+/// `GET /v1/connect`: the opening handshake of RFC 6455 §4.2.
+pub(super) async fn connect(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    mut request: Request,
+) -> Result<Response, UpgradeError> {
+    let headers = request.headers();
+    let upgrade = has_token(headers, header::UPGRADE, "websocket")
+        && has_token(headers, header::CONNECTION, "upgrade");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| upgrade);
+    let accept = derive_accept_key(key.ok_or(UpgradeError::NotWebSocket)?.as_bytes());
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(UpgradeError::Version);
+    }
+    if !origin_allowed(headers, &shared.links.allowed_origins) {
+        return Err(UpgradeError::Origin);
+    }
+    let offered = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let subprotocol = Subprotocol::choose(offered).ok_or(UpgradeError::Subprotocol)?;
+    let upgrade =
+        request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
+    let (remote, hello_by) = (visitor.remote(), visitor.hello_by());
+    let place = visitor.place().ok_or(UpgradeError::Busy)?;
+    let link = become_link(shared.clone(), remote, hello_by, place, subprotocol, upgrade);
+    shared.tasks.spawn(link);
+    let headers = [
+        (header::UPGRADE, "websocket"),
+        (header::CONNECTION, "upgrade"),
+        (header::SEC_WEBSOCKET_ACCEPT, &accept),
+        (header::SEC_WEBSOCKET_PROTOCOL, subprotocol.name()),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+/// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed.
+async fn become_link(
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    hello_by: Instant,
+    place: Place,
+    subprotocol: Subprotocol,
+    upgrade: OnUpgrade,
+) {
+    // Boxed, as the state of getting there is larger than that of the link, and would be kept
+    // for its whole life.
+    let Some(socket) = Box::pin(take_back(upgrade, subprotocol, remote, hello_by)).await else {
+        return;
+    };
+    let (mut reader, mut writer) = halves(socket, subprotocol, shared.links.idle_timeout());
+    let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
+    link::serve(shared, info, &mut reader, &mut writer).await;
+}
+
+async fn take_back(
+    upgrade: OnUpgrade,
+    subprotocol: Subprotocol,
+    remote: SocketAddr,
+    hello_by: Instant,
+) -> Option<WebSocketStream<Carrier>> {
+    let upgraded: Upgraded = match timeout_at(hello_by, upgrade).await {
+        Ok(Ok(upgraded)) => upgraded,
+        Ok(Err(error)) => {
+            debug!(%remote, %error, "WebSocket upgrade failed");
+            return None;
+        }
+        Err(_) => {
+            debug!(%remote, "WebSocket upgrade took too long");
+            return None;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Carrier>>() else {
+        tracing::error!("an upgraded connection is not of the type that was served");
+        return None;
+    };
+    let socket = WebSocketStream::from_partially_read(
+        parts.io.into_inner(),
+        parts.read_buf.to_vec(),
+        Role::Server,
+        Some(subprotocol.config()),
+    );
+    Some(socket.await)
+}
+
+/// Whether a header's list of tokens has this one, in any case.
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether a page of the request's origin may connect. Only browsers send one; it protects
+/// their users from pages that they did not mean to give a token to.
+fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    match headers.get(header::ORIGIN) {
+        None => true,
+        Some(origin) => allowed.iter().any(|pattern| {
+            pattern == "*" || pattern.as_bytes().eq_ignore_ascii_case(origin.as_bytes())
+        }),
+    }
+}

@@ -1,0 +1,108 @@
+//! Who asks, and for what: the credential of a request, and the session and connection in its path.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::{HeaderMap, header, request::Parts},
+};
+use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
+
+use super::error::Error;
+use crate::{
+    gateway::{Shared, unix_time},
+    listen::http::Visitor,
+    token::server::{self, CredentialError},
+};
+
+/// The vendor's own header for credentials.
+const OPENTOK_AUTH: &str = "x-opentok-auth";
+
+/// The project whose server asks.
+pub(super) struct Caller {
+    pub(super) key: ProjectKey,
+    /// Whether it is known by a public key, as the vendor's newer projects are.
+    pub(super) is_application: bool,
+}
+
+impl FromRequestParts<Arc<Shared>> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
+        let projects = shared.projects.load();
+        let project =
+            server::verify(&projects, credential, unix_time()).map_err(|error| match error {
+                CredentialError::UnknownProject => Error::UnknownIssuer,
+                CredentialError::Unauthorized(why) => Error::Unauthorized(why),
+            })?;
+        if let Some(visitor) = parts.extensions.get::<Visitor>() {
+            visitor.is_server(&shared.server_places);
+        }
+        Ok(Self { key: project.key().clone(), is_application: project.is_application() })
+    }
+}
+
+/// The credential, in whichever of the two headers it is; none if there are two that differ, as
+/// nobody could say which was meant.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let own = headers.get_all(OPENTOK_AUTH).iter().map(|value| value.to_str().ok());
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        // Other schemes are a proxy's business.
+        let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(Some(credential.trim()))
+    });
+    let mut found = own.chain(bearer);
+    let first = found.next()??;
+    found.all(|other| other == Some(first)).then_some(first)
+}
+
+/// A session of the caller's project, from the path.
+pub(super) struct InSession(pub(super) SessionId);
+
+/// A connection in a session of the caller's project, from the path.
+pub(super) struct InConnection(pub(super) SessionId, pub(super) ConnectionId);
+
+impl FromRequestParts<Arc<Shared>> for InSession {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let Target { session, .. } = Target::of(parts, shared).await?;
+        Ok(Self(session))
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for InConnection {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let Target { session, connection } = Target::of(parts, shared).await?;
+        let connection = connection.and_then(|id| id.parse().ok());
+        Ok(Self(session, connection.ok_or(Error::invalid("Invalid connection ID"))?))
+    }
+}
+
+struct Target {
+    session: SessionId,
+    connection: Option<String>,
+}
+
+impl Target {
+    async fn of(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, shared).await?;
+        let invalid = || Error::invalid("Invalid session ID");
+        // It fails for text that is not UTF-8 when unescaped.
+        let params =
+            RawPathParams::from_request_parts(parts, shared).await.map_err(|_| invalid())?;
+        let param = |name| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+        if param("project") != Some(caller.key.as_str()) {
+            return Err(Error::WrongProject);
+        }
+        let session: SessionId =
+            param("session").and_then(|id| id.parse().ok()).ok_or_else(invalid)?;
+        if *session.project() != caller.key {
+            return Err(Error::WrongProject);
+        }
+        Ok(Self { session, connection: param("connection").map(str::to_owned) })
+    }
+}

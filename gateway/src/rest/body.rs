@@ -1,0 +1,60 @@
+//! Reading a request's body: so much, and for so long.
+
+use std::{error::Error as _, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::error::Error;
+
+/// Longest body, in bytes. JSON may write one byte of a signal as six (`\u0000`), so that the
+/// longest valid one has about 50 KiB.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Bytes that are still read, and thrown away, of a body that is too long: a client that is in the
+/// middle of writing can then read the answer, instead of finding its connection reset.
+const PATIENCE_BYTES: usize = 1024 * 1024;
+
+/// The whole body, which must be here within `time`.
+pub(super) async fn read(body: Body, time: Duration) -> Result<Bytes, Error> {
+    timeout(time, read_to_end(body)).await.unwrap_or(Err(Error::TooSlow))
+}
+
+async fn read_to_end(mut body: Body) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    let mut total = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            // hyper's own text says what of HTTP was broken.
+            let detail = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+            Error::invalid(format!("The body broke off{detail}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len();
+        if total <= MAX_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if total > PATIENCE_BYTES {
+            break;
+        }
+    }
+    if total <= MAX_BYTES { Ok(bytes.freeze()) } else { Err(Error::TooLarge) }
+}
+
+/// Whether the body may be JSON, by what its sender says of it, if anything.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let json = |value: &axum::http::HeaderValue| {
+        let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("application/json")
+    };
+    match (types.next(), types.next()) {
+        (None, _) => true,
+        (Some(value), None) => json(value),
+        (Some(_), Some(_)) => false,
+    }
+}

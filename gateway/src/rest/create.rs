@@ -1,0 +1,170 @@
+//! `POST /session/create`: a session id with the properties that were asked for. Nothing is
+//! stored; the id itself holds them.
+
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts as _, Request, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
+use time::OffsetDateTime;
+
+use super::{auth::Caller, body, error::Error};
+use crate::gateway::{Shared, unix_time};
+
+pub(super) async fn create(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    // Of the vendor's SDKs three ask for JSON and three parse XML.
+    let json = wants_json(&parts.headers);
+    let made = async {
+        let caller = Caller::from_request_parts(&mut parts, &shared).await?;
+        let created = make(&shared, &caller, body).await?;
+        Ok(if json { created.into_json(&caller) } else { created.into_xml(&caller) })
+    };
+    made.await.unwrap_or_else(
+        |error: Error| {
+            if json { error.into_response() } else { error.into_xml() }
+        },
+    )
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let media_type = range.split(';').next().unwrap_or_default();
+            media_type.trim().eq_ignore_ascii_case("application/json")
+        })
+    })
+}
+
+struct Created {
+    session: SessionId,
+    at: OffsetDateTime,
+}
+
+async fn make(shared: &Shared, caller: &Caller, body: Body) -> Result<Created, Error> {
+    let body = body::read(body, shared.links.hello_timeout()).await?;
+    let fields = fields(&body)?;
+    // Some SDKs write the name of what is not set, or the word null.
+    let field = |name: &str| {
+        fields.get(name).map(String::as_str).filter(|value| !value.is_empty() && *value != "null")
+    };
+    let location: Option<Ipv4Addr> = field("location")
+        .map(|location| {
+            location.parse().map_err(|_| Error::invalid("Invalid location: an IPv4 address"))
+        })
+        .transpose()?;
+    let media = match field("p2p.preference") {
+        Some("enabled") => MediaMode::Relayed,
+        Some("disabled") | None => MediaMode::Routed,
+        Some(_) => return Err(Error::invalid("Invalid p2p.preference: enabled or disabled")),
+    };
+    let now = unix_time();
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|error| {
+        tracing::error!(%error, "the system has no random numbers");
+        Error::Internal
+    })?;
+    let created_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let session = SessionId::mint(&caller.key, media, location, created_ms, random);
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    Ok(Created { session, at })
+}
+
+/// The fields of a body, judged by what it is: one SDK labels its form as JSON.
+fn fields(body: &[u8]) -> Result<HashMap<String, String>, Error> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Ok(form_urlencoded::parse(body).into_owned().collect());
+    }
+    let object: HashMap<String, Value> = serde_json::from_slice(body)
+        .map_err(|_| Error::invalid("The body is neither a form nor a JSON object"))?;
+    let text = |value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    Ok(object.into_iter().map(|(name, value)| (name, text(value))).collect())
+}
+
+impl Created {
+    /// As the vendor writes times: `Fri Nov 18 15:50:36 UTC 2016`.
+    fn date(&self) -> String {
+        let at = self.at;
+        format!(
+            "{:.3} {:.3} {:02} {:02}:{:02}:{:02} UTC {}",
+            at.weekday().to_string(),
+            at.month().to_string(),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.year()
+        )
+    }
+
+    fn into_json(self, caller: &Caller) -> Response {
+        let session = Json {
+            session_id: &self.session,
+            project_id: &caller.key,
+            partner_id: &caller.key,
+            application_id: caller.is_application.then_some(&caller.key),
+            create_dt: self.date(),
+            media_server_url: "",
+        };
+        let body = serde_json::to_string(&[session]).unwrap_or_default();
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+
+    fn into_xml(self, caller: &Caller) -> Response {
+        // Ids, keys and dates have no character that XML would have to escape.
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><sessions><Session>\
+             <session_id>{}</session_id><partner_id>{}</partner_id><create_dt>{}</create_dt>\
+             </Session></sessions>",
+            self.session,
+            caller.key,
+            self.date()
+        );
+        ([(header::CONTENT_TYPE, "text/xml")], body).into_response()
+    }
+}
+
+/// The vendor's object. SDKs of both generations find the project where they look for it.
+#[derive(Serialize)]
+struct Json<'a> {
+    session_id: &'a SessionId,
+    project_id: &'a ProjectKey,
+    partner_id: &'a ProjectKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_id: Option<&'a ProjectKey>,
+    create_dt: String,
+    media_server_url: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_the_vendor_writes_them() {
+        let session = SessionId::mint(&"1".parse().unwrap(), MediaMode::Routed, None, 0, [0; 24]);
+        let at = OffsetDateTime::from_unix_timestamp(1_479_484_236).unwrap();
+        assert_eq!(Created { session, at }.date(), "Fri Nov 18 15:50:36 UTC 2016");
+    }
+
+    #[test]
+    fn a_body_is_what_it_is() {
+        for body in ["a=1&b=%20x", "{\"a\":1,\"b\":\" x\"}", "  {\"a\":\"1\",\"b\":\" x\"}"] {
+            let fields = fields(body.as_bytes()).unwrap();
+            assert_eq!((fields["a"].as_str(), fields["b"].as_str()), ("1", " x"), "{body}");
+        }
+        assert!(fields(b"").unwrap().is_empty());
+        assert!(fields(b"{\"a\":").is_err());
+        assert!(fields(b"\xff\xfe").is_ok(), "a form of one nameless field");
+    }
+}

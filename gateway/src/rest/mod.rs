@@ -1,0 +1,52 @@
+//! The REST API: what a project's servers can do, in the vendor's paths, bodies and statuses, so
+//! that the vendor's unmodified server SDKs work. `docs/openapi.yaml` specifies it; the gateway
+//! serves that document, and the foreign tests hold the two together.
+//!
+//! A handler extracts, calls the relay once, and answers. Who asks is settled in [`auth`], what
+//! is answered to a fault in [`error`].
+
+mod auth;
+mod body;
+mod connections;
+mod create;
+mod error;
+mod signal;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+
+use self::error::Error;
+use crate::gateway::Shared;
+
+/// The specification, as it is served.
+const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
+
+/// The API at the root, where the vendor's SDKs expect it.
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    const SESSION: &str = "/v2/project/{project}/session/{session}";
+    let session = |rest: &str| format!("{SESSION}{rest}");
+    Router::new()
+        .route("/openapi.yaml", get(openapi))
+        .route("/session/create", post(create::create))
+        .route(&session("/signal"), post(signal::to_session))
+        .route(&session("/connection"), get(connections::list))
+        // One SDK asks with a slash.
+        .route(&session("/connection/"), get(connections::list))
+        .route(&session("/connection/{connection}"), delete(connections::disconnect))
+        .route(&session("/connection/{connection}/signal"), post(signal::to_connection))
+        .fallback(|| async { Error::NoSuchResource })
+        .method_not_allowed_fallback(|| async { Error::NoSuchMethod })
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI).into_response()
+}
+
+/// What the vendor answers when there is nothing to say.
+const DONE: StatusCode = StatusCode::NO_CONTENT;

@@ -1,0 +1,117 @@
+//! `POST …/signal`: a signal from a server, to a session or to one connection.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::error::Category;
+use signalbox_protocol::{ConnectionId, SessionId, Signal, Text};
+use signalbox_relay::Recipients;
+
+use super::{
+    DONE,
+    auth::{InConnection, InSession},
+    body,
+    error::Error,
+};
+use crate::gateway::Shared;
+
+/// Connections that one request may name.
+const MAX_NAMED: usize = 1000;
+
+/// The body. The vendor has the first two; the others are ours, for a whole session only.
+#[derive(Deserialize)]
+struct Posted<'a> {
+    /// SDKs write null or nothing, or leave it away, when there is none.
+    #[serde(rename = "type", borrow)]
+    signal_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    /// Only these connections.
+    to: Option<HashSet<ConnectionId>>,
+    /// All but these connections.
+    except: Option<HashSet<ConnectionId>>,
+}
+
+pub(super) async fn to_session(
+    State(shared): State<Arc<Shared>>,
+    InSession(session): InSession,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    post(&shared, &session, None, &headers, body).await
+}
+
+pub(super) async fn to_connection(
+    State(shared): State<Arc<Shared>>,
+    InConnection(session, connection): InConnection,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    post(&shared, &session, Some(connection), &headers, body).await
+}
+
+async fn post(
+    shared: &Shared,
+    session: &SessionId,
+    connection: Option<ConnectionId>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let json = body::read(body, shared.links.hello_timeout()).await?;
+    if !body::is_json(headers) {
+        return Err(Error::invalid("The Content-Type must be application/json"));
+    }
+    let posted: Posted<'_> = serde_json::from_slice(&json).map_err(|error| explain(&error))?;
+    let to = match (connection, &posted.to, &posted.except) {
+        (Some(connection), None, None) => Recipients::One(connection),
+        (None, None, None) => Recipients::All,
+        (None, Some(to), None) => Recipients::Only(named("to", to)?),
+        (None, None, Some(except)) => Recipients::Except(named("except", except)?),
+        (None, Some(_), Some(_)) => return Err(Error::invalid("Give 'to' or 'except', not both")),
+        (Some(_), ..) => {
+            return Err(Error::invalid("'to' and 'except' are for signals to a whole session"));
+        }
+    };
+    let data = posted.data.ok_or(Error::DataMissing)?;
+    let signal_type = posted.signal_type.filter(|signal_type| !signal_type.is_empty());
+    let signal = Signal::new(signal_type, Some(data));
+    let missing = shared.relay.signal_from_server(session, to, signal, shared.uptime())?;
+    if missing.is_empty() {
+        return Ok(DONE.into_response());
+    }
+    // A loss is never silent: who could not be reached is told.
+    let body = serde_json::json!({ "notConnected": missing }).to_string();
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn named<'a>(
+    name: &str,
+    ids: &'a HashSet<ConnectionId>,
+) -> Result<&'a HashSet<ConnectionId>, Error> {
+    if (1..=MAX_NAMED).contains(&ids.len()) {
+        Ok(ids)
+    } else {
+        Err(Error::invalid(format!("'{name}' must name 1 to {MAX_NAMED} connections")))
+    }
+}
+
+/// Never quotes what was sent.
+fn explain(error: &serde_json::Error) -> Error {
+    match error.classify() {
+        Category::Data => Error::invalid(
+            "The body must be a JSON object whose 'type' and 'data' are strings and whose 'to' \
+             and 'except', if given, are lists of connection IDs",
+        ),
+        Category::Syntax | Category::Eof | Category::Io => Error::invalid(format!(
+            "The body is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        )),
+    }
+}

@@ -1,0 +1,127 @@
+//! The vendor's legacy client tokens, which one of its SDKs still makes by default:
+//!
+//! ```text
+//! T1== base64( partner_id={key} &sig={hex HMAC-SHA1(secret, data)} : data )
+//! ```
+//!
+//! `data` is a query string with the claims. SDKs differ in the base64 alphabet, in padding and in
+//! how they escape a space, so the signature is checked over the bytes as they are.
+
+use std::{borrow::Cow, time::Duration};
+
+use aws_lc_rs::hmac;
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use signalbox_protocol::Role;
+
+use super::{Claims, TokenError};
+use crate::project::{Keys, Project, Projects};
+
+/// What tells a legacy token from a JWT.
+pub(super) const PREFIX: &str = "T1==";
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Checks the signature and yields the project that signed, with the claims. `encoded` is what
+/// follows the [`PREFIX`].
+pub(super) fn verify<'a>(
+    projects: &'a Projects,
+    encoded: &str,
+) -> Result<(&'a Project, Claims), TokenError> {
+    let malformed = || TokenError::Malformed("not of the form T1==");
+    let standard = encoded.replace('-', "+").replace('_', "/");
+    let plain = BASE64.decode(standard).map_err(|_| malformed())?;
+    let colon = plain.iter().position(|byte| *byte == b':').ok_or_else(malformed)?;
+    let (head, data) = plain.split_at(colon);
+    let data = data.get(1..).unwrap_or_default();
+
+    let (mut key, mut signature) = (None, None);
+    for (name, value) in form_urlencoded::parse(head) {
+        match name.as_ref() {
+            "partner_id" => key = Some(value),
+            "sig" => signature = unhex(&value),
+            _ => {}
+        }
+    }
+    let (key, signature) = key.zip(signature).ok_or_else(malformed)?;
+    let project = projects.get(&key).ok_or(TokenError::UnknownProject)?;
+    // An application has no secret, so it has no tokens of this form.
+    let Keys::Secrets(secrets) = project.keys() else { return Err(TokenError::Signature) };
+    let signed = secrets.iter().any(|secret| {
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        hmac::verify(&key, data, &signature).is_ok()
+    });
+    if !signed {
+        return Err(TokenError::Signature);
+    }
+    Ok((project, claims(data)?))
+}
+
+fn claims(data: &[u8]) -> Result<Claims, TokenError> {
+    let mut claims = Claims::default();
+    for (name, value) in form_urlencoded::parse(data) {
+        match name.as_ref() {
+            "session_id" => claims.session_id = value.into_owned(),
+            "role" => {
+                let role = Role::from_name(&value);
+                claims.role = Some(role.ok_or(TokenError::Malformed("there is no such role"))?);
+            }
+            "connection_data" => claims.connection_data = Some(value.into_owned()),
+            "create_time" => claims.create_time = seconds(value)?,
+            "expire_time" => claims.expire_time = seconds(value)?,
+            _ => {}
+        }
+    }
+    Ok(claims)
+}
+
+/// Unix time in seconds; some SDKs write the name of a time that they do not set.
+fn seconds(text: Cow<'_, str>) -> Result<Option<Duration>, TokenError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map(Some).ok_or(TokenError::Malformed("a time in it is no number of seconds"))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    text.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_lc_rs::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key};
+
+    use super::*;
+
+    /// Any bytes in the outer form.
+    pub(in super::super) fn wrap(plain: &[u8]) -> String {
+        format!("{PREFIX}{}", BASE64.encode(plain))
+    }
+
+    /// A token with this data, as an SDK makes it.
+    pub(in super::super) fn sign(data: &[u8], key: &str, secret: &str) -> String {
+        let hmac_key = Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        let tag = hmac::sign(&hmac_key, data);
+        let sig: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        wrap(&[format!("partner_id={key}&sig={sig}:").as_bytes(), data].concat())
+    }
+}

@@ -1,0 +1,107 @@
+//! Requests to the REST API as bytes, for those who do not behave as well as for those who do.
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::{World, raw::tls_stream, soon};
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// The head as it came, without the empty line.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// A header's value, if it is there.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The status with the code and message of an error body, which must be there.
+    pub fn error(&self) -> (u16, i64, String) {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let body = self.json();
+        (self.status, body["code"].as_i64().unwrap(), body["message"].as_str().unwrap().to_owned())
+    }
+}
+
+/// A request with an `X-OPENTOK-AUTH` header, and a JSON body if there is one.
+pub fn request(method: &str, path: &str, credential: &str, json: Option<&str>) -> String {
+    let body = json.map_or_else(String::new, |json| {
+        format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}", json.len())
+    });
+    let end = if json.is_some() { "" } else { "\r\n" };
+    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nX-OPENTOK-AUTH: {credential}\r\n{body}{end}")
+}
+
+/// Sends bytes on a connection of their own and reads the answer.
+pub async fn ask(world: &World, request: impl AsRef<[u8]>) -> Answer {
+    let mut stream = tls_stream(world.addresses().tcp).await;
+    stream.write_all(request.as_ref()).await.unwrap();
+    answer(&mut stream).await.expect("an answer")
+}
+
+/// Sends bytes on this connection and reads the answer.
+pub async fn ask_on(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: impl AsRef<[u8]>,
+) -> Option<Answer> {
+    stream.write_all(request.as_ref()).await.ok()?;
+    answer(stream).await
+}
+
+/// Reads one answer, or finds that there is none as the connection has ended.
+pub async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
+    soon("an answer", async {
+        let mut bytes = Vec::new();
+        let head = loop {
+            if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
+                let rest = bytes.split_off(end + 4);
+                bytes.truncate(end);
+                break std::mem::replace(&mut bytes, rest);
+            }
+            if !matches!(stream.read_buf(&mut bytes).await, Ok(read) if read > 0) {
+                return None;
+            }
+        };
+        let head = String::from_utf8(head).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Answer { status, head, body: String::new() };
+        let chunked = answer.header("transfer-encoding") == Some("chunked");
+        let length: usize = answer.header("content-length").map_or(0, |it| it.parse().unwrap());
+        let done = |bytes: &[u8]| {
+            if chunked { bytes.ends_with(b"0\r\n\r\n") } else { bytes.len() >= length }
+        };
+        while !done(&bytes) {
+            if !matches!(stream.read_buf(&mut bytes).await, Ok(read) if read > 0) {
+                break;
+            }
+        }
+        answer.body = String::from_utf8(if chunked { unchunk(&bytes) } else { bytes }).unwrap();
+        Some(answer)
+    })
+    .await
+}
+
+fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") {
+        let length = std::str::from_utf8(&bytes[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.extend_from_slice(&bytes[end + 2..][..length]);
+        bytes = &bytes[end + 2 + length + 2..];
+    }
+    body
+}
