@@ -1,8 +1,13 @@
 //! Requests to the REST API as bytes, for those who do not behave as well as for those who do.
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use signalbox_client::ConnectionId;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
 
-use crate::{World, raw::tls_stream, soon};
+use crate::{PROJECT, World, credential, raw::tls_stream, soon};
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -44,6 +49,46 @@ pub fn request(method: &str, path: &str, credential: &str, json: Option<&str>) -
     });
     let end = if json.is_some() { "" } else { "\r\n" };
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nX-OPENTOK-AUTH: {credential}\r\n{body}{end}")
+}
+
+/// The project's server, on a connection that it keeps.
+pub struct Server {
+    stream: TlsStream<TcpStream>,
+    credential: String,
+    /// The path of the world's session.
+    session: String,
+}
+
+impl Server {
+    /// A server of the world's own project.
+    pub async fn of(world: &World) -> Self {
+        let stream = tls_stream(world.addresses().tcp).await;
+        let session = session_path(world);
+        Self { stream, credential: credential(PROJECT), session }
+    }
+
+    /// Asks for something below the world's session.
+    pub async fn ask(&mut self, method: &str, path: &str, json: Option<&str>) -> Answer {
+        let path = format!("{}{path}", self.session);
+        let request = request(method, &path, &self.credential, json);
+        ask_on(&mut self.stream, request).await.expect("the connection is kept")
+    }
+
+    /// Sends a signal to the session, or to one connection.
+    pub async fn signal(&mut self, to: Option<ConnectionId>, json: &str) -> Answer {
+        let to = to.map_or_else(String::new, |id| format!("/connection/{id}"));
+        self.ask("POST", &format!("{to}/signal"), Some(json)).await
+    }
+
+    /// Disconnects somebody.
+    pub async fn disconnect(&mut self, id: ConnectionId) -> Answer {
+        self.ask("DELETE", &format!("/connection/{id}"), None).await
+    }
+}
+
+/// The path of the world's session.
+pub fn session_path(world: &World) -> String {
+    format!("/v2/project/{}/session/{}", PROJECT.0, world.session())
 }
 
 /// Sends bytes on a connection of their own and reads the answer.

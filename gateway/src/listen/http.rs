@@ -28,7 +28,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{tcp::Carrier, upgrade};
+use super::{tcp::Carrier, unread::Unread, upgrade};
 use crate::{gateway::Shared, link::Place, rest};
 
 /// Bytes that the head of an HTTP request may have; hyper's minimum, and plenty.
@@ -44,6 +44,8 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route(WEBSOCKET_PATH, get(upgrade::connect))
         .route("/healthz", get(|| async { "ok\n" }))
         .merge(rest::router())
+        .fallback(|| async { rest::Error::NoSuchResource })
+        .method_not_allowed_fallback(|| async { rest::Error::NoSuchMethod })
         .layer(middleware::from_fn_with_state(shared.clone(), keep_or_close))
         .with_state(shared.clone())
 }
@@ -93,10 +95,12 @@ async fn keep_or_close(
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
+    let (request, unread) = Unread::of(request);
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
+    unread.drain(shared.links.hello_timeout()).await;
     if visitor.may_stay() {
         // A little less than the truth, so that a client does not ask in the moment of the end.
         let seconds = shared.links.hello_timeout().as_secs().saturating_sub(1);

@@ -4,4 +4,5 @@
 pub(crate) mod http;
 pub(crate) mod quic;
 pub(crate) mod tcp;
+mod unread;
 mod upgrade;

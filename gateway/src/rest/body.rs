@@ -1,13 +1,13 @@
 //! Reading a request's body: so much, and for so long.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::error::Error;
@@ -16,33 +16,21 @@ use super::error::Error;
 /// longest valid one has about 50 KiB.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Bytes that are still read, and thrown away, of a body that is too long: a client that is in the
-/// middle of writing can then read the answer, instead of finding its connection reset.
-const PATIENCE_BYTES: usize = 1024 * 1024;
-
 /// The whole body, which must be here within `time`.
 pub(super) async fn read(body: Body, time: Duration) -> Result<Bytes, Error> {
     timeout(time, read_to_end(body)).await.unwrap_or(Err(Error::TooSlow))
 }
 
-async fn read_to_end(mut body: Body) -> Result<Bytes, Error> {
-    let mut bytes = BytesMut::new();
-    let mut total = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
+async fn read_to_end(body: Body) -> Result<Bytes, Error> {
+    match Limited::new(body, MAX_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
+        Err(error) => {
             // hyper's own text says what of HTTP was broken.
             let detail = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-            Error::invalid(format!("The body broke off{detail}"))
-        })?;
-        let Ok(data) = frame.into_data() else { continue };
-        total += data.len();
-        if total <= MAX_BYTES {
-            bytes.extend_from_slice(&data);
-        } else if total > PATIENCE_BYTES {
-            break;
+            Err(Error::invalid(format!("The body broke off{detail}")))
         }
     }
-    if total <= MAX_BYTES { Ok(bytes.freeze()) } else { Err(Error::TooLarge) }
 }
 
 /// Whether the body may be JSON, by what its sender says of it, if anything.

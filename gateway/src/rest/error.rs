@@ -13,7 +13,7 @@ use signalbox_relay::Refused;
 
 /// Why a request was not served. Each names whose fault it is in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// There is no credential, or more than one.
     NoCredential,
     /// The credential is of a project that is not configured here.

@@ -21,7 +21,7 @@ use axum::{
     routing::{delete, get, post},
 };
 
-use self::error::Error;
+pub(crate) use self::error::Error;
 use crate::gateway::Shared;
 
 /// The specification, as it is served.
@@ -40,8 +40,6 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route(&session("/connection/"), get(connections::list))
         .route(&session("/connection/{connection}"), delete(connections::disconnect))
         .route(&session("/connection/{connection}/signal"), post(signal::to_connection))
-        .fallback(|| async { Error::NoSuchResource })
-        .method_not_allowed_fallback(|| async { Error::NoSuchMethod })
 }
 
 async fn openapi() -> Response {

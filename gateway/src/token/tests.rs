@@ -154,6 +154,201 @@ fn the_token_does_not_choose_its_algorithm() {
     assert_eq!(verify_now(&format!("{signed}.{mac}")), Err(TokenError::Signature));
 }
 
+/// An application's claims, with changes.
+fn application_claims(changes: Value) -> Value {
+    let mut claims = claims(json!({
+        "iss": "absent", "ist": "absent", "application_id": APPLICATION,
+        "session_id": session(APPLICATION), "sub": "video", "jti": "1",
+        "acl": {"paths": {"/session/**": {}}}, "initial_layout_class_list": ["a", "b"],
+    }));
+    for (name, value) in changes.as_object().unwrap() {
+        match value.as_str() {
+            Some("absent") => claims.as_object_mut().unwrap().remove(name),
+            _ => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    claims
+}
+
+fn sign_rs256(claims: &Value) -> String {
+    let key = EncodingKey::from_rsa_pem(KEY.private_pem.as_bytes()).unwrap();
+    jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &key).unwrap()
+}
+
+#[test]
+fn an_applications_token_is_checked_with_its_public_key() {
+    let grant = verify_now(&sign_rs256(&application_claims(json!({})))).unwrap();
+    assert_eq!((grant.session, grant.role), (session(APPLICATION), Role::Moderator));
+    // One SDK names the application as the issuer.
+    let iss = application_claims(json!({"application_id": null, "iss": APPLICATION}));
+    assert!(verify_now(&sign_rs256(&iss)).is_ok());
+    for missing in ["exp", "role"] {
+        let error = verify_now(&sign_rs256(&application_claims(json!({missing: "absent"}))));
+        assert!(matches!(error, Err(TokenError::Malformed(_))), "{missing}");
+    }
+    let other = application_claims(json!({"session_id": session("100")}));
+    assert_eq!(verify_now(&sign_rs256(&other)), Err(TokenError::WrongProject));
+    // Signed by the application, but in the name of a project that has a secret.
+    let hundred = claims(json!({}));
+    assert_eq!(verify_now(&sign_rs256(&hundred)), Err(TokenError::Signature));
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    // The classic confusion: HS256, with the text of the public key as the secret.
+    for secret in [KEY.public_pem.as_str(), KEY.public_pem.trim_end(), ""] {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        let claims = application_claims(json!({}));
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+        assert_eq!(verify_now(&token), Err(TokenError::Signature));
+        let data = format!("session_id={}", session(APPLICATION));
+        let t1 = t1::tests::sign(data.as_bytes(), APPLICATION, secret);
+        assert_eq!(verify_now(&t1), Err(TokenError::Signature));
+    }
+}
+
+#[test]
+fn a_key_may_be_written_as_a_number() {
+    assert!(verify_now(&sign(&claims(json!({"iss": 100})))).is_ok());
+    assert!(verify_now(&sign(&claims(json!({"iss": "absent", "application_id": "100"})))).is_ok());
+    let error = verify_now(&sign(&claims(json!({"iss": ["100"]}))));
+    assert!(matches!(error, Err(TokenError::Malformed(_))), "{error:?}");
+}
+
+/// The data of a good legacy token, with something appended.
+fn t1(more: &str) -> String {
+    let at = NOW.as_secs();
+    let session = session("100");
+    let data = format!("session_id={session}&create_time={at}&nonce=0.5&role=moderator{more}");
+    t1::tests::sign(data.as_bytes(), "100", SECRET)
+}
+
+#[test]
+fn legacy_tokens_of_every_dialect_are_good() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let plain = verify_now(&t1("")).unwrap();
+    assert_eq!((plain.session, plain.role), (session("100"), Role::Moderator));
+    assert_eq!(plain.expires_at, NOW + day, "a day, if it does not say");
+    for data in ["&connection_data=a+b:c", "&connection_data=a%20b%3Ac", "&connection_data=a b:c"] {
+        let token = t1(&format!("{data}&initial_layout_class_list=x y&unknown=&expire_time="));
+        for token in [
+            token.clone(),
+            token.trim_end_matches('=').to_owned(),
+            format!("T1=={}", token["T1==".len()..].replace('+', "-").replace('/', "_")),
+        ] {
+            let grant = verify_now(&token).unwrap();
+            assert_eq!((grant.connection_data.as_str(), grant.expires_at), ("a b:c", NOW + day));
+        }
+    }
+    let expiring = verify_now(&t1(&format!("&expire_time={}", NOW.as_secs() + 60))).unwrap();
+    assert_eq!(expiring.expires_at, NOW + Duration::from_secs(60));
+    let at = NOW.as_secs();
+    let no_role = format!("session_id={}&create_time={at}.25", session("100"));
+    let no_role = verify_now(&t1::tests::sign(no_role.as_bytes(), "100", "0ld-secret")).unwrap();
+    assert_eq!(no_role.role, Role::Publisher);
+}
+
+#[test]
+fn legacy_tokens_fail_as_others_do() {
+    use TokenError::*;
+    let at = NOW.as_secs();
+    let sign = |data: &str, key: &str, secret: &str| {
+        verify_now(&t1::tests::sign(data.as_bytes(), key, secret)).unwrap_err()
+    };
+    let good = format!("session_id={}&create_time={at}", session("100"));
+    assert_eq!(sign(&good, "100", "another"), Signature);
+    assert_eq!(sign(&good, "200", "another"), WrongProject);
+    assert_eq!(sign(&good, "300", SECRET), UnknownProject);
+    assert_eq!(verify_now(&t1(&format!("&expire_time={}", at - 61))), Err(Expired));
+    assert_eq!(sign(&format!("session_id={}", session("100")), "100", SECRET), Expired);
+    let future = format!("session_id={}&create_time={}", session("100"), at + 61);
+    assert_eq!(sign(&future, "100", SECRET), NotYet);
+    for bad in ["&role=king", "&create_time=soon", "&expire_time=-1", "&expire_time=1e300"] {
+        assert!(matches!(verify_now(&t1(bad)), Err(Malformed(_))), "{bad}");
+    }
+    for garbage in ["T1==", "T1==%%%", "T1==eA==", "T1==cGFydG5lcl9pZD0xMDAmc2lnPXh4Og=="] {
+        assert!(matches!(verify_now(garbage), Err(Malformed(_))), "{garbage}");
+    }
+    assert_eq!(verify(&projects(), &t1(""), false, NOW), Err(T1), "the setting");
+}
+
+#[test]
+fn the_longest_connection_data_fits_a_token_of_every_form() {
+    let data = "é".repeat(2048);
+    let escaped: String = form_urlencoded::byte_serialize(data.as_bytes()).collect();
+    let grant = verify_now(&t1(&format!("&connection_data={escaped}"))).unwrap();
+    assert_eq!(grant.connection_data, data);
+    assert!(verify_now(&sign(&claims(json!({"connection_data": data})))).is_ok());
+}
+
+#[test]
+fn a_servers_credential_is_short_lived_and_no_clients_token() {
+    let at = NOW.as_secs();
+    let verify = |token: &str| {
+        server::verify(&projects(), token, NOW).map(|it| it.key().as_str().to_owned())
+    };
+    let why = |claims: Value| match verify(&sign(&claims)) {
+        Err(server::CredentialError::Unauthorized(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let good = json!({"iss": "100", "ist": "project", "iat": at, "exp": at + 300});
+    assert_eq!(verify(&sign(&good)), Ok("100".into()));
+    // What SDKs leave out, or put elsewhere.
+    assert_eq!(verify(&sign(&json!({"iss": "100", "exp": at + 300}))), Ok("100".into()));
+    let mut header = Header::new(Algorithm::HS256);
+    header.typ = None;
+    header.extras.insert("ist", "project");
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let ruby = json!({"iss": "100", "iat": at, "exp": at + 300});
+    let ruby = jsonwebtoken::encode(&header, &ruby, &key).unwrap();
+    assert_eq!(verify(&ruby), Ok("100".into()));
+    let app = json!({"application_id": APPLICATION, "iat": at, "exp": at + 900, "jti": "x"});
+    assert_eq!(verify(&sign_rs256(&app)), Ok(APPLICATION.into()));
+    // A clock may be off by a minute.
+    let late = json!({"iss": "100", "iat": at - 359, "exp": at - 59});
+    assert_eq!(verify(&sign(&late)), Ok("100".into()));
+    let early = json!({"iss": "100", "iat": at + 59, "exp": at + 359});
+    assert_eq!(verify(&sign(&early)), Ok("100".into()));
+
+    assert!(why(claims(json!({}))).contains("client's token"), "a token for a session");
+    assert!(why(claims(json!({"session_id": "absent"}))).contains("client's token"), "its scope");
+    assert!(why(json!({"iss": "100", "iat": at})).contains("no expiry"));
+    assert!(why(json!({"iss": "100", "iat": at - 600, "exp": at - 60})).contains("expired"));
+    assert!(why(json!({"iss": "100", "iat": at + 61, "exp": at + 90})).contains("future"));
+    assert!(why(json!({"iss": "100", "nbf": at + 61, "exp": at + 90})).contains("future"));
+    assert!(why(json!({"iss": "100", "iat": at, "exp": at + 86_401})).contains("24 hours"));
+    assert!(why(json!({"iss": "200", "exp": at + 60})).contains("signature"));
+    assert_eq!(verify(&t1("")), verify("garbage"), "the legacy form is for clients");
+    let unknown = server::CredentialError::UnknownProject;
+    assert_eq!(verify(&sign(&json!({"iss": "300", "exp": at + 60}))), Err(unknown));
+    assert!(verify(&"x".repeat(5000)).is_err());
+}
+
+#[test]
+fn what_we_mint_for_servers_we_accept_and_clients_cannot_join_with_it() {
+    let lifetime = Duration::from_secs(300);
+    let (hundred, application) = (key("100"), key(APPLICATION));
+    for (key, signer) in
+        [(&hundred, Signer::Secret(SECRET)), (&application, Signer::PrivateKey(&KEY.private_pem))]
+    {
+        let credential = NewServerToken { key, signer, now: NOW, lifetime }.mint().unwrap();
+        assert!(server::verify(&projects(), &credential, NOW).is_ok());
+        assert!(matches!(verify_now(&credential), Err(TokenError::Malformed(_))));
+        let client = NewToken {
+            key,
+            signer,
+            session: &session(key.as_str()),
+            role: Role::Publisher,
+            connection_data: "",
+            now: NOW,
+            lifetime,
+        };
+        let client = client.mint().unwrap();
+        assert!(verify_now(&client).is_ok());
+        assert!(server::verify(&projects(), &client, NOW).is_err());
+    }
+}
+
 proptest! {
     #[test]
     fn a_changed_token_opens_nothing(at: prop::sample::Index, with in "[A-Za-z0-9_-]") {

@@ -2,7 +2,7 @@
 //! in it. Each test has a client on the carrier and another on QUIC or WebSocket.
 
 use signalbox_client::{CloseReason, DisconnectReason, ErrorCode, Event, Role};
-use signalbox_tests::{Carrier, World, new_session, soon};
+use signalbox_tests::{Carrier, World, new_session, rest::Server, soon};
 
 /// Runs every test of the suite over one carrier.
 macro_rules! suite {
@@ -15,8 +15,11 @@ macro_rules! suite {
                 signals_of_a_sender_keep_their_order,
                 an_unknown_target_is_an_error_and_the_link_stays,
                 subscribers_receive_only,
+                subscribers_may_send_if_the_setting_says_so,
                 publisheronly_does_neither,
                 a_moderator_disconnects_others,
+                signals_of_servers_have_no_sender_and_one_order,
+                a_server_disconnects_anybody,
                 the_last_signals_before_a_goodbye_arrive,
                 whoever_wants_no_presence_is_spared_it,
                 sessions_are_apart,
@@ -169,6 +172,13 @@ async fn subscribers_receive_only(carrier: Carrier) {
     assert_eq!(listener.hear_data().await, "hello");
 }
 
+async fn subscribers_may_send_if_the_setting_says_so(carrier: Carrier) {
+    let world = World::with(|config| config.links.subscribers_may_send = true).await;
+    let mut member = world.join(carrier, Role::Subscriber).await;
+    member.say("I may").await;
+    assert_eq!(member.hear_data().await, "I may");
+}
+
 async fn publisheronly_does_neither(carrier: Carrier) {
     let world = World::new().await;
     let mut mute = world.join(carrier, Role::PublisherOnly).await;
@@ -300,4 +310,40 @@ async fn a_full_session_lets_nobody_in(carrier: Carrier) {
     assert_eq!(second.hear_data().await, "undisturbed");
     first.client.disconnect().await;
     soon("there is room again", async { while world.try_join(&options).await.is_err() {} }).await;
+}
+
+async fn signals_of_servers_have_no_sender_and_one_order(carrier: Carrier) {
+    const SIGNALS: u32 = 100;
+    let world = World::new().await;
+    let mut member = world.join(carrier, Role::Subscriber).await;
+    let mut bystander = world.join(other(carrier), Role::Subscriber).await;
+    assert_eq!(member.sees_created().await, bystander.id());
+    assert_eq!(bystander.sees_created().await, member.id());
+    let mut server = Server::of(&world).await;
+    for n in 0..SIGNALS {
+        // Half to all, half to one: all of them are of one sender.
+        let to = if n % 2 == 0 { None } else { Some(member.id()) };
+        let body = format!("{{\"type\":\"count\",\"data\":\"{n}\"}}");
+        assert_eq!(server.signal(to, &body).await.status, 204);
+    }
+    for n in 0..SIGNALS {
+        let expected = (None, Some("count".into()), Some(n.to_string()));
+        assert_eq!(member.hear().await, expected);
+        if n % 2 == 0 {
+            assert_eq!(bystander.hear().await, expected);
+        }
+    }
+}
+
+async fn a_server_disconnects_anybody(carrier: Carrier) {
+    let world = World::new().await;
+    let mut victim = world.join(carrier, Role::Moderator).await;
+    let mut bystander = world.join(other(carrier), Role::Publisher).await;
+    assert_eq!(bystander.sees_created().await, victim.id());
+    let mut server = Server::of(&world).await;
+    assert_eq!(server.disconnect(victim.id()).await.status, 204);
+    assert_eq!(victim.ends().await, CloseReason::ForceDisconnected);
+    let destroyed = (victim.id(), DisconnectReason::ForceDisconnected);
+    assert_eq!(bystander.sees_destroyed().await, destroyed);
+    assert_eq!(server.disconnect(victim.id()).await.status, 404, "it is gone");
 }

@@ -1,0 +1,237 @@
+//! A project's server hears of connections; what it does with what it hears is its own affair.
+
+use std::{collections::HashMap, time::Instant};
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+use signalbox_client::{CloseReason, Role};
+use signalbox_gateway::Webhook;
+use signalbox_tests::{Carrier, PATIENCE, World, bystanders::Bystanders, soon};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+const SECRET: [u8; 32] = [7; 32];
+
+/// What was posted.
+struct Posted {
+    headers: HashMap<String, String>,
+    body: String,
+}
+
+impl Posted {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// Event and connection, the latter by the end of its id.
+    fn event(&self) -> (String, String) {
+        let json = self.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&json["event"]), text(&json["connection"]["id"]))
+    }
+}
+
+/// An endpoint that gives each request to the test and answers with what the test says.
+struct Endpoint {
+    url: String,
+    posted: mpsc::Receiver<(Posted, mpsc::Sender<u16>)>,
+}
+
+impl Endpoint {
+    async fn new() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hooks?a=b", socket.local_addr().unwrap());
+        let (sender, posted) = mpsc::channel(100);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = socket.accept().await {
+                tokio::spawn(serve(stream, sender.clone()));
+            }
+        });
+        Self { url, posted }
+    }
+
+    fn setting(&self) -> Option<Webhook> {
+        let secret = format!("whsec_{}", STANDARD.encode(SECRET));
+        Some(Webhook { url: self.url.clone(), secret })
+    }
+
+    /// The next request, not yet answered.
+    async fn hold(&mut self) -> (Posted, mpsc::Sender<u16>) {
+        soon("a webhook", self.posted.recv()).await.unwrap()
+    }
+
+    /// The next request, answered with this status.
+    async fn next(&mut self, status: u16) -> Posted {
+        let (posted, answer) = self.hold().await;
+        answer.send(status).await.unwrap();
+        posted
+    }
+}
+
+async fn serve(mut stream: TcpStream, posted: mpsc::Sender<(Posted, mpsc::Sender<u16>)>) {
+    let mut bytes = Vec::new();
+    while let Ok(read) = stream.read_buf(&mut bytes).await
+        && read > 0
+    {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let headers: HashMap<_, _> = head
+            .lines()
+            .skip(1)
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        if body.len() < headers["content-length"].parse().unwrap() {
+            continue;
+        }
+        assert!(head.starts_with("POST /hooks?a=b HTTP/1.1\r\n"), "{head}");
+        let (answer, mut answered) = mpsc::channel(1);
+        let posted_now = Posted { headers, body: body.to_owned() };
+        if posted.send((posted_now, answer)).await.is_err() {
+            return;
+        }
+        let Some(status) = answered.recv().await else { return };
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        bytes.clear();
+    }
+}
+
+async fn world_with(endpoint: &Endpoint) -> World {
+    World::with(|config| config.projects[0].webhook = endpoint.setting()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_told_in_order_and_signed() {
+    let mut endpoint = Endpoint::new().await;
+    let world = world_with(&endpoint).await;
+    for carrier in [Carrier::Quic, Carrier::Json] {
+        let member = world.join(carrier, Role::Publisher).await;
+        let id = member.id().to_string();
+        let created = endpoint.next(200).await;
+        assert_eq!(created.event(), ("connectionCreated".into(), id.clone()));
+        let json = created.json();
+        assert_eq!(json["sessionId"], world.session().as_str());
+        assert_eq!(json["projectId"], signalbox_tests::PROJECT.0);
+        assert_eq!(json["connection"]["createdAt"], member.client.connection().created_at);
+        assert_eq!(json["connection"]["data"], "");
+        assert!(json["timestamp"].as_u64() >= json["connection"]["createdAt"].as_u64());
+        assert!(json.get("reason").is_none());
+        verify(&created);
+        member.client.disconnect().await;
+        let destroyed = endpoint.next(204).await;
+        assert_eq!(destroyed.event(), ("connectionDestroyed".into(), id));
+        assert_eq!(destroyed.json()["reason"], "clientDisconnected");
+        verify(&destroyed);
+    }
+}
+
+/// Checks the signature as the standard says, with a MAC of the test's own.
+fn verify(posted: &Posted) {
+    let Posted { headers, body } = posted;
+    let signed = format!("{}.{}.{body}", headers["webhook-id"], headers["webhook-timestamp"]);
+    let signature = headers["webhook-signature"].strip_prefix("v1,").unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
+    hmac::verify(&key, signed.as_bytes(), &STANDARD.decode(signature).unwrap()).unwrap();
+    assert_eq!(headers["content-type"], "application/json");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_taken_is_posted_again_and_the_rest_waits_its_turn() {
+    let mut endpoint = Endpoint::new().await;
+    let world = world_with(&endpoint).await;
+    let alice = world.join(Carrier::Quic, Role::Publisher).await;
+    let refused = endpoint.next(500).await;
+    let bob = world.join(Carrier::Json, Role::Publisher).await;
+    let moved = endpoint.next(302).await;
+    let taken = endpoint.next(200).await;
+    for posted in [&refused, &moved, &taken] {
+        assert_eq!(posted.event().1, alice.id().to_string());
+        assert_eq!(posted.headers["webhook-id"], refused.headers["webhook-id"]);
+        assert_eq!(posted.body, refused.body);
+        verify(posted);
+    }
+    let next = endpoint.next(200).await;
+    assert_eq!(next.event().1, bob.id().to_string());
+    assert_ne!(next.headers["webhook-id"], refused.headers["webhook-id"]);
+    assert!(!next.headers.contains_key("signalbox-dropped"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_hangs_slows_nobody_and_learns_what_it_missed() {
+    let mut endpoint = Endpoint::new().await;
+    let world = World::with(|config| {
+        config.projects[0].webhook = endpoint.setting();
+        // Room for three events or so.
+        config.limits.webhook_bytes = 1000;
+    })
+    .await;
+    let bystanders = Bystanders::start(&world).await;
+    let (_, answer) = endpoint.hold().await;
+    for _ in 0..10 {
+        world.join(Carrier::Json, Role::Publisher).await.client.disconnect().await;
+    }
+    bystanders.were_undisturbed().await;
+    world.is_empty().await;
+    answer.send(200).await.unwrap();
+    let posted = endpoint.next(200).await;
+    let dropped: u64 = posted.headers["signalbox-dropped"].parse().unwrap();
+    assert!((10..=24).contains(&dropped), "{dropped}");
+    let next = endpoint.next(200).await;
+    assert!(!next.headers.contains_key("signalbox-dropped"), "told once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_when_the_gateway_goes_down_is_still_posted() {
+    let mut endpoint = Endpoint::new().await;
+    let mut world = world_with(&endpoint).await;
+    let mut member = world.join(Carrier::Quic, Role::Publisher).await;
+    endpoint.next(200).await;
+    world.tell_to_stop();
+    assert_eq!(member.ends().await, CloseReason::ShuttingDown);
+    let posted = endpoint.next(200).await;
+    assert_eq!(posted.event(), ("connectionDestroyed".into(), member.id().to_string()));
+    assert_eq!(posted.json()["reason"], "networkDisconnected");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
+    let mut endpoint = Endpoint::new().await;
+    let mut world = World::with(|config| {
+        config.projects[0].webhook = endpoint.setting();
+        config.links.drain_ms = 300;
+    })
+    .await;
+    let member = world.join(Carrier::Json, Role::Publisher).await;
+    let held = endpoint.hold().await;
+    drop(member);
+    let started = Instant::now();
+    world.stop().await;
+    assert!(started.elapsed() < PATIENCE / 2, "not until the endpoint answers");
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
+    let mut endpoint = Endpoint::new().await;
+    let mut world = World::with(|config| {
+        // Nobody listens there.
+        let secret = format!("whsec_{}", STANDARD.encode(SECRET));
+        config.projects[0].webhook = Some(Webhook { url: "http://127.0.0.1:1".into(), secret });
+    })
+    .await;
+    let member = world.join(Carrier::Quic, Role::Publisher).await;
+    let setting = endpoint.setting();
+    assert_eq!(world.change_projects(|it| it[0].webhook = setting), Ok(true));
+    let posted = endpoint.next(200).await;
+    assert_eq!(posted.event(), ("connectionCreated".into(), member.id().to_string()));
+    assert_eq!(world.change_projects(|it| it[0].webhook = None), Ok(true));
+    drop(member);
+    world.is_empty().await;
+    assert!(endpoint.posted.try_recv().is_err());
+}
