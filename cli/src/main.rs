@@ -6,6 +6,7 @@ mod dev;
 mod join;
 mod output;
 mod project;
+mod reload;
 mod send;
 mod serve;
 mod token;
@@ -31,6 +32,9 @@ Examples:
   git log --format=%s | signalbox send wss://localhost:4433 --ca .signalbox/dev/ca.pem \\
       --token TOKEN --type line --stdin
       Send each line as a signal.
+
+  signalbox project new >> gateway.toml
+      Add a project to a configuration; a running gateway takes it up within seconds.
 
 Environment:
   SIGNALBOX_TOKEN    token for join and send, instead of --token

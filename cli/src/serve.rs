@@ -4,20 +4,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
-use signalbox_certs::Certificates;
-use signalbox_gateway::{Addresses, Config, Gateway, LiveProjects};
+use signalbox_gateway::{Addresses, Config, Gateway};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::Sources,
     dev::{Dev, DevProject, Tokens},
     output,
+    reload::{self, Reload},
 };
 
 /// Run a gateway until it is told to stop (ctrl-c or SIGTERM).
@@ -91,14 +90,8 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = Gateway::bind(config.clone())?;
-    let reload = Reload {
-        sources: args.sources,
-        defaults,
-        projects: gateway.projects(),
-        seen: None,
-        wrong: None,
-    };
-    tokio::spawn(reload_on_hangup(gateway.certificates(), reload)?);
+    let projects = Reload::new(args.sources, defaults, gateway.projects());
+    tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
     match args.announce {
         Announce::Json => announce_json(&config, gateway.addresses(), dev.as_ref())?,
         Announce::Text => announce_text(&config, gateway.addresses(), dev.as_ref())?,
@@ -114,84 +107,6 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     };
     gateway.run(shutdown).await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// How often the configuration is looked at for changed projects.
-const CONFIG_POLL: Duration = Duration::from_secs(3);
-
-/// On SIGHUP loads the certificate and the projects anew.
-fn reload_on_hangup(
-    certificates: Certificates,
-    projects: Reload,
-) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut projects = projects;
-    Ok(async move {
-        let mut poll = tokio::time::interval(CONFIG_POLL);
-        loop {
-            let asked = tokio::select! {
-                hangup = hangup.recv() => hangup.is_some(),
-                _ = poll.tick() => false,
-            };
-            let certificates = asked.then(|| certificates.clone());
-            // Reading files may take a while.
-            let reload = tokio::task::spawn_blocking(move || {
-                if let Some(certificates) = certificates {
-                    // Success and failure are logged there; the old one stays on failure.
-                    let _ = certificates.reload();
-                }
-                projects.look(asked);
-                projects
-            });
-            let Ok(after) = reload.await else { return };
-            projects = after;
-        }
-    })
-}
-
-/// Takes changed projects from the configuration to the running gateway.
-struct Reload {
-    sources: Sources,
-    defaults: Config,
-    projects: LiveProjects,
-    /// What the last look saw, if it has not been taken up yet.
-    seen: Option<Config>,
-    /// What was wrong then, so that it is said once.
-    wrong: Option<String>,
-}
-
-impl Reload {
-    /// Reads the configuration. What has changed is taken up when two looks have seen the same,
-    /// as an editor may be in the middle of writing, or at once if somebody has `asked`.
-    fn look(&mut self, asked: bool) {
-        let before = self.seen.take();
-        let result = self.sources.resolve(&self.defaults).and_then(|config| {
-            if asked || before.as_ref() == Some(&config) {
-                self.projects
-                    .replace(&config)
-                    .map_err(|problems| anyhow::anyhow!("{}", problems.join("; ")))
-                    .map(|changed| (config, changed))
-            } else {
-                Ok((config, false))
-            }
-        });
-        match result {
-            Ok((config, changed)) => {
-                if changed {
-                    tracing::info!(projects = config.projects.len(), "took up changed projects");
-                }
-                self.wrong = None;
-                self.seen = Some(config);
-            }
-            Err(error) => {
-                let wrong = format!("{error:#}");
-                if asked || self.wrong.as_ref() != Some(&wrong) {
-                    tracing::warn!(%error, "cannot take up the configuration; the projects stay");
-                }
-                self.wrong = Some(wrong);
-            }
-        }
-    }
 }
 
 fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
@@ -216,7 +131,8 @@ fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> an
 
 fn announce_text(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
     let Addresses { quic, tcp } = addresses;
-    let websocket = if config.tls.plaintext_tcp { "ws" } else { "wss" };
+    let (websocket, http) =
+        if config.tls.plaintext_tcp { ("ws", "http") } else { ("wss", "https") };
     let Some(Dev { authority, project, tokens, .. }) = dev else {
         output::line(format_args!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)"))?;
         return Ok(());
@@ -252,6 +168,12 @@ Join over QUIC, in a second terminal:
 Join over WebSocket, in a third:
 
   {program} join {websocket}://{tcp} --ca {ca} --token {moderator}
+
+Send both a signal as your server would, over REST:
+
+  curl --cacert {ca} {http}://{tcp}/v2/project/{key}/session/{session}/signal \\
+    -H \"X-OPENTOK-AUTH: $({program} token --server --key {key} --secret {secret})\" \\
+    --json '{{\"type\":\"news\",\"data\":\"from a server\"}}'
 "
     ))?;
     Ok(())

@@ -90,7 +90,7 @@ pub enum BindError {
     #[error("the configuration is not good:\n  {}", .0.join("\n  "))]
     Config(Vec<String>),
     /// The certificate or its key is not usable.
-    #[error("the certificate cannot be used: {0}")]
+    #[error("the certificate cannot be used")]
     Certificate(#[source] signalbox_certs::LoadError),
     /// The TLS configuration does not suit QUIC.
     #[error("the TLS configuration does not suit QUIC")]

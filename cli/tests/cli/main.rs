@@ -6,6 +6,8 @@
     reason = "a test's panic is its answer"
 )]
 
+mod projects;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     path::Path,
@@ -92,9 +94,13 @@ impl Process {
     }
 
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         // The id of a child that has not been waited for is its own.
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Waits for its end; `true` if it says that all went well.

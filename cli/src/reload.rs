@@ -1,0 +1,91 @@
+//! What a running gateway takes from its configuration when that changes: its projects.
+
+use std::{future::Future, time::Duration};
+
+use signalbox_certs::Certificates;
+use signalbox_gateway::{Config, LiveProjects};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Sources;
+
+/// How often the configuration is looked at for changed projects.
+const CONFIG_POLL: Duration = Duration::from_secs(3);
+
+/// Takes up changed projects when they are seen, and those and the certificate at once on SIGHUP.
+/// (The gateway looks at the certificate's files by itself.)
+pub(crate) fn keep_up(
+    certificates: Certificates,
+    mut projects: Reload,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let mut poll = tokio::time::interval(CONFIG_POLL);
+        loop {
+            let asked = tokio::select! {
+                hangup = hangup.recv() => hangup.is_some(),
+                _ = poll.tick() => false,
+            };
+            let certificates = asked.then(|| certificates.clone());
+            // Reading files may take a while.
+            let reload = tokio::task::spawn_blocking(move || {
+                if let Some(certificates) = certificates {
+                    // Success and failure are logged there; the old one stays on failure.
+                    let _ = certificates.reload();
+                }
+                projects.look(asked);
+                projects
+            });
+            let Ok(after) = reload.await else { return };
+            projects = after;
+        }
+    })
+}
+
+/// Takes changed projects from the configuration to the running gateway.
+pub(crate) struct Reload {
+    sources: Sources,
+    defaults: Config,
+    projects: LiveProjects,
+    /// What the last look saw, if it has not been taken up yet.
+    seen: Option<Config>,
+    /// What was wrong then, so that it is said once.
+    wrong: Option<String>,
+}
+
+impl Reload {
+    pub(crate) fn new(sources: Sources, defaults: Config, projects: LiveProjects) -> Self {
+        Self { sources, defaults, projects, seen: None, wrong: None }
+    }
+
+    /// Reads the configuration. What has changed is taken up when two looks have seen the same,
+    /// as an editor may be in the middle of writing, or at once if somebody has `asked`.
+    fn look(&mut self, asked: bool) {
+        let before = self.seen.take();
+        let result = self.sources.resolve(&self.defaults).and_then(|config| {
+            if asked || before.as_ref() == Some(&config) {
+                self.projects
+                    .replace(&config)
+                    .map_err(|problems| anyhow::anyhow!("{}", problems.join("; ")))
+                    .map(|changed| (config, changed))
+            } else {
+                Ok((config, false))
+            }
+        });
+        match result {
+            Ok((config, changed)) => {
+                if changed {
+                    tracing::info!(projects = config.projects.len(), "took up changed projects");
+                }
+                self.wrong = None;
+                self.seen = Some(config);
+            }
+            Err(error) => {
+                let wrong = format!("{error:#}");
+                if asked || self.wrong.as_ref() != Some(&wrong) {
+                    tracing::warn!(%error, "cannot take up the configuration; the projects stay");
+                }
+                self.wrong = Some(wrong);
+            }
+        }
+    }
+}

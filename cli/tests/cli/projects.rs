@@ -1,0 +1,162 @@
+//! Projects from the command line: made, added to a running gateway, used by a server.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde_json::Value;
+
+use crate::{Gateway, PATIENCE, Process, run, signalbox, stdout};
+
+/// A gateway with a configuration file, whose certificate is that of a development gateway.
+struct Configured {
+    process: Process,
+    announcement: Value,
+    file: PathBuf,
+    dev: Gateway,
+    dir: tempfile::TempDir,
+}
+
+impl Configured {
+    fn start() -> Self {
+        let dev = Gateway::start();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        let ca = Path::new(dev.text("/ca"));
+        let tls = format!(
+            "[tls]\ncertificate = {:?}\nkey = {:?}\n",
+            ca.with_file_name("leaf.pem"),
+            ca.with_file_name("leaf.key")
+        );
+        fs::write(&file, tls + &stdout(&run(&["project", "new"])) + "\n").unwrap();
+        let mut command = signalbox();
+        command.args(["serve", "--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"]);
+        command.args(["--announce", "json", "--config"]).arg(&file);
+        let mut process = Process::start(&mut command);
+        let announcement = process.event();
+        Self { process, announcement, file, dev, dir }
+    }
+
+    fn add(&self, toml: &str) {
+        let mut file = OpenOptions::new().append(true).open(&self.file).unwrap();
+        writeln!(file, "{toml}").unwrap();
+    }
+
+    /// Whether a client with this token is let in.
+    fn lets_in(&self, token: &str) -> bool {
+        let url = format!("wss://{}", self.announcement["https"].as_str().unwrap());
+        let ca = self.dev.text("/ca");
+        let sent = run(&["send", &url, "--ca", ca, "--token", token, "--data", "hello"]);
+        sent.status.success()
+    }
+
+    fn comes_to_let_in(&self, token: &str) {
+        let started = Instant::now();
+        while !self.lets_in(token) {
+            assert!(started.elapsed() < PATIENCE, "it was never let in");
+        }
+    }
+}
+
+/// Key and secret of what `project new --json` printed.
+fn credentials(json: &str) -> (String, String) {
+    let project: Value = serde_json::from_str(json).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&project["key"]), text(&project["secrets"][0]))
+}
+
+fn token(key: &str, credential: [&str; 2]) -> String {
+    let session = stdout(&run(&["session", "new", "--key", key]));
+    stdout(&run(&["token", "--key", key, credential[0], credential[1], "--session", &session]))
+}
+
+#[test]
+fn a_new_project_is_taken_up_by_a_running_gateway() {
+    let gateway = Configured::start();
+    let project = &gateway.announcement["project"];
+    let (key, secret) = (project["key"].as_str().unwrap(), project["secret"].as_str().unwrap());
+    assert_eq!((key.len(), secret.len()), (8, 40), "as the vendor's");
+    assert!(gateway.lets_in(&token(key, ["--secret", secret])));
+
+    // Seen by itself.
+    let (key, secret) = credentials(&stdout(&run(&["project", "new", "--json"])));
+    let newcomer = token(&key, ["--secret", &secret]);
+    assert!(!gateway.lets_in(&newcomer));
+    gateway.add(&format!("[[projects]]\nkey = {key:?}\nsecrets = [{secret:?}]"));
+    gateway.comes_to_let_in(&newcomer);
+
+    // An application, with SIGHUP.
+    let keys = gateway.dir.path().join("keys");
+    let made = run(&["project", "new", "--application", "--keys-dir", keys.to_str().unwrap()]);
+    let toml = stdout(&made);
+    let id = toml.lines().find_map(|line| line.strip_prefix("key = ")).unwrap().trim_matches('"');
+    let private = keys.join(format!("{id}.private.pem"));
+    assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(String::from_utf8_lossy(&made.stderr).contains(private.to_str().unwrap()));
+    let application = token(id, ["--private-key", private.to_str().unwrap()]);
+    gateway.add(&toml);
+    gateway.process.signal("-HUP");
+    gateway.comes_to_let_in(&application);
+
+    // What is wrong changes nothing.
+    gateway.add("[[projects]]\nkey = \"half\"");
+    gateway.process.signal("-HUP");
+    gateway.comes_to_let_in(&newcomer);
+    gateway.process.terminate();
+    assert!(gateway.process.succeeds());
+}
+
+#[test]
+fn a_new_webhook_has_a_secret_that_the_gateway_takes() {
+    let toml = stdout(&run(&["project", "new", "--webhook", "https://app.example.com/hooks"]));
+    assert!(toml.contains("url = \"https://app.example.com/hooks\", secret = \"whsec_"), "{toml}");
+    let bad = run(&["project", "new", "--webhook", "app.example.com"]);
+    assert!(!bad.status.success());
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("https://"), "{bad:?}");
+}
+
+#[test]
+fn the_printed_curl_sends_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::serve(dir.path(), "text");
+    let mut lines: Vec<String> = Vec::new();
+    while !lines.last().is_some_and(|line| line.contains("--json '")) {
+        lines.push(gateway.line());
+    }
+    let start = lines.iter().position(|line| line.contains("curl --cacert")).unwrap();
+    let join = lines.iter().find(|line| line.contains(" join wss://")).unwrap();
+    let shell = |line: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", line]);
+        command
+    };
+    let mut member = Process::start(&mut shell(&format!("exec {} --json", join.trim())));
+    assert_eq!(member.event()["event"], "sessionConnected");
+    let curl = shell(&format!("{} --silent --show-error --fail", lines[start..].join("\n")));
+    let output = { curl }.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let signal = member.event();
+    assert_eq!(signal["type"], "news");
+    assert_eq!(signal["data"], "from a server");
+    assert_eq!(signal["from"], Value::Null);
+}
+
+#[test]
+fn a_token_needs_something_to_sign_with() {
+    for (arguments, part) in [
+        (vec!["token", "--key", "1", "--server"], "--secret"),
+        (vec!["token", "--key", "1", "--server", "--secret", ""], "empty"),
+        (vec!["token", "--key", "1", "--secret", "s"], "--session"),
+        (vec!["token", "--key", "1", "--server", "--private-key", "no/such"], "no/such"),
+        (vec!["token", "--key", "1", "--server", "--secret", "s", "--role", "moderator"], "--role"),
+    ] {
+        let output = run(&arguments);
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+}
