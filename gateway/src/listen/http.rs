@@ -23,12 +23,13 @@ use hyper_util::{
 use parking_lot::Mutex;
 use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep_until},
 };
 use tracing::debug;
 
-use super::{tcp::Carrier, unread::Unread, upgrade};
+use super::{unread::Unread, upgrade};
 use crate::{gateway::Shared, link::Place, rest};
 
 /// Bytes that the head of an HTTP request may have; hyper's minimum, and plenty.
@@ -51,7 +52,12 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
 }
 
 /// Serves one connection until it ends or becomes a WebSocket.
-pub(super) async fn serve(shared: &Shared, router: Router, carrier: Carrier, visitor: Visitor) {
+pub(super) async fn serve(
+    shared: &Shared,
+    router: Router,
+    carrier: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    visitor: Visitor,
+) {
     let remote = visitor.remote();
     let router = TowerToHyperService::new(router);
     let (begun, mut answer_by) = watch::channel(visitor.hello_by() + EXCHANGE);
@@ -168,3 +174,6 @@ impl Visitor {
             || Instant::now() < self.0.hello_by
     }
 }
+
+#[cfg(test)]
+mod tests;

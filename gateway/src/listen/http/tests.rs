@@ -1,0 +1,83 @@
+//! How long an HTTP client can hold what it takes, on a carrier in memory and in simulated time.
+
+use signalbox_protocol::{ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId};
+use signalbox_relay::{Encoding, Join};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::*;
+use crate::{
+    Config, ProjectEntry,
+    gateway::unix_time,
+    token::{NewServerToken, Signer},
+};
+
+/// A gateway in whose session a thousand connections have 4 KiB of data each.
+fn gateway() -> (Arc<Shared>, SessionId) {
+    let key: ProjectKey = "1".parse().unwrap();
+    let project = ProjectEntry::with_secret(key.clone(), "secret");
+    let config = Config { projects: vec![project], ..Config::default() };
+    let shared = Arc::new(Shared::new(&config, config.projects().unwrap()));
+    let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
+    for number in 0..1000_u128 {
+        let id = ConnectionId::from_bytes(number.to_be_bytes());
+        let info = ConnectionInfo { id, created_at: 0, data: "x".repeat(4096) };
+        let joined = shared.relay.join(Join {
+            session: session.clone(),
+            info,
+            role: Role::Publisher,
+            presence: false,
+            encoding: Encoding::Shared,
+            transport: "none",
+        });
+        // It stays until the test is over.
+        std::mem::forget(joined.unwrap().connection);
+    }
+    (shared, session)
+}
+
+/// Asks for a list of all of them, which is far more than a carrier holds.
+async fn ask(carrier: &mut DuplexStream, session: &SessionId) {
+    let signer = Signer::Secret("secret");
+    let (key, lifetime) = (session.project(), Duration::from_secs(60));
+    let credential = NewServerToken { key, signer, now: unix_time(), lifetime }.mint().unwrap();
+    let request = format!(
+        "GET /v2/project/1/session/{session}/connection?details=true HTTP/1.1\r\nHost: x\r\n\
+         X-OPENTOK-AUTH: {credential}\r\n\r\n"
+    );
+    carrier.write_all(request.as_bytes()).await.unwrap();
+}
+
+async fn visitor(shared: &Shared) -> Visitor {
+    let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    let hello_by = Instant::now() + shared.links.hello_timeout();
+    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, Arc::new(place))
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_read_the_answer_is_cut_off() {
+    let (shared, session) = gateway();
+    let (near, mut far) = tokio::io::duplex(4096);
+    ask(&mut far, &session).await;
+    let started = Instant::now();
+    serve(&shared, router(&shared), near, visitor(&shared).await).await;
+    assert_eq!(started.elapsed().as_secs(), EXCHANGE.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
+    let (shared, session) = gateway();
+    let (near, mut far) = tokio::io::duplex(4096);
+    ask(&mut far, &session).await;
+    let visitor = visitor(&shared).await;
+    let serving = async { serve(&shared, router(&shared), near, visitor).await };
+    let reading = async {
+        tokio::time::advance(EXCHANGE / 2).await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"0\r\n\r\n") {
+            assert!(far.read_buf(&mut answer).await.unwrap() > 0, "cut off");
+        }
+        assert!(answer.len() > 4_000_000);
+        drop(far);
+    };
+    tokio::join!(serving, reading);
+}
