@@ -50,11 +50,19 @@ pub(crate) struct Reload {
     seen: Option<Config>,
     /// What was wrong then, so that it is said once.
     wrong: Option<String>,
+    /// The rest of the configuration, for the same reason.
+    rest: Config,
 }
 
 impl Reload {
-    pub(crate) fn new(sources: Sources, defaults: Config, projects: LiveProjects) -> Self {
-        Self { sources, defaults, projects, seen: None, wrong: None }
+    /// `config` is what the gateway was started with.
+    pub(crate) fn new(
+        sources: Sources,
+        defaults: Config,
+        config: &Config,
+        projects: LiveProjects,
+    ) -> Self {
+        Self { sources, defaults, projects, seen: None, wrong: None, rest: rest_of(config) }
     }
 
     /// Reads the configuration. What has changed is taken up when two looks have seen the same,
@@ -76,6 +84,13 @@ impl Reload {
                 if changed {
                     tracing::info!(projects = config.projects.len(), "took up changed projects");
                 }
+                let rest = rest_of(&config);
+                if self.rest != rest {
+                    tracing::warn!(
+                        "a setting besides the projects has changed: it needs a restart"
+                    );
+                    self.rest = rest;
+                }
                 self.wrong = None;
                 self.seen = Some(config);
             }
@@ -88,4 +103,9 @@ impl Reload {
             }
         }
     }
+}
+
+/// All but the projects.
+fn rest_of(config: &Config) -> Config {
+    Config { projects: Vec::new(), ..config.clone() }
 }

@@ -90,7 +90,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = Gateway::bind(config.clone())?;
-    let projects = Reload::new(args.sources, defaults, gateway.projects());
+    let projects = Reload::new(args.sources, defaults, &config, gateway.projects());
     tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
     match args.announce {
         Announce::Json => announce_json(&config, gateway.addresses(), dev.as_ref())?,

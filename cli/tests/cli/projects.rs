@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Instant,
@@ -102,10 +102,20 @@ fn a_new_project_is_taken_up_by_a_running_gateway() {
     gateway.process.signal("-HUP");
     gateway.comes_to_let_in(&application);
 
-    // What is wrong changes nothing.
+    // What is wrong, or is no project, changes nothing and is said.
+    let mut gateway = gateway;
+    let mut log = BufReader::new(gateway.process.child.stderr.take().unwrap()).lines();
+    let mut says = |part: &str| {
+        let said = log.by_ref().map_while(Result::ok).any(|line| line.contains(part));
+        assert!(said, "it never said: {part}");
+    };
+    gateway.add("[limits]\nhandshakes = 9");
+    gateway.process.signal("-HUP");
+    says("needs a restart");
     gateway.add("[[projects]]\nkey = \"half\"");
     gateway.process.signal("-HUP");
-    gateway.comes_to_let_in(&newcomer);
+    says("cannot take up the configuration");
+    assert!(gateway.lets_in(&newcomer));
     gateway.process.terminate();
     assert!(gateway.process.succeeds());
 }
