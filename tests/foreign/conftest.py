@@ -1,61 +1,29 @@
-"""What every foreign client's test stands on: one gateway, started as a user would start it.
+"""What every foreign client's test stands on: gateways, started as a user would start them.
 
 The clients here share no code with the gateway, so they notice what our own client and our own
 server agree on by mistake. `./check foreign` builds the gateway, installs the clients and runs them.
 """
 
-import json
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from processes import Address, Project, binary, running
+# Most assertions are there, and should say as much as those in the tests themselves.
+pytest.register_assert_rewrite("scenarios", "room", "session_id", "vendor_replies")
 
-COMMAND_DEADLINE_S = 10
+import room
+from gateways import Gateway, Project, running
+from sdks import Client, Node, Sdk, by_name
+from vendor import Application, Vendor, vendor_gateway
+from webhook_receiver import Receiver
+
 # Far above what any test needs: a hung test must fail, and nothing may depend on how soon.
 TEST_DEADLINE_S = 60
 
 # Of every gateway that has been started.
 STDERR_PATHS = pytest.StashKey[list[Path]]()
-
-# Most assertions are there, and should say as much as those in the tests themselves.
-pytest.register_assert_rewrite("scenarios")
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """A token of each role for the announced session."""
-
-    moderator: str
-    publisher: str
-    subscriber: str
-
-
-@dataclass(frozen=True)
-class Gateway:
-    """A running gateway, as it announced itself."""
-
-    quic: Address
-    https: Address  # WebSocket, REST and health
-    ca: Path  # the authority that signed its certificate, PEM
-    project: Project
-    session: str
-    tokens: Tokens
-
-    @classmethod
-    def parse(cls, line: str) -> "Gateway":
-        announced = json.loads(line)
-        return cls(
-            quic=Address.parse(announced["quic"]),
-            https=Address.parse(announced["https"]),
-            ca=Path(announced["ca"]),
-            project=Project(**announced["project"]),
-            session=announced["session"],
-            tokens=Tokens(**announced["tokens"]),
-        )
 
 
 @pytest.fixture(scope="session")
@@ -69,42 +37,69 @@ def gateway(
         yield Gateway.parse(announcement)
 
 
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """Where the gateway for the SDKs tells what happens in the watched project's sessions."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def vendor(
+    gateway: Gateway,
+    receiver: Receiver,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[Vendor]:
+    """The gateway for the vendor's SDKs."""
+    directory = tmp_path_factory.mktemp("vendor")
+    stderr_path = log_to_show(pytestconfig, directory / "stderr.log")
+    with vendor_gateway(directory, stderr_path, gateway.ca, receiver.url) as vendor:
+        yield vendor
+
+
+@pytest.fixture(scope="session")
+def node(gateway: Gateway) -> Iterator[Node]:
+    node = Node(gateway.ca)
+    yield node
+    node.stop()
+
+
+OpenSdk = Callable[..., Client]
+
+
+@pytest.fixture
+def open_sdk(vendor: Vendor, node: Node, monkeypatch: pytest.MonkeyPatch) -> OpenSdk:
+    """Opens an SDK: with credentials of its kind that are good, or with those that are given."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(vendor.ca))
+
+    def open_sdk(sdk: Sdk, credentials: Project | Application | None = None) -> Client:
+        good = vendor.application if sdk.applications else vendor.project
+        return sdk.open(node, vendor, credentials or good)
+
+    return open_sdk
+
+
+@pytest.fixture
+def client(open_sdk: OpenSdk, sdk: Sdk) -> Client:
+    """The SDK that the test is parametrized with, opened."""
+    return open_sdk(sdk)
+
+
+Perform = Callable[[room.Play], None]
+
+
+@pytest.fixture
+def perform(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk, client: Client) -> Perform:
+    """Plays in a room of the SDK. One that cannot be pointed here needs another to create it."""
+    creator = client if sdk.requests else open_sdk(by_name("vonage-python"))
+    return functools.partial(room.perform, vendor, client, creator)
+
+
 def log_to_show(config: pytest.Config, stderr_path: Path) -> Path:
     """Where a gateway logs to; the end of that is shown with every failure."""
     config.stash.setdefault(STDERR_PATHS, []).append(stderr_path)
     return stderr_path
-
-
-def mint_session(gateway: Gateway) -> str:
-    """A session that nobody else is in."""
-    return mint(gateway, "session", "new")
-
-
-def mint_token(
-    gateway: Gateway, session: str, role: str = "publisher", data: str | None = None
-) -> str:
-    """A token for `session`; `data` is what the others learn of its connection."""
-    options = ["--session", session, "--role", role]
-    if data is not None:
-        options += ["--data", data]
-    return mint(gateway, "token", *options)
-
-
-def mint(gateway: Gateway, *command: str) -> str:
-    project = gateway.project
-    done = subprocess.run(
-        [binary(), *command, "--key", project.key, "--secret", project.secret],
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_DEADLINE_S,
-    )
-    lines = done.stdout.splitlines()
-    if done.returncode != 0 or len(lines) != 1:
-        pytest.fail(
-            f"`signalbox {' '.join(command)}` should print one line and succeed; it ended with "
-            f"{done.returncode}\nstdout: {done.stdout}\nstderr: {done.stderr}"
-        )
-    return lines[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

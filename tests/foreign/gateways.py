@@ -1,5 +1,6 @@
-"""How a gateway is started and stopped, as a user would do it, whatever it is to be tested with."""
+"""A gateway: started and stopped as a user would do it, what it says of itself, and tokens for it."""
 
+import json
 import os
 import queue
 import signal
@@ -15,6 +16,7 @@ import pytest
 # A debug build makes its authority, its project and its keys before it announces itself.
 START_DEADLINE_S = 30
 STOP_DEADLINE_S = 10
+COMMAND_DEADLINE_S = 10
 
 BUILD = "./check foreign   (or: cargo build -p signalbox && SIGNALBOX_BIN=$PWD/target/debug/signalbox pytest tests/foreign)"
 
@@ -37,6 +39,71 @@ class Address:
 class Project:
     key: str
     secret: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A token of each role for the announced session."""
+
+    moderator: str
+    publisher: str
+    subscriber: str
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway, as it announced itself."""
+
+    quic: Address
+    https: Address  # WebSocket, REST and health
+    ca: Path  # the authority that signed its certificate, PEM
+    project: Project
+    session: str
+    tokens: Tokens
+
+    @classmethod
+    def parse(cls, line: str) -> "Gateway":
+        announced = json.loads(line)
+        return cls(
+            quic=Address.parse(announced["quic"]),
+            https=Address.parse(announced["https"]),
+            ca=Path(announced["ca"]),
+            project=Project(**announced["project"]),
+            session=announced["session"],
+            tokens=Tokens(**announced["tokens"]),
+        )
+
+
+def mint_session(gateway: Gateway) -> str:
+    """A session that nobody else is in."""
+    return mint(gateway, "session", "new")
+
+
+def mint_token(
+    gateway: Gateway, session: str, role: str = "publisher", data: str | None = None
+) -> str:
+    """A token for `session`; `data` is what the others learn of its connection."""
+    options = ["--session", session, "--role", role]
+    if data is not None:
+        options += ["--data", data]
+    return mint(gateway, "token", *options)
+
+
+def mint(gateway: Gateway, *command: str) -> str:
+    project = gateway.project
+    done = subprocess.run(
+        [binary(), *command, "--key", project.key, "--secret", project.secret],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_DEADLINE_S,
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or len(lines) != 1:
+        pytest.fail(
+            f"`signalbox {' '.join(command)}` should print one line and succeed; it ended with "
+            f"{done.returncode}\nstdout: {done.stdout}\nstderr: {done.stderr}"
+        )
+    return lines[0]
 
 
 @contextmanager
