@@ -5,12 +5,14 @@ import queue
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Self
 
 # The gateway delivers at once, and again half a second after it was refused for the first time.
 DEADLINE_S = 15
 
 GOOD = 204
+# Not a status: hang up without an answer.
+NOTHING = 0
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Delivery:
     answer: int
 
     @property
-    def said(self) -> dict[str, Any]:
-        return json.loads(self.body)
+    def id(self) -> str:
+        return self.headers["webhook-id"]
 
 
 class Receiver:
@@ -78,7 +80,11 @@ class Receiver:
                 assert self.path == "/hooks"
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                self.send_response(receiver._received(headers, body))
+                answer = receiver._received(headers, body)
+                if answer == NOTHING:
+                    self.close_connection = True
+                    return
+                self.send_response(answer)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
