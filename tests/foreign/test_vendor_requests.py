@@ -310,12 +310,14 @@ def test_requests_on_one_connection(server: Server) -> None:
     """But for Ruby, which says goodbye each time, SDKs keep connections."""
     requests = server.requests
     wire = Wire(server.vendor)
-    session = server.sdk.session_of(wire.exchange(requests.create()))
-    if server.sdk.requests is not Ruby:
+    reply = wire.exchange(requests.create())
+    session = server.sdk.session_of(reply)
+    if server.sdk.requests is Ruby:
+        assert reply.headers["connection"] == "close"
+        wire.expect_end()
+    else:
         for _ in range(3):
             refused(wire.exchange(requests.signal(session, "t", "d")), 404, "Not found")
-    else:
-        wire.expect_end()
     wire.close()
 
 
