@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from link import Link
@@ -22,7 +21,8 @@ class Room:
         self.session = session
         self._vendor = vendor
         self._creator = creator
-        self._links = AsyncExitStack()
+        self._links: list[Link] = []
+        self._others: list[Self] = []
 
     @classmethod
     async def created(cls, vendor: Vendor, client: Client, creator: Client) -> Self:
@@ -32,13 +32,16 @@ class Room:
     async def elsewhere(self) -> Self:
         """Another room like this one, closed with it."""
         other = await self.created(self._vendor, self.client, self._creator)
-        return await self._links.enter_async_context(other)
+        self._others.append(other)
+        return other
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._links.aclose()
+        # Together, for on QUIC each takes as long as it waits for packets that may yet come.
+        links = [link for room in (self, *self._others) for link in room._links]
+        await asyncio.gather(*(link.close() for link in links))
 
     async def join(self, carrier: Carrier = QUIC, **token: Any) -> Link:
         """Someone who has been welcomed with a token that the SDK minted."""
@@ -47,7 +50,7 @@ class Room:
     async def admit(self, token: str, carrier: Carrier = QUIC) -> Link:
         """Someone who has been welcomed with this token."""
         link = await carrier.connect(self._vendor, token, presence=True)
-        self._links.push_async_callback(link.close)
+        self._links.append(link)
         return link
 
     async def minted(self, by: Client | None = None, **token: Any) -> str:

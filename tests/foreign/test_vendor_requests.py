@@ -134,11 +134,10 @@ def test_create(server: Server, relayed: bool, location: str | None) -> None:
 @each_sdk
 def test_sdks_accept_the_session_id(server: Server) -> None:
     """Each by its own check, many times, for a bad character comes only now and then."""
-    requests = server.requests
-    wire = Wire(server.vendor)
     accepts = session_id.ACCEPT[server.sdk.accepts]
-    for _ in range(200):
-        request = requests.create().replace(b"Connection: close\r\n", b"")
+    request = server.requests.create().replace(b"Connection: close\r\n", b"")
+    wire = Wire(server.vendor)
+    for _ in range(1000):
         created = server.sdk.session_of(wire.exchange(request))
         assert accepts(created, server.credentials.key), created
     wire.close()
