@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-from conftest import Address, Gateway, mint_session, mint_token
+from gateways import Address, Gateway, mint_session, mint_token
 from link import Ended, Link
 from postcard import REASONS
 from quic_client import QuicLink

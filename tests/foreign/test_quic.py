@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 import scenarios
-from conftest import Gateway
+from gateways import Gateway
 from quic_client import QuicLink
 from scenarios import QUIC, QUIC_FEW_STREAMS, QUIC_SINGLE, Carrier, Scenario, Stage
 

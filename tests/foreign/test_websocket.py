@@ -5,7 +5,7 @@ import json
 import pytest
 
 import scenarios
-from conftest import Gateway
+from gateways import Gateway
 from scenarios import QUIC, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Scenario, Stage
 
 TOKEN = "abc.def.ghi"

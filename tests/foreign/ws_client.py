@@ -64,6 +64,10 @@ class WebSocketLink(Link):
         """Closes with this code, or with none, as an application that says nothing more."""
         await self._socket.close(code)
 
+    def cut(self) -> None:
+        """Ends the connection without a word, as a network does."""
+        self._socket.transport.abort()
+
     async def close(self) -> None:
         await self._socket.close(CloseCode.NORMAL_CLOSURE)
         await self._reading

@@ -1,0 +1,170 @@
+"""A gateway: started and stopped as a user would do it, what it says of itself, and tokens for it."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# A debug build makes its authority, its project and its keys before it announces itself.
+START_DEADLINE_S = 30
+STOP_DEADLINE_S = 10
+COMMAND_DEADLINE_S = 10
+
+BUILD = "./check foreign   (or: cargo build -p signalbox && SIGNALBOX_BIN=$PWD/target/debug/signalbox pytest tests/foreign)"
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        host, _, port = text.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Project:
+    key: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A token of each role for the announced session."""
+
+    moderator: str
+    publisher: str
+    subscriber: str
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway, as it announced itself."""
+
+    quic: Address
+    https: Address  # WebSocket, REST and health
+    ca: Path  # the authority that signed its certificate, PEM
+    project: Project
+    session: str
+    tokens: Tokens
+
+    @classmethod
+    def parse(cls, line: str) -> "Gateway":
+        announced = json.loads(line)
+        return cls(
+            quic=Address.parse(announced["quic"]),
+            https=Address.parse(announced["https"]),
+            ca=Path(announced["ca"]),
+            project=Project(**announced["project"]),
+            session=announced["session"],
+            tokens=Tokens(**announced["tokens"]),
+        )
+
+
+def mint_session(gateway: Gateway) -> str:
+    """A session that nobody else is in."""
+    return mint(gateway, "session", "new")
+
+
+def mint_token(
+    gateway: Gateway, session: str, role: str = "publisher", data: str | None = None
+) -> str:
+    """A token for `session`; `data` is what the others learn of its connection."""
+    options = ["--session", session, "--role", role]
+    if data is not None:
+        options += ["--data", data]
+    return mint(gateway, "token", *options)
+
+
+def mint(gateway: Gateway, *command: str) -> str:
+    project = gateway.project
+    done = subprocess.run(
+        [binary(), *command, "--key", project.key, "--secret", project.secret],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_DEADLINE_S,
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or len(lines) != 1:
+        pytest.fail(
+            f"`signalbox {' '.join(command)}` should print one line and succeed; it ended with "
+            f"{done.returncode}\nstdout: {done.stdout}\nstderr: {done.stderr}"
+        )
+    return lines[0]
+
+
+@contextmanager
+def running(stderr_path: Path, *options: str) -> Iterator[str]:
+    """A gateway on ports of its own, from its announcement to its end. Yields the announcement."""
+    command = [
+        *(binary(), "serve", "--announce", "json"),
+        *("--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"),
+        *options,
+    ]
+    with stderr_path.open("wb") as stderr:
+        # Unbuffered, so that reading the first line takes nothing of what may follow it.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+        )
+    try:
+        yield first_line(process, stderr_path)
+        stop(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def binary() -> str:
+    path = os.environ.get("SIGNALBOX_BIN")
+    if not path:
+        pytest.fail(f"SIGNALBOX_BIN does not say which gateway to test. Run: {BUILD}", pytrace=False)
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"SIGNALBOX_BIN={path} is not a program. Run: {BUILD}", pytrace=False)
+    return path
+
+
+def first_line(process: subprocess.Popen, stderr_path: Path) -> str:
+    """The announcement. A pipe has no deadline of its own, so a thread waits for the line."""
+    lines: queue.Queue[bytes] = queue.Queue(maxsize=1)
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    try:
+        line = lines.get(timeout=START_DEADLINE_S)
+    except queue.Empty:
+        pytest.fail(f"the gateway announced nothing within {START_DEADLINE_S} s", pytrace=False)
+    if not line.endswith(b"\n"):
+        status = process.wait(timeout=STOP_DEADLINE_S)
+        log = stderr_path.read_text(errors="replace")
+        pytest.fail(
+            f"the gateway ended with {status} before it announced itself\n{log}", pytrace=False
+        )
+    return line.decode()
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ends the gateway as an operator would, which must work whatever the tests did to it."""
+    if process.poll() is not None:
+        pytest.fail(f"the gateway ended by itself, with {process.returncode}", pytrace=False)
+    process.send_signal(signal.SIGTERM)
+    try:
+        rest, _ = process.communicate(timeout=STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"the gateway still runs {STOP_DEADLINE_S} s after SIGTERM", pytrace=False)
+    if process.returncode != 0:
+        pytest.fail(f"the gateway ended with {process.returncode} after SIGTERM", pytrace=False)
+    if rest:
+        pytest.fail(f"the announcement is one line, but more came: {rest!r}", pytrace=False)

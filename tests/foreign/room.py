@@ -1,0 +1,81 @@
+"""A session that an SDK made, and the clients that its tokens let in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from link import Link
+from scenarios import QUIC, WEBSOCKET_JSON, Carrier
+from sdks import Client
+from vendor import Vendor
+
+# One of each kind: what holds for the SDK must not hang on what its clients came by.
+CARRIERS = (QUIC, WEBSOCKET_JSON)
+
+
+class Room:
+    """`creator` made the session; `client` mints the tokens and calls the gateway."""
+
+    def __init__(self, vendor: Vendor, client: Client, creator: Client, session: str) -> None:
+        self.client = client
+        self.session = session
+        self._vendor = vendor
+        self._creator = creator
+        self._links: list[Link] = []
+        self._others: list[Self] = []
+
+    @classmethod
+    async def created(cls, vendor: Vendor, client: Client, creator: Client) -> Self:
+        session = await asyncio.to_thread(creator.create_session)
+        return cls(vendor, client, creator, session)
+
+    async def elsewhere(self) -> Self:
+        """Another room like this one, closed with it."""
+        other = await self.created(self._vendor, self.client, self._creator)
+        self._others.append(other)
+        return other
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Together, for on QUIC each takes as long as it waits for packets that may yet come.
+        links = [link for room in (self, *self._others) for link in room._links]
+        await asyncio.gather(*(link.close() for link in links))
+
+    async def join(self, carrier: Carrier = QUIC, **token: Any) -> Link:
+        """Someone who has been welcomed with a token that the SDK minted."""
+        return await self.admit(await self.minted(**token), carrier)
+
+    async def admit(self, token: str, carrier: Carrier = QUIC) -> Link:
+        """Someone who has been welcomed with this token."""
+        link = await carrier.connect(self._vendor, token, presence=True)
+        self._links.append(link)
+        return link
+
+    async def minted(self, by: Client | None = None, **token: Any) -> str:
+        return await asyncio.to_thread((by or self.client).token, self.session, **token)
+
+    async def signal(
+        self, data: str | None = None, type: str | None = None, to: Link | None = None
+    ) -> None:
+        given = {"type": type, "data": data}
+        payload = {name: value for name, value in given.items() if value is not None}
+        recipient = to and to.me
+        await asyncio.to_thread(self.client.signal, self.session, payload, recipient)
+
+    async def force_disconnect(self, link: Link) -> None:
+        await asyncio.to_thread(self.client.force_disconnect, self.session, link.me)
+
+
+Play = Callable[[Room], Awaitable[None]]
+
+
+def perform(vendor: Vendor, client: Client, creator: Client, play: Play) -> None:
+    """Plays in a session of its own."""
+
+    async def in_a_room() -> None:
+        async with await Room.created(vendor, client, creator) as room:
+            await play(room)
+
+    asyncio.run(in_a_room())

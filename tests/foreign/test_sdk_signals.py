@@ -1,0 +1,155 @@
+"""Signals and force-disconnects by an SDK, and what clients on each carrier see of them."""
+
+import asyncio
+
+import pytest
+
+from conftest import Perform
+from link import Link
+from room import CARRIERS, Room
+from scenarios import Carrier
+from sdks import REQUESTING
+
+TYPE = "t" * 124 + "-_~9"
+# As many bytes as may be. Half as many characters, so that an SDK which counts those lets it pass.
+DATA = "é" * 4096
+
+each_sdk = pytest.mark.parametrize("sdk", REQUESTING, ids=str)
+
+
+async def next_from_server(link: Link) -> tuple[str | None, str | None]:
+    """Type and data of the next signal. What a server sends has no sender."""
+    signal = await link.next("signal")
+    assert signal["from"] is None
+    return signal["type"], signal["data"]
+
+
+async def one_on_each_carrier(room: Room) -> list[Link]:
+    return [await room.join(carrier, data=carrier.name) for carrier in CARRIERS]
+
+
+@each_sdk
+def test_to_all(perform: Perform) -> None:
+    async def play(room: Room) -> None:
+        links = await one_on_each_carrier(room)
+        for data in ("first", "zweitens, für alle 🚦", '{"third":[3]}', ""):
+            await room.signal(type="chat", data=data)
+            for link in links:
+                assert await next_from_server(link) == ("chat", data)
+        await room.signal(type=TYPE, data=DATA)
+        for link in links:
+            assert await next_from_server(link) == (TYPE, DATA)
+
+    perform(play)
+
+
+@each_sdk
+def test_without_a_type(perform: Perform) -> None:
+    """As the vendor's documentation allows; an SDK whose types insist on one sends it empty."""
+
+    async def play(room: Room) -> None:
+        links = await one_on_each_carrier(room)
+        await room.signal(type="", data="untyped")
+        for link in links:
+            type, data = await next_from_server(link)
+            assert (type or "", data) == ("", "untyped")
+
+    perform(play)
+
+
+@each_sdk
+def test_to_one_and_in_order(perform: Perform) -> None:
+    """What a server sends arrives in the order in which it was sent, to whomever."""
+
+    async def play(room: Room) -> None:
+        links = await one_on_each_carrier(room)
+        expected: dict[str, list[str]] = {link.me: [] for link in links}
+        for number in range(30):
+            chosen = [None, *links][number % 3]
+            await room.signal(type="count", data=str(number), to=chosen)
+            for link in links if chosen is None else [chosen]:
+                expected[link.me].append(str(number))
+        for link in links:
+            received = [(await next_from_server(link))[1] for _ in expected[link.me]]
+            assert received == expected[link.me]
+
+    perform(play)
+
+
+@each_sdk
+def test_who_hears_it(perform: Perform) -> None:
+    """A subscriber does, a moderator does, and who may only publish does not."""
+
+    async def play(room: Room) -> None:
+        moderator = await room.join(role="moderator")
+        subscriber = await room.join(role="subscriber")
+        deaf = await room.join(role="publisheronly")
+        await room.signal(type="t", data="for all who may")
+        for link in (moderator, subscriber):
+            assert await next_from_server(link) == ("t", "for all who may")
+        await moderator.goodbye()
+        kinds = [(await deaf.event()).kind for _ in range(2)]
+        assert kinds == ["present", "connectionDestroyed"]
+
+    perform(play)
+
+
+@each_sdk
+@pytest.mark.parametrize("carrier", CARRIERS, ids=str)
+def test_force_disconnect(perform: Perform, carrier: Carrier) -> None:
+    async def play(room: Room) -> None:
+        bystanders = await one_on_each_carrier(room)
+        victim = await room.join(carrier, data="victim")
+        for bystander in bystanders:
+            created = {}
+            while created.get("id") != victim.me:
+                created = await bystander.next("connectionCreated")
+        await room.force_disconnect(victim)
+        await victim.next("ended")
+        assert victim.bye["reason"] == victim.ended["reason"] == "forceDisconnected"
+        assert victim.ended["code"] == carrier.close_code("forceDisconnected")
+        for bystander in bystanders:
+            destroyed = await bystander.next("connectionDestroyed")
+            assert (destroyed["id"], destroyed["reason"]) == (victim.me, "forceDisconnected")
+
+    perform(play)
+
+
+@each_sdk
+def test_a_disconnected_client_may_return(perform: Perform) -> None:
+    """Its token is good as long as it says; a server that wants it gone for good revokes nothing."""
+
+    async def play(room: Room) -> None:
+        token = await room.minted()
+        victim = await room.admit(token)
+        await room.force_disconnect(victim)
+        await victim.next("ended")
+        again = await room.admit(token)
+        assert again.me != victim.me
+
+    perform(play)
+
+
+@each_sdk
+def test_many_at_once(perform: Perform) -> None:
+    """Clients and the server signal at the same time; each sender's own order holds."""
+
+    async def play(room: Room) -> None:
+        alice, bob = await one_on_each_carrier(room)
+
+        async def by_server() -> None:
+            for number in range(20):
+                await room.signal(type="server", data=str(number))
+
+        async def by_alice() -> None:
+            for number in range(20):
+                await alice.signal(type="alice", data=str(number))
+
+        await asyncio.gather(by_server(), by_alice())
+        heard: dict[str | None, list[str]] = {None: [], alice.me: []}
+        while len(heard[None]) < 20 or len(heard[alice.me]) < 20:
+            signal = await bob.next("signal")
+            heard[signal["from"]].append(signal["data"])
+        assert heard == {sender: [str(number) for number in range(20)] for sender in heard}
+
+    perform(play)
