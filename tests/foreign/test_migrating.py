@@ -1,0 +1,29 @@
+"""Every row of docs/migrating.md that promises something names a test, and the test is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "migrating.md").read_text()
+NAMED = sorted(set(re.findall(r"`([\w/.]+\.(?:rs|py))::(\w+)(?:\[(\w+)\])?`", PAGE)))
+
+
+def source(file: str) -> str:
+    """A file as the page names it: by its path, or alone where its kind of test lives."""
+    if "/" not in file:
+        file = f"tests/{'foreign' if file.endswith('.py') else 'tests/e2e'}/{file}"
+    return (ROOT / file).read_text()
+
+
+def test_the_page_names_tests() -> None:
+    assert len(NAMED) > 40
+    assert len(NAMED) == len(set(re.findall(r"`[^`\s]+::\w[^`\s]*`", PAGE.split("## Same, ")[1])))
+
+
+@pytest.mark.parametrize(("file", "test", "case"), NAMED, ids=lambda part: part or "all")
+def test_named_tests_exist(file: str, test: str, case: str) -> None:
+    assert re.search(rf"\b(def|fn) {test}\(", source(file)), f"no {test} in {file}"
+    if case:
+        assert re.search(rf"\bdef {case}\(", source("scenarios.py")), f"no scenario {case}"
