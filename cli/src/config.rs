@@ -6,6 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
@@ -69,9 +70,35 @@ impl Sources {
 
     /// The configuration.
     pub(crate) fn resolve(&self, defaults: &Config) -> anyhow::Result<Config> {
-        let config = self.figment(defaults)?.extract();
-        config.map_err(|error| anyhow::anyhow!("the configuration is not good: {error}"))
+        self.figment(defaults)?.extract().map_err(|errors: figment::Error| {
+            let said: Vec<_> = errors.into_iter().map(|error| explain(&error)).collect();
+            anyhow::anyhow!("the configuration is not good: {}", said.join("; "))
+        })
     }
+}
+
+/// What is wrong, where, and never with which value: that may be a secret.
+fn explain(error: &figment::Error) -> String {
+    let what = match &error.kind {
+        Kind::InvalidType(_, expected) => format!("it must be {expected}"),
+        Kind::InvalidValue(_, expected) => format!("its value is not good, it must be {expected}"),
+        // A parser's text quotes the line, with a bar before it.
+        Kind::Message(text) => {
+            text.lines().filter(|line| !line.contains('|')).collect::<Vec<_>>().join(", ")
+        }
+        kind => kind.to_string(),
+    };
+    let mut said = what;
+    if !error.path.is_empty() {
+        said = format!("{}: {said}", error.path.join("."));
+    }
+    if let Some(metadata) = &error.metadata {
+        said += &match &metadata.source {
+            Some(source) => format!(" (in {source})"),
+            None => format!(" (in {})", metadata.name),
+        };
+    }
+    said
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -134,6 +161,7 @@ fn flatten(path: &str, value: &Value, leaf: &mut impl FnMut(&str, serde_json::Va
         Value::Array(_, items) if path.ends_with(".secrets") => {
             leaf(path, format!("{} not shown", items.len()).into());
         }
+        _ if path.ends_with(".secret") => leaf(path, "not shown".into()),
         value => leaf(path, serde_json::to_value(value).unwrap_or_default()),
     }
 }
@@ -174,7 +202,7 @@ mod tests {
             ("[links]\nidle_timeout = 9\n", "idle_timeout"),
             ("[link]\n", "link"),
             ("[links]\nidle_timeout_ms = \"soon\"\n", "idle_timeout_ms"),
-            ("[links\n", "links"),
+            ("[links\n", "line 1"),
         ] {
             let error = resolve(toml).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -182,5 +210,21 @@ mod tests {
         let missing = Sources { config: Some("no/such/file".into()), ..Sources::default() };
         let error = format!("{:#}", missing.resolve(&Config::default()).unwrap_err());
         assert!(error.contains("no/such/file"), "{error}");
+    }
+
+    #[test]
+    fn errors_never_quote_what_may_be_a_secret() {
+        for (toml, part) in [
+            ("[[projects]]\nkey = \"1\"\nsecrets = \"HUSH\"", "projects.0.secrets"),
+            ("[[projects]]\nkey = \"1\"\nsecrets = [\"HUSH", "line 3"),
+            ("[[projects]]\nkey = \"1\"\nsecrets = [\"HUSH\"]\nsecrets = [\"HUSH\"]", "line 4"),
+            ("[[projects]]\nkey = \"1\"\nwebhook = \"HUSH\"", "projects.0.webhook"),
+            ("[[projects]]\nkey = \"1\"\nsecrets = [[\"HUSH\"]]", "projects.0.secrets"),
+            ("projects = \"HUSH\"", "projects"),
+        ] {
+            let error = format!("{:#}", resolve(toml).unwrap_err());
+            assert!(!error.contains("HUSH"), "{error}");
+            assert!(error.contains(part) && error.contains("gateway.toml"), "{error}");
+        }
     }
 }

@@ -35,7 +35,10 @@ pub(crate) fn keep_up(
                 projects.look(asked);
                 projects
             });
-            let Ok(after) = reload.await else { return };
+            let Ok(after) = reload.await else {
+                tracing::error!("reading the configuration panicked: it is not read any more");
+                return;
+            };
             projects = after;
         }
     })
@@ -68,40 +71,37 @@ impl Reload {
     /// Reads the configuration. What has changed is taken up when two looks have seen the same,
     /// as an editor may be in the middle of writing, or at once if somebody has `asked`.
     fn look(&mut self, asked: bool) {
-        let before = self.seen.take();
-        let result = self.sources.resolve(&self.defaults).and_then(|config| {
-            if asked || before.as_ref() == Some(&config) {
-                self.projects
-                    .replace(&config)
-                    .map_err(|problems| anyhow::anyhow!("{}", problems.join("; ")))
-                    .map(|changed| (config, changed))
-            } else {
-                Ok((config, false))
+        if let Err(error) = self.take_up(asked) {
+            let wrong = format!("{error:#}");
+            if asked || self.wrong.as_ref() != Some(&wrong) {
+                tracing::warn!(%error, "cannot take up the configuration; the projects stay");
             }
-        });
-        match result {
-            Ok((config, changed)) => {
-                if changed {
-                    tracing::info!(projects = config.projects.len(), "took up changed projects");
-                }
-                let rest = rest_of(&config);
-                if self.rest != rest {
-                    tracing::warn!(
-                        "a setting besides the projects has changed: it needs a restart"
-                    );
-                    self.rest = rest;
-                }
-                self.wrong = None;
-                self.seen = Some(config);
-            }
-            Err(error) => {
-                let wrong = format!("{error:#}");
-                if asked || self.wrong.as_ref() != Some(&wrong) {
-                    tracing::warn!(%error, "cannot take up the configuration; the projects stay");
-                }
-                self.wrong = Some(wrong);
-            }
+            self.wrong = Some(wrong);
         }
+    }
+
+    fn take_up(&mut self, asked: bool) -> anyhow::Result<()> {
+        let before = self.seen.take();
+        let config = self.sources.resolve(&self.defaults)?;
+        let stable = before.as_ref() == Some(&config);
+        self.seen = Some(config.clone());
+        if !asked && !stable {
+            return Ok(());
+        }
+        let changed = self
+            .projects
+            .replace(&config)
+            .map_err(|problems| anyhow::anyhow!("{}", problems.join("; ")))?;
+        if changed {
+            tracing::info!(projects = config.projects.len(), "took up changed projects");
+        }
+        let rest = rest_of(&config);
+        if self.rest != rest {
+            tracing::warn!("a setting besides the projects has changed: it needs a restart");
+            self.rest = rest;
+        }
+        self.wrong = None;
+        Ok(())
     }
 }
 

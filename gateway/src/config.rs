@@ -146,7 +146,8 @@ impl std::fmt::Debug for ProjectEntry {
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
+        // A URL may hold a token.
+        f.debug_struct("Webhook").finish_non_exhaustive()
     }
 }
 
@@ -380,6 +381,18 @@ mod tests {
             ("at least 1", ProjectEntry { limits: none, ..good.clone() }),
             ("url", ProjectEntry { webhook: webhook("ftp://example.com", secret), ..good.clone() }),
             ("url", ProjectEntry { webhook: webhook("/hook", secret), ..good.clone() }),
+            (
+                "password",
+                ProjectEntry { webhook: webhook("http://me:pw@a", secret), ..good.clone() },
+            ),
+            (
+                "public key",
+                ProjectEntry {
+                    secrets: vec![],
+                    public_keys: vec!["-----BEGIN RSA PRIVATE KEY-----".into()],
+                    ..good.clone()
+                },
+            ),
             ("secret", ProjectEntry { webhook: webhook("http://a", "hush"), ..good.clone() }),
             ("secret", ProjectEntry { webhook: webhook("http://a", "whsec_aHVzaA=="), ..good }),
         ] {

@@ -37,9 +37,12 @@ impl Project {
         let mut problems = Vec::new();
         let mut public = Vec::new();
         for pem in &entry.public_keys {
+            // A private key would be taken for something, and should not be here at all.
+            let is_public =
+                pem.trim_start().lines().next().is_some_and(|it| it.contains("PUBLIC KEY"));
             match DecodingKey::from_rsa_pem(pem.as_bytes()) {
-                Ok(key) => public.push(key),
-                Err(_) => problems.push("public_keys: not the PEM of an RSA public key".into()),
+                Ok(key) if is_public => public.push(key),
+                _ => problems.push("public_keys: not the PEM of an RSA public key".into()),
             }
         }
         // An empty secret would let anyone sign.

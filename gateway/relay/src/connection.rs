@@ -48,6 +48,9 @@ pub enum Refused {
     /// Nobody is in the session that was meant.
     #[error("nobody is in the session")]
     NobodyThere,
+    /// None of the connections that were meant is in the session and receives signals.
+    #[error("none of the connections is in the session and receives signals")]
+    NoneReached,
 }
 
 impl Refused {
@@ -55,7 +58,7 @@ impl Refused {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(invalid) => invalid.code(),
-            Self::NotFound(_) | Self::NobodyThere => ErrorCode::NotFound,
+            Self::NotFound(_) | Self::NobodyThere | Self::NoneReached => ErrorCode::NotFound,
             Self::DoesNotReceive(_) | Self::MayNotSend(_) | Self::MayNotDisconnect(_) => {
                 ErrorCode::Forbidden
             }

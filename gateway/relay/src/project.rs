@@ -29,8 +29,15 @@ impl Default for ProjectLimits {
 #[derive(Default)]
 pub(crate) struct Projects {
     default: ProjectLimits,
-    own: HashMap<ProjectKey, ProjectLimits>,
+    own: HashMap<ProjectKey, Own>,
     used: HashMap<ProjectKey, Use>,
+}
+
+/// What a project with limits of its own may use.
+struct Own {
+    limits: ProjectLimits,
+    /// Outlives its connections: who leaves and comes back finds it as it was.
+    rate: Arc<Rate>,
 }
 
 /// What a project uses now. Exists while it has a connection.
@@ -47,14 +54,25 @@ impl Projects {
 
     /// Replaces all limits. Connections that are there stay, even if there are too many now.
     pub(crate) fn set_limits(&mut self, own: HashMap<ProjectKey, ProjectLimits>) {
-        self.own = own;
-        for (key, used) in &self.used {
-            used.rate.set(self.limits(key).signals_per_second);
+        let rates = |key: &ProjectKey| {
+            let used = self.used.get(key).map(|used| &used.rate);
+            used.or(self.own.get(key).map(|own| &own.rate)).cloned().unwrap_or_default()
+        };
+        let own = own.into_iter().map(|(key, limits)| {
+            let rate = rates(&key);
+            (key, Own { limits, rate })
+        });
+        self.own = own.collect();
+        for own in self.own.values() {
+            own.rate.set(own.limits.signals_per_second);
+        }
+        for (_, used) in self.used.iter().filter(|(key, _)| !self.own.contains_key(*key)) {
+            used.rate.set(self.default.signals_per_second);
         }
     }
 
     fn limits(&self, key: &ProjectKey) -> ProjectLimits {
-        self.own.get(key).copied().unwrap_or(self.default)
+        self.own.get(key).map_or(self.default, |own| own.limits)
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -64,10 +82,14 @@ impl Projects {
     /// Counts a connection in.
     pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
         let limits = self.limits(key);
+        let rate = || {
+            let own = self.own.get(key).map(|own| own.rate.clone());
+            own.unwrap_or_else(|| Arc::new(Rate::new(limits.signals_per_second)))
+        };
         let used = self.used.entry(key.clone()).or_insert_with(|| Use {
             connections: 0,
             sessions: 0,
-            rate: Arc::new(Rate::new(limits.signals_per_second)),
+            rate: rate(),
         });
         if used.connections >= limits.connections {
             return Err(JoinError::ProjectFull);

@@ -31,7 +31,7 @@ impl Bucket {
 }
 
 /// The same for many senders at once, without a lock; its rate can be changed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
     per_second: AtomicU32,
     full_at: AtomicU64,

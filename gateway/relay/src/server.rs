@@ -41,7 +41,7 @@ impl Listed {
 
 impl Relay {
     /// Sends a signal that has no sender. `now` is as with [`Connection::signal`]. Returns which
-    /// of the recipients in a list are not connected.
+    /// of the recipients in a list could not be reached: not connected, or receiving nothing.
     ///
     /// [`Connection::signal`]: crate::Connection::signal
     ///

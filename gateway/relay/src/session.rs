@@ -172,7 +172,8 @@ impl Members {
         Ok(true)
     }
 
-    /// Pushes a signal of a server. Those of its recipients who are not members are returned.
+    /// Pushes a signal of a server. Those of its listed recipients who are not members, or receive
+    /// nothing, are returned.
     pub(crate) fn signal_from_server(
         &mut self,
         to: Recipients<'_>,
@@ -191,9 +192,10 @@ impl Members {
                 }
             }
             Recipients::Only(ids) => {
-                missing.extend(ids.iter().copied().filter(|id| !self.by_id.contains_key(id)));
+                let reached = |id: &ConnectionId| self.by_id.get(id).is_some_and(receives);
+                missing.extend(ids.iter().copied().filter(|id| !reached(id)));
                 if missing.len() == ids.len() {
-                    return Err(Refused::NobodyThere);
+                    return Err(Refused::NoneReached);
                 }
             }
         }

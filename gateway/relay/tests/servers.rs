@@ -41,9 +41,12 @@ fn a_server_may_name_its_recipients_or_except_some() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let [alice, bob, carol] = [1, 2, 3].map(|_| world.join(&here, Role::Publisher));
+    let mute = world.join(&here, Role::PublisherOnly);
     let stranger = world.join(&session(1, 2), Role::Publisher);
-    let missing = world.serve(&here, Recipients::Only(&these([&alice, &stranger])), "only");
-    assert_eq!(missing, Ok(vec![stranger.id]), "who was not reached is said");
+    let named = these([&alice, &stranger, &mute]);
+    let mut missing = world.serve(&here, Recipients::Only(&named), "only").unwrap();
+    missing.sort();
+    assert_eq!(missing, [mute.id, stranger.id], "who was not reached is said");
     assert_eq!(world.serve(&here, Recipients::Except(&these([&alice])), "except"), Ok(vec![]));
     assert_eq!(alice.hear(), ["only"]);
     assert_eq!(bob.hear(), ["except"]);
@@ -61,7 +64,8 @@ fn a_signal_that_reaches_nobody_is_an_error() {
     let nobody = Err(Refused::NobodyThere);
     assert_eq!(world.serve(&empty, Recipients::All, "x"), nobody);
     assert_eq!(world.serve(&empty, Recipients::Except(&these([])), "x"), nobody);
-    assert_eq!(world.serve(&here, Recipients::Only(&these([&absent])), "x"), nobody);
+    let none = Err(Refused::NoneReached);
+    assert_eq!(world.serve(&here, Recipients::Only(&these([&absent, &watcher])), "x"), none);
     let not_found = Err(Refused::NotFound(absent.id));
     assert_eq!(world.serve(&here, Recipients::One(absent.id), "x"), not_found);
     let does_not_receive = Err(Refused::DoesNotReceive(watcher.id));
@@ -168,6 +172,19 @@ fn a_project_has_one_rate_for_all_its_clients_and_servers() {
     for _ in 0..3 {
         stranger.say("another project").unwrap();
     }
+}
+
+#[test]
+fn a_projects_rate_is_not_forgotten_when_all_leave() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let limits = ProjectLimits { signals_per_second: 2, ..ProjectLimits::default() };
+    world.relay.set_limits(HashMap::from([(here.project().clone(), limits)]));
+    for _ in 0..2 {
+        let mut alice = world.join(&here, Role::Publisher);
+        alice.say("one of two").unwrap();
+    }
+    assert!(world.join(&here, Role::Publisher).say("one too many").is_err());
 }
 
 #[test]

@@ -29,14 +29,17 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{unread::Unread, upgrade};
+use super::{
+    unread::Unread,
+    upgrade::{self, has_token},
+};
 use crate::{gateway::Shared, link::Place, rest};
 
 /// Bytes that the head of an HTTP request may have; hyper's minimum, and plenty.
 const HTTP_BUFFER: usize = 8 * 1024;
 
-/// How long a request may take, from its head to the end of its answer: what a client that does
-/// not read its answer can hold.
+/// How long a request of a server may take at least, from its head to the end of its answer: what
+/// one that does not read its answer can hold.
 const EXCHANGE: Duration = Duration::from_secs(30);
 
 /// Everything that the port answers.
@@ -60,32 +63,37 @@ pub(super) async fn serve(
 ) {
     let remote = visitor.remote();
     let router = TowerToHyperService::new(router);
-    let (begun, mut answer_by) = watch::channel(visitor.hello_by() + EXCHANGE);
+    let (begun, mut begins) = watch::channel(Instant::now());
+    let asking = visitor.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        begun.send_replace(Instant::now() + EXCHANGE);
-        request.extensions_mut().insert(visitor.clone());
+        begun.send_replace(Instant::now());
+        request.extensions_mut().insert(asking.clone());
         hyper::service::Service::call(&router, request)
     });
+    let patience = shared.links.hello_timeout();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.links.hello_timeout())
+        .header_read_timeout(patience)
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut closing = false;
     let result = loop {
-        let deadline = *answer_by.borrow_and_update();
+        // Looked at anew whenever it passes: the visitor may have become a server meanwhile.
+        let done_by = visitor.done_by(*begins.borrow_and_update(), patience);
         tokio::select! {
             result = connection.as_mut() => break result,
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            Ok(()) = answer_by.changed() => {}
-            () = sleep_until(deadline) => {
-                debug!(%remote, "an HTTP exchange took too long");
-                return;
+            Ok(()) = begins.changed() => {}
+            () = sleep_until(done_by) => {
+                if visitor.done_by(*begins.borrow(), patience) <= Instant::now() {
+                    debug!(%remote, "an HTTP exchange took too long");
+                    return;
+                }
             }
         }
     };
@@ -101,20 +109,23 @@ async fn keep_or_close(
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
+    // For the body and for what is left of it together.
+    let body_by = Instant::now() + shared.links.hello_timeout();
+    let last = has_token(request.headers(), header::CONNECTION, "close");
     let (request, unread) = Unread::of(request);
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
-    unread.drain(shared.links.hello_timeout()).await;
-    if visitor.may_stay() {
+    unread.drain(body_by).await;
+    if last || !visitor.may_stay() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else {
         // A little less than the truth, so that a client does not ask in the moment of the end.
         let seconds = shared.links.hello_timeout().as_secs().saturating_sub(1);
         if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {
             response.headers_mut().insert("keep-alive", value);
         }
-    } else {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -166,6 +177,16 @@ impl Visitor {
             && let Ok(place) = places.clone().try_acquire_owned()
         {
             *standing = Standing::Server { _place: place };
+        }
+    }
+
+    /// When the answer to a request that begins at `begun` must be over, or that request be there:
+    /// a server has its time, but nobody else holds a place much longer than for a hello.
+    fn done_by(&self, begun: Instant, patience: Duration) -> Instant {
+        match *self.0.standing.lock() {
+            // Twice for what comes before an answer, the idle time and the body.
+            Standing::Server { .. } => begun + EXCHANGE.max(3 * patience),
+            Standing::Unknown(_) => self.0.hello_by + patience,
         }
     }
 

@@ -8,7 +8,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{body::Body, extract::Request, http::header};
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes that are thrown away at most; whoever sends more is cut off.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -24,25 +23,31 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// The far end of a body that somebody else reads.
 pub(super) struct Unread {
     body: Shared,
-    /// It waits for our word before it sends, so there is nothing to take.
+    /// Its sender waits for our word, which is given when the body is first read.
     waits: bool,
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Body>>);
+struct Shared(Arc<Mutex<Inner>>);
+
+struct Inner {
+    body: Body,
+    was_read: bool,
+}
 
 impl Unread {
     /// The same request, and a hold on its body.
     pub(super) fn of(request: Request) -> (Request, Self) {
         let waits = request.headers().contains_key(header::EXPECT);
         let (parts, body) = request.into_parts();
-        let body = Shared(Arc::new(Mutex::new(body)));
+        let body = Shared(Arc::new(Mutex::new(Inner { body, was_read: false })));
         (Request::from_parts(parts, Body::new(body.clone())), Self { body, waits })
     }
 
-    /// Throws away what is left, for at most this long.
-    pub(super) async fn drain(mut self, time: Duration) {
-        if self.waits || self.body.is_end_stream() {
+    /// Throws away what is left and comes in time.
+    pub(super) async fn drain(mut self, by: Instant) {
+        let nothing_comes = self.waits && !self.body.0.lock().was_read;
+        if nothing_comes || self.body.is_end_stream() {
             return;
         }
         let rest = async {
@@ -54,7 +59,7 @@ impl Unread {
                 }
             }
         };
-        let _ = timeout(time, rest).await;
+        let _ = timeout_at(by, rest).await;
     }
 }
 
@@ -66,14 +71,16 @@ impl HttpBody for Shared {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut *self.0.lock()).poll_frame(cx)
+        let mut inner = self.0.lock();
+        inner.was_read = true;
+        Pin::new(&mut inner.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.lock().is_end_stream()
+        self.0.lock().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().size_hint()
+        self.0.lock().body.size_hint()
     }
 }

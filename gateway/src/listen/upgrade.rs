@@ -144,7 +144,7 @@ async fn take_back(
 }
 
 /// Whether a header's list of tokens has this one, in any case.
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

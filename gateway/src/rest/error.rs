@@ -91,6 +91,9 @@ impl Error {
             Self::Refused(Refused::NotFound(_)) => {
                 "Not found. The connection is not in the session.".into()
             }
+            Self::Refused(Refused::NoneReached) => {
+                "Not found. None of the connections is in the session and receives signals.".into()
+            }
             Self::Refused(refused) => refused.to_string().into(),
             Self::NoSuchResource => "There is nothing here: Signalbox has sessions, signals and \
                  connections, see /openapi.yaml; it has no media (streams, archives, broadcasts)"

@@ -86,7 +86,7 @@ async fn post(
         return Ok(DONE.into_response());
     }
     // A loss is never silent: who could not be reached is told.
-    let body = serde_json::json!({ "notConnected": missing }).to_string();
+    let body = serde_json::json!({ "notReached": missing }).to_string();
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 

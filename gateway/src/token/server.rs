@@ -1,7 +1,8 @@
 //! A server's credential for the REST API: a short-lived JWT that names its project.
 //!
-//! It is signed as a client token is, so it must never be mistaken for one: a client could
-//! otherwise act as its project's server with the token that it was given to join.
+//! It is signed as client tokens are, so it must never be mistaken for one: a client could
+//! otherwise act as its project's server with the token that it was given to join, or with one of
+//! the vendor's other products, which are signed with the same key and limited to a user.
 
 use std::time::Duration;
 
@@ -50,9 +51,19 @@ struct Claims {
     nbf: Option<Duration>,
     #[serde(default, deserialize_with = "seconds")]
     exp: Option<Duration>,
-    /// Only client tokens have these.
+    /// Only clients' tokens have these.
     session_id: Option<IgnoredAny>,
     scope: Option<IgnoredAny>,
+    role: Option<IgnoredAny>,
+    sub: Option<IgnoredAny>,
+    acl: Option<IgnoredAny>,
+}
+
+impl Claims {
+    fn is_clients(&self) -> bool {
+        let Self { session_id, scope, role, sub, acl, .. } = self;
+        [session_id, scope, role, sub, acl].into_iter().any(Option::is_some)
+    }
 }
 
 /// The project whose server holds this credential, at `now` in Unix time.
@@ -66,8 +77,11 @@ pub(crate) fn verify<'a>(
         return refuse("the credential has more than 4096 bytes");
     }
     let (project, claims): (_, Claims) = jwt::verify(projects, credential)?;
-    if claims.session_id.is_some() || claims.scope.is_some() {
-        return refuse("this is a client's token, which opens a session and not the REST API");
+    if claims.is_clients() {
+        return refuse(
+            "this is a client's token (it has a session_id, scope, role, sub or acl), which opens a \
+             session and not the REST API",
+        );
     }
     let Some(exp) = claims.exp else { return refuse("it has no expiry (exp)") };
     let issued_at = claims.iat.unwrap_or(now);

@@ -312,6 +312,12 @@ fn a_servers_credential_is_short_lived_and_no_clients_token() {
 
     assert!(why(claims(json!({}))).contains("client's token"), "a token for a session");
     assert!(why(claims(json!({"session_id": "absent"}))).contains("client's token"), "its scope");
+    for (claim, value) in
+        [("role", json!("publisher")), ("sub", json!("alice")), ("acl", json!({}))]
+    {
+        let limited = json!({"iss": "100", "exp": at + 60, claim: value});
+        assert!(why(limited).contains("client's token"), "{claim}");
+    }
     assert!(why(json!({"iss": "100", "iat": at})).contains("no expiry"));
     assert!(why(json!({"iss": "100", "iat": at - 600, "exp": at - 60})).contains("expired"));
     assert!(why(json!({"iss": "100", "iat": at + 61, "exp": at + 90})).contains("future"));

@@ -1,15 +1,12 @@
 //! Posting events until the endpoint has taken them.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, StatusCode, header, http::uri::Authority};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -18,7 +15,10 @@ use hyper_util::{
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 use signalbox_protocol::ProjectKey;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::OnceCell,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::gateway::unix_time;
 
-/// How long one attempt may take, from connecting to the end of the answer.
+/// How long one attempt may take, from connecting to the head of the answer.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Pauses between attempts: doubled from the first to the longest.
@@ -40,25 +40,44 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of an answer that are read, so that its connection can be used again.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// How long the rest of an answer may take. It changes nothing about whether the event was taken.
+const REST: Duration = Duration::from_secs(2);
+
 type Https = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// An HTTP client that is made when it is first needed: it loads the system's authorities.
 #[derive(Default)]
-pub(super) struct Client(OnceLock<Https>);
+pub(super) struct Client(OnceCell<Https>);
 
 impl Client {
-    fn get(&self) -> &Https {
-        self.0.get_or_init(|| {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(signalbox_certs::client(roots, &[]))
-                .https_or_http()
-                .enable_http1()
-                .build();
-            legacy::Client::builder(TokioExecutor::new()).build(connector)
-        })
+    async fn get(&self) -> &Https {
+        self.0
+            .get_or_init(|| async {
+                // Reads many files. If it panics, nobody is trusted.
+                let roots =
+                    tokio::task::spawn_blocking(roots).await.unwrap_or(RootCertStore::empty());
+                let connector = HttpsConnectorBuilder::new()
+                    .with_tls_config(signalbox_certs::client(roots, &[]))
+                    .https_or_http()
+                    .enable_http1()
+                    .build();
+                legacy::Client::builder(TokioExecutor::new()).build(connector)
+            })
+            .await
     }
+}
+
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in native.errors {
+        warn!(%error, "cannot load all of the system's authorities for webhooks");
+    }
+    roots.add_parsable_certificates(native.certs);
+    if roots.is_empty() {
+        warn!("the system has no authorities: https webhooks will fail (SSL_CERT_FILE names some)");
+    }
+    roots
 }
 
 /// Why an attempt failed. The endpoint's fault, or the network's.
@@ -88,39 +107,33 @@ pub(super) async fn post_all(
     lane: usize,
 ) {
     let mut pause = FIRST_PAUSE;
-    let mut failing = false;
     loop {
         let Some((waiting, dropped)) = queue.lock().next(lane) else { return };
         // Looked up anew each time: the operator may have mended, or removed, the webhook.
         let endpoint =
             shared.projects.load().get(project.as_str()).and_then(|it| it.webhook().cloned());
         let Some(endpoint) = endpoint else {
-            queue.lock().give_up(lane, &waiting.id);
+            queue.lock().give_up(lane, dropped);
             continue;
         };
-        match attempt(&shared.client, &endpoint, &waiting, dropped).await {
-            Ok(()) => {
-                queue.lock().taken(lane, &waiting.id, dropped);
-                if failing {
-                    info!(%project, "the webhook works again");
-                }
-                (pause, failing) = (FIRST_PAUSE, false);
+        let Err(error) = attempt(&shared.client, &endpoint, &waiting, dropped).await else {
+            if queue.lock().taken(lane) {
+                info!(%project, "the webhook works again");
             }
-            Err(error) => {
-                // Once, and not at each of many attempts.
-                if !failing {
-                    warn!(%project, url = %endpoint.url, %error, "the webhook fails; trying again");
-                }
-                failing = true;
-                if waiting.at + GIVE_UP_AFTER <= unix_time() {
-                    warn!(%project, "giving up an event that the webhook did not take for a day");
-                    queue.lock().give_up(lane, &waiting.id);
-                    continue;
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            pause = FIRST_PAUSE;
+            continue;
+        };
+        if waiting.at + GIVE_UP_AFTER <= unix_time() {
+            warn!(%project, "giving up an event that the webhook did not take for a day");
+            queue.lock().give_up(lane, dropped);
+            continue;
         }
+        if queue.lock().failed(dropped) {
+            let host = endpoint.url.authority().map_or("", Authority::as_str);
+            warn!(%project, host, %error, "the webhook fails; trying again");
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -142,14 +155,17 @@ async fn attempt(
         request = request.header("signalbox-dropped", dropped);
     }
     let request = request.body(Full::new(body.clone()))?;
-    let exchange = async {
-        let answer = client.get().request(request).await.map_err(AttemptError::Failed)?;
-        let status = answer.status();
-        // What it says besides does not matter, nor whether all of it could be read.
-        let _ = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        if status.is_success() { Ok(()) } else { Err(AttemptError::Status(status)) }
-    };
-    timeout(ATTEMPT, exchange).await.unwrap_or(Err(AttemptError::Timeout))
+    let exchange =
+        async { client.get().await.request(request).await.map_err(AttemptError::Failed) };
+    let answer = timeout(ATTEMPT, exchange).await.unwrap_or(Err(AttemptError::Timeout))?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(AttemptError::Status(status));
+    }
+    // Read only so that the connection can be used again.
+    let rest = Limited::new(answer.into_body(), ANSWER_BYTES).collect();
+    let _ = timeout(REST, rest).await;
+    Ok(())
 }
 
 /// A signature of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks),

@@ -46,6 +46,11 @@ impl Endpoint {
         if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
             return Err("url must begin with https:// or http:// and name a host");
         }
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(
+                "url must not hold a user's name or password; the signature proves who posts",
+            );
+        }
         // Standard Webhooks: "between 24 bytes and 64 bytes, serialized as base64, prefixed".
         setting
             .secret

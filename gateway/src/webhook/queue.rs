@@ -36,12 +36,16 @@ pub(super) struct Queue {
     lanes: [Lane; LANES],
     bytes: usize,
     max_bytes: usize,
-    /// Events that were given up since the endpoint last took one.
+    /// Events that were given up and that no request has told of yet.
     dropped: u64,
+    /// Whether the last attempt failed, so that only the first of many is logged.
+    failing: bool,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
+    /// The one that is being posted, again and again until it has been taken.
+    posting: Option<Waiting>,
     waiting: VecDeque<Waiting>,
     /// Whether somebody posts what is in it.
     busy: bool,
@@ -52,67 +56,76 @@ impl Queue {
         Self { max_bytes, ..Self::default() }
     }
 
-    /// Adds an event. Where there is no room, the oldest events go: a receiver that missed a
-    /// beginning can live with an end it does not know, but one that missed an end would hold
-    /// that connection for ever.
+    /// Adds an event. Where there is no room, the oldest of those that are not being posted go: a
+    /// receiver that missed a beginning can live with an end it does not know, but one that missed
+    /// an end would hold that connection for ever.
     ///
     /// Returns the lane if nobody posts what is in it; it is then for the caller to do.
     pub(super) fn push(&mut self, session_hash: u64, waiting: Waiting) -> Option<usize> {
         self.bytes += waiting.cost();
         let index = (session_hash % LANES as u64) as usize;
-        if let Some(lane) = self.lanes.get_mut(index) {
-            lane.waiting.push_back(waiting);
-        }
-        while self.bytes > self.max_bytes && self.drop_oldest() {}
         let lane = self.lanes.get_mut(index)?;
-        (!std::mem::replace(&mut lane.busy, true)).then_some(index)
+        if std::mem::replace(&mut lane.busy, true) {
+            lane.waiting.push_back(waiting);
+            while self.bytes > self.max_bytes && self.drop_oldest() {}
+            return None;
+        }
+        lane.posting = Some(waiting);
+        while self.bytes > self.max_bytes && self.drop_oldest() {}
+        Some(index)
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let with_front = |lane: &&mut Lane| lane.waiting.front().map(|waiting| waiting.at);
-        let oldest =
-            self.lanes.iter_mut().filter(|lane| !lane.waiting.is_empty()).min_by_key(with_front);
-        let Some(waiting) = oldest.and_then(|lane| lane.waiting.pop_front()) else {
+        let waiting = |lane: &&mut Lane| lane.waiting.front().map(|waiting| waiting.at);
+        let lanes = self.lanes.iter_mut().filter(|lane| !lane.waiting.is_empty());
+        let Some(oldest) = lanes.min_by_key(waiting).and_then(|lane| lane.waiting.pop_front())
+        else {
             return false;
         };
-        self.bytes -= waiting.cost();
+        self.bytes -= oldest.cost();
         self.dropped += 1;
         true
     }
 
-    /// The next event of a lane, and how many were dropped and not yet told. If there is none, the
-    /// lane has nobody who posts any more.
+    /// What is to be posted in a lane, and how many events were dropped that this request is the
+    /// one to tell of. If there is none, the lane has nobody who posts any more.
     pub(super) fn next(&mut self, lane: usize) -> Option<(Waiting, u64)> {
         let lane = self.lanes.get_mut(lane)?;
-        let next = lane.waiting.front().cloned();
-        lane.busy = next.is_some();
-        next.map(|waiting| (waiting, self.dropped))
+        if lane.posting.is_none() {
+            lane.posting = lane.waiting.pop_front();
+        }
+        lane.busy = lane.posting.is_some();
+        let posting = lane.posting.clone()?;
+        Some((posting, std::mem::take(&mut self.dropped)))
     }
 
-    /// The endpoint has taken the event with this id, and heard of `told` that were dropped.
-    pub(super) fn taken(&mut self, lane: usize, id: &str, told: u64) {
-        self.dropped = self.dropped.saturating_sub(told);
-        self.remove(lane, id);
+    /// The endpoint has taken what was posted in a lane, and heard what it told. Tells whether
+    /// that is news.
+    pub(super) fn taken(&mut self, lane: usize) -> bool {
+        self.forget(lane);
+        std::mem::replace(&mut self.failing, false)
     }
 
-    /// The event with this id is not tried any more.
-    pub(super) fn give_up(&mut self, lane: usize, id: &str) {
-        if self.remove(lane, id) {
-            self.dropped += 1;
+    /// The endpoint has not taken it: what was told is still to be told. Tells whether that is
+    /// news.
+    pub(super) fn failed(&mut self, told: u64) -> bool {
+        self.dropped += told;
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// What was posted in a lane is not tried any more.
+    pub(super) fn give_up(&mut self, lane: usize, told: u64) {
+        self.dropped += told + 1;
+        self.forget(lane);
+    }
+
+    fn forget(&mut self, lane: usize) {
+        if let Some(posted) = self.lanes.get_mut(lane).and_then(|lane| lane.posting.take()) {
+            self.bytes -= posted.cost();
         }
     }
 
-    fn remove(&mut self, lane: usize, id: &str) -> bool {
-        let Some(lane) = self.lanes.get_mut(lane) else { return false };
-        // It may have been dropped while it was being posted.
-        let Some(waiting) = lane.waiting.pop_front_if(|waiting| waiting.id == id) else {
-            return false;
-        };
-        self.bytes -= waiting.cost();
-        true
-    }
-
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+        self.lanes.iter().map(|lane| lane.waiting.len() + usize::from(lane.posting.is_some())).sum()
     }
 }

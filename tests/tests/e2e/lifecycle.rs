@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use signalbox_client::{CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role};
-use signalbox_tests::{Carrier, World, authority, raw::served_leaf, soon};
+use signalbox_client::{
+    CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
+};
+use signalbox_tests::{Carrier, World, authority, raw::served_leaf, rest::Server, soon};
 
 /// A QUIC client whose address changes goes on as if nothing had happened, and nobody is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,5 +202,17 @@ async fn a_dropped_client_has_left() {
         }
         let left = (id, DisconnectReason::ClientDisconnected);
         assert_eq!(watcher.sees_destroyed().await, left);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_after_the_end_is_an_error() {
+    let world = World::new().await;
+    for carrier in Carrier::ALL {
+        let mut member = world.join(carrier, Role::Publisher).await;
+        Server::of(&world).await.disconnect(member.id()).await;
+        assert_eq!(member.ends().await, CloseReason::ForceDisconnected);
+        let sent = member.client.signal().data("into the void").send().await;
+        assert!(matches!(sent, Err(SendError::Disconnected)), "{sent:?}");
     }
 }

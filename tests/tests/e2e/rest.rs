@@ -189,10 +189,7 @@ async fn a_server_names_or_excepts_recipients() {
     let (a, b) = (alice.id(), bob.id());
     let only = format!("{{\"data\":\"only alice\",\"to\":[\"{a}\",\"{a}\",\"{absent}\"]}}");
     let answer = server.signal(None, &only).await;
-    assert_eq!(
-        (answer.status, answer.json()),
-        (200, serde_json::json!({"notConnected": [absent]}))
-    );
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"notReached": [absent]})));
     let except = format!("{{\"data\":\"all but bob\",\"except\":[\"{b}\"]}}");
     assert_eq!(server.signal(None, &except).await.status, 204);
     assert_eq!(server.signal(None, "{\"data\":\"all\"}").await.status, 204);
@@ -346,6 +343,27 @@ async fn whoever_is_still_writing_gets_the_answer_all_the_same() {
             assert_eq!(answer.error().0, status, "{method} {path}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_before_writing_is_told_to_go_on_or_not() {
+    let world = World::new().await;
+    let body = "x".repeat(200_000);
+    let head = |credential: &str| {
+        format!(
+            "POST {}/signal HTTP/1.1\r\nHost: x\r\nX-OPENTOK-AUTH: {credential}\r\n\
+             Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            session_path(&world),
+            body.len()
+        )
+    };
+    let mut stream = tls_stream(world.addresses().tcp).await;
+    let go_on = ask_on(&mut stream, head(&credential(PROJECT))).await.unwrap();
+    assert_eq!(go_on.status, 100);
+    // All of it is written, as promised, although it is too long.
+    assert_eq!(ask_on(&mut stream, &body).await.unwrap().error().0, 413);
+    let mut stream = tls_stream(world.addresses().tcp).await;
+    assert_eq!(ask_on(&mut stream, head("no credential")).await.unwrap().error().0, 403);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

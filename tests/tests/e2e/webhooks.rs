@@ -16,6 +16,9 @@ use tokio::{
 
 const SECRET: [u8; 32] = [7; 32];
 
+/// A success whose body never ends.
+const UNFINISHED: u16 = 299;
+
 /// What was posted.
 struct Posted {
     headers: HashMap<String, String>,
@@ -95,7 +98,9 @@ async fn serve(mut stream: TcpStream, posted: mpsc::Sender<(Posted, mpsc::Sender
             return;
         }
         let Some(status) = answered.recv().await else { return };
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok");
+        // One that is never finished, if the test says so by a status of its own.
+        let length = if status == UNFINISHED { 10 } else { 2 };
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\nok");
         stream.write_all(answer.as_bytes()).await.unwrap();
         bytes.clear();
     }
@@ -155,8 +160,11 @@ async fn what_was_not_taken_is_posted_again_and_the_rest_waits_its_turn() {
         assert_eq!(posted.body, refused.body);
         verify(posted);
     }
-    let next = endpoint.next(200).await;
+    let next = endpoint.next(UNFINISHED).await;
     assert_eq!(next.event().1, bob.id().to_string());
+    bob.client.disconnect().await;
+    let last = endpoint.next(200).await;
+    assert_eq!(last.event().0, "connectionDestroyed", "the status is what counts");
     assert_ne!(next.headers["webhook-id"], refused.headers["webhook-id"]);
     assert!(!next.headers.contains_key("signalbox-dropped"));
 }

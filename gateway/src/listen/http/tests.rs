@@ -64,6 +64,22 @@ async fn whoever_does_not_read_the_answer_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
+    let (shared, _) = gateway();
+    let (near, mut far) = tokio::io::duplex(4096);
+    let patience = shared.links.hello_timeout();
+    let started = Instant::now();
+    let visitor = visitor(&shared).await;
+    let asking = async {
+        // At the last moment, and for more than the carrier holds.
+        tokio::time::sleep(patience - Duration::from_millis(1)).await;
+        far.write_all(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    };
+    tokio::join!(serve(&shared, router(&shared), near, visitor), asking);
+    assert_eq!(started.elapsed().as_secs(), 2 * patience.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
     let (shared, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
