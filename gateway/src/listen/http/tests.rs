@@ -72,7 +72,7 @@ async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
     let visitor = visitor(&shared).await;
     let asking = async {
         // At the last moment, and for more than the carrier holds.
-        tokio::time::sleep(patience - Duration::from_millis(1)).await;
+        tokio::time::advance(patience - Duration::from_millis(1)).await;
         far.write_all(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     };
     tokio::join!(serve(&shared, router(&shared), near, visitor), asking);
