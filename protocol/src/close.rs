@@ -35,6 +35,11 @@ codes! {
         ConnectionLimit = 11, "connectionLimit",
         /// The gateway failed. Its fault, not the client's.
         InternalError = 12, "internalError",
+        /// Another link has taken over the connection, which goes on there.
+        Superseded = 13, "superseded",
+        /// The ticket is of no connection that is kept: forged, used before, or too late. The
+        /// client joins anew.
+        InvalidTicket = 14, "invalidTicket",
     }
 }
 
@@ -91,8 +96,9 @@ impl CloseReason {
             Self::NetworkDisconnected | Self::HelloTimeout => 408,
             Self::ProtocolError => 400,
             Self::FrameTooLarge => 413,
-            Self::InvalidToken | Self::TokenExpired => 401,
+            Self::InvalidToken | Self::TokenExpired | Self::InvalidTicket => 401,
             Self::ForceDisconnected | Self::WrongProject => 403,
+            Self::Superseded => 409,
             Self::SlowConsumer | Self::ConnectionLimit => 429,
             Self::ShuttingDown => 503,
             Self::InternalError | Self::Unknown(_) => 500,
@@ -124,6 +130,8 @@ impl CloseReason {
             Self::WrongProject => "the session belongs to another project than the token",
             Self::ConnectionLimit => "no more connections are allowed in the session or project",
             Self::InternalError => "the gateway failed; its log says why",
+            Self::Superseded => "another link has taken over the connection, which goes on there",
+            Self::InvalidTicket => "the ticket is of no connection that is kept; join anew",
             Self::Unknown(_) => "a reason that this version does not know",
         }
     }

@@ -103,10 +103,25 @@ pub enum ClientMessage<'a> {
         #[serde(default)]
         signals: u64,
     },
+    /// Tag 4. Keep this connection for a while if its link is lost, and confirm its signals. The
+    /// gateway answers with a `ticket` if it does so.
+    Keep {},
+    /// Tag 5. First in place of `hello`: another link for a connection that is kept.
+    #[serde(borrow)]
+    Resume(Resume<'a>),
+    /// Tag 6. More cursors, after a `resume` or `heard` that said so.
+    Heard {
+        /// At most [`CURSORS`](crate::limits::CURSORS).
+        cursors: Vec<Cursor>,
+        /// Whether another `heard` follows.
+        #[serde(default)]
+        more: bool,
+    },
 }
 
 impl<'a> Message<'a> for ClientMessage<'a> {
-    const NAMES: &'static [&'static str] = &["hello", "signal", "forceDisconnect", "goodbye"];
+    const NAMES: &'static [&'static str] =
+        &["hello", "signal", "forceDisconnect", "goodbye", "keep", "resume", "heard"];
 }
 
 /// Who the client is and what it wants.
@@ -129,6 +144,41 @@ pub struct Hello<'a> {
 
 fn yes() -> bool {
     true
+}
+
+/// Which connection comes back, and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resume<'a> {
+    /// The last ticket that the client was given.
+    #[serde(borrow)]
+    pub ticket: Text<'a>,
+    /// How a QUIC client wants its signals on this link.
+    #[serde(default)]
+    pub streams: Streams,
+    /// How many `connectionCreated` and `connectionDestroyed` the client has read in all, over all
+    /// its links since `welcome`; 0 if it wanted no presence.
+    pub events: u64,
+    /// The last signal that the client has of each sender; senders of whom it has none are left
+    /// out. At most [`CURSORS`](crate::limits::CURSORS).
+    #[serde(default)]
+    pub cursors: Vec<Cursor>,
+    /// Whether a `heard` follows with more of them.
+    #[serde(default)]
+    pub more: bool,
+    /// The client's name and version, for the operator's logs; at most 64 bytes.
+    #[serde(default, borrow)]
+    pub agent: Option<Text<'a>>,
+}
+
+/// How far a client has heard one sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// The sender's connection; none for servers.
+    pub from: Option<ConnectionId>,
+    /// Sequence number of the last signal that the client has; it has all before it, too.
+    pub seq: u64,
 }
 
 /// A signal on its way to the gateway.
@@ -208,6 +258,35 @@ pub enum GatewayMessage<'a> {
         #[serde(default)]
         streams: u64,
     },
+    /// Tag 7. The connection is kept if its link is lost: the answer to `keep`.
+    Ticket(Ticket<'a>),
+    /// Tag 8. The connection goes on on this link: the answer to a good `resume`. What the client
+    /// missed follows, in order, and then what is new.
+    Resumed {
+        /// In place of the one that was used.
+        #[serde(borrow)]
+        ticket: Ticket<'a>,
+        /// How many of the client's signals the gateway has taken, over all links. Those after it
+        /// were lost on the way; the client sends them again.
+        signals: u64,
+    },
+    /// Tag 9. Signals that were for this client are lost. Never said unless it is, or may be, so.
+    Gap {
+        /// Of whom, and which.
+        lost: Vec<Lost>,
+        /// Whether more is lost: presence events, and signals of connections that are gone. All
+        /// who are there are then named by `present` messages, `present` connections in all.
+        presence: bool,
+        /// How many connections those messages name.
+        #[serde(default)]
+        present: u32,
+    },
+    /// Tag 10. The gateway has taken so many of the client's signals, over all links: each is with
+    /// everyone it was for, or an `error` said why not. Only to clients that asked to be kept.
+    Accepted {
+        /// How many.
+        signals: u64,
+    },
 }
 
 impl<'a> Message<'a> for GatewayMessage<'a> {
@@ -219,7 +298,35 @@ impl<'a> Message<'a> for GatewayMessage<'a> {
         "signal",
         "error",
         "bye",
+        "ticket",
+        "resumed",
+        "gap",
+        "accepted",
     ];
+}
+
+/// What lets a client come back to its connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket<'a> {
+    /// A secret, good once and for this connection only. Opaque: at most 512 bytes of
+    /// `A-Z a-z 0-9 - _`.
+    #[serde(borrow)]
+    pub ticket: Text<'a>,
+    /// For how many milliseconds the connection is kept when its link is lost.
+    pub window_ms: u32,
+}
+
+/// Signals of one sender that a client will never get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// The sender's connection; none for servers.
+    pub from: Option<ConnectionId>,
+    /// The last one that the client has.
+    pub after: u64,
+    /// The last one that is lost; between the two some were for this client.
+    pub until: u64,
 }
 
 /// What a client learns on joining.

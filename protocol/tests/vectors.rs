@@ -17,7 +17,10 @@ use signalbox_protocol::{
     ClientMessage, ClientStream, CloseReason, ConnectionId, ConnectionInfo, DisconnectReason,
     ErrorCode, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, binary,
     frame, json,
-    message::{Hello, Limits, ReceivedSignal, SendSignal, SequencedSignal, Welcome},
+    message::{
+        Cursor, Hello, Limits, Lost, ReceivedSignal, Resume, SendSignal, SequencedSignal, Ticket,
+        Welcome,
+    },
 };
 
 /// One line of the file.
@@ -282,6 +285,77 @@ fn vectors() -> Vec<Vector> {
                 data: Some("hello".into()),
             }),
         ),
+        vector!("keep", "client", ClientMessage, ClientMessage::Keep {}),
+        vector!(
+            "resume with defaults",
+            "client",
+            ClientMessage,
+            ClientMessage::Resume(Resume {
+                ticket: "Zm9v-_".into(),
+                streams: Streams::PerSender,
+                events: 3,
+                cursors: vec![],
+                more: false,
+                agent: None,
+            }),
+        ),
+        vector!(
+            "resume in full",
+            "client",
+            ClientMessage,
+            ClientMessage::Resume(Resume {
+                ticket: "Zm9v-_".into(),
+                streams: Streams::Single,
+                events: 300,
+                cursors: vec![Cursor { from: Some(bob), seq: 129 }, Cursor { from: None, seq: 1 },],
+                more: true,
+                agent: Some("test/1".into()),
+            }),
+        ),
+        vector!(
+            "heard",
+            "client",
+            ClientMessage,
+            ClientMessage::Heard {
+                cursors: vec![Cursor { from: Some(alice), seq: 7 }],
+                more: false
+            },
+        ),
+        vector!(
+            "ticket",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Ticket(Ticket { ticket: "Zm9v-_".into(), window_ms: 30_000 }),
+        ),
+        vector!(
+            "resumed",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Resumed {
+                ticket: Ticket { ticket: "YmFy-_".into(), window_ms: 30_000 },
+                signals: 129,
+            },
+        ),
+        vector!(
+            "gap of signals",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Gap {
+                lost: vec![
+                    Lost { from: Some(bob), after: 129, until: 140 },
+                    Lost { from: None, after: 0, until: 2 },
+                ],
+                presence: false,
+                present: 0,
+            },
+        ),
+        vector!(
+            "gap of presence",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Gap { lost: vec![], presence: true, present: 12 },
+        ),
+        vector!("accepted", "gateway", GatewayMessage, GatewayMessage::Accepted { signals: 300 }),
     ]
 }
 
