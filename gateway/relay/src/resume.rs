@@ -7,8 +7,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, Role, SenderMessage, SessionId,
-    Signal, binary, frame, json,
+    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SenderMessage, SessionId, Signal,
+    binary, frame, json,
     message::{Lost, ReceivedSignal},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Kept {
     used: Option<Secret>,
     /// It asked to be kept too late for the backlog to reach back to where it joined.
     incomplete: bool,
+    /// Until when its token is good, for whoever brings it back.
+    token_until: Duration,
 }
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
@@ -88,8 +90,10 @@ pub struct Resumed {
     pub connection: Connection,
     /// What it missed, and what comes from now on.
     pub outbox: Outbox,
-    /// Its role.
-    pub role: Role,
+    /// Whether it wants to hear of others coming and going.
+    pub presence: bool,
+    /// Until when its token is good, as was said when it asked to be kept.
+    pub token_until: Duration,
     /// Signals of it that have been taken.
     pub signals: u64,
     /// Signals that are lost.
@@ -135,22 +139,29 @@ impl Relay {
         let session = self.0.find(comeback.session).ok_or(ResumeError::Ticket)?;
         let resumed =
             session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now))?;
-        let Back { outbox, generation, role, signals, lost, present } = resumed;
+        let Back { outbox, generation, presence, token_until, signals, lost, present } = resumed;
         if self.0.is_closing() {
             // The end of all may have passed this session before the link was in it.
             outbox.end(CloseReason::ShuttingDown);
         }
         let connection =
             Connection::new(self.clone(), session, comeback.connection, generation, signals);
-        Ok(Resumed { connection, outbox, role, signals, lost, present })
+        Ok(Resumed { connection, outbox, presence, token_until, signals, lost, present })
     }
 }
 
 impl Connection {
-    /// Keeps the connection, from now on, when its link is lost. `false` if it is kept already.
-    pub fn keep(&self, secret: Secret) -> bool {
+    /// Keeps the connection, from now on, when its link is lost. `token_until` is remembered for
+    /// whoever brings it back. `false` if it is kept already.
+    pub fn keep(&self, secret: Secret, token_until: Duration) -> bool {
         let (id, generation) = (self.id(), self.generation());
-        self.session().with(&self.relay().0, |members| members.keep(id, generation, secret))
+        self.session()
+            .with(&self.relay().0, |members| members.keep(id, generation, secret, token_until))
+    }
+
+    /// Its session.
+    pub fn session_id(&self) -> &SessionId {
+        self.session().id()
     }
 
     /// The client has shown that it has its present ticket: the one before is good no more.
@@ -183,21 +194,28 @@ impl Connection {
 struct Back {
     outbox: Outbox,
     generation: u64,
-    role: Role,
+    presence: bool,
+    token_until: Duration,
     signals: u64,
     lost: Vec<Lost>,
     present: Option<Vec<Arc<ConnectionInfo>>>,
 }
 
 impl Members {
-    fn keep(&mut self, id: ConnectionId, generation: u64, secret: Secret) -> bool {
+    fn keep(
+        &mut self,
+        id: ConnectionId,
+        generation: u64,
+        secret: Secret,
+        token_until: Duration,
+    ) -> bool {
         let unknown = self.backlog.dropped().unknown;
         let Some(member) = self.member(id, generation).filter(|member| member.kept.is_none())
         else {
             return false;
         };
         let incomplete = unknown > member.joined_at;
-        member.kept = Some(Kept { secret, used: None, incomplete });
+        member.kept = Some(Kept { secret, used: None, incomplete, token_until });
         self.kept += 1;
         true
     }
@@ -255,13 +273,15 @@ impl Members {
             member.joined_event = events;
             member.joined_at = position;
         }
+        let mut token_until = Duration::ZERO;
         if let Some(kept) = &mut member.kept {
             kept.used = Some(comeback.secret);
             kept.secret = comeback.next;
             kept.incomplete &= !all_anew;
+            token_until = kept.token_until;
         }
-        let (generation, role, signals) = (member.generation, member.role, member.sent);
-        Ok(Back { outbox, generation, role, signals, lost, present })
+        let (generation, presence, signals) = (member.generation, member.presence, member.sent);
+        Ok(Back { outbox, generation, presence, token_until, signals, lost, present })
     }
 
     /// Whether the client can have what it says that it has.
