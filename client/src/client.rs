@@ -3,18 +3,22 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use signalbox_protocol::message::{SendSignal, Welcome};
-use signalbox_protocol::{ConnectionId, ConnectionInfo, Role, SessionId, message::Limits};
+use signalbox_protocol::{
+    ConnectionId, ConnectionInfo, Role, SessionId,
+    message::{Limits, SendSignal, Welcome},
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    connector::{ConnectOptions, Connector},
+    connector::Connector,
     error::{ConnectError, SendError},
     event::Event,
+    options::ConnectOptions,
+    outbox::{Command, Done, Outgoing},
     signal::SignalBuilder,
 };
 
-/// Signals that may wait for the link before [`SignalBuilder::send`] waits.
+/// Signals that may wait for the link to take them before sending waits.
 pub(crate) const SEND_QUEUE: usize = 256;
 
 /// Events that may wait for the application. When they are not read the client stops reading
@@ -25,27 +29,73 @@ pub(crate) const EVENT_QUEUE: usize = 1024;
 /// and one round trip of a bad network.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What the application wants of the link.
+/// What both ends know of the connection, as far as the application has been told.
 #[derive(Debug)]
-pub(crate) enum Command {
-    Signal(SendSignal<'static>),
-    ForceDisconnect(ConnectionId),
-    Goodbye,
+pub(crate) struct Shared {
+    session: SessionId,
+    role: Role,
+    present: Mutex<Present>,
 }
 
-/// Who is in the session, as far as the application has been told.
-pub(crate) type Presence = Arc<Mutex<HashMap<ConnectionId, ConnectionInfo>>>;
+/// What changes.
+#[derive(Debug)]
+struct Present {
+    connection: Arc<ConnectionInfo>,
+    limits: Limits,
+    others: HashMap<ConnectionId, ConnectionInfo>,
+}
+
+impl Shared {
+    pub(crate) fn new(welcome: &Welcome) -> Self {
+        let present = Present {
+            connection: Arc::new(welcome.connection.clone()),
+            limits: welcome.limits.clone(),
+            others: HashMap::new(),
+        };
+        let Welcome { session, role, .. } = welcome;
+        Self { session: session.clone(), role: *role, present: Mutex::new(present) }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.present.lock().limits.clone()
+    }
+
+    /// The gateway may have been configured anew.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.present.lock().limits = limits;
+    }
+
+    /// Takes note of what the application is told.
+    pub(crate) fn note(&self, event: &Event) {
+        match event {
+            Event::ConnectionCreated(info) => {
+                self.present.lock().others.insert(info.id, info.clone());
+            }
+            Event::ConnectionDestroyed { id, .. } => {
+                self.present.lock().others.remove(id);
+            }
+            Event::SessionRejoined { connection } => {
+                let mut present = self.present.lock();
+                present.connection = Arc::new(connection.clone());
+                present.others.clear();
+            }
+            _ => {}
+        }
+    }
+}
 
 /// The acting end of a connection. Clones act for the same one; when the last is dropped, the
 /// client says goodbye.
 #[derive(Debug, Clone)]
 pub struct Client {
-    welcome: Arc<Welcome>,
-    commands: mpsc::Sender<Command>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
     /// Signals sent so far; locked while one is queued, so that numbers and queue agree.
-    sent: Arc<Mutex<u64>>,
-    presence: Presence,
-    ended: watch::Receiver<bool>,
+    pub(crate) sent: Arc<Mutex<u64>>,
+    /// Whether the client is to leave, even if it has no link by which to say so. Dropping it
+    /// says the same.
+    pub(crate) leaving: Arc<watch::Sender<bool>>,
+    pub(crate) ended: watch::Receiver<bool>,
 }
 
 /// The listening end of a connection. If it is dropped, events are discarded.
@@ -75,39 +125,30 @@ impl Client {
         Connector::new()?.connect(&ConnectOptions::new(url, token)).await
     }
 
-    pub(crate) fn new(
-        welcome: Welcome,
-        commands: mpsc::Sender<Command>,
-        presence: Presence,
-        ended: watch::Receiver<bool>,
-    ) -> Self {
-        Self { welcome: Arc::new(welcome), commands, sent: Arc::default(), presence, ended }
-    }
-
-    /// The client's own connection.
-    pub fn connection(&self) -> &ConnectionInfo {
-        &self.welcome.connection
+    /// The client's own connection. After an [`Event::SessionRejoined`] it is another.
+    pub fn connection(&self) -> Arc<ConnectionInfo> {
+        self.shared.present.lock().connection.clone()
     }
 
     /// The session.
     pub fn session(&self) -> &SessionId {
-        &self.welcome.session
+        &self.shared.session
     }
 
     /// What the client may do.
     pub fn role(&self) -> Role {
-        self.welcome.role
+        self.shared.role
     }
 
     /// The gateway's limits.
-    pub fn limits(&self) -> &Limits {
-        &self.welcome.limits
+    pub fn limits(&self) -> Limits {
+        self.shared.limits()
     }
 
     /// The others in the session, as far as [`Events`] has told, oldest first. Empty without
     /// presence.
     pub fn presence(&self) -> Vec<ConnectionInfo> {
-        let mut presence: Vec<_> = self.presence.lock().values().cloned().collect();
+        let mut presence: Vec<_> = self.shared.present.lock().others.values().cloned().collect();
         presence.sort_by_key(|info| (info.created_at, info.id));
         presence
     }
@@ -128,8 +169,10 @@ impl Client {
     }
 
     /// Leaves the session. All signals sent before are with the gateway when this returns, if
-    /// the network still carries anything.
+    /// the network still carries anything. A client that is trying to come back gives up; for the
+    /// others it has left once the gateway keeps its connection no longer.
     pub async fn disconnect(&self) {
+        self.leaving.send_replace(true);
         let farewell = async {
             if self.commands.send(Command::Goodbye).await.is_ok() {
                 self.ended().await;
@@ -144,11 +187,16 @@ impl Client {
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
-    pub(crate) async fn send(&self, signal: SendSignal<'static>) -> Result<u64, SendError> {
+    pub(crate) async fn enqueue(
+        &self,
+        signal: SendSignal<'static>,
+        retry: bool,
+        done: Option<Done>,
+    ) -> Result<u64, SendError> {
         let permit = self.commands.reserve().await.map_err(|_| SendError::Disconnected)?;
         let mut sent = self.sent.lock();
         *sent += 1;
-        permit.send(Command::Signal(signal));
+        permit.send(Command::Signal(Outgoing { number: *sent, signal, retry, done }));
         Ok(*sent)
     }
 }

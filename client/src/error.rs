@@ -1,6 +1,6 @@
 //! What can go wrong, by what one can do about it.
 
-use signalbox_protocol::{CloseReason, signal::InvalidSignal};
+use signalbox_protocol::{CloseReason, ErrorCode, signal::InvalidSignal};
 
 /// Why a client did not get into a session.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +48,23 @@ pub enum ConnectError {
 
 /// Why a signal was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The signal breaks a rule; nothing was sent. The caller's to mend.
     #[error(transparent)]
     Invalid(#[from] InvalidSignal),
+    /// The gateway refused it.
+    #[error("the gateway refused the signal ({code}): {message}")]
+    Refused {
+        /// Why.
+        code: ErrorCode,
+        /// The same for people.
+        message: String,
+    },
+    /// The link was lost before the gateway confirmed the signal, and it was not to be sent
+    /// again.
+    #[error("the link was lost, and the signal is not sent again")]
+    NotSent,
     /// The client is no longer in the session.
     #[error("the client is no longer in the session")]
     Disconnected,

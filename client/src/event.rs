@@ -2,6 +2,7 @@
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, SessionId,
+    message::Lost,
 };
 
 /// Something that happened in the session, in an order that applications can rely on.
@@ -36,15 +37,42 @@ pub enum Event {
         /// The data.
         data: Option<String>,
     },
-    /// The gateway refused something that the client sent. The session goes on.
+    /// The gateway refused something that the client sent. The session goes on. A signal that
+    /// [`SignalBuilder::send`](crate::SignalBuilder::send) waits for is not told here.
     Refused {
-        /// The number that [`SignalBuilder::send`](crate::SignalBuilder::send) returned, if it
-        /// was a signal.
+        /// The number that [`SignalBuilder::enqueue`](crate::SignalBuilder::enqueue) returned, if
+        /// it was a signal.
         signal: Option<u64>,
         /// Why.
         code: ErrorCode,
         /// The same for people.
         message: String,
+    },
+    /// The link is lost, and the client tries to come back by itself. Signals may still be sent;
+    /// they wait. Next comes one of [`Event::SessionReconnected`], [`Event::SessionRejoined`] and
+    /// [`Event::SessionDisconnected`].
+    SessionReconnecting {
+        /// Why the link ended.
+        reason: CloseReason,
+        /// The same for people.
+        message: String,
+    },
+    /// The client is back, as the same connection: the others have not noticed. Who came, who
+    /// left and what they sent meanwhile follows, in order. If some of it is lost, an
+    /// [`Event::Gap`] says so.
+    SessionReconnected,
+    /// Not all that happened while the client was away can be told. Comes at most a few times
+    /// after each [`Event::SessionReconnected`]; with a stream for each sender, perhaps behind the
+    /// first signals that are not lost.
+    Gap(Gap),
+    /// The client is in the session again, but as another connection; for the others the one
+    /// before has left. Everyone it knew of is forgotten: who is there is told by an
+    /// [`Event::ConnectionCreated`] each, as after [`Event::SessionConnected`]. Signals of others
+    /// that were sent meanwhile are lost. Its own that the gateway had not confirmed are sent
+    /// again, which may be for the second time.
+    SessionRejoined {
+        /// The client's own connection from now on.
+        connection: ConnectionInfo,
     },
     /// The client is no longer in the session. The last event.
     SessionDisconnected {
@@ -53,4 +81,16 @@ pub enum Event {
         /// The same for people.
         message: String,
     },
+}
+
+/// What a client that was away will never be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Signals, by who sent them.
+    pub lost: Vec<Lost>,
+    /// Whether comings and goings are lost, too, and signals of connections that are gone. Who is
+    /// there is then asked anew: [`Event::ConnectionCreated`] and [`Event::ConnectionDestroyed`]
+    /// follow for all that changed. Who came and left meanwhile is not told.
+    pub presence: bool,
 }

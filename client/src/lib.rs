@@ -22,22 +22,35 @@
 //! nothing else. Whatever the transport, a connection's `ConnectionCreated` comes before its
 //! first signal and its `ConnectionDestroyed` after its last, and the signals of one sender come
 //! in the order in which it sent them.
+//!
+//! A client whose link is lost comes back by itself, and goes on as the same connection: the
+//! others notice nothing, each signal comes once, and [`Event::SessionReconnecting`],
+//! [`Event::SessionReconnected`] and, if something could not be kept, [`Event::Gap`] say what is
+//! going on. If the gateway has given the connection up, the client joins anew
+//! ([`Event::SessionRejoined`]). See [`ConnectOptions::resume`] and [`ConnectOptions::rejoin`].
 
+mod backoff;
 mod client;
 mod connector;
+mod dial;
 mod error;
 mod event;
 mod link;
+mod options;
 mod order;
+mod outbox;
+mod session;
 mod signal;
 mod target;
 
 pub use client::{Client, Events};
-pub use connector::{ConnectOptions, Connector};
+pub use connector::Connector;
 pub use error::{ConnectError, SendError};
-pub use event::Event;
+pub use event::{Event, Gap};
+pub use options::ConnectOptions;
 pub use signal::SignalBuilder;
 pub use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, Role, SessionId,
-    Streams, message::Limits,
+    Streams,
+    message::{Limits, Lost},
 };

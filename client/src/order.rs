@@ -5,14 +5,24 @@
 //! order: created, then the sender's signals in sequence, then destroyed. What comes too early is
 //! held here. A link reads no further from a stream that is held, so what can be held is bounded
 //! by what one read brings.
+//!
+//! A connection may outlive its link. Then what was held is dropped, as it has not been told and
+//! comes again; how far everyone has been told is kept, and is what the gateway is asked to go on
+//! from.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use signalbox_protocol::{
-    ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Signal, Text, message::Welcome,
+    ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Signal, Text,
+    limits::CURSORS_IN_ALL,
+    message::{Cursor, Lost, Welcome},
 };
 
-use crate::event::Event;
+use crate::event::{Event, Gap};
+
+/// Senders that have left of whom the last signal is still known. The gateway may have kept
+/// signals of them, and would bring them again; it keeps about as many in its usual settings.
+const GONE: usize = 8192;
 
 /// A stream, by the link's own numbering in the order of their opening.
 pub(crate) type StreamKey = u64;
@@ -27,7 +37,22 @@ pub(crate) struct Order {
     presence: bool,
     senders: HashMap<Sender, SenderState>,
     streams: HashMap<StreamKey, Sender>,
+    /// Those who have left and the last that was told of each, the latest to leave last.
+    gone: VecDeque<Cursor>,
+    /// Comings and goings read since the welcome, or since everyone was last named anew.
+    events: u64,
+    /// How many connections the gateway has still to name as present.
+    unnamed: u32,
+    /// Who has been named, while everyone is named anew.
+    renamed: Option<HashSet<ConnectionId>>,
     out: VecDeque<Event>,
+}
+
+/// What a client has been told of its connection, by which the gateway knows what it missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) events: u64,
+    pub(crate) cursors: Vec<Cursor>,
 }
 
 /// One small entry for each sender that is present or was heard.
@@ -56,12 +81,29 @@ impl Order {
             connection: welcome.connection.clone(),
             session: welcome.session.clone(),
         };
+        Self::beginning(welcome, presence, connected)
+    }
+
+    /// The client is in its session anew, as another connection. What was known is void.
+    pub(crate) fn rejoin(&mut self, welcome: &Welcome) {
+        let connection = welcome.connection.clone();
+        let mut out = std::mem::take(&mut self.out);
+        *self = Self::beginning(welcome, self.presence, Event::SessionRejoined { connection });
+        out.append(&mut self.out);
+        self.out = out;
+    }
+
+    fn beginning(welcome: &Welcome, presence: bool, first: Event) -> Self {
         Self {
             me: welcome.connection.id,
             presence,
             senders: HashMap::new(),
             streams: HashMap::new(),
-            out: VecDeque::from([connected]),
+            gone: VecDeque::new(),
+            events: 0,
+            unnamed: welcome.present,
+            renamed: None,
+            out: VecDeque::from([first]),
         }
     }
 
@@ -70,33 +112,64 @@ impl Order {
         self.out.pop_front()
     }
 
-    /// A message of the control stream. Those that end the link are not for here.
+    /// An event that is in no order to those of the session, but behind all that came before it.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.out.push_back(event);
+    }
+
+    /// A message of the control stream about the session.
     pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
         match message {
-            GatewayMessage::Present { connections } => {
-                connections.into_iter().for_each(|connection| self.created(connection));
+            GatewayMessage::Present { connections } => self.present(connections),
+            GatewayMessage::ConnectionCreated(connection) => {
+                self.events += 1;
+                self.created(connection);
             }
-            GatewayMessage::ConnectionCreated(connection) => self.created(connection),
             GatewayMessage::ConnectionDestroyed { id, reason, last_seq } => {
+                self.events += 1;
                 self.senders.entry(Some(id)).or_default().destroyed = Some((reason, last_seq));
                 self.advance(Some(id));
             }
             GatewayMessage::Signal(signal) => {
                 // All on one stream: the gateway's order is the order.
                 let contents = Signal { signal_type: signal.signal_type, data: signal.data };
+                self.senders.entry(signal.from).or_default().told = signal.seq;
                 self.out.push_back(event(signal.from, signal.seq, contents));
+                // Somebody who left on an earlier link may have waited for this.
+                self.advance(signal.from);
             }
-            GatewayMessage::Error { signal, code, message } => {
-                self.out.push_back(Event::Refused { signal, code, message: message.into_string() });
-            }
-            // Those that end the link are not for here; the others nobody asked for.
+            GatewayMessage::Gap { lost, presence, present } => self.gap(lost, presence, present),
+            // These are the link's.
             GatewayMessage::Welcome(_)
+            | GatewayMessage::Error { .. }
             | GatewayMessage::Bye { .. }
             | GatewayMessage::Ticket(_)
             | GatewayMessage::Resumed { .. }
-            | GatewayMessage::Gap { .. }
             | GatewayMessage::Accepted { .. } => {}
         }
+    }
+
+    /// The link is lost. Says from where the connection can go on; nowhere if that is not certain.
+    pub(crate) fn lost(&mut self) -> Option<Claim> {
+        self.streams.clear();
+        let whole = self.unnamed == 0 && !self.senders.values().any(|state| state.broken);
+        let (me, presence) = (self.me, self.presence);
+        for (from, state) in &mut self.senders {
+            state.streams.clear();
+            // Signals of this one are said to be lost, and nothing else was ever heard of it.
+            let unknown = presence && !state.created && *from != Some(me) && from.is_some();
+            if unknown && state.told > 0 {
+                remember(&mut self.gone, Cursor { from: *from, seq: state.told });
+                state.told = 0;
+            }
+        }
+        self.senders.retain(|_, state| state.created || state.told > 0);
+        let told = self.senders.iter().filter(|(_, state)| state.told > 0);
+        let mut cursors: Vec<_> =
+            told.map(|(from, state)| Cursor { from: *from, seq: state.told }).collect();
+        let room = CURSORS_IN_ALL.checked_sub(cursors.len()).filter(|_| whole)?;
+        cursors.extend(self.gone.iter().rev().take(room));
+        Some(Claim { events: self.events, cursors })
     }
 
     /// A sender's stream has been opened.
@@ -144,6 +217,59 @@ impl Order {
         held.is_some_and(|stream| !stream.held.is_empty())
     }
 
+    /// Connections that are there. Those that are named anew are known already.
+    fn present(&mut self, connections: Vec<ConnectionInfo>) {
+        self.unnamed = self.unnamed.saturating_sub(u32::try_from(connections.len()).unwrap_or(0));
+        for connection in connections {
+            if let Some(renamed) = &mut self.renamed {
+                renamed.insert(connection.id);
+            }
+            let known = self.senders.get(&Some(connection.id)).is_some_and(|state| state.created);
+            if self.presence && !known {
+                self.created(connection);
+            }
+        }
+        self.all_named();
+    }
+
+    /// What is lost counts as told: nobody waits for it any more.
+    fn gap(&mut self, lost: Vec<Lost>, presence: bool, present: u32) {
+        for lost in &lost {
+            let state = self.senders.entry(lost.from).or_default();
+            state.told = state.told.max(lost.until);
+        }
+        let senders: Vec<_> = lost.iter().map(|lost| lost.from).collect();
+        self.out.push_back(Event::Gap(Gap { lost, presence }));
+        for from in senders {
+            self.advance(from);
+        }
+        if presence {
+            self.events = 0;
+            self.unnamed = present;
+            self.renamed = Some(HashSet::new());
+            self.all_named();
+        }
+    }
+
+    /// Once everyone has been named anew, who is known and was not named has left.
+    fn all_named(&mut self) {
+        if self.unnamed > 0 {
+            return;
+        }
+        let Some(renamed) = self.renamed.take() else {
+            return;
+        };
+        let known = self.senders.iter().filter(|(_, state)| state.created);
+        let left: Vec<_> = known
+            .filter_map(|(from, state)| Some(((*from)?, state.destroyed)))
+            .filter(|(id, _)| !renamed.contains(id))
+            .collect();
+        for (id, destroyed) in left {
+            let reason = destroyed.map_or(DisconnectReason::NetworkDisconnected, |it| it.0);
+            self.destroyed(id, reason);
+        }
+    }
+
     fn created(&mut self, connection: ConnectionInfo) {
         let id = connection.id;
         self.senders.entry(Some(id)).or_default().created = true;
@@ -174,10 +300,25 @@ impl Order {
         if let (Some(id), Some((reason, last_seq))) = (from, state.destroyed)
             && (state.told >= last_seq || state.broken)
         {
-            self.senders.remove(&from);
-            self.out.push_back(Event::ConnectionDestroyed { id, reason });
+            self.destroyed(id, reason);
         }
     }
+
+    fn destroyed(&mut self, id: ConnectionId, reason: DisconnectReason) {
+        let state = self.senders.remove(&Some(id));
+        if let Some(seq) = state.map(|state| state.told).filter(|told| *told > 0) {
+            remember(&mut self.gone, Cursor { from: Some(id), seq });
+        }
+        self.out.push_back(Event::ConnectionDestroyed { id, reason });
+    }
+}
+
+/// Whoever left longest ago is forgotten for it, if need be.
+fn remember(gone: &mut VecDeque<Cursor>, cursor: Cursor) {
+    if gone.len() >= GONE {
+        gone.pop_front();
+    }
+    gone.push_back(cursor);
 }
 
 fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {
@@ -189,5 +330,7 @@ fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {
     }
 }
 
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;

@@ -15,22 +15,15 @@ use quinn::{
 };
 use rustls::RootCertStore;
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, binary, frame,
-    frame::FrameError, message::Welcome,
+    ALPN, ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::mpsc;
 use tracing::debug;
 
 use reading::{Frames, Reading};
 
-use super::{BATCH, Driver, End};
-use crate::{
-    client::Command,
-    connector::{ConnectOptions, tls_config},
-    error::ConnectError,
-    target::Target,
-};
+use super::{Answer, End, Sending, Teller};
+use crate::{dial::tls_config, error::ConnectError, target::Target};
 
 /// Streams that the gateway may have open, one per sender; slots cost memory up front. With more
 /// senders than this the quiet ones share, in turn.
@@ -74,68 +67,88 @@ impl Endpoints {
     }
 }
 
-/// A connection whose hello was accepted.
+/// A connection on which nothing has been said.
+pub(crate) struct Dialled {
+    connection: Connection,
+    /// For errors.
+    address: String,
+}
+
+/// A connection on which the gateway has answered.
 pub(crate) struct QuicLink {
     connection: Connection,
     control_out: SendStream,
     control_in: Frames,
 }
 
-/// Connects to one address and says hello.
-pub(crate) async fn connect(
+/// Connects to one address.
+pub(crate) async fn dial(
     endpoints: &Endpoints,
     roots: Arc<RootCertStore>,
     target: &Target,
     address: SocketAddr,
-    options: &ConnectOptions,
-) -> Result<(Welcome, QuicLink), ConnectError> {
-    let unreachable = |detail: String| ConnectError::Unreachable {
-        address: format!("{} ({address}, UDP)", target.address()),
-        detail,
-    };
+    keep_alive: Duration,
+) -> Result<Dialled, ConnectError> {
+    let name = format!("{} ({address}, UDP)", target.address());
+    let unreachable = |detail: String| ConnectError::Unreachable { address: name.clone(), detail };
     let endpoint = endpoints.towards(address).map_err(|error| unreachable(error.to_string()))?;
     let crypto = QuicClientConfig::try_from(tls_config(roots, ALPN))
         .map_err(|error| ConnectError::Protocol(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport_config(options)));
+    config.transport_config(Arc::new(transport_config(keep_alive)));
     let connection = endpoint
         .connect_with(config, address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?
         .await
         .map_err(|error| unreachable(error.to_string()))?;
+    Ok(Dialled { connection, address: name })
+}
 
-    let lost = |End { message, .. }: End| unreachable(message);
-    let (mut control_out, control_in) =
-        connection.open_bi().await.map_err(|error| lost(ended(error)))?;
-    let hello = frame::encode(&options.hello());
-    control_out.write_all(&hello).await.map_err(|error| lost(write_error(&error)))?;
-    let mut control_in = Frames::new(control_in);
-    while !control_in.buffer.is_ready() {
-        match control_in.fill().await {
-            Ok(true) => {}
-            Ok(false) => return Err(unreachable("no answer to the hello".into())),
-            Err(End { reason: CloseReason::NetworkDisconnected, message }) => {
-                return Err(unreachable(message));
+impl Dialled {
+    /// Says the first messages and takes the answer.
+    pub(super) async fn open(
+        self,
+        opening: &[ClientMessage<'_>],
+    ) -> Result<(Answer, QuicLink), ConnectError> {
+        let Self { connection, address } = self;
+        let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
+            address: address.clone(),
+            detail,
+        };
+        let (mut control_out, control_in) =
+            connection.open_bi().await.map_err(|error| lost(ended(error)))?;
+        let mut bytes = Vec::new();
+        for message in opening {
+            frame::encode_to(message, &mut bytes);
+        }
+        control_out.write_all(&bytes).await.map_err(|error| lost(write_error(&error)))?;
+        let mut control_in = Frames::new(control_in);
+        while !control_in.buffer.is_ready() {
+            let end = match control_in.fill().await {
+                Ok(true) => continue,
+                Ok(false) => End::lost("no answer came"),
+                Err(broken) => broken.into(),
+            };
+            return Err(match end {
+                End { reason: CloseReason::NetworkDisconnected, .. } => lost(end),
+                // A gateway that could not say bye says it by its close.
+                End { reason, message } => ConnectError::Refused { reason, message },
+            });
+        }
+        let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
+        let message = binary::decode(frame.unwrap_or_default())
+            .map_err(|error| ConnectError::Protocol(error.to_string()))?;
+        match Answer::new(message) {
+            Ok(answer) => Ok((answer, QuicLink { connection, control_out, control_in })),
+            Err(error) => {
+                close(&connection);
+                Err(error)
             }
-            // A gateway that could not say bye says it by its close.
-            Err(End { reason, message }) => return Err(ConnectError::Refused { reason, message }),
         }
-    }
-    let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
-    match binary::decode(frame.unwrap_or_default()) {
-        Ok(Some(GatewayMessage::Welcome(welcome))) => {
-            Ok((welcome, QuicLink { connection, control_out, control_in }))
-        }
-        Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
-            let message = message.into_string();
-            close(&connection);
-            Err(ConnectError::Refused { reason, message })
-        }
-        _ => Err(ConnectError::Protocol("the answer to the hello is no welcome".into())),
     }
 }
 
-fn transport_config(options: &ConnectOptions) -> TransportConfig {
+fn transport_config(keep_alive: Duration) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(0u32.into())
@@ -144,30 +157,31 @@ fn transport_config(options: &ConnectOptions) -> TransportConfig {
         .receive_window(CONNECTION_WINDOW.into())
         .datagram_receive_buffer_size(None)
         .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(Some(options.keep_alive));
+        .keep_alive_interval(Some(keep_alive));
     transport
 }
 
-/// Carries a connection to its end.
-pub(crate) async fn run(link: QuicLink, driver: Driver) {
-    let QuicLink { connection, control_out, control_in } = link;
-    let (mut teller, commands) = driver.split();
-    let end = {
-        let reading = Reading::new(&connection, control_in).run(&mut teller);
-        let writing = async {
-            if let Err(End { message, .. }) = write(&connection, control_out, commands).await {
-                // The reading half learns of it, too, and better.
-                debug!(message, "writing failed");
+impl QuicLink {
+    /// Carries the connection until the link ends.
+    pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
+        let Self { connection, control_out, control_in } = self;
+        let end = {
+            let reading = Reading::new(&connection, control_in).run(teller);
+            let writing = async {
+                if let Err(End { message, .. }) = write(&connection, control_out, sending).await {
+                    // The reading half learns of it, too, and better.
+                    debug!(message, "writing failed");
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                end = reading => end,
+                () = writing => End::lost("writing ended"),
             }
-            std::future::pending::<()>().await;
         };
-        tokio::select! {
-            end = reading => end,
-            () = writing => End::lost("writing ended"),
-        }
-    };
-    close(&connection);
-    teller.end(end).await;
+        close(&connection);
+        end
+    }
 }
 
 fn close(connection: &Connection) {
@@ -175,51 +189,45 @@ fn close(connection: &Connection) {
     connection.close(reason.quic_code().into(), reason.name().as_bytes());
 }
 
-/// Writes commands until a goodbye, which is also said when all clients have been dropped.
+/// Writes what there is to be sent until a goodbye.
 async fn write(
     connection: &Connection,
     mut control: SendStream,
-    mut commands: mpsc::Receiver<Command>,
+    sending: &mut Sending,
 ) -> Result<(), End> {
     let mut signals: Option<SendStream> = None;
-    let mut sent = 0;
-    let mut batch = Vec::new();
-    let mut bytes = Vec::new();
+    let mut of_control = Vec::new();
+    let mut of_signals = Vec::new();
     loop {
-        let mut goodbye = commands.recv_many(&mut batch, BATCH).await == 0;
-        for command in batch.drain(..) {
-            match command {
-                Command::Signal(signal) => {
-                    if signals.is_none() && bytes.is_empty() {
-                        frame::encode_to(&ClientStream::Signals {}, &mut bytes);
+        let begun = signals.is_some();
+        let more = sending
+            .next(|message| match message {
+                ClientMessage::Signal(_) => {
+                    if !begun && of_signals.is_empty() {
+                        frame::encode_to(&ClientStream::Signals {}, &mut of_signals);
                     }
-                    frame::encode_to(&ClientMessage::Signal(signal), &mut bytes);
-                    sent += 1;
+                    frame::encode_to(&message, &mut of_signals);
                 }
-                Command::ForceDisconnect(id) => {
-                    let message = frame::encode(&ClientMessage::ForceDisconnect { id });
-                    control.write_all(&message).await.map_err(|error| write_error(&error))?;
-                }
-                Command::Goodbye => {
-                    goodbye = true;
-                    break;
-                }
-            }
-        }
-        if !bytes.is_empty() {
+                message => frame::encode_to(&message, &mut of_control),
+            })
+            .await;
+        if !of_signals.is_empty() {
             let stream = match &mut signals {
                 Some(stream) => stream,
                 none => none.insert(connection.open_uni().await.map_err(ended)?),
             };
-            stream.write_all(&bytes).await.map_err(|error| write_error(&error))?;
-            bytes.clear();
+            stream.write_all(&of_signals).await.map_err(|error| write_error(&error))?;
+            of_signals.clear();
         }
-        if goodbye {
-            if let Some(mut stream) = signals {
-                let _ = stream.finish();
-            }
-            let message = frame::encode(&ClientMessage::Goodbye { signals: sent });
-            return control.write_all(&message).await.map_err(|error| write_error(&error));
+        if !more && let Some(stream) = &mut signals {
+            let _ = stream.finish();
+        }
+        if !of_control.is_empty() {
+            control.write_all(&of_control).await.map_err(|error| write_error(&error))?;
+            of_control.clear();
+        }
+        if !more {
+            return Ok(());
         }
     }
 }

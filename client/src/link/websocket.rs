@@ -9,9 +9,8 @@ use signalbox_protocol::{
     ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, binary,
     json,
     limits::{GATEWAY_FRAME_BYTES, GATEWAY_JSON_BYTES},
-    message::Welcome,
 };
-use tokio::{net::TcpStream, sync::mpsc, time::MissedTickBehavior};
+use tokio::{net::TcpStream, time::MissedTickBehavior};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -19,16 +18,15 @@ use tokio_tungstenite::{
         self, Message,
         client::IntoClientRequest,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::WebSocketConfig,
+        protocol::{CloseFrame, WebSocketConfig},
     },
 };
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::{BATCH, Driver, End, FAREWELL, Teller};
+use super::{Answer, End, FAREWELL, Sending, Teller};
 use crate::{
-    client::Command,
-    connector::{ConnectOptions, tls_config},
+    dial::tls_config,
     error::ConnectError,
     target::{Scheme, Target},
 };
@@ -38,11 +36,18 @@ const READ_BUFFER: usize = 16 * 1024;
 
 type Socket = WebSocketStream<Either<TlsStream<TcpStream>, TcpStream>>;
 
-/// A connection whose hello was accepted.
+/// A WebSocket on which nothing has been said.
+pub(crate) struct Dialled {
+    socket: Socket,
+    encoding: Encoding,
+    /// For errors.
+    address: String,
+}
+
+/// A WebSocket on which the gateway has answered.
 pub(crate) struct WebSocketLink {
     socket: Socket,
     encoding: Encoding,
-    idle_timeout: Duration,
 }
 
 /// How messages are written.
@@ -95,17 +100,15 @@ impl Encoding {
     }
 }
 
-/// Connects to one address and says hello.
-pub(crate) async fn connect(
+/// Connects to one address, with postcard or with JSON.
+pub(crate) async fn dial(
     roots: Arc<RootCertStore>,
     target: &Target,
     address: SocketAddr,
-    options: &ConnectOptions,
-) -> Result<(Welcome, WebSocketLink), ConnectError> {
-    let unreachable = |detail: String| ConnectError::Unreachable {
-        address: format!("{} ({address}, TCP)", target.address()),
-        detail,
-    };
+    postcard: bool,
+) -> Result<Dialled, ConnectError> {
+    let name = format!("{} ({address}, TCP)", target.address());
+    let unreachable = |detail: String| ConnectError::Unreachable { address: name.clone(), detail };
     let io = |error: std::io::Error| unreachable(error.to_string());
     let stream = TcpStream::connect(address).await.map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
@@ -118,44 +121,71 @@ pub(crate) async fn connect(
             ("wss", Either::Left(tls.connect(name, stream).await.map_err(io)?))
         }
     };
-    let encoding = if options.postcard { Encoding::Postcard } else { Encoding::Json };
+    let encoding = if postcard { Encoding::Postcard } else { Encoding::Json };
     let mut request = format!("{scheme}://{}{}", target.address(), target.path)
         .into_client_request()
         .map_err(|error| ConnectError::Url(error.to_string()))?;
     let offered = HeaderValue::from_static(encoding.subprotocol());
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
-    let (mut socket, _) =
+    let (socket, _) =
         tokio_tungstenite::client_async_with_config(request, stream, Some(encoding.config()))
             .await
             .map_err(|error| unreachable(handshake_detail(error)))?;
+    Ok(Dialled { socket, encoding, address: name })
+}
 
-    let hello = encoding.encode(&options.hello());
-    socket.send(hello).await.map_err(|error| unreachable(error.to_string()))?;
-    loop {
-        let message = match socket.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(unreachable(error.to_string())),
-            None => return Err(unreachable("no answer to the hello".into())),
-        };
-        match encoding.decode(&message) {
-            Ok(Some(GatewayMessage::Welcome(welcome))) => {
-                let idle_timeout = Duration::from_millis(welcome.limits.idle_timeout_ms.into());
-                return Ok((welcome, WebSocketLink { socket, encoding, idle_timeout }));
+impl Dialled {
+    /// Says the first messages and takes the answer.
+    pub(super) async fn open(
+        self,
+        opening: &[ClientMessage<'_>],
+    ) -> Result<(Answer, WebSocketLink), ConnectError> {
+        let Self { mut socket, encoding, address } = self;
+        let unreachable = |detail: String| ConnectError::Unreachable { address, detail };
+        let mut said = Ok(());
+        for message in opening {
+            said = said.and(socket.feed(encoding.encode(message)).await);
+        }
+        if let Err(error) = said.and(socket.flush().await) {
+            return Err(unreachable(error.to_string()));
+        }
+        loop {
+            let message = match socket.next().await {
+                Some(Ok(Message::Close(frame))) => {
+                    let End { reason, message } = closed(frame);
+                    return Err(match reason {
+                        CloseReason::NetworkDisconnected => unreachable(message),
+                        reason => ConnectError::Refused { reason, message },
+                    });
+                }
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(unreachable(error.to_string())),
+                None => return Err(unreachable("no answer came".into())),
+            };
+            let message = match encoding.decode(&message) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
+            };
+            match Answer::new(Some(message)) {
+                Ok(answer) => return Ok((answer, WebSocketLink { socket, encoding })),
+                Err(error) => {
+                    // Answers the gateway's close.
+                    let rest = async { while let Some(Ok(_)) = socket.next().await {} };
+                    let _ = tokio::time::timeout(FAREWELL, rest).await;
+                    return Err(error);
+                }
             }
-            Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
-                let message = message.into_string();
-                // Answers the gateway's close.
-                let rest = async { while let Some(Ok(_)) = socket.next().await {} };
-                let _ = tokio::time::timeout(FAREWELL, rest).await;
-                return Err(ConnectError::Refused { reason, message });
-            }
-            Ok(Some(_)) => {
-                return Err(ConnectError::Protocol("the answer to the hello is no welcome".into()));
-            }
-            Ok(None) => {}
-            Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
         }
     }
+}
+
+/// What a close of the gateway's says.
+fn closed(frame: Option<CloseFrame>) -> End {
+    let reason = frame.map_or(CloseReason::NetworkDisconnected, |frame| {
+        CloseReason::from_websocket_code(frame.code.into())
+    });
+    End::new(reason, reason.hint())
 }
 
 /// An HTTP answer says more in its body than in its status.
@@ -169,15 +199,14 @@ fn handshake_detail(error: tungstenite::Error) -> String {
     }
 }
 
-/// Carries a connection to its end.
-pub(crate) async fn run(link: WebSocketLink, driver: Driver) {
-    let WebSocketLink { socket, encoding, idle_timeout } = link;
-    let (mut teller, commands) = driver.split();
-    let (sink, mut stream) = socket.split();
-    let end = {
-        let reading = read(&mut stream, encoding, idle_timeout, &mut teller);
+impl WebSocketLink {
+    /// Carries the connection until the link ends.
+    pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
+        let Self { socket, encoding } = self;
+        let (sink, mut stream) = socket.split();
+        let reading = read(&mut stream, encoding, teller);
         let writing = async {
-            if let Err(error) = write(sink, encoding, commands).await {
+            if let Err(error) = write(sink, encoding, sending).await {
                 // The reading half learns of it, too, and better.
                 debug!(%error, "writing failed");
             }
@@ -187,39 +216,23 @@ pub(crate) async fn run(link: WebSocketLink, driver: Driver) {
             end = reading => end,
             () = writing => End::lost("writing ended"),
         }
-    };
-    teller.end(end).await;
+    }
 }
 
-/// Writes commands until a goodbye, which is also said when all clients have been dropped.
+/// Writes what there is to be sent until a goodbye.
 async fn write(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
     encoding: Encoding,
-    mut commands: mpsc::Receiver<Command>,
+    sending: &mut Sending,
 ) -> Result<(), tungstenite::Error> {
-    let mut sent = 0;
     let mut batch = Vec::new();
     loop {
-        let mut goodbye = commands.recv_many(&mut batch, BATCH).await == 0;
-        for command in batch.drain(..) {
-            let message = match command {
-                Command::Signal(signal) => {
-                    sent += 1;
-                    ClientMessage::Signal(signal)
-                }
-                Command::ForceDisconnect(id) => ClientMessage::ForceDisconnect { id },
-                Command::Goodbye => {
-                    goodbye = true;
-                    break;
-                }
-            };
-            sink.feed(encoding.encode(&message)).await?;
-        }
-        if goodbye {
-            sink.feed(encoding.encode(&ClientMessage::Goodbye { signals: sent })).await?;
+        let more = sending.next(|message| batch.push(encoding.encode(&message))).await;
+        for message in batch.drain(..) {
+            sink.feed(message).await?;
         }
         sink.flush().await?;
-        if goodbye {
+        if !more {
             return Ok(());
         }
     }
@@ -228,12 +241,11 @@ async fn write(
 async fn read(
     stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
     encoding: Encoding,
-    idle_timeout: Duration,
     teller: &mut Teller,
 ) -> End {
     // The gateway pings three times as often. A timer that runs by itself costs less than one
     // that is set anew with every message.
-    let mut watch = tokio::time::interval(idle_timeout.max(Duration::from_secs(1)));
+    let mut watch = tokio::time::interval(teller.idle_timeout().max(Duration::from_secs(1)));
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     watch.reset();
     let mut heard = true;
@@ -250,12 +262,7 @@ async fn read(
         };
         heard = true;
         let message = match message {
-            Some(Ok(Message::Close(frame))) => {
-                let reason = frame.map_or(CloseReason::NetworkDisconnected, |frame| {
-                    CloseReason::from_websocket_code(frame.code.into())
-                });
-                return End::new(reason, reason.hint());
-            }
+            Some(Ok(Message::Close(frame))) => return closed(frame),
             Some(Ok(message)) => message,
             Some(Err(error)) => return End::lost(error.to_string()),
             None => return End::lost("the connection ended without a close"),
@@ -268,7 +275,7 @@ async fn read(
                 let _ = tokio::time::timeout(FAREWELL, rest).await;
                 return end;
             }
-            Ok(Some(message)) => teller.order.control(message),
+            Ok(Some(message)) => teller.control(message),
             // A gateway may be newer than we are; pings are answered below us.
             Ok(None) => {}
             Err(end) => return end,

@@ -5,16 +5,17 @@ use signalbox_protocol::{Role, message::Limits};
 
 use super::*;
 
-fn id(n: u8) -> ConnectionId {
+pub(super) fn id(n: u8) -> ConnectionId {
     ConnectionId::from_bytes([n; 16])
 }
 
-fn info(n: u8) -> ConnectionInfo {
+pub(super) fn info(n: u8) -> ConnectionInfo {
     ConnectionInfo { id: id(n), created_at: 0, data: String::new() }
 }
 
-fn order(presence: bool) -> Order {
-    let welcome = Welcome {
+/// The answer to one who joins when so many are there.
+pub(super) fn welcome(present: u32) -> Welcome {
+    Welcome {
         connection: info(0),
         session: "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg"
             .parse()
@@ -26,31 +27,47 @@ fn order(presence: bool) -> Order {
             signals_per_second: 0,
             idle_timeout_ms: 0,
         },
-        present: 0,
-    };
-    let mut order = Order::new(&welcome, presence);
+        present,
+    }
+}
+
+pub(super) fn order(presence: bool) -> Order {
+    order_among(0, presence)
+}
+
+/// The order of one who joins when so many are there.
+pub(super) fn order_among(present: u32, presence: bool) -> Order {
+    let mut order = Order::new(&welcome(present), presence);
     assert!(matches!(order.next_event(), Some(Event::SessionConnected { .. })));
     order
 }
 
 /// Events in short: `+1` created, `-1` destroyed, `1:7` signal 7 of 1, `s:7` of a server.
-fn told(order: &mut Order) -> Vec<String> {
+pub(super) fn told(order: &mut Order) -> Vec<String> {
     std::iter::from_fn(|| order.next_event())
         .map(|event| match event {
             Event::ConnectionCreated(info) => format!("+{}", info.id.as_bytes()[0]),
             Event::ConnectionDestroyed { id, .. } => format!("-{}", id.as_bytes()[0]),
             Event::Signal { from: Some(id), seq, .. } => format!("{}:{seq}", id.as_bytes()[0]),
             Event::Signal { from: None, seq, .. } => format!("s:{seq}"),
+            Event::Gap(Gap { lost, presence }) => {
+                let lost = lost.iter().map(|Lost { from, after, until }| {
+                    format!("{}:{after}-{until}", from.unwrap().as_bytes()[0])
+                });
+                let presence = presence.then(|| "and presence".to_owned());
+                let all: Vec<_> = lost.chain(presence).collect();
+                format!("gap {}", all.join(" "))
+            }
             other => format!("{other:?}"),
         })
         .collect()
 }
 
-fn created(n: u8) -> GatewayMessage<'static> {
+pub(super) fn created(n: u8) -> GatewayMessage<'static> {
     GatewayMessage::ConnectionCreated(info(n))
 }
 
-fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
+pub(super) fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
     let reason = DisconnectReason::ClientDisconnected;
     GatewayMessage::ConnectionDestroyed { id: id(n), reason, last_seq }
 }
@@ -130,11 +147,20 @@ fn a_later_stream_waits_for_the_earlier_one() {
 /// What the gateway sends about three senders, each on one or more streams, and what a client
 /// must make of it whatever the interleaving.
 #[derive(Debug, Clone)]
-enum Input {
+pub(super) enum Input {
     Control(GatewayMessage<'static>),
     Open(StreamKey, Sender, u64),
     Signal(StreamKey, u64),
     End(StreamKey),
+}
+
+pub(super) fn input(order: &mut Order, input: Input) {
+    match input {
+        Input::Control(message) => order.control(message),
+        Input::Open(key, from, after) => order.open(key, from, after),
+        Input::Signal(key, seq) => order.signal(key, seq, Signal::default()),
+        Input::End(key) => order.end(key, false),
+    }
 }
 
 /// The lanes that QUIC keeps in order: the control stream, and each sender's streams.
@@ -180,12 +206,7 @@ proptest! {
                 break;
             }
             let at = picks.next().unwrap().index(lanes.len());
-            match lanes[at].remove(0) {
-                Input::Control(message) => order.control(message),
-                Input::Open(key, from, after) => order.open(key, from, after),
-                Input::Signal(key, seq) => order.signal(key, seq, Signal::default()),
-                Input::End(key) => order.end(key, false),
-            }
+            input(&mut order, lanes[at].remove(0));
         }
         let told = told(&mut order);
         for (sender, story) in (1..=3).zip(expected) {

@@ -43,6 +43,23 @@ struct SenderStream {
     known: bool,
 }
 
+/// Why nothing more can be read from a stream.
+pub(super) enum Broken {
+    /// The gateway gave the stream up.
+    Reset,
+    /// The link has ended, or the gateway broke the protocol.
+    Link(End),
+}
+
+impl From<Broken> for End {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Reset => Self::lost("the gateway gave the control stream up"),
+            Broken::Link(end) => end,
+        }
+    }
+}
+
 /// Waits until a moment has passed; for ever without one.
 async fn passed(until: Option<Instant>) {
     match until {
@@ -52,7 +69,7 @@ async fn passed(until: Option<Instant>) {
 }
 
 /// What reading from a sender's stream came to: more, its end, or a failure.
-type Progress = (SenderStream, Result<bool, End>);
+type Progress = (SenderStream, Result<bool, Broken>);
 
 async fn read_more(mut stream: SenderStream) -> Progress {
     let result = stream.frames.fill().await;
@@ -88,7 +105,7 @@ impl<'a> Reading<'a> {
                 more = self.control.fill(), if end.is_none() => match more {
                     Ok(true) => self.control_frames(teller),
                     Ok(false) => Some(End::protocol("the control stream ended")),
-                    Err(end) => Some(end),
+                    Err(broken) => Some(broken.into()),
                 },
                 stream = self.connection.accept_uni(), if !closed => {
                     match stream {
@@ -128,7 +145,7 @@ impl<'a> Reading<'a> {
                     self.expected = streams;
                     return Some(End::new(reason, message.into_string()));
                 }
-                Ok(Some(message)) => teller.order.control(message),
+                Ok(Some(message)) => teller.control(message),
                 // A gateway may be newer than we are.
                 Ok(None) => {}
                 Err(error) => return Some(End::protocol(error.to_string())),
@@ -155,10 +172,10 @@ impl<'a> Reading<'a> {
                 self.parked.insert(stream.key, stream);
             }
             Ok(true) => read_on(stream),
-            Err(End { reason: CloseReason::NetworkDisconnected, .. }) => {
-                teller.order.end(stream.key, true);
-            }
-            Err(end) => return Some(end),
+            Err(Broken::Reset) => teller.order.end(stream.key, true),
+            // What it would have brought may come yet, on another link.
+            Err(Broken::Link(End { reason: CloseReason::NetworkDisconnected, .. })) => {}
+            Err(Broken::Link(end)) => return Some(end),
         }
         None
     }
@@ -203,16 +220,19 @@ impl Frames {
     }
 
     /// Reads more into the buffer; `false` at the end of the stream. May be dropped at its await.
-    pub(super) async fn fill(&mut self) -> Result<bool, End> {
+    pub(super) async fn fill(&mut self) -> Result<bool, Broken> {
         self.buffer.shrink();
         match self.stream.read_chunk(CHUNK, true).await {
             Ok(Some(chunk)) => {
                 self.buffer.push(&chunk.bytes);
                 Ok(true)
             }
-            Ok(None) => self.buffer.finish().map_err(frame_error).map(|()| false),
-            Err(ReadError::ConnectionLost(error)) => Err(ended(error)),
-            Err(error) => Err(End::lost(error.to_string())),
+            Ok(None) => match self.buffer.finish() {
+                Ok(()) => Ok(false),
+                Err(error) => Err(Broken::Link(frame_error(error))),
+            },
+            Err(ReadError::ConnectionLost(error)) => Err(Broken::Link(ended(error))),
+            Err(_) => Err(Broken::Reset),
         }
     }
 }

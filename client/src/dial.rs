@@ -1,0 +1,141 @@
+//! Dialling: from the gateway's URLs to a link on which it has answered.
+//!
+//! Addresses and URLs race, but only to the end of the carrier's handshake; then the winner alone
+//! says what the client has to say. A ticket that is used twice would end the link that used it
+//! first.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use rustls::{RootCertStore, crypto::CryptoProvider};
+use signalbox_protocol::ClientMessage;
+
+use crate::{
+    connector::Connector,
+    error::ConnectError,
+    link::{Answer, Dialled, Link, quic, websocket},
+    options::ConnectOptions,
+    target::{Scheme, Target},
+};
+
+/// Head start of each address over the next one of the same host (RFC 8305 recommends it).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Head start of the URL that worked last over the others: enough for a handshake on most
+/// networks, and hardly noticed where it is in vain.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// Opens links to one gateway.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    connector: Connector,
+    pub(crate) options: ConnectOptions,
+    targets: Vec<Target>,
+    /// The one to try first: the one that worked last.
+    first: usize,
+}
+
+impl Dialer {
+    pub(crate) fn new(connector: Connector, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let targets = options.targets()?;
+        Ok(Self { connector, options, targets, first: 0 })
+    }
+
+    /// Reaches the gateway, says `opening` and takes the answer, within a time.
+    pub(crate) async fn open(
+        &mut self,
+        opening: &[ClientMessage<'_>],
+        within: Duration,
+    ) -> Result<(Answer, Link), ConnectError> {
+        let (index, answer, link) = tokio::time::timeout(within, self.race(opening))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout))?;
+        self.first = index;
+        Ok((answer, link))
+    }
+
+    async fn race(
+        &self,
+        opening: &[ClientMessage<'_>],
+    ) -> Result<(usize, Answer, Link), ConnectError> {
+        let first = self.targets.iter().enumerate().skip(self.first).take(1);
+        let others = self.targets.iter().enumerate().filter(|(index, _)| *index != self.first);
+        let mut dials: FuturesUnordered<_> = (0u32..)
+            .zip(first.chain(others))
+            .map(|(rank, (index, target))| async move {
+                tokio::time::sleep(HEAD_START * rank).await;
+                (index, self.dial(target).await)
+            })
+            .collect();
+        let mut failure = ConnectError::Timeout;
+        while let Some((index, dialled)) = dials.next().await {
+            let opened = match dialled {
+                Ok(dialled) => dialled.open(opening).await,
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok((answer, link)) => return Ok((index, answer, link)),
+                // A refusal is an answer: the other ways lead to the same gateway.
+                Err(refused @ ConnectError::Refused { .. }) => return Err(refused),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn dial(&self, target: &Target) -> Result<Dialled, ConnectError> {
+        let addresses = target.resolve().await?;
+        let Connector { roots, endpoints } = &self.connector;
+        match target.scheme {
+            Scheme::Quic => {
+                let keep_alive = self.options.keep_alive;
+                let dial = |to| quic::dial(endpoints, roots.clone(), target, to, keep_alive);
+                race(addresses, dial).await.map(Dialled::Quic)
+            }
+            Scheme::Wss | Scheme::Ws => {
+                let postcard = self.options.postcard;
+                let dial = |to| websocket::dial(roots.clone(), target, to, postcard);
+                race(addresses, dial).await.map(|it| Dialled::WebSocket(Box::new(it)))
+            }
+        }
+    }
+}
+
+/// Tries the addresses, each with a head start over the next; the first to succeed wins.
+async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
+    addresses: Vec<SocketAddr>,
+    dial: impl Fn(SocketAddr) -> F,
+) -> Result<T, ConnectError> {
+    let mut attempts: FuturesUnordered<_> = (0u32..)
+        .zip(addresses)
+        .map(|(index, address)| {
+            let attempt = dial(address);
+            async move {
+                tokio::time::sleep(STAGGER * index).await;
+                attempt.await
+            }
+        })
+        .collect();
+    let mut failure = ConnectError::Timeout;
+    while let Some(result) = attempts.next().await {
+        match result {
+            Ok(dialled) => return Ok(dialled),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// TLS for one attempt. QUIC takes 1.3 whatever this says; over TCP a proxy may know only 1.2.
+pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::ClientConfig {
+    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
+        std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[expect(clippy::expect_used, reason = "fails only for versions that the provider lacks")]
+    let mut config = rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}

@@ -1,0 +1,118 @@
+//! The way from the application's calls to a link, which one after the other take from it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use signalbox_protocol::{ClientMessage, ErrorCode};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    event::Event,
+    outbox::{Command, Outbox, Wrote},
+};
+
+/// Commands taken from the queue, and messages written, at once.
+const BATCH: usize = 64;
+
+/// The outbox of a connection, between the half of a link that writes and the half that reads
+/// confirmations.
+#[derive(Debug)]
+pub(crate) struct SharedOutbox {
+    outbox: Mutex<Outbox>,
+    /// There may be room again.
+    room: Notify,
+}
+
+impl SharedOutbox {
+    pub(crate) fn new(confirms: bool) -> Self {
+        Self { outbox: Mutex::new(Outbox::new(confirms)), room: Notify::new() }
+    }
+
+    pub(super) fn accepted(&self, signals: u64) {
+        self.outbox.lock().accepted(signals);
+        self.room.notify_one();
+    }
+
+    pub(super) fn unconfirmed(&self) {
+        self.outbox.lock().unconfirmed();
+        self.room.notify_one();
+    }
+
+    pub(super) fn refused(&self, signal: u64, code: ErrorCode, message: String) -> Option<Event> {
+        self.outbox.lock().refused(signal, code, message)
+    }
+
+    pub(super) fn stall(&self, stalled: bool) {
+        self.outbox.lock().stall(stalled);
+    }
+}
+
+/// What the application wants to be sent.
+pub(crate) struct Sending {
+    outbox: Arc<SharedOutbox>,
+    commands: mpsc::Receiver<Command>,
+    /// Taken from the queue a moment ago; empty in between.
+    taken: Vec<Command>,
+}
+
+impl Sending {
+    pub(crate) fn new(outbox: Arc<SharedOutbox>, commands: mpsc::Receiver<Command>) -> Self {
+        Self { outbox, commands, taken: Vec::new() }
+    }
+
+    /// Writes what there is to be written next, and waits for it. `false` after a goodbye, which
+    /// is also said when all clients have been dropped.
+    pub(super) async fn next(&mut self, mut write: impl FnMut(ClientMessage<'_>)) -> bool {
+        loop {
+            match self.outbox.outbox.lock().write(BATCH, &mut write) {
+                Wrote::Nothing => {}
+                Wrote::Something => return true,
+                Wrote::Goodbye => return false,
+            }
+            if self.take().await == 0 {
+                self.taken.push(Command::Goodbye);
+            }
+            let mut outbox = self.outbox.outbox.lock();
+            self.taken.drain(..).for_each(|command| outbox.put(command));
+        }
+    }
+
+    /// Takes what the application wants to be sent while there is no link.
+    pub(crate) async fn absorb(&mut self) {
+        while self.take().await > 0 {
+            let mut outbox = self.outbox.outbox.lock();
+            self.taken.drain(..).for_each(|command| outbox.put_away(command));
+        }
+        // All clients have been dropped. That is noticed elsewhere.
+        std::future::pending().await
+    }
+
+    /// Waits for room and commands. May be dropped at its awaits.
+    async fn take(&mut self) -> usize {
+        loop {
+            let room = self.outbox.outbox.lock().room();
+            if room > 0 {
+                return self.commands.recv_many(&mut self.taken, room.min(BATCH)).await;
+            }
+            self.outbox.room.notified().await;
+        }
+    }
+
+    pub(crate) fn lost(&self) {
+        self.outbox.outbox.lock().lost();
+    }
+
+    pub(crate) fn resumed(&self, signals: u64) {
+        self.outbox.outbox.lock().resumed(signals);
+    }
+
+    pub(crate) fn rejoined(&self, confirms: bool) {
+        self.outbox.outbox.lock().rejoined(confirms);
+    }
+
+    /// It is over: nothing is taken any more, and nobody waits.
+    pub(crate) fn close(self) {
+        drop(self.commands);
+        self.outbox.outbox.lock().close();
+    }
+}

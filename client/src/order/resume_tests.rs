@@ -1,0 +1,333 @@
+//! Whatever is lost and replayed, the application hears of everything once, in order.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use signalbox_protocol::message::ReceivedSignal;
+
+use super::{tests::*, *};
+
+fn claim(order: &mut Order) -> Claim {
+    let mut claim = order.lost().expect("it can be resumed");
+    claim.cursors.sort_by_key(|cursor| cursor.from);
+    claim
+}
+
+fn cursor(n: u8, seq: u64) -> Cursor {
+    Cursor { from: Some(id(n)), seq }
+}
+
+fn shared_signal(from: u8, seq: u64) -> GatewayMessage<'static> {
+    GatewayMessage::Signal(ReceivedSignal {
+        from: Some(id(from)),
+        seq,
+        signal_type: None,
+        data: None,
+    })
+}
+
+fn gap(lost: &[(u8, u64, u64)], present: Option<u32>) -> GatewayMessage<'static> {
+    let lost = lost.iter().map(|&(from, after, until)| Lost { from: Some(id(from)), after, until });
+    GatewayMessage::Gap {
+        lost: lost.collect(),
+        presence: present.is_some(),
+        present: present.unwrap_or(0),
+    }
+}
+
+fn present(all: &[u8]) -> GatewayMessage<'static> {
+    GatewayMessage::Present { connections: all.iter().copied().map(info).collect() }
+}
+
+#[test]
+fn what_was_told_is_claimed_whatever_it_came_on() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(created(2));
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 7, Signal::default());
+    order.control(shared_signal(2, 3));
+    order.control(shared_signal(0, 1));
+    let cursors = vec![cursor(0, 1), cursor(1, 7), cursor(2, 3)];
+    assert_eq!(claim(&mut order), Claim { events: 2, cursors });
+}
+
+#[test]
+fn those_who_were_there_first_are_no_events() {
+    let mut order = order_among(2, true);
+    order.control(present(&[1, 2]));
+    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+}
+
+#[test]
+fn a_list_that_is_cut_short_cannot_be_gone_on_from() {
+    let mut order = order_among(2, true);
+    order.control(present(&[1]));
+    assert_eq!(order.lost(), None);
+}
+
+#[test]
+fn what_was_given_up_cannot_be_gone_on_from() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.open(0, Some(id(1)), 0);
+    order.end(0, true);
+    assert_eq!(order.lost(), None);
+}
+
+#[test]
+fn what_was_held_comes_again() {
+    let mut order = order(true);
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+    order.control(created(1));
+    order.open(0, Some(id(1)), 0);
+    order.signal(0, 1, Signal::default());
+    assert_eq!(told(&mut order), ["+1", "1:1"]);
+}
+
+#[test]
+fn a_leaving_that_was_held_waits_on() {
+    for on_stream in [true, false] {
+        let mut order = order(true);
+        order.control(created(1));
+        order.control(destroyed(1, 2));
+        let claimed = claim(&mut order);
+        assert_eq!(claimed, Claim { events: 2, cursors: Vec::new() });
+        if on_stream {
+            order.open(0, Some(id(1)), 0);
+            order.signal(0, 1, Signal::default());
+            order.signal(0, 2, Signal::default());
+        } else {
+            order.control(shared_signal(1, 1));
+            order.control(shared_signal(1, 2));
+        }
+        assert_eq!(told(&mut order), ["+1", "1:1", "1:2", "-1"]);
+    }
+}
+
+#[test]
+fn those_who_have_left_are_claimed_so_that_they_do_not_come_again() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(shared_signal(1, 5));
+    order.control(destroyed(1, 0));
+    assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![cursor(1, 5)] });
+}
+
+#[test]
+fn claims_are_bounded() {
+    let mut order = order(false);
+    for n in 0..CURSORS_IN_ALL as u128 {
+        let from = Some(ConnectionId::from_bytes((n + 1).to_be_bytes()));
+        order.control(GatewayMessage::Signal(ReceivedSignal {
+            from,
+            seq: 1,
+            signal_type: None,
+            data: None,
+        }));
+    }
+    for _ in 0..GONE + 10 {
+        remember(&mut order.gone, cursor(1, 1));
+    }
+    assert_eq!(order.gone.len(), GONE);
+    assert_eq!(order.lost().map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
+    order.control(shared_signal(0, 1));
+    assert_eq!(order.lost(), None);
+}
+
+#[test]
+fn nobody_waits_for_what_is_lost() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(destroyed(1, 4));
+    assert!(order.lost().is_some());
+    order.control(gap(&[(1, 0, 4)], None));
+    assert_eq!(told(&mut order), ["+1", "gap 1:0-4", "-1"]);
+    assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![cursor(1, 4)] });
+}
+
+#[test]
+fn after_a_gap_of_presence_everyone_is_compared() {
+    let mut order = order(true);
+    for n in 1..=3 {
+        order.control(created(n));
+    }
+    order.control(destroyed(3, 9));
+    told(&mut order);
+    assert!(order.lost().is_some());
+    order.control(gap(&[(1, 0, 2)], None));
+    order.control(gap(&[], Some(2)));
+    order.control(present(&[1]));
+    assert_eq!(told(&mut order), ["gap 1:0-2", "gap and presence"]);
+    order.control(present(&[4]));
+    let mut told_now = told(&mut order);
+    told_now.sort();
+    assert_eq!(told_now, ["+4", "-2", "-3"]);
+    order.control(created(5));
+    let cursors = vec![cursor(1, 2)];
+    assert_eq!(claim(&mut order), Claim { events: 1, cursors });
+}
+
+#[test]
+fn after_a_gap_of_presence_nobody_may_be_left() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(gap(&[], Some(0)));
+    assert_eq!(told(&mut order), ["+1", "gap and presence", "-1"]);
+}
+
+#[test]
+fn who_declined_presence_is_told_none_whatever_comes() {
+    let mut order = order(false);
+    order.control(gap(&[], Some(1)));
+    order.control(present(&[1]));
+    assert_eq!(told(&mut order), ["gap and presence"]);
+    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+}
+
+#[test]
+fn another_connection_knows_nobody() {
+    let mut order = order(true);
+    order.control(created(1));
+    order.control(shared_signal(1, 5));
+    order.control(created(2));
+    told(&mut order);
+    order.lost();
+    order.rejoin(&welcome(1));
+    order.control(present(&[1]));
+    order.control(shared_signal(1, 7));
+    let all = told(&mut order);
+    assert!(all[0].starts_with("SessionRejoined"), "{all:?}");
+    assert_eq!(all[1..], ["+1", "1:7"]);
+    assert_eq!(claim(&mut order), Claim { events: 0, cursors: vec![cursor(1, 7)] });
+}
+
+/// What happens in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Happened {
+    Created(u8),
+    Signal(u8, u64),
+    Destroyed(u8),
+}
+
+/// A session's history from choices: senders 1 to 4 come, send and leave, each once.
+fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
+    let mut sent = BTreeMap::new();
+    let mut left = Vec::new();
+    let mut history = Vec::new();
+    for &(sender, choice) in choices {
+        match sent.get_mut(&sender) {
+            _ if left.contains(&sender) => {}
+            None => {
+                sent.insert(sender, 0);
+                history.push(Happened::Created(sender));
+            }
+            Some(_) if choice == 0 => {
+                left.push(sender);
+                history.push(Happened::Destroyed(sender));
+            }
+            Some(seq) => {
+                // Numbers have holes where a signal was for somebody else.
+                *seq += u64::from(choice);
+                history.push(Happened::Signal(sender, *seq));
+            }
+        }
+    }
+    history
+}
+
+/// What must come on one link, by lanes which are in no order to each other.
+fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
+    let mut lanes = vec![Vec::new()];
+    let mut last: BTreeMap<u8, (usize, u64)> = BTreeMap::new();
+    for happened in missed {
+        match *happened {
+            Happened::Created(n) => lanes[0].push(Input::Control(created(n))),
+            Happened::Destroyed(n) => {
+                let last_seq = last.get(&n).map_or(0, |(_, seq)| *seq);
+                lanes[0].push(Input::Control(destroyed(n, last_seq)));
+            }
+            Happened::Signal(n, seq) if !per_sender => {
+                lanes[0].push(Input::Control(shared_signal(n, seq)));
+            }
+            Happened::Signal(n, seq) => {
+                let previous = last.get(&n).copied();
+                // Every third signal has a stream of its own, to have several of a sender.
+                let lane = match previous {
+                    Some((lane, _)) if !seq.is_multiple_of(3) => lane,
+                    _ => {
+                        lanes.push(Vec::new());
+                        let lane = lanes.len() - 1;
+                        let after = previous.map_or(0, |(_, seq)| seq);
+                        if let Some((before, _)) = previous {
+                            lanes[before].push(Input::End(before as u64));
+                        }
+                        lanes[lane].push(Input::Open(lane as u64, Some(id(n)), after));
+                        lane
+                    }
+                };
+                lanes[lane].push(Input::Signal(lane as u64, seq));
+                last.insert(n, (lane, seq));
+            }
+        }
+    }
+    lanes
+}
+
+/// What a gateway sends to one who comes back with this claim.
+fn missed(history: &[Happened], claim: &Claim) -> Vec<Happened> {
+    let had = |n: u8| claim.cursors.iter().find(|it| it.from == Some(id(n))).map_or(0, |it| it.seq);
+    let mut events = 0;
+    let missed = history.iter().filter(|happened| match **happened {
+        Happened::Signal(n, seq) => seq > had(n),
+        Happened::Created(_) | Happened::Destroyed(_) => {
+            events += 1;
+            events > claim.events
+        }
+    });
+    missed.copied().collect()
+}
+
+proptest! {
+    #[test]
+    fn every_loss_and_replay_tells_the_same_story(
+        choices in prop::collection::vec((1u8..5, 0u8..4), 0..60),
+        cuts in prop::collection::vec((0usize..40, any::<bool>()), 0..6),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 600),
+    ) {
+        let history = history(&choices);
+        let mut order = order(true);
+        let mut picks = picks.iter().cycle();
+        let mut all = Vec::new();
+        let mut claim = Claim { events: 0, cursors: Vec::new() };
+        // The last link lives as long as it takes.
+        for (life, per_sender) in cuts.into_iter().chain([(usize::MAX, true)]) {
+            let mut lanes = lanes(&missed(&history, &claim), per_sender);
+            for _ in 0..life {
+                lanes.retain(|lane| !lane.is_empty());
+                if lanes.is_empty() {
+                    break;
+                }
+                let at = picks.next().unwrap().index(lanes.len());
+                input(&mut order, lanes[at].remove(0));
+                all.extend(told(&mut order));
+            }
+            claim = order.lost().expect("nothing was given up");
+        }
+        for sender in 1..5u8 {
+            let about = |text: &&String| {
+                text.trim_start_matches(['+', '-']).split(':').next() == Some(&sender.to_string())
+            };
+            let heard: Vec<_> = all.iter().filter(about).cloned().collect();
+            let story: Vec<_> = history.iter().filter_map(|happened| match *happened {
+                Happened::Created(n) if n == sender => Some(format!("+{n}")),
+                Happened::Signal(n, seq) if n == sender => Some(format!("{n}:{seq}")),
+                Happened::Destroyed(n) if n == sender => Some(format!("-{n}")),
+                _ => None,
+            }).collect();
+            prop_assert_eq!(heard, story);
+        }
+    }
+}

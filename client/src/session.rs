@@ -1,0 +1,227 @@
+//! A client's stay in a session, over all the links that it takes: when one is lost, the
+//! connection goes on over another, or the client joins anew, or it is over.
+
+use std::{sync::Arc, time::Duration};
+
+use signalbox_protocol::{ClientMessage, CloseReason, message::Welcome};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::debug;
+
+use crate::{
+    backoff::{Backoff, part_of},
+    client::{Client, EVENT_QUEUE, Events, SEND_QUEUE, Shared},
+    dial::Dialer,
+    error::ConnectError,
+    event::Event,
+    link::{Answer, End, Keeping, Kept, Link, Sending, SharedOutbox, Teller},
+    order::{Claim, Order},
+};
+
+/// How long one attempt to come back may take. Where packets were being lost a new attempt gets
+/// through sooner than an old one, whose retransmissions have become rare.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// How long a client tries to join anew.
+const REJOIN: Duration = Duration::from_secs(5 * 60);
+
+/// How long clients of a gateway that goes down wait at most before they come back, so that they
+/// do not come all at once.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// Starts the task that carries a new connection, and makes the application's two ends.
+pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, Events) {
+    let options = &dialer.options;
+    let (command_sender, commands) = mpsc::channel(SEND_QUEUE);
+    let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+    let (leaving_sender, leaving) = watch::channel(false);
+    let (ended_sender, ended) = watch::channel(false);
+    let outbox = Arc::new(SharedOutbox::new(options.resume));
+    let shared = Arc::new(Shared::new(welcome));
+    let teller = Teller {
+        order: Order::new(welcome, options.presence),
+        keeping: if options.resume { Keeping::Asked } else { Keeping::No },
+        outbox: outbox.clone(),
+        events,
+        shared: shared.clone(),
+    };
+    let sending = Sending::new(outbox, commands);
+    let session = Session { dialer, teller, sending, leaving, backoff: Backoff::default() };
+    tokio::spawn(async move {
+        session.run(link).await;
+        let _ = ended_sender.send(true);
+    });
+    let client = Client {
+        shared,
+        commands: command_sender,
+        sent: Arc::default(),
+        leaving: Arc::new(leaving_sender),
+        ended,
+    };
+    (client, Events::new(event_receiver))
+}
+
+struct Session {
+    dialer: Dialer,
+    teller: Teller,
+    sending: Sending,
+    leaving: watch::Receiver<bool>,
+    backoff: Backoff,
+}
+
+impl Session {
+    async fn run(mut self, mut link: Link) {
+        let end = loop {
+            let begun = Instant::now();
+            let end = link.run(&mut self.teller, &mut self.sending).await;
+            self.backoff.lasted(begun.elapsed());
+            match self.after(end).await {
+                Ok(next) => link = next,
+                Err(end) => break end,
+            }
+        };
+        let Self { teller, sending, .. } = self;
+        sending.close();
+        teller.end(end).await;
+    }
+
+    /// What follows the end of a link: another one, or the end of it all.
+    async fn after(&mut self, mut end: End) -> Result<Link, End> {
+        let left = *self.leaving.borrow() || self.leaving.has_changed().is_err();
+        if end.reason == CloseReason::ClientDisconnected && !left {
+            // Somebody between the two closed the carrier in good order.
+            end = End::lost("the connection was closed on the way");
+        }
+        let comes_back =
+            matches!(end.reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown);
+        if left || !comes_back {
+            return Err(end);
+        }
+        let claim = self.teller.order.lost();
+        let resume = match std::mem::replace(&mut self.teller.keeping, Keeping::No) {
+            Keeping::Kept(kept) => claim.map(|claim| (kept, claim)),
+            Keeping::Asked | Keeping::No => None,
+        };
+        let rejoin = self.dialer.options.rejoin;
+        if resume.is_none() && !rejoin {
+            return Err(end);
+        }
+        self.sending.lost();
+        let pause = match end.reason {
+            CloseReason::ShuttingDown => part_of(SPREAD),
+            _ => Duration::ZERO,
+        };
+        let End { reason, message } = end;
+        self.teller.order.tell(Event::SessionReconnecting { reason, message });
+        self.teller.tell().await;
+
+        let Self { dialer, sending, leaving, backoff, .. } = self;
+        let (answer, link) = tokio::select! {
+            biased;
+            // An error means that all clients have been dropped.
+            _ = leaving.wait_for(|leaving| *leaving) => {
+                Err(End::new(CloseReason::ClientDisconnected, "the client left while it was away"))
+            }
+            () = sending.absorb() => Err(End::lost("unreachable")),
+            back = come_back(dialer, backoff, pause, resume) => back,
+        }?;
+        self.back(answer);
+        Ok(link)
+    }
+
+    /// The client is back, one way or the other.
+    fn back(&mut self, answer: Answer) {
+        let Self { teller, sending, .. } = self;
+        match answer {
+            Answer::Resumed { kept, signals } => {
+                teller.keeping = Keeping::Kept(kept);
+                teller.order.tell(Event::SessionReconnected);
+                sending.resumed(signals);
+            }
+            Answer::Welcome(welcome) => {
+                let resume = self.dialer.options.resume;
+                teller.keeping = if resume { Keeping::Asked } else { Keeping::No };
+                teller.order.rejoin(&welcome);
+                teller.shared.set_limits(welcome.limits);
+                sending.rejoined(resume);
+            }
+        }
+    }
+}
+
+/// Tries to come back: as the same connection while that is kept, else anew.
+async fn come_back(
+    dialer: &mut Dialer,
+    backoff: &mut Backoff,
+    pause: Duration,
+    resume: Option<(Kept, Claim)>,
+) -> Result<(Answer, Link), End> {
+    tokio::time::sleep(pause).await;
+    let options = dialer.options.clone();
+    if let Some((kept, claim)) = resume {
+        let opening = options.resumption(&kept.ticket, &claim);
+        let anew = |reason| match reason {
+            // The gateway does not know the connection (any more), or not even of resuming.
+            CloseReason::InvalidTicket | CloseReason::ProtocolError => Verdict::Anew,
+            reason => verdict(reason),
+        };
+        if let Some(back) = attempts(dialer, backoff, &opening, kept.window, anew).await? {
+            return Ok(back);
+        }
+    }
+    if options.rejoin {
+        let hello = options.hello();
+        if let Some(back) = attempts(dialer, backoff, &hello, REJOIN, verdict).await? {
+            return Ok(back);
+        }
+    }
+    Err(End::lost("the link was lost, and the client could not come back in time"))
+}
+
+/// What a refusal means for the next attempt.
+enum Verdict {
+    Again,
+    /// Only as another connection.
+    Anew,
+    Over,
+}
+
+fn verdict(reason: CloseReason) -> Verdict {
+    match reason {
+        CloseReason::NetworkDisconnected
+        | CloseReason::ShuttingDown
+        | CloseReason::HelloTimeout
+        | CloseReason::ConnectionLimit
+        | CloseReason::InternalError
+        | CloseReason::Unknown(_) => Verdict::Again,
+        _ => Verdict::Over,
+    }
+}
+
+/// Tries for some time to get an answer. None if there is no use in trying like this any more.
+async fn attempts(
+    dialer: &mut Dialer,
+    backoff: &mut Backoff,
+    opening: &[ClientMessage<'_>],
+    time: Duration,
+    verdict: impl Fn(CloseReason) -> Verdict,
+) -> Result<Option<(Answer, Link)>, End> {
+    let deadline = Instant::now() + time;
+    loop {
+        tokio::time::sleep_until(deadline.min(Instant::now() + backoff.next())).await;
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        match dialer.open(opening, ATTEMPT).await {
+            Ok(back) => return Ok(Some(back)),
+            Err(ConnectError::Refused { reason, message }) => match verdict(reason) {
+                Verdict::Again => debug!(%reason, message, "refused for now"),
+                Verdict::Anew => return Ok(None),
+                Verdict::Over => return Err(End::new(reason, message)),
+            },
+            Err(error) => debug!(%error, "an attempt to come back failed"),
+        }
+    }
+}
