@@ -10,6 +10,8 @@
 //! clock        one monotonic clock, and a metronome that keeps to it
 //! payload      128 bytes that say when they were meant to be sent
 //! clients      many connections, made some at a time
+//! receivers    who has received how many signals, and how late
+//! usage        who used how much processor time, and whether that spoils a measurement
 //! load         one sender, some receivers, a fixed rate: one measurement
 //! scenario/    latency, fanout, idle: which measurements, in which order
 //! stats        percentiles, medians, spread
@@ -25,10 +27,12 @@ mod load;
 pub mod output;
 mod payload;
 mod procfs;
+mod receivers;
 pub mod report;
 pub mod scenario;
 mod stats;
 mod transport;
+mod usage;
 
 pub use gateway::Launcher;
 pub use transport::Transport;

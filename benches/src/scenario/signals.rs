@@ -183,7 +183,7 @@ async fn rounds(
             let load = load(transport);
             anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
             let gateway = launcher.start().await?;
-            let measured = load::measure(&gateway, &load).await?;
+            let measured = load::measure(&gateway, &load, &[]).await?;
             gateway.stop().await?;
             note(format_args!(
                 "{scenario} {}/{repeat}  {:<30} p50 {:.0} µs, p99 {:.0} µs, gateway {:.1} µs per \
