@@ -49,6 +49,11 @@ impl Receivers {
         Self { book, _tasks: tasks }
     }
 
+    /// Signals received so far, by all of them together.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.book.lock().received.iter().sum()
+    }
+
     /// Waits until every receiver has exactly what it is to have.
     pub(crate) async fn complete(&self, expected: &[u64]) -> anyhow::Result<()> {
         let deadline_ns = now_ns() + nanos(STRAGGLERS);
