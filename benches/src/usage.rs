@@ -67,17 +67,22 @@ impl Used {
 
     /// What speaks against the figures, whatever was measured.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.generator_cores() > GENERATOR_LIMIT {
-            warnings.push(format!(
+        self.busy_generator().into_iter().chain(self.busy_others()).collect()
+    }
+
+    pub(crate) fn busy_generator(&self) -> Option<String> {
+        let cores = self.generator_cores();
+        (cores > GENERATOR_LIMIT).then(|| {
+            format!(
                 "the generator used {:.0} % of its thread: it may have been the limit",
-                self.generator_cores() * 100.0
-            ));
-        }
-        if self.other_cores > OTHERS_LIMIT {
-            warnings.push(format!("other processes used {:.1} cores meanwhile", self.other_cores));
-        }
-        warnings
+                cores * 100.0
+            )
+        })
+    }
+
+    pub(crate) fn busy_others(&self) -> Option<String> {
+        let cores = self.other_cores;
+        (cores > OTHERS_LIMIT).then(|| format!("other processes used {cores:.1} cores meanwhile"))
     }
 }
 
