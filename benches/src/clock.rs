@@ -4,7 +4,7 @@
 //! timer of the system (timerfd) is precise to microseconds, and wakes the same thread as the
 //! network does.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::Context as _;
 use rustix::time::{
@@ -20,6 +20,11 @@ pub(crate) fn now_ns() -> u64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
     // Neither is ever negative for this clock.
     tv_sec.unsigned_abs() * SECOND + tv_nsec.unsigned_abs()
+}
+
+/// A length of time in the same unit.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Ticks at fixed times, whatever happens in between: those that were missed are made up for.

@@ -3,8 +3,9 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 use serde::Deserialize;
 use signalbox_client::Connector;
-use signalbox_gateway::token::{NewToken, Signer};
+use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
 
@@ -31,11 +32,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Longer than any benchmark.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Starts gateways, one after the other, that share a made-up authority and project.
+/// Starts gateways that share a made-up authority and project.
 #[derive(Debug)]
 pub struct Launcher {
     program: PathBuf,
     dir: TempDir,
+    started: AtomicUsize,
 }
 
 impl Launcher {
@@ -59,7 +61,7 @@ impl Launcher {
             .prefix("signalbox-bench-")
             .tempdir()
             .context("cannot make a folder for the gateway")?;
-        Ok(Self { program, dir })
+        Ok(Self { program, dir, started: AtomicUsize::new(0) })
     }
 
     /// What the program says that it is.
@@ -71,9 +73,22 @@ impl Launcher {
 
     /// Starts a gateway and waits until it is ready.
     pub(crate) async fn start(&self) -> anyhow::Result<Gateway> {
-        let log = self.dir.path().join("gateway.log");
+        self.run(Command::new(&self.program)).await
+    }
+
+    /// Starts a gateway that has one thread for its tasks, on this core alone.
+    pub(crate) async fn start_on(&self, core: usize) -> anyhow::Result<Gateway> {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(core.to_string()).arg(&self.program).env("TOKIO_WORKER_THREADS", "1");
+        self.run(command).await
+    }
+
+    async fn run(&self, mut command: Command) -> anyhow::Result<Gateway> {
+        // Two may run at a time.
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.dir.path().join(format!("gateway-{number}.log"));
         let stderr = File::create(&log).context("cannot make a log for the gateway")?;
-        let child = Command::new(&self.program)
+        let child = command
             .args(["serve", "--dev", "--announce", "json"])
             .args(["--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
             .arg("--dev-dir")
@@ -82,7 +97,7 @@ impl Launcher {
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
+            .with_context(|| cannot_run(&command))?;
         let mut process = Process { child, log };
         let line = process.first_line().await?;
         let announcement: Announcement = serde_json::from_str(&line).with_context(|| {
@@ -94,6 +109,16 @@ impl Launcher {
         })?;
         Ok(Gateway { process, connector: Connector::trusting(&ca)?, announcement })
     }
+}
+
+fn cannot_run(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let hint = if program == Path::new("taskset") {
+        ", which keeps the gateway on its core: install util-linux"
+    } else {
+        ""
+    };
+    format!("cannot run {}{hint}", program.display())
 }
 
 /// The line that a gateway prints for programs.
@@ -136,23 +161,45 @@ impl Gateway {
         &self.connector
     }
 
+    /// The file of the authority that signed its certificate (PEM).
+    pub(crate) fn ca(&self) -> &Path {
+        &self.announcement.ca
+    }
+
+    /// The id of a new session.
+    pub(crate) fn session(&self) -> anyhow::Result<SessionId> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).context("the system has no random numbers")?;
+        let created_ms = u64::try_from(unix_time()?.as_millis())?;
+        let key = &self.announcement.project.key;
+        Ok(SessionId::mint(key, MediaMode::Relayed, None, created_ms, random))
+    }
+
     /// A token for a new session. It opens it any number of times.
     pub(crate) fn token(&self) -> anyhow::Result<String> {
         let Project { key, secret } = &self.announcement.project;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let mut random = [0; 24];
-        getrandom::fill(&mut random).context("the system has no random numbers")?;
-        let created_ms = u64::try_from(now.as_millis())?;
         let token = NewToken {
             key,
             signer: Signer::Secret(secret),
-            session: &SessionId::mint(key, MediaMode::Relayed, None, created_ms, random),
+            session: &self.session()?,
             role: Role::Publisher,
             connection_data: "",
-            now,
+            now: unix_time()?,
             lifetime: TOKEN_LIFETIME,
         };
         Ok(token.mint()?)
+    }
+
+    /// What its project's server shows to the REST API.
+    pub(crate) fn credential(&self) -> anyhow::Result<String> {
+        let Project { key, secret } = &self.announcement.project;
+        let (signer, lifetime) = (Signer::Secret(secret), TOKEN_LIFETIME);
+        Ok(NewServerToken { key, signer, now: unix_time()?, lifetime }.mint()?)
+    }
+
+    /// Where the REST API takes signals to a session.
+    pub(crate) fn signal_path(&self, session: &SessionId) -> String {
+        format!("/v2/project/{}/session/{session}/signal", self.announcement.project.key)
     }
 
     /// The end of its log.
@@ -177,6 +224,10 @@ impl Gateway {
         }
         anyhow::bail!("the gateway did not end within {STOP:?} of SIGTERM; it is killed")
     }
+}
+
+fn unix_time() -> anyhow::Result<Duration> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
 }
 
 struct Process {
@@ -261,6 +312,12 @@ mod tests {
     fn a_missing_gateway_is_said_with_the_next_step() {
         let error = Launcher::new(Some("no/such/program".into())).unwrap_err();
         assert!(error.to_string().contains("--gateway"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_taskset_is_said_with_the_next_step() {
+        assert!(cannot_run(&Command::new("taskset")).contains("util-linux"));
+        assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A gateway is started in a process of its own; all clients are in this one, on one thread, so
 //! that sender and receiver read the same clock and "the generator was the limit" is a question
-//! with an answer: its thread was busy, or it was not.
+//! with an answer: its thread was busy, or it was not. Only a flood comes from a third process, so
+//! that it cannot delay what is measured.
 //!
 //! ```text
 //! gateway      the process under test, from start to SIGTERM
@@ -10,8 +11,13 @@
 //! clock        one monotonic clock, and a metronome that keeps to it
 //! payload      128 bytes that say when they were meant to be sent
 //! clients      many connections, made some at a time
+//! receivers    who has received how many signals, and how late
 //! load         one sender, some receivers, a fixed rate: one measurement
-//! scenario/    latency, fanout, idle: which measurements, in which order
+//! http         as much HTTP over TLS as the REST API needs
+//! flooder      requests without a credential, from a process of their own
+//! cores        one core for the gateway, another one for the generator
+//! usage        who used how much processor time, and whether that spoils a measurement
+//! scenario/    latency, fanout, rest, flood, idle: which measurements, in which order
 //! stats        percentiles, medians, spread
 //! report       text and Markdown from results
 //! ```
@@ -20,15 +26,21 @@
 
 mod clients;
 mod clock;
+mod cores;
+mod flooder;
 mod gateway;
+mod http;
 mod load;
 pub mod output;
 mod payload;
 mod procfs;
+mod receivers;
 pub mod report;
 pub mod scenario;
 mod stats;
 mod transport;
+mod usage;
 
+pub use flooder::Flooder;
 pub use gateway::Launcher;
 pub use transport::Transport;

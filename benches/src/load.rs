@@ -4,34 +4,24 @@
 //! and its latency counts from when it was due. A gateway, or a generator, that stalls is charged
 //! for all that waited meanwhile (no coordinated omission).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use parking_lot::Mutex;
 use serde::Serialize;
-use signalbox_client::{Event, Events};
-use tokio::task::JoinSet;
 
 use crate::{
     clients::connect,
-    clock::{Metronome, now_ns},
+    clock::{Metronome, nanos, now_ns},
     gateway::Gateway,
-    payload, procfs,
+    payload,
+    receivers::Receivers,
     stats::{Latencies, Percentiles},
     transport::Transport,
+    usage::{Usage, Used},
 };
 
 /// From the last connect to the first signal, so that handshakes are not part of what is measured.
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// How long the last signals may take to arrive before they count as lost.
-const STRAGGLERS: Duration = Duration::from_secs(5);
-
-/// Use of its thread from which on the generator, and not the gateway, may be what is measured.
-const GENERATOR_LIMIT: f64 = 0.85;
-
-/// Use of the machine by others, in cores, from which on the figures are theirs, too.
-const OTHERS_LIMIT: f64 = 0.2;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +60,8 @@ pub struct Measured {
     pub gateway_us_per_delivery: f64,
     /// Processor time of all the clients for each of them.
     pub generator_us_per_delivery: f64,
+    /// Processors that the gateway kept busy.
+    pub gateway_cores: f64,
     /// Use that the generator made of its one thread.
     pub generator_cores: f64,
     /// Use that processes outside the benchmark made of the machine.
@@ -78,19 +70,12 @@ pub struct Measured {
     pub warnings: Vec<String>,
 }
 
-/// What the receivers write down.
-struct Book {
-    latencies: Latencies,
-    /// Signals that each receiver has received, the warm-up's included.
-    received: Vec<u64>,
-    /// Signals due before this are the warm-up's.
-    from_ns: u64,
-    /// What must not happen and did.
-    failure: Option<String>,
-}
-
-/// Runs a load against a gateway.
-pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Measured> {
+/// Runs a load against a gateway, while the processes `beside` are the benchmark's, too.
+pub(crate) async fn measure(
+    gateway: &Gateway,
+    load: &Load,
+    beside: &[u32],
+) -> anyhow::Result<Measured> {
     let clients = connect(gateway, load.transport, load.connections, usize::MAX).await?;
     let (clients, events): (Vec<_>, Vec<_>) = clients.into_iter().unzip();
     let (Some(sender), Some(last)) = (clients.first(), clients.last()) else {
@@ -101,20 +86,11 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
     let (warm_up, measured) = (load.signals(load.warm_up), load.signals(load.duration));
     ensure!(measured > 0, "no signal at all would be sent: raise the rate or the duration");
     let interval_ns = nanos(load.interval());
-    let book = Arc::new(Mutex::new(Book {
-        latencies: Latencies::new(),
-        received: vec![0; events.len()],
-        from_ns: start_ns + warm_up * interval_ns,
-        failure: None,
-    }));
-    let mut receivers = JoinSet::new();
-    for (index, events) in events.into_iter().enumerate() {
-        receivers.spawn(receive(index, events, book.clone()));
-    }
+    let receivers = Receivers::start(events, start_ns + warm_up * interval_ns);
 
     let mut lag = Latencies::new();
     let mut metronome = Metronome::start(start_ns, interval_ns)?;
-    let mut before = Usage::now(gateway)?;
+    let mut before = Usage::now(gateway, beside)?;
     for number in 0..warm_up + measured {
         let due_ns = metronome.tick().await?;
         if number >= warm_up {
@@ -127,7 +103,7 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
         if let Err(error) = signal.send().await {
             // Why is in the book, a moment later.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let failure = book.lock().failure.take();
+            let failure = receivers.book.lock().failure.take();
             bail!(
                 "the sender cannot send: {}; the measurement is void. If a lower rate works, the \
                  rate was too high; the gateway's own words:\n{}",
@@ -136,15 +112,15 @@ pub(crate) async fn measure(gateway: &Gateway, load: &Load) -> anyhow::Result<Me
             );
         }
         if number + 1 == warm_up {
-            before = Usage::now(gateway)?;
+            before = Usage::now(gateway, beside)?;
         }
     }
     let expected = expected(load, clients.len(), warm_up + measured);
-    all_received(&book, &expected).await?;
-    let after = Usage::now(gateway)?;
+    receivers.complete(&expected).await?;
+    let after = Usage::now(gateway, beside)?;
 
-    let book = book.lock();
-    Ok(evaluate(load, &book.latencies, &lag, &before, &after))
+    let book = receivers.book.lock();
+    Ok(evaluate(load, &book.latencies, &lag, after.since(&before)))
 }
 
 /// How many signals each connection must have received in the end.
@@ -153,136 +129,29 @@ fn expected(load: &Load, connections: usize, signals: u64) -> Vec<u64> {
     (0..connections).map(|index| if receives(index) { signals } else { 0 }).collect()
 }
 
-async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
-    while let Some(event) = events.next().await {
-        let now_ns = now_ns();
-        let mut book = book.lock();
-        match event {
-            Event::Signal { data, .. } => {
-                let Some(due_ns) = data.as_deref().and_then(payload::decode) else {
-                    book.failure = Some("a signal came that the benchmark did not send".into());
-                    continue;
-                };
-                if let Some(count) = book.received.get_mut(index) {
-                    *count += 1;
-                }
-                if due_ns >= book.from_ns {
-                    book.latencies.record(now_ns.saturating_sub(due_ns));
-                }
-            }
-            Event::Refused { code, message, .. } => {
-                book.failure = Some(format!("the gateway refused a signal ({code:?}): {message}"));
-            }
-            Event::SessionDisconnected { reason, message } => {
-                // The first one is the cause of the others.
-                book.failure.get_or_insert_with(|| {
-                    format!("a client lost its connection ({reason}): {message}")
-                });
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Waits until every receiver has all that was sent.
-async fn all_received(book: &Mutex<Book>, expected: &[u64]) -> anyhow::Result<()> {
-    let deadline_ns = now_ns() + nanos(STRAGGLERS);
-    loop {
-        {
-            let book = book.lock();
-            if let Some(failure) = &book.failure {
-                bail!("{failure}; the measurement is void");
-            }
-            if book.received == expected {
-                return Ok(());
-            }
-            if now_ns() > deadline_ns {
-                let wrong = book.received.iter().zip(expected).filter(|(a, b)| a != b).count();
-                let received: u64 = book.received.iter().sum();
-                let expected: u64 = expected.iter().sum();
-                bail!(
-                    "{wrong} receivers did not get exactly what was sent: {received} deliveries \
-                     instead of {expected}, {STRAGGLERS:?} after the last signal. The measurement \
-                     is void; if a lower rate is complete, the rate was too high"
-                );
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Processor time used so far.
-struct Usage {
-    at_ns: u64,
-    gateway: Duration,
-    generator: Duration,
-    /// By anybody, on all processors together.
-    machine: Duration,
-}
-
-impl Usage {
-    fn now(gateway: &Gateway) -> anyhow::Result<Self> {
-        let at_ns = now_ns();
-        Ok(Self {
-            at_ns,
-            gateway: procfs::cpu_time(gateway.pid())?,
-            generator: procfs::cpu_time(std::process::id())?,
-            machine: procfs::machine_used(at_ns)?,
-        })
-    }
-}
-
-fn evaluate(
-    load: &Load,
-    latencies: &Latencies,
-    lag: &Latencies,
-    before: &Usage,
-    after: &Usage,
-) -> Measured {
-    let seconds = (after.at_ns - before.at_ns) as f64 / 1e9;
-    let gateway = after.gateway.saturating_sub(before.gateway).as_secs_f64();
-    let generator = after.generator.saturating_sub(before.generator).as_secs_f64();
-    let machine = after.machine.saturating_sub(before.machine).as_secs_f64();
+fn evaluate(load: &Load, latencies: &Latencies, lag: &Latencies, used: Used) -> Measured {
     let deliveries = latencies.count();
     let each = |time: f64| time * 1e6 / deliveries.max(1) as f64;
-    let mut measured = Measured {
-        latency_us: latencies.percentiles(),
-        lag_us: lag.percentiles(),
-        deliveries,
-        gateway_us_per_delivery: each(gateway),
-        generator_us_per_delivery: each(generator),
-        generator_cores: generator / seconds,
-        other_cores: ((machine - gateway - generator) / seconds).max(0.0),
-        warnings: Vec::new(),
-    };
-    measured.warnings = warnings(&measured, load.interval());
-    measured
-}
-
-fn warnings(measured: &Measured, interval: Duration) -> Vec<String> {
-    let Measured { lag_us, generator_cores, other_cores, .. } = measured;
-    let mut warnings = Vec::new();
-    if *generator_cores > GENERATOR_LIMIT {
-        warnings.push(format!(
-            "the generator used {:.0} % of its thread: it may have been the limit",
-            generator_cores * 100.0
-        ));
-    }
-    if lag_us.p99 > interval.as_secs_f64() * 1e6 {
+    let lag_us = lag.percentiles();
+    let mut warnings = used.warnings();
+    if lag_us.p99 > load.interval().as_secs_f64() * 1e6 {
         warnings.push(format!(
             "the generator fell behind its schedule: one signal in a hundred left more than \
              {:.1} ms late",
             lag_us.p99 / 1000.0
         ));
     }
-    if *other_cores > OTHERS_LIMIT {
-        warnings.push(format!("other processes used {other_cores:.1} cores meanwhile"));
+    Measured {
+        latency_us: latencies.percentiles(),
+        lag_us,
+        deliveries,
+        gateway_us_per_delivery: each(used.gateway),
+        generator_us_per_delivery: each(used.generator),
+        gateway_cores: used.gateway_cores(),
+        generator_cores: used.generator_cores(),
+        other_cores: used.other_cores,
+        warnings,
     }
-    warnings
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -306,15 +175,6 @@ mod tests {
         assert_eq!(expected(&load(true), 3, 9), [0, 0, 9]);
     }
 
-    fn usage(at_ns: u64, gateway_ms: u64, generator_ms: u64, machine_ms: u64) -> Usage {
-        Usage {
-            at_ns,
-            gateway: Duration::from_millis(gateway_ms),
-            generator: Duration::from_millis(generator_ms),
-            machine: Duration::from_millis(machine_ms),
-        }
-    }
-
     fn latencies(ns: u64) -> Latencies {
         let mut latencies = Latencies::new();
         for _ in 0..1000 {
@@ -325,23 +185,21 @@ mod tests {
 
     #[test]
     fn costs_are_per_delivery() {
-        let before = usage(1_000_000_000, 100, 500, 1000);
-        let after = usage(3_000_000_000, 200, 700, 1400);
+        let used = Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0 };
         let (latency, lag) = (latencies(300_000), latencies(20_000));
-        let measured = evaluate(&load(false), &latency, &lag, &before, &after);
+        let measured = evaluate(&load(false), &latency, &lag, used);
         assert_eq!(measured.deliveries, 1000);
         assert!((measured.gateway_us_per_delivery - 100.0).abs() < 1e-6);
-        assert!((measured.generator_cores - 0.1).abs() < 1e-6);
-        assert!((measured.other_cores - 0.05).abs() < 1e-6);
+        assert!((measured.generator_us_per_delivery - 200.0).abs() < 1e-6);
+        assert!((measured.gateway_cores - 0.05).abs() < 1e-6);
         assert_eq!(measured.warnings, [""; 0]);
     }
 
     #[test]
     fn what_spoils_a_measurement_is_said() {
-        let before = usage(0, 0, 0, 0);
-        let after = usage(1_000_000_000, 100, 900, 1400);
+        let used = Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4 };
         let (latency, lag) = (latencies(300_000), latencies(6_000_000));
-        let measured = evaluate(&load(false), &latency, &lag, &before, &after);
+        let measured = evaluate(&load(false), &latency, &lag, used);
         assert_eq!(measured.warnings.len(), 3, "{:?}", measured.warnings);
     }
 }

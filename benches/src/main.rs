@@ -5,10 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use signalbox_bench::{
-    Launcher,
+    Flooder, Launcher,
     output::{line, note},
     report::Report,
-    scenario::{Fanout, Idle, Latency},
+    scenario::{Fanout, Flood, Idle, Latency, Rest},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,14 +31,22 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything, in about five minutes.
+      Everything, in less than eight minutes.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
+  signalbox-bench rest --connections 100 --servers 8
+      A server's signals to a hundred connections, with the gateway on one core.
+  signalbox-bench flood --transport wss --requests 20000
+      What twice as many requests without a credential do to the others' signals.
   signalbox-bench idle --connections 10000 --gateway /usr/local/bin/signalbox
 
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the
 environment (SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=60000 ...).";
+
+/// Length of a measurement of REST and of the flood in `all`: one has
+/// many samples, the other one many rows, and the whole must not take longer than somebody waits.
+const SHORT_SECONDS: f64 = 5.0;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,17 +54,27 @@ enum Command {
     Latency(Latency),
     /// Latency and CPU per delivery from one connection to many.
     Fanout(Fanout),
+    /// REST signals per second from a server to a session, with the gateway on one core.
+    Rest(Rest),
+    /// Latency of signals while strangers flood the gateway with requests.
+    Flood(Flood),
     /// Memory per idle connection.
     Idle(Idle),
     /// All of these in turn, with their defaults.
     All(All),
+    /// The process that floods; `flood` starts it.
+    #[command(hide = true)]
+    Flooder(Flooder),
 }
 
 #[derive(Debug, clap::Args)]
 struct All {
-    /// Rounds of latency and fan-out.
+    /// Rounds of latency, fan-out and REST.
     #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
     repeat: usize,
+    /// Rounds of the flood, which has five measurements for each transport.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
+    repeat_flood: usize,
     /// Rounds of memory, which varies less.
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
     repeat_idle: usize,
@@ -96,13 +114,20 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         note("warning: this is a debug build, its figures say nothing (cargo build --release)");
     }
+    if let Command::Flooder(flooder) = &cli.command {
+        return flooder.run().await;
+    }
     let launcher = Launcher::new(cli.gateway.clone())?;
     let mut report = Report::new(launcher.version());
     match &cli.command {
         Command::Latency(latency) => report.latency = Some(latency.run(&launcher).await?),
         Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),
+        Command::Rest(rest) => report.rest = Some(rest.run(&launcher).await?),
+        Command::Flood(flood) => report.flood = Some(flood.run(&launcher).await?),
         Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
         Command::All(all) => all.run(&launcher, &mut report).await?,
+        // Done above: it needs no gateway of its own.
+        Command::Flooder(_) => {}
     }
     if cli.json {
         line(serde_json::to_string_pretty(&report)?)?;
@@ -120,22 +145,31 @@ impl All {
         );
         let mut latency: Latency = defaults()?;
         let mut fanout: Fanout = defaults()?;
+        let mut rest: Rest = defaults()?;
+        let mut flood: Flood = defaults()?;
         let mut idle: Idle = defaults()?;
         latency.rounds.repeat = self.repeat;
         fanout.rounds.repeat = self.repeat;
+        rest.rounds.repeat = self.repeat;
+        rest.rounds.seconds = SHORT_SECONDS;
+        flood.rounds.repeat = self.repeat_flood;
+        flood.rounds.seconds = SHORT_SECONDS;
         idle.repeat = self.repeat_idle;
         report.latency = Some(latency.run(launcher).await?);
         report.fanout = Some(fanout.run(launcher).await?);
+        report.rest = Some(rest.run(launcher).await?);
+        report.flood = Some(flood.run(launcher).await?);
         report.idle = Some(idle.run(launcher).await?);
         if let Some(file) = &self.markdown {
-            let repeat = (self.repeat != 3).then(|| format!(" --repeat {}", self.repeat));
-            let repeat_idle =
-                (self.repeat_idle != 1).then(|| format!(" --repeat-idle {}", self.repeat_idle));
+            let flag = |name: &str, value: usize, default: usize| {
+                if value == default { String::new() } else { format!(" --{name} {value}") }
+            };
             let command = format!(
                 "cargo build --release -p signalbox -p signalbox-bench\n\
-                 target/release/signalbox-bench all{}{} --markdown docs/benchmarks.md",
-                repeat.unwrap_or_default(),
-                repeat_idle.unwrap_or_default()
+                 target/release/signalbox-bench all{}{}{} --markdown docs/benchmarks.md",
+                flag("repeat", self.repeat, 3),
+                flag("repeat-flood", self.repeat_flood, 2),
+                flag("repeat-idle", self.repeat_idle, 1),
             );
             std::fs::write(file, report.markdown(&command))
                 .with_context(|| format!("cannot write {}", file.display()))?;
@@ -164,6 +198,8 @@ mod tests {
     fn scenarios_have_defaults() {
         assert_eq!(super::defaults::<super::Latency>().unwrap().rate, 200);
         assert_eq!(super::defaults::<super::Fanout>().unwrap().receivers, 100);
+        assert_eq!(super::defaults::<super::Rest>().unwrap().servers, 4);
+        assert_eq!(super::defaults::<super::Flood>().unwrap().requests, 10_000);
         assert_eq!(super::defaults::<super::Idle>().unwrap().connections, 2000);
     }
 }

@@ -62,22 +62,22 @@ fn parse_kib(text: &str, name: &str) -> Option<u64> {
 /// Only idling is accounted exactly; what `/proc/stat` has for the rest is sampled.
 pub(crate) fn machine_used(now_ns: u64) -> anyhow::Result<Duration> {
     let stat = read("/proc/stat")?;
-    let idle = parse_machine(&stat).context("/proc/stat has another form than expected")?;
-    let passed = Duration::from_nanos(now_ns * cores() as u64);
+    let (idle, cores) =
+        parse_machine(&stat).context("/proc/stat has another form than expected")?;
+    let passed = Duration::from_nanos(now_ns * cores);
     Ok(passed.saturating_sub(ticks(idle)))
 }
 
-fn parse_machine(stat: &str) -> Option<u64> {
-    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+/// Ticks of idling, and the processors that they are of: all of the machine's, whichever of them
+/// this thread may use.
+fn parse_machine(stat: &str) -> Option<(u64, u64)> {
+    let mut lines = stat.lines();
+    let fields = lines.next()?.strip_prefix("cpu ")?;
+    let cores = lines.take_while(|line| line.starts_with("cpu")).count();
     let mut fields = fields.split_ascii_whitespace().skip(3);
     let idle: u64 = fields.next()?.parse().ok()?;
     let waiting: u64 = fields.next()?.parse().ok()?;
-    Some(idle + waiting)
-}
-
-/// Processors.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    Some((idle + waiting, u64::try_from(cores).ok()?))
 }
 
 /// One line on the machine.
@@ -88,7 +88,7 @@ pub(crate) fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown processor", |(_, name)| name.trim());
-    let cores = cores();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = parse_kib(&file("/proc/meminfo"), "MemTotal:").unwrap_or_default() / 1024 / 1024;
     let kernel = file("/proc/sys/kernel/osrelease");
     let congestion = file("/proc/sys/net/ipv4/tcp_congestion_control");
@@ -120,8 +120,9 @@ mod tests {
 
     #[test]
     fn the_machine_is_idle_when_it_waits_too() {
-        let stat = "cpu  100 10 50 9999 77 5 6 3 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(parse_machine(stat), Some(10_076));
+        let stat =
+            "cpu  100 10 50 9999 77 5 6 3 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu1 1 2\nintr 1\n";
+        assert_eq!(parse_machine(stat), Some((10_076, 2)));
         assert_eq!(parse_machine("cpu0 1 2 3\n"), None);
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     procfs,
-    scenario::{IdleResult, SignalsResult},
+    scenario::{FloodResult, IdleResult, RestResult, SignalsResult},
     stats::Spread,
 };
 
@@ -26,6 +26,12 @@ pub struct Report {
     /// One to many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<SignalsResult>,
+    /// Signals from a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<RestResult>,
+    /// Signals while strangers flood the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<FloodResult>,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<IdleResult>,
@@ -44,9 +50,13 @@ impl Report {
             let rows = result.iter().flat_map(|it| &it.rows);
             rows.flat_map(move |row| row.warnings().map(move |it| format!("{name}: {it}")))
         });
+        let rest = self.rest.iter().flat_map(|it| &it.rows);
+        let rest = rest.flat_map(|row| row.warnings().map(|it| format!("rest: {it}")));
+        let flood = self.flood.iter().flat_map(|it| &it.rows);
+        let flood = flood.flat_map(|row| row.warnings().map(|it| format!("flood: {it}")));
         let idle = self.idle.iter().flat_map(|it| &it.rows);
         let idle = idle.flat_map(|row| row.warnings().map(|it| format!("idle: {it}")));
-        signals.chain(idle).collect()
+        signals.chain(rest).chain(flood).chain(idle).collect()
     }
 
     /// The tables, in Markdown, which is good to read in a terminal, too.
@@ -54,6 +64,8 @@ impl Report {
         let parts = [
             self.latency.as_ref().map(latency_table),
             self.fanout.as_ref().map(fanout_table),
+            self.rest.as_ref().map(rest_table),
+            self.flood.as_ref().map(flood_table),
             self.idle.as_ref().map(idle_table),
         ];
         let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
@@ -127,6 +139,65 @@ fn fanout_table(result: &SignalsResult) -> String {
             &with_spread(row.p99_us, 0),
             &with_spread(row.gateway_us_per_delivery, 1),
             &format!("{:.0} %", row.generator_cores.median * 100.0),
+        ]);
+    }
+    table.text
+}
+
+fn rest_table(result: &RestResult) -> String {
+    let mut table = Table::new(&format!(
+        "REST: signals to a session of {} over {} HTTPS connections, the gateway on one core",
+        result.connections, result.servers
+    ));
+    table.row([
+        "transport of the receivers",
+        "requests/s",
+        "deliveries/s",
+        "gateway CPU µs per request",
+        "request p50 µs",
+        "request p99 µs",
+        "gateway's use of its core",
+        "generator's use of the other",
+    ]);
+    for row in &result.rows {
+        table.row([
+            row.transport.title(),
+            &with_spread(row.requests, 0),
+            &with_spread(row.deliveries, 0),
+            &with_spread(row.gateway_us_per_request, 0),
+            &with_spread(row.p50_us, 0),
+            &with_spread(row.p99_us, 0),
+            &format!("{:.2}", row.gateway_cores.median),
+            &format!("{:.2}", row.generator_cores.median),
+        ]);
+    }
+    table.text
+}
+
+fn flood_table(result: &FloodResult) -> String {
+    let mut table = Table::new(&format!(
+        "Flood: {} requests per second without a credential over {} kept-alive connections, or {} \
+         over new ones, beside {} signals per second",
+        result.requests, result.flood_connections, result.fresh, result.rate
+    ));
+    table.row([
+        "transport: flood",
+        "p50 µs",
+        "p99 µs",
+        "p99 ÷ its control's",
+        "generator late by µs (p99)",
+        "gateway CPU, cores",
+        "requests answered/s",
+    ]);
+    for row in &result.rows {
+        table.row([
+            &format!("{}: {}", row.transport.title(), row.attack.title()),
+            &with_spread(row.p50_us, 0),
+            &with_spread(row.p99_us, 0),
+            &row.p99_to_control.map(|it| with_spread(it, 2)).unwrap_or_default(),
+            &with_spread(row.lag_p99_us, 0),
+            &format!("{:.2}", row.gateway_cores.median),
+            &format!("{:.0}", row.answered.median),
         ]);
     }
     table.text

@@ -1,10 +1,14 @@
 //! What is measured: which measurements, in which order, for which transports.
 
+mod flood;
 mod idle;
+mod rest;
 mod signals;
 
+pub use flood::{Flood, FloodResult, FloodRow};
 pub use idle::{Idle, IdleResult, IdleRow};
-pub use signals::{Fanout, Latency, SignalsResult, SignalsRow};
+pub use rest::{Rest, RestResult, RestRow};
+pub use signals::{Fanout, Latency, Rounds, SignalsResult, SignalsRow};
 
 /// The order of a round: every second one runs backwards, so that a machine that gets slower or
 /// faster with time does so for all transports alike.

@@ -159,12 +159,28 @@ impl Fanout {
 }
 
 impl Rounds {
-    fn load(&self, connections: usize, to_one: bool, rate: f64) -> impl Fn(Transport) -> Load {
-        // No time is negative, and no benchmark runs for a day.
-        let time = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0));
-        let (warm_up, duration) = (time(self.warm_up), time(self.seconds));
+    pub(super) fn warm_up(&self) -> Duration {
+        time(self.warm_up)
+    }
+
+    pub(super) fn duration(&self) -> Duration {
+        time(self.seconds)
+    }
+
+    pub(super) fn load(
+        &self,
+        connections: usize,
+        to_one: bool,
+        rate: f64,
+    ) -> impl Fn(Transport) -> Load {
+        let (warm_up, duration) = (self.warm_up(), self.duration());
         move |transport| Load { transport, connections, to_one, rate, warm_up, duration }
     }
+}
+
+/// No time is negative, and no benchmark runs for a day.
+fn time(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
 }
 
 /// Round after round, each transport in turn, each measurement with a gateway of its own.
@@ -183,7 +199,7 @@ async fn rounds(
             let load = load(transport);
             anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
             let gateway = launcher.start().await?;
-            let measured = load::measure(&gateway, &load).await?;
+            let measured = load::measure(&gateway, &load, &[]).await?;
             gateway.stop().await?;
             note(format_args!(
                 "{scenario} {}/{repeat}  {:<30} p50 {:.0} µs, p99 {:.0} µs, gateway {:.1} µs per \
