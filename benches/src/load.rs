@@ -100,7 +100,7 @@ pub(crate) async fn measure(
         if let Some(to) = to {
             signal = signal.to(to);
         }
-        if let Err(error) = signal.send().await {
+        if let Err(error) = signal.enqueue().await {
             // Why is in the book, a moment later.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let failure = receivers.book.lock().failure.take();

@@ -107,7 +107,8 @@ async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
             Event::Refused { code, message, .. } => {
                 book.failure = Some(format!("the gateway refused a signal ({code:?}): {message}"));
             }
-            Event::SessionDisconnected { reason, message } => {
+            Event::SessionReconnecting { reason, message }
+            | Event::SessionDisconnected { reason, message } => {
                 // The first one is the cause of the others.
                 book.failure.get_or_insert_with(|| {
                     format!("a client lost its connection ({reason}): {message}")

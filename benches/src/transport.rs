@@ -39,6 +39,8 @@ impl Transport {
         };
         let options = ConnectOptions::new(url, token)
             .presence(false)
+            // A connection that is lost would make the measurement void, and must not hide it.
+            .rejoin(false)
             .agent(concat!("signalbox-bench/", env!("CARGO_PKG_VERSION")));
         match self {
             Self::Quic | Self::Wss => options,

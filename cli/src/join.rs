@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use signalbox_client::{
     Client, CloseReason, ConnectOptions, ConnectionId, ConnectionInfo, Connector, Event, Events,
-    Streams,
+    Gap, Streams,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
@@ -61,7 +61,11 @@ pub(crate) struct LinkArgs {
 }
 
 impl LinkArgs {
-    pub(crate) async fn connect(&self, presence: bool) -> anyhow::Result<(Client, Events)> {
+    pub(crate) async fn connect(
+        &self,
+        presence: bool,
+        rejoin: bool,
+    ) -> anyhow::Result<(Client, Events)> {
         let connector = match &self.ca {
             None => Connector::new()?,
             Some(file) => {
@@ -72,6 +76,7 @@ impl LinkArgs {
         };
         let mut options = ConnectOptions::new(&self.url, &self.token)
             .presence(presence)
+            .rejoin(rejoin)
             .agent(concat!("signalbox-cli/", env!("CARGO_PKG_VERSION")));
         if self.single_stream {
             options = options.streams(Streams::Single);
@@ -93,8 +98,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn join(args: Args) -> anyhow::Result<ExitCode> {
-    let (client, mut events) = args.link.connect(!args.no_presence).await?;
-    let printer = Printer { json: args.json, me: client.connection().id };
+    let (client, mut events) = args.link.connect(!args.no_presence, true).await?;
+    let mut printer = Printer { json: args.json, me: client.connection().id };
     let mut input = Some(BufReader::new(tokio::io::stdin()).lines());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut leaving = false;
@@ -102,6 +107,9 @@ async fn join(args: Args) -> anyhow::Result<ExitCode> {
         tokio::select! {
             event = events.next() => {
                 let Some(event) = event else { break };
+                if let Event::SessionRejoined { connection } = &event {
+                    printer.me = connection.id;
+                }
                 printer.print(&event)?;
                 if let Event::SessionDisconnected { reason, .. } = event {
                     return Ok(output::code(leaving || reason == CloseReason::ClientDisconnected));
@@ -162,21 +170,18 @@ async fn act(client: &Client, line: &str) -> Result<(), Problem> {
     match command {
         "/to" => {
             let (id, text) = rest.split_once(' ').ok_or("usage: /to ID TEXT")?;
-            signal.to(find(client, id)?).data(text).send().await?;
+            signal.to(find(client, id)?).data(text).enqueue().await?;
         }
         "/type" => {
             let (signal_type, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            signal.signal_type(signal_type).data(text).send().await?;
+            signal.signal_type(signal_type).data(text).enqueue().await?;
         }
         "/ping" => {
-            signal.send().await?;
+            signal.enqueue().await?;
         }
         "/who" => {
-            output::note(format_args!(
-                "{} (you) {}",
-                client.connection().id,
-                client.connection().data
-            ));
+            let me = client.connection();
+            output::note(format_args!("{} (you) {}", me.id, me.data));
             for ConnectionInfo { id, data, .. } in client.presence() {
                 output::note(format_args!("{id} {data}"));
             }
@@ -189,7 +194,7 @@ async fn act(client: &Client, line: &str) -> Result<(), Problem> {
             )));
         }
         _ => {
-            signal.data(line).send().await?;
+            signal.data(line).enqueue().await?;
         }
     }
     Ok(())
@@ -251,6 +256,17 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
             }
         }
         Event::Refused { code, message, .. } => format!("! refused ({code}): {message}"),
+        Event::SessionReconnecting { reason, message } => {
+            format!("* away ({reason}): {message}; trying to come back")
+        }
+        Event::SessionReconnected => "* back".to_owned(),
+        Event::Gap(Gap { lost, .. }) => match lost.len() {
+            0 => "! something that happened meanwhile is lost".to_owned(),
+            senders => format!("! signals of {senders} that were sent meanwhile are lost"),
+        },
+        Event::SessionRejoined { connection } => {
+            format!("* back, but as {}; what was sent meanwhile is lost", short(&connection.id))
+        }
         Event::SessionDisconnected { reason, message } => format!("* over ({reason}): {message}"),
         _ => return None,
     })
@@ -273,6 +289,16 @@ fn for_programs(event: &Event) -> serde_json::Value {
         }
         Event::Refused { signal, code, message } => {
             json!({ "event": "refused", "signal": signal, "code": code, "message": message })
+        }
+        Event::SessionReconnecting { reason, message } => {
+            json!({ "event": "sessionReconnecting", "reason": reason, "message": message })
+        }
+        Event::SessionReconnected => json!({ "event": "sessionReconnected" }),
+        Event::Gap(Gap { lost, presence, .. }) => {
+            json!({ "event": "gap", "lost": lost, "presence": presence })
+        }
+        Event::SessionRejoined { connection: me } => {
+            json!({ "event": "sessionRejoined", "connection": connection(me) })
         }
         Event::SessionDisconnected { reason, message } => {
             json!({ "event": "sessionDisconnected", "reason": reason, "message": message })

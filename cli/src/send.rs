@@ -3,7 +3,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use signalbox_client::{Client, CloseReason, ConnectionId, Event, Events, SendError};
+use signalbox_client::{
+    Client, CloseReason, ConnectionId, Event, Events, SendError, SignalBuilder,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     sync::Semaphore,
@@ -53,7 +55,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn send(args: Args) -> anyhow::Result<ExitCode> {
-    let (client, events) = args.link.connect(false).await?;
+    // Joining anew would lose count of what has come back.
+    let (client, events) = args.link.connect(false, false).await?;
     let window = Semaphore::new(WINDOW as usize);
     let sending = async {
         let result = send_all(&args, &client, &window).await;
@@ -63,15 +66,20 @@ async fn send(args: Args) -> anyhow::Result<ExitCode> {
     let (sent, refused) = tokio::join!(sending, watch(events, client.connection().id, &window));
     // Why the session ended says more than that a signal could not be sent.
     let refused = refused?;
-    sent?;
-    Ok(output::code(refused == 0))
+    Ok(output::code(sent? && refused == 0))
 }
 
-async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::Result<()> {
+/// `false` if it is known already that one was refused.
+async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::Result<bool> {
     let mut pace = pace(args.rate, client.limits().signals_per_second);
     if !args.stdin {
-        send_one(args, client, args.data.clone()).await?;
-        return Ok(());
+        return match signal(args, client, args.data.clone()).send().await {
+            Err(SendError::Refused { code, message }) => {
+                output::note(format_args!("signal refused ({code}): {message}"));
+                Ok(false)
+            }
+            sent => Ok(sent.map(|_| true)?),
+        };
     }
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut number = 0u64;
@@ -92,12 +100,13 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
                 () = client.ended() => anyhow::bail!(SendError::Disconnected),
             }
         }
-        send_one(args, client, Some(line)).await.with_context(|| format!("line {number}"))?;
+        let signal = signal(args, client, Some(line));
+        signal.enqueue().await.with_context(|| format!("line {number}"))?;
     }
-    Ok(())
+    Ok(true)
 }
 
-async fn send_one(args: &Args, client: &Client, data: Option<String>) -> Result<u64, SendError> {
+fn signal<'a>(args: &Args, client: &'a Client, data: Option<String>) -> SignalBuilder<'a> {
     let mut signal = client.signal();
     if let Some(signal_type) = &args.signal_type {
         signal = signal.signal_type(signal_type);
@@ -108,7 +117,7 @@ async fn send_one(args: &Args, client: &Client, data: Option<String>) -> Result<
     if let Some(to) = args.to {
         signal = signal.to(to);
     }
-    signal.send().await
+    signal
 }
 
 /// The slower of what the user and the gateway allow, if either does.

@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::select! {
             line = lines.next_line() => match line? {
                 Some(line) => {
-                    client.signal().signal_type("chat").data(line).send().await?;
+                    client.signal().signal_type("chat").data(line).enqueue().await?;
                 }
                 None => {
                     client.disconnect().await;

@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
             if let Some(data) = data {
                 echo = echo.data(data);
             }
-            echo.send().await?;
+            echo.enqueue().await?;
         }
     }
     Ok(())

@@ -157,7 +157,9 @@ impl World {
 
     /// Options to join this test's session.
     pub fn options(&self, carrier: Carrier, role: Role) -> ConnectOptions {
-        carrier.options(ConnectOptions::new(self.url(carrier), self.token(role)))
+        // A client that joined anew would be another one to those who watch it.
+        let options = ConnectOptions::new(self.url(carrier), self.token(role)).rejoin(false);
+        carrier.options(options)
     }
 
     /// Joins this test's session.
@@ -271,7 +273,7 @@ impl Member {
 
     /// Sends data to all; returns the signal's number.
     pub async fn say(&self, data: impl Into<String>) -> u64 {
-        self.client.signal().data(data).send().await.unwrap()
+        self.client.signal().data(data).enqueue().await.unwrap()
     }
 
     /// The next event.
@@ -305,6 +307,17 @@ impl Member {
         match self.next().await {
             Event::ConnectionDestroyed { id, reason } => (id, reason),
             other => panic!("nobody left: {other:?}"),
+        }
+    }
+
+    /// Waits for the end of the link, passing over everything else. The client may come back.
+    pub async fn loses_link(&mut self) -> signalbox_client::CloseReason {
+        loop {
+            if let Event::SessionReconnecting { reason, .. }
+            | Event::SessionDisconnected { reason, .. } = self.next().await
+            {
+                return reason;
+            }
         }
     }
 

@@ -262,7 +262,7 @@ fn slow_consumers_do_not_fill_the_memory() {
         let mut said_kib = 0;
         // Far more than the outboxes, the carriers' windows and the clients' queues hold.
         while said_kib < 200 * 1024 {
-            speaker.signal().data("d".repeat(8192)).send().await.unwrap();
+            speaker.signal().data("d".repeat(8192)).enqueue().await.unwrap();
             said_kib += 8;
             while !matches!(heard.next().await.unwrap(), Event::Signal { .. }) {}
         }

@@ -84,7 +84,7 @@ impl Sending {
             self.taken.drain(..).for_each(|command| outbox.put_away(command));
         }
         // All clients have been dropped. That is noticed elsewhere.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Waits for room and commands. May be dropped at its awaits.

@@ -84,22 +84,22 @@ async fn signals_reach_all_or_one(carrier: Carrier) {
     let from = Some(alice.id());
     let text = |text: &str| Some(text.to_owned());
 
-    alice.client.signal().signal_type("chat").data("grüße 🚦").send().await.unwrap();
+    alice.client.signal().signal_type("chat").data("grüße 🚦").enqueue().await.unwrap();
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.hear().await, (from, text("chat"), text("grüße 🚦")));
     }
     // A ping has neither type nor data.
-    alice.client.signal().send().await.unwrap();
+    alice.client.signal().enqueue().await.unwrap();
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.hear().await, (from, None, None));
     }
     // To one: the sender hears nothing, as its next word shows.
-    alice.client.signal().data("psst").to(bob.id()).send().await.unwrap();
+    alice.client.signal().data("psst").to(bob.id()).enqueue().await.unwrap();
     alice.say("aloud").await;
     assert_eq!(bob.hear_data().await, "psst");
     assert_eq!(bob.hear_data().await, "aloud");
     assert_eq!(alice.hear_data().await, "aloud");
-    bob.client.signal().data("back").to(alice.id()).send().await.unwrap();
+    bob.client.signal().data("back").to(alice.id()).enqueue().await.unwrap();
     assert_eq!(alice.hear().await, (Some(bob.id()), None, text("back")));
 }
 
@@ -111,7 +111,7 @@ async fn the_largest_signal_arrives(carrier: Carrier) {
     let signal_type = "t".repeat(128);
     // Control characters take six bytes each in JSON.
     for data in ["d".repeat(8192), "\u{1}".repeat(8192), "é".repeat(4096)] {
-        alice.client.signal().signal_type(&signal_type).data(&data).send().await.unwrap();
+        alice.client.signal().signal_type(&signal_type).data(&data).enqueue().await.unwrap();
         assert_eq!(bob.hear().await, (Some(alice.id()), Some(signal_type.clone()), Some(data)));
     }
 }
@@ -127,7 +127,7 @@ async fn signals_of_a_sender_keep_their_order(carrier: Carrier) {
     for n in 0..SIGNALS {
         let signal = alice.client.signal().data(n.to_string());
         let signal = if n % 3 == 0 { signal.to(bob.id()) } else { signal };
-        signal.send().await.unwrap();
+        signal.enqueue().await.unwrap();
     }
     for n in 0..SIGNALS {
         assert_eq!(bob.hear_data().await, n.to_string());
@@ -142,7 +142,7 @@ async fn an_unknown_target_is_an_error_and_the_link_stays(carrier: Carrier) {
     let mut alice = world.join(carrier, Role::Publisher).await;
     alice.say("one").await;
     let nobody = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
-    let number = alice.client.signal().data("two").to(nobody).send().await.unwrap();
+    let number = alice.client.signal().data("two").to(nobody).enqueue().await.unwrap();
     assert_eq!(number, 2);
     alice.say("three").await;
     // Errors come on the control stream, so over QUIC they may overtake signals.
@@ -186,7 +186,7 @@ async fn publisheronly_does_neither(carrier: Carrier) {
     mute.sees_created().await;
     speaker.sees_created().await;
     speaker.say("to all").await;
-    speaker.client.signal().to(mute.id()).send().await.unwrap();
+    speaker.client.signal().to(mute.id()).enqueue().await.unwrap();
     mute.say("may I?").await;
     let Event::Refused { code: ErrorCode::Forbidden, .. } = mute.next().await else {
         panic!("not refused, or it heard what it must not")
@@ -270,7 +270,7 @@ async fn sessions_are_apart(carrier: Carrier) {
     let options = signalbox_client::ConnectOptions::new(world.url(carrier), token);
     let mut there = world.try_join(&options).await.unwrap();
     there.say("in there").await;
-    there.client.signal().to(here.id()).send().await.unwrap();
+    there.client.signal().to(here.id()).enqueue().await.unwrap();
     there.client.force_disconnect(here.id()).await.unwrap();
     let mut refused = 0;
     while refused < 2 {
@@ -289,8 +289,8 @@ async fn when_the_gateway_stops_everyone_is_told(carrier: Carrier) {
     let mut alice = world.join(carrier, Role::Publisher).await;
     let mut bob = world.join(other(carrier), Role::Publisher).await;
     world.tell_to_stop();
-    assert_eq!(alice.ends().await, CloseReason::ShuttingDown);
-    assert_eq!(bob.ends().await, CloseReason::ShuttingDown);
+    assert_eq!(alice.loses_link().await, CloseReason::ShuttingDown);
+    assert_eq!(bob.loses_link().await, CloseReason::ShuttingDown);
     world.stop().await;
 }
 

@@ -42,10 +42,10 @@ async fn take_part(
             match target(me, n) {
                 None => {
                     window.acquire().await.unwrap().forget();
-                    signal.send().await.unwrap();
+                    signal.enqueue().await.unwrap();
                 }
                 Some(to) => {
-                    signal.to(ids[to]).send().await.unwrap();
+                    signal.to(ids[to]).enqueue().await.unwrap();
                 }
             }
         }

@@ -73,9 +73,9 @@ async fn what_was_said_before_the_gateway_stops_is_heard() {
         for n in 0..200 {
             assert_eq!(listener.hear_data().await, n.to_string());
         }
-        assert_eq!(listener.ends().await, CloseReason::ShuttingDown);
+        assert_eq!(listener.loses_link().await, CloseReason::ShuttingDown);
     }
-    assert_eq!(first.ends().await, CloseReason::ShuttingDown);
+    assert_eq!(first.loses_link().await, CloseReason::ShuttingDown);
 }
 
 /// A client that does not take its leave does not hold the gateway.

@@ -200,7 +200,7 @@ async fn what_waits_when_the_gateway_goes_down_is_still_posted() {
     let mut member = world.join(Carrier::Quic, Role::Publisher).await;
     endpoint.next(200).await;
     world.tell_to_stop();
-    assert_eq!(member.ends().await, CloseReason::ShuttingDown);
+    assert_eq!(member.loses_link().await, CloseReason::ShuttingDown);
     let mut stopped = std::pin::pin!(world.stop());
     // It takes the endpoint some seconds, far longer than the links, to accept it.
     for status in [500, 500, 500, 200] {
