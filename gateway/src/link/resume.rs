@@ -122,7 +122,8 @@ pub(super) async fn resume(
     });
     let mut present = present.iter().flatten();
     let present = std::iter::from_fn(|| admit::next_present(&mut present));
-    let opening = [resumed].into_iter().chain(gaps).chain(named).chain(present);
+    // Last, so that whoever has the new ticket has read all that.
+    let opening = gaps.chain(named).chain(present).chain([resumed]);
     admit::greet(shared, admitted, opening, writer).await
 }
 
