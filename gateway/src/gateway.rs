@@ -94,6 +94,9 @@ pub enum BindError {
     /// The certificate or its key is not usable.
     #[error("the certificate cannot be used")]
     Certificate(#[source] signalbox_certs::LoadError),
+    /// The private key could not be read again.
+    #[error("cannot read the private key")]
+    Key(#[source] io::Error),
     /// The TLS configuration does not suit QUIC.
     #[error("the TLS configuration does not suit QUIC")]
     Tls(#[source] quinn::crypto::rustls::NoInitialCipherSuite),
@@ -142,7 +145,9 @@ impl Gateway {
         let shared = Arc::new(Shared::new(&config, projects));
         let projects =
             LiveProjects(Arc::new(Live { shared: shared.clone(), current: Mutex::new(entries) }));
-        let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
+        // It has just been read, so it can be read.
+        let secret = std::fs::read(key).map_err(BindError::Key)?;
+        let quic = quic::Listener::bind(config.listen.quic, &certificates, &secret, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
