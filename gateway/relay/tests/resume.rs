@@ -414,7 +414,7 @@ fn lost_presence_is_named_anew() {
 
 #[test]
 fn what_is_too_old_is_not_kept() {
-    let mut world = World::new(Settings { backlog_age: at(60), ..Settings::default() });
+    let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
     let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
