@@ -46,8 +46,6 @@ struct Ticket {
     /// Where the backlog was, and how many presence events there had been.
     position: u64,
     events: u64,
-    /// The backlog did not reach back to that position when it was asked for.
-    incomplete: bool,
 }
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
@@ -222,13 +220,12 @@ impl Members {
         secret: Secret,
         token_until: Duration,
     ) -> bool {
-        let unknown = self.backlog.dropped().unknown;
         let Some(member) = self.member(id, generation).filter(|member| member.kept.is_none())
         else {
             return false;
         };
         let (position, events) = (member.joined_at, member.joined_event);
-        let ticket = Ticket { secret, position, events, incomplete: unknown > position };
+        let ticket = Ticket { secret, position, events };
         member.kept = Some(Kept { ticket, used: None, token_until });
         if let (Some(link), 1..) = (&member.link, member.sent) {
             link.outbox.accept(member.sent);
@@ -277,7 +274,7 @@ impl Members {
         // After a gap in presence it is as if the client had joined now.
         let next = if all_anew {
             let (position, events) = (self.backlog.position(), self.events);
-            Ticket { secret: comeback.next, position, events, incomplete: false }
+            Ticket { secret: comeback.next, position, events }
         } else {
             Ticket { secret: comeback.next, ..shown }
         };
@@ -320,9 +317,9 @@ impl Members {
         let dropped = self.backlog.dropped();
         let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
         let had_events = shown.events + comeback.events;
-        let all_anew = shown.incomplete
-            || dropped.unknown > shown.position
-            || (member.presence && dropped.events > had_events);
+        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
+        let all_anew =
+            dropped.unknown > shown.position || (member.presence && dropped.events > had_events);
         // Of whom the client has read the end, and names nothing, it has everything.
         let over: HashSet<_> = self
             .backlog

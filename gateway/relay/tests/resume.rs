@@ -413,6 +413,31 @@ fn lost_presence_is_named_anew() {
 }
 
 #[test]
+fn of_who_is_gone_nothing_comes_again_unless_it_is_asked_for() {
+    for named in [false, true] {
+        let mut world = World::new(Settings::default());
+        let here = session(1, 1);
+        let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+        let mut alice = world.join(&here, Role::Publisher);
+        alice.say("one").unwrap();
+        alice.say("two").unwrap();
+        let id = alice.id;
+        alice.connection.leave(CloseReason::ClientDisconnected, world.now);
+        // It has read all of that. A client forgets whom it has told the end of; over streams it
+        // may have read the end and still wait for what comes before it.
+        bob.news();
+        bob.cursors.remove(&Some(id));
+        if named {
+            bob.cursors.insert(Some(id), 1);
+        }
+        let _away = bob.lose(&world);
+        assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
+        let expected = if named { vec![signal(Some(id), 2, "two")] } else { vec![] };
+        assert_eq!(bob.news(), expected);
+    }
+}
+
+#[test]
 fn what_is_too_old_is_not_kept() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
@@ -433,6 +458,8 @@ fn who_asks_late_is_told_that_something_may_be_lost() {
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
     let late = world.join(&here, Role::Publisher);
+    // Somebody who was kept, and for whom nothing is written any more.
+    drop(Keeper::join(&mut world, &here, Encoding::Json));
     world.now = at(100);
     let signal = signalbox_protocol::Signal::new(None::<&str>, Some("nobody keeps this"));
     alice.connection.signal(None, signal, world.now).unwrap();
