@@ -95,6 +95,9 @@ pub struct OwnLimits {
     /// Signals per second of all its clients and servers together; 0 means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signals_per_second: Option<u32>,
+    /// How long a connection is kept when its link is lost, in milliseconds; 0 means not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_window_ms: Option<u32>,
 }
 
 impl OwnLimits {
@@ -257,12 +260,6 @@ impl Default for Resume {
     }
 }
 
-impl Resume {
-    pub(crate) fn window(&self) -> Duration {
-        Duration::from_millis(self.window_ms.into())
-    }
-}
-
 impl Config {
     /// Everything that is wrong with the values, in words that name the setting.
     pub fn problems(&self) -> Vec<String> {
@@ -324,18 +321,17 @@ impl Config {
     }
 
     pub(crate) fn projects(&self) -> Result<Projects, Vec<String>> {
-        Projects::new(&self.read_projects()?, &self.limits)
+        Projects::new(&self.read_projects()?, self)
     }
 
-    /// For how long what happens is kept: a link may have been dead for the idle time before that
-    /// was noticed, and then the connection may be away for the whole window.
-    fn backlog_age(&self) -> Duration {
-        if self.resume.window_ms == 0 {
-            Duration::ZERO
-        } else {
-            // A WebSocket's silence is noticed up to a third later.
-            self.resume.window() + self.links.idle_timeout() * 4 / 3
+    /// For how long what happens is kept, with this window: a link may have been dead for the idle
+    /// time before that was noticed, and then the connection may be away for the whole window.
+    pub(crate) fn backlog_age(&self, window_ms: u32) -> Duration {
+        if window_ms == 0 {
+            return Duration::ZERO;
         }
+        // A WebSocket's silence is noticed up to a third later.
+        Duration::from_millis(window_ms.into()) + self.links.idle_timeout() * 4 / 3
     }
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
@@ -345,13 +341,13 @@ impl Config {
                 connections: self.limits.connections_per_project,
                 sessions: self.limits.sessions_per_project,
                 signals_per_second: self.limits.signals_per_second_per_project,
+                backlog_age: self.backlog_age(self.resume.window_ms),
             },
             outbox_frames: self.limits.outbox_frames,
             outbox_bytes: self.limits.outbox_bytes,
             signals_per_second: self.limits.signals_per_second,
             subscribers_may_send: self.links.subscribers_may_send,
             backlog_bytes: self.resume.backlog_bytes,
-            backlog_age: self.backlog_age(),
         }
     }
 }

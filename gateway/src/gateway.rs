@@ -11,15 +11,16 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use signalbox_certs::Certificates;
+use signalbox_protocol::ProjectKey;
 use signalbox_relay::{Relay, Stats};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Limits, Links, ProjectEntry, Resume},
+    config::{Config, Limits, Links, ProjectEntry},
     listen::{quic, tcp},
-    project::Projects,
+    project::{Project, Projects},
     webhook::Webhooks,
 };
 
@@ -33,7 +34,6 @@ pub(crate) struct Shared {
     pub(crate) webhooks: Webhooks,
     pub(crate) limits: Limits,
     pub(crate) links: Links,
-    pub(crate) resume: Resume,
     /// For HTTP connections of servers that have shown a credential.
     pub(crate) server_places: Arc<Semaphore>,
     /// Cancelled when the gateway stops accepting.
@@ -56,12 +56,19 @@ impl Shared {
             webhooks,
             limits: config.limits.clone(),
             links: config.links.clone(),
-            resume: config.resume.clone(),
             server_places: Arc::new(Semaphore::new(config.limits.server_connections)),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
         }
+    }
+
+    /// How long connections of a project are kept when their link is lost; zero if not at all, or
+    /// if there is no such project any more.
+    pub(crate) fn resume_window(&self, project: &ProjectKey) -> Duration {
+        let projects = self.projects.load();
+        let window_ms = projects.get(project.as_str()).map_or(0, Project::resume_window_ms);
+        Duration::from_millis(window_ms.into())
     }
 
     /// Time since the gateway started: the relay's clock.
@@ -94,6 +101,9 @@ pub enum BindError {
     /// The certificate or its key is not usable.
     #[error("the certificate cannot be used")]
     Certificate(#[source] signalbox_certs::LoadError),
+    /// The private key could not be read again.
+    #[error("cannot read the private key")]
+    Key(#[source] io::Error),
     /// The TLS configuration does not suit QUIC.
     #[error("the TLS configuration does not suit QUIC")]
     Tls(#[source] quinn::crypto::rustls::NoInitialCipherSuite),
@@ -133,16 +143,21 @@ impl Gateway {
             return Err(BindError::Config(problems));
         };
         let entries = config.read_projects().map_err(BindError::Config)?;
-        let projects = Projects::new(&entries, &config.limits).map_err(BindError::Config)?;
+        let projects = Projects::new(&entries, &config).map_err(BindError::Config)?;
         if projects.is_empty() {
             warn!("no project is configured: nobody can join");
         }
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
         let shared = Arc::new(Shared::new(&config, projects));
-        let projects =
-            LiveProjects(Arc::new(Live { shared: shared.clone(), current: Mutex::new(entries) }));
-        let quic = quic::Listener::bind(config.listen.quic, &certificates, &shared)?;
+        let projects = LiveProjects(Arc::new(Live {
+            shared: shared.clone(),
+            config: config.clone(),
+            current: Mutex::new(entries),
+        }));
+        // It has just been read, so it can be read.
+        let secret = std::fs::read(key).map_err(BindError::Key)?;
+        let quic = quic::Listener::bind(config.listen.quic, &certificates, &secret, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
@@ -212,6 +227,8 @@ pub struct LiveProjects(Arc<Live>);
 
 struct Live {
     shared: Arc<Shared>,
+    /// What the gateway was started with.
+    config: Config,
     /// As they were configured, with the text of public keys.
     current: Mutex<Vec<ProjectEntry>>,
 }
@@ -229,7 +246,7 @@ impl LiveProjects {
         if *current == entries {
             return Ok(false);
         }
-        let projects = Projects::new(&entries, &self.0.shared.limits)?;
+        let projects = Projects::new(&entries, &self.0.config)?;
         self.0.shared.relay.set_limits(projects.limits());
         self.0.shared.projects.store(Arc::new(projects));
         *current = entries;

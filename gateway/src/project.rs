@@ -7,7 +7,7 @@ use signalbox_protocol::ProjectKey;
 use signalbox_relay::ProjectLimits;
 
 use crate::{
-    config::{Limits, ProjectEntry},
+    config::{Config, ProjectEntry},
     webhook::Endpoint,
 };
 
@@ -16,6 +16,7 @@ pub struct Project {
     key: ProjectKey,
     keys: Keys,
     limits: ProjectLimits,
+    resume_window_ms: u32,
     webhook: Option<Arc<Endpoint>>,
 }
 
@@ -33,7 +34,7 @@ impl Project {
     ///
     /// # Errors
     /// What is wrong with it, for the operator.
-    pub(crate) fn new(entry: &ProjectEntry, defaults: &Limits) -> Result<Self, Vec<String>> {
+    pub(crate) fn new(entry: &ProjectEntry, defaults: &Config) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut public = Vec::new();
         for pem in &entry.public_keys {
@@ -59,13 +60,15 @@ impl Project {
                 Keys::Secrets(secrets)
             }
         };
+        let (own, all) = (&entry.limits, &defaults.limits);
+        let resume_window_ms = own.resume_window_ms.unwrap_or(defaults.resume.window_ms);
         let limits = ProjectLimits {
-            connections: entry.limits.connections.unwrap_or(defaults.connections_per_project),
-            sessions: entry.limits.sessions.unwrap_or(defaults.sessions_per_project),
-            signals_per_second: entry
-                .limits
+            connections: own.connections.unwrap_or(all.connections_per_project),
+            sessions: own.sessions.unwrap_or(all.sessions_per_project),
+            signals_per_second: own
                 .signals_per_second
-                .unwrap_or(defaults.signals_per_second_per_project),
+                .unwrap_or(all.signals_per_second_per_project),
+            backlog_age: defaults.backlog_age(resume_window_ms),
         };
         if limits.connections == 0 || limits.sessions == 0 {
             problems.push("limits: connections and sessions must be at least 1".into());
@@ -78,7 +81,7 @@ impl Project {
             }
         };
         if problems.is_empty() {
-            Ok(Self { key: entry.key.clone(), keys, limits, webhook })
+            Ok(Self { key: entry.key.clone(), keys, limits, resume_window_ms, webhook })
         } else {
             Err(problems)
         }
@@ -96,6 +99,11 @@ impl Project {
     /// Whether it is known by a public key and not by a secret.
     pub(crate) fn is_application(&self) -> bool {
         matches!(self.keys, Keys::Public(_))
+    }
+
+    /// How long its connections are kept when their link is lost, in milliseconds; 0: not at all.
+    pub(crate) fn resume_window_ms(&self) -> u32 {
+        self.resume_window_ms
     }
 
     pub(crate) fn webhook(&self) -> Option<&Arc<Endpoint>> {
@@ -119,7 +127,7 @@ impl Projects {
     ///
     /// # Errors
     /// Everything that is wrong with them, in words that name the project.
-    pub fn new(entries: &[ProjectEntry], defaults: &Limits) -> Result<Self, Vec<String>> {
+    pub fn new(entries: &[ProjectEntry], defaults: &Config) -> Result<Self, Vec<String>> {
         let mut projects = HashMap::new();
         let mut problems = Vec::new();
         for (index, entry) in entries.iter().enumerate() {

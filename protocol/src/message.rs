@@ -260,8 +260,8 @@ pub enum GatewayMessage<'a> {
     },
     /// Tag 7. The connection is kept if its link is lost: the answer to `keep`.
     Ticket(Ticket<'a>),
-    /// Tag 8. The connection goes on on this link: the answer to a good `resume`. What the client
-    /// missed follows, in order, and then what is new.
+    /// Tag 8. The connection goes on on this link: the answer to a good `resume`, after the `gap`s if
+    /// there are any. What the client missed follows, in order, and then what is new.
     Resumed {
         /// In place of the one that was used.
         #[serde(borrow)]

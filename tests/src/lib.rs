@@ -76,6 +76,11 @@ impl World {
 
     /// A gateway with settings changed by `change`.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::try_with(change).await.expect("the gateway starts")
+    }
+
+    /// The same, or none if it cannot start.
+    pub async fn try_with(change: impl FnOnce(&mut Config)) -> Option<Self> {
         if std::env::var_os("SIGNALBOX_LOG").is_some() {
             let filter = tracing_subscriber::EnvFilter::from_env("SIGNALBOX_LOG");
             let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
@@ -89,7 +94,7 @@ impl World {
             .map(|(key, secret)| ProjectEntry::with_secret(key.parse().unwrap(), secret))
             .to_vec();
         change(&mut config);
-        let gateway = Gateway::bind(config.clone()).unwrap();
+        let gateway = Gateway::bind(config.clone()).ok()?;
         let (addresses, monitor) = (gateway.addresses(), gateway.monitor());
         let projects = gateway.projects();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -97,7 +102,7 @@ impl World {
             let _ = stopped.await;
         }));
         let session = new_session(PROJECT.0);
-        Self {
+        Some(Self {
             addresses,
             monitor,
             projects,
@@ -105,7 +110,7 @@ impl World {
             stop: Some(stop),
             running: Some(running),
             session,
-        }
+        })
     }
 
     /// Tells the gateway to stop, and waits until it has.

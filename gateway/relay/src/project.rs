@@ -1,6 +1,6 @@
 //! What one project uses of the relay, and how much it may.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use signalbox_protocol::ProjectKey;
 
@@ -16,12 +16,20 @@ pub struct ProjectLimits {
     /// Signals per second of all its clients and servers, on average over a second; 0 means no
     /// limit. What is over is refused as rate limited.
     pub signals_per_second: u32,
+    /// For how long its sessions keep what happens for those who are away; zero if nobody can be.
+    /// Sessions that there are keep theirs.
+    pub backlog_age: Duration,
 }
 
 impl Default for ProjectLimits {
     fn default() -> Self {
         // Sessions need a connection each, so that they are bounded by these.
-        Self { connections: 100_000, sessions: 100_000, signals_per_second: 0 }
+        Self {
+            connections: 100_000,
+            sessions: 100_000,
+            signals_per_second: 0,
+            backlog_age: Duration::from_secs(60),
+        }
     }
 }
 
@@ -108,13 +116,14 @@ impl Projects {
         }
     }
 
-    /// Counts a session in, for a connection that has entered; its signals count in the rate.
-    pub(crate) fn open(&mut self, key: &ProjectKey) -> Result<Arc<Rate>, JoinError> {
-        let limit = self.limits(key).sessions;
+    /// Counts a session in, for a connection that has entered. Returns the rate in which its
+    /// signals count, and how long it keeps what happens.
+    pub(crate) fn open(&mut self, key: &ProjectKey) -> Result<(Arc<Rate>, Duration), JoinError> {
+        let limits = self.limits(key);
         match self.used.get_mut(key) {
-            Some(used) if used.sessions < limit => {
+            Some(used) if used.sessions < limits.sessions => {
                 used.sessions += 1;
-                Ok(used.rate.clone())
+                Ok((used.rate.clone(), limits.backlog_age))
             }
             _ => Err(JoinError::TooManySessions),
         }

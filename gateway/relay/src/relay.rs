@@ -34,14 +34,6 @@ pub struct Settings {
     pub subscribers_may_send: bool,
     /// Bytes that a session keeps for those who are away.
     pub backlog_bytes: usize,
-    /// For how long it keeps them; zero if nobody can be away.
-    pub backlog_age: Duration,
-}
-
-impl Settings {
-    pub(crate) fn backlog(&self) -> Bounds {
-        Bounds { bytes: self.backlog_bytes, age: self.backlog_age }
-    }
 }
 
 impl Default for Settings {
@@ -55,7 +47,6 @@ impl Default for Settings {
             signals_per_second: 0,
             subscribers_may_send: false,
             backlog_bytes: 1024 * 1024,
-            backlog_age: Duration::from_secs(60),
         }
     }
 }
@@ -265,9 +256,10 @@ impl Shared {
             return Ok(session.clone());
         }
         match directory.projects.open(id.project()) {
-            Ok(rate) => {
-                let session =
-                    Arc::new(Session::new(id.clone(), rate, self.observer.clone(), &self.settings));
+            Ok((rate, age)) => {
+                let bounds = Bounds { bytes: self.settings.backlog_bytes, age };
+                let observer = self.observer.clone();
+                let session = Arc::new(Session::new(id.clone(), rate, observer, bounds));
                 directory.sessions.insert(id.clone(), session.clone());
                 Ok(session)
             }

@@ -4,7 +4,11 @@
 //! comes back says how far it has heard everyone, and gets the rest, in order, before anything
 //! new: all of it under one lock, so that nothing falls between.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SenderMessage, SessionId, Signal,
@@ -28,13 +32,20 @@ pub type Secret = [u8; 32];
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// The ticket that its client holds.
-    secret: Secret,
+    ticket: Ticket,
     /// The one before, until the client has shown that it has the new one.
-    used: Option<Secret>,
-    /// It asked to be kept too late for the backlog to reach back to where it joined.
-    incomplete: bool,
+    used: Option<Ticket>,
     /// Until when its token is good, for whoever brings it back.
     token_until: Duration,
+}
+
+/// A ticket, and what whoever holds it counts from.
+#[derive(Debug, Clone, Copy)]
+struct Ticket {
+    secret: Secret,
+    /// Where the backlog was, and how many presence events there had been.
+    position: u64,
+    events: u64,
 }
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
@@ -209,13 +220,16 @@ impl Members {
         secret: Secret,
         token_until: Duration,
     ) -> bool {
-        let unknown = self.backlog.dropped().unknown;
         let Some(member) = self.member(id, generation).filter(|member| member.kept.is_none())
         else {
             return false;
         };
-        let incomplete = unknown > member.joined_at;
-        member.kept = Some(Kept { secret, used: None, incomplete, token_until });
+        let (position, events) = (member.joined_at, member.joined_event);
+        let ticket = Ticket { secret, position, events };
+        member.kept = Some(Kept { ticket, used: None, token_until });
+        if let (Some(link), 1..) = (&member.link, member.sent) {
+            link.outbox.accept(member.sent);
+        }
         self.kept += 1;
         true
     }
@@ -240,12 +254,10 @@ impl Members {
         let id = comeback.connection;
         let member = self.by_id.get(&id).ok_or(ResumeError::Ticket)?;
         let kept = member.kept.as_ref().ok_or(ResumeError::Ticket)?;
-        if !kept.knows(&comeback.secret) {
-            return Err(ResumeError::Ticket);
-        }
-        self.check_claims(member, comeback)?;
+        let shown = *kept.shown(&comeback.secret).ok_or(ResumeError::Ticket)?;
+        self.check_claims(&shown, comeback)?;
 
-        let Missed { lost, all_anew, replay } = self.missed(member, kept, comeback);
+        let Missed { lost, all_anew, replay } = self.missed(member, &shown, comeback);
         let bytes = replay.iter().map(Outgoing::cost).sum::<usize>();
         // What was missed has its own bound, the backlog's, and does not count against the outbox's.
         let outbox =
@@ -255,12 +267,17 @@ impl Members {
             let _ = outbox.push(outgoing);
         }
         let present = all_anew.then(|| {
-            let mut present = self.present();
+            let mut present = if member.presence { self.present() } else { Vec::new() };
             present.retain(|info| info.id != id);
             present
         });
-
-        let (events, position) = (self.events, self.backlog.position());
+        // After a gap in presence it is as if the client had joined now.
+        let next = if all_anew {
+            let (position, events) = (self.backlog.position(), self.events);
+            Ticket { secret: comeback.next, position, events }
+        } else {
+            Ticket { secret: comeback.next, ..shown }
+        };
         let Some(member) = self.by_id.get_mut(&id) else { return Err(ResumeError::Ticket) };
         let link = Attached { encoding: comeback.encoding, outbox: outbox.clone() };
         if let Some(old) = member.link.replace(link) {
@@ -268,16 +285,10 @@ impl Members {
         }
         member.generation += 1;
         member.transport = comeback.transport;
-        if all_anew {
-            // As if it had joined now; its count of events begins anew.
-            member.joined_event = events;
-            member.joined_at = position;
-        }
         let mut token_until = Duration::ZERO;
         if let Some(kept) = &mut member.kept {
-            kept.used = Some(comeback.secret);
-            kept.secret = comeback.next;
-            kept.incomplete &= !all_anew;
+            kept.used = Some(shown);
+            kept.ticket = next;
             token_until = kept.token_until;
         }
         let (generation, presence, signals) = (member.generation, member.presence, member.sent);
@@ -285,8 +296,8 @@ impl Members {
     }
 
     /// Whether the client can have what it says that it has.
-    fn check_claims(&self, member: &Member, comeback: &Comeback<'_>) -> Result<(), ResumeError> {
-        let events = self.events.saturating_sub(member.joined_event);
+    fn check_claims(&self, shown: &Ticket, comeback: &Comeback<'_>) -> Result<(), ResumeError> {
+        let events = self.events.saturating_sub(shown.events);
         let sent = |from: &Sender| match from {
             None => Some(self.server_seq()),
             // Of one that is gone nobody knows any more.
@@ -301,21 +312,31 @@ impl Members {
     }
 
     /// What the client must still get, and what of it is lost.
-    fn missed(&self, member: &Member, kept: &Kept, comeback: &Comeback<'_>) -> Missed {
+    fn missed(&self, member: &Member, shown: &Ticket, comeback: &Comeback<'_>) -> Missed {
         let id = comeback.connection;
         let dropped = self.backlog.dropped();
         let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
-        let had_events = member.joined_event + comeback.events;
-        let all_anew = kept.incomplete
-            || dropped.unknown > member.joined_at
-            || (member.presence && dropped.events > had_events);
+        let had_events = shown.events + comeback.events;
+        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
+        let all_anew =
+            dropped.unknown > shown.position || (member.presence && dropped.events > had_events);
+        // Of whom the client has read the end, and names nothing, it has everything.
+        let over: HashSet<_> = self
+            .backlog
+            .since(shown.position)
+            .filter_map(|happened| match happened {
+                Happened::Destroyed { number, id, .. } if *number <= had_events => Some(*id),
+                _ => None,
+            })
+            .filter(|id| member.presence && !comeback.cursors.contains_key(&Some(*id)))
+            .collect();
 
         let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
         let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
         let to_me = to_me.map(|((_, from), last)| (*from, *last));
         let mut until: HashMap<Sender, u64> = HashMap::new();
         for (from, (seq, position)) in to_many.chain(to_me) {
-            if receives(member) && position >= member.joined_at && seq > cursor(&from) {
+            if receives(member) && position >= shown.position && seq > cursor(&from) {
                 let until = until.entry(from).or_default();
                 *until = seq.max(*until);
             }
@@ -325,9 +346,11 @@ impl Members {
             .map(|(from, until)| Lost { from, after: cursor(&from), until })
             .collect();
 
-        let replay = self.backlog.since(member.joined_at).filter_map(|happened| match happened {
+        let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
             Happened::Signal { from, seq, audience, encoding, frame } => {
-                let known = !all_anew || from.is_none_or(|from| self.by_id.contains_key(&from));
+                let known = from.is_none_or(|from| {
+                    if all_anew { self.by_id.contains_key(&from) } else { !over.contains(&from) }
+                });
                 let missed = audience.includes(id) && *seq > cursor(from);
                 (receives(member) && known && missed).then(|| Outgoing::Signal {
                     from: *from,
@@ -367,12 +390,12 @@ struct Missed {
 }
 
 impl Kept {
-    /// Whether this is its ticket. Looks at every byte, so that time tells nothing.
-    fn knows(&self, secret: &Secret) -> bool {
-        let differs =
-            |known: &Secret| known.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b));
-        let used = self.used.as_ref().map_or(1, differs);
-        differs(&self.secret) == 0 || used == 0
+    /// Its ticket with this secret. Looks at every byte, so that time tells nothing.
+    fn shown(&self, secret: &Secret) -> Option<&Ticket> {
+        let is = |ticket: &&Ticket| {
+            ticket.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+        };
+        Some(&self.ticket).filter(is).or(self.used.as_ref().filter(is))
     }
 }
 

@@ -61,7 +61,7 @@ impl Session {
         id: SessionId,
         rate: Arc<rate::Shared>,
         observer: Arc<dyn Observer>,
-        settings: &Settings,
+        bounds: Bounds,
     ) -> Self {
         let members = Members {
             id: id.clone(),
@@ -69,7 +69,7 @@ impl Session {
             by_id: IndexMap::new(),
             server_seq: 0,
             backlog: Backlog::new(),
-            bounds: settings.backlog(),
+            bounds,
             written_until: Duration::ZERO,
             events: 0,
             kept: 0,

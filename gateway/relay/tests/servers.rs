@@ -191,7 +191,12 @@ fn a_projects_rate_is_not_forgotten_when_all_leave() {
 fn limits_change_under_those_who_are_there() {
     let mut world = World::new(Settings::default());
     let mut alice = world.join(&session(1, 1), Role::Publisher);
-    let limits = ProjectLimits { connections: 2, sessions: 1, signals_per_second: 1 };
+    let limits = ProjectLimits {
+        connections: 2,
+        sessions: 1,
+        signals_per_second: 1,
+        ..ProjectLimits::default()
+    };
     world.relay.set_limits(HashMap::from([(session(1, 1).project().clone(), limits)]));
     alice.say("1").unwrap();
     assert!(alice.say("2").is_err());

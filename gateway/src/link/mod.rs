@@ -279,8 +279,11 @@ fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
     let now = shared.uptime();
     if reason != CloseReason::NetworkDisconnected {
         connection.leave(reason, now);
-    } else if let Some(away) = connection.lost(now) {
-        let (window, closing) = (shared.resume.window(), shared.closing.clone());
+        return;
+    }
+    let window = shared.resume_window(connection.session_id().project());
+    if let Some(away) = connection.lost(now) {
+        let closing = shared.closing.clone();
         shared.tasks.spawn(async move {
             // Going down, the relay ends those who are away as all the others.
             closing.run_until_cancelled(tokio::time::sleep(window)).await;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, GatewayMessage, Streams,
+    ClientMessage, CloseReason, ConnectionId, GatewayMessage, ProjectKey, Streams,
     limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
@@ -106,9 +106,9 @@ pub(super) async fn resume(
         expires_in: token_until.saturating_sub(unix_time()),
         resumed: true,
     };
-    let id = admitted.connection.id();
+    let (id, project) = (admitted.connection.id(), session.project().clone());
     let ticket = Ticket { session, connection: id, secret: next }.encode();
-    let ticket = message::Ticket { ticket: ticket.into(), window_ms: shared.resume.window_ms };
+    let ticket = message::Ticket { ticket: ticket.into(), window_ms: window_ms(shared, &project) };
     let resumed = GatewayMessage::Resumed { ticket, signals };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),
@@ -122,7 +122,8 @@ pub(super) async fn resume(
     });
     let mut present = present.iter().flatten();
     let present = std::iter::from_fn(|| admit::next_present(&mut present));
-    let opening = [resumed].into_iter().chain(gaps).chain(named).chain(present);
+    // Last, so that whoever has the new ticket has read all that.
+    let opening = gaps.chain(named).chain(present).chain([resumed]);
     admit::greet(shared, admitted, opening, writer).await
 }
 
@@ -131,7 +132,8 @@ pub(super) fn keep(shared: &Shared, connection: &Connection, expires_in: std::ti
     let unsupported = |why: &str| {
         connection.tell_error(None, signalbox_protocol::ErrorCode::Unsupported, why);
     };
-    if shared.resume.window_ms == 0 {
+    let window_ms = window_ms(shared, connection.session_id().project());
+    if window_ms == 0 {
         return unsupported("this gateway keeps no connection whose link is lost");
     }
     let Ok(secret) = ticket::secret() else {
@@ -140,11 +142,13 @@ pub(super) fn keep(shared: &Shared, connection: &Connection, expires_in: std::ti
     if connection.keep(secret, unix_time() + expires_in) {
         let session = connection.session_id().clone();
         let ticket = Ticket { session, connection: connection.id(), secret }.encode();
-        connection.tell(GatewayMessage::Ticket(message::Ticket {
-            ticket: ticket.into(),
-            window_ms: shared.resume.window_ms,
-        }));
+        connection
+            .tell(GatewayMessage::Ticket(message::Ticket { ticket: ticket.into(), window_ms }));
     }
+}
+
+fn window_ms(shared: &Shared, project: &ProjectKey) -> u32 {
+    u32::try_from(shared.resume_window(project).as_millis()).unwrap_or(u32::MAX)
 }
 
 fn new_secret() -> Result<signalbox_relay::Secret, End> {

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
+    Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -15,6 +15,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
+use super::quic_keys::Keys;
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
@@ -59,17 +60,21 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// `secret` is what the keys are derived from that must be the same after a restart.
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: &Certificates,
+        secret: &[u8],
         shared: &Shared,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "udp", address, source };
-        let config = server_config(certificates, &shared.limits, &shared.links)?;
+        let keys = Keys::of(secret);
+        let mut config = server_config(certificates, &shared.limits, &shared.links)?;
+        keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
-            .map_err(listen)?;
+        let endpoint =
+            Endpoint::new(keys.endpoint(), Some(config), socket, runtime).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
         let places = Arc::new(Semaphore::new(shared.limits.handshakes));
         Ok(Self { endpoint, places, address })

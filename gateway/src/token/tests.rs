@@ -9,7 +9,7 @@ use signalbox_certs::ApplicationKey;
 use signalbox_protocol::MediaMode;
 
 use super::*;
-use crate::config::{Limits, ProjectEntry};
+use crate::config::{Config, ProjectEntry};
 
 const SECRET: &str = "1234567890abcdef1234567890abcdef12345678";
 const NOW: Duration = Duration::from_secs(1_795_500_000);
@@ -36,7 +36,7 @@ fn projects() -> Projects {
         public_keys: vec![KEY.public_pem.clone()],
         ..ProjectEntry::with_secret(key(APPLICATION), "")
     };
-    Projects::new(&[first, second, application], &Limits::default()).unwrap()
+    Projects::new(&[first, second, application], &Config::default()).unwrap()
 }
 
 fn verify_now(token: &str) -> Result<Grant, TokenError> {

@@ -6,7 +6,12 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use signalbox_client::{
     CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
 };
-use signalbox_tests::{Carrier, World, authority, raw::served_leaf, rest::Server, soon};
+use signalbox_tests::{
+    Carrier, World, authority,
+    raw::{self, served_leaf},
+    rest::Server,
+    soon,
+};
 
 /// A QUIC client whose address changes goes on as if nothing had happened, and nobody is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,4 +220,32 @@ async fn a_signal_after_the_end_is_an_error() {
         let sent = member.client.signal().data("into the void").send().await;
         assert!(matches!(sent, Err(SendError::Disconnected)), "{sent:?}");
     }
+}
+
+/// Without a word from the gateway that crashed, a client would wait for its idle timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_crash_a_client_learns_of_it_from_its_next_packet() {
+    let crashing = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let world = crashing.spawn(World::new()).await.unwrap();
+    let client = raw::Quic::join(world.addresses().quic, &world.token(Role::Publisher)).await;
+    // All its tasks are gone at once, and nobody says goodbye.
+    crashing.shutdown_background();
+    let address = world.addresses().quic;
+    drop(world);
+    let again = async {
+        // The port is free when the last of its tasks has been dropped.
+        loop {
+            let (quic, tcp) = (address, "127.0.0.1:0".parse().unwrap());
+            let listen = signalbox_gateway::Listen { quic, tcp };
+            if let Some(world) = World::try_with(|config| config.listen = listen).await {
+                return world;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let _world = soon("the port is free", again).await;
+    let mut signals = client.signals().await;
+    let _ = signals.write_all(b"anything").await;
+    let error = soon("a reset", client.connection.closed()).await;
+    assert!(matches!(error, quinn::ConnectionError::Reset), "{error}");
 }

@@ -12,6 +12,7 @@ mod conformance;
 mod crowd;
 mod foreign;
 mod http;
+mod kept;
 mod lifecycle;
 mod projects;
 mod rest;

@@ -79,7 +79,12 @@ async fn projects_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_has_limits_of_its_own() {
     let mut world = World::new().await;
-    let limits = OwnLimits { connections: Some(3), sessions: Some(1), signals_per_second: Some(5) };
+    let limits = OwnLimits {
+        connections: Some(3),
+        sessions: Some(1),
+        signals_per_second: Some(5),
+        ..OwnLimits::default()
+    };
     assert_eq!(world.change_projects(|it| it[0].limits = limits), Ok(true));
     let elsewhere = {
         let token =

@@ -133,6 +133,16 @@ pub(crate) fn these<const N: usize>(clients: [&Client; N]) -> HashSet<Connection
 }
 
 impl Client {
+    /// A client on another link of its connection.
+    pub(crate) fn returned(
+        id: ConnectionId,
+        connection: Connection,
+        outbox: Outbox,
+        encoding: Encoding,
+    ) -> Self {
+        Self { id, connection, outbox, present: Vec::new(), encoding }
+    }
+
     pub(crate) fn say(&mut self, data: &str) -> Result<(), SignalError> {
         self.connection.signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }

@@ -1,0 +1,653 @@
+//! Connections that lose their link and come back: stories, and random programs in simulated time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
+
+mod world;
+
+use std::{collections::HashMap, time::Duration};
+
+use proptest::prelude::*;
+use signalbox_protocol::{
+    CloseReason, ConnectionId, DisconnectReason, Role, SessionId, message::Lost,
+};
+use signalbox_relay::{
+    Away, Comeback, Encoding, Recipients, Refused, ResumeError, Secret, Settings, Stats,
+};
+use world::{Client, Told, World, session};
+
+const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A client that asked to be kept, with what it remembers from link to link.
+struct Keeper {
+    client: Option<Client>,
+    session: SessionId,
+    id: ConnectionId,
+    secret: Secret,
+    links: u8,
+    events: u64,
+    cursors: HashMap<Option<ConnectionId>, u64>,
+    /// All that it was told, but for confirmations.
+    told: Vec<Told>,
+    accepted: u64,
+}
+
+/// The answer to a resume.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    signals: u64,
+    lost: Vec<Lost>,
+    present: Option<Vec<ConnectionId>>,
+}
+
+/// The answer when nothing is lost.
+fn whole(signals: u64) -> Answer {
+    Answer { signals, lost: vec![], present: None }
+}
+
+fn secret(id: ConnectionId, link: u8) -> Secret {
+    let mut secret = [link; 32];
+    secret[..16].copy_from_slice(id.as_bytes());
+    secret
+}
+
+impl Keeper {
+    fn join(world: &mut World, session: &SessionId, form: Encoding) -> Self {
+        let client = world.try_join(session, Role::Moderator, true, form).unwrap();
+        let id = client.id;
+        assert!(client.connection.keep(secret(id, 0), Duration::ZERO));
+        assert!(!client.connection.keep(secret(id, 9), Duration::ZERO), "once");
+        Self {
+            client: Some(client),
+            session: session.clone(),
+            id,
+            secret: secret(id, 0),
+            links: 0,
+            events: 0,
+            cursors: HashMap::new(),
+            told: Vec::new(),
+            accepted: 0,
+        }
+    }
+
+    fn client(&mut self) -> &mut Client {
+        self.client.as_mut().unwrap()
+    }
+
+    /// Reads all that waits.
+    fn read(&mut self) {
+        for told in self.client.as_ref().map(Client::read).unwrap_or_default() {
+            match &told {
+                Told::Created(_) | Told::Destroyed(..) => self.events += 1,
+                Told::Signal { from, seq, .. } => {
+                    let last = self.cursors.insert(*from, *seq).unwrap_or(0);
+                    assert!(last < *seq, "in order, none twice");
+                }
+                Told::Accepted(signals) => {
+                    assert!(self.accepted < *signals, "news");
+                    self.accepted = *signals;
+                    continue;
+                }
+                Told::Error { .. } => {}
+            }
+            self.told.push(told);
+        }
+    }
+
+    /// What it has been told since it was last asked.
+    fn news(&mut self) -> Vec<Told> {
+        self.read();
+        std::mem::take(&mut self.told)
+    }
+
+    fn lose(&mut self, world: &World) -> Away {
+        self.client.take().unwrap().connection.lost(world.now).expect("it is kept")
+    }
+
+    fn comeback(&self, form: Encoding, next: Secret) -> Comeback<'_> {
+        Comeback {
+            session: &self.session,
+            connection: self.id,
+            secret: self.secret,
+            next,
+            events: self.events,
+            cursors: &self.cursors,
+            encoding: form,
+            transport: "test",
+        }
+    }
+
+    fn resume(&mut self, world: &World, form: Encoding) -> Result<Answer, ResumeError> {
+        let next = secret(self.id, self.links + 1);
+        let resumed = world.relay.resume(&self.comeback(form, next), world.now)?;
+        self.links += 1;
+        self.secret = next;
+        for lost in &resumed.lost {
+            self.cursors.insert(lost.from, lost.until);
+        }
+        let present = resumed.present.as_ref();
+        if present.is_some() {
+            self.events = 0;
+        }
+        let answer = Answer {
+            signals: resumed.signals,
+            present: present.map(|present| present.iter().map(|info| info.id).collect()),
+            lost: resumed.lost,
+        };
+        let returned = Client::returned(self.id, resumed.connection, resumed.outbox, form);
+        self.client = Some(returned);
+        Ok(answer)
+    }
+}
+
+fn signal(from: Option<ConnectionId>, seq: u64, data: &str) -> Told {
+    Told::Signal { from, seq, data: data.into() }
+}
+
+#[test]
+fn who_comes_back_gets_what_it_missed_and_nobody_saw_it_leave() {
+    for (before, after) in FORMS.iter().flat_map(|form| FORMS.map(|other| (*form, other))) {
+        let mut world = World::new(Settings::default());
+        let here = session(1, 1);
+        let mut alice = world.join(&here, Role::Publisher);
+        let mut bob = Keeper::join(&mut world, &here, before);
+        alice.read();
+        alice.say("heard").unwrap();
+        assert_eq!(bob.news(), [signal(Some(alice.id), 1, "heard")]);
+        alice.say("on its way when the link broke").unwrap();
+        let away = bob.lose(&world);
+        alice.say("all").unwrap();
+        alice.say_to(bob.id, "one").unwrap();
+        alice.say_to(alice.id, "not for bob").unwrap();
+        let carol = world.join(&here, Role::Publisher);
+        world.serve(&here, Recipients::One(bob.id), "from a server").unwrap();
+        carol.connection.leave(CloseReason::ClientDisconnected, world.now);
+        alice.say("last").unwrap();
+        assert!(
+            alice
+                .read()
+                .iter()
+                .all(|told| !matches!(told, Told::Destroyed(id, _) if *id == bob.id)),
+            "nobody is told"
+        );
+        assert_eq!(bob.resume(&world, after), Ok(whole(0)));
+        alice.say("live").unwrap();
+        assert_eq!(
+            bob.news(),
+            [
+                signal(Some(alice.id), 2, "on its way when the link broke"),
+                signal(Some(alice.id), 3, "all"),
+                signal(Some(alice.id), 4, "one"),
+                Told::Created(carol.id),
+                signal(None, 1, "from a server"),
+                Told::Destroyed(carol.id, DisconnectReason::ClientDisconnected),
+                signal(Some(alice.id), 6, "last"),
+                signal(Some(alice.id), 7, "live"),
+            ],
+            "{before:?} and {after:?}"
+        );
+        drop(away);
+        alice.say("its time is not over").unwrap();
+        assert_eq!(bob.news().len(), 1, "an old deadline does not end who is back");
+    }
+}
+
+#[test]
+fn its_own_signals_go_on_where_the_gateway_has_them() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut alice = Keeper::join(&mut world, &here, Encoding::Json);
+    alice.client().say("one").unwrap();
+    alice.client().say(&"x".repeat(9000)).unwrap_err();
+    assert_eq!(alice.accepted, 0);
+    alice.read();
+    assert_eq!(alice.accepted, 1, "a refused one counts when its error has been told");
+    alice.client().say("three").unwrap();
+    let _away = alice.lose(&world);
+    assert_eq!(alice.resume(&world, Encoding::Shared), Ok(whole(3)), "refused ones count");
+    alice.client().say("four").unwrap();
+    assert_eq!(
+        alice.news(),
+        [
+            signal(Some(alice.id), 1, "one"),
+            signal(Some(alice.id), 3, "three"),
+            signal(Some(alice.id), 4, "four"),
+        ]
+    );
+    assert_eq!(alice.accepted, 4);
+}
+
+#[test]
+fn who_does_not_come_back_is_destroyed_once() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    alice.read();
+    let away = bob.lose(&world);
+    assert_eq!(world.relay.stats(), Stats { sessions: 1, connections: 2 }, "it counts");
+    away.expire(at(30));
+    let destroyed = Told::Destroyed(bob.id, DisconnectReason::NetworkDisconnected);
+    assert_eq!(alice.read(), [destroyed]);
+    assert_eq!(world.relay.stats(), Stats { sessions: 1, connections: 1 });
+    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
+}
+
+#[test]
+fn others_can_end_who_is_away() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let alice = world.join(&here, Role::Moderator);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    let mut carol = Keeper::join(&mut world, &here, Encoding::Json);
+    let (bob_away, carol_away) = (bob.lose(&world), carol.lose(&world));
+    alice.read();
+    alice.connection.force_disconnect(bob.id, world.now).unwrap();
+    world.relay.force_disconnect(&here, carol.id, world.now).unwrap();
+    drop((bob_away, carol_away));
+    let forced = DisconnectReason::ForceDisconnected;
+    let destroyed = [Told::Destroyed(bob.id, forced), Told::Destroyed(carol.id, forced)];
+    assert_eq!(alice.read(), destroyed);
+    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
+    assert_eq!(carol.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
+}
+
+#[test]
+fn a_second_link_takes_over_from_a_living_one() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    alice.read();
+    let mut old = bob.client.take().unwrap();
+    assert_eq!(bob.resume(&world, Encoding::PerSender), Ok(whole(0)));
+    assert_eq!(old.ended(), Some(CloseReason::Superseded));
+    // The old link can do nothing any more, and its end ends nothing.
+    assert!(old.say("from the past").is_err());
+    assert_eq!(
+        old.connection.force_disconnect(alice.id, world.now),
+        Err(Refused::NotFound(alice.id))
+    );
+    old.connection.leave(CloseReason::ClientDisconnected, world.now);
+    alice.say("to the new one").unwrap();
+    assert_eq!(bob.news(), [signal(Some(alice.id), 1, "to the new one")]);
+    assert_eq!(alice.read(), [signal(Some(alice.id), 1, "to the new one")]);
+}
+
+#[test]
+fn a_ticket_is_good_once_and_for_its_connection() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    let mut eve = Keeper::join(&mut world, &here, Encoding::Json);
+    let plain = world.join(&here, Role::Publisher);
+    let first = bob.secret;
+    let _away = bob.lose(&world);
+
+    // Forged, another's, for one who is not kept, in another session.
+    let try_with = |world: &World, change: &dyn Fn(&mut Comeback<'_>)| {
+        let mut comeback = bob.comeback(Encoding::Json, [9; 32]);
+        change(&mut comeback);
+        world.relay.resume(&comeback, world.now).err()
+    };
+    let elsewhere = session(2, 1);
+    assert_eq!(try_with(&world, &|it| it.secret = [7; 32]), Some(ResumeError::Ticket));
+    assert_eq!(try_with(&world, &|it| it.secret = eve.secret), Some(ResumeError::Ticket));
+    assert_eq!(try_with(&world, &|it| it.connection = plain.id), Some(ResumeError::Ticket));
+    assert_eq!(
+        try_with(&world, &|it| it.connection = ConnectionId::from_bytes([9; 16])),
+        Some(ResumeError::Ticket)
+    );
+    let mut stray = bob.comeback(Encoding::Json, [9; 32]);
+    stray.session = &elsewhere;
+    assert_eq!(world.relay.resume(&stray, world.now).err(), Some(ResumeError::Ticket));
+
+    // The used one is good until the client has shown that it has the new one.
+    assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
+    let second = std::mem::replace(&mut bob.secret, first);
+    let _away = bob.lose(&world);
+    assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)), "the answer was lost");
+    bob.client().connection.has_ticket();
+    let third = bob.secret;
+    let _away = bob.lose(&world);
+    for old in [first, second] {
+        bob.secret = old;
+        if old != third {
+            assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
+        }
+    }
+    bob.secret = third;
+    assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
+    assert!(eve.news().iter().all(|told| matches!(told, Told::Created(_))), "eve saw nothing");
+}
+
+#[test]
+fn nobody_has_what_was_never_sent() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    alice.say("one").unwrap();
+    bob.read();
+    let _away = bob.lose(&world);
+    for (from, seq) in [(Some(alice.id), 2), (None, 1), (Some(bob.id), 1)] {
+        let before = bob.cursors.insert(from, seq);
+        assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ahead));
+        bob.cursors.remove(&from);
+        bob.cursors.extend(before.map(|seq| (from, seq)));
+    }
+    bob.events += 1;
+    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ahead));
+    bob.events -= 1;
+    assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)), "nothing has changed");
+}
+
+#[test]
+fn what_is_no_longer_kept_is_a_gap_with_names() {
+    let mut world = World::new(Settings { backlog_bytes: 600, ..Settings::default() });
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    let mut carol = world.join(&here, Role::Publisher);
+    alice.say("heard").unwrap();
+    bob.news();
+    let _away = bob.lose(&world);
+    carol.say_to(alice.id, "not for bob").unwrap();
+    for n in 0..20 {
+        alice.say(&n.to_string()).unwrap();
+    }
+    let answer = bob.resume(&world, Encoding::Shared).unwrap();
+    assert_eq!(answer.present, None, "no presence is lost");
+    let [Lost { from, after: 1, until }] = answer.lost[..] else { panic!("{answer:?}") };
+    assert_eq!(from, Some(alice.id));
+    assert!((2..21).contains(&until), "{until}");
+    let told = bob.news();
+    assert_eq!(told.first(), Some(&signal(from, until + 1, &(until - 1).to_string())));
+    assert_eq!(told.len() as u64, 21 - until, "what is kept comes, in order");
+    // It is said once.
+    let _away = bob.lose(&world);
+    assert_eq!(bob.resume(&world, Encoding::Shared), Ok(whole(0)));
+}
+
+#[test]
+fn lost_presence_is_named_anew() {
+    let mut world = World::new(Settings { backlog_bytes: 500, ..Settings::default() });
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::PerSender);
+    bob.news();
+    let old = (bob.secret, bob.events);
+    let _away = bob.lose(&world);
+    let carol = world.join(&here, Role::Publisher);
+    for _ in 0..10 {
+        let mut passing = world.join(&here, Role::Publisher);
+        passing.say("hello and goodbye").unwrap();
+    }
+    for n in 0..10 {
+        alice.say(&n.to_string()).unwrap();
+    }
+    let answer = bob.resume(&world, Encoding::PerSender).unwrap();
+    assert_eq!(answer.present, Some(vec![alice.id, carol.id]));
+    let known = |told: &Told| matches!(told, Told::Signal { from, .. } if *from == Some(alice.id));
+    assert!(bob.news().iter().all(known), "nothing of those who are gone");
+    // Who has not read that far counts as before.
+    (bob.secret, bob.events) = old;
+    bob.cursors.clear();
+    let _away = bob.lose(&world);
+    let again = bob.resume(&world, Encoding::PerSender).unwrap();
+    assert_eq!(again.present, Some(vec![alice.id, carol.id]));
+    // And from here on everything is told again.
+    bob.client().connection.has_ticket();
+    bob.news();
+    let _away = bob.lose(&world);
+    let dave = world.join(&here, Role::Publisher);
+    assert_eq!(bob.resume(&world, Encoding::PerSender), Ok(whole(0)));
+    assert_eq!(bob.news(), [Told::Created(dave.id)]);
+}
+
+#[test]
+fn of_who_is_gone_nothing_comes_again_unless_it_is_asked_for() {
+    for named in [false, true] {
+        let mut world = World::new(Settings::default());
+        let here = session(1, 1);
+        let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+        let mut alice = world.join(&here, Role::Publisher);
+        alice.say("one").unwrap();
+        alice.say("two").unwrap();
+        let id = alice.id;
+        alice.connection.leave(CloseReason::ClientDisconnected, world.now);
+        // It has read all of that. A client forgets whom it has told the end of; over streams it
+        // may have read the end and still wait for what comes before it.
+        bob.news();
+        bob.cursors.remove(&Some(id));
+        if named {
+            bob.cursors.insert(Some(id), 1);
+        }
+        let _away = bob.lose(&world);
+        assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
+        let expected = if named { vec![signal(Some(id), 2, "two")] } else { vec![] };
+        assert_eq!(bob.news(), expected);
+    }
+}
+
+#[test]
+fn what_is_too_old_is_not_kept() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    alice.read();
+    let _away = bob.lose(&world);
+    alice.say("old").unwrap();
+    world.now = at(61);
+    let lost = vec![Lost { from: Some(alice.id), after: 0, until: 1 }];
+    let answer = bob.resume(&world, Encoding::Json).unwrap();
+    assert_eq!(answer, Answer { signals: 0, lost, present: None });
+}
+
+#[test]
+fn who_asks_late_is_told_that_something_may_be_lost() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    let late = world.join(&here, Role::Publisher);
+    // Somebody who was kept, and for whom nothing is written any more.
+    drop(Keeper::join(&mut world, &here, Encoding::Json));
+    world.now = at(100);
+    let signal = signalbox_protocol::Signal::new(None::<&str>, Some("nobody keeps this"));
+    alice.connection.signal(None, signal, world.now).unwrap();
+    let secret = secret(late.id, 0);
+    assert!(late.connection.keep(secret, Duration::ZERO));
+    let id = late.id;
+    let _away = late.connection.lost(world.now);
+    let comeback = Comeback {
+        session: &here,
+        connection: id,
+        secret,
+        next: [1; 32],
+        events: 0,
+        cursors: &HashMap::new(),
+        encoding: Encoding::Json,
+        transport: "test",
+    };
+    let resumed = world.relay.resume(&comeback, world.now).unwrap();
+    assert_eq!(resumed.present.map(|present| present.len()), Some(1));
+}
+
+#[test]
+fn going_down_ends_who_is_away_too() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+    let away = bob.lose(&world);
+    world.relay.shut_down();
+    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::ShuttingDown));
+    drop(away);
+    assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
+    let heard: Vec<_> = world.journal.take().into_iter().map(|(_, _, reason)| reason).collect();
+    assert_eq!(heard, [None, Some(DisconnectReason::NetworkDisconnected)], "destroyed once");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join { form: usize },
+    Say { who: prop::sample::Index, to: Option<prop::sample::Index> },
+    Serve,
+    Read { who: prop::sample::Index },
+    Lose { who: prop::sample::Index, lost_answer: bool },
+    TakeOver { who: prop::sample::Index, form: usize },
+    Return { who: prop::sample::Index, form: usize },
+    Expire { who: prop::sample::Index },
+    Leave { who: prop::sample::Index },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = any::<prop::sample::Index>;
+    prop_oneof![
+        2 => (0..3usize).prop_map(|form| Step::Join { form }),
+        8 => (who(), prop::option::of(who())).prop_map(|(who, to)| Step::Say { who, to }),
+        2 => Just(Step::Serve),
+        4 => who().prop_map(|who| Step::Read { who }),
+        4 => (who(), any::<bool>()).prop_map(|(who, lost_answer)| Step::Lose { who, lost_answer }),
+        1 => (who(), 0..3usize).prop_map(|(who, form)| Step::TakeOver { who, form }),
+        4 => (who(), 0..3usize).prop_map(|(who, form)| Step::Return { who, form }),
+        1 => who().prop_map(|who| Step::Expire { who }),
+        1 => who().prop_map(|who| Step::Leave { who }),
+    ]
+}
+
+/// A client, what it should have been told, and its deadline while it is away.
+struct Actor {
+    keeper: Keeper,
+    due: Vec<Told>,
+    away: Option<Away>,
+    /// The ticket before, while the answer with the new one may still have been lost.
+    before: Option<Secret>,
+}
+
+fn run(steps: Vec<Step>) {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut actors: Vec<Actor> = Vec::new();
+    for (time, step) in steps.into_iter().enumerate() {
+        world.now = Duration::from_millis(time as u64);
+        let pick = |who: prop::sample::Index| who.index(actors.len().max(1));
+        match step {
+            Step::Join { form } => {
+                let keeper = Keeper::join(&mut world, &here, FORMS[form]);
+                for other in &mut actors {
+                    other.due.push(Told::Created(keeper.id));
+                }
+                actors.push(Actor { keeper, due: vec![], away: None, before: None });
+            }
+            _ if actors.is_empty() => {}
+            Step::Say { who, to } => {
+                let (who, to) = (pick(who), to.map(pick));
+                let to = to.map(|to| actors[to].keeper.id);
+                let Some(client) = &mut actors[who].keeper.client else { continue };
+                let (from, seq) = (client.id, client.connection.sent() + 1);
+                let data = format!("{from} {seq}");
+                match to {
+                    None => client.say(&data).unwrap(),
+                    Some(to) => client.say_to(to, &data).unwrap(),
+                }
+                let told = signal(Some(from), seq, &data);
+                for actor in &mut actors {
+                    if to.is_none_or(|to| to == actor.keeper.id) {
+                        actor.due.push(told.clone());
+                    }
+                }
+            }
+            Step::Serve => {
+                let data = time.to_string();
+                world.serve(&here, Recipients::All, &data).unwrap();
+                for actor in &mut actors {
+                    // Its number is not known here; the data says enough.
+                    actor.due.push(signal(None, 0, &data));
+                }
+            }
+            Step::Read { who } => {
+                let who = pick(who);
+                actors[who].keeper.read();
+                if let Some(client) = &actors[who].keeper.client {
+                    // Whoever reads has its ticket, and says something.
+                    client.connection.has_ticket();
+                    actors[who].before = None;
+                }
+            }
+            Step::Lose { who, lost_answer } => {
+                let who = pick(who);
+                let actor = &mut actors[who];
+                if actor.keeper.client.is_some() {
+                    actor.away = Some(actor.keeper.lose(&world));
+                    if let (true, Some(before)) = (lost_answer, actor.before.take()) {
+                        actor.keeper.secret = before;
+                    }
+                }
+            }
+            Step::TakeOver { who, form } | Step::Return { who, form } => {
+                let who = pick(who);
+                let actor = &mut actors[who];
+                let used = actor.keeper.secret;
+                let sent = actor.keeper.client.as_ref().map(|it| it.connection.sent());
+                let answer = actor.keeper.resume(&world, FORMS[form]).unwrap();
+                assert_eq!((&answer.lost, &answer.present), (&vec![], &None));
+                assert!(sent.is_none_or(|sent| sent == answer.signals));
+                actor.before = Some(used);
+                actor.away = None;
+            }
+            Step::Expire { who } => {
+                let who = pick(who);
+                let Some(away) = actors[who].away.take() else { continue };
+                away.expire(world.now);
+                gone(&mut actors, who, DisconnectReason::NetworkDisconnected);
+            }
+            Step::Leave { who } => {
+                let who = pick(who);
+                let Some(client) = actors[who].keeper.client.take() else { continue };
+                client.connection.leave(CloseReason::ClientDisconnected, world.now);
+                gone(&mut actors, who, DisconnectReason::ClientDisconnected);
+            }
+        }
+    }
+    for actor in &mut actors {
+        if actor.keeper.client.is_none() {
+            actor.keeper.resume(&world, Encoding::Shared).unwrap();
+        }
+        actor.keeper.read();
+        let told: Vec<_> = actor.keeper.told.iter().cloned().map(without_server_seq).collect();
+        assert_eq!(told, actor.due, "all of it, once, in order");
+    }
+    drop(actors);
+    assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
+}
+
+fn gone(actors: &mut Vec<Actor>, who: usize, reason: DisconnectReason) {
+    let gone = actors.swap_remove(who);
+    for other in actors {
+        other.due.push(Told::Destroyed(gone.keeper.id, reason));
+    }
+}
+
+fn without_server_seq(told: Told) -> Told {
+    match told {
+        Told::Signal { from: None, data, .. } => Told::Signal { from: None, seq: 0, data },
+        told => told,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_or_told_twice_in_any_program(steps in prop::collection::vec(step(), 0..80)) {
+        run(steps);
+    }
+}

@@ -1,0 +1,304 @@
+//! Keeping and resuming a connection, message by message, with links that do not behave.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use signalbox_client::{CloseReason, Event, Role, Streams};
+use signalbox_gateway::OwnLimits;
+use signalbox_protocol::{
+    ClientMessage, ConnectionId,
+    message::{Cursor, Resume},
+};
+use signalbox_tests::{
+    Carrier, Member, PROJECT, World,
+    bystanders::Bystanders,
+    new_session,
+    raw::{Quic, WebSocket, hello, signal},
+    rest::Server,
+    soon, token, unix_time,
+};
+
+fn resume(ticket: &str) -> ClientMessage<'_> {
+    ClientMessage::Resume(Resume {
+        ticket: ticket.into(),
+        streams: Streams::Single,
+        events: 0,
+        cursors: vec![],
+        more: false,
+        agent: None,
+    })
+}
+
+/// The ticket in a message's debug text.
+fn ticket_in(message: &str) -> String {
+    let (_, rest) = message.split_once("ticket: \"").unwrap_or_else(|| panic!("{message}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Hears up to the message that begins so.
+async fn hear_until(link: &mut WebSocket, start: &str) -> String {
+    loop {
+        let message = link.hear().await;
+        if message.starts_with(start) {
+            return message;
+        }
+        assert!(!message.starts_with("Bye"), "{message}");
+    }
+}
+
+/// A member by a raw WebSocket, kept; and its ticket.
+async fn keeper(world: &World, role: Role) -> (WebSocket, String) {
+    let mut link = WebSocket::join(world.addresses().tcp, false, &world.token(role)).await;
+    link.say(&ClientMessage::Keep {}).await;
+    let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
+    (link, ticket)
+}
+
+/// Breaks the carrier without a word: the socket closes, and with it TCP.
+fn cut(link: WebSocket) {
+    drop(link);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_are_confirmed_to_who_asked() {
+    let world = World::new().await;
+    let (mut link, _) = keeper(&world, Role::Publisher).await;
+    link.say(&signal("one")).await;
+    link.say(&signal(&"x".repeat(9000))).await;
+    let mut errors = 0;
+    loop {
+        let message = link.hear().await;
+        if message.starts_with("Error") {
+            errors += 1;
+        }
+        if message == "Accepted { signals: 2 }" {
+            assert_eq!(errors, 1, "the error comes before the number that covers it");
+            break;
+        }
+    }
+    // Asked again there is nothing new to say.
+    link.say(&ClientMessage::Keep {}).await;
+    link.say(&signal("three")).await;
+    assert!(link.hear().await.starts_with("Signal"));
+    assert_eq!(link.hear().await, "Accepted { signals: 3 }");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_changes_its_transport_and_nobody_notices() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let id = watcher.sees_created().await;
+    cut(link);
+    watcher.client.signal().to(id).data("while away").send().await.unwrap();
+    // Over QUIC, and from there back.
+    let mut quic = Quic::connect(world.addresses().quic).await;
+    quic.say(&resume(&ticket)).await;
+    let resumed = quic.hear().await;
+    assert!(resumed.starts_with("Resumed") && resumed.ends_with("signals: 0 }"), "{resumed}");
+    assert!(quic.hear().await.contains("while away"));
+    quic.endpoint.close(2u32.into(), b"not a goodbye");
+    let mut back = WebSocket::connect(world.addresses().tcp, true).await;
+    let ticket = ticket_in(&resumed);
+    let ClientMessage::Resume(again) = resume(&ticket) else { panic!() };
+    let cursors = vec![Cursor { from: Some(watcher.id()), seq: 1 }];
+    back.say(&ClientMessage::Resume(Resume { cursors, ..again })).await;
+    assert!(hear_until(&mut back, "Resumed").await.contains("signals: 0"));
+    back.say(&signal("still the same")).await;
+    loop {
+        match watcher.next().await {
+            Event::Signal { from, data, .. } if data.as_deref() == Some("still the same") => {
+                assert_eq!(from, Some(id));
+                break;
+            }
+            Event::Signal { .. } => {}
+            other => panic!("somebody noticed: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_that_is_no_good_opens_nothing() {
+    let world = World::new().await;
+    let elsewhere = World::new().await;
+    let bystanders = Bystanders::start(&world).await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let (other, others) = keeper(&elsewhere, Role::Publisher).await;
+    cut(link);
+    let forged = format!("{}{}", &ticket[..40], &others[40..]);
+    for (what, bad) in [
+        ("none", String::new()),
+        ("nonsense", "%%%".into()),
+        ("far too long", "A".repeat(2000)),
+        ("of another gateway", others.clone()),
+        ("put together", forged),
+        ("cut short", ticket[..ticket.len() - 4].to_owned()),
+    ] {
+        let expected = CloseReason::InvalidTicket;
+        let mut quic = Quic::connect(world.addresses().quic).await;
+        quic.say(&resume(&bad)).await;
+        assert_eq!(quic.end().await, (Some(expected), expected), "{what}");
+        let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+        link.say(&resume(&bad)).await;
+        assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
+    }
+    // All that has changed nothing.
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    hear_until(&mut link, "Resumed").await;
+    drop(other);
+    bystanders.were_undisturbed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
+    let world = World::new().await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    cut(link);
+    let ClientMessage::Resume(good) = resume(&ticket) else { panic!() };
+    let with = |change: &dyn Fn(&mut Resume<'static>)| {
+        let mut resume =
+            Resume { ticket: good.ticket.clone().into_owned(), agent: None, ..good.clone() };
+        change(&mut resume);
+        ClientMessage::Resume(resume)
+    };
+    let stranger = Cursor { from: Some(ConnectionId::from_bytes([9; 16])), seq: 7 };
+    let servers = Cursor { from: None, seq: 1 };
+    for (what, messages) in [
+        ("ahead in events", vec![with(&|it| it.events = 1)]),
+        ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers])]),
+        ("too many cursors", vec![with(&|it| it.cursors = vec![stranger; 501])]),
+        ("a signal where more should come", vec![with(&|it| it.more = true), signal("x")]),
+        ("cursors first", vec![ClientMessage::Heard { cursors: vec![], more: false }]),
+        ("a long name", vec![with(&|it| it.agent = Some("x".repeat(65).into()))]),
+        ("a hello too", vec![with(&|it| it.more = true), hello("x")]),
+    ] {
+        let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+        for message in &messages {
+            link.say(message).await;
+        }
+        let expected = CloseReason::ProtocolError;
+        assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
+    }
+    // Unknown senders are nobody's business; more cursors may follow.
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger], true))).await;
+    link.say(&ClientMessage::Heard { cursors: vec![stranger], more: true }).await;
+    link.say(&ClientMessage::Heard { cursors: vec![], more: false }).await;
+    hear_until(&mut link, "Resumed").await;
+    link.say(&resume(&ticket)).await;
+    assert_eq!(link.end().await.0, Some(CloseReason::ProtocolError), "a second one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_at_once_one_carries_on() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let id = watcher.sees_created().await;
+    // The old link is alive all the while.
+    let mut links = vec![link];
+    for _ in 0..10 {
+        links.push(WebSocket::connect(world.addresses().tcp, false).await);
+    }
+    let resume = resume(&ticket);
+    let asking = links[1..].iter_mut().map(|link| link.say(&resume));
+    futures_util::future::join_all(asking).await;
+    let (speak, _) = tokio::sync::broadcast::channel(1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut link in links {
+        let mut told = speak.subscribe();
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    message = link.socket.next() => {
+                        if !matches!(message, Some(Ok(_))) {
+                            return;
+                        }
+                    }
+                    _ = told.recv() => link.say(&signal("the one")).await,
+                }
+            }
+        });
+    }
+    // All but one are over, whoever it was that came last.
+    for _ in 0..10 {
+        soon("the end of a link", tasks.join_next()).await.unwrap().unwrap();
+    }
+    speak.send(()).unwrap();
+    assert_eq!(
+        watcher.hear().await,
+        (Some(id), None, Some("the one".into())),
+        "nobody came or went"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_away_is_there_for_servers_and_counts() {
+    let world = World::with(|config| config.limits.connections_per_session = 2).await;
+    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let id = watcher.sees_created().await;
+    cut(link);
+    let mut server = Server::of(&world).await;
+    assert_eq!(server.signal(Some(id), "{\"data\":\"while away\"}").await.status, 204);
+    let list = server.ask("GET", "/connection", None).await.json();
+    assert_eq!(list["count"], 2);
+    assert!(world.try_join(&world.options(Carrier::Json, Role::Publisher)).await.is_err(), "full");
+    assert_eq!(server.disconnect(id).await.status, 204);
+    let forced = signalbox_client::DisconnectReason::ForceDisconnected;
+    assert_eq!(watcher.sees_destroyed().await, (id, forced));
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    assert_eq!(link.end().await.0, Some(CloseReason::InvalidTicket));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_has_a_window_of_its_own() {
+    let mut world = World::with(|config| config.resume.window_ms = 0).await;
+    let mut link =
+        WebSocket::join(world.addresses().tcp, true, &world.token(Role::Publisher)).await;
+    link.say(&ClientMessage::Keep {}).await;
+    assert!(link.hear().await.contains("code: Unsupported"));
+    drop(link);
+    let own = OwnLimits { resume_window_ms: Some(300), ..OwnLimits::default() };
+    assert_eq!(world.change_projects(|it| it[0].limits = own), Ok(true));
+    let mut watcher = in_new_session(&world).await;
+    let token = token(PROJECT, watcher.client.session(), Role::Publisher, Duration::from_secs(60));
+    let mut link = WebSocket::join(world.addresses().tcp, true, &token).await;
+    link.say(&ClientMessage::Keep {}).await;
+    assert!(hear_until(&mut link, "Ticket").await.contains("window_ms: 300"));
+    let id = watcher.sees_created().await;
+    cut(link);
+    let lost = signalbox_client::DisconnectReason::NetworkDisconnected;
+    assert_eq!(watcher.sees_destroyed().await, (id, lost), "when its window is over");
+}
+
+/// A member of a session that nobody else is in.
+async fn in_new_session(world: &World) -> Member {
+    let session = new_session(PROJECT.0);
+    let token = token(PROJECT, &session, Role::Publisher, Duration::from_secs(60));
+    let options = signalbox_client::ConnectOptions::new(world.url(Carrier::Quic), token);
+    world.try_join(&options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
+    let world = World::with(|config| config.links.end_when_token_expires = true).await;
+    // Expired by its own word, but good for some seconds by the leeway for clocks.
+    let issued = unix_time() - Duration::from_secs(60);
+    let claims = serde_json::json!({
+        "iss": PROJECT.0, "iat": issued.as_secs(), "exp": issued.as_secs() + 5,
+        "session_id": world.session(), "role": "publisher",
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(PROJECT.1.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let mut link = WebSocket::join(world.addresses().tcp, false, &token).await;
+    link.say(&ClientMessage::Keep {}).await;
+    let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
+    cut(link);
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    hear_until(&mut link, "Resumed").await;
+    assert_eq!(soon("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
+}
