@@ -6,6 +6,7 @@
     reason = "a test's panic is its answer"
 )]
 
+mod network;
 mod projects;
 
 use std::{
@@ -220,10 +221,14 @@ fn two_terminals_talk() {
     assert!(bob.succeeds());
 }
 
-/// A process that is killed says nothing; the others learn of it within the idle time.
+/// A process that is killed says nothing; the others learn of it when the idle time has passed, and
+/// then the time in which it could have come back.
 #[test]
 fn a_client_that_is_killed_is_network_disconnected() {
-    let gateway = Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500")]);
+    let gateway = Gateway::start_with(&[
+        ("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500"),
+        ("SIGNALBOX_RESUME__WINDOW_MS", "500"),
+    ]);
     let mut watcher = gateway.join_json("quic");
     for scheme in ["quic", "wss"] {
         let mut doomed = gateway.join_json(scheme);
