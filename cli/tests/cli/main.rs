@@ -8,6 +8,7 @@
 
 mod network;
 mod projects;
+mod restart;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
