@@ -267,10 +267,10 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
         Event::SessionReconnecting { reason, message } => {
             format!("* away ({reason}): {message}; trying to come back")
         }
-        Event::SessionReconnected => "* back".to_owned(),
-        Event::Gap(Gap { lost, .. }) => match lost.len() {
-            0 => "! something that happened meanwhile is lost".to_owned(),
-            senders => format!("! signals of {senders} that were sent meanwhile are lost"),
+        Event::SessionReconnected { gap: None } => "* back, and nothing is lost".to_owned(),
+        Event::SessionReconnected { gap: Some(gap) } => match gap.lost.len() {
+            0 => "* back, but some of what happened meanwhile is lost".to_owned(),
+            senders => format!("* back, but signals of {senders} senders are lost"),
         },
         Event::SessionRejoined { connection } => {
             format!("* back, but as {}; what was sent meanwhile is lost", short(&connection.id))
@@ -301,9 +301,11 @@ fn for_programs(event: &Event) -> serde_json::Value {
         Event::SessionReconnecting { reason, message } => {
             json!({ "event": "sessionReconnecting", "reason": reason, "message": message })
         }
-        Event::SessionReconnected => json!({ "event": "sessionReconnected" }),
-        Event::Gap(Gap { lost, presence, .. }) => {
-            json!({ "event": "gap", "lost": lost, "presence": presence })
+        Event::SessionReconnected { gap } => {
+            let gap = gap
+                .as_ref()
+                .map(|Gap { lost, presence, .. }| json!({ "lost": lost, "presence": presence }));
+            json!({ "event": "sessionReconnected", "gap": gap })
         }
         Event::SessionRejoined { connection: me } => {
             json!({ "event": "sessionRejoined", "connection": connection(me) })

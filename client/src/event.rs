@@ -58,13 +58,11 @@ pub enum Event {
         message: String,
     },
     /// The client is back, as the same connection: the others have not noticed. Who came, who
-    /// left and what they sent meanwhile follows, in order. If some of it is lost, an
-    /// [`Event::Gap`] says so.
-    SessionReconnected,
-    /// Not all that happened while the client was away can be told. Comes at most a few times
-    /// after each [`Event::SessionReconnected`]; with a stream for each sender, perhaps behind the
-    /// first signals that are not lost.
-    Gap(Gap),
+    /// left and what they sent meanwhile follows, in order.
+    SessionReconnected {
+        /// What of it is lost. None is the usual case: nothing is.
+        gap: Option<Gap>,
+    },
     /// The client is in the session again, but as another connection; for the others the one
     /// before has left. Everyone it knew of is forgotten: who is there is told by an
     /// [`Event::ConnectionCreated`] each, as after [`Event::SessionConnected`]. Signals of others
@@ -84,13 +82,13 @@ pub enum Event {
 }
 
 /// What a client that was away will never be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {
     /// Signals, by who sent them.
     pub lost: Vec<Lost>,
     /// Whether comings and goings are lost, too, and signals of connections that are gone. Who is
-    /// there is then asked anew: [`Event::ConnectionCreated`] and [`Event::ConnectionDestroyed`]
+    /// there was then named anew: [`Event::ConnectionCreated`] and [`Event::ConnectionDestroyed`]
     /// follow for all that changed. Who came and left meanwhile is not told.
     pub presence: bool,
 }

@@ -24,9 +24,9 @@
 //! in the order in which it sent them.
 //!
 //! A client whose link is lost comes back by itself, and goes on as the same connection: the
-//! others notice nothing, each signal comes once, and [`Event::SessionReconnecting`],
-//! [`Event::SessionReconnected`] and, if something could not be kept, [`Event::Gap`] say what is
-//! going on. If the gateway has given the connection up, the client joins anew
+//! others notice nothing, and each signal comes once. [`Event::SessionReconnecting`] and
+//! [`Event::SessionReconnected`] say what is going on, and what is lost if the gateway could not
+//! keep all of it. If the gateway has given the connection up, the client joins anew
 //! ([`Event::SessionRejoined`]). See [`ConnectOptions::resume`] and [`ConnectOptions::rejoin`].
 
 mod backoff;

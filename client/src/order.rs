@@ -20,8 +20,8 @@ use signalbox_protocol::{
 
 use crate::event::{Event, Gap};
 
-/// Senders that have left of whom the last signal is still known. The gateway may have kept
-/// signals of them, and would bring them again; it keeps about as many in its usual settings.
+/// Senders that have left of whom the last signal is still known. Of those whom it is not told of,
+/// the gateway may say that signals are lost which are not; it knows of half as many at most.
 const GONE: usize = 8192;
 
 /// A stream, by the link's own numbering in the order of their opening.
@@ -43,8 +43,6 @@ pub(crate) struct Order {
     events: u64,
     /// How many connections the gateway has still to name as present.
     unnamed: u32,
-    /// Who has been named, while everyone is named anew.
-    renamed: Option<HashSet<ConnectionId>>,
     out: VecDeque<Event>,
 }
 
@@ -102,8 +100,24 @@ impl Order {
             gone: VecDeque::new(),
             events: 0,
             unnamed: welcome.present,
-            renamed: None,
             out: VecDeque::from([first]),
+        }
+    }
+
+    /// The connection goes on. If there is a gap in presence, `present` is everyone who is there.
+    pub(crate) fn resume(&mut self, gap: Option<Gap>, present: Vec<ConnectionInfo>) {
+        let Gap { lost, presence } = gap.clone().unwrap_or_default();
+        self.out.push_back(Event::SessionReconnected { gap });
+        for Lost { from, until, .. } in lost {
+            // Nobody waits for it any more, and it is not asked for again.
+            let state = self.senders.entry(from).or_default();
+            state.told = state.told.max(until);
+            self.advance(from);
+        }
+        if presence {
+            self.events = 0;
+            self.all_named(&present.iter().map(|info| info.id).collect());
+            self.present(present);
         }
     }
 
@@ -120,7 +134,11 @@ impl Order {
     /// A message of the control stream about the session.
     pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
         match message {
-            GatewayMessage::Present { connections } => self.present(connections),
+            GatewayMessage::Present { connections } => {
+                let named = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+                self.unnamed = self.unnamed.saturating_sub(named);
+                self.present(connections);
+            }
             GatewayMessage::ConnectionCreated(connection) => {
                 self.events += 1;
                 self.created(connection);
@@ -138,12 +156,12 @@ impl Order {
                 // Somebody who left on an earlier link may have waited for this.
                 self.advance(signal.from);
             }
-            GatewayMessage::Gap { lost, presence, present } => self.gap(lost, presence, present),
             // These are the link's.
             GatewayMessage::Welcome(_)
             | GatewayMessage::Error { .. }
             | GatewayMessage::Bye { .. }
             | GatewayMessage::Ticket(_)
+            | GatewayMessage::Gap { .. }
             | GatewayMessage::Resumed { .. }
             | GatewayMessage::Accepted { .. } => {}
         }
@@ -164,7 +182,9 @@ impl Order {
             }
         }
         self.senders.retain(|_, state| state.created || state.told > 0);
-        let told = self.senders.iter().filter(|(_, state)| state.told > 0);
+        // Of one that has left and is in none of them the gateway takes it that all was told.
+        let known = |state: &SenderState| state.told > 0 || state.destroyed.is_some();
+        let told = self.senders.iter().filter(|(_, state)| known(state));
         let mut cursors: Vec<_> =
             told.map(|(from, state)| Cursor { from: *from, seq: state.told }).collect();
         let room = CURSORS_IN_ALL.checked_sub(cursors.len()).filter(|_| whole)?;
@@ -219,50 +239,20 @@ impl Order {
 
     /// Connections that are there. Those that are named anew are known already.
     fn present(&mut self, connections: Vec<ConnectionInfo>) {
-        self.unnamed = self.unnamed.saturating_sub(u32::try_from(connections.len()).unwrap_or(0));
         for connection in connections {
-            if let Some(renamed) = &mut self.renamed {
-                renamed.insert(connection.id);
-            }
             let known = self.senders.get(&Some(connection.id)).is_some_and(|state| state.created);
-            if self.presence && !known {
+            if !known {
                 self.created(connection);
             }
         }
-        self.all_named();
     }
 
-    /// What is lost counts as told: nobody waits for it any more.
-    fn gap(&mut self, lost: Vec<Lost>, presence: bool, present: u32) {
-        for lost in &lost {
-            let state = self.senders.entry(lost.from).or_default();
-            state.told = state.told.max(lost.until);
-        }
-        let senders: Vec<_> = lost.iter().map(|lost| lost.from).collect();
-        self.out.push_back(Event::Gap(Gap { lost, presence }));
-        for from in senders {
-            self.advance(from);
-        }
-        if presence {
-            self.events = 0;
-            self.unnamed = present;
-            self.renamed = Some(HashSet::new());
-            self.all_named();
-        }
-    }
-
-    /// Once everyone has been named anew, who is known and was not named has left.
-    fn all_named(&mut self) {
-        if self.unnamed > 0 {
-            return;
-        }
-        let Some(renamed) = self.renamed.take() else {
-            return;
-        };
+    /// Who is known and was not named has left.
+    fn all_named(&mut self, named: &HashSet<ConnectionId>) {
         let known = self.senders.iter().filter(|(_, state)| state.created);
         let left: Vec<_> = known
             .filter_map(|(from, state)| Some(((*from)?, state.destroyed)))
-            .filter(|(id, _)| !renamed.contains(id))
+            .filter(|(id, _)| !named.contains(id))
             .collect();
         for (id, destroyed) in left {
             let reason = destroyed.map_or(DisconnectReason::NetworkDisconnected, |it| it.0);

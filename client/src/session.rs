@@ -135,9 +135,9 @@ impl Session {
     fn back(&mut self, answer: Answer) {
         let Self { teller, sending, .. } = self;
         match answer {
-            Answer::Resumed { kept, signals } => {
+            Answer::Resumed { kept, signals, gap, present } => {
                 teller.keeping = Keeping::Kept(kept);
-                teller.order.tell(Event::SessionReconnected);
+                teller.order.resume(gap, present);
                 sending.resumed(signals);
             }
             Answer::Welcome(welcome) => {

@@ -9,7 +9,7 @@ pub(crate) mod websocket;
 use std::time::Duration;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, GatewayMessage,
+    ClientMessage, CloseReason, ConnectionInfo, GatewayMessage,
     message::{self, Welcome},
 };
 
@@ -17,7 +17,7 @@ pub(crate) use self::{
     sending::{Sending, SharedOutbox},
     teller::{Keeping, Teller},
 };
-use crate::error::ConnectError;
+use crate::{error::ConnectError, event::Gap};
 
 /// How long the end of a link may take once it has been announced; the gateway waits as long.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -63,26 +63,50 @@ impl Link {
     }
 }
 
-/// What the gateway says to the first message.
+/// What the gateway says to the first messages.
 pub(crate) enum Answer {
     /// There is a new connection.
     Welcome(Welcome),
     /// The connection goes on.
-    Resumed { kept: Kept, signals: u64 },
+    Resumed {
+        kept: Kept,
+        signals: u64,
+        /// What is lost.
+        gap: Option<Gap>,
+        /// Everyone else who is there, if presence is in the gap.
+        present: Vec<ConnectionInfo>,
+    },
 }
 
-impl Answer {
-    fn new(message: Option<GatewayMessage<'_>>) -> Result<Self, ConnectError> {
+/// The answer, as it comes message by message.
+#[derive(Default)]
+struct Hearing {
+    gap: Option<Gap>,
+    present: Vec<ConnectionInfo>,
+}
+
+impl Hearing {
+    /// Takes a message; with the last one the answer is complete.
+    fn hear(&mut self, message: GatewayMessage<'_>) -> Result<Option<Answer>, ConnectError> {
         match message {
-            Some(GatewayMessage::Welcome(welcome)) => Ok(Self::Welcome(welcome)),
-            Some(GatewayMessage::Resumed { ticket, signals }) => {
-                Ok(Self::Resumed { kept: Kept::new(ticket), signals })
+            GatewayMessage::Gap { lost, presence, .. } => {
+                let gap = self.gap.get_or_insert_default();
+                gap.lost.extend(lost);
+                gap.presence |= presence;
             }
-            Some(GatewayMessage::Bye { reason, message, .. }) => {
-                Err(ConnectError::Refused { reason, message: message.into_string() })
+            GatewayMessage::Present { connections } => self.present.extend(connections),
+            GatewayMessage::Welcome(welcome) => return Ok(Some(Answer::Welcome(welcome))),
+            GatewayMessage::Resumed { ticket, signals } => {
+                let Self { gap, present } = std::mem::take(self);
+                let kept = Kept::new(ticket);
+                return Ok(Some(Answer::Resumed { kept, signals, gap, present }));
             }
-            _ => Err(ConnectError::Protocol("the gateway's first message is no answer".into())),
+            GatewayMessage::Bye { reason, message, .. } => {
+                return Err(ConnectError::Refused { reason, message: message.into_string() });
+            }
+            _ => return Err(ConnectError::Protocol("the gateway's answer is none".into())),
         }
+        Ok(None)
     }
 }
 

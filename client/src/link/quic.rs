@@ -22,7 +22,7 @@ use tracing::debug;
 
 use reading::{Frames, Reading};
 
-use super::{Answer, End, Sending, Teller};
+use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{dial::tls_config, error::ConnectError, target::Target};
 
 /// Streams that the gateway may have open, one per sender; slots cost memory up front. With more
@@ -123,7 +123,25 @@ impl Dialled {
         }
         control_out.write_all(&bytes).await.map_err(|error| lost(write_error(&error)))?;
         let mut control_in = Frames::new(control_in);
-        while !control_in.buffer.is_ready() {
+        let mut hearing = Hearing::default();
+        loop {
+            let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
+            if let Some(frame) = frame {
+                let message = binary::decode(frame)
+                    .map_err(|error| ConnectError::Protocol(error.to_string()))?;
+                // A gateway may be newer than we are.
+                let Some(message) = message else { continue };
+                match hearing.hear(message) {
+                    Ok(None) => continue,
+                    Ok(Some(answer)) => {
+                        return Ok((answer, QuicLink { connection, control_out, control_in }));
+                    }
+                    Err(error) => {
+                        close(&connection);
+                        return Err(error);
+                    }
+                }
+            }
             let end = match control_in.fill().await {
                 Ok(true) => continue,
                 Ok(false) => End::lost("no answer came"),
@@ -134,16 +152,6 @@ impl Dialled {
                 // A gateway that could not say bye says it by its close.
                 End { reason, message } => ConnectError::Refused { reason, message },
             });
-        }
-        let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
-        let message = binary::decode(frame.unwrap_or_default())
-            .map_err(|error| ConnectError::Protocol(error.to_string()))?;
-        match Answer::new(message) {
-            Ok(answer) => Ok((answer, QuicLink { connection, control_out, control_in })),
-            Err(error) => {
-                close(&connection);
-                Err(error)
-            }
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio_tungstenite::{
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::{Answer, End, FAREWELL, Sending, Teller};
+use super::{Answer, End, FAREWELL, Hearing, Sending, Teller};
 use crate::{
     dial::tls_config,
     error::ConnectError,
@@ -149,6 +149,7 @@ impl Dialled {
         if let Err(error) = said.and(socket.flush().await) {
             return Err(unreachable(error.to_string()));
         }
+        let mut hearing = Hearing::default();
         loop {
             let message = match socket.next().await {
                 Some(Ok(Message::Close(frame))) => {
@@ -167,8 +168,9 @@ impl Dialled {
                 Ok(None) => continue,
                 Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
             };
-            match Answer::new(Some(message)) {
-                Ok(answer) => return Ok((answer, WebSocketLink { socket, encoding })),
+            match hearing.hear(message) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return Ok((answer, WebSocketLink { socket, encoding })),
                 Err(error) => {
                     // Answers the gateway's close.
                     let rest = async { while let Some(Ok(_)) = socket.next().await {} };

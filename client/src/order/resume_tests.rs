@@ -26,13 +26,9 @@ fn shared_signal(from: u8, seq: u64) -> GatewayMessage<'static> {
     })
 }
 
-fn gap(lost: &[(u8, u64, u64)], present: Option<u32>) -> GatewayMessage<'static> {
+fn lost(lost: &[(u8, u64, u64)], presence: bool) -> Option<Gap> {
     let lost = lost.iter().map(|&(from, after, until)| Lost { from: Some(id(from)), after, until });
-    GatewayMessage::Gap {
-        lost: lost.collect(),
-        presence: present.is_some(),
-        present: present.unwrap_or(0),
-    }
+    Some(Gap { lost: lost.collect(), presence })
 }
 
 fn present(all: &[u8]) -> GatewayMessage<'static> {
@@ -94,7 +90,7 @@ fn a_leaving_that_was_held_waits_on() {
         order.control(created(1));
         order.control(destroyed(1, 2));
         let claimed = claim(&mut order);
-        assert_eq!(claimed, Claim { events: 2, cursors: Vec::new() });
+        assert_eq!(claimed, Claim { events: 2, cursors: vec![cursor(1, 0)] });
         if on_stream {
             order.open(0, Some(id(1)), 0);
             order.signal(0, 1, Signal::default());
@@ -143,8 +139,8 @@ fn nobody_waits_for_what_is_lost() {
     order.control(created(1));
     order.control(destroyed(1, 4));
     assert!(order.lost().is_some());
-    order.control(gap(&[(1, 0, 4)], None));
-    assert_eq!(told(&mut order), ["+1", "gap 1:0-4", "-1"]);
+    order.resume(lost(&[(1, 0, 4)], false), Vec::new());
+    assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4", "-1"]);
     assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![cursor(1, 4)] });
 }
 
@@ -157,12 +153,9 @@ fn after_a_gap_of_presence_everyone_is_compared() {
     order.control(destroyed(3, 9));
     told(&mut order);
     assert!(order.lost().is_some());
-    order.control(gap(&[(1, 0, 2)], None));
-    order.control(gap(&[], Some(2)));
-    order.control(present(&[1]));
-    assert_eq!(told(&mut order), ["gap 1:0-2", "gap and presence"]);
-    order.control(present(&[4]));
+    order.resume(lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
     let mut told_now = told(&mut order);
+    assert_eq!(told_now.remove(0), "back, lost 1:0-2 and presence");
     told_now.sort();
     assert_eq!(told_now, ["+4", "-2", "-3"]);
     order.control(created(5));
@@ -174,17 +167,9 @@ fn after_a_gap_of_presence_everyone_is_compared() {
 fn after_a_gap_of_presence_nobody_may_be_left() {
     let mut order = order(true);
     order.control(created(1));
-    order.control(gap(&[], Some(0)));
-    assert_eq!(told(&mut order), ["+1", "gap and presence", "-1"]);
-}
-
-#[test]
-fn who_declined_presence_is_told_none_whatever_comes() {
-    let mut order = order(false);
-    order.control(gap(&[], Some(1)));
-    order.control(present(&[1]));
-    assert_eq!(told(&mut order), ["gap and presence"]);
-    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+    order.lost();
+    order.resume(lost(&[], true), Vec::new());
+    assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
 }
 
 #[test]
@@ -278,10 +263,14 @@ fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
 
 /// What a gateway sends to one who comes back with this claim.
 fn missed(history: &[Happened], claim: &Claim) -> Vec<Happened> {
-    let had = |n: u8| claim.cursors.iter().find(|it| it.from == Some(id(n))).map_or(0, |it| it.seq);
+    let had = |n: u8| claim.cursors.iter().find(|it| it.from == Some(id(n))).map(|it| it.seq);
+    let is_event = |happened: &&Happened| !matches!(happened, Happened::Signal(..));
+    let had_events: Vec<_> = history.iter().filter(is_event).take(claim.events as usize).collect();
+    // Of whom the end is known, and nothing is asked, all is known.
+    let over = |n| had(n).is_none() && had_events.contains(&&Happened::Destroyed(n));
     let mut events = 0;
     let missed = history.iter().filter(|happened| match **happened {
-        Happened::Signal(n, seq) => seq > had(n),
+        Happened::Signal(n, seq) => seq > had(n).unwrap_or(0) && !over(n),
         Happened::Created(_) | Happened::Destroyed(_) => {
             events += 1;
             events > claim.events
@@ -315,6 +304,8 @@ proptest! {
                 all.extend(told(&mut order));
             }
             claim = order.lost().expect("nothing was given up");
+            order.resume(None, Vec::new());
+            prop_assert_eq!(told(&mut order), ["back"]);
         }
         for sender in 1..5u8 {
             let about = |text: &&String| {

@@ -16,6 +16,9 @@ use signalbox_client::{CloseReason, ErrorCode, Event, Lost, SendError};
 use signalbox_protocol::GatewayMessage;
 use tokio::time::Instant;
 
+/// The client is back, and nothing is lost.
+const BACK: Event = Event::SessionReconnected { gap: None };
+
 /// Signals that a client takes before sending waits: those that it keeps and those in its queue.
 const KEPT: usize = 1024 + 256;
 
@@ -51,7 +54,7 @@ async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
     };
     let (sent, mut link) = tokio::join!(soon("sending", waiting), gateway);
     assert_eq!(sent, Ok(4));
-    assert_eq!(next(&mut events).await, Event::SessionReconnected);
+    assert_eq!(next(&mut events).await, BACK);
     link.say(signal(1, 9)).await;
     assert!(matches!(next(&mut events).await, Event::Signal { seq: 9, .. }));
     // And again, with the new ticket.
@@ -60,7 +63,7 @@ async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
     let mut link = fake.accept().await;
     assert_eq!(link.hear().await, "resume t2, 1 events, heard 1:9");
     link.say(GatewayMessage::Resumed { ticket: ticket("t3", LONG), signals: 4 }).await;
-    assert_eq!(next(&mut events).await, Event::SessionReconnected);
+    assert_eq!(next(&mut events).await, BACK);
     assert_eq!(link.hear().await, "keep");
     assert_eq!(client.connection().id, id(0));
     drop(client);
@@ -79,7 +82,7 @@ async fn an_answer_that_is_lost_leaves_the_ticket_as_it_was() {
     }
     let mut link = fake.accept().await;
     link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
-    assert_eq!(next(&mut events).await, Event::SessionReconnected);
+    assert_eq!(next(&mut events).await, BACK);
 }
 
 #[tokio::test]
@@ -92,19 +95,23 @@ async fn what_is_lost_is_told() {
     assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
     let mut link = fake.accept().await;
     link.hear().await;
-    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
-    let lost = vec![Lost { from: Some(id(1)), after: 0, until: 3 }];
-    link.say(GatewayMessage::Gap { lost: lost.clone(), presence: true, present: 1 }).await;
+    let lost = [1, 2].map(|n| Lost { from: Some(id(n)), after: 0, until: 3 });
+    for lost in lost {
+        link.say(GatewayMessage::Gap { lost: vec![lost], presence: false, present: 0 }).await;
+    }
+    link.say(GatewayMessage::Gap { lost: vec![], presence: true, present: 1 }).await;
     link.say(GatewayMessage::Present { connections: vec![info(2)] }).await;
-    assert_eq!(next(&mut events).await, Event::SessionReconnected);
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
     match next(&mut events).await {
-        Event::Gap(gap) => assert_eq!((gap.lost, gap.presence), (lost, true)),
+        Event::SessionReconnected { gap: Some(gap) } => {
+            assert_eq!((gap.lost, gap.presence), (lost.to_vec(), true));
+        }
         other => panic!("{other:?}"),
     }
-    assert_eq!(next(&mut events).await, Event::ConnectionCreated(info(2)));
     assert!(
         matches!(next(&mut events).await, Event::ConnectionDestroyed { id: it, .. } if it == id(1))
     );
+    assert_eq!(next(&mut events).await, Event::ConnectionCreated(info(2)));
     assert_eq!(client.presence(), [info(2)]);
 }
 
@@ -219,7 +226,7 @@ async fn a_gateway_that_goes_down_is_come_back_to() {
     let mut link = fake.accept().await;
     assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
     link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
-    assert_eq!(next(&mut events).await, Event::SessionReconnected);
+    assert_eq!(next(&mut events).await, BACK);
 }
 
 #[tokio::test]
