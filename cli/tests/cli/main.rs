@@ -259,7 +259,9 @@ fn slow_consumers_do_not_fill_the_memory() {
         let join = async |scheme: &str| {
             let options =
                 ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
-            Connector::trusting(&pem).unwrap().connect(&options.presence(false)).await.unwrap()
+            // Whoever is ended is to stay so.
+            let options = options.presence(false).resume(false).rejoin(false);
+            Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
         };
         let (speaker, mut heard) = join("quic").await;
         let (_deaf_quic, mut never_heard) = join("quic").await;

@@ -7,7 +7,7 @@ use signalbox_client::{CloseReason, Event, Role, Streams};
 use signalbox_gateway::OwnLimits;
 use signalbox_protocol::{
     ClientMessage, ConnectionId,
-    message::{Cursor, Resume},
+    message::{Cursor, Hello, Resume},
 };
 use signalbox_tests::{
     Carrier, Member, PROJECT, World,
@@ -115,6 +115,36 @@ async fn a_connection_changes_its_transport_and_nobody_notices() {
             other => panic!("somebody noticed: {other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_told_before_anything_else() {
+    let world = World::with(|config| config.resume.backlog_bytes = 2000).await;
+    let watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let token = world.token(Role::Publisher);
+    let ClientMessage::Hello(hello) = hello(&token) else { panic!() };
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    link.say(&ClientMessage::Hello(Hello { presence: true, ..hello })).await;
+    link.say(&ClientMessage::Keep {}).await;
+    let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
+    cut(link);
+    let mut passing = Vec::new();
+    for _ in 0..10 {
+        passing.push(world.join(Carrier::Json, Role::Publisher).await);
+    }
+    for _ in 0..10 {
+        watcher.client.signal().data("x".repeat(500)).send().await.unwrap();
+    }
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    link.say(&resume(&ticket)).await;
+    let mut heard = Vec::new();
+    while !heard.last().is_some_and(|message: &String| message.starts_with("Resumed")) {
+        heard.push(link.hear().await);
+    }
+    let kinds: Vec<_> = heard.iter().map(|it| it.split([' ', '(']).next().unwrap()).collect();
+    assert_eq!(kinds, ["Gap", "Gap", "Present", "Resumed"], "{heard:#?}");
+    assert!(heard[0].contains(&format!("from: Some({})", watcher.id())), "{}", heard[0]);
+    assert!(heard[1].contains("presence: true, present: 11"), "{}", heard[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
