@@ -17,6 +17,10 @@ use signalbox_tests::{
     rest::Server,
     soon, token, unix_time,
 };
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 fn resume(ticket: &str) -> ClientMessage<'_> {
     ClientMessage::Resume(Resume {
@@ -331,4 +335,21 @@ async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
     link.say(&resume(&ticket)).await;
     hear_until(&mut link, "Resumed").await;
     assert_eq!(soon("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
+}
+
+/// A link can be given up without the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_that_is_no_goodbye_is_answered_and_keeps() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let (mut link, ticket) = keeper(&world, Role::Publisher).await;
+    let id = watcher.sees_created().await;
+    let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
+    link.write(Message::Close(Some(close))).await;
+    assert_eq!(link.end().await.0, None, "there is nothing to say");
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    hear_until(&mut link, "Resumed").await;
+    link.say(&signal("still here")).await;
+    assert_eq!(watcher.hear().await, (Some(id), None, Some("still here".into())));
 }
