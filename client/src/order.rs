@@ -89,7 +89,13 @@ impl Order {
             GatewayMessage::Error { signal, code, message } => {
                 self.out.push_back(Event::Refused { signal, code, message: message.into_string() });
             }
-            GatewayMessage::Welcome(_) | GatewayMessage::Bye { .. } => {}
+            // Those that end the link are not for here; the others nobody asked for.
+            GatewayMessage::Welcome(_)
+            | GatewayMessage::Bye { .. }
+            | GatewayMessage::Ticket(_)
+            | GatewayMessage::Resumed { .. }
+            | GatewayMessage::Gap { .. }
+            | GatewayMessage::Accepted { .. } => {}
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub limits: Limits,
     /// How links are treated.
     pub links: Links,
+    /// How connections outlive their links.
+    pub resume: Resume,
 }
 
 /// Where the gateway listens. Port 0 lets the system choose.
@@ -238,6 +240,29 @@ impl Default for Links {
     }
 }
 
+/// How connections outlive their links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resume {
+    /// How long a connection whose client asked for it is kept when its link is lost, in
+    /// milliseconds; 0 means not at all.
+    pub window_ms: u32,
+    /// Bytes of signals and events that a session keeps for those who are away.
+    pub backlog_bytes: usize,
+}
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self { window_ms: 30_000, backlog_bytes: 1024 * 1024 }
+    }
+}
+
+impl Resume {
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms.into())
+    }
+}
+
 impl Config {
     /// Everything that is wrong with the values, in words that name the setting.
     pub fn problems(&self) -> Vec<String> {
@@ -302,6 +327,17 @@ impl Config {
         Projects::new(&self.read_projects()?, &self.limits)
     }
 
+    /// For how long what happens is kept: a link may have been dead for the idle time before that
+    /// was noticed, and then the connection may be away for the whole window.
+    fn backlog_age(&self) -> Duration {
+        if self.resume.window_ms == 0 {
+            Duration::ZERO
+        } else {
+            // A WebSocket's silence is noticed up to a third later.
+            self.resume.window() + self.links.idle_timeout() * 4 / 3
+        }
+    }
+
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
         signalbox_relay::Settings {
             connections_per_session: self.limits.connections_per_session,
@@ -314,6 +350,8 @@ impl Config {
             outbox_bytes: self.limits.outbox_bytes,
             signals_per_second: self.limits.signals_per_second,
             subscribers_may_send: self.links.subscribers_may_send,
+            backlog_bytes: self.resume.backlog_bytes,
+            backlog_age: self.backlog_age(),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Limits, Links, ProjectEntry},
+    config::{Config, Limits, Links, ProjectEntry, Resume},
     listen::{quic, tcp},
     project::Projects,
     webhook::Webhooks,
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) webhooks: Webhooks,
     pub(crate) limits: Limits,
     pub(crate) links: Links,
+    pub(crate) resume: Resume,
     /// For HTTP connections of servers that have shown a credential.
     pub(crate) server_places: Arc<Semaphore>,
     /// Cancelled when the gateway stops accepting.
@@ -55,6 +56,7 @@ impl Shared {
             webhooks,
             limits: config.limits.clone(),
             links: config.links.clone(),
+            resume: config.resume.clone(),
             server_places: Arc::new(Semaphore::new(config.limits.server_connections)),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -23,7 +23,7 @@ pub mod token;
 mod webhook;
 
 pub use config::{
-    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, ProjectEntry, Tls, Webhook,
+    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, ProjectEntry, Resume, Tls, Webhook,
 };
 pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};

@@ -6,18 +6,18 @@ use signalbox_protocol::{
     CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, Signal, signal::InvalidSignal,
 };
 
-use crate::{rate::Bucket, relay::Relay, session::Session};
+use crate::{relay::Relay, session::Session};
 
-/// A membership. It exists until it is consumed by [`Connection::leave`] or
-/// [`Connection::lost`], or until somebody ends it, which its outbox tells.
+/// A membership in the hands of its link. It exists until it is consumed by [`Connection::leave`]
+/// or [`Connection::lost`], or until somebody ends it, which its outbox tells.
 pub struct Connection {
     relay: Relay,
     session: Arc<Session>,
     id: ConnectionId,
-    role: Role,
+    /// Which of the connection's links this is.
+    generation: u64,
     /// Signals that the client has sent, refused ones included: the last sequence number.
     sent: u64,
-    bucket: Option<Bucket>,
     left: bool,
 }
 
@@ -85,9 +85,14 @@ pub enum SignalError {
 }
 
 impl Connection {
-    pub(crate) fn new(relay: Relay, session: Arc<Session>, id: ConnectionId, role: Role) -> Self {
-        let bucket = Bucket::new(relay.0.settings.signals_per_second);
-        Self { relay, session, id, role, sent: 0, bucket, left: false }
+    pub(crate) fn new(
+        relay: Relay,
+        session: Arc<Session>,
+        id: ConnectionId,
+        generation: u64,
+        sent: u64,
+    ) -> Self {
+        Self { relay, session, id, generation, sent, left: false }
     }
 
     /// Its id.
@@ -95,15 +100,28 @@ impl Connection {
         self.id
     }
 
-    /// How many signals the client has sent, those included that were refused.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// How many signals the client has sent over all its links, those included that were refused.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
     /// Sends a signal to all in the session (the sender included) or to one connection.
     ///
-    /// `now` is the time since any fixed moment of the caller's choice. When this returns, the
-    /// signal is in the outbox of every receiver; receivers whose outbox was full have been ended.
+    /// `now` is the time since any fixed moment of the caller's choice, here and everywhere. When
+    /// this returns, the signal is in the outbox of every receiver, and kept for those who are
+    /// away; receivers whose outbox was full have been ended.
     ///
     /// # Errors
     /// [`SignalError::Refused`] if nobody gets it, by the sender's fault.
@@ -113,88 +131,75 @@ impl Connection {
         signal: Signal<'_>,
         now: Duration,
     ) -> Result<(), SignalError> {
-        self.sent += 1;
-        let seq = self.sent;
-        let refused = |refused| SignalError::Refused { seq, refused };
-        self.allowed(&signal, now).map_err(refused)?;
-        let mut members = self.session.lock();
-        let delivered = match to {
-            None => members.signal_all(self.id, seq, signal),
-            Some(to) => members.signal_one(self.id, to, seq, signal).map_err(refused)?,
-        };
-        if delivered { Ok(()) } else { Err(SignalError::Ended) }
-    }
-
-    fn allowed(&mut self, signal: &Signal<'_>, now: Duration) -> Result<(), Refused> {
-        let settings = &self.relay.0.settings;
-        let may_send = match self.role {
-            Role::Publisher | Role::Moderator => true,
-            Role::Subscriber => settings.subscribers_may_send,
-            Role::PublisherOnly => false,
-        };
-        if !may_send {
-            return Err(Refused::MayNotSend(self.role));
+        let (sender, relay) = ((self.id, self.generation), &self.relay.0);
+        let limits = (self.session.rate(), &relay.settings);
+        let result =
+            self.session.with(relay, |members| members.signal(sender, to, signal, limits, now));
+        match &result {
+            Ok(seq) | Err(SignalError::Refused { seq, .. }) => self.sent = *seq,
+            Err(SignalError::Ended) => {}
         }
-        if let Some(bucket) = &mut self.bucket
-            && !bucket.take(now)
-        {
-            return Err(Refused::RateLimited(settings.signals_per_second));
-        }
-        signal.check()?;
-        // Last, so that what is refused anyway takes nothing from the others of the project.
-        if self.session.rate().take(now) { Ok(()) } else { Err(Refused::ProjectRateLimited) }
+        result.map(|_| ())
     }
 
     /// Ends another connection of the session, or this one.
     ///
     /// # Errors
     /// [`Refused`] if this connection is not a moderator or the other is not there.
-    pub fn force_disconnect(&self, target: ConnectionId) -> Result<(), Refused> {
-        if self.role != Role::Moderator {
-            return Err(Refused::MayNotDisconnect(self.role));
-        }
-        if self.session.lock().force_disconnect(target) {
-            Ok(())
-        } else {
-            Err(Refused::NotFound(target))
-        }
+    pub fn force_disconnect(&self, target: ConnectionId, now: Duration) -> Result<(), Refused> {
+        let (id, generation) = (self.id, self.generation);
+        self.session.with(&self.relay.0, |members| {
+            match members.member(id, generation).map(|member| member.role) {
+                Some(Role::Moderator) if members.force_disconnect(target, now) => Ok(()),
+                Some(Role::Moderator) => Err(Refused::NotFound(target)),
+                Some(role) => Err(Refused::MayNotDisconnect(role)),
+                // It has ended itself, and hears of it soon.
+                None => Err(Refused::NotFound(target)),
+            }
+        })
     }
 
-    /// Puts an error into this connection's own outbox, behind what waits there.
+    /// Puts an error into this connection's own outbox, behind what waits there. One about a
+    /// signal also counts as that signal's having been taken.
     pub fn tell_error(&self, signal: Option<u64>, code: ErrorCode, message: &str) {
         let message = GatewayMessage::Error { signal, code, message: message.into() };
-        self.session.lock().tell(self.id, message);
+        self.session.with(&self.relay.0, |members| {
+            members.tell(self.id, self.generation, message);
+            if let Some(signal) = signal {
+                members.accept(self.id, self.generation, signal);
+            }
+        });
+    }
+
+    /// Puts any other message into this connection's own outbox, behind what waits there.
+    pub fn tell(&self, message: GatewayMessage<'_>) {
+        self.session.with(&self.relay.0, |members| members.tell(self.id, self.generation, message));
     }
 
     /// Ends the membership for a known reason.
-    pub fn leave(mut self, reason: CloseReason) {
-        self.end(reason);
+    pub fn leave(mut self, reason: CloseReason, now: Duration) {
+        self.end(reason, Some(now));
     }
 
-    /// The link is lost, and the client did not say goodbye. With a resume window this is where
-    /// the connection would wait for its next link; without one it ends.
-    pub fn lost(mut self) {
-        self.end(CloseReason::NetworkDisconnected);
+    /// Lets the membership be, as it is in other hands now.
+    pub(crate) fn forget(mut self) {
+        self.left = true;
     }
 
-    fn end(&mut self, reason: CloseReason) {
+    fn end(&mut self, reason: CloseReason, now: Option<Duration>) {
         if std::mem::replace(&mut self.left, true) {
             return;
         }
-        let empty = {
-            let mut members = self.session.lock();
-            members.leave(self.id, reason);
-            members.close_if_empty()
-        };
-        if empty {
-            self.relay.0.forget(&self.session);
-        }
-        self.relay.0.count_out(self.session.id().project());
+        self.session.with(&self.relay.0, |members| {
+            let now = now.unwrap_or_else(|| members.backlog.latest());
+            members.leave(self.id, self.generation, reason, now);
+        });
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.end(CloseReason::NetworkDisconnected);
+        // Nobody said what time it is; that of the last event will do.
+        self.end(CloseReason::NetworkDisconnected, None);
     }
 }

@@ -32,6 +32,21 @@ impl<'a> Encodings<'a> {
         Self { from, seq, signal, per_sender: None, shared: None, json: None }
     }
 
+    /// Who sent it, and its number.
+    pub(crate) fn origin(&self) -> (Option<ConnectionId>, u64) {
+        (self.from, self.seq)
+    }
+
+    /// The signal in a form that it has taken, or in the shortest.
+    pub(crate) fn any(&mut self) -> (Encoding, Bytes) {
+        let encoding = match (&self.per_sender, &self.shared, &self.json) {
+            (None, Some(_), _) => Encoding::Shared,
+            (None, None, Some(_)) => Encoding::Json,
+            _ => Encoding::PerSender,
+        };
+        (encoding, self.get(encoding))
+    }
+
     /// The signal in this form: encoded on the first call, a reference count on later ones.
     pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
         let Self { from, seq, signal, .. } = self;

@@ -16,6 +16,7 @@
 //! that a later link can take over where a lost one stopped. Today losing the link is losing the
 //! connection ([`Connection::lost`]).
 
+mod backlog;
 mod connection;
 mod encode;
 mod observer;
@@ -23,6 +24,7 @@ mod outbox;
 mod project;
 mod rate;
 mod relay;
+mod resume;
 mod server;
 mod session;
 
@@ -32,4 +34,5 @@ pub use observer::Observer;
 pub use outbox::{Outbox, Outgoing};
 pub use project::ProjectLimits;
 pub use relay::{Join, JoinError, Joined, Relay, Settings, Stats};
+pub use resume::{Away, Comeback, ResumeError, Resumed, Secret};
 pub use server::{Listed, Recipients};

@@ -36,14 +36,19 @@ pub enum Outgoing {
         /// Why.
         reason: DisconnectReason,
     },
+    /// So many of the receiver's own signals have been taken.
+    Accepted {
+        /// How many.
+        signals: u64,
+    },
 }
 
 impl Outgoing {
-    /// Bytes it counts as: those of its frame, or what a frame without one will take.
+    /// Bytes it counts as: those of its frame, or what a frame that the link makes will take.
     pub fn cost(&self) -> usize {
         match self {
             Self::Signal { frame, .. } | Self::Event(frame) => frame.len(),
-            Self::Destroyed { .. } => 32,
+            Self::Destroyed { .. } | Self::Accepted { .. } => 32,
         }
     }
 }
@@ -65,6 +70,9 @@ struct State {
     /// Frames and bytes pushed and not yet reported as written.
     frames: usize,
     bytes: usize,
+    /// How many of the receiver's signals have been taken, if that has not been said yet. It is
+    /// said with the next that is taken: once for many.
+    accepted: Option<u64>,
     ended: Option<CloseReason>,
     taker: Option<Waker>,
     bell: Option<Waker>,
@@ -102,6 +110,19 @@ impl Outbox {
         Ok(())
     }
 
+    /// Has the receiver told that so many of its signals have been taken.
+    pub(crate) fn accept(&self, signals: u64) {
+        let mut state = self.0.state.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        state.accepted = Some(signals);
+        if let Some(waker) = state.taker.take() {
+            drop(state);
+            waker.wake();
+        }
+    }
+
     /// Ends the outbox: nothing more goes in, and the link hears `reason`, at once by
     /// [`Outbox::poll_ended`] and in turn by [`Outbox::poll_take`]. What waits may still be
     /// taken, unless the receiver is too slow to take it. The first reason stays.
@@ -113,6 +134,7 @@ impl Outbox {
         state.ended = Some(reason);
         if reason == CloseReason::SlowConsumer {
             state.queue = VecDeque::new();
+            state.accepted = None;
         }
         let (taker, bell) = (state.taker.take(), state.bell.take());
         drop(state);
@@ -131,6 +153,12 @@ impl Outbox {
         into: &mut VecDeque<Outgoing>,
     ) -> Poll<Result<(), CloseReason>> {
         let mut state = self.0.state.lock();
+        if let Some(signals) = state.accepted.take() {
+            let accepted = Outgoing::Accepted { signals };
+            state.frames += 1;
+            state.bytes += accepted.cost();
+            state.queue.push_back(accepted);
+        }
         if state.queue.is_empty() {
             if let Some(reason) = state.ended {
                 return Poll::Ready(Err(reason));

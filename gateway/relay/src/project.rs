@@ -98,10 +98,10 @@ impl Projects {
         Ok(())
     }
 
-    /// Counts a connection out.
-    pub(crate) fn leave(&mut self, key: &ProjectKey) {
+    /// Counts connections out.
+    pub(crate) fn leave(&mut self, key: &ProjectKey, connections: usize) {
         if let Some(used) = self.used.get_mut(key) {
-            used.connections -= 1;
+            used.connections -= connections;
             if used.connections == 0 {
                 self.used.remove(key);
             }

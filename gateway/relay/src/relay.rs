@@ -1,17 +1,19 @@
 //! The directory: which sessions there are, and what each project uses.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionId};
 
 use crate::{
+    backlog::Bounds,
     connection::Connection,
     encode::Encoding,
     observer::Observer,
     outbox::Outbox,
     project::{ProjectLimits, Projects},
-    session::{Member, Session},
+    rate::Bucket,
+    session::{Attached, Member, Session},
 };
 
 /// What the relay allows. Every number is at least 1 unless it says otherwise.
@@ -30,6 +32,16 @@ pub struct Settings {
     pub signals_per_second: u32,
     /// Whether subscribers may send signals. The vendor's documents leave it open.
     pub subscribers_may_send: bool,
+    /// Bytes that a session keeps for those who are away.
+    pub backlog_bytes: usize,
+    /// For how long it keeps them; zero if nobody can be away.
+    pub backlog_age: Duration,
+}
+
+impl Settings {
+    pub(crate) fn backlog(&self) -> Bounds {
+        Bounds { bytes: self.backlog_bytes, age: self.backlog_age }
+    }
 }
 
 impl Default for Settings {
@@ -42,6 +54,8 @@ impl Default for Settings {
             outbox_bytes: 1024 * 1024,
             signals_per_second: 0,
             subscribers_may_send: false,
+            backlog_bytes: 1024 * 1024,
+            backlog_age: Duration::from_secs(60),
         }
     }
 }
@@ -151,42 +165,53 @@ impl Relay {
     ///
     /// # Errors
     /// [`JoinError`], and then nothing has changed.
-    pub fn join(&self, join: Join) -> Result<Joined, JoinError> {
+    pub fn join(&self, join: Join, now: Duration) -> Result<Joined, JoinError> {
         let Settings { connections_per_session, outbox_frames, outbox_bytes, .. } = self.0.settings;
         let outbox = Outbox::new(outbox_frames, outbox_bytes);
         self.0.count_in(join.session.project())?;
         loop {
             let session = self.0.open(&join.session)?;
-            let mut members = session.lock();
-            if members.is_closed() {
+            let joined = session.with(&self.0, |members| {
+                if members.is_closed() {
+                    return None;
+                }
+                if members.len() >= connections_per_session {
+                    return Some(Err(JoinError::SessionFull));
+                }
+                let Join { ref info, role, presence, encoding, transport, .. } = join;
+                let member = Member {
+                    info: Arc::new(info.clone()),
+                    role,
+                    presence,
+                    link: Some(Attached { encoding, outbox: outbox.clone() }),
+                    transport,
+                    generation: 0,
+                    sent: 0,
+                    bucket: Bucket::new(self.0.settings.signals_per_second),
+                    joined_at: 0,
+                    joined_event: 0,
+                    kept: None,
+                };
+                Some(Ok(members.join(member, now)))
+            });
+            let present = match joined {
                 // Its last connection left between our two looks: the directory has, or is about
                 // to get, another session of that id.
-                drop(members);
-                self.0.forget(&session);
-                continue;
-            }
-            if members.len() >= connections_per_session {
-                drop(members);
-                self.0.count_out(join.session.project());
-                return Err(JoinError::SessionFull);
-            }
-            let Join { info, role, presence, encoding, transport, .. } = join;
-            let connection_id = info.id;
-            let present = members.join(Member {
-                info: Arc::new(info),
-                role,
-                presence,
-                encoding,
-                transport,
-                outbox: outbox.clone(),
-                has_sent: false,
-            });
-            drop(members);
-            if self.0.directory.lock().closing {
+                None => {
+                    self.0.forget(&session);
+                    continue;
+                }
+                Some(Err(error)) => {
+                    self.0.count_out(join.session.project(), 1);
+                    return Err(error);
+                }
+                Some(Ok(present)) => present,
+            };
+            if self.0.is_closing() {
                 // The end of all may have passed this session before the member was in it.
                 outbox.end(CloseReason::ShuttingDown);
             }
-            let connection = Connection::new(self.clone(), session, connection_id, role);
+            let connection = Connection::new(self.clone(), session, join.info.id, 0, 0);
             return Ok(Joined { connection, outbox, present });
         }
     }
@@ -199,7 +224,7 @@ impl Relay {
             directory.sessions.values().cloned().collect()
         };
         for session in sessions {
-            session.lock().end_all(CloseReason::ShuttingDown);
+            session.with(&self.0, |members| members.end_all(CloseReason::ShuttingDown));
         }
     }
 
@@ -220,8 +245,12 @@ impl Shared {
         directory.projects.enter(project)
     }
 
-    pub(crate) fn count_out(&self, project: &ProjectKey) {
-        self.directory.lock().projects.leave(project);
+    pub(crate) fn count_out(&self, project: &ProjectKey, connections: usize) {
+        self.directory.lock().projects.leave(project, connections);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.directory.lock().closing
     }
 
     /// The session, if somebody is in it.
@@ -237,12 +266,13 @@ impl Shared {
         }
         match directory.projects.open(id.project()) {
             Ok(rate) => {
-                let session = Arc::new(Session::new(id.clone(), rate, self.observer.clone()));
+                let session =
+                    Arc::new(Session::new(id.clone(), rate, self.observer.clone(), &self.settings));
                 directory.sessions.insert(id.clone(), session.clone());
                 Ok(session)
             }
             Err(error) => {
-                directory.projects.leave(id.project());
+                directory.projects.leave(id.project(), 1);
                 Err(error)
             }
         }

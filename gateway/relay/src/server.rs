@@ -7,7 +7,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use signalbox_protocol::{ConnectionId, ConnectionInfo, Role, SessionId, Signal};
 
-use crate::{connection::Refused, relay::Relay, session::Member};
+use crate::{
+    connection::Refused,
+    relay::Relay,
+    session::{Member, Session},
+};
 
 /// Who is to receive a signal of a server.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +63,7 @@ impl Relay {
         if !session.rate().take(now) {
             return Err(Refused::ProjectRateLimited);
         }
-        session.lock().signal_from_server(to, signal)
+        session.with(&self.0, |members| members.signal_from_server(to, signal, now))
     }
 
     /// Ends a connection.
@@ -70,13 +74,18 @@ impl Relay {
         &self,
         session: &SessionId,
         target: ConnectionId,
+        now: Duration,
     ) -> Result<(), Refused> {
-        let found = self.0.find(session).is_some_and(|it| it.lock().force_disconnect(target));
+        let disconnect = |session: Arc<Session>| {
+            session.with(&self.0, |members| members.force_disconnect(target, now))
+        };
+        let found = self.0.find(session).is_some_and(disconnect);
         if found { Ok(()) } else { Err(Refused::NotFound(target)) }
     }
 
     /// Who is in a session, oldest first; nobody if there is no such session.
     pub fn connections(&self, session: &SessionId) -> Vec<Listed> {
-        self.0.find(session).map(|session| session.lock().list()).unwrap_or_default()
+        let session = self.0.find(session);
+        session.map(|it| it.with(&self.0, |members| members.list())).unwrap_or_default()
     }
 }

@@ -1,20 +1,23 @@
 //! One session: its members, and what is pushed to them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
     Signal,
 };
 
 use crate::{
-    connection::Refused,
+    backlog::{Audience, Backlog, Bounds, Happened},
+    connection::{Refused, SignalError},
     encode::{Encoding, Encodings, EventEncodings},
     observer::Observer,
     outbox::{Outbox, Outgoing},
-    rate,
+    rate::{self, Bucket},
+    relay::{Settings, Shared},
+    resume::Kept,
     server::{Listed, Recipients},
 };
 
@@ -23,11 +26,26 @@ pub(crate) struct Member {
     pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) role: Role,
     pub(crate) presence: bool,
-    pub(crate) encoding: Encoding,
+    /// What carries it now; none while it is away.
+    pub(crate) link: Option<Attached>,
+    /// Name of the transport of its last link.
     pub(crate) transport: &'static str,
+    /// Counts its links: whoever holds an older one has nothing to say any more.
+    pub(crate) generation: u64,
+    /// Signals that it has sent, refused ones included: the last sequence number.
+    pub(crate) sent: u64,
+    pub(crate) bucket: Option<Bucket>,
+    /// Where the backlog was when it joined, and how many presence events there had been.
+    pub(crate) joined_at: u64,
+    pub(crate) joined_event: u64,
+    /// If its connection outlives its link.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// A link as its session sees it.
+pub(crate) struct Attached {
+    pub(crate) encoding: Encoding,
     pub(crate) outbox: Outbox,
-    /// Whether it has sent a signal that somebody may have received.
-    pub(crate) has_sent: bool,
 }
 
 /// A session that at least one connection has joined. Created by the first, gone with the last.
@@ -39,13 +57,24 @@ pub(crate) struct Session {
 
 impl Session {
     /// An empty session whose signals count in `rate`.
-    pub(crate) fn new(id: SessionId, rate: Arc<rate::Shared>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        rate: Arc<rate::Shared>,
+        observer: Arc<dyn Observer>,
+        settings: &Settings,
+    ) -> Self {
         let members = Members {
             id: id.clone(),
             observer,
             by_id: IndexMap::new(),
             server_seq: 0,
+            backlog: Backlog::new(),
+            bounds: settings.backlog(),
+            written_until: Duration::ZERO,
+            events: 0,
+            kept: 0,
             overflowed: Vec::new(),
+            removed: 0,
             closed: false,
         };
         Self { id, rate, members: Mutex::new(members) }
@@ -60,9 +89,26 @@ impl Session {
         &self.rate
     }
 
-    /// The members, locked. Nothing awaits or waits while this is held.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Members> {
-        self.members.lock()
+    /// Does something with the members, locked; then counts out who is gone, and the session with
+    /// the last of them. Nothing awaits or waits while the lock is held.
+    pub(crate) fn with<T>(
+        self: &Arc<Self>,
+        relay: &Shared,
+        act: impl FnOnce(&mut Members) -> T,
+    ) -> T {
+        let mut members = self.members.lock();
+        let result = act(&mut members);
+        members.settle();
+        let removed = std::mem::take(&mut members.removed);
+        let empty = members.close_if_empty();
+        drop(members);
+        if empty {
+            relay.forget(self);
+        }
+        if removed > 0 {
+            relay.count_out(self.id.project(), removed);
+        }
+        result
     }
 }
 
@@ -71,15 +117,28 @@ pub(crate) struct Members {
     id: SessionId,
     /// Told under the lock, so that it hears in the order in which it was.
     observer: Arc<dyn Observer>,
-    by_id: IndexMap<ConnectionId, Member>,
+    pub(crate) by_id: IndexMap<ConnectionId, Member>,
     /// Signals that servers have sent: together they are one sender.
     server_seq: u64,
+    pub(crate) backlog: Backlog,
+    pub(crate) bounds: Bounds,
+    /// Until when the backlog is written although nobody is kept: a newcomer may still ask for it.
+    pub(crate) written_until: Duration,
+    /// Presence events that there have been.
+    pub(crate) events: u64,
+    /// Members that are kept when they lose their link.
+    pub(crate) kept: usize,
     /// Members whose outbox overflowed while something was pushed to all. They are ended when
     /// the push is done (`settle`), as ending one pushes to the others, who may overflow in turn.
     overflowed: Vec<ConnectionId>,
+    /// Members removed and not yet counted out.
+    removed: usize,
     /// The session has left the directory; whoever still holds it must look there again.
     closed: bool,
 }
+
+/// How long after a member has joined the backlog is written in any case.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 impl Members {
     pub(crate) fn len(&self) -> usize {
@@ -91,85 +150,145 @@ impl Members {
     }
 
     /// Closes the session if nobody is in it.
-    pub(crate) fn close_if_empty(&mut self) -> bool {
+    fn close_if_empty(&mut self) -> bool {
         self.closed |= self.by_id.is_empty();
         self.closed
     }
 
+    /// The member, if this is still its link.
+    pub(crate) fn member(&mut self, id: ConnectionId, generation: u64) -> Option<&mut Member> {
+        self.by_id.get_mut(&id).filter(|member| member.generation == generation)
+    }
+
     /// Adds a member, tells the others, and returns who was there before, oldest first.
-    pub(crate) fn join(&mut self, member: Member) -> Vec<Arc<ConnectionInfo>> {
-        let mut present: Vec<_> = if member.presence {
-            self.by_id.values().map(|other| other.info.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        present.sort_by_key(|info| info.created_at);
-        let created = GatewayMessage::ConnectionCreated((*member.info).clone());
-        let mut created = EventEncodings::new(created);
-        self.push_each(|other| {
-            other.presence.then(|| Outgoing::Event(created.get(other.encoding)))
+    pub(crate) fn join(&mut self, mut member: Member, now: Duration) -> Vec<Arc<ConnectionInfo>> {
+        let present = if member.presence { self.present() } else { Vec::new() };
+        let info = member.info.clone();
+        let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((*info).clone()));
+        self.push_each(|other, link| {
+            other.presence.then(|| Outgoing::Event(created.get(link.encoding)))
         });
-        self.observer.created(&self.id, &member.info);
+        self.observer.created(&self.id, &info);
+        if !self.bounds.age.is_zero() {
+            self.written_until = now + ASK_WITHIN;
+        }
+        self.events += 1;
+        self.happened(Happened::Created { number: self.events, info }, now);
+        member.joined_at = self.backlog.position();
+        member.joined_event = self.events;
         self.by_id.insert(member.info.id, member);
-        self.settle();
         present
     }
 
-    /// Removes a member and tells the others, if it is (still) one.
-    pub(crate) fn leave(&mut self, id: ConnectionId, reason: CloseReason) {
-        self.remove(id, reason);
-        self.settle();
+    /// Who is there, oldest first.
+    pub(crate) fn present(&self) -> Vec<Arc<ConnectionInfo>> {
+        let mut present: Vec<_> = self.by_id.values().map(|other| other.info.clone()).collect();
+        present.sort_by_key(|info| info.created_at);
+        present
+    }
+
+    /// Writes something into the backlog, if anybody might come back for it.
+    fn happened(&mut self, happened: Happened, now: Duration) {
+        if self.kept > 0 || now < self.written_until {
+            self.backlog.push(happened, now, self.bounds);
+        } else {
+            self.backlog.skip(self.events);
+        }
+    }
+
+    /// Removes a member and tells the others, if this is still its link.
+    pub(crate) fn leave(
+        &mut self,
+        id: ConnectionId,
+        generation: u64,
+        reason: CloseReason,
+        now: Duration,
+    ) {
+        if self.member(id, generation).is_some() {
+            self.remove(id, reason, now);
+        }
     }
 
     /// Ends every member and leaves the session empty. Nobody is told of the others: all go.
     pub(crate) fn end_all(&mut self, reason: CloseReason) {
         for (_, member) in self.by_id.drain(..) {
-            member.outbox.end(reason);
+            if let Some(link) = member.link {
+                link.outbox.end(reason);
+            }
+            self.removed += 1;
             self.observer.destroyed(&self.id, &member.info, reason.disconnect_reason());
         }
     }
 
-    /// Pushes a signal to all, its sender included. `false` if the sender is no longer a member.
-    pub(crate) fn signal_all(&mut self, from: ConnectionId, seq: u64, signal: Signal<'_>) -> bool {
-        let Some(sender) = self.by_id.get_mut(&from) else {
-            return false;
+    /// Takes a signal of a member, and pushes it to all, its sender included, or to one.
+    pub(crate) fn signal(
+        &mut self,
+        (from, generation): (ConnectionId, u64),
+        to: Option<ConnectionId>,
+        signal: Signal<'_>,
+        (rate, settings): (&rate::Shared, &Settings),
+        now: Duration,
+    ) -> Result<u64, SignalError> {
+        let sender = self.member(from, generation).ok_or(SignalError::Ended)?;
+        sender.sent += 1;
+        let seq = sender.sent;
+        let refused = |refused| SignalError::Refused { seq, refused };
+        sender.allowed(&signal, settings, now).map_err(refused)?;
+        // Last, so that what is refused anyway takes nothing from the others of the project.
+        if !rate.take(now) {
+            return Err(refused(Refused::ProjectRateLimited));
+        }
+        let audience = match to {
+            None => Audience::All,
+            Some(to) => {
+                let member = self.by_id.get(&to).ok_or(refused(Refused::NotFound(to)))?;
+                if !receives(member) {
+                    return Err(refused(Refused::DoesNotReceive(to)));
+                }
+                Audience::One(to)
+            }
         };
-        sender.has_sent = true;
-        let mut encodings = Encodings::new(Some(from), seq, signal);
-        self.push_each(|member| {
-            receives(member).then(|| Outgoing::Signal {
-                from: Some(from),
-                seq,
-                frame: encodings.get(member.encoding),
-            })
-        });
-        self.settle();
-        true
+        self.deliver(Encodings::new(Some(from), seq, signal), audience, now);
+        self.accept(from, generation, seq);
+        Ok(seq)
     }
 
-    /// Pushes a signal to one. `Ok(false)` if the sender is no longer a member.
-    pub(crate) fn signal_one(
-        &mut self,
-        from: ConnectionId,
-        to: ConnectionId,
-        seq: u64,
-        signal: Signal<'_>,
-    ) -> Result<bool, Refused> {
-        let Some(sender) = self.by_id.get_mut(&from) else {
-            return Ok(false);
-        };
-        sender.has_sent = true;
-        let member = self.by_id.get(&to).ok_or(Refused::NotFound(to))?;
-        if !receives(member) {
-            return Err(Refused::DoesNotReceive(to));
+    /// Has a member told that its signals up to this one have been taken, if it is kept.
+    pub(crate) fn accept(&mut self, id: ConnectionId, generation: u64, seq: u64) {
+        if let Some(Member { kept: Some(_), link: Some(link), .. }) = self.member(id, generation) {
+            link.outbox.accept(seq);
         }
-        let mut encodings = Encodings::new(Some(from), seq, signal);
-        self.push_one(to, |member| {
-            let frame = encodings.get(member.encoding);
-            Some(Outgoing::Signal { from: Some(from), seq, frame })
-        });
-        self.settle();
-        Ok(true)
+    }
+
+    /// Signals that servers have sent.
+    pub(crate) fn server_seq(&self) -> u64 {
+        self.server_seq
+    }
+
+    /// Pushes a signal to its audience, and into the backlog for those who are away.
+    fn deliver(&mut self, mut encodings: Encodings<'_>, audience: Audience, now: Duration) {
+        let (from, seq) = encodings.origin();
+        let mut outgoing = |member: &Member, link: &Attached| {
+            receives(member).then(|| Outgoing::Signal {
+                from,
+                seq,
+                frame: encodings.get(link.encoding),
+            })
+        };
+        match &audience {
+            Audience::All => self.push_each(outgoing),
+            Audience::One(id) => self.push_one(*id, outgoing),
+            Audience::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
+            Audience::Except(ids) => self.push_each(|member, link| {
+                if ids.contains(&member.info.id) { None } else { outgoing(member, link) }
+            }),
+        }
+        if self.kept > 0 || now < self.written_until {
+            let (encoding, frame) = encodings.any();
+            self.happened(Happened::Signal { from, seq, audience, encoding, frame }, now);
+        } else {
+            self.backlog.skip(self.events);
+        }
     }
 
     /// Pushes a signal of a server. Those of its listed recipients who are not members, or receive
@@ -178,6 +297,7 @@ impl Members {
         &mut self,
         to: Recipients<'_>,
         signal: Signal<'_>,
+        now: Duration,
     ) -> Result<Vec<ConnectionId>, Refused> {
         let mut missing = Vec::new();
         match to {
@@ -200,28 +320,13 @@ impl Members {
             }
         }
         self.server_seq += 1;
-        let seq = self.server_seq;
-        let mut encodings = Encodings::new(None, seq, signal);
-        let mut outgoing = |member: &Member| {
-            receives(member).then(|| Outgoing::Signal {
-                from: None,
-                seq,
-                frame: encodings.get(member.encoding),
-            })
+        let audience = match to {
+            Recipients::All => Audience::All,
+            Recipients::One(id) => Audience::One(id),
+            Recipients::Only(ids) => Audience::Only(Arc::new(ids.clone())),
+            Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
         };
-        match to {
-            Recipients::All => self.push_each(outgoing),
-            Recipients::Except(ids) => {
-                self.push_each(
-                    |member| {
-                        if ids.contains(&member.info.id) { None } else { outgoing(member) }
-                    },
-                );
-            }
-            Recipients::One(id) => self.push_one(id, outgoing),
-            Recipients::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
-        }
-        self.settle();
+        self.deliver(Encodings::new(None, self.server_seq, signal), audience, now);
         Ok(missing)
     }
 
@@ -232,34 +337,39 @@ impl Members {
         list
     }
 
-    /// Pushes a message to one member, if it is there.
-    pub(crate) fn tell(&mut self, id: ConnectionId, message: GatewayMessage<'_>) {
-        self.push_one(id, |member| {
-            Some(Outgoing::Event(EventEncodings::new(message).get(member.encoding)))
-        });
-        self.settle();
+    /// Pushes a message to one member, if this is still its link.
+    pub(crate) fn tell(&mut self, id: ConnectionId, generation: u64, message: GatewayMessage<'_>) {
+        if self.member(id, generation).is_some() {
+            self.push_one(id, |_, link| {
+                Some(Outgoing::Event(EventEncodings::new(message).get(link.encoding)))
+            });
+        }
     }
 
     /// Removes `target` because somebody who may do so wants it. `false` if it is not there.
-    pub(crate) fn force_disconnect(&mut self, target: ConnectionId) -> bool {
-        let found = self.remove(target, CloseReason::ForceDisconnected);
-        self.settle();
-        found
+    pub(crate) fn force_disconnect(&mut self, target: ConnectionId, now: Duration) -> bool {
+        self.remove(target, CloseReason::ForceDisconnected, now)
     }
 
-    fn push_one(&mut self, id: ConnectionId, outgoing: impl FnOnce(&Member) -> Option<Outgoing>) {
+    fn push_one(
+        &mut self,
+        id: ConnectionId,
+        outgoing: impl FnOnce(&Member, &Attached) -> Option<Outgoing>,
+    ) {
         if let Some(member) = self.by_id.get(&id)
-            && let Some(outgoing) = outgoing(member)
-            && member.outbox.push(outgoing).is_err()
+            && let Some(link) = &member.link
+            && let Some(outgoing) = outgoing(member, link)
+            && link.outbox.push(outgoing).is_err()
         {
             self.overflowed.push(id);
         }
     }
 
-    fn push_each(&mut self, mut outgoing: impl FnMut(&Member) -> Option<Outgoing>) {
+    fn push_each(&mut self, mut outgoing: impl FnMut(&Member, &Attached) -> Option<Outgoing>) {
         for (id, member) in &self.by_id {
-            if let Some(outgoing) = outgoing(member)
-                && member.outbox.push(outgoing).is_err()
+            if let Some(link) = &member.link
+                && let Some(outgoing) = outgoing(member, link)
+                && link.outbox.push(outgoing).is_err()
             {
                 self.overflowed.push(*id);
             }
@@ -270,26 +380,33 @@ impl Members {
     /// overflow another's outbox while the first is half removed.
     fn settle(&mut self) {
         while let Some(id) = self.overflowed.pop() {
-            self.remove(id, CloseReason::SlowConsumer);
+            // Whoever overflowed was reading a moment ago: the time of its last signal will do.
+            self.remove(id, CloseReason::SlowConsumer, self.backlog.latest());
         }
     }
 
     /// Takes a member out of the listing *before* anyone is told; those who overflow by being
     /// told are left to `settle`.
-    fn remove(&mut self, id: ConnectionId, reason: CloseReason) -> bool {
+    pub(crate) fn remove(&mut self, id: ConnectionId, reason: CloseReason, now: Duration) -> bool {
         let Some(gone) = self.by_id.swap_remove(&id) else {
             return false;
         };
-        gone.outbox.end(reason);
+        self.removed += 1;
+        if let Some(link) = &gone.link {
+            link.outbox.end(reason);
+        }
+        self.kept -= usize::from(gone.kept.is_some());
         let reason: DisconnectReason = reason.disconnect_reason();
         self.observer.destroyed(&self.id, &gone.info, reason);
+        self.events += 1;
+        self.happened(Happened::Destroyed { number: self.events, id, reason }, now);
         let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
         let mut destroyed = EventEncodings::new(destroyed);
-        self.push_each(|other| match other.encoding {
+        self.push_each(|other, link| match link.encoding {
             // Its link finishes the sender's stream even if the client wants no presence; where
             // there can be no stream, as nothing was ever sent, it need not wake up for it.
             Encoding::PerSender => {
-                (other.presence || gone.has_sent).then_some(Outgoing::Destroyed { id, reason })
+                (other.presence || gone.sent > 0).then_some(Outgoing::Destroyed { id, reason })
             }
             encoding => other.presence.then(|| Outgoing::Event(destroyed.get(encoding))),
         });
@@ -297,6 +414,30 @@ impl Members {
     }
 }
 
-fn receives(member: &Member) -> bool {
+impl Member {
+    fn allowed(
+        &mut self,
+        signal: &Signal<'_>,
+        settings: &Settings,
+        now: Duration,
+    ) -> Result<(), Refused> {
+        let may_send = match self.role {
+            Role::Publisher | Role::Moderator => true,
+            Role::Subscriber => settings.subscribers_may_send,
+            Role::PublisherOnly => false,
+        };
+        if !may_send {
+            return Err(Refused::MayNotSend(self.role));
+        }
+        if let Some(bucket) = &mut self.bucket
+            && !bucket.take(now)
+        {
+            return Err(Refused::RateLimited(settings.signals_per_second));
+        }
+        Ok(signal.check()?)
+    }
+}
+
+pub(crate) fn receives(member: &Member) -> bool {
     member.role != Role::PublisherOnly
 }

@@ -8,7 +8,10 @@
 
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use signalbox_protocol::{CloseReason, ConnectionId, Role, SessionId};
@@ -147,16 +150,16 @@ fn run(steps: Vec<Step>) {
                     world.join(&session(9, 0), Role::Subscriber).connection,
                 );
                 if lost {
-                    connection.lost();
+                    drop(connection.lost(Duration::ZERO));
                 } else {
-                    connection.leave(CloseReason::ClientDisconnected);
+                    connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
                 }
                 gone.push(actor);
             }
             Step::ForceDisconnect { who, target } => {
                 let (who, target) = (index(who, actors.len()), index(target, actors.len()));
                 let id = actors[target].client.id;
-                let _ = actors[who].client.connection.force_disconnect(id);
+                let _ = actors[who].client.connection.force_disconnect(id, Duration::ZERO);
             }
             Step::Stall { who } => {
                 let who = index(who, actors.len());
@@ -225,7 +228,7 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 assert!(before < *seq, "in order, none twice");
                 heard.push((*from, if from.is_some() { *seq } else { data.parse().unwrap() }));
             }
-            Told::Error { .. } => panic!("no step makes an error"),
+            Told::Error { .. } | Told::Accepted(_) => panic!("no step makes one"),
         }
     }
     match actor.client.ended() {

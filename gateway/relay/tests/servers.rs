@@ -89,14 +89,14 @@ fn a_server_sees_and_disconnects_anybody() {
     };
     assert_eq!(list(), [alice.id, bob.id, carol.id], "oldest first");
     alice.read();
-    assert_eq!(world.relay.force_disconnect(&here, bob.id), Ok(()));
+    assert_eq!(world.relay.force_disconnect(&here, bob.id, Duration::ZERO), Ok(()));
     assert_eq!(bob.ended(), Some(CloseReason::ForceDisconnected));
     assert_eq!(alice.read(), [Told::Destroyed(bob.id, DisconnectReason::ForceDisconnected)]);
     assert_eq!(list(), [alice.id, carol.id]);
-    let again = world.relay.force_disconnect(&here, bob.id);
+    let again = world.relay.force_disconnect(&here, bob.id, Duration::ZERO);
     assert_eq!(again, Err(Refused::NotFound(bob.id)));
     // A connection is reached through its own session only.
-    let elsewhere = world.relay.force_disconnect(&session(2, 1), carol.id);
+    let elsewhere = world.relay.force_disconnect(&session(2, 1), carol.id, Duration::ZERO);
     assert_eq!(elsewhere, Err(Refused::NotFound(carol.id)));
     assert_eq!(carol.ended(), None);
     assert!(world.relay.connections(&session(2, 1)).is_empty());
@@ -115,7 +115,7 @@ fn an_observer_hears_what_the_session_saw() {
         alice.read();
     }
     let (alice_id, slow_id) = (alice.id, slow.id);
-    alice.connection.leave(CloseReason::ClientDisconnected);
+    alice.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     let bob = world.join(&here, Role::Publisher);
     world.relay.shut_down();
     drop((slow, bob.connection));

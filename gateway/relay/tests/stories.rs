@@ -75,7 +75,7 @@ fn every_form_of_receiver_gets_the_same() {
     alice.say_to(receivers[1].id, "two").unwrap();
     alice.say_to(receivers[2].id, "two").unwrap();
     let from = alice.id;
-    alice.connection.leave(CloseReason::ClientDisconnected);
+    alice.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     for (index, receiver) in receivers.iter().enumerate() {
         assert_eq!(
             receiver.read(),
@@ -100,8 +100,8 @@ fn whoever_joins_learns_who_is_there_and_the_others_learn_of_it() {
     assert_eq!(alice.read(), [Told::Created(bob.id), Told::Created(carol.id)]);
     assert_eq!(carol.read(), []);
     let (left, lost) = (alice.id, bob.id);
-    alice.connection.leave(CloseReason::ClientDisconnected);
-    bob.connection.lost();
+    alice.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
+    assert!(bob.connection.lost(Duration::ZERO).is_none(), "it did not ask to be kept");
     assert_eq!(
         carol.read(),
         [
@@ -120,7 +120,7 @@ fn whoever_wants_no_presence_is_spared_it() {
         let quiet = world.try_join(&here, Role::Publisher, false, form).unwrap();
         assert!(quiet.present.is_empty());
         let silent = world.join(&here, Role::Publisher);
-        silent.connection.leave(CloseReason::ClientDisconnected);
+        silent.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
         assert_eq!(quiet.read(), [], "{form:?}");
     }
     // A link with a stream per sender must still learn that a sender is gone.
@@ -128,7 +128,7 @@ fn whoever_wants_no_presence_is_spared_it() {
     let mut speaker = world.join(&here, Role::Publisher);
     speaker.say("bye").unwrap();
     let id = speaker.id;
-    speaker.connection.leave(CloseReason::ClientDisconnected);
+    speaker.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     assert_eq!(quiet.read().pop(), Some(Told::Destroyed(id, DisconnectReason::ClientDisconnected)));
     drop(talker);
 }
@@ -149,10 +149,10 @@ fn roles_decide_who_may_what() {
     assert!(mute.hear().is_empty(), "publisheronly receives no signals");
     assert_eq!(refused(publisher.say_to(mute.id, "x")).1, ErrorCode::Forbidden);
     for other in [&publisher, &subscriber, &mute] {
-        let result = other.connection.force_disconnect(moderator.id);
+        let result = other.connection.force_disconnect(moderator.id, Duration::ZERO);
         assert!(matches!(result, Err(Refused::MayNotDisconnect(_))));
     }
-    moderator.connection.force_disconnect(publisher.id).unwrap();
+    moderator.connection.force_disconnect(publisher.id, Duration::ZERO).unwrap();
     assert_eq!(publisher.ended(), Some(CloseReason::ForceDisconnected));
     assert_eq!(publisher.say("too late"), Err(SignalError::Ended));
     assert_eq!(
@@ -160,7 +160,7 @@ fn roles_decide_who_may_what() {
         [Told::Destroyed(publisher.id, DisconnectReason::ForceDisconnected)]
     );
     assert_eq!(
-        moderator.connection.force_disconnect(publisher.id),
+        moderator.connection.force_disconnect(publisher.id, Duration::ZERO),
         Err(Refused::NotFound(publisher.id))
     );
     // Its own end comes later and is not told twice.
@@ -247,7 +247,7 @@ fn farewells_that_overflow_others_end_them_one_after_another() {
     let here = session(1, 1);
     let mut clients: Vec<Client> = (0..50).map(|_| world.join(&here, Role::Publisher)).collect();
     let last = clients.pop().unwrap();
-    last.connection.leave(CloseReason::ClientDisconnected);
+    last.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     for client in &clients {
         assert_eq!(client.ended(), Some(CloseReason::SlowConsumer));
     }
@@ -271,7 +271,7 @@ fn sessions_and_projects_take_only_so_many() {
     let _third = join(1, 2).unwrap();
     assert_eq!(join(1, 2).err(), Some(JoinError::ProjectFull));
     let _other_project = join(2, 2).unwrap();
-    first.connection.leave(CloseReason::ClientDisconnected);
+    first.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     join(1, 1).unwrap();
 }
 

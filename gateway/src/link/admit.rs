@@ -1,4 +1,5 @@
-//! Admission: from a link's first byte to the welcome of its connection.
+//! Admission: from a link's first byte to the welcome of its connection. (A connection that comes
+//! back is welcomed in `resume.rs`.)
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -11,55 +12,88 @@ use signalbox_relay::{Join, Joined};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, field};
 
-use super::{End, Incoming, LinkError, Reader, Writer};
+use super::{
+    Admitted, End, Incoming, LinkError, Reader, Writer, depart,
+    resume::{self, Claim},
+};
 use crate::{
     gateway::{Shared, unix_time},
     token::{self, Grant},
 };
 
-/// From the first byte to the welcome. Whoever fails here was never a connection.
+/// From the first byte to the welcome. Whoever fails here was never a connection, or has not come
+/// back to it.
 pub(super) async fn admit(
     shared: &Shared,
     transport: &'static str,
     hello_by: Instant,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
-) -> Result<(Joined, Duration), End> {
-    let greeting = async {
-        let hello = match timeout_at(hello_by, reader.next()).await {
-            Err(_) => return Err(End::by(CloseReason::HelloTimeout)),
-            Ok(Ok(Incoming::Message(ClientMessage::Hello(hello)))) => hello,
-            Ok(Ok(Incoming::Closed)) => return Err(LinkError::Closed.into()),
-            Ok(Ok(_)) => return Err(LinkError::protocol("the first message is no hello").into()),
-            Ok(Err(error)) => return Err(error.into()),
-        };
-        join(shared, transport, &hello, writer)
-    };
-    let (joined, welcome, expires_in) = tokio::select! {
-        result = greeting => result?,
+) -> Result<Admitted, End> {
+    let greeting = timeout_at(hello_by, first(shared, transport, reader, writer));
+    let first = tokio::select! {
+        result = greeting => result.unwrap_or_else(|_| Err(End::by(CloseReason::HelloTimeout)))?,
         () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
     };
-    // The outbox fills from now on, within its bound. A client that does not even read its welcome
-    // has as long for each part of it as it had for its hello.
-    let mut next = Some(GatewayMessage::Welcome(welcome));
-    let mut present = joined.present.iter();
-    while let Some(message) = next {
+    match first {
+        First::Joined(Joined { connection, outbox, present }, welcome, expires_in) => {
+            let admitted = Admitted { connection, outbox, expires_in, resumed: false };
+            let mut present = present.iter();
+            let present = std::iter::from_fn(|| next_present(&mut present));
+            let opening = [GatewayMessage::Welcome(welcome)].into_iter().chain(present);
+            greet(shared, admitted, opening, writer).await
+        }
+        First::Claim(claim) => resume::resume(shared, transport, claim, writer).await,
+    }
+}
+
+/// What a client begins with.
+enum First {
+    Joined(Joined, Welcome, Duration),
+    Claim(Claim),
+}
+
+async fn first(
+    shared: &Shared,
+    transport: &'static str,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
+) -> Result<First, End> {
+    let mut claim = match reader.next().await? {
+        Incoming::Message(ClientMessage::Hello(hello)) => {
+            let (joined, welcome, expires_in) = join(shared, transport, &hello, writer)?;
+            return Ok(First::Joined(joined, welcome, expires_in));
+        }
+        Incoming::Message(ClientMessage::Resume(resume)) => Claim::new(resume)?,
+        Incoming::Closed => return Err(LinkError::Closed.into()),
+        _ => return Err(LinkError::protocol("the first message is no hello").into()),
+    };
+    claim.complete(reader).await?;
+    Ok(First::Claim(claim))
+}
+
+/// Says what comes before the outbox, which fills from now on, within its bound. A client that does
+/// not even read its welcome has as long for each part of it as it had for its hello.
+pub(super) async fn greet(
+    shared: &Shared,
+    admitted: Admitted,
+    opening: impl Iterator<Item = GatewayMessage<'_>>,
+    writer: &mut impl Writer,
+) -> Result<Admitted, End> {
+    for message in opening {
         let end = tokio::select! {
             sent = timeout(shared.links.hello_timeout(), writer.send(&message)) => match sent {
-                Ok(Ok(())) => {
-                    next = next_present(&mut present);
-                    continue;
-                }
+                Ok(Ok(())) => continue,
                 Ok(Err(error)) => End::from(error),
                 Err(_) => End::by(CloseReason::SlowConsumer).dead(),
             },
             // Others may end the connection while it is still being welcomed.
-            reason = poll_fn(|cx| joined.outbox.poll_ended(cx)) => End::by(reason),
+            reason = poll_fn(|cx| admitted.outbox.poll_ended(cx)) => End::by(reason),
         };
-        joined.connection.leave(end.reason);
+        depart(shared, admitted.connection, end.reason);
         return Err(end);
     }
-    Ok((joined, expires_in))
+    Ok(admitted)
 }
 
 /// Checks the token and makes the connection.
@@ -86,14 +120,17 @@ fn join(
     span.record("connection", field::display(&connection.id));
     let joined = shared
         .relay
-        .join(Join {
-            session: session.clone(),
-            info: connection.clone(),
-            role,
-            presence: hello.presence,
-            encoding: writer.accept(hello.presence, hello.streams),
-            transport,
-        })
+        .join(
+            Join {
+                session: session.clone(),
+                info: connection.clone(),
+                role,
+                presence: hello.presence,
+                encoding: writer.accept(hello.presence, hello.streams),
+                transport,
+            },
+            shared.uptime(),
+        )
         .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
     let welcome = Welcome {
@@ -116,7 +153,7 @@ fn limits(shared: &Shared) -> Limits {
 }
 
 /// As many descriptions as fit one message; none when all have been named.
-fn next_present<'a>(
+pub(super) fn next_present<'a>(
     rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
 ) -> Option<GatewayMessage<'static>> {
     let mut connections = Vec::new();

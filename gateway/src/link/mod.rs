@@ -13,6 +13,8 @@
 
 mod admit;
 pub(crate) mod quic;
+mod resume;
+mod ticket;
 pub(crate) mod websocket;
 
 use std::{
@@ -25,7 +27,7 @@ use std::{
 use signalbox_protocol::{
     ClientMessage, CloseReason, ErrorCode, GatewayMessage, Streams, message::SendSignal,
 };
-use signalbox_relay::{Connection, Encoding, Joined, Outbox, SignalError};
+use signalbox_relay::{Connection, Encoding, Outbox, SignalError};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
@@ -62,6 +64,9 @@ pub(crate) trait Reader: Send {
 pub(crate) trait Writer: Send {
     /// Learns what the client wants; answers in which form it takes its frames.
     fn accept(&mut self, presence: bool, streams: Streams) -> Encoding;
+
+    /// The answer alone, for a client of whom it is not yet known whether it wants presence.
+    fn encoding(&self, streams: Streams) -> Encoding;
 
     /// Sends one message before or after the outbox is pumped.
     fn send(
@@ -201,9 +206,9 @@ pub(crate) async fn serve(
         // Boxed, so that what admission needs is not kept for the life of the link.
         let admission = Box::pin(admit::admit(&shared, transport, hello_by, reader, writer));
         let end = match admission.await {
-            Ok((joined, expires_in)) => {
+            Ok(admitted) => {
                 drop(place);
-                carry(&shared, joined, expires_in, reader, writer).await
+                carry(&shared, admitted, reader, writer).await
             }
             Err(end) => end,
         };
@@ -227,17 +232,24 @@ pub(crate) async fn serve(
     life.instrument(span).await;
 }
 
+/// A connection that a link carries from now on.
+struct Admitted {
+    connection: Connection,
+    outbox: Outbox,
+    /// How long its token is still good.
+    expires_in: Duration,
+    /// Whether it has come back, and has not yet shown that it knows its new ticket.
+    resumed: bool,
+}
+
 /// Carries a connection until something ends it.
 async fn carry(
-    shared: &Shared,
-    joined: Joined,
-    expires_in: Duration,
+    shared: &Arc<Shared>,
+    admitted: Admitted,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> End {
-    let Joined { mut connection, outbox, present } = joined;
-    // It has been told; it must not pin those who leave.
-    drop(present);
+    let Admitted { mut connection, outbox, expires_in, resumed } = admitted;
     let expired = async {
         if shared.links.end_when_token_expires {
             tokio::time::sleep(expires_in).await;
@@ -246,7 +258,7 @@ async fn carry(
         }
     };
     let end = tokio::select! {
-        end = read(shared, &mut connection, reader) => end,
+        end = read(shared, &mut connection, (expires_in, resumed), reader) => end,
         result = writer.pump(&outbox) => match result {
             Ok(reason) => End::by(reason),
             Err(error) => error.into(),
@@ -254,11 +266,7 @@ async fn carry(
         reason = poll_fn(|cx| outbox.poll_ended(cx)) => End::by(reason),
         () = expired => End::by(CloseReason::TokenExpired),
     };
-    if end.reason == CloseReason::NetworkDisconnected {
-        connection.lost();
-    } else {
-        connection.leave(end.reason);
-    }
+    depart(shared, connection, end.reason);
     if end.alive && end.reason != CloseReason::SlowConsumer {
         // The outbox has ended now; what waits in it is still the client's.
         let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
@@ -266,8 +274,29 @@ async fn carry(
     end
 }
 
+/// The connection leaves its link: for good, or until it comes back.
+fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
+    let now = shared.uptime();
+    if reason != CloseReason::NetworkDisconnected {
+        connection.leave(reason, now);
+    } else if let Some(away) = connection.lost(now) {
+        let (window, closing) = (shared.resume.window(), shared.closing.clone());
+        shared.tasks.spawn(async move {
+            // Going down, the relay ends those who are away as all the others.
+            closing.run_until_cancelled(tokio::time::sleep(window)).await;
+            away.expire(now + window);
+        });
+    }
+}
+
 /// Hands what the client sends to the relay, until the client or a fault of its ends it.
-async fn read<R: Reader>(shared: &Shared, connection: &mut Connection, reader: &mut R) -> End {
+async fn read<R: Reader>(
+    shared: &Shared,
+    connection: &mut Connection,
+    (expires_in, mut resumed): (Duration, bool),
+    reader: &mut R,
+) -> End {
+    let since = Instant::now();
     let mut burst = Burst(0);
     loop {
         burst.breathe().await;
@@ -284,10 +313,14 @@ async fn read<R: Reader>(shared: &Shared, connection: &mut Connection, reader: &
             Ok(Incoming::Closed) => return LinkError::Closed.into(),
             Err(error) => return error.into(),
         };
+        if std::mem::take(&mut resumed) {
+            // Whatever it says, it says it after it has read its new ticket.
+            connection.has_ticket();
+        }
         match message {
             ClientMessage::Signal(send) => signal(shared, connection, send).await,
             ClientMessage::ForceDisconnect { id } => {
-                if let Err(refused) = connection.force_disconnect(id) {
+                if let Err(refused) = connection.force_disconnect(id, shared.uptime()) {
                     connection.tell_error(None, refused.code(), &refused.to_string());
                 }
             }
@@ -299,7 +332,12 @@ async fn read<R: Reader>(shared: &Shared, connection: &mut Connection, reader: &
                 }
                 return end;
             }
-            ClientMessage::Hello(_) => return LinkError::protocol("a second hello").into(),
+            ClientMessage::Keep {} => {
+                resume::keep(shared, connection, expires_in.saturating_sub(since.elapsed()));
+            }
+            ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Heard { .. } => {
+                return LinkError::protocol("a second hello").into();
+            }
         }
     }
 }

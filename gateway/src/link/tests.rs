@@ -51,14 +51,17 @@ impl World {
     /// A member without a link, by its hand on the relay.
     fn member(&self, number: u8, data: String) -> (Connection, Outbox) {
         let id = ConnectionId::from_bytes([number; 16]);
-        let joined = self.shared.relay.join(Join {
-            session: self.session.clone(),
-            info: ConnectionInfo { id, created_at: 0, data },
-            role: Role::Moderator,
-            presence: false,
-            encoding: Encoding::Shared,
-            transport: "none",
-        });
+        let joined = self.shared.relay.join(
+            Join {
+                session: self.session.clone(),
+                info: ConnectionInfo { id, created_at: 0, data },
+                role: Role::Moderator,
+                presence: false,
+                encoding: Encoding::Shared,
+                transport: "none",
+            },
+            Duration::ZERO,
+        );
         joined.map(|joined| (joined.connection, joined.outbox)).unwrap()
     }
 
@@ -174,7 +177,7 @@ async fn what_waits_at_the_end_is_still_written() {
             settle().await;
             match reason {
                 CloseReason::ShuttingDown => world.shared.relay.shut_down(),
-                _ => speaker.force_disconnect(id).unwrap(),
+                _ => speaker.force_disconnect(id, Duration::ZERO).unwrap(),
             }
             settle().await;
             while last < SIGNALS {
@@ -200,7 +203,7 @@ async fn the_bell_is_heard_while_a_client_is_welcomed() {
     let id = client.welcomed().await;
     settle().await;
     let before = Instant::now();
-    moderator.force_disconnect(id).unwrap();
+    moderator.force_disconnect(id, Duration::ZERO).unwrap();
     timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
     // A farewell takes a second; a part of the welcome may take five.
     assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
@@ -216,7 +219,7 @@ async fn a_farewell_is_not_waited_for_twice() {
     talk(&mut speaker);
     settle().await;
     let before = Instant::now();
-    speaker.force_disconnect(id).unwrap();
+    speaker.force_disconnect(id, Duration::ZERO).unwrap();
     timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
     assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
 }

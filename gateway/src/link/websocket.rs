@@ -235,7 +235,11 @@ pub(crate) struct WebSocketWriter<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
-    fn accept(&mut self, _presence: bool, _streams: Streams) -> Encoding {
+    fn accept(&mut self, _presence: bool, streams: Streams) -> Encoding {
+        self.encoding(streams)
+    }
+
+    fn encoding(&self, _streams: Streams) -> Encoding {
         match self.subprotocol {
             Subprotocol::Postcard => Encoding::Shared,
             Subprotocol::Json => Encoding::Json,
@@ -243,11 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
     }
 
     async fn send(&mut self, message: &GatewayMessage<'_>) -> Result<(), LinkError> {
-        let message = match self.subprotocol {
-            Subprotocol::Postcard => Message::Binary(binary::encode(message).into()),
-            Subprotocol::Json => Message::text(json::encode(message)),
-        };
-        self.feed(message).await?;
+        self.feed(self.encode(message)).await?;
         self.flush().await
     }
 
@@ -327,9 +327,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
         }
     }
 
+    fn encode(&self, message: &GatewayMessage<'_>) -> Message {
+        match self.subprotocol {
+            Subprotocol::Postcard => Message::Binary(binary::encode(message).into()),
+            Subprotocol::Json => Message::text(json::encode(message)),
+        }
+    }
+
     fn message(&self, outgoing: Outgoing) -> Option<Message> {
         let frame = match outgoing {
             Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => frame,
+            Outgoing::Accepted { signals } => {
+                return Some(self.encode(&GatewayMessage::Accepted { signals }));
+            }
             // Only those with a stream per sender get this one.
             Outgoing::Destroyed { .. } => return None,
         };

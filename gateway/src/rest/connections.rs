@@ -112,6 +112,6 @@ pub(super) async fn disconnect(
     State(shared): State<Arc<Shared>>,
     InConnection(session, connection): InConnection,
 ) -> Result<StatusCode, Error> {
-    shared.relay.force_disconnect(&session, connection)?;
+    shared.relay.force_disconnect(&session, connection, shared.uptime())?;
     Ok(DONE)
 }

@@ -4,7 +4,7 @@
 //! A client token is made by the project's server and given to a client. Three forms are accepted,
 //! all as the vendor's server SDKs write them: JWT (RFC 7519) signed with HS256 and the project's
 //! secret, JWT signed with RS256 and an application's private key, and the legacy `T1==` form. A
-//! server's own credential ([`server`]) is a JWT of the same signatures that opens no session.
+//! server's own credential (`server.rs`) is a JWT of the same signatures that opens no session.
 //! The algorithm is fixed by the kind of key that is configured and never taken from the token
 //! (RFC 8725 §3.1). No error and no log line holds any part of a token.
 

@@ -31,6 +31,7 @@ pub(crate) enum Told {
     Destroyed(ConnectionId, DisconnectReason),
     Signal { from: Option<ConnectionId>, seq: u64, data: String },
     Error { signal: Option<u64>, code: ErrorCode },
+    Accepted(u64),
 }
 
 /// A client with its connection and outbox in hand.
@@ -74,13 +75,15 @@ impl Journal {
 pub(crate) struct World {
     pub(crate) relay: Relay,
     pub(crate) journal: Arc<Journal>,
+    /// The time, which passes when a test says so.
+    pub(crate) now: Duration,
     next: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let journal = Arc::new(Journal::default());
-        Self { relay: Relay::new(settings, journal.clone()), journal, next: 0 }
+        Self { relay: Relay::new(settings, journal.clone()), journal, now: Duration::ZERO, next: 0 }
     }
 
     /// Sends a signal as a server does.
@@ -91,7 +94,7 @@ impl World {
         data: &str,
     ) -> Result<Vec<ConnectionId>, Refused> {
         let signal = Signal::new(None::<&str>, Some(data));
-        self.relay.signal_from_server(session, to, signal, Duration::ZERO)
+        self.relay.signal_from_server(session, to, signal, self.now)
     }
 
     pub(crate) fn join(&mut self, session: &SessionId, role: Role) -> Client {
@@ -112,8 +115,8 @@ impl World {
         let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
         let session = session.clone();
         let transport = "test";
-        let joined =
-            self.relay.join(Join { session, info, role, presence, encoding, transport })?;
+        let join = Join { session, info, role, presence, encoding, transport };
+        let joined = self.relay.join(join, self.now)?;
         Ok(Client {
             id,
             connection: joined.connection,
@@ -168,6 +171,7 @@ impl Client {
     fn decode(&self, outgoing: &Outgoing) -> Told {
         match (outgoing, self.encoding) {
             (Outgoing::Destroyed { id, reason }, _) => Told::Destroyed(*id, *reason),
+            (Outgoing::Accepted { signals }, _) => Told::Accepted(*signals),
             (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;

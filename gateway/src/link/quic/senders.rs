@@ -79,6 +79,10 @@ impl Writer for QuicWriter {
     fn accept(&mut self, presence: bool, streams: Streams) -> Encoding {
         self.presence = presence;
         self.streams = streams;
+        self.encoding(streams)
+    }
+
+    fn encoding(&self, streams: Streams) -> Encoding {
         match streams {
             Streams::PerSender => Encoding::PerSender,
             Streams::Single => Encoding::Shared,
@@ -189,6 +193,10 @@ impl QuicWriter {
                         state.pending.push_back(frame);
                     }
                 }
+            }
+            (Outgoing::Accepted { signals }, _) => {
+                let message = GatewayMessage::Accepted { signals };
+                self.control.push(frame::encode(&message).into(), cost);
             }
             (Outgoing::Destroyed { id, reason }, _) => {
                 let last_seq = self.dismiss(id);

@@ -21,14 +21,17 @@ fn gateway() -> (Arc<Shared>, SessionId) {
     for number in 0..1000_u128 {
         let id = ConnectionId::from_bytes(number.to_be_bytes());
         let info = ConnectionInfo { id, created_at: 0, data: "x".repeat(4096) };
-        let joined = shared.relay.join(Join {
-            session: session.clone(),
-            info,
-            role: Role::Publisher,
-            presence: false,
-            encoding: Encoding::Shared,
-            transport: "none",
-        });
+        let joined = shared.relay.join(
+            Join {
+                session: session.clone(),
+                info,
+                role: Role::Publisher,
+                presence: false,
+                encoding: Encoding::Shared,
+                transport: "none",
+            },
+            Duration::ZERO,
+        );
         // It stays until the test is over.
         std::mem::forget(joined.unwrap().connection);
     }

@@ -1,0 +1,236 @@
+//! What a session keeps for those who are away: its latest signals and presence events, once for
+//! all of them, bounded in bytes and in time.
+//!
+//! It is written while somebody is in the session who wants to be kept, or has just come and may
+//! still say so. What is dropped at a bound is remembered in a few words, so that whoever comes
+//! back for it can be told of the gap.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use signalbox_protocol::{ConnectionId, ConnectionInfo, DisconnectReason};
+
+use crate::encode::Encoding;
+
+/// Who sent a signal; none is the servers.
+pub(crate) type Sender = Option<ConnectionId>;
+
+/// Whom a signal was for.
+#[derive(Debug, Clone)]
+pub(crate) enum Audience {
+    All,
+    One(ConnectionId),
+    Only(Arc<HashSet<ConnectionId>>),
+    Except(Arc<HashSet<ConnectionId>>),
+}
+
+impl Audience {
+    pub(crate) fn includes(&self, id: ConnectionId) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => *one == id,
+            Self::Only(ids) => ids.contains(&id),
+            Self::Except(ids) => !ids.contains(&id),
+        }
+    }
+}
+
+/// Something that happened in a session.
+#[derive(Debug, Clone)]
+pub(crate) enum Happened {
+    /// A signal, in whichever form it was encoded first.
+    Signal { from: Sender, seq: u64, audience: Audience, encoding: Encoding, frame: Bytes },
+    /// The presence event with this number.
+    Created { number: u64, info: Arc<ConnectionInfo> },
+    /// The presence event with this number.
+    Destroyed { number: u64, id: ConnectionId, reason: DisconnectReason },
+}
+
+impl Happened {
+    /// Bytes that it keeps.
+    fn cost(&self) -> usize {
+        const OWN: usize = std::mem::size_of::<Entry>();
+        match self {
+            Self::Signal {
+                audience: Audience::Only(ids) | Audience::Except(ids), frame, ..
+            } => OWN + frame.len() + ids.len() * std::mem::size_of::<ConnectionId>(),
+            Self::Signal { frame, .. } => OWN + frame.len(),
+            Self::Created { info, .. } => OWN + info.data.len(),
+            Self::Destroyed { .. } => OWN,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Duration,
+    happened: Happened,
+}
+
+/// How much a backlog may hold, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) bytes: usize,
+    pub(crate) age: Duration,
+}
+
+/// What has been dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped {
+    /// Of each sender the last signal that was for more than one, and its position.
+    pub(crate) signals: HashMap<Sender, (u64, u64)>,
+    /// The last signal that was for one alone, by both of them, and its position.
+    pub(crate) directed: HashMap<(ConnectionId, Sender), (u64, u64)>,
+    /// The number of the last presence event.
+    pub(crate) events: u64,
+    /// Up to this position nothing is known of what was dropped, or was never written.
+    pub(crate) unknown: u64,
+}
+
+/// Entries in [`Dropped`]; beyond that its maps are given up for `unknown`.
+const MAX_DROPPED: usize = 4096;
+
+/// The backlog of one session.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    entries: VecDeque<Entry>,
+    /// Position of the first entry, counted over the life of the session.
+    first: u64,
+    bytes: usize,
+    dropped: Dropped,
+}
+
+impl Backlog {
+    pub(crate) fn new() -> Self {
+        Self { entries: VecDeque::new(), first: 0, bytes: 0, dropped: Dropped::default() }
+    }
+
+    /// The position of what happens next.
+    pub(crate) fn position(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// When something last happened, as far as it is kept.
+    pub(crate) fn latest(&self) -> Duration {
+        self.entries.back().map_or(Duration::ZERO, |entry| entry.at)
+    }
+
+    /// What was dropped.
+    pub(crate) fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// Writes something down, and drops what is beyond the bounds.
+    pub(crate) fn push(&mut self, happened: Happened, now: Duration, bounds: Bounds) {
+        self.bytes += happened.cost();
+        self.entries.push_back(Entry { at: now, happened });
+        self.trim(now, bounds);
+    }
+
+    /// Drops what is beyond the bounds.
+    pub(crate) fn trim(&mut self, now: Duration, bounds: Bounds) {
+        while let Some(entry) = self.entries.front()
+            && (self.bytes > bounds.bytes || entry.at + bounds.age < now)
+        {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(Entry { happened, .. }) = self.entries.pop_front() else { return };
+        self.bytes -= happened.cost();
+        let position = self.first;
+        self.first += 1;
+        match happened {
+            Happened::Signal { from, seq, audience: Audience::One(to), .. } => {
+                self.dropped.directed.insert((to, from), (seq, position));
+            }
+            Happened::Signal { from, seq, .. } => {
+                self.dropped.signals.insert(from, (seq, position));
+            }
+            Happened::Created { number, .. } => self.dropped.events = number,
+            Happened::Destroyed { number, id, .. } => {
+                // Whoever has missed this event is told of everything anew.
+                self.dropped.events = number;
+                self.dropped.signals.remove(&Some(id));
+                self.dropped.directed.retain(|(to, from), _| *to != id && *from != Some(id));
+            }
+        }
+        if self.dropped.signals.len() + self.dropped.directed.len() > MAX_DROPPED {
+            self.dropped.signals = HashMap::new();
+            self.dropped.directed = HashMap::new();
+            self.dropped.unknown = self.first;
+        }
+    }
+
+    /// Lets go of everything: nobody may come back for it. `event` is the last presence event.
+    pub(crate) fn skip(&mut self, event: u64) {
+        self.first = self.position() + 1;
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        self.dropped = Dropped { events: event, unknown: self.first, ..Dropped::default() };
+    }
+
+    /// What is kept from a position on, oldest first.
+    pub(crate) fn since(&self, position: u64) -> impl Iterator<Item = &Happened> {
+        let skip = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.entries.iter().skip(skip).map(|entry| &entry.happened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn signal(from: u8, seq: u64, audience: Audience) -> Happened {
+        let frame = Bytes::from_static(&[0; 100]);
+        let from = Some(ConnectionId::from_bytes([from; 16]));
+        Happened::Signal { from, seq, audience, encoding: Encoding::Shared, frame }
+    }
+
+    #[test]
+    fn the_oldest_go_at_either_bound_and_are_remembered() {
+        let sender = Some(ConnectionId::from_bytes([1; 16]));
+        let receiver = ConnectionId::from_bytes([2; 16]);
+        let mut backlog = Backlog::new();
+        let cost = signal(1, 1, Audience::All).cost();
+        let bounds = Bounds { bytes: 3 * cost, age: at(10) };
+        for seq in 1..=4 {
+            backlog.push(signal(1, seq, Audience::All), at(seq), bounds);
+        }
+        assert_eq!(backlog.since(0).count(), 3, "by bytes");
+        assert_eq!(backlog.dropped().signals[&sender], (1, 0));
+        backlog.push(signal(1, 5, Audience::One(receiver)), at(13), bounds);
+        assert_eq!(backlog.since(0).count(), 3, "2 and then none by age");
+        backlog.push(signal(1, 6, Audience::All), at(30), bounds);
+        assert_eq!(backlog.since(0).count(), 1, "by age");
+        assert_eq!(backlog.dropped().signals[&sender], (4, 3));
+        assert_eq!(backlog.dropped().directed[&(receiver, sender)], (5, 4));
+        assert_eq!(backlog.position(), 6);
+        assert_eq!(backlog.since(6).count(), 0);
+    }
+
+    #[test]
+    fn what_is_known_of_the_dropped_is_bounded_too() {
+        let mut backlog = Backlog::new();
+        let bounds = Bounds { bytes: 0, age: at(10) };
+        for n in 0..2 * MAX_DROPPED as u128 {
+            let from = Some(ConnectionId::from_bytes(n.to_be_bytes()));
+            let frame = Bytes::new();
+            let encoding = Encoding::Shared;
+            let audience = Audience::All;
+            let happened = Happened::Signal { from, seq: 1, audience, encoding, frame };
+            backlog.push(happened, at(0), bounds);
+            assert!(backlog.dropped().signals.len() <= MAX_DROPPED);
+        }
+        assert!(backlog.dropped().unknown > 0);
+    }
+}

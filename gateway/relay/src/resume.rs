@@ -1,0 +1,410 @@
+//! A connection that outlives its link: kept, lost, and come back.
+//!
+//! What was missed is not kept for each who is away but once, in the session's backlog; whoever
+//! comes back says how far it has heard everyone, and gets the rest, in order, before anything
+//! new: all of it under one lock, so that nothing falls between.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SenderMessage, SessionId, Signal,
+    binary, frame, json,
+    message::{Lost, ReceivedSignal},
+};
+
+use crate::{
+    backlog::{Happened, Sender},
+    connection::Connection,
+    encode::{Encoding, Encodings, EventEncodings},
+    outbox::{Outbox, Outgoing},
+    relay::{Relay, Settings},
+    session::{Attached, Member, Members, Session, receives},
+};
+
+/// The secret part of a ticket.
+pub type Secret = [u8; 32];
+
+/// How a connection is known when it comes back.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The ticket that its client holds.
+    secret: Secret,
+    /// The one before, until the client has shown that it has the new one.
+    used: Option<Secret>,
+    /// It asked to be kept too late for the backlog to reach back to where it joined.
+    incomplete: bool,
+    /// Until when its token is good, for whoever brings it back.
+    token_until: Duration,
+}
+
+/// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
+/// has come back.
+pub struct Away {
+    relay: Relay,
+    session: Arc<Session>,
+    id: ConnectionId,
+    generation: u64,
+    now: Duration,
+}
+
+impl Away {
+    /// Ends the connection, unless it has come back.
+    pub fn expire(mut self, now: Duration) {
+        self.now = now;
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let Self { id, generation, now, .. } = *self;
+        self.session.with(&self.relay.0, |members| {
+            members.leave(id, generation, CloseReason::NetworkDisconnected, now);
+        });
+    }
+}
+
+/// Who comes back, and what it has.
+#[derive(Debug)]
+pub struct Comeback<'a> {
+    /// Its session, from the ticket.
+    pub session: &'a SessionId,
+    /// Its connection, from the ticket.
+    pub connection: ConnectionId,
+    /// The ticket's secret.
+    pub secret: Secret,
+    /// The secret of its next ticket.
+    pub next: Secret,
+    /// Presence events that it has had.
+    pub events: u64,
+    /// The last signal that it has of each sender.
+    pub cursors: &'a HashMap<Option<ConnectionId>, u64>,
+    /// The form of what is pushed to its outbox.
+    pub encoding: Encoding,
+    /// Name of the transport of its new link.
+    pub transport: &'static str,
+}
+
+/// A connection that has come back.
+pub struct Resumed {
+    /// The membership, for its new link.
+    pub connection: Connection,
+    /// What it missed, and what comes from now on.
+    pub outbox: Outbox,
+    /// Whether it wants to hear of others coming and going.
+    pub presence: bool,
+    /// Until when its token is good, as was said when it asked to be kept.
+    pub token_until: Duration,
+    /// Signals of it that have been taken.
+    pub signals: u64,
+    /// Signals that are lost.
+    pub lost: Vec<Lost>,
+    /// Everyone else who is there, if presence events are lost, too.
+    pub present: Option<Vec<Arc<ConnectionInfo>>>,
+}
+
+/// Why a connection does not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// No connection is kept for this ticket: it is forged, or has been used, or its time is over.
+    #[error("the ticket is of no connection that is kept")]
+    Ticket,
+    /// It claims to have what was never sent.
+    #[error("the client claims to have what it was never sent")]
+    Ahead,
+    /// The relay is shutting down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+impl ResumeError {
+    /// The reason that the client is told.
+    pub fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Ticket => CloseReason::InvalidTicket,
+            Self::Ahead => CloseReason::ProtocolError,
+            Self::ShuttingDown => CloseReason::ShuttingDown,
+        }
+    }
+}
+
+impl Relay {
+    /// Brings a connection back on a new link; an old one that it may still have is ended.
+    ///
+    /// # Errors
+    /// [`ResumeError`], and then nothing has changed.
+    pub fn resume(&self, comeback: &Comeback<'_>, now: Duration) -> Result<Resumed, ResumeError> {
+        if self.0.is_closing() {
+            return Err(ResumeError::ShuttingDown);
+        }
+        let session = self.0.find(comeback.session).ok_or(ResumeError::Ticket)?;
+        let resumed =
+            session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now))?;
+        let Back { outbox, generation, presence, token_until, signals, lost, present } = resumed;
+        if self.0.is_closing() {
+            // The end of all may have passed this session before the link was in it.
+            outbox.end(CloseReason::ShuttingDown);
+        }
+        let connection =
+            Connection::new(self.clone(), session, comeback.connection, generation, signals);
+        Ok(Resumed { connection, outbox, presence, token_until, signals, lost, present })
+    }
+}
+
+impl Connection {
+    /// Keeps the connection, from now on, when its link is lost. `token_until` is remembered for
+    /// whoever brings it back. `false` if it is kept already.
+    pub fn keep(&self, secret: Secret, token_until: Duration) -> bool {
+        let (id, generation) = (self.id(), self.generation());
+        self.session()
+            .with(&self.relay().0, |members| members.keep(id, generation, secret, token_until))
+    }
+
+    /// Its session.
+    pub fn session_id(&self) -> &SessionId {
+        self.session().id()
+    }
+
+    /// The client has shown that it has its present ticket: the one before is good no more.
+    pub fn has_ticket(&self) {
+        let (id, generation) = (self.id(), self.generation());
+        self.session().with(&self.relay().0, |members| {
+            if let Some(Member { kept: Some(kept), .. }) = members.member(id, generation) {
+                kept.used = None;
+            }
+        });
+    }
+
+    /// The link is lost, and the client did not say goodbye. A kept connection is away from now
+    /// on; for another this is the end.
+    pub fn lost(self, now: Duration) -> Option<Away> {
+        let (id, generation) = (self.id(), self.generation());
+        let (relay, session) = (self.relay().clone(), self.session().clone());
+        let away = session.with(&relay.0, |members| members.lose(id, generation));
+        if away {
+            self.forget();
+            Some(Away { relay, session, id, generation, now })
+        } else {
+            self.leave(CloseReason::NetworkDisconnected, now);
+            None
+        }
+    }
+}
+
+/// What [`Members::resume`] yields.
+struct Back {
+    outbox: Outbox,
+    generation: u64,
+    presence: bool,
+    token_until: Duration,
+    signals: u64,
+    lost: Vec<Lost>,
+    present: Option<Vec<Arc<ConnectionInfo>>>,
+}
+
+impl Members {
+    fn keep(
+        &mut self,
+        id: ConnectionId,
+        generation: u64,
+        secret: Secret,
+        token_until: Duration,
+    ) -> bool {
+        let unknown = self.backlog.dropped().unknown;
+        let Some(member) = self.member(id, generation).filter(|member| member.kept.is_none())
+        else {
+            return false;
+        };
+        let incomplete = unknown > member.joined_at;
+        member.kept = Some(Kept { secret, used: None, incomplete, token_until });
+        self.kept += 1;
+        true
+    }
+
+    fn lose(&mut self, id: ConnectionId, generation: u64) -> bool {
+        let member = self.member(id, generation).filter(|member| member.kept.is_some());
+        if let Some(member) = member {
+            member.link = None;
+            true
+        } else {
+            false
+        }
+    }
+
+    fn resume(
+        &mut self,
+        comeback: &Comeback<'_>,
+        settings: &Settings,
+        now: Duration,
+    ) -> Result<Back, ResumeError> {
+        self.backlog.trim(now, self.bounds);
+        let id = comeback.connection;
+        let member = self.by_id.get(&id).ok_or(ResumeError::Ticket)?;
+        let kept = member.kept.as_ref().ok_or(ResumeError::Ticket)?;
+        if !kept.knows(&comeback.secret) {
+            return Err(ResumeError::Ticket);
+        }
+        self.check_claims(member, comeback)?;
+
+        let Missed { lost, all_anew, replay } = self.missed(member, kept, comeback);
+        let bytes = replay.iter().map(Outgoing::cost).sum::<usize>();
+        // What was missed has its own bound, the backlog's, and does not count against the outbox's.
+        let outbox =
+            Outbox::new(settings.outbox_frames + replay.len(), settings.outbox_bytes + bytes);
+        for outgoing in replay {
+            // It fits, as it has just been counted.
+            let _ = outbox.push(outgoing);
+        }
+        let present = all_anew.then(|| {
+            let mut present = self.present();
+            present.retain(|info| info.id != id);
+            present
+        });
+
+        let (events, position) = (self.events, self.backlog.position());
+        let Some(member) = self.by_id.get_mut(&id) else { return Err(ResumeError::Ticket) };
+        let link = Attached { encoding: comeback.encoding, outbox: outbox.clone() };
+        if let Some(old) = member.link.replace(link) {
+            old.outbox.end(CloseReason::Superseded);
+        }
+        member.generation += 1;
+        member.transport = comeback.transport;
+        if all_anew {
+            // As if it had joined now; its count of events begins anew.
+            member.joined_event = events;
+            member.joined_at = position;
+        }
+        let mut token_until = Duration::ZERO;
+        if let Some(kept) = &mut member.kept {
+            kept.used = Some(comeback.secret);
+            kept.secret = comeback.next;
+            kept.incomplete &= !all_anew;
+            token_until = kept.token_until;
+        }
+        let (generation, presence, signals) = (member.generation, member.presence, member.sent);
+        Ok(Back { outbox, generation, presence, token_until, signals, lost, present })
+    }
+
+    /// Whether the client can have what it says that it has.
+    fn check_claims(&self, member: &Member, comeback: &Comeback<'_>) -> Result<(), ResumeError> {
+        let events = self.events.saturating_sub(member.joined_event);
+        let sent = |from: &Sender| match from {
+            None => Some(self.server_seq()),
+            // Of one that is gone nobody knows any more.
+            Some(from) => self.by_id.get(from).map(|sender| sender.sent),
+        };
+        let ahead = comeback.events > events
+            || comeback
+                .cursors
+                .iter()
+                .any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
+        if ahead { Err(ResumeError::Ahead) } else { Ok(()) }
+    }
+
+    /// What the client must still get, and what of it is lost.
+    fn missed(&self, member: &Member, kept: &Kept, comeback: &Comeback<'_>) -> Missed {
+        let id = comeback.connection;
+        let dropped = self.backlog.dropped();
+        let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
+        let had_events = member.joined_event + comeback.events;
+        let all_anew = kept.incomplete
+            || dropped.unknown > member.joined_at
+            || (member.presence && dropped.events > had_events);
+
+        let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
+        let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
+        let to_me = to_me.map(|((_, from), last)| (*from, *last));
+        let mut until: HashMap<Sender, u64> = HashMap::new();
+        for (from, (seq, position)) in to_many.chain(to_me) {
+            if receives(member) && position >= member.joined_at && seq > cursor(&from) {
+                let until = until.entry(from).or_default();
+                *until = seq.max(*until);
+            }
+        }
+        let lost = until
+            .into_iter()
+            .map(|(from, until)| Lost { from, after: cursor(&from), until })
+            .collect();
+
+        let replay = self.backlog.since(member.joined_at).filter_map(|happened| match happened {
+            Happened::Signal { from, seq, audience, encoding, frame } => {
+                let known = !all_anew || from.is_none_or(|from| self.by_id.contains_key(&from));
+                let missed = audience.includes(id) && *seq > cursor(from);
+                (receives(member) && known && missed).then(|| Outgoing::Signal {
+                    from: *from,
+                    seq: *seq,
+                    frame: recode(*from, *seq, *encoding, frame, comeback.encoding),
+                })
+            }
+            Happened::Created { number, info } => {
+                let missed = member.presence && !all_anew && *number > had_events;
+                let created = GatewayMessage::ConnectionCreated((**info).clone());
+                missed.then(|| Outgoing::Event(EventEncodings::new(created).get(comeback.encoding)))
+            }
+            Happened::Destroyed { number, id, reason } => {
+                let missed = member.presence && !all_anew && *number > had_events;
+                missed.then(|| match comeback.encoding {
+                    Encoding::PerSender => Outgoing::Destroyed { id: *id, reason: *reason },
+                    encoding => {
+                        let message = GatewayMessage::ConnectionDestroyed {
+                            id: *id,
+                            reason: *reason,
+                            last_seq: 0,
+                        };
+                        Outgoing::Event(EventEncodings::new(message).get(encoding))
+                    }
+                })
+            }
+        });
+        Missed { lost, all_anew, replay: replay.collect() }
+    }
+}
+
+struct Missed {
+    lost: Vec<Lost>,
+    /// Everyone who is there must be named anew.
+    all_anew: bool,
+    replay: Vec<Outgoing>,
+}
+
+impl Kept {
+    /// Whether this is its ticket. Looks at every byte, so that time tells nothing.
+    fn knows(&self, secret: &Secret) -> bool {
+        let differs =
+            |known: &Secret| known.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b));
+        let used = self.used.as_ref().map_or(1, differs);
+        differs(&self.secret) == 0 || used == 0
+    }
+}
+
+/// A signal in the form that its receiver wants now.
+fn recode(
+    from: Sender,
+    seq: u64,
+    encoding: Encoding,
+    frame: &bytes::Bytes,
+    wanted: Encoding,
+) -> bytes::Bytes {
+    if encoding == wanted {
+        return frame.clone();
+    }
+    // What was encoded here can be decoded here.
+    let signal = decode(encoding, frame).unwrap_or_default();
+    Encodings::new(from, seq, signal).get(wanted)
+}
+
+fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
+    let received = |message| match message {
+        GatewayMessage::Signal(ReceivedSignal { signal_type, data, .. }) => {
+            Some(Signal { signal_type, data })
+        }
+        _ => None,
+    };
+    match encoding {
+        Encoding::PerSender => {
+            let SenderMessage::Signal(signal) = binary::decode(frame::message_of(frame)).ok()??;
+            Some(Signal { signal_type: signal.signal_type, data: signal.data })
+        }
+        Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),
+        Encoding::Json => received(json::decode(std::str::from_utf8(frame).ok()?).ok()??),
+    }
+}

@@ -1,0 +1,155 @@
+//! Coming back: from a ticket to the connection that it belongs to, on a new link.
+
+use std::collections::HashMap;
+
+use signalbox_protocol::{
+    ClientMessage, CloseReason, ConnectionId, GatewayMessage, Streams,
+    limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
+    message::{self, Cursor, Resume},
+};
+use signalbox_relay::{Comeback, Connection, Resumed};
+use tracing::{debug, field};
+
+use super::{
+    Admitted, End, Incoming, LinkError, Reader, Writer, admit,
+    ticket::{self, Ticket},
+};
+use crate::gateway::{Shared, unix_time};
+
+/// What a client says when it comes back, without what borrows from the link.
+pub(super) struct Claim {
+    ticket: Option<Ticket>,
+    streams: Streams,
+    events: u64,
+    cursors: HashMap<Option<ConnectionId>, u64>,
+    /// Whether more of them follow.
+    pub(super) more: bool,
+    agent: Option<String>,
+}
+
+impl Claim {
+    pub(super) fn new(resume: Resume<'_>) -> Result<Self, LinkError> {
+        let Resume { ticket, streams, events, cursors, more, agent } = resume;
+        if agent.as_ref().is_some_and(|agent| agent.len() > AGENT_BYTES) {
+            return Err(LinkError::protocol("the client's name is longer than 64 bytes"));
+        }
+        let mut claim = Self {
+            ticket: Ticket::decode(&ticket),
+            streams,
+            events,
+            cursors: HashMap::new(),
+            more: true,
+            agent: agent.map(signalbox_protocol::Text::into_string),
+        };
+        claim.add(&cursors, more)?;
+        Ok(claim)
+    }
+
+    /// Takes more cursors.
+    pub(super) fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
+        if cursors.len() > CURSORS || self.cursors.len() + cursors.len() > CURSORS_IN_ALL {
+            return Err(LinkError::protocol("too many cursors"));
+        }
+        self.cursors.extend(cursors.iter().map(|cursor| (cursor.from, cursor.seq)));
+        self.more = more;
+        Ok(())
+    }
+
+    /// Reads the cursors that are still to come.
+    pub(super) async fn complete(&mut self, reader: &mut impl Reader) -> Result<(), End> {
+        while self.more {
+            match reader.next().await? {
+                Incoming::Message(ClientMessage::Heard { cursors, more }) => {
+                    self.add(&cursors, more)?;
+                }
+                Incoming::Closed => return Err(LinkError::Closed.into()),
+                _ => return Err(LinkError::protocol("a heard must follow").into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Brings the connection back, and says what there is to be said before what it missed.
+pub(super) async fn resume(
+    shared: &Shared,
+    transport: &'static str,
+    claim: Claim,
+    writer: &mut impl Writer,
+) -> Result<Admitted, End> {
+    let invalid = || End::by(CloseReason::InvalidTicket);
+    let Ticket { session, connection, secret } = claim.ticket.ok_or_else(invalid)?;
+    let next = new_secret()?;
+    let comeback = Comeback {
+        session: &session,
+        connection,
+        secret,
+        next,
+        events: claim.events,
+        cursors: &claim.cursors,
+        encoding: writer.encoding(claim.streams),
+        transport,
+    };
+    let Resumed { connection, outbox, presence, token_until, signals, lost, present } = shared
+        .relay
+        .resume(&comeback, shared.uptime())
+        .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
+    writer.accept(presence, claim.streams);
+    let span = tracing::Span::current();
+    span.record("session", field::display(&session));
+    span.record("connection", field::display(connection.id()));
+    debug!(agent = claim.agent, signals, gap = !lost.is_empty() || present.is_some(), "resumed");
+
+    let admitted = Admitted {
+        connection,
+        outbox,
+        expires_in: token_until.saturating_sub(unix_time()),
+        resumed: true,
+    };
+    let id = admitted.connection.id();
+    let ticket = Ticket { session, connection: id, secret: next }.encode();
+    let ticket = message::Ticket { ticket: ticket.into(), window_ms: shared.resume.window_ms };
+    let resumed = GatewayMessage::Resumed { ticket, signals };
+    let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
+        lost: lost.to_vec(),
+        presence: false,
+        present: 0,
+    });
+    let named = present.as_ref().map(|present| GatewayMessage::Gap {
+        lost: Vec::new(),
+        presence: true,
+        present: u32::try_from(present.len()).unwrap_or(u32::MAX),
+    });
+    let mut present = present.iter().flatten();
+    let present = std::iter::from_fn(|| admit::next_present(&mut present));
+    let opening = [resumed].into_iter().chain(gaps).chain(named).chain(present);
+    admit::greet(shared, admitted, opening, writer).await
+}
+
+/// Answers a `keep`.
+pub(super) fn keep(shared: &Shared, connection: &Connection, expires_in: std::time::Duration) {
+    let unsupported = |why: &str| {
+        connection.tell_error(None, signalbox_protocol::ErrorCode::Unsupported, why);
+    };
+    if shared.resume.window_ms == 0 {
+        return unsupported("this gateway keeps no connection whose link is lost");
+    }
+    let Ok(secret) = ticket::secret() else {
+        return unsupported("this gateway cannot make a ticket now");
+    };
+    if connection.keep(secret, unix_time() + expires_in) {
+        let session = connection.session_id().clone();
+        let ticket = Ticket { session, connection: connection.id(), secret }.encode();
+        connection.tell(GatewayMessage::Ticket(message::Ticket {
+            ticket: ticket.into(),
+            window_ms: shared.resume.window_ms,
+        }));
+    }
+}
+
+fn new_secret() -> Result<signalbox_relay::Secret, End> {
+    ticket::secret().map_err(|error| {
+        tracing::error!(%error, "cannot make a ticket");
+        End::by(CloseReason::InternalError)
+    })
+}
