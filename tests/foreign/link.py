@@ -110,9 +110,11 @@ class Link(ABC):
         return await self.next("welcome")
 
     async def keep(self) -> str:
-        """Asks to be kept. Returns the ticket."""
+        """Asks to be kept. Returns the ticket. Events of other kinds before it are dropped."""
         await self.send("keep", {})
-        return (await self.next("ticket"))["ticket"]
+        while (event := await self.event()).kind != "ticket":
+            assert event.kind not in ("error", "ended"), event
+        return event.fields["ticket"]
 
     async def resume(
         self,
