@@ -71,7 +71,7 @@ async def presence_until(link: Link, kind: str, who: Link) -> list[tuple[str, st
     seen: list[tuple[str, str]] = []
     while seen[-1:] != [(kind, who.me)]:
         event = await link.event()
-        assert event.kind != "ended"
+        assert event.kind not in ("error", "ended")
         if event.kind in ("connectionCreated", "connectionDestroyed"):
             seen.append((event.kind, event.fields["id"]))
     return seen
@@ -162,7 +162,7 @@ async def own_signals_arrive_once(stage: Stage, way: Way) -> None:
 
 
 async def again_and_again(stage: Stage, way: Way) -> None:
-    """There and back, lost each time while others speak."""
+    """There and back, lost each time while others speak. Cursors take as many messages as there are."""
     alice = await stage.join("alice")
     bob = await stage.kept("bob")
     carriers = [way.back, way.carrier, way.back, way.back]
@@ -170,7 +170,7 @@ async def again_and_again(stage: Stage, way: Way) -> None:
         await send_part(alice)
         await send_part(bob)
         await way.lose(bob)
-        bob = await stage.resume(bob, carrier)
+        bob = await stage.resume(bob, carrier, cursors_each=1)
     last = len(carriers) * PART
     everything = list(range(1, last + 1))
     heard = await hear_out(bob, until={alice.me: last, bob.me: last})
@@ -229,6 +229,33 @@ async def without_presence_only_signals_come(stage: Stage, way: Way) -> None:
     while (event := await bob.event()).kind == "accepted":
         pass
     assert event == ("signal", signal(bob, 1, None, "to myself"))
+
+
+async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way) -> None:
+    """Someone's end had come, but not yet its last signals, when the link was lost."""
+    bob = await stage.kept("bob")
+    carol = await stage.join("carol")
+    await send_part(carol)
+    await carol.goodbye()
+    heard = await hear_out(bob, until={carol.me: PART})
+    assert heard == {carol.me: list(range(1, PART + 1))}
+    await bob.next("connectionDestroyed")
+    await way.lose(bob)
+    # As it would be if the last ten had been on a stream that was slower than the control stream.
+    bob.connection.named.add(carol.me)
+    bob.connection.cursors[carol.me] = PART - 10
+    end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)
+    bob.connection.destroyed.append(end)
+    bob = await way.come_back(stage, bob)
+    heard = await hear_out(bob, until={carol.me: PART})
+    assert heard == {carol.me: list(range(PART - 9, PART + 1))}
+    assert await bob.next("connectionDestroyed") == end
+    # And now that she is gone for good, and has no cursor any longer, nothing of her comes again.
+    assert carol.me not in bob.connection.cursors
+    await way.lose(bob)
+    bob = await stage.resume(bob)
+    await bob.signal(data="1")
+    assert await bob.next("signal") == signal(bob, 1, None, "1")
 
 
 async def goodbye_counts_over_all_links(stage: Stage, way: Way) -> None:
@@ -314,6 +341,7 @@ ALL: list[Scenario] = [
     again_and_again,
     presence_comes_in_order,
     without_presence_only_signals_come,
+    what_was_held_back_is_awaited_on_the_next_link,
     goodbye_counts_over_all_links,
     the_old_link_is_superseded,
     disconnected_while_away,
