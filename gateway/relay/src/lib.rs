@@ -19,6 +19,7 @@
 mod backlog;
 mod connection;
 mod encode;
+mod missed;
 mod observer;
 mod outbox;
 mod project;

@@ -4,25 +4,18 @@
 //! comes back says how far it has heard everyone, and gets the rest, in order, before anything
 //! new: all of it under one lock, so that nothing falls between.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SenderMessage, SessionId, Signal,
-    binary, frame, json,
-    message::{Lost, ReceivedSignal},
-};
+use signalbox_protocol::{CloseReason, ConnectionId, ConnectionInfo, SessionId, message::Lost};
 
 use crate::{
-    backlog::{Happened, Sender},
+    backlog::Sender,
     connection::Connection,
-    encode::{Encoding, Encodings, EventEncodings},
+    encode::Encoding,
+    missed::Missed,
     outbox::{Outbox, Outgoing},
     relay::{Relay, Settings},
-    session::{Attached, Member, Members, Session, receives},
+    session::{Attached, Member, Members, Session},
 };
 
 /// The secret part of a ticket.
@@ -41,11 +34,11 @@ pub(crate) struct Kept {
 
 /// A ticket, and what whoever holds it counts from.
 #[derive(Debug, Clone, Copy)]
-struct Ticket {
+pub(crate) struct Ticket {
     secret: Secret,
     /// Where the backlog was, and how many presence events there had been.
-    position: u64,
-    events: u64,
+    pub(crate) position: u64,
+    pub(crate) events: u64,
 }
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
@@ -297,7 +290,7 @@ impl Members {
     fn check_claims(&self, shown: &Ticket, comeback: &Comeback<'_>) -> Result<(), ResumeError> {
         let events = self.events.saturating_sub(shown.events);
         let sent = |from: &Sender| match from {
-            None => Some(self.server_seq()),
+            None => Some(self.server_seq),
             // Of one that is gone nobody knows any more.
             Some(from) => self.by_id.get(from).map(|sender| sender.sent),
         };
@@ -308,83 +301,6 @@ impl Members {
                 .any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
         if ahead { Err(ResumeError::Ahead) } else { Ok(()) }
     }
-
-    /// What the client must still get, and what of it is lost.
-    fn missed(&self, member: &Member, shown: &Ticket, comeback: &Comeback<'_>) -> Missed {
-        let id = comeback.connection;
-        let dropped = self.backlog.dropped();
-        let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
-        let had_events = shown.events + comeback.events;
-        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
-        let all_anew =
-            dropped.unknown > shown.position || (member.presence && dropped.events > had_events);
-        // Of whom the client has read the end, and names nothing, it has everything.
-        let over: HashSet<_> = self
-            .backlog
-            .since(shown.position)
-            .filter_map(|happened| match happened {
-                Happened::Destroyed { number, id, .. } if *number <= had_events => Some(*id),
-                _ => None,
-            })
-            .filter(|id| member.presence && !comeback.cursors.contains_key(&Some(*id)))
-            .collect();
-
-        let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
-        let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
-        let to_me = to_me.map(|((_, from), last)| (*from, *last));
-        let mut until: HashMap<Sender, u64> = HashMap::new();
-        for (from, (seq, position)) in to_many.chain(to_me) {
-            if receives(member) && position >= shown.position && seq > cursor(&from) {
-                let until = until.entry(from).or_default();
-                *until = seq.max(*until);
-            }
-        }
-        let lost = until
-            .into_iter()
-            .map(|(from, until)| Lost { from, after: cursor(&from), until })
-            .collect();
-
-        let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
-            Happened::Signal { from, seq, audience, encoding, frame } => {
-                let known = from.is_none_or(|from| {
-                    if all_anew { self.by_id.contains_key(&from) } else { !over.contains(&from) }
-                });
-                let missed = audience.includes(id) && *seq > cursor(from);
-                (receives(member) && known && missed).then(|| Outgoing::Signal {
-                    from: *from,
-                    seq: *seq,
-                    frame: recode(*from, *seq, *encoding, frame, comeback.encoding),
-                })
-            }
-            Happened::Created { number, info } => {
-                let missed = member.presence && !all_anew && *number > had_events;
-                let created = GatewayMessage::ConnectionCreated((**info).clone());
-                missed.then(|| Outgoing::Event(EventEncodings::new(created).get(comeback.encoding)))
-            }
-            Happened::Destroyed { number, id, reason } => {
-                let missed = member.presence && !all_anew && *number > had_events;
-                missed.then(|| match comeback.encoding {
-                    Encoding::PerSender => Outgoing::Destroyed { id: *id, reason: *reason },
-                    encoding => {
-                        let message = GatewayMessage::ConnectionDestroyed {
-                            id: *id,
-                            reason: *reason,
-                            last_seq: 0,
-                        };
-                        Outgoing::Event(EventEncodings::new(message).get(encoding))
-                    }
-                })
-            }
-        });
-        Missed { lost, all_anew, replay: replay.collect() }
-    }
-}
-
-struct Missed {
-    lost: Vec<Lost>,
-    /// Everyone who is there must be named anew.
-    all_anew: bool,
-    replay: Vec<Outgoing>,
 }
 
 impl Kept {
@@ -394,38 +310,5 @@ impl Kept {
             ticket.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
         };
         Some(&self.ticket).filter(is).or(self.used.as_ref().filter(is))
-    }
-}
-
-/// A signal in the form that its receiver wants now.
-fn recode(
-    from: Sender,
-    seq: u64,
-    encoding: Encoding,
-    frame: &bytes::Bytes,
-    wanted: Encoding,
-) -> bytes::Bytes {
-    if encoding == wanted {
-        return frame.clone();
-    }
-    // What was encoded here can be decoded here.
-    let signal = decode(encoding, frame).unwrap_or_default();
-    Encodings::new(from, seq, signal).get(wanted)
-}
-
-fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
-    let received = |message| match message {
-        GatewayMessage::Signal(ReceivedSignal { signal_type, data, .. }) => {
-            Some(Signal { signal_type, data })
-        }
-        _ => None,
-    };
-    match encoding {
-        Encoding::PerSender => {
-            let SenderMessage::Signal(signal) = binary::decode(frame::message_of(frame)).ok()??;
-            Some(Signal { signal_type: signal.signal_type, data: signal.data })
-        }
-        Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),
-        Encoding::Json => received(json::decode(std::str::from_utf8(frame).ok()?).ok()??),
     }
 }

@@ -8,9 +8,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use signalbox_protocol::{ConnectionId, ConnectionInfo, Role, SessionId, Signal};
 
 use crate::{
+    backlog::Audience,
     connection::Refused,
+    encode::Encodings,
     relay::Relay,
-    session::{Member, Session},
+    session::{Member, Members, Session, receives},
 };
 
 /// Who is to receive a signal of a server.
@@ -87,5 +89,53 @@ impl Relay {
     pub fn connections(&self, session: &SessionId) -> Vec<Listed> {
         let session = self.0.find(session);
         session.map(|it| it.with(&self.0, |members| members.list())).unwrap_or_default()
+    }
+}
+
+impl Members {
+    /// Pushes a signal of a server. Those of its listed recipients who are not members, or receive
+    /// nothing, are returned.
+    pub(crate) fn signal_from_server(
+        &mut self,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<Vec<ConnectionId>, Refused> {
+        let mut missing = Vec::new();
+        match to {
+            Recipients::All | Recipients::Except(_) if self.by_id.is_empty() => {
+                return Err(Refused::NobodyThere);
+            }
+            Recipients::All | Recipients::Except(_) => {}
+            Recipients::One(id) => {
+                let member = self.by_id.get(&id).ok_or(Refused::NotFound(id))?;
+                if !receives(member) {
+                    return Err(Refused::DoesNotReceive(id));
+                }
+            }
+            Recipients::Only(ids) => {
+                let reached = |id: &ConnectionId| self.by_id.get(id).is_some_and(receives);
+                missing.extend(ids.iter().copied().filter(|id| !reached(id)));
+                if missing.len() == ids.len() {
+                    return Err(Refused::NoneReached);
+                }
+            }
+        }
+        self.server_seq += 1;
+        let audience = match to {
+            Recipients::All => Audience::All,
+            Recipients::One(id) => Audience::One(id),
+            Recipients::Only(ids) => Audience::Only(Arc::new(ids.clone())),
+            Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
+        };
+        self.deliver(Encodings::new(None, self.server_seq, signal), audience, now);
+        Ok(missing)
+    }
+
+    /// The members, oldest first.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let mut list: Vec<_> = self.by_id.values().map(Listed::of).collect();
+        list.sort_by_key(|listed| listed.info.created_at);
+        list
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     rate::{self, Bucket},
     relay::{Settings, Shared},
     resume::Kept,
-    server::{Listed, Recipients},
 };
 
 /// A connection as its session sees it.
@@ -119,7 +118,7 @@ pub(crate) struct Members {
     observer: Arc<dyn Observer>,
     pub(crate) by_id: IndexMap<ConnectionId, Member>,
     /// Signals that servers have sent: together they are one sender.
-    server_seq: u64,
+    pub(crate) server_seq: u64,
     pub(crate) backlog: Backlog,
     pub(crate) bounds: Bounds,
     /// Until when the backlog is written although nobody is kept: a newcomer may still ask for it.
@@ -260,13 +259,13 @@ impl Members {
         }
     }
 
-    /// Signals that servers have sent.
-    pub(crate) fn server_seq(&self) -> u64 {
-        self.server_seq
-    }
-
     /// Pushes a signal to its audience, and into the backlog for those who are away.
-    fn deliver(&mut self, mut encodings: Encodings<'_>, audience: Audience, now: Duration) {
+    pub(crate) fn deliver(
+        &mut self,
+        mut encodings: Encodings<'_>,
+        audience: Audience,
+        now: Duration,
+    ) {
         let (from, seq) = encodings.origin();
         let mut outgoing = |member: &Member, link: &Attached| {
             receives(member).then(|| Outgoing::Signal {
@@ -289,52 +288,6 @@ impl Members {
         } else {
             self.backlog.skip(self.events);
         }
-    }
-
-    /// Pushes a signal of a server. Those of its listed recipients who are not members, or receive
-    /// nothing, are returned.
-    pub(crate) fn signal_from_server(
-        &mut self,
-        to: Recipients<'_>,
-        signal: Signal<'_>,
-        now: Duration,
-    ) -> Result<Vec<ConnectionId>, Refused> {
-        let mut missing = Vec::new();
-        match to {
-            Recipients::All | Recipients::Except(_) if self.by_id.is_empty() => {
-                return Err(Refused::NobodyThere);
-            }
-            Recipients::All | Recipients::Except(_) => {}
-            Recipients::One(id) => {
-                let member = self.by_id.get(&id).ok_or(Refused::NotFound(id))?;
-                if !receives(member) {
-                    return Err(Refused::DoesNotReceive(id));
-                }
-            }
-            Recipients::Only(ids) => {
-                let reached = |id: &ConnectionId| self.by_id.get(id).is_some_and(receives);
-                missing.extend(ids.iter().copied().filter(|id| !reached(id)));
-                if missing.len() == ids.len() {
-                    return Err(Refused::NoneReached);
-                }
-            }
-        }
-        self.server_seq += 1;
-        let audience = match to {
-            Recipients::All => Audience::All,
-            Recipients::One(id) => Audience::One(id),
-            Recipients::Only(ids) => Audience::Only(Arc::new(ids.clone())),
-            Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
-        };
-        self.deliver(Encodings::new(None, self.server_seq, signal), audience, now);
-        Ok(missing)
-    }
-
-    /// The members, oldest first.
-    pub(crate) fn list(&self) -> Vec<Listed> {
-        let mut list: Vec<_> = self.by_id.values().map(Listed::of).collect();
-        list.sort_by_key(|listed| listed.info.created_at);
-        list
     }
 
     /// Pushes a message to one member, if this is still its link.

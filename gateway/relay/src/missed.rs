@@ -1,0 +1,130 @@
+//! What a client that comes back must still be told: what is in the backlog, is for it, and is beyond
+//! what it says that it has. And what of that is no longer in the backlog.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use signalbox_protocol::{
+    GatewayMessage, SenderMessage, Signal, binary, frame, json,
+    message::{Lost, ReceivedSignal},
+};
+
+use crate::{
+    backlog::{Happened, Sender},
+    encode::{Encoding, Encodings, EventEncodings},
+    outbox::Outgoing,
+    resume::{Comeback, Ticket},
+    session::{Member, Members, receives},
+};
+
+/// What [`Members::missed`] finds.
+pub(crate) struct Missed {
+    pub(crate) lost: Vec<Lost>,
+    /// Everyone who is there must be named anew.
+    pub(crate) all_anew: bool,
+    pub(crate) replay: Vec<Outgoing>,
+}
+
+impl Members {
+    /// What the client must still get, and what of it is lost.
+    pub(crate) fn missed(
+        &self,
+        member: &Member,
+        shown: &Ticket,
+        comeback: &Comeback<'_>,
+    ) -> Missed {
+        let id = comeback.connection;
+        let dropped = self.backlog.dropped();
+        let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
+        let had_events = shown.events + comeback.events;
+        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
+        let all_anew =
+            dropped.unknown > shown.position || (member.presence && dropped.events > had_events);
+        // Of whom the client has read the end, and names nothing, it has everything.
+        let over: HashSet<_> = self
+            .backlog
+            .since(shown.position)
+            .filter_map(|happened| match happened {
+                Happened::Destroyed { number, id, .. } if *number <= had_events => Some(*id),
+                _ => None,
+            })
+            .filter(|id| member.presence && !comeback.cursors.contains_key(&Some(*id)))
+            .collect();
+
+        let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
+        let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
+        let to_me = to_me.map(|((_, from), last)| (*from, *last));
+        let mut until: HashMap<Sender, u64> = HashMap::new();
+        for (from, (seq, position)) in to_many.chain(to_me) {
+            if receives(member) && position >= shown.position && seq > cursor(&from) {
+                let until = until.entry(from).or_default();
+                *until = seq.max(*until);
+            }
+        }
+        let lost = until
+            .into_iter()
+            .map(|(from, until)| Lost { from, after: cursor(&from), until })
+            .collect();
+
+        let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
+            Happened::Signal { from, seq, audience, encoding, frame } => {
+                let known = from.is_none_or(|from| {
+                    if all_anew { self.by_id.contains_key(&from) } else { !over.contains(&from) }
+                });
+                let missed = audience.includes(id) && *seq > cursor(from);
+                (receives(member) && known && missed).then(|| Outgoing::Signal {
+                    from: *from,
+                    seq: *seq,
+                    frame: recode(*from, *seq, *encoding, frame, comeback.encoding),
+                })
+            }
+            Happened::Created { number, info } => {
+                let missed = member.presence && !all_anew && *number > had_events;
+                let created = GatewayMessage::ConnectionCreated((**info).clone());
+                missed.then(|| Outgoing::Event(EventEncodings::new(created).get(comeback.encoding)))
+            }
+            Happened::Destroyed { number, id, reason } => {
+                let missed = member.presence && !all_anew && *number > had_events;
+                missed.then(|| match comeback.encoding {
+                    Encoding::PerSender => Outgoing::Destroyed { id: *id, reason: *reason },
+                    encoding => {
+                        let message = GatewayMessage::ConnectionDestroyed {
+                            id: *id,
+                            reason: *reason,
+                            last_seq: 0,
+                        };
+                        Outgoing::Event(EventEncodings::new(message).get(encoding))
+                    }
+                })
+            }
+        });
+        Missed { lost, all_anew, replay: replay.collect() }
+    }
+}
+
+/// A signal in the form that its receiver wants now.
+fn recode(from: Sender, seq: u64, encoding: Encoding, frame: &Bytes, wanted: Encoding) -> Bytes {
+    if encoding == wanted {
+        return frame.clone();
+    }
+    // What was encoded here can be decoded here.
+    let signal = decode(encoding, frame).unwrap_or_default();
+    Encodings::new(from, seq, signal).get(wanted)
+}
+
+fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
+    let received = |message| match message {
+        GatewayMessage::Signal(ReceivedSignal { signal_type, data, .. }) => {
+            Some(Signal { signal_type, data })
+        }
+        _ => None,
+    };
+    match encoding {
+        Encoding::PerSender => {
+            let SenderMessage::Signal(signal) = binary::decode(frame::message_of(frame)).ok()??;
+            Some(Signal { signal_type: signal.signal_type, data: signal.data })
+        }
+        Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),
+        Encoding::Json => received(json::decode(std::str::from_utf8(frame).ok()?).ok()??),
+    }
+}
