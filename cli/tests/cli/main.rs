@@ -223,7 +223,9 @@ fn two_terminals_talk() {
 /// A process that is killed says nothing; the others learn of it within the idle time.
 #[test]
 fn a_client_that_is_killed_is_network_disconnected() {
-    let gateway = Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500")]);
+    let settings =
+        [("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500"), ("SIGNALBOX_RESUME__WINDOW_MS", "500")];
+    let gateway = Gateway::start_with(&settings);
     let mut watcher = gateway.join_json("quic");
     for scheme in ["quic", "wss"] {
         let mut doomed = gateway.join_json(scheme);
@@ -253,7 +255,8 @@ fn slow_consumers_do_not_fill_the_memory() {
         let join = async |scheme: &str| {
             let options =
                 ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
-            Connector::trusting(&pem).unwrap().connect(&options.presence(false)).await.unwrap()
+            let options = options.presence(false).resume(false).rejoin(false);
+            Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
         };
         let (speaker, mut heard) = join("quic").await;
         let (_deaf_quic, mut never_heard) = join("quic").await;
