@@ -28,6 +28,7 @@ While joined, a line is sent as data to everyone. Lines that start with / are co
 
 Examples:
   signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
+  signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
   SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -46,6 +47,10 @@ pub(crate) struct LinkArgs {
     /// The gateway: quic://HOST:PORT, wss://HOST:PORT, or ws://HOST:PORT without TLS. The port is
     /// 4433 unless named.
     url: String,
+    /// Another way to the same gateway, if the first does not work, such as wss:// where quic:// is
+    /// blocked.
+    #[arg(long, value_name = "URL")]
+    fallback: Option<String>,
     /// The token, from the project's server or `signalbox token`.
     #[arg(long, env = "SIGNALBOX_TOKEN", hide_env_values = true)]
     token: String,
@@ -78,6 +83,9 @@ impl LinkArgs {
             .presence(presence)
             .rejoin(rejoin)
             .agent(concat!("signalbox-cli/", env!("CARGO_PKG_VERSION")));
+        if let Some(fallback) = &self.fallback {
+            options = options.fallback(fallback);
+        }
         if self.single_stream {
             options = options.streams(Streams::Single);
         }

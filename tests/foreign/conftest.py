@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 # Most assertions are there, and should say as much as those in the tests themselves.
-pytest.register_assert_rewrite("scenarios", "room", "session_id", "vendor_wire")
+pytest.register_assert_rewrite(
+    "scenarios", "resume_scenarios", "stage", "room", "session_id", "vendor_wire"
+)
 
 import room
 from gateways import Gateway, Project, running

@@ -107,8 +107,11 @@ def mint(gateway: Gateway, *command: str) -> str:
 
 
 @contextmanager
-def running(stderr_path: Path, *options: str) -> Iterator[str]:
-    """A gateway on ports of its own, from its announcement to its end. Yields the announcement."""
+def running(stderr_path: Path, *options: str, **settings: str) -> Iterator[str]:
+    """A gateway on ports of its own, from its announcement to its end. Yields the announcement.
+
+    `settings` are environment variables.
+    """
     command = [
         *(binary(), "serve", "--announce", "json"),
         *("--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"),
@@ -117,7 +120,12 @@ def running(stderr_path: Path, *options: str) -> Iterator[str]:
     with stderr_path.open("wb") as stderr:
         # Unbuffered, so that reading the first line takes nothing of what may follow it.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            bufsize=0,
+            env={**os.environ, **settings},
         )
     try:
         yield first_line(process, stderr_path)

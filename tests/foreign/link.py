@@ -14,6 +14,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from connection import CURSORS, Connection
+from postcard import Malformed
+
 # Every wait for the gateway. Far more than anything takes but the wait for a hello, 5 s by default.
 DEADLINE_S = 15
 
@@ -33,19 +36,28 @@ class Ended(Exception):
 
 class Link(ABC):
     def __init__(self) -> None:
+        # These two go on to the next link, if there is one.
+        self.connection = Connection()
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         # What has come of these; each comes at most once, and as an event too.
-        self.welcome: dict[str, Any] | None = None
         self.bye: dict[str, Any] | None = None
         self.ended: dict[str, Any] | None = None
-        self.signals_sent = 0
+        # This link carries a connection: `welcome` or `resumed` has come.
+        self._carries = False
+        self._resuming = False
+        self._answered = asyncio.Event()
+        self._lost = False
         self._said_goodbye = False
         self._nothing_follows = asyncio.Event()
 
     @property
+    def welcome(self) -> dict[str, Any] | None:
+        return self.connection.welcome
+
+    @property
     def me(self) -> str | None:
         """The id of one's own connection."""
-        return self.welcome and self.welcome["connection"]["id"]
+        return self.connection.me
 
     @classmethod
     @abstractmethod
@@ -59,6 +71,14 @@ class Link(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Closes the carrier in the way that says goodbye, and waits until it is closed."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """The network is gone: not a byte more, in either direction."""
+
+    @abstractmethod
+    async def abandon(self) -> None:
+        """Closes the carrier so that it does not say goodbye."""
 
     @classmethod
     async def connect(
@@ -84,17 +104,76 @@ class Link(ABC):
         self, token: str, presence: bool = True, streams: str = "perSender"
     ) -> dict[str, Any]:
         """Says hello and returns what `welcome` says. After a refusal it raises `Ended`."""
+        self.connection.presence = presence
         hello = {"token": token, "presence": presence, "streams": streams, "agent": AGENT}
         await self.send("hello", hello)
         return await self.next("welcome")
 
+    async def keep(self) -> str:
+        """Asks to be kept. Returns the ticket. Events of other kinds before it are dropped."""
+        await self.send("keep", {})
+        while (event := await self.event()).kind != "ticket":
+            assert event.kind not in ("error", "ended"), event
+        return event.fields["ticket"]
+
+    async def resume(
+        self,
+        old: "Link",
+        streams: str = "perSender",
+        confirm: bool = True,
+        ticket: str | None = None,
+        cursors_each: int = CURSORS,
+    ) -> None:
+        """Takes the connection of `old` on: both what it knows and its events that were not seen.
+
+        Without `confirm` it leaves off where the answer has come. After a refusal it raises `Ended`.
+        """
+        self.connection, self.events = old.hand_over()
+        await self.send_resume(ticket or self.connection.ticket, streams, cursors_each)
+        async with asyncio.timeout(DEADLINE_S):
+            await self._answered.wait()
+        if not self._carries:
+            raise Ended(f"while resuming: {self.bye or self.ended}")
+        if confirm:
+            await self.send("keep", {})
+            for signal in list(self.connection.unconfirmed.values()):
+                await self.send("signal", signal)
+
+    async def send_resume(
+        self, ticket: str, streams: str = "perSender", cursors_each: int = CURSORS
+    ) -> None:
+        """Says `resume` for what is known, in as many messages as it takes."""
+        self._resuming = True
+        cursors = self.connection.all_cursors()
+        starts = range(0, max(len(cursors), 1), cursors_each)
+        for start in starts:
+            part = {
+                "cursors": cursors[start : start + cursors_each],
+                "more": start != starts[-1],
+            }
+            if start == 0:
+                about = {"ticket": ticket, "streams": streams, "events": self.connection.events}
+                await self.send("resume", {**about, **part, "agent": AGENT})
+            else:
+                await self.send("heard", part)
+
+    def hand_over(self) -> tuple[Connection, asyncio.Queue[Event]]:
+        """Gives the connection away. Whatever still comes here is nobody's, but for how it ends."""
+        self._lost = True
+        connection, events = self.connection, self.events
+        connection.link_lost()
+        self.connection, self.events = Connection(), asyncio.Queue()
+        return connection, events
+
     async def signal(
         self, type: str | None = None, data: str | None = None, to: str | None = None
     ) -> int:
-        """Sends a signal and returns its sequence number."""
-        self.signals_sent += 1
-        await self.send("signal", {"to": to, "type": type, "data": data})
-        return self.signals_sent
+        """Sends a signal and returns its number. Where there is no link it waits for the next."""
+        signal = {"to": to, "type": type, "data": data}
+        number = self.connection.send(signal)
+        if not self._lost:
+            await self.send("signal", signal)
+        return number
 
     async def force_disconnect(self, connection: str) -> None:
         await self.send("forceDisconnect", {"id": connection})
@@ -102,7 +181,7 @@ class Link(ABC):
     async def goodbye(self) -> None:
         """Leaves: says so, reads until the gateway has nothing more to say, and closes."""
         self._said_goodbye = True
-        await self.send("goodbye", {"signals": self.signals_sent})
+        await self.send("goodbye", {"signals": self.connection.sent})
         async with asyncio.timeout(DEADLINE_S):
             await self._nothing_follows.wait()
         await self.close()
@@ -118,10 +197,29 @@ class Link(ABC):
                 raise Ended(f"while waiting for {kind}: {event.fields}")
         return event.fields
 
+    def _read(self, kind: str, fields: dict[str, Any]) -> None:
+        """Takes a message that is not on a sender's stream."""
+        answers = kind in ("welcome", "resumed")
+        ahead = ("gap", "present") if self._resuming else ()
+        if not self._carries and not answers and kind not in ("bye", *ahead):
+            raise Malformed(f"{kind} before any answer")
+        self._carries |= answers
+        for event in self.connection.read(kind, fields):
+            self._order(*event)
+        if answers or kind == "bye":
+            self._answered.set()
+
+    def _order(self, kind: str, fields: dict[str, Any]) -> None:
+        """All is on one stream, so what comes may be told at once, and what was held with it."""
+        self._surface(kind, fields)
+        for destroyed in self.connection.due():
+            self._surface("connectionDestroyed", destroyed)
+
     def _surface(self, kind: str, fields: dict[str, Any]) -> None:
         """Hands an event to the application."""
-        if kind in ("welcome", "bye", "ended"):
+        if kind in ("bye", "ended"):
             setattr(self, kind, fields)
+        self.connection.told(kind, fields)
         self.events.put_nowait(Event(kind, fields))
 
     def _over(self, code: int | None, reason: str | None, message: str) -> None:
@@ -129,5 +227,10 @@ class Link(ABC):
         if self.bye is not None:
             reason = self.bye["reason"]
         ended = {"reason": reason or "networkDisconnected", "code": code, "message": message}
-        self._surface("ended", ended)
+        if self._lost and self.bye is None:
+            # Nothing that the application should hear of: it may come back.
+            self.ended = ended
+        else:
+            self._surface("ended", ended)
         self._nothing_follows.set()
+        self._answered.set()

@@ -3,15 +3,15 @@
 Apart from the client because it is pure: what arrived goes in, in any order; what an application
 may see comes out, in the promised one. The numbers in comments are the rules of that section.
 
-State is kept until the link ends, which is right for a test and too much for a long-lived client.
+What it knows of streams is the link's and ends with it, which is right for a test and too much for a
+long-lived client. What it knows of senders is the connection's, and goes on to the next link.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-Fields = dict[str, Any]
+from connection import Connection, Fields
 
 FIRST_STREAM = 3
 STREAM_STEP = 4
@@ -38,15 +38,13 @@ class Stream:
 
 
 class Ordering:
-    def __init__(self, surface: Callable[[str, Fields], None], presence: bool) -> None:
+    """`surface` is expected to tell the connection, too."""
+
+    def __init__(self, surface: Callable[[str, Fields], None], connection: Connection) -> None:
         self._surface = surface
-        self._presence = presence
+        self._connection = connection
         self._welcomed = False
-        self._me: str | None = None
-        self._named: set[str] = set()
         self._streams: dict[int, Stream] = {}
-        self._last_surfaced: dict[str | None, int] = {}
-        self._destroyed: list[Fields] = []
 
     @property
     def successors(self) -> int:
@@ -56,16 +54,10 @@ class Ordering:
     def control(self, kind: str, fields: Fields) -> None:
         """A message on the control stream."""
         if kind == "connectionDestroyed":
-            self._destroyed.append(fields)
+            self._connection.destroyed.append(fields)
         else:
             self._surface(kind, fields)
-        if kind == "welcome":
-            self._welcomed = True
-            self._me = fields["connection"]["id"]
-        elif kind == "present":
-            self._named.update(connection["id"] for connection in fields["connections"])
-        elif kind == "connectionCreated":
-            self._named.add(fields["id"])
+        self._welcomed |= kind in ("welcome", "resumed")
         self._release()
 
     def sender(self, stream_id: int, fields: Fields) -> None:
@@ -110,18 +102,22 @@ class Ordering:
         return released
 
     def _surface_signal(self, sender: str | None, fields: Fields) -> None:
-        self._last_surfaced[sender] = fields["seq"]
         self._surface("signal", {"from": sender, **fields})
 
     def _may_surface(self, stream_id: int, stream: Stream) -> bool:
         return self._is_named(stream.sender) and (
-            self._last_surfaced.get(stream.sender, 0) >= stream.after
+            self._connection.cursors.get(stream.sender, 0) >= stream.after
             or self._nothing_precedes(stream_id, stream.sender)
         )
 
     def _is_named(self, sender: str | None) -> bool:
         """2: created before first signal."""
-        return not self._presence or sender in (None, self._me) or sender in self._named
+        connection = self._connection
+        return (
+            not connection.presence
+            or sender in (None, connection.me)
+            or sender in connection.named
+        )
 
     def _nothing_precedes(self, stream_id: int, sender: str | None) -> bool:
         """3, where a stream was reset: what it took along will not be waited for.
@@ -139,17 +135,18 @@ class Ordering:
 
     def _release_destroyed(self) -> bool:
         """4: destroyed after last signal."""
-        due = [fields for fields in self._destroyed if self._has_left(fields)]
+        held = self._connection.destroyed
+        broken = [fields for fields in held if self._is_broken(fields["id"])]
+        for fields in broken:
+            held.remove(fields)
+        due = self._connection.due() + broken
         for fields in due:
-            self._destroyed.remove(fields)
-            self._named.discard(fields["id"])
             self._surface("connectionDestroyed", fields)
         return bool(due)
 
-    def _has_left(self, fields: Fields) -> bool:
-        if self._last_surfaced.get(fields["id"], 0) >= fields["lastSeq"]:
-            return True
-        own = [stream for stream in self._streams.values() if stream.is_of(fields["id"])]
+    def _is_broken(self, sender: str) -> bool:
+        """A stream of the sender was reset, so its last signal may never come."""
+        own = [stream for stream in self._streams.values() if stream.is_of(sender)]
         return any(stream.reset for stream in own) and all(
             stream.is_surfaced_to_its_end() for stream in own
         )

@@ -243,6 +243,8 @@ REASONS = {
     "wrongProject": 10,
     "connectionLimit": 11,
     "internalError": 12,
+    "superseded": 13,
+    "invalidTicket": 14,
 }
 
 CONNECTION = fields(id=ID, createdAt=U64, data=TEXT)
@@ -250,22 +252,35 @@ LIMITS = fields(typeBytes=U32, dataBytes=U32, signalsPerSecond=U32, idleTimeoutM
 ROLE = enum("subscriber", "publisher", "moderator", "publisheronly")
 STREAMS = enum("perSender", "single")
 BODY = {"type": option(TEXT), "data": option(TEXT)}
+SENDER_OF = {"from": option(ID)}
+CURSORS = list_of(fields(**SENDER_OF, seq=U64))
+TICKET = fields(ticket=TEXT, windowMs=U32)
+LOST = list_of(fields(**SENDER_OF, after=U64, until=U64))
 
 CLIENT = Kinds(
     hello=fields(token=TEXT, presence=BOOL, streams=STREAMS, agent=option(TEXT)),
     signal=fields(to=option(ID), **BODY),
     forceDisconnect=fields(id=ID),
     goodbye=fields(signals=U64),
+    keep=fields(),
+    resume=fields(
+        ticket=TEXT, streams=STREAMS, events=U64, cursors=CURSORS, more=BOOL, agent=option(TEXT)
+    ),
+    heard=fields(cursors=CURSORS, more=BOOL),
 )
 GATEWAY = Kinds(
     welcome=fields(connection=CONNECTION, session=TEXT, role=ROLE, limits=LIMITS, present=U32),
     present=fields(connections=list_of(CONNECTION)),
     connectionCreated=CONNECTION,
     connectionDestroyed=fields(id=ID, reason=code(REASONS), lastSeq=U64),
-    signal=fields(**{"from": option(ID)}, seq=U64, **BODY),
+    signal=fields(**SENDER_OF, seq=U64, **BODY),
     error=fields(signal=option(U64), code=code(ERROR_CODES), message=TEXT),
     bye=fields(reason=code(REASONS), message=TEXT, streams=U64),
+    ticket=TICKET,
+    resumed=fields(ticket=TICKET, signals=U64),
+    gap=fields(lost=LOST, presence=BOOL, present=U32),
+    accepted=fields(signals=U64),
 )
 CLIENT_STREAM = Kinds(signals=fields())
-GATEWAY_STREAM = Kinds(sender=fields(**{"from": option(ID)}, after=U64))
+GATEWAY_STREAM = Kinds(sender=fields(**SENDER_OF, after=U64))
 SENDER = Kinds(signal=fields(seq=U64, **BODY))

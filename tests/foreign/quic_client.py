@@ -21,7 +21,8 @@ from aioquic.quic.events import (
 from aioquic.quic.packet import QuicProtocolVersion
 
 import postcard
-from link import Link
+from connection import Connection
+from link import Event, Link
 from ordering import Ordering
 from postcard import Frames, Malformed
 
@@ -38,6 +39,11 @@ class Protocol(aioquic.asyncio.QuicConnectionProtocol):
 
     link: "QuicLink"
 
+    def vanish(self) -> None:
+        """The endpoint is gone. The transport goes on as if nothing it sends arrived."""
+        self._transport.close()
+        self._transport = Nowhere()
+
     def quic_event_received(self, event: QuicEvent) -> None:
         match event:
             case StreamDataReceived():
@@ -46,6 +52,11 @@ class Protocol(aioquic.asyncio.QuicConnectionProtocol):
                 self.link.reset(event.stream_id)
             case ConnectionTerminated():
                 self.link.terminated(event)
+
+
+class Nowhere:
+    def sendto(self, *_: object) -> None:
+        pass
 
 
 class QuicLink(Link):
@@ -91,11 +102,26 @@ class QuicLink(Link):
         self, token: str, presence: bool = True, streams: str = "perSender"
     ) -> dict[str, Any]:
         if streams == "perSender":
-            self.ordering = Ordering(self._surface, presence)
+            self.ordering = Ordering(self._surface, self.connection)
         welcome = await super().hello(token, presence, streams)
-        idle_s = welcome["limits"]["idleTimeoutMs"] / 1000
-        self._keeping_alive = asyncio.create_task(self._keep_alive(idle_s / 3))
+        self._start_keeping_alive()
         return welcome
+
+    async def resume(self, old: Link, *args: Any, **options: Any) -> None:
+        await super().resume(old, *args, **options)
+        self._start_keeping_alive()
+
+    async def send_resume(self, ticket: str, streams: str = "perSender", *args: Any) -> None:
+        if streams == "perSender":
+            self.ordering = Ordering(self._surface, self.connection)
+        await super().send_resume(ticket, streams, *args)
+
+    def hand_over(self) -> tuple[Connection, asyncio.Queue[Event]]:
+        connection, events = super().hand_over()
+        if self.ordering is not None:
+            # Streams can still bring something; it waits for ever.
+            self.ordering = Ordering(self._surface, self.connection)
+        return connection, events
 
     async def send(self, kind: str, fields: dict[str, Any]) -> None:
         message = postcard.CLIENT.encode(kind, fields)
@@ -117,8 +143,20 @@ class QuicLink(Link):
         """Closes as an application that says nothing more."""
         self._protocol.close(code)
 
+    def cut(self) -> None:
+        self._lost = True
+        self._protocol.vanish()
+
+    async def abandon(self) -> None:
+        self._lost = True
+        self.abort(postcard.REASONS["networkDisconnected"])
+
     async def close(self) -> None:
         await self._stack.aclose()
+
+    def _start_keeping_alive(self) -> None:
+        idle_s = self.welcome["limits"]["idleTimeoutMs"] / 1000
+        self._keeping_alive = asyncio.create_task(self._keep_alive(idle_s / 3))
 
     async def _keep_alive(self, interval_s: float) -> None:
         """The client's part on QUIC. It ends with the link."""
@@ -176,12 +214,13 @@ class QuicLink(Link):
         if decoded is None:
             return
         kind, fields = decoded
-        if self.welcome is None and kind not in ("welcome", "bye"):
-            raise Malformed(f"{kind} before welcome")
-        if self.ordering is None:
-            self._surface(kind, fields)
-        elif kind == "signal":
+        if self.ordering is not None and kind == "signal":
             raise Malformed("a signal on the control stream in perSender mode")
+        self._read(kind, fields)
+
+    def _order(self, kind: str, fields: dict[str, Any]) -> None:
+        if self.ordering is None:
+            super()._order(kind, fields)
         else:
             self.ordering.control(kind, fields)
 

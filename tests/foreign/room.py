@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from link import Link
-from scenarios import QUIC, WEBSOCKET_JSON, Carrier
 from sdks import Client
+from stage import QUIC, WEBSOCKET_JSON, Carrier
 from vendor import Vendor
 
 # One of each kind: what holds for the SDK must not hang on what its clients came by.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from connection import Connection
 from ordering import Ordering
 
 ME, BOB, CAROL = "me", "bob", "carol"
@@ -18,12 +19,14 @@ class Stage:
 
     def __init__(self, presence: bool = True, welcome: bool = True) -> None:
         self.surfaced: list[str] = []
-        self.ordering = Ordering(self._surface, presence)
+        self.connection = Connection(presence)
+        self.ordering = Ordering(self._surface, self.connection)
         if welcome:
             self.control(*WELCOME)
             self.seen()
 
     def _surface(self, kind: str, fields: dict[str, Any]) -> None:
+        self.connection.told(kind, fields)
         about = f"{fields['from']} {fields['seq']}" if kind == "signal" else fields.get("id")
         self.surfaced.append(f"{kind} {about}" if about else kind)
 
@@ -33,7 +36,8 @@ class Stage:
         return surfaced
 
     def control(self, kind: str, fields: dict[str, Any]) -> None:
-        self.ordering.control(kind, fields)
+        for event in self.connection.read(kind, fields):
+            self.ordering.control(*event)
 
     def created(self, who: str) -> None:
         self.control("connectionCreated", {"id": who})

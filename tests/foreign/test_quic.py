@@ -8,7 +8,18 @@ import pytest
 import scenarios
 from gateways import Gateway
 from quic_client import QuicLink
-from scenarios import QUIC, QUIC_FEW_STREAMS, QUIC_SINGLE, Carrier, Scenario, Stage
+from stage import (
+    QUIC,
+    QUIC_FEW_STREAMS,
+    QUIC_SINGLE,
+    Carrier,
+    Scenario,
+    Stage,
+    all_at_once,
+    ends_with,
+    perform,
+    signal,
+)
 
 CONTROL, SIGNALS = 0, 2
 SECOND_BIDIRECTIONAL, SECOND_UNIDIRECTIONAL = 4, 6
@@ -24,7 +35,7 @@ UNKNOWN_KIND = "05c801090909"
 @pytest.mark.parametrize("carrier", [QUIC, QUIC_SINGLE], ids=str)
 @pytest.mark.parametrize("scenario", scenarios.ALL, ids=lambda scenario: scenario.__name__)
 def test_promise(gateway: Gateway, carrier: Carrier, scenario: Scenario) -> None:
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 def test_more_senders_than_streams(gateway: Gateway) -> None:
@@ -34,7 +45,7 @@ def test_more_senders_than_streams(gateway: Gateway) -> None:
         receiver = await scenarios.ten_senders_at_once(stage)
         assert receiver.ordering.successors > 0
 
-    scenarios.perform(scenario, gateway, QUIC_FEW_STREAMS)
+    perform(scenario, gateway, QUIC_FEW_STREAMS)
 
 
 def test_no_hello(gateway: Gateway) -> None:
@@ -43,12 +54,12 @@ def test_no_hello(gateway: Gateway) -> None:
     async def half_a_hello(stage: Stage) -> None:
         link = await stage.open()
         link.write(CONTROL, bytes.fromhex(HELLO)[:3])
-        await scenarios.ends_with(stage, link, "helloTimeout")
+        await ends_with(stage, link, "helloTimeout")
 
     async def both(stage: Stage) -> None:
         await asyncio.gather(scenarios.no_hello(stage), half_a_hello(stage))
 
-    scenarios.perform(both, gateway, QUIC)
+    perform(both, gateway, QUIC)
 
 
 @dataclass(frozen=True)
@@ -95,30 +106,30 @@ def test_breaches_instead_of_hello(gateway: Gateway) -> None:
     async def case(stage: Stage, breach: Breach) -> None:
         link = await stage.open()
         breach.commit(link)
-        await scenarios.ends_with(stage, link, breach.reason)
+        await ends_with(stage, link, breach.reason)
 
     async def scenario(stage: Stage) -> None:
         cases = {breach.name: case(stage, breach) for breach in INSTEAD_OF_HELLO}
-        await scenarios.all_at_once(cases)
+        await all_at_once(cases)
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)
 
 
 def test_breaches_after_hello(gateway: Gateway) -> None:
     async def case(stage: Stage, breach: Breach) -> None:
         link = await stage.join(breach.name, presence=False)
         breach.commit(link)
-        await scenarios.ends_with(stage, link, breach.reason)
+        await ends_with(stage, link, breach.reason)
 
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")
         cases = {breach.name: case(stage, breach) for breach in AFTER_HELLO}
-        await scenarios.all_at_once(cases)
+        await all_at_once(cases)
         for _ in cases:
             destroyed = await bystander.next("connectionDestroyed")
             assert destroyed["reason"] == "networkDisconnected"
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +149,9 @@ def test_unknown_kind_is_answered_and_not_counted(
         assert (refused["signal"], refused["code"]) == (None, "unsupported")
         if stream == CONTROL:
             await link.signal()
-        assert await link.next("signal") == scenarios.signal(link, 1, None, None)
+        assert await link.next("signal") == signal(link, 1, None, None)
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)
 
 
 def test_end_of_the_control_stream_is_a_goodbye(gateway: Gateway) -> None:
@@ -151,7 +162,7 @@ def test_end_of_the_control_stream_is_a_goodbye(gateway: Gateway) -> None:
         destroyed = await bystander.next("connectionDestroyed")
         assert destroyed == stage.destroyed(leaver, "clientDisconnected", 0, QUIC)
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)
 
 
 def test_end_of_the_signals_stream_is_not(gateway: Gateway) -> None:
@@ -161,10 +172,10 @@ def test_end_of_the_signals_stream_is_not(gateway: Gateway) -> None:
         link.write(SIGNALS, b"", end=True)
         bob = await stage.join("bob")
         await bob.signal(data="still there?")
-        assert await link.next("signal") == scenarios.signal(link, 1, None, "last words")
-        assert await link.next("signal") == scenarios.signal(bob, 1, None, "still there?")
+        assert await link.next("signal") == signal(link, 1, None, "last words")
+        assert await link.next("signal") == signal(bob, 1, None, "still there?")
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)
 
 
 @pytest.mark.parametrize("reason", ["clientDisconnected", "networkDisconnected"])
@@ -178,4 +189,4 @@ def test_how_a_carrier_ends_is_what_others_are_told(gateway: Gateway, reason: st
         destroyed = await bystander.next("connectionDestroyed")
         assert destroyed == stage.destroyed(leaver, reason, 0, QUIC)
 
-    scenarios.perform(scenario, gateway, QUIC)
+    perform(scenario, gateway, QUIC)

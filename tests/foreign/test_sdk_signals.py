@@ -7,8 +7,8 @@ import pytest
 from conftest import Perform
 from link import Link
 from room import CARRIERS, Room
-from scenarios import Carrier
 from sdks import REQUESTING
+from stage import Carrier
 
 TYPE = "t" * 124 + "-_~9"
 # As many bytes as may be. Half as many characters, so that an SDK which counts those lets it pass.

@@ -4,6 +4,7 @@ If these hold and the Rust tests hold, two independent readings of the document 
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 import postcard
 from postcard import Frames, Malformed
 
-VECTORS = json.loads(
-    (Path(__file__).parents[2] / "protocol/vectors/messages.json").read_text(encoding="utf-8")
-)
+ROOT = Path(__file__).parents[2]
+VECTORS = json.loads((ROOT / "protocol/vectors/messages.json").read_text(encoding="utf-8"))
+DOCUMENT = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 TABLES = {
     "client": postcard.CLIENT,
     "gateway": postcard.GATEWAY,
@@ -51,6 +52,33 @@ def test_nothing_shorter_or_longer_is_the_message(vector: dict) -> None:
             table.decode(whole[:cut])
     with pytest.raises(Malformed):
         table.decode(whole + b"\0")
+
+
+# An example in the document: its heading, its lines of bytes with remarks, and maybe its JSON.
+EXAMPLE = re.compile(
+    r'```text\n(vector|computed) "([^"]+)"\n(.*?)```(?:\n```json\n(.*?)```)?', re.DOTALL
+)
+BYTES = re.compile(r"(?:[0-9a-f]{2}(?: |$))*", re.MULTILINE)
+
+
+def example_frame(lines: str) -> str:
+    return "".join(BYTES.match(line).group().replace(" ", "") for line in lines.splitlines())
+
+
+def test_the_document_shows_every_vector_as_it_is() -> None:
+    vectors = {vector["name"]: vector for vector in VECTORS}
+    shown = set()
+    for source, name, lines, in_json in EXAMPLE.findall(DOCUMENT):
+        frame = example_frame(lines)
+        if source == "vector":
+            shown.add(name)
+            assert frame == vectors[name]["frame"], name
+            assert not in_json or json.loads(in_json) == vectors[name]["json"], name
+        else:
+            frames = Frames()
+            assert len(list(frames.feed(bytes.fromhex(frame)))) == 1, name
+            frames.end()
+    assert shown == set(vectors)
 
 
 def test_frames_are_cut_wherever_the_bytes_are_split() -> None:

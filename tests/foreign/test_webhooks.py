@@ -12,8 +12,8 @@ import room
 from conftest import OpenSdk
 from link import Link
 from room import Play, Room
-from scenarios import QUIC, WEBSOCKET_JSON, WEBSOCKET_POSTCARD
 from sdks import by_name
+from stage import QUIC, WEBSOCKET_JSON, WEBSOCKET_POSTCARD
 from vendor import Vendor, new_webhook_secret
 from webhook_receiver import NOTHING, Delivery, Receiver
 

@@ -5,8 +5,20 @@ import json
 import pytest
 
 import scenarios
-from gateways import Gateway
-from scenarios import QUIC, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Scenario, Stage
+from gateways import Gateway, mint_token
+from link import Ended
+from stage import (
+    QUIC,
+    WEBSOCKET_JSON,
+    WEBSOCKET_POSTCARD,
+    Carrier,
+    Scenario,
+    Stage,
+    all_at_once,
+    ends_with,
+    perform,
+    signal,
+)
 
 TOKEN = "abc.def.ghi"
 CLIENT_LIMIT = {WEBSOCKET_JSON: 65536, WEBSOCKET_POSTCARD: 20480}
@@ -17,11 +29,11 @@ each_encoding = pytest.mark.parametrize("carrier", [WEBSOCKET_JSON, WEBSOCKET_PO
 @each_encoding
 @pytest.mark.parametrize("scenario", scenarios.ALL, ids=lambda scenario: scenario.__name__)
 def test_promise(gateway: Gateway, carrier: Carrier, scenario: Scenario) -> None:
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 def test_no_hello(gateway: Gateway) -> None:
-    scenarios.perform(scenarios.no_hello, gateway, WEBSOCKET_JSON)
+    perform(scenarios.no_hello, gateway, WEBSOCKET_JSON)
 
 
 # What ends a link with protocolError, whenever it comes.
@@ -62,24 +74,24 @@ def test_malformed_ends_the_link(
     async def case(stage: Stage, message: str | bytes) -> None:
         link = await stage.join("breaker", presence=False)
         await link.write(message)
-        await scenarios.ends_with(stage, link, "protocolError")
+        await ends_with(stage, link, "protocolError")
 
     async def scenario(stage: Stage) -> None:
         cases = {name: case(stage, message) for name, message in malformed.items()}
-        await scenarios.all_at_once(cases)
+        await all_at_once(cases)
 
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 @each_encoding
 def test_second_hello_ends_the_link(gateway: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
         link = await stage.join("breaker")
-        with pytest.raises(scenarios.Ended):
+        with pytest.raises(Ended):
             await link.hello(TOKEN)
-        await scenarios.ends_with(stage, link, "protocolError")
+        await ends_with(stage, link, "protocolError")
 
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 @each_encoding
@@ -87,9 +99,9 @@ def test_another_message_first_ends_the_link(gateway: Gateway, carrier: Carrier)
     async def scenario(stage: Stage) -> None:
         link = await stage.open()
         await link.signal(data="too early")
-        await scenarios.ends_with(stage, link, "protocolError")
+        await ends_with(stage, link, "protocolError")
 
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 @each_encoding
@@ -97,9 +109,9 @@ def test_a_message_over_the_limit_ends_the_link(gateway: Gateway, carrier: Carri
     async def scenario(stage: Stage) -> None:
         link = await stage.join("breaker")
         await link.signal(data="x" * CLIENT_LIMIT[carrier])
-        await scenarios.ends_with(stage, link, "frameTooLarge")
+        await ends_with(stage, link, "frameTooLarge")
 
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_unknown_kind_is_answered_and_the_link_goes_on(
         await link.write(message)
         await scenarios.goes_on_after_unsupported(link)
 
-    scenarios.perform(scenario, gateway, carrier)
+    perform(scenario, gateway, carrier)
 
 
 def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
@@ -123,17 +135,17 @@ def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
 
     async def scenario(stage: Stage) -> None:
         alice = await stage.open()
-        token = scenarios.mint_token(gateway, stage.session)
+        token = mint_token(gateway, stage.session)
         await alice.write(json.dumps({"hello": {"colour": "red", "token": token}}))
         await alice.next("welcome")
-        for signal in ({}, {"data": "a", "to": alice.me.upper(), "mood": {"good": [1]}}):
-            await alice.write(json.dumps({"signal": signal}))
-        assert await alice.next("signal") == scenarios.signal(alice, 1, None, None)
-        assert await alice.next("signal") == scenarios.signal(alice, 2, None, "a")
+        for written in ({}, {"data": "a", "to": alice.me.upper(), "mood": {"good": [1]}}):
+            await alice.write(json.dumps({"signal": written}))
+        assert await alice.next("signal") == signal(alice, 1, None, None)
+        assert await alice.next("signal") == signal(alice, 2, None, "a")
         await alice.write('{"goodbye":{}}')
-        await scenarios.ends_with(stage, alice, "clientDisconnected")
+        await ends_with(stage, alice, "clientDisconnected")
 
-    scenarios.perform(scenario, gateway, WEBSOCKET_JSON)
+    perform(scenario, gateway, WEBSOCKET_JSON)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +167,4 @@ def test_how_a_carrier_ends_is_what_others_are_told(
         destroyed = await bystander.next("connectionDestroyed")
         assert destroyed == stage.destroyed(leaver, reason, 0, QUIC)
 
-    scenarios.perform(scenario, gateway, WEBSOCKET_JSON)
+    perform(scenario, gateway, WEBSOCKET_JSON)

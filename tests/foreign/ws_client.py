@@ -24,6 +24,7 @@ POSTCARD = "signalbox.v1.postcard"
 MESSAGE_BYTES = {JSON: 262144, POSTCARD: postcard.GATEWAY_FRAME_BYTES}
 
 FIRST_REASON_CODE = 4000
+NETWORK_CODE = FIRST_REASON_CODE + postcard.REASONS["networkDisconnected"]
 
 REASON_OF_CODE = {FIRST_REASON_CODE + code: name for name, code in postcard.REASONS.items()}
 
@@ -34,7 +35,7 @@ class WebSocketLink(Link):
         self._socket = socket
         self._encoding = encoding
         # Always reading, whatever the application does.
-        self._reading = asyncio.create_task(self._read())
+        self._reading = asyncio.create_task(self._read_all())
 
     @classmethod
     async def open(cls, host: str, port: int, ca: Path, encoding: str = JSON) -> Self:
@@ -65,8 +66,12 @@ class WebSocketLink(Link):
         await self._socket.close(code)
 
     def cut(self) -> None:
-        """Ends the connection without a word, as a network does."""
+        self._lost = True
         self._socket.transport.abort()
+
+    async def abandon(self) -> None:
+        self._lost = True
+        await self.abort(NETWORK_CODE)
 
     async def close(self) -> None:
         await self._socket.close(CloseCode.NORMAL_CLOSURE)
@@ -79,11 +84,11 @@ class WebSocketLink(Link):
         present = {name: value for name, value in fields.items() if value is not None}
         return json.dumps({kind: present})
 
-    async def _read(self) -> None:
+    async def _read_all(self) -> None:
         try:
             async for data in self._socket:
                 if (message := self._decode(data)) is not None:
-                    self._surface(*message)
+                    self._read(*message)
         except Malformed as fault:
             await self._socket.close(CloseCode.PROTOCOL_ERROR)
             self._over(None, "protocolError", str(fault))

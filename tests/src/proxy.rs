@@ -5,9 +5,10 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     task::{AbortHandle, JoinSet},
@@ -38,10 +39,6 @@ struct State {
     tcp_links: Vec<AbortHandle>,
     /// TCP connections so far.
     tcp_count: usize,
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Proxy {
@@ -75,7 +72,7 @@ impl Proxy {
 
     /// Cuts all connections.
     pub fn cut(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let ids = std::mem::take(&mut state.quic_ids);
         state.quic_dead.extend(ids);
         for link in state.tcp_links.drain(..) {
@@ -85,18 +82,18 @@ impl Proxy {
 
     /// Whether QUIC, and whether TCP, gets through at all.
     pub fn open(&self, quic: bool, tcp: bool) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         (state.quic_blocked, state.tcp_blocked) = (!quic, !tcp);
     }
 
     /// New connections go to another gateway.
     pub fn lead_to(&self, world: &World) {
-        lock(&self.state).to = (world.addresses().quic, world.addresses().tcp);
+        self.state.lock().to = (world.addresses().quic, world.addresses().tcp);
     }
 
     /// TCP connections that there have been.
     pub fn tcp_count(&self) -> usize {
-        lock(&self.state).tcp_count
+        self.state.lock().tcp_count
     }
 }
 
@@ -104,7 +101,7 @@ async fn carry_tcp(listener: TcpListener, state: Arc<Mutex<State>>) {
     let mut links = JoinSet::new();
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
-        let mut state = lock(&state);
+        let mut state = state.lock();
         if state.tcp_blocked {
             continue;
         }
@@ -126,7 +123,7 @@ async fn carry_quic(clients: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
     loop {
         let (length, client) = clients.recv_from(&mut datagram).await.unwrap();
         let datagram = &datagram[..length];
-        let to = lock(&state).to.0;
+        let to = state.lock().to.0;
         // Towards another gateway it is another socket, or that would take it for a migration.
         let gateway: &Arc<UdpSocket> = match ways.entry((client, to)) {
             std::collections::hash_map::Entry::Occupied(way) => way.into_mut(),
@@ -137,7 +134,7 @@ async fn carry_quic(clients: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
                 way.insert(gateway)
             }
         };
-        if lock(&state).passes(datagram) {
+        if state.lock().passes(datagram) {
             let _ = gateway.send(datagram).await;
         }
     }
@@ -154,7 +151,7 @@ async fn answers(
         // A gateway that is gone is an error here, and may come back.
         let Ok(length) = gateway.recv(&mut datagram).await else { continue };
         let datagram = &datagram[..length];
-        if lock(&state).passes(datagram) {
+        if state.lock().passes(datagram) {
             let _ = clients.send_to(datagram, client).await;
         }
     }

@@ -6,7 +6,9 @@
     reason = "a test's panic is its answer"
 )]
 
+mod network;
 mod projects;
+mod restart;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -220,12 +222,14 @@ fn two_terminals_talk() {
     assert!(bob.succeeds());
 }
 
-/// A process that is killed says nothing; the others learn of it within the idle time.
+/// A process that is killed says nothing; the others learn of it when the idle time has passed, and
+/// then the time in which it could have come back.
 #[test]
 fn a_client_that_is_killed_is_network_disconnected() {
-    let settings =
-        [("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500"), ("SIGNALBOX_RESUME__WINDOW_MS", "500")];
-    let gateway = Gateway::start_with(&settings);
+    let gateway = Gateway::start_with(&[
+        ("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500"),
+        ("SIGNALBOX_RESUME__WINDOW_MS", "500"),
+    ]);
     let mut watcher = gateway.join_json("quic");
     for scheme in ["quic", "wss"] {
         let mut doomed = gateway.join_json(scheme);
@@ -255,6 +259,7 @@ fn slow_consumers_do_not_fill_the_memory() {
         let join = async |scheme: &str| {
             let options =
                 ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
+            // Whoever is ended is to stay so.
             let options = options.presence(false).resume(false).rejoin(false);
             Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
         };

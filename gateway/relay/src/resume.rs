@@ -236,12 +236,10 @@ impl Members {
 
     fn lose(&mut self, id: ConnectionId, generation: u64) -> bool {
         let member = self.member(id, generation).filter(|member| member.kept.is_some());
-        if let Some(member) = member {
-            member.link = None;
-            true
-        } else {
-            false
-        }
+        let Some(link) = member.and_then(|member| member.link.take()) else { return false };
+        // For whoever still looks at it; what is in it is kept elsewhere.
+        link.outbox.end(CloseReason::NetworkDisconnected);
+        true
     }
 
     fn resume(

@@ -108,7 +108,7 @@ impl Keeper {
     }
 
     fn lose(&mut self, world: &World) -> Away {
-        self.client.take().unwrap().connection.lost(world.now).expect("it is kept")
+        self.client.take().unwrap().connection.lost(world.now).unwrap()
     }
 
     fn comeback(&self, form: Encoding, next: Secret) -> Comeback<'_> {

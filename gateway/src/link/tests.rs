@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role as Side},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role as Side, frame::coding::CloseCode},
+    },
 };
 
 use super::{LinkInfo, serve, websocket};
@@ -222,4 +225,27 @@ async fn a_farewell_is_not_waited_for_twice() {
     speaker.force_disconnect(id, Duration::ZERO).unwrap();
     timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
     assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
+}
+
+/// Who closes a link in good form, but not for good, is answered at once; its connection is away.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_given_up_ends_at_once_and_its_connection_stays() {
+    let world = World::new();
+    let (_watcher, _outbox) = world.member(1, String::new());
+    let mut client = world.client(false).await;
+    client.welcomed().await;
+    let keep = binary::encode(&ClientMessage::Keep {});
+    client.socket.send(Message::Binary(keep.into())).await.unwrap();
+    assert_eq!(client.next().await, Some(Told::Other), "the ticket");
+    let before = Instant::now();
+    let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
+    client.socket.send(Message::Close(Some(close))).await.unwrap();
+    while client.next().await.is_some() {}
+    client.link.await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
+    // It does not come back.
+    tokio::time::advance(world.shared.resume_window(world.session.project())).await;
+    settle().await;
+    assert_eq!(world.shared.relay.stats().connections, 1);
 }

@@ -7,7 +7,7 @@ use signalbox_client::{CloseReason, Event, Role, Streams};
 use signalbox_gateway::OwnLimits;
 use signalbox_protocol::{
     ClientMessage, ConnectionId,
-    message::{Cursor, Resume},
+    message::{Cursor, Hello, Resume},
 };
 use signalbox_tests::{
     Carrier, Member, PROJECT, World,
@@ -16,6 +16,10 @@ use signalbox_tests::{
     raw::{Quic, WebSocket, hello, signal},
     rest::Server,
     soon, token, unix_time,
+};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
 fn resume(ticket: &str) -> ClientMessage<'_> {
@@ -115,6 +119,36 @@ async fn a_connection_changes_its_transport_and_nobody_notices() {
             other => panic!("somebody noticed: {other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_told_before_anything_else() {
+    let world = World::with(|config| config.resume.backlog_bytes = 2000).await;
+    let watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let token = world.token(Role::Publisher);
+    let ClientMessage::Hello(hello) = hello(&token) else { panic!() };
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    link.say(&ClientMessage::Hello(Hello { presence: true, ..hello })).await;
+    link.say(&ClientMessage::Keep {}).await;
+    let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
+    cut(link);
+    let mut passing = Vec::new();
+    for _ in 0..10 {
+        passing.push(world.join(Carrier::Json, Role::Publisher).await);
+    }
+    for _ in 0..10 {
+        watcher.client.signal().data("x".repeat(500)).send().await.unwrap();
+    }
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    link.say(&resume(&ticket)).await;
+    let mut heard = Vec::new();
+    while !heard.last().is_some_and(|message: &String| message.starts_with("Resumed")) {
+        heard.push(link.hear().await);
+    }
+    let kinds: Vec<_> = heard.iter().map(|it| it.split([' ', '(']).next().unwrap()).collect();
+    assert_eq!(kinds, ["Gap", "Gap", "Present", "Resumed"], "{heard:#?}");
+    assert!(heard[0].contains(&format!("from: Some({})", watcher.id())), "{}", heard[0]);
+    assert!(heard[1].contains("presence: true, present: 11"), "{}", heard[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,4 +335,21 @@ async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
     link.say(&resume(&ticket)).await;
     hear_until(&mut link, "Resumed").await;
     assert_eq!(soon("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
+}
+
+/// A link can be given up without the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_that_is_no_goodbye_is_answered_and_keeps() {
+    let world = World::new().await;
+    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let (mut link, ticket) = keeper(&world, Role::Publisher).await;
+    let id = watcher.sees_created().await;
+    let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
+    link.write(Message::Close(Some(close))).await;
+    assert_eq!(link.end().await.0, None, "there is nothing to say");
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    hear_until(&mut link, "Resumed").await;
+    link.say(&signal("still here")).await;
+    assert_eq!(watcher.hear().await, (Some(id), None, Some("still here".into())));
 }

@@ -1,0 +1,349 @@
+"""What a gateway promises to a client that asked to be kept, told once for every way to come back.
+
+Each scenario is told the way: the carrier on which the connection began, the one on which it goes on,
+and how the first link was lost.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateways import Gateway
+from link import Event, Link
+from stage import QUIC, Carrier, Stage, ends_with, signal
+
+TICKET = re.compile(r"[A-Za-z0-9_-]{1,512}")
+PART = 40
+
+
+@dataclass(frozen=True)
+class Way:
+    carrier: Carrier
+    back: Carrier
+    # `cut`: no byte more, which a gateway on QUIC does not notice. `abandon`: closed, but no goodbye.
+    loss: str = "cut"
+
+    def __str__(self) -> str:
+        return f"{self.carrier}-to-{self.back}-{self.loss}"
+
+    async def lose(self, link: Link) -> None:
+        if self.loss == "cut":
+            link.cut()
+        else:
+            await link.abandon()
+
+    async def come_back(self, stage: Stage, link: Link, **options: Any) -> Link:
+        return await stage.resume(link, self.back, **options)
+
+
+Scenario = Callable[[Stage, Way], Awaitable[None]]
+
+
+def perform(scenario: Scenario, gateway: Gateway, way: Way) -> None:
+    async def on_stage() -> None:
+        async with Stage(gateway, way.carrier) as stage:
+            await scenario(stage, way)
+
+    asyncio.run(on_stage())
+
+
+async def send_part(link: Link, to: Link | None = None) -> None:
+    """So many signals more, each with its own number as data."""
+    for _ in range(PART):
+        number = link.connection.sent + 1
+        await link.signal(data=str(number), to=to and to.me)
+
+
+async def hear_out(link: Link, until: dict[str | None, int]) -> dict[str | None, list[int]]:
+    """The numbers of the signals that come, by sender, until each of these has come so far."""
+    heard: dict[str | None, list[int]] = {sender: [] for sender in until}
+    while any(heard[sender][-1:] != [last] for sender, last in until.items()):
+        fields = await link.next("signal")
+        assert fields["data"] == str(fields["seq"])
+        heard[fields["from"]].append(fields["seq"])
+    return heard
+
+
+async def presence_until(link: Link, kind: str, who: Link) -> list[tuple[str, str]]:
+    """All of presence that comes, up to this event."""
+    seen: list[tuple[str, str]] = []
+    while seen[-1:] != [(kind, who.me)]:
+        event = await link.event()
+        assert event.kind not in ("error", "ended")
+        if event.kind in ("connectionCreated", "connectionDestroyed"):
+            seen.append((event.kind, event.fields["id"]))
+    return seen
+
+
+async def accepted(link: Link, signals: int) -> None:
+    """Waits until so many are confirmed. What else comes meanwhile is dropped."""
+    while link.connection.accepted < signals:
+        await link.next("accepted")
+    assert not link.connection.unconfirmed
+
+
+async def nothing_is_missed_and_nothing_comes_twice(stage: Stage, way: Way) -> None:
+    alice = await stage.join("alice")
+    bystander = await stage.join("bystander", carrier=stage.other_carrier)
+    bob = await stage.kept("bob")
+    for link in (alice, bystander):
+        await presence_until(link, "connectionCreated", bob)
+
+    # The part before is partly read when the link is lost, and the part after begins at once.
+    await send_part(alice)
+    for number in range(1, 11):
+        assert await bob.next("signal") == signal(alice, number, None, str(number))
+    await way.lose(bob)
+    await send_part(alice, to=bob)
+    carol = await stage.join("carol")
+    await send_part(carol)
+    await carol.goodbye()
+    bob = await way.come_back(stage, bob)
+    await send_part(alice)
+
+    events = await until_both(bob, alice, 3 * PART, carol)
+    of_alice = [fields["seq"] for kind, fields in events if fields.get("from") == alice.me]
+    assert of_alice == list(range(11, 3 * PART + 1))
+    created, *signals, destroyed = [event for event in events if is_about(event, carol)]
+    assert created == ("connectionCreated", carol.welcome["connection"])
+    assert [fields["seq"] for _, fields in signals] == list(range(1, PART + 1))
+    left = stage.destroyed(carol, "clientDisconnected", PART, way.back)
+    assert destroyed == ("connectionDestroyed", left)
+    assert not any(kind == "gap" for kind, _ in events)
+
+    # Nobody else has noticed anything.
+    dave = await stage.join("dave")
+    expected = [
+        ("connectionCreated", carol.me),
+        ("connectionDestroyed", carol.me),
+        ("connectionCreated", dave.me),
+    ]
+    for link in (alice, bystander):
+        assert await presence_until(link, "connectionCreated", dave) == expected
+    assert await presence_until(bob, "connectionCreated", dave) == expected[-1:]
+
+
+async def until_both(bob: Link, alice: Link, last: int, carol: Link) -> list[Event]:
+    """All events until the last signal of the one and the end of the other, in whatever order."""
+    events: list[Event] = []
+    awaited = {("signal", alice.me, last), ("connectionDestroyed", carol.me, None)}
+    while awaited:
+        kind, fields = event = await bob.event()
+        assert kind != "ended"
+        events.append(event)
+        awaited.discard((kind, fields.get("from") or fields.get("id"), fields.get("seq")))
+    return events
+
+
+def is_about(event: Event, link: Link) -> bool:
+    return link.me in (event.fields.get("from"), event.fields.get("id"))
+
+
+async def own_signals_arrive_once(stage: Stage, way: Way) -> None:
+    listener = await stage.join("listener", carrier=stage.other_carrier)
+    bob = await stage.kept("bob")
+    # How many of these the gateway reads is left to chance.
+    await send_part(bob)
+    await way.lose(bob)
+    # And these are asked for while there is no link.
+    await send_part(bob)
+    bob = await way.come_back(stage, bob)
+    await send_part(bob)
+    everything = {bob.me: list(range(1, 3 * PART + 1))}
+    for link in (listener, bob):
+        assert await hear_out(link, until={bob.me: 3 * PART}) == everything
+    # And nothing behind.
+    await bob.signal(data="the end")
+    for link in (listener, bob):
+        assert (await link.next("signal"))["data"] == "the end"
+    await accepted(bob, 3 * PART + 1)
+
+
+async def again_and_again(stage: Stage, way: Way) -> None:
+    """There and back, lost each time while others speak. Cursors take as many messages as there are."""
+    alice = await stage.join("alice")
+    bob = await stage.kept("bob")
+    carriers = [way.back, way.carrier, way.back, way.back]
+    for carrier in carriers:
+        await send_part(alice)
+        await send_part(bob)
+        await way.lose(bob)
+        bob = await stage.resume(bob, carrier, cursors_each=1)
+    last = len(carriers) * PART
+    everything = list(range(1, last + 1))
+    heard = await hear_out(bob, until={alice.me: last, bob.me: last})
+    assert heard == {alice.me: everything, bob.me: everything}
+
+
+async def presence_comes_in_order(stage: Stage, way: Way) -> None:
+    """Who came and went, in the order in which they did; and who was there is not told again."""
+    early = await stage.join("early", carrier=stage.other_carrier)
+    bob = await stage.kept("bob")
+    seen = await stage.join("seen")
+    await bob.next("connectionCreated")
+    await way.lose(bob)
+    await seen.goodbye()
+    gone = [await stage.join(f"gone {number}", carrier=QUIC) for number in range(5)]
+    for link in gone:
+        await link.goodbye()
+    await early.goodbye()
+    stays = await stage.join("stays")
+    bob = await way.come_back(stage, bob)
+    expected = [
+        ("connectionDestroyed", seen.me),
+        *(("connectionCreated", link.me) for link in gone),
+        *(("connectionDestroyed", link.me) for link in gone),
+        ("connectionDestroyed", early.me),
+        ("connectionCreated", stays.me),
+    ]
+    assert await presence_until(bob, "connectionCreated", stays) == expected
+    # The count of events goes on where it was: once more the same, and nothing comes twice.
+    await way.lose(bob)
+    await stays.goodbye()
+    late = await stage.join("late")
+    bob = await stage.resume(bob)
+    expected = [("connectionDestroyed", stays.me), ("connectionCreated", late.me)]
+    assert await presence_until(bob, "connectionCreated", late) == expected
+
+
+async def without_presence_only_signals_come(stage: Stage, way: Way) -> None:
+    alice = await stage.join("alice")
+    bob = await stage.kept("bob", presence=False)
+    await send_part(alice)
+    assert (await bob.next("signal"))["seq"] == 1
+    await way.lose(bob)
+    carol = await stage.join("carol")
+    await send_part(carol)
+    await carol.goodbye()
+    await send_part(alice)
+    bob = await way.come_back(stage, bob)
+    heard = await hear_out(bob, until={alice.me: 2 * PART, carol.me: PART})
+    assert heard == {
+        alice.me: list(range(2, 2 * PART + 1)),
+        carol.me: list(range(1, PART + 1)),
+    }
+    # Nothing else has come or comes: the next of all events is this.
+    await bob.signal(data="to myself", to=bob.me)
+    while (event := await bob.event()).kind == "accepted":
+        pass
+    assert event == ("signal", signal(bob, 1, None, "to myself"))
+
+
+async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way) -> None:
+    """Someone's end had come, but not yet its last signals, when the link was lost."""
+    bob = await stage.kept("bob")
+    carol = await stage.join("carol")
+    await send_part(carol)
+    await carol.goodbye()
+    heard = await hear_out(bob, until={carol.me: PART})
+    assert heard == {carol.me: list(range(1, PART + 1))}
+    await bob.next("connectionDestroyed")
+    await way.lose(bob)
+    # As it would be if the last ten had been on a stream that was slower than the control stream.
+    bob.connection.named.add(carol.me)
+    bob.connection.cursors[carol.me] = PART - 10
+    end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)
+    bob.connection.destroyed.append(end)
+    bob = await way.come_back(stage, bob)
+    heard = await hear_out(bob, until={carol.me: PART})
+    assert heard == {carol.me: list(range(PART - 9, PART + 1))}
+    assert await bob.next("connectionDestroyed") == end
+    # And now that she is gone for good, and has no cursor any longer, nothing of her comes again.
+    assert carol.me not in bob.connection.cursors
+    await way.lose(bob)
+    bob = await stage.resume(bob)
+    await bob.signal(data="1")
+    assert await bob.next("signal") == signal(bob, 1, None, "1")
+
+
+async def goodbye_counts_over_all_links(stage: Stage, way: Way) -> None:
+    """On QUIC `goodbye` overtakes signals; the gateway knows how many to wait for."""
+    listener = await stage.join("listener", role="subscriber")
+    bob = await stage.kept("bob")
+    await send_part(bob)
+    await way.lose(bob)
+    await send_part(bob)
+    bob = await way.come_back(stage, bob)
+    await send_part(bob)
+    await bob.goodbye()
+    assert await hear_out(listener, until={bob.me: 3 * PART}) == {
+        bob.me: list(range(1, 3 * PART + 1))
+    }
+    destroyed = await listener.next("connectionDestroyed")
+    expected = stage.destroyed(bob, "clientDisconnected", 3 * PART, stage.carrier)
+    assert destroyed == expected
+
+
+async def the_old_link_is_superseded(stage: Stage, way: Way) -> None:
+    """The second link comes while the first lives."""
+    alice = await stage.join("alice")
+    old = await stage.kept("bob")
+    await alice.next("connectionCreated")
+    await send_part(alice)
+    new = await way.come_back(stage, old)
+    await ends_with(stage, old, "superseded")
+    await send_part(alice)
+    heard = await hear_out(new, until={alice.me: 2 * PART})
+    assert heard == {alice.me: list(range(1, 2 * PART + 1))}
+    carol = await stage.join("carol")
+    assert await presence_until(alice, "connectionCreated", carol) == [
+        ("connectionCreated", carol.me)
+    ]
+
+
+async def disconnected_while_away(stage: Stage, way: Way) -> None:
+    moderator = await stage.join("moderator", role="moderator")
+    bob = await stage.kept("bob")
+    await way.lose(bob)
+    await moderator.force_disconnect(bob.me)
+    destroyed = await moderator.next("connectionDestroyed")
+    assert destroyed == stage.destroyed(bob, "forceDisconnected", 0, stage.carrier)
+    await is_refused(stage, bob.connection.ticket, "invalidTicket")
+
+
+async def is_refused(stage: Stage, ticket: str, reason: str) -> None:
+    """Whoever shows this ticket is told why not, and nothing else."""
+    link = await stage.open()
+    await link.send_resume(ticket, stage.carrier.streams)
+    kind, _ = await link.event()
+    assert kind == "bye"
+    await ends_with(stage, link, reason)
+
+
+async def tickets_are_good_once(stage: Stage, way: Way) -> None:
+    bob = await stage.kept("bob")
+    first = bob.connection.ticket
+    assert TICKET.fullmatch(first)
+    await way.lose(bob)
+    # Until the client has said something on the new link, both are good.
+    bob = await way.come_back(stage, bob, confirm=False)
+    second = bob.connection.ticket
+    await way.lose(bob)
+    bob = await way.come_back(stage, bob, confirm=False, ticket=first)
+    third = bob.connection.ticket
+    await way.lose(bob)
+    bob = await way.come_back(stage, bob)
+    fourth = bob.connection.ticket
+    assert len({first, second, third, fourth}) == 4
+    # That the gateway has read something is known by its answer.
+    await bob.signal(data="1")
+    await accepted(bob, 1)
+    for used in (first, second, third):
+        await is_refused(stage, used, "invalidTicket")
+    await bob.signal(data="2")
+    await accepted(bob, 2)
+
+
+ALL: list[Scenario] = [
+    own_signals_arrive_once,
+    again_and_again,
+    presence_comes_in_order,
+    without_presence_only_signals_come,
+    what_was_held_back_is_awaited_on_the_next_link,
+    goodbye_counts_over_all_links,
+    the_old_link_is_superseded,
+    disconnected_while_away,
+    tickets_are_good_once,
+]

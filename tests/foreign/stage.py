@@ -1,0 +1,155 @@
+"""Where scenarios are played: the ways to be connected, and a session with those who are in it."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from gateways import Address, Gateway, mint_session, mint_token
+from link import Link
+from postcard import REASONS
+from quic_client import QuicLink
+from ws_client import JSON, POSTCARD, WebSocketLink
+
+FIRST_WEBSOCKET_CODE = 4000
+NORMAL_WEBSOCKET_CODE = 1000
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """One of the ways to be connected, and what differs with it."""
+
+    name: str
+    link: type[Link]
+    address: Callable[[Gateway], Address]
+    streams: str = "perSender"
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def tells_last_seq(self) -> bool:
+        """Whether `connectionDestroyed` says what there is to wait for."""
+        return self.link is QuicLink and self.streams == "perSender"
+
+    def close_code(self, reason: str) -> int:
+        number = REASONS[reason]
+        if self.link is QuicLink:
+            return number
+        return FIRST_WEBSOCKET_CODE + number if number else NORMAL_WEBSOCKET_CODE
+
+    async def open(self, gateway: Gateway) -> Link:
+        """A link on which nothing has been said."""
+        address = self.address(gateway)
+        return await self.link.open(address.host, address.port, gateway.ca, **self.options)
+
+    async def connect(self, gateway: Gateway, token: str, presence: bool) -> Link:
+        address = self.address(gateway)
+        return await self.link.connect(
+            *(address.host, address.port, gateway.ca, token, presence, self.streams),
+            **self.options,
+        )
+
+    async def resume(self, gateway: Gateway, old: Link, **options: Any) -> Link:
+        link = await self.open(gateway)
+        try:
+            await link.resume(old, self.streams, **options)
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+
+_on_quic = functools.partial(Carrier, link=QuicLink, address=lambda gateway: gateway.quic)
+_on_websocket = functools.partial(Carrier, link=WebSocketLink, address=lambda gateway: gateway.https)
+
+QUIC = _on_quic("quic-per-sender")
+QUIC_SINGLE = _on_quic("quic-single", streams="single")
+QUIC_FEW_STREAMS = _on_quic("quic-few-streams", options={"streams_granted": 3})
+WEBSOCKET_JSON = _on_websocket("websocket-json", options={"encoding": JSON})
+WEBSOCKET_POSTCARD = _on_websocket("websocket-postcard", options={"encoding": POSTCARD})
+
+
+class Stage:
+    """A session of its own, and the links that a scenario opens, closed when it is over."""
+
+    def __init__(self, gateway: Gateway, carrier: Carrier) -> None:
+        self.gateway = gateway
+        self.carrier = carrier
+        self.other_carrier = WEBSOCKET_JSON if carrier.link is QuicLink else QUIC
+        self.session = mint_session(gateway)
+        self._links = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._links.aclose()
+
+    async def open(self, carrier: Carrier | None = None) -> Link:
+        link = await (carrier or self.carrier).open(self.gateway)
+        self._links.push_async_callback(link.close)
+        return link
+
+    async def join(
+        self,
+        name: str,
+        role: str = "publisher",
+        carrier: Carrier | None = None,
+        presence: bool = True,
+    ) -> Link:
+        """Someone who has been welcomed. Its token is minted aside, so that other links live on."""
+        token = await asyncio.to_thread(mint_token, self.gateway, self.session, role, name)
+        link = await (carrier or self.carrier).connect(self.gateway, token, presence)
+        self._links.push_async_callback(link.close)
+        return link
+
+    async def kept(self, name: str, role: str = "publisher", presence: bool = True) -> Link:
+        link = await self.join(name, role=role, presence=presence)
+        await link.keep()
+        return link
+
+    async def resume(self, old: Link, carrier: Carrier | None = None, **options: Any) -> Link:
+        """`old` on another link, and with it what was not yet seen of its events."""
+        link = await (carrier or self.carrier).resume(self.gateway, old, **options)
+        self._links.push_async_callback(link.close)
+        return link
+
+    def destroyed(self, who: Link, reason: str, last_seq: int, carrier: Carrier) -> dict[str, Any]:
+        """What someone on `carrier` should be told when `who` has left."""
+        waits_for = last_seq if carrier.tells_last_seq else 0
+        return {"id": who.me, "reason": reason, "lastSeq": waits_for}
+
+
+Scenario = Callable[[Stage], Awaitable[None]]
+
+
+def perform(scenario: Scenario, gateway: Gateway, carrier: Carrier) -> None:
+    async def on_stage() -> None:
+        async with Stage(gateway, carrier) as stage:
+            await scenario(stage)
+
+    asyncio.run(on_stage())
+
+
+def signal(sender: Link, seq: int, type: str | None, data: str | None) -> dict[str, Any]:
+    return {"from": sender.me, "seq": seq, "type": type, "data": data}
+
+
+async def ends_with(stage: Stage, link: Link, reason: str) -> None:
+    """The gateway says bye with this reason, and closes the carrier with its code."""
+    if link.ended is None:
+        await link.next("ended")
+    assert link.bye is not None
+    assert link.bye["reason"] == reason
+    assert (link.ended["reason"], link.ended["code"]) == (reason, stage.carrier.close_code(reason))
+
+
+async def all_at_once(cases: dict[str, Coroutine[Any, Any, None]]) -> None:
+    """Runs cases that mostly wait together, and says which of them failed."""
+    results = await asyncio.gather(*cases.values(), return_exceptions=True)
+    failed = {name: result for name, result in zip(cases, results) if result is not None}
+    assert not failed

@@ -1,0 +1,252 @@
+"""A connection that outlives its links, told by clients that know the document and nothing else."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+import resume_scenarios
+import stage
+from gateways import Gateway
+from link import AGENT, Link
+from resume_scenarios import Scenario, Way, accepted, is_refused, perform
+from stage import (
+    QUIC,
+    QUIC_SINGLE,
+    WEBSOCKET_JSON,
+    WEBSOCKET_POSTCARD,
+    Carrier,
+    Stage,
+    all_at_once,
+    ends_with,
+    signal,
+)
+
+WAYS = [
+    Way(QUIC, QUIC),
+    Way(QUIC, QUIC, "abandon"),
+    Way(QUIC, WEBSOCKET_JSON),
+    Way(WEBSOCKET_JSON, QUIC),
+    Way(WEBSOCKET_JSON, WEBSOCKET_JSON),
+    Way(WEBSOCKET_JSON, WEBSOCKET_JSON, "abandon"),
+    Way(QUIC_SINGLE, WEBSOCKET_POSTCARD, "abandon"),
+    Way(WEBSOCKET_POSTCARD, QUIC_SINGLE),
+]
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+
+
+@each_way
+def test_nothing_is_missed_and_nothing_comes_twice(gateway: Gateway, way: Way) -> None:
+    perform(resume_scenarios.nothing_is_missed_and_nothing_comes_twice, gateway, way)
+
+
+@each_way
+@pytest.mark.parametrize("scenario", resume_scenarios.ALL, ids=lambda scenario: scenario.__name__)
+def test_promise(gateway: Gateway, way: Way, scenario: Scenario) -> None:
+    perform(scenario, gateway, way)
+
+
+each_carrier = pytest.mark.parametrize(
+    "carrier", [QUIC, QUIC_SINGLE, WEBSOCKET_JSON, WEBSOCKET_POSTCARD], ids=str
+)
+one_of_each_kind = pytest.mark.parametrize("carrier", [QUIC, WEBSOCKET_JSON], ids=str)
+
+
+@each_carrier
+def test_confirmations(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        bob = await stage.join("bob")
+        await bob.signal(data="before keep")
+        await bob.next("signal")
+        await bob.keep()
+        await accepted(bob, 1)
+        assert await bob.signal(data="to nobody", to=str(uuid.uuid4())) == 2
+        # A second time it is answered by nothing.
+        await bob.send("keep", {})
+        assert await bob.signal(data="behind") == 3
+        kinds: list[str] = []
+        while "signal" not in kinds or bob.connection.accepted < 3:
+            kind, fields = await bob.event()
+            kinds.append(kind)
+            if kind == "accepted" and fields["signals"] >= 2:
+                assert "error" in kinds
+        assert set(kinds) == {"error", "signal", "accepted"}
+
+    stage.perform(scenario, gateway, carrier)
+
+
+@each_carrier
+def test_who_does_not_ask_is_told_nothing_new(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        alice = await stage.join("alice")
+        for number in range(1, 11):
+            await alice.signal()
+            assert await alice.next("signal") == signal(alice, number, None, None)
+        await alice.goodbye()
+        kinds = []
+        while kinds[-1:] != ["ended"]:
+            kinds.append((await alice.event()).kind)
+        assert kinds == ["bye", "ended"]
+
+    stage.perform(scenario, gateway, carrier)
+
+
+End = Callable[[Stage, Link], Awaitable[None]]
+
+
+async def goodbye(stage: Stage, bob: Link) -> None:
+    await bob.goodbye()
+
+
+async def clean_close(stage: Stage, bob: Link) -> None:
+    await bob.close()
+
+
+async def second_hello(stage: Stage, bob: Link) -> None:
+    hello = {"token": "abc.def.ghi", "presence": True, "streams": "single", "agent": None}
+    await bob.send("hello", hello)
+    await ends_with(stage, bob, "protocolError")
+
+
+async def resume_on_a_living_link(stage: Stage, bob: Link) -> None:
+    await bob.send_resume(bob.connection.ticket)
+    await ends_with(stage, bob, "protocolError")
+
+
+async def heard_on_a_living_link(stage: Stage, bob: Link) -> None:
+    await bob.send("heard", {"cursors": [], "more": False})
+    await ends_with(stage, bob, "protocolError")
+
+
+@one_of_each_kind
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (goodbye, "clientDisconnected"),
+        (clean_close, "clientDisconnected"),
+        (second_hello, "networkDisconnected"),
+        (resume_on_a_living_link, "networkDisconnected"),
+        (heard_on_a_living_link, "networkDisconnected"),
+    ],
+    ids=lambda end: getattr(end, "__name__", None),
+)
+def test_what_is_no_loss_keeps_nothing(
+    gateway: Gateway, carrier: Carrier, end: End, reason: str
+) -> None:
+    """The bystander hears of it at once: far sooner than the window would be over."""
+
+    async def scenario(stage: Stage) -> None:
+        bystander = await stage.join("bystander")
+        bob = await stage.kept("bob")
+        ticket = bob.connection.ticket
+        await end(stage, bob)
+        destroyed = await bystander.next("connectionDestroyed")
+        assert destroyed == stage.destroyed(bob, reason, 0, carrier)
+        await is_refused(stage, ticket, "invalidTicket")
+
+    stage.perform(scenario, gateway, carrier)
+
+
+def cursors(count: int) -> list[dict[str, Any]]:
+    """Of connections that nobody has heard of, which do no harm."""
+    return [{"from": str(uuid.uuid4()), "seq": 1} for _ in range(count)]
+
+
+def resume(ticket: str, **fields: Any) -> tuple[str, dict[str, Any]]:
+    nothing = {"streams": "perSender", "events": 0, "cursors": [], "more": False, "agent": AGENT}
+    return "resume", {**nothing, "ticket": ticket, **fields}
+
+
+def heard(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
+    return "heard", {"cursors": cursors(count), "more": more}
+
+
+@one_of_each_kind
+def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
+    """And what was refused has done no harm: the ticket is good, and so is the connection."""
+
+    def breaches(ticket: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+        return {
+            "keep first": [("keep", {})],
+            "heard first": [heard(1)],
+            "too many cursors": [resume(ticket, cursors=cursors(501))],
+            "too many heard": [resume(ticket, more=True), heard(501)],
+            "too many in all": [
+                resume(ticket, cursors=cursors(500), more=True),
+                *(heard(500, more=True) for _ in range(40)),
+            ],
+            "keep among heard": [resume(ticket, more=True), ("keep", {})],
+            "hello among heard": [
+                resume(ticket, more=True),
+                ("hello", {"token": "t", "presence": True, "streams": "single", "agent": None}),
+            ],
+            "a long name": [resume(ticket, agent="é" * 32 + "!")],
+        }
+
+    async def case(stage: Stage, messages: list[tuple[str, dict[str, Any]]]) -> None:
+        link = await stage.open()
+        for message in messages:
+            await link.send(*message)
+        await ends_with(stage, link, "protocolError")
+
+    async def scenario(stage: Stage) -> None:
+        bob = await stage.kept("bob")
+        await bob.abandon()
+        cases = breaches(bob.connection.ticket)
+        await all_at_once({name: case(stage, messages) for name, messages in cases.items()})
+        # As many as there may be, of whom the gateway knows none.
+        bob.connection.cursors.update((cursor["from"], 1) for cursor in cursors(1000))
+        bob = await stage.resume(bob)
+        await bob.signal(data="here I am")
+        assert await bob.next("signal") == signal(bob, 1, None, "here I am")
+
+    stage.perform(scenario, gateway, carrier)
+
+
+@one_of_each_kind
+def test_cursors_that_do_not_come_in_time(gateway: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        bob = await stage.kept("bob")
+        await bob.abandon()
+        link = await stage.open()
+        await link.send(*resume(bob.connection.ticket, more=True))
+        await ends_with(stage, link, "helloTimeout")
+        await stage.resume(bob)
+
+    stage.perform(scenario, gateway, carrier)
+
+
+@one_of_each_kind
+def test_tickets_that_are_none(gateway: Gateway, carrier: Carrier) -> None:
+    """A stranger learns nothing by them, and the connection notices nothing."""
+
+    async def scenario(stage: Stage) -> None:
+        bob = await stage.kept("bob")
+        other = await stage.kept("other")
+        ticket, others = bob.connection.ticket, other.connection.ticket
+        # The beginning of the one and the end of the other.
+        mixed = {ticket[:at] + others[at:] for at in range(0, len(ticket), 16)}
+        forged = [
+            "",
+            "Zm9v-_",
+            "grüße 🚦",
+            "A" * 512,
+            "A" * 513,
+            ticket[:-1],
+            ticket + "A",
+            ticket[1:],
+            *(altered(ticket, at) for at in range(0, len(ticket), 7)),
+            *(mixed - {ticket, others}),
+        ]
+        await all_at_once(
+            {f"{at}: {bad}": is_refused(stage, bad, "invalidTicket") for at, bad in enumerate(forged)}
+        )
+        await bob.signal(data="still here")
+        assert await bob.next("signal") == signal(bob, 1, None, "still here")
+
+    stage.perform(scenario, gateway, carrier)
+
+
+def altered(ticket: str, at: int) -> str:
+    return ticket[:at] + ("A" if ticket[at] != "A" else "B") + ticket[at + 1 :]

@@ -1,0 +1,267 @@
+"""Where keeping ends: the window is over, more was missed than is kept, or nothing is kept at all.
+
+Each bound needs a gateway that has it small.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import stage
+from conftest import log_to_show
+from gateways import Gateway, running
+from link import Event, Link
+from resume_scenarios import Way, hear_out, is_refused, perform, presence_until, send_part
+from stage import QUIC, QUIC_SINGLE, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Stage, signal
+
+BACKLOG_BYTES = 4096
+# Of such signals few fit.
+LARGE = "x" * 1000
+LARGE_SIGNALS = 20
+
+WAYS = [
+    Way(QUIC, QUIC),
+    Way(QUIC, WEBSOCKET_JSON),
+    Way(WEBSOCKET_JSON, QUIC),
+    Way(WEBSOCKET_POSTCARD, QUIC_SINGLE),
+]
+each_way = pytest.mark.parametrize("way", WAYS, ids=str)
+one_of_each_kind = pytest.mark.parametrize("carrier", [QUIC, WEBSOCKET_JSON], ids=str)
+
+
+@contextmanager
+def bounded(
+    factory: pytest.TempPathFactory, config: pytest.Config, name: str, **settings: str
+) -> Iterator[Gateway]:
+    directory = factory.mktemp(name)
+    stderr_path = log_to_show(config, directory / "stderr.log")
+    options = ("--dev", "--dev-dir", str(directory / "dev"))
+    with running(stderr_path, *options, **settings) as announcement:
+        yield Gateway.parse(announcement)
+
+
+@pytest.fixture(scope="module")
+def short_of_time(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Gateway]:
+    settings = {"SIGNALBOX_RESUME__WINDOW_MS": "1000"}
+    with bounded(tmp_path_factory, pytestconfig, "short-of-time", **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def short_of_room(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Gateway]:
+    settings = {"SIGNALBOX_RESUME__BACKLOG_BYTES": str(BACKLOG_BYTES)}
+    with bounded(tmp_path_factory, pytestconfig, "short-of-room", **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def keeps_nothing(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Gateway]:
+    settings = {"SIGNALBOX_RESUME__WINDOW_MS": "0"}
+    with bounded(tmp_path_factory, pytestconfig, "keeps-nothing", **settings) as gateway:
+        yield gateway
+
+
+@one_of_each_kind
+def test_who_is_too_late_is_gone(short_of_time: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        bystander = await stage.join("bystander")
+        bob = await stage.join("bob")
+        await bob.send("keep", {})
+        assert (await bob.next("ticket"))["windowMs"] == 1000
+        await bob.abandon()
+        await bystander.signal(data="not there, but not gone either", to=bob.me)
+        # An error would come before this.
+        destroyed = await no_error_until(bystander, "connectionDestroyed")
+        assert destroyed == stage.destroyed(bob, "networkDisconnected", 0, carrier)
+        await is_refused(stage, bob.connection.ticket, "invalidTicket")
+        await bystander.signal(data="now gone", to=bob.me)
+        assert (await bystander.next("error"))["code"] == "notFound"
+
+    stage.perform(scenario, short_of_time, carrier)
+
+
+async def no_error_until(link: Link, kind: str) -> dict:
+    while (event := await link.event()).kind != kind:
+        assert event.kind not in ("error", "ended")
+    return event.fields
+
+
+@one_of_each_kind
+def test_who_comes_back_in_time_stays(short_of_time: Gateway, carrier: Carrier) -> None:
+    """For longer than the window; each loss begins a new one."""
+
+    async def scenario(stage: Stage) -> None:
+        witness = await stage.kept("witness")
+        bob = await stage.kept("bob")
+        await witness.next("connectionCreated")
+        await bob.abandon()
+        bob = await stage.resume(bob)
+        # Lost later than Bob, and not back: what it was given is over after Bob's would have been.
+        await witness.abandon()
+        destroyed = await bob.next("connectionDestroyed")
+        assert destroyed == stage.destroyed(witness, "networkDisconnected", 0, carrier)
+        await bob.signal(data="still the same")
+        assert await bob.next("signal") == signal(bob, 1, None, "still the same")
+        await bob.abandon()
+        bob = await stage.resume(bob)
+
+    stage.perform(scenario, short_of_time, carrier)
+
+
+@one_of_each_kind
+def test_a_ticket_of_another_gateway(
+    gateway: Gateway, short_of_time: Gateway, carrier: Carrier
+) -> None:
+    async def scenario(elsewhere: Stage) -> None:
+        bob = await elsewhere.kept("bob")
+        async with Stage(gateway, carrier) as here:
+            await is_refused(here, bob.connection.ticket, "invalidTicket")
+
+    stage.perform(scenario, short_of_time, carrier)
+
+
+@one_of_each_kind
+def test_a_gateway_that_keeps_nothing(keeps_nothing: Gateway, carrier: Carrier) -> None:
+    async def scenario(stage: Stage) -> None:
+        bystander = await stage.join("bystander")
+        bob = await stage.join("bob")
+        await bob.send("keep", {})
+        refused = await bob.next("error")
+        assert (refused["signal"], refused["code"]) == (None, "unsupported")
+        await bob.signal(data="goes on as ever")
+        assert await bob.next("signal") == signal(bob, 1, None, "goes on as ever")
+        await bob.abandon()
+        destroyed = await bystander.next("connectionDestroyed")
+        assert destroyed["reason"] == "networkDisconnected"
+
+    stage.perform(scenario, keeps_nothing, carrier)
+
+
+@each_way
+def test_lost_signals_are_named(short_of_room: Gateway, way: Way) -> None:
+    async def scenario(stage: Stage, way: Way) -> None:
+        alice = await stage.join("alice")
+        carol = await stage.join("carol")
+        bob = await stage.kept("bob")
+        await send_part(alice)
+        await send_part(carol)
+        told = alice.connection.sent
+        await hear_out(bob, until={alice.me: told, carol.me: told})
+        await way.lose(bob)
+        for _ in range(LARGE_SIGNALS):
+            await alice.signal(data=LARGE)
+        last = alice.connection.sent
+        await alice.signal(type="end", to=alice.me)
+        await alice_hears(alice, "end")
+        bob = await way.come_back(stage, bob)
+
+        gap = await bob.next("gap")
+        (lost,) = gap["lost"]
+        assert (lost["from"], lost["after"]) == (alice.me, told)
+        assert told + LARGE_SIGNALS - BACKLOG_BYTES // len(LARGE) <= lost["until"] < last
+        assert (gap["presence"], gap["present"]) == (False, 0)
+        for number in range(lost["until"] + 1, last + 1):
+            assert await bob.next("signal") == signal(alice, number, None, LARGE)
+        # The same loss is not told twice, though nothing of hers may have come since.
+        await way.lose(bob)
+        bob = await way.come_back(stage, bob)
+        await alice.signal(type="more")
+        seen = await until_signal(bob, "more")
+        assert [kind for kind, _ in seen if kind not in ("resumed", "accepted")] == ["signal"]
+
+    perform(scenario, short_of_room, way)
+
+
+async def alice_hears(alice: Link, type: str) -> None:
+    """So the gateway has taken all that she sent before."""
+    while (await alice.next("signal"))["type"] != type:
+        pass
+
+
+async def until_signal(link: Link, type: str) -> list[Event]:
+    events: list[Event] = []
+    while not events or events[-1].kind != "signal" or events[-1].fields["type"] != type:
+        events.append(await link.event())
+        assert events[-1].kind != "ended"
+    return events
+
+
+@each_way
+def test_lost_presence_is_told_anew(short_of_room: Gateway, way: Way) -> None:
+    async def scenario(stage: Stage, way: Way) -> None:
+        stays = await stage.join("stays")
+        early = await stage.join("early")
+        bob = await stage.kept("bob")
+        late = await stage.join("late")
+        assert await presence_until(bob, "connectionCreated", late) == [
+            ("connectionCreated", late.me)
+        ]
+        await way.lose(bob)
+        for gone in (early, late):
+            await gone.goodbye()
+        # What they say of themselves is more than is kept.
+        passing = await stage.join("passing" + LARGE)
+        await passing.goodbye()
+        new = [await stage.join(f"new {number}" + LARGE) for number in range(5)]
+        bob = await way.come_back(stage, bob)
+
+        gap = await bob.next("gap")
+        assert (gap["presence"], gap["present"]) == (True, 1 + len(new))
+        changes = await presence_until(bob, "connectionCreated", new[-1])
+        # Of nobody who came and went meanwhile, and of nobody who stayed.
+        assert set(changes[:2]) == {
+            ("connectionDestroyed", early.me),
+            ("connectionDestroyed", late.me),
+        }
+        assert changes[2:] == [("connectionCreated", link.me) for link in new]
+        assert bob.connection.named == {stays.me, *(link.me for link in new)}
+
+        # Events are counted anew, from nothing.
+        assert bob.connection.events == 0
+        await new[0].goodbye()
+        assert await bob.next("connectionDestroyed") == stage.destroyed(
+            new[0], "clientDisconnected", 0, way.back
+        )
+        await way.lose(bob)
+        await new[1].goodbye()
+        bob = await way.come_back(stage, bob)
+        await stays.signal(type="end")
+        seen = await until_signal(bob, "end")
+        kinds = [kind for kind, _ in seen if kind not in ("resumed", "accepted")]
+        assert kinds == ["connectionDestroyed", "signal"]
+        assert seen[-2].fields == stage.destroyed(new[1], "clientDisconnected", 0, way.back)
+
+    perform(scenario, short_of_room, way)
+
+
+@each_way
+def test_signals_of_the_gone_are_not_lost_silently(short_of_room: Gateway, way: Way) -> None:
+    """To someone who declined presence there is nothing to list, but it is told all the same."""
+
+    async def scenario(stage: Stage, way: Way) -> None:
+        bob = await stage.kept("bob", presence=False)
+        await way.lose(bob)
+        carol = await stage.join("carol")
+        for _ in range(LARGE_SIGNALS):
+            await carol.signal(data=LARGE)
+        await carol.goodbye()
+        bob = await way.come_back(stage, bob)
+        gap = await bob.next("gap")
+        named = [lost for lost in gap["lost"] if lost["from"] == carol.me]
+        assert named or gap["presence"]
+        assert gap["present"] == 0
+        # The rest comes, without a hole up to the last.
+        first = (await bob.next("signal"))["seq"]
+        assert 1 < first and all(lost["until"] == first - 1 for lost in named)
+        for number in range(first + 1, LARGE_SIGNALS + 1):
+            assert (await bob.next("signal"))["seq"] == number
+
+    perform(scenario, short_of_room, way)
