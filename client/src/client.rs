@@ -169,8 +169,8 @@ impl Client {
     }
 
     /// Leaves the session. All signals sent before are with the gateway when this returns, if
-    /// the network still carries anything. A client that is trying to come back gives up; for the
-    /// others it has left once the gateway keeps its connection no longer.
+    /// the network still carries anything. A client that is away tries once more to come back; if
+    /// it cannot, it has left for the others once the gateway keeps its connection no longer.
     pub async fn disconnect(&self) {
         self.leaving.send_replace(true);
         let farewell = async {

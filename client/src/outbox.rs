@@ -65,6 +65,8 @@ pub(crate) struct Outbox {
     confirms: bool,
     /// The application does not read, so no confirmation can be read either: nobody waits for one.
     stalled: bool,
+    /// The client has said goodbye, and says it again if that was lost.
+    left: bool,
     /// Signals of this connection before the first of `written`.
     taken: u64,
     written: VecDeque<Written>,
@@ -76,6 +78,7 @@ impl Outbox {
         Self {
             confirms,
             stalled: false,
+            left: false,
             taken: 0,
             written: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -115,6 +118,7 @@ impl Outbox {
                 Command::ForceDisconnect(id) => write(ClientMessage::ForceDisconnect { id }),
                 Command::Keep => write(ClientMessage::Keep {}),
                 Command::Goodbye => {
+                    self.left = true;
                     let signals = self.taken + self.written.len() as u64;
                     write(ClientMessage::Goodbye { signals });
                     return Wrote::Goodbye;
@@ -205,7 +209,8 @@ impl Outbox {
         self.taken = 0;
     }
 
-    /// What was written and not confirmed goes in front of what waits.
+    /// What was written and not confirmed goes in front of what waits. Nothing waits behind a
+    /// goodbye.
     fn again(&mut self) {
         while let Some(Written { number, retry, done, signal }) = self.written.pop_back() {
             match signal {
@@ -215,6 +220,9 @@ impl Outbox {
                 }
                 _ => fail(done),
             }
+        }
+        if self.left {
+            self.waiting.push_back(Command::Goodbye);
         }
     }
 

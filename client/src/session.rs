@@ -31,6 +31,9 @@ const REJOIN: Duration = Duration::from_secs(5 * 60);
 /// do not come all at once.
 const SPREAD: Duration = Duration::from_secs(1);
 
+/// How long a client that leaves while it is away tries to say so.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Starts the task that carries a new connection, and makes the application's two ends.
 pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, Events) {
     let options = &dialer.options;
@@ -48,7 +51,8 @@ pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, E
         shared: shared.clone(),
     };
     let sending = Sending::new(outbox, commands);
-    let session = Session { dialer, teller, sending, leaving, backoff: Backoff::default() };
+    let session =
+        Session { dialer, teller, sending, leaving, backoff: Backoff::default(), left: false };
     tokio::spawn(async move {
         session.run(link).await;
         let _ = ended_sender.send(true);
@@ -69,6 +73,8 @@ struct Session {
     sending: Sending,
     leaving: watch::Receiver<bool>,
     backoff: Backoff,
+    /// The client has left, and all that is still to be done is to say so.
+    left: bool,
 }
 
 impl Session {
@@ -96,16 +102,17 @@ impl Session {
         }
         let comes_back =
             matches!(end.reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown);
-        if left || !comes_back {
+        if !comes_back || self.left {
             return Err(end);
         }
+        self.left = left;
         let claim = self.teller.order.lost();
         let resume = match std::mem::replace(&mut self.teller.keeping, Keeping::No) {
             Keeping::Kept(kept) => claim.map(|claim| (kept, claim)),
             Keeping::Asked | Keeping::No => None,
         };
         let rejoin = self.dialer.options.rejoin;
-        if resume.is_none() && !rejoin {
+        if resume.is_none() && (left || !rejoin) {
             return Err(end);
         }
         self.sending.lost();
@@ -118,15 +125,20 @@ impl Session {
         self.teller.tell().await;
 
         let Self { dialer, sending, leaving, backoff, .. } = self;
-        let (answer, link) = tokio::select! {
+        let back = tokio::select! {
             biased;
             // An error means that all clients have been dropped.
-            _ = leaving.wait_for(|leaving| *leaving) => {
-                Err(End::new(CloseReason::ClientDisconnected, "the client left while it was away"))
+            _ = leaving.wait_for(|leaving| *leaving) => None,
+            () = sending.absorb() => None,
+            back = come_back(dialer, backoff, pause, resume.as_ref()) => Some(back),
+        };
+        let (answer, link) = match back {
+            Some(back) => back?,
+            None => {
+                self.left = true;
+                come_back_to_leave(dialer, resume.as_ref()).await?
             }
-            () = sending.absorb() => Err(End::lost("unreachable")),
-            back = come_back(dialer, backoff, pause, resume) => back,
-        }?;
+        };
         self.back(answer);
         Ok(link)
     }
@@ -156,12 +168,12 @@ async fn come_back(
     dialer: &mut Dialer,
     backoff: &mut Backoff,
     pause: Duration,
-    resume: Option<(Kept, Claim)>,
+    resume: Option<&(Kept, Claim)>,
 ) -> Result<(Answer, Link), End> {
     tokio::time::sleep(pause).await;
     let options = dialer.options.clone();
     if let Some((kept, claim)) = resume {
-        let opening = options.resumption(&kept.ticket, &claim);
+        let opening = options.resumption(&kept.ticket, claim);
         let anew = |reason| match reason {
             // The gateway does not know the connection (any more), or not even of resuming.
             CloseReason::InvalidTicket | CloseReason::ProtocolError => Verdict::Anew,
@@ -178,6 +190,19 @@ async fn come_back(
         }
     }
     Err(End::lost("the link was lost, and the client could not come back in time"))
+}
+
+/// Tries once to come back as the same connection, so that its last signals are sent and it is
+/// known to have left.
+async fn come_back_to_leave(
+    dialer: &mut Dialer,
+    resume: Option<&(Kept, Claim)>,
+) -> Result<(Answer, Link), End> {
+    let over = || End::new(CloseReason::ClientDisconnected, "the client left while it was away");
+    let (kept, claim) = resume.ok_or_else(over)?;
+    let options = dialer.options.clone();
+    let opening = options.resumption(&kept.ticket, claim);
+    dialer.open(&opening, FAREWELL).await.map_err(|_| over())
 }
 
 /// What a refusal means for the next attempt.

@@ -12,6 +12,7 @@
 )]
 
 pub mod bystanders;
+pub mod proxy;
 pub mod raw;
 pub mod rest;
 
@@ -250,7 +251,8 @@ impl Carrier {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Quic, Self::QuicSingle, Self::Postcard, Self::Json];
 
-    fn options(self, options: ConnectOptions) -> ConnectOptions {
+    /// Options for this carrier.
+    pub fn options(self, options: ConnectOptions) -> ConnectOptions {
         match self {
             Self::Quic | Self::Postcard => options,
             Self::QuicSingle => options.streams(Streams::Single),

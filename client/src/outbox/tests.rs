@@ -123,6 +123,16 @@ fn what_was_not_taken_is_sent_again_before_what_waits() {
 }
 
 #[test]
+fn a_goodbye_that_was_lost_is_said_again() {
+    let (mut outbox, _told) = outbox(true, &[true, true]);
+    outbox.put(Command::Goodbye);
+    assert_eq!(write(&mut outbox, 9), ["1", "2", "bye 2"]);
+    outbox.lost();
+    outbox.resumed(1);
+    assert_eq!(write(&mut outbox, 9), ["keep", "2", "bye 2"]);
+}
+
+#[test]
 fn what_is_of_use_only_now_is_dropped() {
     let (mut outbox, mut told) = outbox(true, &[false, false, true, false]);
     write(&mut outbox, 3);

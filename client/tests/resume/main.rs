@@ -266,7 +266,21 @@ async fn a_client_may_leave_while_it_is_away() {
     let (client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;
     drop(link);
     assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
-    soon("leaving", client.disconnect()).await;
+    client.signal().data("a").enqueue().await.unwrap();
+    // This attempt is not answered, nor is there time for another: leaving makes one at once.
+    let unanswered = fake.accept().await;
+    let gateway = async {
+        let mut link = fake.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+        for message in ["keep", "signal a", "goodbye 1"] {
+            assert_eq!(link.hear().await, message);
+        }
+        link.say(bye(CloseReason::ClientDisconnected)).await;
+    };
+    tokio::join!(soon("leaving", client.disconnect()), gateway);
+    drop(unanswered);
+    assert_eq!(next(&mut events).await, BACK);
     ends(&mut events, CloseReason::ClientDisconnected).await;
     // And so does one that is dropped, however much it has to send.
     let (client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;

@@ -16,6 +16,7 @@ mod kept;
 mod lifecycle;
 mod projects;
 mod rest;
+mod resume;
 mod slow_consumer;
 mod streams;
 mod tokens;

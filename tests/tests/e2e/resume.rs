@@ -1,0 +1,371 @@
+//! A client of the SDK whose link is cut goes on as if nothing had been: everything comes once and
+//! in order, to it and from it, and nobody else is told anything.
+
+use std::{collections::HashMap, time::Duration};
+
+use signalbox_client::{
+    CloseReason, ConnectOptions, ConnectionId, DisconnectReason, Event, Events, Role,
+};
+use signalbox_gateway::Config;
+use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
+
+/// A gateway on which a dead link is soon known to be dead.
+fn brisk(config: &mut Config) {
+    config.links.idle_timeout_ms = 1500;
+}
+
+/// Options to join through a proxy.
+fn through(proxy: &Proxy, world: &World, carrier: Carrier) -> ConnectOptions {
+    let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
+    carrier.options(options).rejoin(false).keep_alive(Duration::from_millis(300))
+}
+
+/// What a member is told, in short: `+bob`, `bob: hello`, `-bob`, `away`, `back`.
+struct Listener {
+    events: Events,
+    names: HashMap<ConnectionId, &'static str>,
+}
+
+impl Listener {
+    fn new(events: Events, names: &[(ConnectionId, &'static str)]) -> Self {
+        Self { events, names: names.iter().copied().collect() }
+    }
+
+    async fn next(&mut self) -> String {
+        // Who is not known by name is new.
+        let name = |id: &ConnectionId| self.names.get(id).copied().unwrap_or("carol");
+        match soon("an event", self.events.next()).await.expect("the session is not over") {
+            Event::ConnectionCreated(info) => format!("+{}", name(&info.id)),
+            Event::ConnectionDestroyed { id, .. } => format!("-{}", name(&id)),
+            Event::Signal { from: Some(from), data, .. } => {
+                format!("{}: {}", name(&from), data.unwrap_or_default())
+            }
+            Event::SessionReconnecting { .. } => "away".into(),
+            Event::SessionReconnected { gap: None } => "back".into(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// The next events, so many.
+    async fn hear(&mut self, count: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(self.next().await);
+        }
+        all
+    }
+}
+
+/// Those of `all` that are about somebody.
+fn about<'a>(all: &'a [String], name: &str) -> Vec<&'a str> {
+    let by = |text: &&&str| text.trim_start_matches(['+', '-']).split(':').next() == Some(name);
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    all.iter().filter(by).copied().collect()
+}
+
+async fn a_cut_is_not_noticed(carrier: Carrier) {
+    let world = World::with(brisk).await;
+    let proxy = Proxy::new(&world).await;
+    let bob = world.join(Carrier::Json, Role::Publisher).await;
+    let alice = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+    let names = [(bob.id(), "bob"), (alice.id(), "alice")];
+    let (alice, events) = (alice.client, alice.events);
+    let mut alice_hears = Listener::new(events, &names);
+    let (bob, events) = (bob.client, bob.events);
+    let mut bob_hears = Listener::new(events, &names);
+    assert_eq!(alice_hears.next().await, "+bob");
+    assert_eq!(bob_hears.next().await, "+alice");
+    assert_eq!(alice.signal().data("0").send().await, Ok(1));
+    assert_eq!(alice_hears.next().await, "alice: 0");
+    assert_eq!(bob_hears.next().await, "alice: 0");
+
+    for round in 1..=2 {
+        proxy.cut();
+        // She does not know yet.
+        let say = |text: &str| alice.signal().data(format!("{round}{text}")).enqueue();
+        say("a").await.unwrap();
+        bob.signal().data(format!("{round}a")).send().await.unwrap();
+        let to = alice.connection().id;
+        bob.signal().to(to).data(format!("{round}b")).send().await.unwrap();
+        let carol = world.join(Carrier::Quic, Role::Publisher).await;
+        carol.client.signal().data("hello").send().await.unwrap();
+        carol.client.disconnect().await;
+        assert_eq!(alice_hears.next().await, "away");
+        say("b").await.unwrap();
+
+        let all = alice_hears.hear(8).await;
+        assert_eq!(all[0], "back");
+        let said = |who: &str| [format!("{who}: {round}a"), format!("{who}: {round}b")];
+        assert_eq!(about(&all, "bob"), said("bob"));
+        assert_eq!(about(&all, "alice"), said("alice"));
+        assert_eq!(about(&all, "carol"), ["+carol", "carol: hello", "-carol"]);
+        let all = bob_hears.hear(6).await;
+        assert_eq!(about(&all, "alice"), said("alice"));
+        assert_eq!(about(&all, "bob"), [format!("bob: {round}a")]);
+        assert_eq!(about(&all, "carol"), ["+carol", "carol: hello", "-carol"]);
+    }
+    // Her numbers go on, too.
+    assert_eq!(alice.signal().data("last").send().await, Ok(6));
+    alice.disconnect().await;
+    assert_eq!(bob_hears.hear(2).await, ["alice: last", "-alice"]);
+}
+
+/// Two who talk all the time while both their links are cut again and again.
+async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u64) {
+    const SIGNALS: u64 = 600;
+    let world = World::with(brisk).await;
+    let mut watcher = world.join(Carrier::Postcard, Role::Publisher).await;
+    let mut ways = Vec::new();
+    for carrier in carriers {
+        let proxy = Proxy::new(&world).await;
+        let member = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+        assert_eq!(watcher.sees_created().await, member.id());
+        ways.push((proxy, member));
+    }
+    let ids: Vec<_> = ways.iter().map(|(_, member)| member.id()).collect();
+    let mut talking = tokio::task::JoinSet::new();
+    for (index, (proxy, Member { client, mut events })) in ways.into_iter().enumerate() {
+        let ids = ids.clone();
+        talking.spawn(async move {
+            let speaking = async {
+                for n in 1..=SIGNALS {
+                    if index == 0 {
+                        assert_eq!(client.signal().data(n.to_string()).send().await, Ok(n));
+                    } else {
+                        client.signal().data(n.to_string()).enqueue().await.unwrap();
+                    }
+                }
+            };
+            let listening = async {
+                let mut heard = HashMap::from([(ids[0], 0), (ids[1], 0)]);
+                let mut backs = 0;
+                while heard.values().any(|heard| *heard < SIGNALS) {
+                    match soon("an event", events.next()).await.expect("it is not over") {
+                        Event::Signal { from: Some(from), data, seq, .. } => {
+                            let last = heard.get_mut(&from).unwrap();
+                            assert_eq!(data, Some((*last + 1).to_string()));
+                            assert_eq!(seq, *last + 1);
+                            *last += 1;
+                            // In the middle of what the other says.
+                            let every = SIGNALS / (cuts + 1);
+                            if from != ids[index] && last.is_multiple_of(every) && *last < SIGNALS {
+                                proxy.cut();
+                            }
+                        }
+                        Event::SessionReconnecting { .. } => {}
+                        Event::SessionReconnected { gap: None } => backs += 1,
+                        // The second came after the first.
+                        Event::ConnectionCreated(_) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(backs > 0, "no link was ever cut");
+            };
+            tokio::join!(speaking, listening);
+            // Even if the link has just been cut.
+            client.disconnect().await;
+        });
+    }
+    // She reads all the while, or she would be taken for dead.
+    let watching = async {
+        let mut heard: HashMap<_, u64> = HashMap::new();
+        let mut left = 0;
+        while left < 2 {
+            match watcher.next().await {
+                Event::Signal { from: Some(from), .. } => *heard.entry(from).or_default() += 1,
+                Event::ConnectionDestroyed { reason, .. } => {
+                    assert_eq!(reason, DisconnectReason::ClientDisconnected);
+                    left += 1;
+                }
+                other => panic!("somebody noticed: {other:?}"),
+            }
+        }
+        heard
+    };
+    let talking = async {
+        while let Some(done) = talking.join_next().await {
+            done.unwrap();
+        }
+    };
+    let (heard, ()) = tokio::join!(watching, talking);
+    assert!(heard.values().all(|heard| *heard == SIGNALS), "{heard:?}");
+}
+
+macro_rules! on {
+    ($($name:ident: $carrier:ident, $other:ident;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_cut_is_not_noticed() {
+                super::a_cut_is_not_noticed(Carrier::$carrier).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn nothing_is_lost_and_nothing_comes_twice() {
+                // A QUIC link takes its idle timeout to be known dead.
+                let quic = matches!(Carrier::$carrier, Carrier::Quic | Carrier::QuicSingle);
+                let cuts = if quic { 3 } else { 20 };
+                let carriers = [Carrier::$carrier, Carrier::$other];
+                super::nothing_is_lost_and_nothing_comes_twice(carriers, cuts).await;
+            }
+        }
+    )*};
+}
+
+on! {
+    quic: Quic, Json;
+    quic_single: QuicSingle, Quic;
+    postcard: Postcard, Json;
+    json: Json, Postcard;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_goes_on_over_the_carrier_that_works() {
+    let world = World::with(brisk).await;
+    let proxy = Proxy::new(&world).await;
+    let bob = world.join(Carrier::Json, Role::Publisher).await;
+    let options = through(&proxy, &world, Carrier::Quic).fallback(proxy.url(Carrier::Postcard));
+    let alice = world.try_join(&options).await.unwrap();
+    let names = [(bob.id(), "bob"), (alice.id(), "alice")];
+    let mut alice_hears = Listener::new(alice.events, &names);
+    let mut bob_hears = Listener::new(bob.events, &names);
+    assert_eq!(alice_hears.next().await, "+bob");
+    assert_eq!(bob_hears.next().await, "+alice");
+    assert_eq!(proxy.tcp_count(), 0, "QUIC has a head start");
+    for (round, quic, tcp, tcp_count) in
+        [(1, false, true, 1), (2, true, false, 1), (3, true, true, 1)]
+    {
+        proxy.open(quic, tcp);
+        proxy.cut();
+        bob.client.signal().data(format!("{round}")).send().await.unwrap();
+        let sent = alice.client.signal().data(format!("{round}")).send();
+        assert_eq!(soon("sending", sent).await, Ok(round));
+        let mut all = alice_hears.hear(4).await;
+        assert_eq!(all[..2], ["away", "back"]);
+        all[2..].sort();
+        let both = [format!("alice: {round}"), format!("bob: {round}")];
+        assert_eq!(all[2..], both);
+        let mut all = bob_hears.hear(2).await;
+        all.sort();
+        assert_eq!(all, both);
+        assert_eq!(proxy.tcp_count(), tcp_count);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_too_late_joins_anew() {
+    for carrier in [Carrier::Quic, Carrier::Json] {
+        let short = |config: &mut Config| {
+            brisk(config);
+            config.resume.window_ms = 300;
+        };
+        let world = World::with(short).await;
+        let proxy = Proxy::new(&world).await;
+        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
+        let options = through(&proxy, &world, carrier).rejoin(true);
+        let mut alice = world.try_join(&options).await.unwrap();
+        let before = alice.id();
+        assert_eq!(bob.sees_created().await, before);
+        assert_eq!(alice.sees_created().await, bob.id());
+        proxy.open(false, false);
+        proxy.cut();
+        assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+        alice.say("while away").await;
+        assert_eq!(bob.sees_destroyed().await, (before, DisconnectReason::NetworkDisconnected));
+        proxy.open(true, true);
+        let after = match alice.next().await {
+            Event::SessionRejoined { connection } => connection.id,
+            other => panic!("{other:?}"),
+        };
+        assert!(after != before && alice.id() == after);
+        assert_eq!(alice.sees_created().await, bob.id());
+        assert_eq!(bob.sees_created().await, after);
+        assert_eq!(bob.hear().await, (Some(after), None, Some("while away".into())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gateway_could_not_keep_is_named() {
+    const SIGNALS: u64 = 100;
+    for carrier in Carrier::ALL {
+        let small = |config: &mut Config| {
+            brisk(config);
+            config.resume.backlog_bytes = 20_000;
+        };
+        let world = World::with(small).await;
+        let proxy = Proxy::new(&world).await;
+        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
+        let mut alice = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+        assert_eq!(alice.sees_created().await, bob.id());
+        bob.sees_created().await;
+        bob.say("0").await;
+        assert_eq!(alice.hear_data().await, "0");
+        proxy.open(false, false);
+        proxy.cut();
+        for _ in 0..SIGNALS {
+            bob.client.signal().data("d".repeat(1000)).send().await.unwrap();
+        }
+        assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+        proxy.open(true, true);
+        let Event::SessionReconnected { gap: Some(gap) } = alice.next().await else {
+            panic!("nothing is missing of 100 kB in 20");
+        };
+        let [lost] = gap.lost[..] else { panic!("{gap:?}") };
+        assert_eq!((lost.from, lost.after), (Some(bob.id()), 1));
+        assert!((2..SIGNALS).contains(&lost.until), "some are kept: {lost:?}");
+        let mut next = lost.until + 1;
+        while next <= SIGNALS + 1 {
+            match alice.next().await {
+                Event::Signal { seq, .. } => assert_eq!(seq, next),
+                other => panic!("{other:?}"),
+            }
+            next += 1;
+        }
+        bob.say("on").await;
+        assert_eq!(alice.hear_data().await, "on");
+        assert!(!matches!(bob.next().await, Event::ConnectionDestroyed { .. }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_restarts_is_come_back_to() {
+    let mut world = World::with(brisk).await;
+    let proxy = Proxy::new(&world).await;
+    let mut members = Vec::new();
+    for carrier in Carrier::ALL {
+        let options = through(&proxy, &world, carrier).presence(false).rejoin(true);
+        members.push(world.try_join(&options).await.unwrap());
+    }
+    let before: Vec<_> = members.iter().map(Member::id).collect();
+    // Of the successor nobody knows anything, and it knows nobody.
+    let successor = World::with(brisk).await;
+    proxy.lead_to(&successor);
+    world.stop().await;
+    for (member, before) in members.iter_mut().zip(before) {
+        match member.next().await {
+            Event::SessionReconnecting { reason, .. } => {
+                assert_eq!(reason, CloseReason::ShuttingDown);
+            }
+            other => panic!("{other:?}"),
+        }
+        match member.next().await {
+            Event::SessionRejoined { connection } => assert_ne!(connection.id, before),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(member.client.signal().to(member.id()).send().await, Ok(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_keeps_nothing_is_joined_anew() {
+    let world = World::with(|config| config.resume.window_ms = 0).await;
+    let proxy = Proxy::new(&world).await;
+    let options = through(&proxy, &world, Carrier::Json).rejoin(true);
+    let mut alice = world.try_join(&options).await.unwrap();
+    assert_eq!(alice.client.signal().to(alice.id()).data("a").send().await, Ok(1));
+    assert_eq!(alice.hear_data().await, "a");
+    proxy.cut();
+    assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+    assert!(matches!(alice.next().await, Event::SessionRejoined { .. }));
+}
