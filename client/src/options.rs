@@ -146,3 +146,30 @@ impl ConnectOptions {
         messages
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use signalbox_protocol::message::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn many_cursors_take_several_messages() {
+        let options = ConnectOptions::new("quic://a", "token");
+        for (count, expected) in [
+            (0, vec![(0, false)]),
+            (500, vec![(500, false)]),
+            (501, vec![(500, true), (1, false)]),
+            (1500, vec![(500, true), (500, true), (500, false)]),
+        ] {
+            let cursors = vec![Cursor { from: None, seq: 1 }; count];
+            let messages = options.resumption("ticket", &Claim { events: 0, cursors });
+            let sizes = messages.iter().map(|message| match message {
+                ClientMessage::Resume(resume) => (resume.cursors.len(), resume.more),
+                ClientMessage::Heard { cursors, more } => (cursors.len(), *more),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(sizes.collect::<Vec<_>>(), expected);
+        }
+    }
+}

@@ -59,7 +59,8 @@ impl<'a> SignalBuilder<'a> {
     ///
     /// # Errors
     /// [`SendError`]. With [`SendError::Disconnected`] and [`SendError::NotSent`] the gateway may
-    /// have taken the signal all the same, and only its confirmation been lost.
+    /// have taken the signal all the same, and only its confirmation been lost. A refusal that is
+    /// lost with the link is not said again: then this succeeds.
     pub async fn send(self) -> Result<u64, SendError> {
         self.signal.check()?;
         let (done, taken) = oneshot::channel();
