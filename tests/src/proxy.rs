@@ -70,13 +70,18 @@ impl Proxy {
         }
     }
 
-    /// Cuts all connections.
-    pub fn cut(&self) {
-        let mut state = self.state.lock();
-        let ids = std::mem::take(&mut state.quic_ids);
-        state.quic_dead.extend(ids);
-        for link in state.tcp_links.drain(..) {
-            link.abort();
+    /// Cuts all connections. When this returns, nothing gets through them any more.
+    pub async fn cut(&self) {
+        let links = {
+            let mut state = self.state.lock();
+            let ids = std::mem::take(&mut state.quic_ids);
+            state.quic_dead.extend(ids);
+            std::mem::take(&mut state.tcp_links)
+        };
+        links.iter().for_each(AbortHandle::abort);
+        // One may be in the middle of something on another thread.
+        while !links.iter().all(AbortHandle::is_finished) {
+            tokio::task::yield_now().await;
         }
     }
 

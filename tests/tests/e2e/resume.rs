@@ -80,7 +80,7 @@ async fn a_cut_is_not_noticed(carrier: Carrier) {
     assert_eq!(bob_hears.next().await, "alice: 0");
 
     for round in 1..=2 {
-        proxy.cut();
+        proxy.cut().await;
         // She does not know yet.
         let say = |text: &str| alice.signal().data(format!("{round}{text}")).enqueue();
         say("a").await.unwrap();
@@ -149,7 +149,7 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
                             // In the middle of what the other says.
                             let every = SIGNALS / (cuts + 1);
                             if from != ids[index] && last.is_multiple_of(every) && *last < SIGNALS {
-                                proxy.cut();
+                                proxy.cut().await;
                             }
                         }
                         Event::SessionReconnecting { .. } => {}
@@ -237,7 +237,7 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
         [(1, false, true, 1), (2, true, false, 1), (3, true, true, 1)]
     {
         proxy.open(quic, tcp);
-        proxy.cut();
+        proxy.cut().await;
         bob.client.signal().data(format!("{round}")).send().await.unwrap();
         let sent = alice.client.signal().data(format!("{round}")).send();
         assert_eq!(soon("sending", sent).await, Ok(round));
@@ -269,7 +269,7 @@ async fn who_comes_back_too_late_joins_anew() {
         assert_eq!(bob.sees_created().await, before);
         assert_eq!(alice.sees_created().await, bob.id());
         proxy.open(false, false);
-        proxy.cut();
+        proxy.cut().await;
         assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
         alice.say("while away").await;
         assert_eq!(bob.sees_destroyed().await, (before, DisconnectReason::NetworkDisconnected));
@@ -302,7 +302,7 @@ async fn what_a_gateway_could_not_keep_is_named() {
         bob.say("0").await;
         assert_eq!(alice.hear_data().await, "0");
         proxy.open(false, false);
-        proxy.cut();
+        proxy.cut().await;
         for _ in 0..SIGNALS {
             bob.client.signal().data("d".repeat(1000)).send().await.unwrap();
         }
@@ -365,7 +365,7 @@ async fn a_gateway_that_keeps_nothing_is_joined_anew() {
     let mut alice = world.try_join(&options).await.unwrap();
     assert_eq!(alice.client.signal().to(alice.id()).data("a").send().await, Ok(1));
     assert_eq!(alice.hear_data().await, "a");
-    proxy.cut();
+    proxy.cut().await;
     assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
     assert!(matches!(alice.next().await, Event::SessionRejoined { .. }));
 }
