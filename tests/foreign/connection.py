@@ -60,7 +60,7 @@ class Connection:
             case "resumed":
                 self.ticket = fields["ticket"]["ticket"]
                 self._taken(fields["signals"], at_least=self.accepted)
-                return [(kind, fields), *self._take_effect()]
+                return [*self._take_effect(), (kind, fields)]
             case "accepted":
                 self._taken(fields["signals"], at_least=self.accepted + 1)
             case "connectionCreated" | "connectionDestroyed":

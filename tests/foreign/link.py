@@ -128,8 +128,7 @@ class Link(ABC):
 
         Without `confirm` it leaves off where the answer has come. After a refusal it raises `Ended`.
         """
-        self.connection, self.events = old.hand_over()
-        await self.send_resume(ticket or self.connection.ticket, streams, cursors_each)
+        await self.ask_for(old, streams, ticket, cursors_each)
         async with asyncio.timeout(DEADLINE_S):
             await self._answered.wait()
         if not self._carries:
@@ -138,6 +137,17 @@ class Link(ABC):
             await self.send("keep", {})
             for signal in list(self.connection.unconfirmed.values()):
                 await self.send("signal", signal)
+
+    async def ask_for(
+        self,
+        old: "Link",
+        streams: str = "perSender",
+        ticket: str | None = None,
+        cursors_each: int = CURSORS,
+    ) -> None:
+        """Says `resume` for the connection of `old`, and does not wait for the answer."""
+        self.connection, self.events = old.hand_over()
+        await self.send_resume(ticket or self.connection.ticket, streams, cursors_each)
 
     async def send_resume(
         self, ticket: str, streams: str = "perSender", cursors_each: int = CURSORS

@@ -53,7 +53,7 @@ class Ordering:
 
     def control(self, kind: str, fields: Fields) -> None:
         """A message on the control stream."""
-        if kind == "connectionDestroyed":
+        if kind == "connectionDestroyed" and fields["lastSeq"] > 0:
             self._connection.destroyed.append(fields)
         else:
             self._surface(kind, fields)

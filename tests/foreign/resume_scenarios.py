@@ -177,6 +177,26 @@ async def again_and_again(stage: Stage, way: Way) -> None:
     assert heard == {alice.me: everything, bob.me: everything}
 
 
+async def the_answer_does_not_arrive(stage: Stage, way: Way) -> None:
+    """Links that are lost with the question on them. What the gateway made of it is left to chance."""
+    alice = await stage.join("alice")
+    bob = await stage.kept("bob")
+    await send_part(alice)
+    await send_part(bob)
+    await way.lose(bob)
+    for _ in range(3):
+        link = await stage.open(way.back)
+        await link.ask_for(bob, way.back.streams)
+        link.cut()
+        bob = link
+        await send_part(alice)
+        await send_part(bob)
+    bob = await way.come_back(stage, bob)
+    everything = list(range(1, 4 * PART + 1))
+    heard = await hear_out(bob, until={alice.me: 4 * PART, bob.me: 4 * PART})
+    assert heard == {alice.me: everything, bob.me: everything}
+
+
 async def presence_comes_in_order(stage: Stage, way: Way) -> None:
     """Who came and went, in the order in which they did; and who was there is not told again."""
     early = await stage.join("early", carrier=stage.other_carrier)
@@ -339,6 +359,7 @@ async def tickets_are_good_once(stage: Stage, way: Way) -> None:
 ALL: list[Scenario] = [
     own_signals_arrive_once,
     again_and_again,
+    the_answer_does_not_arrive,
     presence_comes_in_order,
     without_presence_only_signals_come,
     what_was_held_back_is_awaited_on_the_next_link,

@@ -53,6 +53,12 @@ class Room:
         self._links.append(link)
         return link
 
+    async def resume(self, link: Link, carrier: Carrier = QUIC) -> Link:
+        """The same connection on another link."""
+        link = await carrier.resume(self._vendor, link)
+        self._links.append(link)
+        return link
+
     async def minted(self, by: Client | None = None, **token: Any) -> str:
         return await asyncio.to_thread((by or self.client).token, self.session, **token)
 

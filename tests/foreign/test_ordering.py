@@ -30,6 +30,23 @@ class Stage:
         about = f"{fields['from']} {fields['seq']}" if kind == "signal" else fields.get("id")
         self.surfaced.append(f"{kind} {about}" if about else kind)
 
+    def next_link(self) -> None:
+        """Another link of the same connection. What was held on the one before is gone."""
+        self.connection.link_lost()
+        self.ordering = Ordering(self._surface, self.connection)
+
+    def resumed(self) -> None:
+        ticket = {"ticket": "Zm9v-_", "windowMs": 30000}
+        self.control("resumed", {"ticket": ticket, "signals": 0})
+
+    def gap(self, *lost: tuple[str, int, int], present: list[str] | None = None) -> None:
+        losses = [{"from": who, "after": after, "until": until} for who, after, until in lost]
+        names = present or []
+        presence = present is not None
+        self.control("gap", {"lost": losses, "presence": presence, "present": len(names)})
+        for name in names:
+            self.control("present", {"connections": [{"id": name}]})
+
     def seen(self) -> list[str]:
         """What has been surfaced since the last time."""
         surfaced, self.surfaced = self.surfaced, []
@@ -142,3 +159,84 @@ def test_an_unknown_kind_of_stream_holds_nothing_up() -> None:
     assert stage.seen() == []
     stage.ordering.end(7, reset=True)
     assert stage.seen() == ["signal bob 3"]
+
+
+def test_what_was_held_comes_again_on_the_next_link() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.stream(3, BOB, 1, 2)
+    stage.stream(11, BOB, 7, 8, after=5)
+    assert stage.seen() == ["connectionCreated bob", "signal bob 1", "signal bob 2"]
+    assert stage.connection.all_cursors() == [{"from": BOB, "seq": 2}]
+    stage.next_link()
+    stage.stream(3, BOB, 3, 5, 7, 8)
+    stage.stream(7, BOB, 9, after=8)
+    assert stage.seen() == []  # not before the answer
+    stage.resumed()
+    assert stage.seen() == ["resumed", *(f"signal bob {seq}" for seq in (3, 5, 7, 8, 9))]
+
+
+def test_who_left_waits_for_its_last_signal_on_the_next_link() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.destroyed(BOB, 2)
+    stage.created(CAROL)
+    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol"]
+    assert stage.connection.events == 3
+    # Nothing of him was told, but that is said.
+    assert stage.connection.all_cursors() == [{"from": BOB, "seq": 0}]
+    stage.next_link()
+    stage.resumed()
+    assert stage.seen() == ["resumed"]
+    stage.stream(3, BOB, 1, 2)
+    assert stage.seen() == ["signal bob 1", "signal bob 2", "connectionDestroyed bob"]
+    assert stage.connection.all_cursors() == []
+
+
+def test_who_left_does_not_wait_for_what_is_lost() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.destroyed(BOB, 2)
+    stage.seen()
+    stage.next_link()
+    stage.gap((BOB, 0, 2))
+    assert stage.seen() == []
+    stage.resumed()
+    assert stage.seen() == ["gap", "resumed", "connectionDestroyed bob"]
+
+
+def test_a_gap_without_an_answer_is_none() -> None:
+    stage = Stage()
+    stage.created(BOB)
+    stage.stream(3, BOB, 1)
+    stage.seen()
+    cursors = stage.connection.all_cursors()
+    stage.next_link()
+    stage.gap((BOB, 1, 5), present=[CAROL])
+    assert (stage.connection.all_cursors(), stage.connection.events) == (cursors, 1)
+    stage.next_link()
+    stage.resumed()
+    assert stage.seen() == ["resumed"]
+
+
+def test_after_a_gap_of_presence_everyone_is_named_anew() -> None:
+    stage = Stage()
+    for who in (BOB, CAROL):
+        stage.created(who)
+    stage.destroyed(CAROL, 4)
+    stage.seen()
+    stage.next_link()
+    stage.gap(present=["dave"])
+    # On a stream of its own, it could overtake even these.
+    stage.stream(3, "dave", 1)
+    assert stage.seen() == []
+    stage.resumed()
+    assert stage.seen() == [
+        "gap",
+        "connectionDestroyed bob",
+        "connectionDestroyed carol",
+        "connectionCreated dave",
+        "resumed",
+        "signal dave 1",
+    ]
+    assert stage.connection.events == 0

@@ -10,9 +10,10 @@ import resume_scenarios
 import stage
 from gateways import Gateway
 from link import AGENT, Link
-from resume_scenarios import Scenario, Way, accepted, is_refused, perform
+from resume_scenarios import PART, Scenario, Way, accepted, is_refused, perform
 from stage import (
     QUIC,
+    QUIC_FEW_STREAMS,
     QUIC_SINGLE,
     WEBSOCKET_JSON,
     WEBSOCKET_POSTCARD,
@@ -45,6 +46,31 @@ def test_nothing_is_missed_and_nothing_comes_twice(gateway: Gateway, way: Way) -
 @pytest.mark.parametrize("scenario", resume_scenarios.ALL, ids=lambda scenario: scenario.__name__)
 def test_promise(gateway: Gateway, way: Way, scenario: Scenario) -> None:
     perform(scenario, gateway, way)
+
+
+def test_more_senders_than_streams_on_the_next_link(gateway: Gateway) -> None:
+    """What was missed needs more streams than there are, so some of it comes on later ones."""
+
+    async def scenario(stage: Stage, way: Way) -> None:
+        bob = await stage.kept("bob")
+        senders = [await stage.join(f"sender {number}") for number in range(10)]
+        for sender in senders:
+            await resume_scenarios.send_part(sender)
+        await resume_scenarios.hear_out(bob, until={sender.me: PART for sender in senders})
+        await way.lose(bob)
+        for _ in range(2):
+            for sender in senders:
+                await resume_scenarios.send_part(sender)
+        bob = await way.come_back(stage, bob)
+        for sender in senders:
+            await resume_scenarios.send_part(sender)
+        heard = await resume_scenarios.hear_out(
+            bob, until={sender.me: 4 * PART for sender in senders}
+        )
+        assert heard == {sender.me: list(range(PART + 1, 4 * PART + 1)) for sender in senders}
+        assert bob.ordering.successors > 0
+
+    perform(scenario, gateway, Way(QUIC, QUIC_FEW_STREAMS))
 
 
 each_carrier = pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from conftest import Perform
-from link import Link
+from link import Ended, Link
 from room import CARRIERS, Room
 from sdks import REQUESTING
 from stage import Carrier
@@ -151,5 +151,47 @@ def test_many_at_once(perform: Perform) -> None:
             signal = await bob.next("signal")
             heard[signal["from"]].append(signal["data"])
         assert heard == {sender: [str(number) for number in range(20)] for sender in heard}
+
+    perform(play)
+
+
+@each_sdk
+def test_who_is_away_is_reached(perform: Perform) -> None:
+    """Its servers do not notice that it is away: what they send waits for it."""
+
+    async def play(room: Room) -> None:
+        carriers = dict(zip(CARRIERS, reversed(CARRIERS)))
+        links = {carrier: await room.join(carrier, data=carrier.name) for carrier in carriers}
+        for link in links.values():
+            await link.keep()
+        await room.signal(type="before", data="1")
+        for link in links.values():
+            assert await next_from_server(link) == ("before", "1")
+            await link.abandon()
+        for link in links.values():
+            await room.signal(type="to-one", data="2", to=link)
+        await room.signal(type="to-all", data="3")
+        for carrier, link in links.items():
+            link = await room.resume(link, carriers[carrier])
+            assert await next_from_server(link) == ("to-one", "2")
+            assert await next_from_server(link) == ("to-all", "3")
+            await room.signal(type="behind", data="4", to=link)
+            assert await next_from_server(link) == ("behind", "4")
+
+    perform(play)
+
+
+@each_sdk
+def test_who_is_away_is_disconnected(perform: Perform) -> None:
+    async def play(room: Room) -> None:
+        bystander = await room.join()
+        away = await room.join()
+        await away.keep()
+        await away.abandon()
+        await room.force_disconnect(away)
+        destroyed = await bystander.next("connectionDestroyed")
+        assert (destroyed["id"], destroyed["reason"]) == (away.me, "forceDisconnected")
+        with pytest.raises(Ended, match="invalidTicket"):
+            await room.resume(away)
 
     perform(play)
