@@ -13,6 +13,7 @@ use crate::{
     connector::Connector,
     error::{ConnectError, SendError},
     event::Event,
+    link::quic::Endpoints,
     options::ConnectOptions,
     outbox::{Command, Done, Outgoing},
     signal::SignalBuilder,
@@ -96,6 +97,7 @@ pub struct Client {
     /// says the same.
     pub(crate) leaving: Arc<watch::Sender<bool>>,
     pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) endpoints: Arc<Endpoints>,
 }
 
 /// The listening end of a connection. If it is dropped, events are discarded.
@@ -179,6 +181,17 @@ impl Client {
             }
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+
+    /// Moves a QUIC link to a new UDP socket, for applications that know that the network has
+    /// changed: the gateway follows (connection migration, RFC 9000 §9), and nobody notices. All
+    /// clients of the same [`Connector`] move. A WebSocket stays where it is; if its network is
+    /// gone, it comes back as after any loss.
+    ///
+    /// # Errors
+    /// If the system gives no socket; then the link stays where it is.
+    pub fn rebind(&self) -> std::io::Result<()> {
+        self.endpoints.rebind()
     }
 
     /// Waits until the client is no longer in the session.

@@ -36,6 +36,11 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
+    /// The sockets over which it dials QUIC.
+    pub(crate) fn endpoints(&self) -> Arc<quic::Endpoints> {
+        self.connector.endpoints.clone()
+    }
+
     pub(crate) fn new(connector: Connector, options: ConnectOptions) -> Result<Self, ConnectError> {
         let targets = options.targets()?;
         Ok(Self { connector, options, targets, first: 0 })

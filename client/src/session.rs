@@ -51,6 +51,7 @@ pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, E
         shared: shared.clone(),
     };
     let sending = Sending::new(outbox, commands);
+    let endpoints = dialer.endpoints();
     let session =
         Session { dialer, teller, sending, leaving, backoff: Backoff::default(), left: false };
     tokio::spawn(async move {
@@ -63,6 +64,7 @@ pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, E
         sent: Arc::default(),
         leaving: Arc::new(leaving_sender),
         ended,
+        endpoints,
     };
     (client, Events::new(event_receiver))
 }

@@ -56,15 +56,30 @@ impl Endpoints {
         if let Some(endpoint) = &*slot {
             return Ok(endpoint.clone());
         }
-        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-        // The system may grant less, which costs only retransmissions.
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-        socket.bind(&local.into())?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket.into(), runtime)?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(local)?, runtime)?;
         Ok(slot.insert(endpoint).clone())
     }
+
+    /// Moves all connections to new sockets.
+    pub(crate) fn rebind(&self) -> std::io::Result<()> {
+        let unspecified = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        for (slot, ip) in [&self.v4, &self.v6].into_iter().zip(unspecified) {
+            if let Some(endpoint) = &*slot.lock() {
+                endpoint.rebind(socket(SocketAddr::new(ip, 0))?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn socket(local: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    // The system may grant less, which costs only retransmissions.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&local.into())?;
+    Ok(socket.into())
 }
 
 /// A connection on which nothing has been said.

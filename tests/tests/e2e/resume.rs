@@ -369,3 +369,36 @@ async fn a_gateway_that_keeps_nothing_is_joined_anew() {
     assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
     assert!(matches!(alice.next().await, Event::SessionRejoined { .. }));
 }
+
+/// Moving to another address is not even a reconnect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_moves_loses_nothing_and_nobody_notices() {
+    const SIGNALS: u64 = 500;
+    let world = World::new().await;
+    let mover = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    assert_eq!(watcher.sees_created().await, mover.id());
+    let Member { client, mut events } = mover;
+    assert!(matches!(soon("an event", events.next()).await, Some(Event::ConnectionCreated(_))));
+    for n in 1..=SIGNALS {
+        client.signal().data(n.to_string()).enqueue().await.unwrap();
+        watcher.client.signal().data(n.to_string()).enqueue().await.unwrap();
+        if n % 100 == 50 {
+            client.rebind().unwrap();
+        }
+    }
+    // Of each other they hear everything in order, and of nothing else.
+    for listener in [&mut events, &mut watcher.events] {
+        let mut heard: HashMap<ConnectionId, u64> = HashMap::new();
+        while heard.len() < 2 || heard.values().any(|last| *last < SIGNALS) {
+            match soon("an event", listener.next()).await.unwrap() {
+                Event::Signal { from: Some(from), seq, .. } => {
+                    let last = heard.entry(from).or_default();
+                    assert_eq!(seq, *last + 1);
+                    *last = seq;
+                }
+                other => panic!("somebody noticed: {other:?}"),
+            }
+        }
+    }
+}
