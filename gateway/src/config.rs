@@ -214,6 +214,9 @@ pub struct Links {
     pub hello_timeout_ms: u64,
     /// After how long a silence a link is taken for lost, in milliseconds.
     pub idle_timeout_ms: u32,
+    /// How long the gateway goes on as before when it is told to go down, but for saying at
+    /// `/readyz` that it is not ready, so that nobody is sent to it any more; in milliseconds.
+    pub drain_notice_ms: u64,
     /// How long the gateway waits for its clients to take their leave when it goes down, in
     /// milliseconds.
     pub drain_ms: u64,
@@ -234,6 +237,7 @@ impl Default for Links {
         Self {
             hello_timeout_ms: 5000,
             idle_timeout_ms: 30_000,
+            drain_notice_ms: 0,
             drain_ms: 10_000,
             allowed_origins: vec!["*".into()],
             t1_tokens: true,
@@ -359,6 +363,10 @@ impl Links {
 
     pub(crate) fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_timeout_ms.into())
+    }
+
+    pub(crate) fn drain_notice(&self) -> Duration {
+        Duration::from_millis(self.drain_notice_ms)
     }
 
     pub(crate) fn drain(&self) -> Duration {

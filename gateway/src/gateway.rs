@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     /// For HTTP connections of servers that have shown a credential.
     pub(crate) server_places: Arc<Semaphore>,
+    /// Cancelled when somebody has told the gateway to go down: it is not ready for more.
+    pub(crate) leaving: CancellationToken,
     /// Cancelled when the gateway stops accepting.
     pub(crate) closing: CancellationToken,
     /// Every task that serves a client.
@@ -57,6 +59,7 @@ impl Shared {
             limits: config.limits.clone(),
             links: config.links.clone(),
             server_places: Arc::new(Semaphore::new(config.limits.server_connections)),
+            leaving: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
@@ -184,8 +187,8 @@ impl Gateway {
         Monitor(self.shared.relay.clone())
     }
 
-    /// Serves until `shutdown` is done, then drains: accepts nobody, says goodbye to every link,
-    /// and waits for them up to the configured time.
+    /// Serves until `shutdown` is done, then drains: is not ready for a while, then accepts nobody,
+    /// says goodbye to every link, and waits for them, for the configured times.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, certificates, quic, tcp, .. } = self;
         let endpoint = quic.endpoint();
@@ -196,6 +199,9 @@ impl Gateway {
         listeners.close();
         shutdown.await;
 
+        // Whoever sends clients here learns first that it should not.
+        shared.leaving.cancel();
+        tokio::time::sleep(shared.links.drain_notice()).await;
         let Stats { connections, .. } = shared.relay.stats();
         info!(connections, "draining");
         shared.closing.cancel();

@@ -47,11 +47,21 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route(WEBSOCKET_PATH, get(upgrade::connect))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .merge(rest::router())
         .fallback(|| async { rest::Error::NoSuchResource })
         .method_not_allowed_fallback(|| async { rest::Error::NoSuchMethod })
         .layer(middleware::from_fn_with_state(shared.clone(), keep_or_close))
         .with_state(shared.clone())
+}
+
+/// `GET /readyz`: whether clients should be sent here.
+async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
+    if shared.leaving.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "going down\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
 }
 
 /// Serves one connection until it ends or becomes a WebSocket.

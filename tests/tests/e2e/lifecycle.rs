@@ -9,7 +9,7 @@ use signalbox_client::{
 use signalbox_tests::{
     Carrier, World, authority,
     raw::{self, served_leaf},
-    rest::Server,
+    rest::{Server, ask},
     soon,
 };
 
@@ -248,4 +248,20 @@ async fn after_a_crash_a_client_learns_of_it_from_its_next_packet() {
     let _ = signals.write_all(b"anything").await;
     let error = soon("a reset", client.connection.closed()).await;
     assert!(matches!(error, quinn::ConnectionError::Reset), "{error}");
+}
+
+/// Whoever sends clients here is told first that it should not; until then all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_to_go_down_is_not_ready_before_it_closes() {
+    let mut world = World::with(|config| config.links.drain_notice_ms = 2000).await;
+    let mut member = world.join(Carrier::Quic, Role::Publisher).await;
+    let ready = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(ask(&world, ready).await.status, 200);
+    world.tell_to_stop();
+    while ask(&world, ready).await.status != 503 {}
+    let newcomer = world.join(Carrier::Json, Role::Publisher).await;
+    assert_eq!(member.sees_created().await, newcomer.id());
+    let Event::SessionReconnecting { reason, .. } = member.next().await else { panic!() };
+    assert_eq!(reason, CloseReason::ShuttingDown);
+    world.stop().await;
 }
