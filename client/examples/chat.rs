@@ -19,7 +19,6 @@ async fn main() -> anyhow::Result<()> {
         None => Connector::new()?,
     };
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
-    let me = client.connection().id;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {
         tokio::select! {
@@ -35,8 +34,14 @@ async fn main() -> anyhow::Result<()> {
             event = events.next() => match event {
                 Some(Event::ConnectionCreated(other)) => println!("* {} is here", other.id),
                 Some(Event::ConnectionDestroyed { id, reason }) => println!("* {id} left: {reason}"),
-                Some(Event::Signal { from: Some(from), data: Some(data), .. }) if from != me => {
-                    println!("{from}: {data}");
+                Some(Event::Signal { from: Some(from), data: Some(data), .. }) => {
+                    if from != client.connection().id {
+                        println!("{from}: {data}");
+                    }
+                }
+                Some(Event::SessionReconnecting { reason, .. }) => println!("* away: {reason}"),
+                Some(Event::SessionReconnected { .. } | Event::SessionRejoined { .. }) => {
+                    println!("* back");
                 }
                 Some(Event::SessionDisconnected { reason, message }) => {
                     anyhow::bail!("{reason}: {message}");

@@ -17,11 +17,10 @@ async fn main() -> anyhow::Result<()> {
         None => Connector::new()?,
     };
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
-    let me = client.connection().id;
     while let Some(event) = events.next().await {
         // Its own echoes come back to nobody, or there would be no end to them.
         if let Event::Signal { from: Some(from), signal_type, data, .. } = event
-            && from != me
+            && from != client.connection().id
         {
             let mut echo = client.signal().to(from);
             if let Some(signal_type) = signal_type {

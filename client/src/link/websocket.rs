@@ -245,24 +245,28 @@ async fn read(
     encoding: Encoding,
     teller: &mut Teller,
 ) -> End {
-    // The gateway pings three times as often. A timer that runs by itself costs less than one
+    // The gateway pings as often as this ticks. A timer that runs by itself costs less than one
     // that is set anew with every message.
-    let mut watch = tokio::time::interval(teller.idle_timeout().max(Duration::from_secs(1)));
+    let idle_timeout = teller.idle_timeout().max(Duration::from_secs(1));
+    let mut watch = tokio::time::interval(idle_timeout / 3);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     watch.reset();
-    let mut heard = true;
+    // Ticks since the last message.
+    let mut silent = 0;
     loop {
         teller.tell().await;
         let message = tokio::select! {
             message = stream.next() => message,
             _ = watch.tick() => {
-                if !std::mem::take(&mut heard) {
+                silent += 1;
+                // The first tick may have come right behind the message.
+                if silent > 3 {
                     return End::lost("nothing came within the idle timeout");
                 }
                 continue;
             }
         };
-        heard = true;
+        silent = 0;
         let message = match message {
             Some(Ok(Message::Close(frame))) => return closed(frame),
             Some(Ok(message)) => message,

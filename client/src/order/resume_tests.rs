@@ -306,6 +306,7 @@ proptest! {
             claim = order.lost().expect("nothing was given up");
             order.resume(None, Vec::new());
             prop_assert_eq!(told(&mut order), ["back"]);
+            prop_assert!(order.streams.is_empty(), "a new link has new streams");
         }
         for sender in 1..5u8 {
             let about = |text: &&String| {
