@@ -20,9 +20,9 @@ use signalbox_protocol::{
 
 use crate::event::{Event, Gap};
 
-/// Senders that have left of whom the last signal is still known. Of those whom it is not told of,
-/// the gateway may say that signals are lost which are not; it knows of half as many at most.
-const GONE: usize = 8192;
+/// Senders of whom nothing is known but that signals of theirs are lost. Of those who are forgotten
+/// the gateway says it once more.
+const UNHEARD: usize = 1024;
 
 /// A stream, by the link's own numbering in the order of their opening.
 pub(crate) type StreamKey = u64;
@@ -37,8 +37,8 @@ pub(crate) struct Order {
     presence: bool,
     senders: HashMap<Sender, SenderState>,
     streams: HashMap<StreamKey, Sender>,
-    /// Those who have left and the last that was told of each, the latest to leave last.
-    gone: VecDeque<Cursor>,
+    /// Those of whom only a gap was told, and up to where; the latest last.
+    unheard: VecDeque<Cursor>,
     /// Comings and goings read since the welcome, or since everyone was last named anew.
     events: u64,
     /// How many connections the gateway has still to name as present.
@@ -97,7 +97,7 @@ impl Order {
             presence,
             senders: HashMap::new(),
             streams: HashMap::new(),
-            gone: VecDeque::new(),
+            unheard: VecDeque::new(),
             events: 0,
             unnamed: welcome.present,
             out: VecDeque::from([first]),
@@ -177,7 +177,7 @@ impl Order {
             // Signals of this one are said to be lost, and nothing else was ever heard of it.
             let unknown = presence && !state.created && *from != Some(me) && from.is_some();
             if unknown && state.told > 0 {
-                remember(&mut self.gone, Cursor { from: *from, seq: state.told });
+                remember(&mut self.unheard, Cursor { from: *from, seq: state.told });
                 state.told = 0;
             }
         }
@@ -188,7 +188,7 @@ impl Order {
         let mut cursors: Vec<_> =
             told.map(|(from, state)| Cursor { from: *from, seq: state.told }).collect();
         let room = CURSORS_IN_ALL.checked_sub(cursors.len()).filter(|_| whole)?;
-        cursors.extend(self.gone.iter().rev().take(room));
+        cursors.extend(self.unheard.iter().rev().take(room));
         Some(Claim { events: self.events, cursors })
     }
 
@@ -295,20 +295,18 @@ impl Order {
     }
 
     fn destroyed(&mut self, id: ConnectionId, reason: DisconnectReason) {
-        let state = self.senders.remove(&Some(id));
-        if let Some(seq) = state.map(|state| state.told).filter(|told| *told > 0) {
-            remember(&mut self.gone, Cursor { from: Some(id), seq });
-        }
+        // Whoever is not named when the client comes back, and has left, has been heard to the end.
+        self.senders.remove(&Some(id));
         self.out.push_back(Event::ConnectionDestroyed { id, reason });
     }
 }
 
-/// Whoever left longest ago is forgotten for it, if need be.
-fn remember(gone: &mut VecDeque<Cursor>, cursor: Cursor) {
-    if gone.len() >= GONE {
-        gone.pop_front();
+/// The oldest is forgotten for it, if need be.
+fn remember(unheard: &mut VecDeque<Cursor>, cursor: Cursor) {
+    if unheard.len() >= UNHEARD {
+        unheard.pop_front();
     }
-    gone.push_back(cursor);
+    unheard.push_back(cursor);
 }
 
 fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {

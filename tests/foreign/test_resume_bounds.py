@@ -280,3 +280,59 @@ def test_signals_of_the_gone_are_not_lost_silently(short_of_room: Gateway, way: 
             assert (await bob.next("signal"))["seq"] == number
 
     perform(scenario, short_of_room, way)
+
+
+@each_way
+def test_of_who_is_gone_and_was_heard_nothing_comes_again(
+    short_of_room: Gateway, way: Way
+) -> None:
+    """Even where only its last signals are still kept, and its coming no longer is."""
+
+    async def scenario(stage: Stage, way: Way) -> None:
+        bob = await stage.kept("bob")
+        carol = await stage.join("carol")
+        for _ in range(LARGE_SIGNALS):
+            await carol.signal(data=LARGE)
+        await carol.goodbye()
+        await bob.next("connectionDestroyed")
+        await way.lose(bob)
+        bob = await way.come_back(stage, bob)
+        await bob.signal(type="end")
+        seen = await until_signal(bob, "end")
+        assert [kind for kind, _ in seen if kind not in ("resumed", "accepted")] == ["signal"]
+
+    perform(scenario, short_of_room, way)
+
+
+@each_way
+def test_lost_signals_of_who_is_gone_are_named_if_awaited(
+    short_of_room: Gateway, way: Way
+) -> None:
+    """Its end had come, but not yet all that it said; and then that was no longer kept."""
+
+    async def scenario(stage: Stage, way: Way) -> None:
+        bob = await stage.kept("bob")
+        carol = await stage.join("carol")
+        await send_part(carol)
+        await carol.goodbye()
+        await hear_out(bob, until={carol.me: PART})
+        await bob.next("connectionDestroyed")
+        await way.lose(bob)
+        alice = await stage.join("alice")
+        for _ in range(LARGE_SIGNALS):
+            await alice.signal(data=LARGE)
+        await has_been_taken(alice)
+        # As it would be if her last ten had been on a stream that was slower.
+        bob.connection.named.add(carol.me)
+        bob.connection.cursors[carol.me] = PART - 10
+        end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)
+        bob.connection.destroyed.append(end)
+        bob = await way.come_back(stage, bob)
+        # Alice's are lost, too, and may be told first.
+        gap = await bob.next("gap")
+        awaited = {"from": carol.me, "after": PART - 10, "until": PART}
+        while awaited not in gap["lost"] and not gap["presence"]:
+            gap = await bob.next("gap")
+        assert (await bob.next("connectionDestroyed"))["id"] == carol.me
+
+    perform(scenario, short_of_room, way)

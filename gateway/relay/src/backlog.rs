@@ -87,6 +87,9 @@ pub(crate) struct Dropped {
     pub(crate) directed: HashMap<(ConnectionId, Sender), (u64, u64)>,
     /// The number of the last presence event.
     pub(crate) events: u64,
+    /// Up to this position the end of somebody went for want of room, and with it what is known of
+    /// its signals.
+    pub(crate) ends: u64,
     /// Up to this position nothing is known of what was dropped, or was never written.
     pub(crate) unknown: u64,
 }
@@ -133,14 +136,16 @@ impl Backlog {
 
     /// Drops what is beyond the bounds.
     pub(crate) fn trim(&mut self, now: Duration, bounds: Bounds) {
-        while let Some(entry) = self.entries.front()
-            && (self.bytes > bounds.bytes || entry.at + bounds.age < now)
-        {
-            self.drop_first();
+        while let Some(entry) = self.entries.front() {
+            let too_many = self.bytes > bounds.bytes;
+            if !too_many && entry.at + bounds.age >= now {
+                break;
+            }
+            self.drop_first(too_many);
         }
     }
 
-    fn drop_first(&mut self) {
+    fn drop_first(&mut self, for_room: bool) {
         let Some(Entry { happened, .. }) = self.entries.pop_front() else { return };
         self.bytes -= happened.cost();
         let position = self.first;
@@ -156,6 +161,9 @@ impl Backlog {
             Happened::Destroyed { number, id, .. } => {
                 // Whoever has missed this event is told of everything anew.
                 self.dropped.events = number;
+                if for_room {
+                    self.dropped.ends = self.first;
+                }
                 self.dropped.signals.remove(&Some(id));
                 self.dropped.directed.retain(|(to, from), _| *to != id && *from != Some(id));
             }

@@ -1,11 +1,11 @@
 //! What a client that comes back must still be told: what is in the backlog, is for it, and is beyond
 //! what it says that it has. And what of that is no longer in the backlog.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use signalbox_protocol::{
-    GatewayMessage, SenderMessage, Signal, binary, frame, json,
+    ConnectionId, GatewayMessage, SenderMessage, Signal, binary, frame, json,
     message::{Lost, ReceivedSignal},
 };
 
@@ -37,26 +37,40 @@ impl Members {
         let dropped = self.backlog.dropped();
         let cursor = |from: &Sender| comeback.cursors.get(from).copied().unwrap_or(0);
         let had_events = shown.events + comeback.events;
-        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
-        let all_anew =
-            dropped.unknown > shown.position || (member.presence && dropped.events > had_events);
-        // Of whom the client has read the end, and names nothing, it has everything.
-        let over: HashSet<_> = self
+        let ended: HashMap<ConnectionId, u64> = self
             .backlog
             .since(shown.position)
             .filter_map(|happened| match happened {
-                Happened::Destroyed { number, id, .. } if *number <= had_events => Some(*id),
+                Happened::Destroyed { number, id, .. } => Some((*id, *number)),
                 _ => None,
             })
-            .filter(|id| member.presence && !comeback.cursors.contains_key(&Some(*id)))
             .collect();
+        // Somebody for whose last signals the client waits, and of whom nothing is known any more.
+        let forgotten = if member.presence {
+            let known = |id: &ConnectionId| self.by_id.contains_key(id) || ended.contains_key(id);
+            comeback.cursors.keys().flatten().any(|id| !known(id))
+        } else {
+            // It names everyone it ever heard, so this says nothing of whom it waits for.
+            dropped.ends > shown.position
+        };
+        // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
+        let all_anew = forgotten
+            || dropped.unknown > shown.position
+            || (member.presence && dropped.events > had_events);
+        // Of whom the client has read the end, and names nothing, it has everything.
+        let over = |from: &Sender| {
+            member.presence
+                && !comeback.cursors.contains_key(from)
+                && from.is_some_and(|id| ended.get(&id).is_some_and(|end| *end <= had_events))
+        };
 
         let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
         let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
         let to_me = to_me.map(|((_, from), last)| (*from, *last));
         let mut until: HashMap<Sender, u64> = HashMap::new();
         for (from, (seq, position)) in to_many.chain(to_me) {
-            if receives(member) && position >= shown.position && seq > cursor(&from) {
+            if receives(member) && position >= shown.position && seq > cursor(&from) && !over(&from)
+            {
                 let until = until.entry(from).or_default();
                 *until = seq.max(*until);
             }
@@ -68,9 +82,11 @@ impl Members {
 
         let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
             Happened::Signal { from, seq, audience, encoding, frame } => {
-                let known = from.is_none_or(|from| {
-                    if all_anew { self.by_id.contains_key(&from) } else { !over.contains(&from) }
-                });
+                let known = if all_anew {
+                    from.is_none_or(|from| self.by_id.contains_key(&from))
+                } else {
+                    !over(from)
+                };
                 let missed = audience.includes(id) && *seq > cursor(from);
                 (receives(member) && known && missed).then(|| Outgoing::Signal {
                     from: *from,

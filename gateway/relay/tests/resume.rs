@@ -60,7 +60,11 @@ fn secret(id: ConnectionId, link: u8) -> Secret {
 
 impl Keeper {
     fn join(world: &mut World, session: &SessionId, form: Encoding) -> Self {
-        let client = world.try_join(session, Role::Moderator, true, form).unwrap();
+        Self::join_with(world, session, form, true)
+    }
+
+    fn join_with(world: &mut World, session: &SessionId, form: Encoding, presence: bool) -> Self {
+        let client = world.try_join(session, Role::Moderator, presence, form).unwrap();
         let id = client.id;
         assert!(client.connection.keep(secret(id, 0), Duration::ZERO));
         assert!(!client.connection.keep(secret(id, 9), Duration::ZERO), "once");
@@ -434,6 +438,50 @@ fn of_who_is_gone_nothing_comes_again_unless_it_is_asked_for() {
         assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
         let expected = if named { vec![signal(Some(id), 2, "two")] } else { vec![] };
         assert_eq!(bob.news(), expected);
+    }
+}
+
+#[test]
+fn of_who_is_gone_a_gap_is_told_if_it_is_waited_for_and_only_then() {
+    for presence in [true, false] {
+        // Room for her end and some of her last signals, or for nothing of hers at all.
+        for later in [0, 10] {
+            for waited_for in [false, true] {
+                let mut world = World::new(Settings { backlog_bytes: 1500, ..Settings::default() });
+                let here = session(1, 1);
+                let mut bob = Keeper::join_with(&mut world, &here, Encoding::Json, presence);
+                let mut alice = world.join(&here, Role::Publisher);
+                let mut carol = world.join(&here, Role::Publisher);
+                for n in 0..40 {
+                    carol.say(&n.to_string()).unwrap();
+                    bob.news();
+                }
+                let id = carol.id;
+                carol.connection.leave(CloseReason::ClientDisconnected, world.now);
+                bob.news();
+                let _away = bob.lose(&world);
+                for n in 0..later {
+                    alice.say(&n.to_string()).unwrap();
+                }
+                if waited_for {
+                    bob.cursors.insert(Some(id), 5);
+                } else if presence {
+                    bob.cursors.remove(&Some(id));
+                }
+                let answer = bob.resume(&world, Encoding::Json).unwrap();
+                let of_carol = answer.lost.iter().any(|lost| lost.from == Some(id));
+                let told = of_carol || answer.present.is_some();
+                if waited_for {
+                    assert!(told, "{presence} {later}: {answer:?}");
+                } else if presence {
+                    assert_eq!(answer, whole(0), "{later}");
+                }
+                let again =
+                    |told: &Told| matches!(told, Told::Signal { from, .. } if *from == Some(id));
+                let again = bob.news().iter().filter(|told| again(told)).count();
+                assert!(waited_for || again == 0, "{presence} {later}: {again}");
+            }
+        }
     }
 }
 
