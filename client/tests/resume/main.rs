@@ -205,6 +205,15 @@ async fn who_is_sent_away_stays_away() {
         link.say(bye(reason)).await;
         drop(link);
         ends(&mut events, reason).await;
+        // It may learn of it only when it comes back.
+        let (_client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;
+        drop(link);
+        assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
+        let mut link = fake.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.say(bye(reason)).await;
+        drop(link);
+        ends(&mut events, reason).await;
     }
 }
 
