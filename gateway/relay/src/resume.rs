@@ -132,6 +132,17 @@ impl ResumeError {
 }
 
 impl Relay {
+    /// Whether a connection is kept for this ticket: what can be asked before its client says all
+    /// that it has to say.
+    pub fn is_kept(&self, session: &SessionId, connection: ConnectionId, secret: &Secret) -> bool {
+        self.0.find(session).is_some_and(|session| {
+            session.with(&self.0, |members| {
+                let kept = members.by_id.get(&connection).and_then(|it| it.kept.as_ref());
+                kept.is_some_and(|kept| kept.shown(secret).is_some())
+            })
+        })
+    }
+
     /// Brings a connection back on a new link; an old one that it may still have is ended.
     ///
     /// # Errors

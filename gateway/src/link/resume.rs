@@ -45,6 +45,13 @@ impl Claim {
         Ok(claim)
     }
 
+    /// Whether its ticket is good. Who has none may not make us remember what it says it has.
+    pub(super) fn is_good(&self, shared: &Shared) -> bool {
+        self.ticket.as_ref().is_some_and(|Ticket { session, connection, secret }| {
+            shared.relay.is_kept(session, *connection, secret)
+        })
+    }
+
     /// Takes more cursors.
     pub(super) fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
         if cursors.len() > CURSORS || self.cursors.len() + cursors.len() > CURSORS_IN_ALL {

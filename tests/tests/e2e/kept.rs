@@ -176,6 +176,11 @@ async fn a_ticket_that_is_no_good_opens_nothing() {
         link.say(&resume(&bad)).await;
         assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
     }
+    // It need not say all that it has to hear so.
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    let ClientMessage::Resume(more) = resume(&others) else { panic!() };
+    link.say(&ClientMessage::Resume(Resume { more: true, ..more })).await;
+    assert_eq!(link.end().await.0, Some(CloseReason::InvalidTicket));
     // All that has changed nothing.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume(&ticket)).await;
