@@ -2,12 +2,13 @@
 //!
 //! Addresses and URLs race, but only to the end of the carrier's handshake; then the winner alone
 //! says what the client has to say. A ticket that is used twice would end the link that used it
-//! first.
+//! first. Whoever starts first may say it already with its first packet (0-RTT), if it is QUIC and
+//! the gateway is known; the others start later than an answer takes.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rustls::{RootCertStore, crypto::CryptoProvider};
+use rustls::{RootCertStore, client::Resumption, crypto::CryptoProvider};
 use signalbox_protocol::ClientMessage;
 
 use crate::{
@@ -29,6 +30,7 @@ const HEAD_START: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(crate) struct Dialer {
     connector: Connector,
+    quic: quic::Settings,
     pub(crate) options: ConnectOptions,
     targets: Vec<Target>,
     /// The one to try first: the one that worked last.
@@ -43,7 +45,8 @@ impl Dialer {
 
     pub(crate) fn new(connector: Connector, options: ConnectOptions) -> Result<Self, ConnectError> {
         let targets = options.targets()?;
-        Ok(Self { connector, options, targets, first: 0 })
+        let quic = quic::Settings::new(&connector.roots, options.keep_alive, options.early_data)?;
+        Ok(Self { connector, quic, options, targets, first: 0 })
     }
 
     /// Reaches the gateway, says `opening` and takes the answer, within a time.
@@ -69,7 +72,8 @@ impl Dialer {
             .zip(first.chain(others))
             .map(|(rank, (index, target))| async move {
                 tokio::time::sleep(HEAD_START * rank).await;
-                (index, self.dial(target).await)
+                let early = if rank == 0 { opening } else { &[] };
+                (index, self.dial(target, early).await)
             })
             .collect();
         let mut failure = ConnectError::Timeout;
@@ -88,18 +92,25 @@ impl Dialer {
         Err(failure)
     }
 
-    async fn dial(&self, target: &Target) -> Result<Dialled, ConnectError> {
+    /// `early` is what may be said before anybody has answered.
+    async fn dial(
+        &self,
+        target: &Target,
+        early: &[ClientMessage<'_>],
+    ) -> Result<Dialled, ConnectError> {
         let addresses = target.resolve().await?;
         let Connector { roots, endpoints } = &self.connector;
         match target.scheme {
             Scheme::Quic => {
-                let keep_alive = self.options.keep_alive;
-                let dial = |to| quic::dial(endpoints, roots.clone(), target, to, keep_alive);
+                let dial = |rank, to| {
+                    let early = if rank == 0 { early } else { &[] };
+                    quic::dial(endpoints, &self.quic, target, to, early)
+                };
                 race(addresses, dial).await.map(Dialled::Quic)
             }
             Scheme::Wss | Scheme::Ws => {
                 let postcard = self.options.postcard;
-                let dial = |to| websocket::dial(roots.clone(), target, to, postcard);
+                let dial = |_, to| websocket::dial(roots.clone(), target, to, postcard);
                 race(addresses, dial).await.map(|it| Dialled::WebSocket(Box::new(it)))
             }
         }
@@ -109,14 +120,14 @@ impl Dialer {
 /// Tries the addresses, each with a head start over the next; the first to succeed wins.
 async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     addresses: Vec<SocketAddr>,
-    dial: impl Fn(SocketAddr) -> F,
+    dial: impl Fn(u32, SocketAddr) -> F,
 ) -> Result<T, ConnectError> {
     let mut attempts: FuturesUnordered<_> = (0u32..)
         .zip(addresses)
-        .map(|(index, address)| {
-            let attempt = dial(address);
+        .map(|(rank, address)| {
+            let attempt = dial(rank, address);
             async move {
-                tokio::time::sleep(STAGGER * index).await;
+                tokio::time::sleep(STAGGER * rank).await;
                 attempt.await
             }
         })
@@ -131,7 +142,7 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     Err(failure)
 }
 
-/// TLS for one attempt. QUIC takes 1.3 whatever this says; over TCP a proxy may know only 1.2.
+/// TLS without a memory. QUIC takes 1.3 whatever this says; over TCP a proxy may know only 1.2.
 pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::ClientConfig {
     static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
         std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
@@ -142,5 +153,6 @@ pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::Clie
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
+    config.resumption = Resumption::disabled();
     config
 }

@@ -26,6 +26,7 @@ pub struct ConnectOptions {
     pub(crate) agent: String,
     pub(crate) resume: bool,
     pub(crate) rejoin: bool,
+    pub(crate) early_data: bool,
 }
 
 impl ConnectOptions {
@@ -42,6 +43,7 @@ impl ConnectOptions {
             agent: concat!("signalbox-rust/", env!("CARGO_PKG_VERSION")).into(),
             resume: true,
             rejoin: true,
+            early_data: true,
         }
     }
 
@@ -68,6 +70,15 @@ impl ConnectOptions {
     #[must_use]
     pub fn rejoin(mut self, rejoin: bool) -> Self {
         self.rejoin = rejoin;
+        self
+    }
+
+    /// Whether a QUIC client that comes back says so with its first packet (default: yes; 0-RTT,
+    /// RFC 9001 §4.6), which saves a round trip. What is said so early, the resume ticket and what
+    /// the client has heard of whom, is without forward secrecy.
+    #[must_use]
+    pub fn early_data(mut self, early_data: bool) -> Self {
+        self.early_data = early_data;
         self
     }
 

@@ -32,6 +32,10 @@ struct State {
     to: (SocketAddr, SocketAddr),
     quic_blocked: bool,
     tcp_blocked: bool,
+    /// Whether the gateway's answers over QUIC get lost.
+    quic_unanswered: bool,
+    /// What clients sent over QUIC before their handshakes were over.
+    quic_early: Vec<Vec<u8>>,
     /// Connection ids that QUIC packets bear, of both ends.
     quic_ids: HashSet<[u8; ID]>,
     /// Those of connections that have been cut.
@@ -51,6 +55,8 @@ impl Proxy {
             to: (world.addresses().quic, world.addresses().tcp),
             quic_blocked: false,
             tcp_blocked: false,
+            quic_unanswered: false,
+            quic_early: Vec::new(),
             quic_ids: HashSet::new(),
             quic_dead: HashSet::new(),
             tcp_links: Vec::new(),
@@ -67,6 +73,14 @@ impl Proxy {
         match carrier {
             Carrier::Quic | Carrier::QuicSingle => format!("quic://{}", self.quic),
             Carrier::Postcard | Carrier::Json => format!("wss://{}", self.tcp),
+        }
+    }
+
+    /// The gateway's port for a carrier, this way.
+    pub fn address(&self, carrier: Carrier) -> SocketAddr {
+        match carrier {
+            Carrier::Quic | Carrier::QuicSingle => self.quic,
+            Carrier::Postcard | Carrier::Json => self.tcp,
         }
     }
 
@@ -89,6 +103,40 @@ impl Proxy {
     pub fn open(&self, quic: bool, tcp: bool) {
         let mut state = self.state.lock();
         (state.quic_blocked, state.tcp_blocked) = (!quic, !tcp);
+    }
+
+    /// Whether the gateway's answers over QUIC get lost.
+    pub fn lose_answers(&self, lose: bool) {
+        self.state.lock().quic_unanswered = lose;
+    }
+
+    /// Datagrams so far with early data (0-RTT) of clients in them.
+    pub fn early(&self) -> Vec<Vec<u8>> {
+        let all = &self.state.lock().quic_early;
+        all.iter().filter(|datagram| has_early_data(datagram)).cloned().collect()
+    }
+
+    /// What somebody can capture and play again to the gateway, from another address: the early
+    /// data of clients, and what else is in those datagrams. The gateway has looked at it when
+    /// this returns.
+    pub async fn replay(&self) {
+        let to = self.state.lock().to.0;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut answer = [0; 2048];
+        let answered = async {
+            // As long as it knows the connection, it takes them for duplicates.
+            loop {
+                for datagram in self.early() {
+                    socket.send_to(&datagram, to).await.unwrap();
+                }
+                let soon = std::time::Duration::from_millis(50);
+                let answer = tokio::time::timeout(soon, socket.recv_from(&mut answer)).await;
+                if answer.is_ok() {
+                    break;
+                }
+            }
+        };
+        crate::soon("an answer to what was played again", answered).await;
     }
 
     /// New connections go to another gateway.
@@ -139,7 +187,8 @@ async fn carry_quic(clients: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
                 way.insert(gateway)
             }
         };
-        if state.lock().passes(datagram) {
+        let passes = state.lock().takes(datagram);
+        if passes {
             let _ = gateway.send(datagram).await;
         }
     }
@@ -156,13 +205,60 @@ async fn answers(
         // A gateway that is gone is an error here, and may come back.
         let Ok(length) = gateway.recv(&mut datagram).await else { continue };
         let datagram = &datagram[..length];
-        if state.lock().passes(datagram) {
+        let passes = state.lock().answers(datagram);
+        if passes {
             let _ = clients.send_to(datagram, client).await;
         }
     }
 }
 
+/// Whether a datagram has early data in it: whether one of the packets in it says so, in its long
+/// header (RFC 9000 §17.2).
+fn has_early_data(mut datagram: &[u8]) -> bool {
+    while let Some((first, rest)) = datagram.split_first() {
+        if first & 0x80 == 0 {
+            return false;
+        }
+        if first & 0x30 == 0x10 {
+            return true;
+        }
+        let mut rest = rest.get(4..).unwrap_or_default();
+        for _ in 0..2 {
+            let Some((length, more)) = rest.split_first() else { return false };
+            rest = more.get(usize::from(*length)..).unwrap_or_default();
+        }
+        if first & 0x30 == 0 {
+            let token = varint(&mut rest);
+            rest = rest.get(token..).unwrap_or_default();
+        }
+        let length = varint(&mut rest);
+        datagram = rest.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+/// A number in QUIC's form (RFC 9000 §16), taken off the bytes.
+fn varint(bytes: &mut &[u8]) -> usize {
+    let Some((first, rest)) = bytes.split_first() else { return 0 };
+    let (tail, rest) = rest.split_at_checked((1 << (first >> 6)) - 1).unwrap_or_default();
+    *bytes = rest;
+    tail.iter().fold(usize::from(first & 0x3f), |number, byte| number << 8 | usize::from(*byte))
+}
+
 impl State {
+    /// Whether a datagram of a client gets through.
+    fn takes(&mut self, datagram: &[u8]) -> bool {
+        if datagram.first().is_some_and(|first| first & 0x80 != 0) {
+            self.quic_early.push(datagram.to_vec());
+        }
+        self.passes(datagram)
+    }
+
+    /// Whether a datagram of the gateway gets through.
+    fn answers(&mut self, datagram: &[u8]) -> bool {
+        !self.quic_unanswered && self.passes(datagram)
+    }
+
     /// Whether a QUIC datagram gets through. After the handshake packets have short headers, in
     /// which their connection's id is where it always is (RFC 8999).
     fn passes(&mut self, datagram: &[u8]) -> bool {

@@ -54,6 +54,32 @@ pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'sta
     chain.first().unwrap().clone().into_owned()
 }
 
+/// A client that remembers a TLS session with the gateway.
+pub struct Known(quinn::ClientConfig);
+
+impl Known {
+    /// Makes a session, so that one connection can be made early.
+    pub async fn to(address: SocketAddr, token: &str) -> Self {
+        let mut tls = tls(ALPN);
+        tls.resumption = rustls::client::Resumption::in_memory_sessions(8);
+        tls.enable_early_data = true;
+        let crypto = QuicClientConfig::try_from(tls).unwrap();
+        let known = Self(quinn::ClientConfig::new(Arc::new(crypto)));
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let connecting = endpoint.connect_with(known.0.clone(), address, "localhost").unwrap();
+        let connection = soon("a QUIC handshake", connecting).await.unwrap();
+        let (control, incoming) = connection.open_bi().await.unwrap();
+        let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
+        let mut link = Quic { connection, control, incoming, buffer, endpoint };
+        // The ticket of the session comes before the welcome.
+        link.say(&hello(token)).await;
+        assert!(link.hear().await.starts_with("Welcome"));
+        link.say(&ClientMessage::Goodbye { signals: 0 }).await;
+        link.end().await;
+        known
+    }
+}
+
 /// A QUIC connection, its control stream, and nothing said yet.
 pub struct Quic {
     /// The connection.
@@ -83,6 +109,16 @@ impl Quic {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
         let connection = soon("a QUIC handshake", connecting).await.unwrap();
+        let (control, incoming) = connection.open_bi().await.unwrap();
+        let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
+        Self { connection, control, incoming, buffer, endpoint }
+    }
+
+    /// Connects with the first packet, as a client that the gateway knows can.
+    pub async fn connect_early(known: &Known, address: SocketAddr) -> Self {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let connecting = endpoint.connect_with(known.0.clone(), address, "localhost").unwrap();
+        let (connection, _) = connecting.into_0rtt().ok().expect("the gateway is known");
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
         Self { connection, control, incoming, buffer, endpoint }

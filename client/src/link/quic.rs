@@ -10,10 +10,10 @@ use std::{
 
 use parking_lot::Mutex;
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, SendStream, TokioRuntime,
-    TransportConfig, WriteError, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
+    TokioRuntime, TransportConfig, WriteError, crypto::rustls::QuicClientConfig,
 };
-use rustls::RootCertStore;
+use rustls::{RootCertStore, client::Resumption};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
 };
@@ -38,6 +38,9 @@ const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// TLS sessions that a client remembers: those of one gateway (rustls counts in eights).
+const SESSIONS: usize = 8;
 
 /// One UDP socket per address family, opened when it is first needed.
 #[derive(Debug, Default)]
@@ -82,9 +85,35 @@ fn socket(local: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// A connection on which nothing has been said.
+/// How a client connects: TLS, which remembers the gateway, and the transport.
+#[derive(Debug)]
+pub(crate) struct Settings(ClientConfig);
+
+impl Settings {
+    /// `early_data` allows to speak before the handshake is over.
+    pub(crate) fn new(
+        roots: &Arc<RootCertStore>,
+        keep_alive: Duration,
+        early_data: bool,
+    ) -> Result<Self, ConnectError> {
+        let mut tls = tls_config(roots.clone(), ALPN);
+        if early_data {
+            tls.enable_early_data = true;
+            tls.resumption = Resumption::in_memory_sessions(SESSIONS);
+        }
+        let crypto = QuicClientConfig::try_from(tls)
+            .map_err(|error| ConnectError::Protocol(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport_config(keep_alive)));
+        Ok(Self(config))
+    }
+}
+
+/// A connection that the gateway has answered.
 pub(crate) struct Dialled {
     connection: Connection,
+    /// The control stream, if the first messages have been said, and taken, before the answer.
+    said: Option<(SendStream, RecvStream)>,
     /// For errors.
     address: String,
 }
@@ -96,27 +125,37 @@ pub(crate) struct QuicLink {
     control_in: Frames,
 }
 
-/// Connects to one address.
+/// Connects to one address. To a gateway that is known it says `early` with its first packet, if
+/// that is a resumption: what could be played again by whoever captures it is not said early.
 pub(crate) async fn dial(
     endpoints: &Endpoints,
-    roots: Arc<RootCertStore>,
+    settings: &Settings,
     target: &Target,
     address: SocketAddr,
-    keep_alive: Duration,
+    early: &[ClientMessage<'_>],
 ) -> Result<Dialled, ConnectError> {
     let name = format!("{} ({address}, UDP)", target.address());
     let unreachable = |detail: String| ConnectError::Unreachable { address: name.clone(), detail };
     let endpoint = endpoints.towards(address).map_err(|error| unreachable(error.to_string()))?;
-    let crypto = QuicClientConfig::try_from(tls_config(roots, ALPN))
-        .map_err(|error| ConnectError::Protocol(error.to_string()))?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport_config(keep_alive)));
-    let connection = endpoint
-        .connect_with(config, address, &target.host)
-        .map_err(|error| unreachable(error.to_string()))?
-        .await
+    let connecting = endpoint
+        .connect_with(settings.0.clone(), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
-    Ok(Dialled { connection, address: name })
+    let early_first = matches!(early.first(), Some(ClientMessage::Resume(_)));
+    let known = if early_first { connecting.into_0rtt() } else { Err(connecting) };
+    let (connection, said) = match known {
+        Ok((connection, accepted)) => {
+            let said = say(&connection, early).await.ok();
+            let accepted = accepted.await;
+            if let Some(error) = connection.close_reason() {
+                return Err(unreachable(error.to_string()));
+            }
+            (connection, said.filter(|_| accepted))
+        }
+        Err(connecting) => {
+            (connecting.await.map_err(|error| unreachable(error.to_string()))?, None)
+        }
+    };
+    Ok(Dialled { connection, said, address: name })
 }
 
 impl Dialled {
@@ -125,18 +164,15 @@ impl Dialled {
         self,
         opening: &[ClientMessage<'_>],
     ) -> Result<(Answer, QuicLink), ConnectError> {
-        let Self { connection, address } = self;
+        let Self { connection, said, address } = self;
         let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
             address: address.clone(),
             detail,
         };
-        let (mut control_out, control_in) =
-            connection.open_bi().await.map_err(|error| lost(ended(error)))?;
-        let mut bytes = Vec::new();
-        for message in opening {
-            frame::encode_to(message, &mut bytes);
-        }
-        control_out.write_all(&bytes).await.map_err(|error| lost(write_error(&error)))?;
+        let (control_out, control_in) = match said {
+            Some(control) => control,
+            None => say(&connection, opening).await.map_err(lost)?,
+        };
         let mut control_in = Frames::new(control_in);
         let mut hearing = Hearing::default();
         loop {
@@ -169,6 +205,20 @@ impl Dialled {
             });
         }
     }
+}
+
+/// Opens the control stream with these messages.
+async fn say(
+    connection: &Connection,
+    messages: &[ClientMessage<'_>],
+) -> Result<(SendStream, RecvStream), End> {
+    let (mut control_out, control_in) = connection.open_bi().await.map_err(ended)?;
+    let mut bytes = Vec::new();
+    for message in messages {
+        frame::encode_to(message, &mut bytes);
+    }
+    control_out.write_all(&bytes).await.map_err(|error| write_error(&error))?;
+    Ok((control_out, control_in))
 }
 
 fn transport_config(keep_alive: Duration) -> TransportConfig {

@@ -4,7 +4,7 @@
 mod lane;
 mod senders;
 
-use quinn::{ConnectionError, ReadError, RecvStream};
+use quinn::{ConnectionError, ReadError, RecvStream, ZeroRttAccepted};
 use signalbox_protocol::{
     ClientMessage, ClientStream, CloseReason, binary,
     frame::{FrameBuffer, FrameError},
@@ -17,14 +17,16 @@ pub(crate) use senders::QuicWriter;
 /// Bytes taken from a stream at once; a datagram brings less.
 const CHUNK: usize = 4096;
 
-/// Makes the halves of a link from a connection and its control stream.
+/// Makes the halves of a link from a connection, its handshake, which may not be over, and its
+/// control stream.
 pub(crate) fn halves(
-    connection: quinn::Connection,
+    (connection, handshake): (quinn::Connection, ZeroRttAccepted),
     (send, recv): (quinn::SendStream, RecvStream),
     max_streams: usize,
 ) -> (QuicReader, QuicWriter) {
     let reader = QuicReader {
         connection: connection.clone(),
+        handshake: Some(handshake),
         control: Frames::new(recv),
         control_ended: false,
         signals: None,
@@ -36,6 +38,9 @@ pub(crate) fn halves(
 /// The receiving half.
 pub(crate) struct QuicReader {
     connection: quinn::Connection,
+    /// Done when the handshake is; until then the client may be somebody who plays again what he
+    /// has captured.
+    handshake: Option<ZeroRttAccepted>,
     control: Frames,
     /// Whether the client has ended the control stream. Signals that it sent before may still be
     /// on their way.
@@ -64,12 +69,20 @@ impl Reader for QuicReader {
     const OVERTAKES: bool = true;
 
     async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
+        if self.greeted {
+            confirmed(&self.connection, &mut self.handshake).await?;
+        }
         match self.ready().await? {
             None => Ok(Incoming::Closed),
             Some(Source::Control) => {
                 self.greeted = true;
                 let frame = self.control.buffer.next_frame().map_err(frame_error)?;
-                match decode(frame.unwrap_or_default())? {
+                let message = decode(frame.unwrap_or_default())?;
+                // A ticket is good once, so coming back cannot be played again; all else could.
+                if !matches!(message, Some(ClientMessage::Resume(_))) {
+                    confirmed(&self.connection, &mut self.handshake).await?;
+                }
+                match message {
                     Some(ClientMessage::Signal(_)) => {
                         Err(LinkError::protocol("signals have a stream of their own"))
                     }
@@ -205,6 +218,22 @@ impl Frames {
             Err(error) => Err(LinkError::Lost(error.to_string())),
         }
     }
+}
+
+/// Waits for the end of the handshake.
+async fn confirmed(
+    connection: &quinn::Connection,
+    handshake: &mut Option<ZeroRttAccepted>,
+) -> Result<(), LinkError> {
+    if let Some(end) = handshake {
+        // What it yields says nothing on this side.
+        end.await;
+        *handshake = None;
+        if let Some(error) = connection.close_reason() {
+            return Err(connection_error(error));
+        }
+    }
+    Ok(())
 }
 
 fn decode(frame: &[u8]) -> Result<Option<ClientMessage<'_>>, LinkError> {

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
+    Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt, ZeroRttAccepted, crypto::rustls::QuicServerConfig,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -130,7 +130,7 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
 
 async fn serve_link(
     shared: Arc<Shared>,
-    connection: Connection,
+    connection: (Connection, ZeroRttAccepted),
     control: (SendStream, RecvStream),
     info: LinkInfo,
 ) {
@@ -139,25 +139,25 @@ async fn serve_link(
     link::serve(shared, info, &mut reader, &mut writer).await;
 }
 
-/// The handshake and the control stream.
+/// The handshake, as far as it must go, and the control stream, which a client that is known may
+/// open with its first packet (0-RTT). The reader knows what may be believed before the handshake
+/// is over.
 async fn establish(
     incoming: Incoming,
     remote: SocketAddr,
     hello_by: Instant,
-) -> Option<(Connection, (SendStream, RecvStream))> {
-    let connection = match timeout_at(hello_by, incoming).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
-            debug!(%remote, %error, "QUIC handshake failed");
-            return None;
-        }
-        Err(_) => {
-            debug!(%remote, "QUIC handshake took too long");
+) -> Option<((Connection, ZeroRttAccepted), (SendStream, RecvStream))> {
+    // On a gateway's side the second step always succeeds.
+    let (connection, confirmed) = match incoming.accept().map(Connecting::into_0rtt) {
+        Ok(Ok(early)) => early,
+        Ok(Err(_)) => return None,
+        Err(error) => {
+            debug!(%remote, %error, "no QUIC handshake");
             return None;
         }
     };
     match timeout_at(hello_by, connection.accept_bi()).await {
-        Ok(Ok(control)) => Some((connection, control)),
+        Ok(Ok(control)) => Some(((connection, confirmed), control)),
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
             None

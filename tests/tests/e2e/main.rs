@@ -10,6 +10,7 @@
 mod bad_input;
 mod conformance;
 mod crowd;
+mod early;
 mod foreign;
 mod http;
 mod kept;

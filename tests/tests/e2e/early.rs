@@ -1,0 +1,137 @@
+//! What a client says with its first packet (0-RTT): a return and nothing else, as whatever is sent
+//! so early can be captured and played again.
+
+use signalbox_client::{ConnectOptions, Event, Role};
+use signalbox_protocol::{ClientMessage, Streams, frame, message::Resume};
+use signalbox_tests::{
+    Carrier, World,
+    proxy::Proxy,
+    raw::{Known, Quic, WebSocket, hello, signal},
+};
+
+fn resume(ticket: &str) -> ClientMessage<'_> {
+    ClientMessage::Resume(Resume {
+        ticket: ticket.into(),
+        streams: Streams::Single,
+        events: 0,
+        cursors: vec![],
+        more: false,
+        agent: None,
+    })
+}
+
+fn ticket_in(message: &str) -> String {
+    let (_, rest) = message.split_once("ticket: \"").unwrap_or_else(|| panic!("{message}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// A kept member by a raw WebSocket, and its ticket.
+async fn keeper(world: &World) -> (WebSocket, String) {
+    let token = world.token(Role::Publisher);
+    let mut link = WebSocket::join(world.addresses().tcp, false, &token).await;
+    link.say(&ClientMessage::Keep {}).await;
+    let ticket = ticket_in(&link.hear().await);
+    (link, ticket)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_comes_back_with_its_first_packet() {
+    let world = World::with(|config| config.links.idle_timeout_ms = 1500).await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    for early in [true, false] {
+        let proxy = Proxy::new(&world).await;
+        let options = ConnectOptions::new(proxy.url(Carrier::Quic), world.token(Role::Publisher));
+        let options = options.keep_alive(std::time::Duration::from_millis(300)).early_data(early);
+        let mut alice = world.try_join(&options).await.unwrap();
+        assert_eq!(watcher.sees_created().await, alice.id());
+        assert!(matches!(alice.next().await, Event::ConnectionCreated(_)));
+        for round in 1..=3 {
+            alice.client.signal().data("a").send().await.unwrap();
+            alice.hear_data().await;
+            watcher.hear_data().await;
+            // It is lost, and nobody says so.
+            proxy.cut().await;
+            alice.client.signal().data("b").enqueue().await.unwrap();
+            assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+            assert!(matches!(alice.next().await, Event::SessionReconnected { gap: None, .. }));
+            assert_eq!(alice.hear_data().await, "b");
+            assert_eq!(watcher.hear_data().await, "b");
+            // One ticket is enough for the next time.
+            assert_eq!(proxy.early().len() >= round, early, "in round {round}");
+        }
+        alice.client.disconnect().await;
+        watcher.sees_destroyed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_return_is_believed_before_the_handshake_is_over() {
+    let world = World::new().await;
+    let proxy = Proxy::new(&world).await;
+    let quic = proxy.address(Carrier::Quic);
+    let token = world.token(Role::Publisher);
+    let (newcomer, returner) = (Known::to(quic, &token).await, Known::to(quic, &token).await);
+    let (mut old, ticket) = keeper(&world).await;
+    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    assert!(matches!(watcher.next().await, Event::ConnectionCreated(_)));
+
+    // Neither can finish its handshake, so either may be somebody who plays back a recording.
+    proxy.lose_answers(true);
+    let mut newcomer = Quic::connect_early(&newcomer, quic).await;
+    newcomer.say(&hello(&token)).await;
+    let mut returner = Quic::connect_early(&returner, quic).await;
+    let opening = [frame::encode(&resume(&ticket)), frame::encode(&ClientMessage::Keep {})];
+    returner.write(&opening.concat()).await;
+    let mut signals = returner.signals().await;
+    signals.write_all(&frame::encode(&signal("early"))).await.unwrap();
+
+    // The return is a fact, and its ticket good no more.
+    loop {
+        let message = old.hear().await;
+        if message.starts_with("Bye") {
+            assert!(message.contains("Superseded"), "{message}");
+            break;
+        }
+    }
+    // Nothing else is: nobody has come, and nobody has said anything.
+    watcher.say("well?").await;
+    assert_eq!(watcher.hear_data().await, "well?");
+
+    proxy.lose_answers(false);
+    assert!(returner.hear().await.starts_with("Resumed"));
+    assert!(newcomer.hear().await.starts_with("Welcome"));
+    let (mut come, mut said) = (0, 0);
+    while (come, said) != (1, 1) {
+        match watcher.next().await {
+            Event::ConnectionCreated(_) => come += 1,
+            Event::Signal { data, .. } => {
+                assert_eq!(data.as_deref(), Some("early"));
+                said += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_captured_is_of_no_use() {
+    let world = World::new().await;
+    let proxy = Proxy::new(&world).await;
+    let quic = proxy.address(Carrier::Quic);
+    let known = Known::to(quic, &world.token(Role::Publisher)).await;
+    let (old, ticket) = keeper(&world).await;
+    drop(old);
+    let mut link = Quic::connect_early(&known, quic).await;
+    link.say(&resume(&ticket)).await;
+    let next = ticket_in(&link.hear().await);
+    assert_eq!(proxy.early().len(), 1);
+    link.endpoint.close(2u32.into(), b"not a goodbye");
+
+    // The ticket in it is still good, as the client has not shown that it has the next one. Were
+    // it taken, there would be yet another.
+    proxy.replay().await;
+    let mut link = Quic::connect(quic).await;
+    link.say(&resume(&next)).await;
+    let answer = link.hear().await;
+    assert!(answer.starts_with("Resumed"), "{answer}");
+}
