@@ -19,6 +19,7 @@ from aioquic.quic.events import (
     StreamReset,
 )
 from aioquic.quic.packet import QuicProtocolVersion
+from aioquic.tls import SessionTicket
 
 import postcard
 from connection import Connection
@@ -70,20 +71,36 @@ class QuicLink(Link):
         self._ignored: set[int] = set()
         self._signals_stream: int | None = None
         self._keeping_alive: asyncio.Task[None] | None = None
+        # TLS session tickets that came on it.
+        self.tickets: list[SessionTicket] = []
         # None in single mode, where all arrives in order.
         self.ordering: Ordering | None = None
 
     @classmethod
-    async def open(cls, host: str, port: int, ca: Path, streams_granted: int | None = None) -> Self:
-        """`streams_granted` is how many streams the gateway may have open; else aioquic's default."""
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        ca: Path,
+        streams_granted: int | None = None,
+        ticket: SessionTicket | None = None,
+    ) -> Self:
+        """`streams_granted` is how many streams the gateway may have open; else aioquic's default.
+
+        With a `ticket` nothing is waited for: what is said next goes out as early data.
+        """
         stack = AsyncExitStack()
+        tickets: list[SessionTicket] = []
         connecting = aioquic.asyncio.connect(
             host,
             port,
-            configuration=configuration(ca),
+            configuration=configuration(ca, ticket),
             create_protocol=lambda quic, **options: cls._protocol_of(quic, streams_granted, stack),
+            session_ticket_handler=tickets.append,
+            wait_connected=ticket is None,
         )
         protocol = await stack.enter_async_context(connecting)
+        protocol.link.tickets = tickets
         return protocol.link
 
     @classmethod
@@ -97,6 +114,11 @@ class QuicLink(Link):
         protocol = Protocol(quic)
         protocol.link = cls(protocol, stack)
         return protocol
+
+    @property
+    def was_early(self) -> bool:
+        """Whether the gateway has taken what was said before the handshake was over."""
+        return self._quic.tls.early_data_accepted
 
     async def hello(
         self, token: str, presence: bool = True, streams: str = "perSender"
@@ -263,10 +285,11 @@ def is_own_breach(stream: int) -> bool:
     return stream % STREAM_KINDS == CONTROL_STREAM and stream != CONTROL_STREAM
 
 
-def configuration(ca: Path) -> QuicConfiguration:
+def configuration(ca: Path, ticket: SessionTicket | None = None) -> QuicConfiguration:
     return QuicConfiguration(
         alpn_protocols=[ALPN],
         cafile=str(ca),
         verify_mode=ssl.CERT_REQUIRED,
         supported_versions=[QuicProtocolVersion.VERSION_1],
+        session_ticket=ticket,
     )

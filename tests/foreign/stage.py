@@ -1,6 +1,7 @@
 """Where scenarios are played: the ways to be connected, and a session with those who are in it."""
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -26,6 +27,8 @@ class Carrier:
     address: Callable[[Gateway], Address]
     streams: str = "perSender"
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+    # Whether it comes back with its first packet, if it has a TLS session ticket left.
+    early: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -54,12 +57,17 @@ class Carrier:
         )
 
     async def resume(self, gateway: Gateway, old: Link, **options: Any) -> Link:
-        link = await self.open(gateway)
+        carrier, early = self, bool(self.early and old.tickets)
+        if early:
+            ticket = {"ticket": old.tickets.pop()}
+            carrier = dataclasses.replace(self, options=self.options | ticket)
+        link = await carrier.open(gateway)
         try:
             await link.resume(old, self.streams, **options)
         except BaseException:
             await link.close()
             raise
+        assert not early or link.was_early
         return link
 
 
@@ -67,6 +75,7 @@ _on_quic = functools.partial(Carrier, link=QuicLink, address=lambda gateway: gat
 _on_websocket = functools.partial(Carrier, link=WebSocketLink, address=lambda gateway: gateway.https)
 
 QUIC = _on_quic("quic-per-sender")
+QUIC_EARLY = _on_quic("quic-early", early=True)
 QUIC_SINGLE = _on_quic("quic-single", streams="single")
 QUIC_FEW_STREAMS = _on_quic("quic-few-streams", options={"streams_granted": 3})
 WEBSOCKET_JSON = _on_websocket("websocket-json", options={"encoding": JSON})

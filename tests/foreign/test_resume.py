@@ -13,6 +13,7 @@ from link import AGENT, Link
 from resume_scenarios import PART, Scenario, Way, accepted, is_refused, perform
 from stage import (
     QUIC,
+    QUIC_EARLY,
     QUIC_FEW_STREAMS,
     QUIC_SINGLE,
     WEBSOCKET_JSON,
@@ -27,6 +28,7 @@ from stage import (
 WAYS = [
     Way(QUIC, QUIC),
     Way(QUIC, QUIC, "abandon"),
+    Way(QUIC, QUIC_EARLY),
     Way(QUIC, WEBSOCKET_JSON),
     Way(WEBSOCKET_JSON, QUIC),
     Way(WEBSOCKET_JSON, WEBSOCKET_JSON),

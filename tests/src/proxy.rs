@@ -116,18 +116,23 @@ impl Proxy {
         all.iter().filter(|datagram| has_early_data(datagram)).cloned().collect()
     }
 
-    /// What somebody can capture and play again to the gateway, from another address: the early
-    /// data of clients, and what else is in those datagrams. The gateway has looked at it when
-    /// this returns.
+    /// What somebody can capture and play again to the gateway, from another address: the first
+    /// packets of clients that sent early data. The gateway has looked at it when this returns.
     pub async fn replay(&self) {
-        let to = self.state.lock().to.0;
+        let early = self.early();
+        let ids: HashSet<_> = early.iter().map(|datagram| destination(datagram)).collect();
+        let (to, mut captured) = {
+            let state = self.state.lock();
+            (state.to.0, state.quic_early.clone())
+        };
+        captured.retain(|datagram| ids.contains(destination(datagram)));
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut answer = [0; 2048];
         let answered = async {
             // As long as it knows the connection, it takes them for duplicates.
             loop {
-                for datagram in self.early() {
-                    socket.send_to(&datagram, to).await.unwrap();
+                for datagram in &captured {
+                    socket.send_to(datagram, to).await.unwrap();
                 }
                 let soon = std::time::Duration::from_millis(50);
                 let answer = tokio::time::timeout(soon, socket.recv_from(&mut answer)).await;
@@ -235,6 +240,12 @@ fn has_early_data(mut datagram: &[u8]) -> bool {
         datagram = rest.get(length..).unwrap_or_default();
     }
     false
+}
+
+/// The connection id to which a long header is addressed.
+fn destination(datagram: &[u8]) -> &[u8] {
+    let Some((length, rest)) = datagram.get(5..).and_then(<[_]>::split_first) else { return &[] };
+    rest.get(..usize::from(*length)).unwrap_or_default()
 }
 
 /// A number in QUIC's form (RFC 9000 §16), taken off the bytes.

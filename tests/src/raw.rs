@@ -118,7 +118,7 @@ impl Quic {
     pub async fn connect_early(known: &Known, address: SocketAddr) -> Self {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(known.0.clone(), address, "localhost").unwrap();
-        let (connection, _) = connecting.into_0rtt().ok().expect("the gateway is known");
+        let (connection, _) = connecting.into_0rtt().expect("the gateway is known");
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
         Self { connection, control, incoming, buffer, endpoint }

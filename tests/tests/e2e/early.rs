@@ -80,8 +80,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
     let mut newcomer = Quic::connect_early(&newcomer, quic).await;
     newcomer.say(&hello(&token)).await;
     let mut returner = Quic::connect_early(&returner, quic).await;
-    let opening = [frame::encode(&resume(&ticket)), frame::encode(&ClientMessage::Keep {})];
-    returner.write(&opening.concat()).await;
+    returner.say(&resume(&ticket)).await;
     let mut signals = returner.signals().await;
     signals.write_all(&frame::encode(&signal("early"))).await.unwrap();
 
@@ -93,9 +92,11 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
             break;
         }
     }
-    // Nothing else is: nobody has come, and nobody has said anything.
-    watcher.say("well?").await;
-    assert_eq!(watcher.hear_data().await, "well?");
+    // Nothing else is: nobody has come, and nobody has said anything, however often one asks.
+    for round in 0..20 {
+        watcher.say(round.to_string()).await;
+        assert_eq!(watcher.hear_data().await, round.to_string());
+    }
 
     proxy.lose_answers(false);
     assert!(returner.hear().await.starts_with("Resumed"));
@@ -124,7 +125,7 @@ async fn what_was_captured_is_of_no_use() {
     let mut link = Quic::connect_early(&known, quic).await;
     link.say(&resume(&ticket)).await;
     let next = ticket_in(&link.hear().await);
-    assert_eq!(proxy.early().len(), 1);
+    assert!(!proxy.early().is_empty());
     link.endpoint.close(2u32.into(), b"not a goodbye");
 
     // The ticket in it is still good, as the client has not shown that it has the next one. Were
