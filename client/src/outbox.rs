@@ -47,6 +47,8 @@ struct Written {
     done: Option<Done>,
     /// None if nobody will confirm it.
     signal: Option<SendSignal<'static>>,
+    /// Whether the application knows that it was refused.
+    refused: bool,
 }
 
 /// What [`Outbox::write`] came to.
@@ -134,7 +136,7 @@ impl Outbox {
             succeed(&mut done, seq);
         }
         let signal = self.confirms.then_some(signal);
-        self.written.push_back(Written { number, retry, done, signal });
+        self.written.push_back(Written { number, retry, done, signal, refused: false });
         // Their numbers are of use as long as an error may name them.
         if !self.confirms && self.written.len() > CAPACITY {
             self.written.pop_front();
@@ -159,13 +161,32 @@ impl Outbox {
         code: ErrorCode,
         message: String,
     ) -> Option<Event> {
-        let index = signal.checked_sub(self.taken + 1).and_then(|it| usize::try_from(it).ok());
-        let written = index.and_then(|index| self.written.get_mut(index));
-        let number = written.as_ref().map_or(signal, |written| written.number);
-        let told = written.and_then(|written| written.done.take()).is_some_and(|done| {
-            done.send(Err(SendError::Refused { code, message: message.clone() })).is_ok()
-        });
+        let (mut number, mut told) = (signal, false);
+        if let Some(written) = self.written(signal) {
+            number = written.number;
+            written.refused = true;
+            told = written.done.take().is_some_and(|done| {
+                done.send(Err(SendError::Refused { code, message: message.clone() })).is_ok()
+            });
+        }
         (!told).then_some(Event::Refused { signal: Some(number), code, message })
+    }
+
+    /// The gateway refused a signal on an earlier link, and says so again, as it does not know
+    /// whether that was read. What was confirmed has been told, as the error comes before.
+    pub(crate) fn refused_before(
+        &mut self,
+        signal: u64,
+        code: ErrorCode,
+        message: String,
+    ) -> Option<Event> {
+        if self.written(signal)?.refused { None } else { self.refused(signal, code, message) }
+    }
+
+    /// A signal that was written and is not confirmed.
+    fn written(&mut self, signal: u64) -> Option<&mut Written> {
+        let index = signal.checked_sub(self.taken + 1)?;
+        self.written.get_mut(usize::try_from(index).ok()?)
     }
 
     /// The gateway will not confirm anything.
@@ -212,7 +233,7 @@ impl Outbox {
     /// What was written and not confirmed goes in front of what waits. Nothing waits behind a
     /// goodbye.
     fn again(&mut self) {
-        while let Some(Written { number, retry, done, signal }) = self.written.pop_back() {
+        while let Some(Written { number, retry, done, signal, .. }) = self.written.pop_back() {
             match signal {
                 Some(signal) if retry => {
                     let outgoing = Outgoing { number, signal, retry, done };

@@ -149,10 +149,12 @@ impl Session {
     fn back(&mut self, answer: Answer) {
         let Self { teller, sending, .. } = self;
         match answer {
-            Answer::Resumed { kept, signals, gap, present } => {
+            Answer::Resumed { kept, signals, refused, gap, present } => {
                 teller.keeping = Keeping::Kept(kept);
                 teller.order.resume(gap, present);
-                sending.resumed(signals);
+                for event in sending.resumed(signals, refused) {
+                    teller.order.tell(event);
+                }
             }
             Answer::Welcome(welcome) => {
                 let resume = self.dialer.options.resume;

@@ -9,7 +9,7 @@ pub(crate) mod websocket;
 use std::time::Duration;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionInfo, GatewayMessage,
+    ClientMessage, CloseReason, ConnectionInfo, ErrorCode, GatewayMessage,
     message::{self, Welcome},
 };
 
@@ -71,6 +71,8 @@ pub(crate) enum Answer {
     Resumed {
         kept: Kept,
         signals: u64,
+        /// Which of those signals were refused.
+        refused: Vec<Refused>,
         /// What is lost.
         gap: Option<Gap>,
         /// Everyone else who is there, if presence is in the gap.
@@ -78,9 +80,17 @@ pub(crate) enum Answer {
     },
 }
 
+/// A signal that the gateway refused.
+pub(crate) struct Refused {
+    pub(crate) signal: u64,
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
 /// The answer, as it comes message by message.
 #[derive(Default)]
 struct Hearing {
+    refused: Vec<Refused>,
     gap: Option<Gap>,
     present: Vec<ConnectionInfo>,
 }
@@ -94,12 +104,16 @@ impl Hearing {
                 gap.lost.extend(lost);
                 gap.presence |= presence;
             }
+            GatewayMessage::Error { signal: Some(signal), code, message } => {
+                let message = message.into_string();
+                self.refused.push(Refused { signal, code, message });
+            }
             GatewayMessage::Present { connections } => self.present.extend(connections),
             GatewayMessage::Welcome(welcome) => return Ok(Some(Answer::Welcome(welcome))),
             GatewayMessage::Resumed { ticket, signals } => {
-                let Self { gap, present } = std::mem::take(self);
+                let Self { refused, gap, present } = std::mem::take(self);
                 let kept = Kept::new(ticket);
-                return Ok(Some(Answer::Resumed { kept, signals, gap, present }));
+                return Ok(Some(Answer::Resumed { kept, signals, refused, gap, present }));
             }
             GatewayMessage::Bye { reason, message, .. } => {
                 return Err(ConnectError::Refused { reason, message: message.into_string() });

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use signalbox_protocol::{ClientMessage, ErrorCode};
 use tokio::sync::{Notify, mpsc};
 
+use super::Refused;
 use crate::{
     event::Event,
     outbox::{Command, Outbox, Wrote},
@@ -102,8 +103,16 @@ impl Sending {
         self.outbox.outbox.lock().lost();
     }
 
-    pub(crate) fn resumed(&self, signals: u64) {
-        self.outbox.outbox.lock().resumed(signals);
+    /// The connection goes on on a new link. Yields what the application must be told of signals
+    /// that were refused.
+    pub(crate) fn resumed(&self, signals: u64, refused: Vec<Refused>) -> Vec<Event> {
+        let mut outbox = self.outbox.outbox.lock();
+        let told = refused.into_iter().filter_map(|Refused { signal, code, message }| {
+            outbox.refused_before(signal, code, message)
+        });
+        let told = told.collect();
+        outbox.resumed(signals);
+        told
     }
 
     pub(crate) fn rejoined(&self, confirms: bool) {

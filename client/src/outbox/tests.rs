@@ -108,6 +108,28 @@ fn a_refusal_is_told_to_whoever_waits_or_else_as_an_event() {
 }
 
 #[test]
+fn a_refusal_that_is_said_again_is_told_once() {
+    let (mut outbox, mut told) = outbox(true, &[true, true, true, true]);
+    write(&mut outbox, 9);
+    let message = || "nobody".to_owned();
+    // Of the first three the client has heard before the link was lost; of one also that it was taken.
+    outbox.refused(1, ErrorCode::NotFound, message());
+    outbox.accepted(1);
+    drop(told.remove(1));
+    assert!(outbox.refused(2, ErrorCode::NotFound, message()).is_some());
+    outbox.refused(3, ErrorCode::NotFound, message());
+    outbox.lost();
+    for signal in 1..=4 {
+        assert_eq!(outbox.refused_before(signal, ErrorCode::NotFound, message()), None, "{signal}");
+    }
+    outbox.resumed(4);
+    let error = || SendError::Refused { code: ErrorCode::NotFound, message: message() };
+    for told in &mut told {
+        check(told, Some(Err(error())));
+    }
+}
+
+#[test]
 fn what_was_not_taken_is_sent_again_before_what_waits() {
     let (mut outbox, mut told) = outbox(true, &[true, true, true, true]);
     write(&mut outbox, 3);

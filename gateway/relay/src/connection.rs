@@ -6,7 +6,7 @@ use signalbox_protocol::{
     CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, Signal, signal::InvalidSignal,
 };
 
-use crate::{relay::Relay, session::Session};
+use crate::{refusals::Refusal, relay::Relay, session::Session};
 
 /// A membership in the hands of its link. It exists until it is consumed by [`Connection::leave`]
 /// or [`Connection::lost`], or until somebody ends it, which its outbox tells.
@@ -160,12 +160,14 @@ impl Connection {
     }
 
     /// Puts an error into this connection's own outbox, behind what waits there. One about a
-    /// signal also counts as that signal's having been taken.
+    /// signal also counts as that signal's having been taken, and is said again if the link is lost.
     pub fn tell_error(&self, signal: Option<u64>, code: ErrorCode, message: &str) {
-        let message = GatewayMessage::Error { signal, code, message: message.into() };
+        let error = GatewayMessage::Error { signal, code, message: message.into() };
         self.session.with(&self.relay.0, |members| {
-            members.tell(self.id, self.generation, message);
+            members.tell(self.id, self.generation, error);
             if let Some(signal) = signal {
+                let refusal = Refusal { signal, code, message: message.into() };
+                members.remember(self.id, self.generation, refusal);
                 members.accept(self.id, self.generation, signal);
             }
         });

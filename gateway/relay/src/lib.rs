@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A [`Connection`] is a membership, not a link: it owns the sequence numbers and the outbox, so
-//! that a later link can take over where a lost one stopped. Today losing the link is losing the
-//! connection ([`Connection::lost`]).
+//! that a later link can take over where a lost one stopped ([`Relay::resume`]), if the client asked
+//! for that ([`Connection::keep`]).
 
 mod backlog;
 mod connection;
@@ -24,6 +24,7 @@ mod observer;
 mod outbox;
 mod project;
 mod rate;
+mod refusals;
 mod relay;
 mod resume;
 mod server;
@@ -34,6 +35,7 @@ pub use encode::Encoding;
 pub use observer::Observer;
 pub use outbox::{Outbox, Outgoing};
 pub use project::ProjectLimits;
+pub use refusals::Refusal;
 pub use relay::{Join, JoinError, Joined, Relay, Settings, Stats};
 pub use resume::{Away, Comeback, ResumeError, Resumed, Secret};
 pub use server::{Listed, Recipients};

@@ -14,6 +14,7 @@ use crate::{
     encode::Encoding,
     missed::Missed,
     outbox::{Outbox, Outgoing},
+    refusals::{Refusal, Refusals},
     relay::{Relay, Settings},
     session::{Attached, Member, Members, Session},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Kept {
     used: Option<Ticket>,
     /// Until when its token is good, for whoever brings it back.
     token_until: Duration,
+    /// What its client may not have read of what was refused.
+    refused: Refusals,
 }
 
 /// A ticket, and what whoever holds it counts from.
@@ -100,6 +103,8 @@ pub struct Resumed {
     pub token_until: Duration,
     /// Signals of it that have been taken.
     pub signals: u64,
+    /// Those of them that were refused, as far as the client may not know.
+    pub refused: Vec<Refusal>,
     /// Signals that are lost.
     pub lost: Vec<Lost>,
     /// Everyone else who is there, if presence events are lost, too.
@@ -154,14 +159,15 @@ impl Relay {
         let session = self.0.find(comeback.session).ok_or(ResumeError::Ticket)?;
         let resumed =
             session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now))?;
-        let Back { outbox, generation, presence, token_until, signals, lost, present } = resumed;
+        let Back { outbox, generation, presence, token_until, signals, refused, lost, present } =
+            resumed;
         if self.0.is_closing() {
             // The end of all may have passed this session before the link was in it.
             outbox.end(CloseReason::ShuttingDown);
         }
         let connection =
             Connection::new(self.clone(), session, comeback.connection, generation, signals);
-        Ok(Resumed { connection, outbox, presence, token_until, signals, lost, present })
+        Ok(Resumed { connection, outbox, presence, token_until, signals, refused, lost, present })
     }
 }
 
@@ -185,6 +191,8 @@ impl Connection {
         self.session().with(&self.relay().0, |members| {
             if let Some(Member { kept: Some(kept), .. }) = members.member(id, generation) {
                 kept.used = None;
+                // They came with the ticket.
+                kept.refused.clear();
             }
         });
     }
@@ -212,6 +220,7 @@ struct Back {
     presence: bool,
     token_until: Duration,
     signals: u64,
+    refused: Vec<Refusal>,
     lost: Vec<Lost>,
     present: Option<Vec<Arc<ConnectionInfo>>>,
 }
@@ -230,12 +239,20 @@ impl Members {
         };
         let (position, events) = (member.joined_at, member.joined_event);
         let ticket = Ticket { secret, position, events };
-        member.kept = Some(Kept { ticket, used: None, token_until });
+        let refused = Refusals::default();
+        member.kept = Some(Kept { ticket, used: None, token_until, refused });
         if let (Some(link), 1..) = (&member.link, member.sent) {
             link.outbox.accept(member.sent);
         }
         self.kept += 1;
         true
+    }
+
+    /// Remembers a refusal for a member that is kept, if this is still its link.
+    pub(crate) fn remember(&mut self, id: ConnectionId, generation: u64, refusal: Refusal) {
+        if let Some(Member { kept: Some(kept), .. }) = self.member(id, generation) {
+            kept.refused.push(refusal);
+        }
     }
 
     fn lose(&mut self, id: ConnectionId, generation: u64) -> bool {
@@ -287,14 +304,15 @@ impl Members {
         }
         member.generation += 1;
         member.transport = comeback.transport;
-        let mut token_until = Duration::ZERO;
+        let (mut token_until, mut refused) = (Duration::ZERO, Vec::new());
         if let Some(kept) = &mut member.kept {
             kept.used = Some(shown);
             kept.ticket = next;
             token_until = kept.token_until;
+            refused = kept.refused.to_vec();
         }
         let (generation, presence, signals) = (member.generation, member.presence, member.sent);
-        Ok(Back { outbox, generation, presence, token_until, signals, lost, present })
+        Ok(Back { outbox, generation, presence, token_until, signals, refused, lost, present })
     }
 
     /// Whether the client can have what it says that it has.

@@ -7,7 +7,7 @@ use signalbox_protocol::{
     limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Comeback, Connection, Resumed};
+use signalbox_relay::{Comeback, Connection, Refusal, Resumed};
 use tracing::{debug, field};
 
 use super::{
@@ -97,10 +97,12 @@ pub(super) async fn resume(
         encoding: writer.encoding(claim.streams),
         transport,
     };
-    let Resumed { connection, outbox, presence, token_until, signals, lost, present } = shared
+    let resumed = shared
         .relay
         .resume(&comeback, shared.uptime())
         .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
+    let Resumed { connection, outbox, presence, token_until, signals, refused, lost, present } =
+        resumed;
     writer.accept(presence, claim.streams);
     let span = tracing::Span::current();
     span.record("session", field::display(&session));
@@ -129,8 +131,13 @@ pub(super) async fn resume(
     });
     let mut present = present.iter().flatten();
     let present = std::iter::from_fn(|| admit::next_present(&mut present));
+    let refused = refused.iter().map(|Refusal { signal, code, message }| GatewayMessage::Error {
+        signal: Some(*signal),
+        code: *code,
+        message: (&**message).into(),
+    });
     // Last, so that whoever has the new ticket has read all that.
-    let opening = gaps.chain(named).chain(present).chain([resumed]);
+    let opening = refused.chain(gaps).chain(named).chain(present).chain([resumed]);
     admit::greet(shared, admitted, opening, writer).await
 }
 

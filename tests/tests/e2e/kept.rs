@@ -229,6 +229,42 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
     assert_eq!(link.end().await.0, Some(CloseReason::ProtocolError), "a second one");
 }
 
+/// The sender of a signal that nobody got would take it for accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_is_said_again_until_it_must_be_known() {
+    let world = World::new().await;
+    let (mut link, ticket) = keeper(&world, Role::Publisher).await;
+    let long = "x".repeat(9000);
+    for data in [&long, "fine", &long] {
+        link.say(&signal(data)).await;
+    }
+    hear_until(&mut link, "Accepted { signals: 3 }").await;
+    cut(link);
+    // Nobody knows whether it has read that; nor whether it has read the first answer.
+    for _ in 0..2 {
+        let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+        link.say(&resume(&ticket)).await;
+        for refused in [1, 3] {
+            let error = link.hear().await;
+            assert!(error.starts_with(&format!("Error {{ signal: Some({refused})")), "{error}");
+        }
+        let resumed = link.hear().await;
+        assert!(resumed.starts_with("Resumed") && resumed.ends_with("signals: 3 }"), "{resumed}");
+        cut(link);
+    }
+    // Who has the ticket has read the errors.
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    let ticket = ticket_in(&hear_until(&mut link, "Resumed").await);
+    link.say(&ClientMessage::Keep {}).await;
+    link.say(&signal("4")).await;
+    hear_until(&mut link, "Accepted { signals: 4 }").await;
+    cut(link);
+    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
+    link.say(&resume(&ticket)).await;
+    assert!(link.hear().await.starts_with("Resumed"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_at_once_one_carries_on() {
     let world = World::new().await;
