@@ -36,7 +36,9 @@ struct State {
     quic_unanswered: bool,
     /// What clients sent over QUIC before their handshakes were over.
     quic_early: Vec<Vec<u8>>,
-    /// Connection ids that QUIC packets bear, of both ends.
+    /// How often all was cut.
+    cuts: u64,
+    /// Connection ids by which clients address the gateway.
     quic_ids: HashSet<[u8; ID]>,
     /// Those of connections that have been cut.
     quic_dead: HashSet<[u8; ID]>,
@@ -57,6 +59,7 @@ impl Proxy {
             tcp_blocked: false,
             quic_unanswered: false,
             quic_early: Vec::new(),
+            cuts: 0,
             quic_ids: HashSet::new(),
             quic_dead: HashSet::new(),
             tcp_links: Vec::new(),
@@ -88,6 +91,7 @@ impl Proxy {
     pub async fn cut(&self) {
         let links = {
             let mut state = self.state.lock();
+            state.cuts += 1;
             let ids = std::mem::take(&mut state.quic_ids);
             state.quic_dead.extend(ids);
             std::mem::take(&mut state.tcp_links)
@@ -181,14 +185,19 @@ async fn carry_quic(clients: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
     loop {
         let (length, client) = clients.recv_from(&mut datagram).await.unwrap();
         let datagram = &datagram[..length];
-        let to = state.lock().to.0;
-        // Towards another gateway it is another socket, or that would take it for a migration.
-        let gateway: &Arc<UdpSocket> = match ways.entry((client, to)) {
+        let (to, cuts) = {
+            let state = state.lock();
+            (state.to.0, state.cuts)
+        };
+        // Towards another gateway it is another socket, or that would take it for a migration. And
+        // after a cut: the gateway may address an old connection by ids that nobody has seen yet.
+        let gateway: &Arc<UdpSocket> = match ways.entry((client, to, cuts)) {
             std::collections::hash_map::Entry::Occupied(way) => way.into_mut(),
             std::collections::hash_map::Entry::Vacant(way) => {
                 let gateway = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
                 gateway.connect(to).await.unwrap();
-                tasks.spawn(answers(gateway.clone(), clients.clone(), client, state.clone()));
+                let ends = (gateway.clone(), clients.clone());
+                tasks.spawn(answers(ends, client, state.clone(), cuts));
                 way.insert(gateway)
             }
         };
@@ -200,17 +209,17 @@ async fn carry_quic(clients: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
 }
 
 async fn answers(
-    gateway: Arc<UdpSocket>,
-    clients: Arc<UdpSocket>,
+    (gateway, clients): (Arc<UdpSocket>, Arc<UdpSocket>),
     client: SocketAddr,
     state: Arc<Mutex<State>>,
+    cuts: u64,
 ) {
     let mut datagram = [0; 2048];
     loop {
         // A gateway that is gone is an error here, and may come back.
         let Ok(length) = gateway.recv(&mut datagram).await else { continue };
         let datagram = &datagram[..length];
-        let passes = state.lock().answers(datagram);
+        let passes = state.lock().answers(datagram, cuts);
         if passes {
             let _ = clients.send_to(datagram, client).await;
         }
@@ -248,6 +257,14 @@ fn destination(datagram: &[u8]) -> &[u8] {
     rest.get(..usize::from(*length)).unwrap_or_default()
 }
 
+/// The connection id of the sender of a long header; nothing for a short one.
+fn source(datagram: &[u8]) -> &[u8] {
+    let long = datagram.first().is_some_and(|first| first & 0x80 != 0);
+    let after = datagram.get(6 + destination(datagram).len()..).filter(|_| long);
+    let Some((length, rest)) = after.and_then(<[_]>::split_first) else { return &[] };
+    rest.get(..usize::from(*length)).unwrap_or_default()
+}
+
 /// A number in QUIC's form (RFC 9000 §16), taken off the bytes.
 fn varint(bytes: &mut &[u8]) -> usize {
     let Some((first, rest)) = bytes.split_first() else { return 0 };
@@ -259,26 +276,20 @@ fn varint(bytes: &mut &[u8]) -> usize {
 impl State {
     /// Whether a datagram of a client gets through.
     fn takes(&mut self, datagram: &[u8]) -> bool {
-        if datagram.first().is_some_and(|first| first & 0x80 != 0) {
-            self.quic_early.push(datagram.to_vec());
-        }
-        self.passes(datagram)
-    }
-
-    /// Whether a datagram of the gateway gets through.
-    fn answers(&mut self, datagram: &[u8]) -> bool {
-        !self.quic_unanswered && self.passes(datagram)
-    }
-
-    /// Whether a QUIC datagram gets through. After the handshake packets have short headers, in
-    /// which their connection's id is where it always is (RFC 8999).
-    fn passes(&mut self, datagram: &[u8]) -> bool {
-        if self.quic_blocked {
-            return false;
-        }
         let Some((first, rest)) = datagram.split_first() else { return false };
-        let Some(id) = rest.first_chunk().filter(|_| first & 0x80 == 0) else { return true };
+        if first & 0x80 != 0 {
+            self.quic_early.push(datagram.to_vec());
+            return !self.quic_blocked;
+        }
+        // In a short header the connection's id is where it always is (RFC 8999).
+        let Some(id) = rest.first_chunk() else { return false };
         self.quic_ids.insert(*id);
-        !self.quic_dead.contains(id)
+        !self.quic_blocked && !self.quic_dead.contains(id)
+    }
+
+    /// Whether a datagram of the gateway gets through, on a way that was found after so many cuts.
+    fn answers(&mut self, datagram: &[u8], cuts: u64) -> bool {
+        self.quic_ids.extend(source(datagram).first_chunk());
+        !self.quic_unanswered && !self.quic_blocked && cuts == self.cuts
     }
 }
