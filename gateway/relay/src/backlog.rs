@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use signalbox_protocol::{ConnectionId, ConnectionInfo, DisconnectReason};
 
 use crate::encode::Encoding;
@@ -20,7 +21,7 @@ use crate::encode::Encoding;
 pub(crate) type Sender = Option<ConnectionId>;
 
 /// Whom a signal was for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Audience {
     All,
     One(ConnectionId),
@@ -40,7 +41,7 @@ impl Audience {
 }
 
 /// Something that happened in a session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Happened {
     /// A signal, in whichever form it was encoded first.
     Signal { from: Sender, seq: u64, audience: Audience, encoding: Encoding, frame: Bytes },
@@ -65,8 +66,10 @@ impl Happened {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
+    /// When; the clock of another run says nothing here.
+    #[serde(skip)]
     at: Duration,
     happened: Happened,
 }
@@ -79,7 +82,7 @@ pub(crate) struct Bounds {
 }
 
 /// What has been dropped.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dropped {
     /// Of each sender the last signal that was for more than one, and its position.
     pub(crate) signals: HashMap<Sender, (u64, u64)>,
@@ -98,11 +101,12 @@ pub(crate) struct Dropped {
 const MAX_DROPPED: usize = 4096;
 
 /// The backlog of one session.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Backlog {
     entries: VecDeque<Entry>,
     /// Position of the first entry, counted over the life of the session.
     first: u64,
+    #[serde(skip)]
     bytes: usize,
     dropped: Dropped,
 }
@@ -175,6 +179,13 @@ impl Backlog {
         }
     }
 
+    /// Goes on with a backlog of another run: its clock was another, so all is as if it had happened
+    /// now.
+    pub(crate) fn thaw(&mut self, now: Duration) {
+        self.bytes = self.entries.iter().map(|entry| entry.happened.cost()).sum();
+        self.entries.iter_mut().for_each(|entry| entry.at = now);
+    }
+
     /// Lets go of everything: nobody may come back for it. `event` is the last presence event.
     pub(crate) fn skip(&mut self, event: u64) {
         self.first = self.position() + 1;
@@ -224,6 +235,30 @@ mod tests {
         assert_eq!(backlog.dropped().directed[&(receiver, sender)], (5, 4));
         assert_eq!(backlog.position(), 6);
         assert_eq!(backlog.since(6).count(), 0);
+    }
+
+    #[test]
+    fn the_bounds_hold_in_another_run_by_its_own_clock() {
+        let cost = signal(1, 1, Audience::All).cost();
+        let bounds = Bounds { bytes: 3 * cost, age: at(10) };
+        let mut backlog = Backlog::new();
+        for seq in 1..=3 {
+            backlog.push(signal(1, seq, Audience::All), at(1000), bounds);
+        }
+        let bytes = postcard::to_stdvec(&backlog).unwrap();
+        let thaw = || {
+            let mut backlog: Backlog = postcard::from_bytes(&bytes).unwrap();
+            backlog.thaw(at(5));
+            backlog
+        };
+        let mut full = thaw();
+        full.push(signal(1, 4, Audience::All), at(5), bounds);
+        assert_eq!(full.since(0).count(), 3, "by bytes");
+        let mut old = thaw();
+        old.trim(at(15), bounds);
+        assert_eq!(old.since(0).count(), 3, "not older than this run");
+        old.trim(at(16), bounds);
+        assert_eq!(old.since(0).count(), 0, "by age");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Encoding once: a signal becomes bytes at most once for each encoding among its receivers.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use signalbox_protocol::{
     ConnectionId, GatewayMessage, SenderMessage, Signal, frame, json,
     message::{ReceivedSignal, SequencedSignal},
 };
 
 /// In which form a receiver's link wants its frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
     /// Postcard frames; signals without their sender, as they go on a stream per sender.
     PerSender,

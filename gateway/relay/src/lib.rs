@@ -19,6 +19,7 @@
 mod backlog;
 mod connection;
 mod encode;
+mod frozen;
 mod missed;
 mod observer;
 mod outbox;
@@ -32,6 +33,7 @@ mod session;
 
 pub use connection::{Connection, Refused, SignalError};
 pub use encode::Encoding;
+pub use frozen::{Frozen, Unusable};
 pub use observer::Observer;
 pub use outbox::{Outbox, Outgoing};
 pub use project::ProjectLimits;

@@ -87,18 +87,32 @@ impl Projects {
         self.used.values().map(|used| used.connections).sum()
     }
 
-    /// Counts a connection in.
-    pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
+    fn used(&mut self, key: &ProjectKey) -> &mut Use {
         let limits = self.limits(key);
         let rate = || {
             let own = self.own.get(key).map(|own| own.rate.clone());
             own.unwrap_or_else(|| Arc::new(Rate::new(limits.signals_per_second)))
         };
-        let used = self.used.entry(key.clone()).or_insert_with(|| Use {
+        self.used.entry(key.clone()).or_insert_with(|| Use {
             connections: 0,
             sessions: 0,
             rate: rate(),
-        });
+        })
+    }
+
+    /// Counts a session and its connections in, even if they are too many. The rest as for `open`.
+    pub(crate) fn reopen(&mut self, key: &ProjectKey, connections: usize) -> (Arc<Rate>, Duration) {
+        let age = self.limits(key).backlog_age;
+        let used = self.used(key);
+        used.connections += connections;
+        used.sessions += 1;
+        (used.rate.clone(), age)
+    }
+
+    /// Counts a connection in.
+    pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
+        let limits = self.limits(key);
+        let used = self.used(key);
         if used.connections >= limits.connections {
             return Err(JoinError::ProjectFull);
         }

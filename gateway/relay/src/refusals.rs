@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use signalbox_protocol::ErrorCode;
 
 /// Refusals that are remembered for one connection. A client that had more than this on the way
@@ -12,7 +13,7 @@ use signalbox_protocol::ErrorCode;
 const REMEMBERED: usize = 256;
 
 /// A signal that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Its sequence number.
     pub signal: u64,
@@ -23,7 +24,7 @@ pub struct Refusal {
 }
 
 /// The latest refusals of one connection, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Refusals(VecDeque<Refusal>);
 
 impl Refusals {

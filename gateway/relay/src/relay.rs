@@ -12,7 +12,7 @@ use crate::{
     observer::Observer,
     outbox::Outbox,
     project::{ProjectLimits, Projects},
-    rate::Bucket,
+    rate::{Bucket, Shared as Rate},
     session::{Attached, Member, Session},
 };
 
@@ -57,7 +57,7 @@ pub struct Relay(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    observer: Arc<dyn Observer>,
+    pub(crate) observer: Arc<dyn Observer>,
     directory: Mutex<Directory>,
 }
 
@@ -175,7 +175,7 @@ impl Relay {
                     role,
                     presence,
                     link: Some(Attached { encoding, outbox: outbox.clone() }),
-                    transport,
+                    transport: transport.into(),
                     generation: 0,
                     sent: 0,
                     bucket: Bucket::new(self.0.settings.signals_per_second),
@@ -209,12 +209,7 @@ impl Relay {
 
     /// Ends every connection with [`CloseReason::ShuttingDown`] and lets nobody in any more.
     pub fn shut_down(&self) {
-        let sessions: Vec<_> = {
-            let mut directory = self.0.directory.lock();
-            directory.closing = true;
-            directory.sessions.values().cloned().collect()
-        };
-        for session in sessions {
+        for session in self.0.close() {
             session.with(&self.0, |members| members.end_all(CloseReason::ShuttingDown));
         }
     }
@@ -240,6 +235,31 @@ impl Shared {
         self.directory.lock().projects.leave(project, connections);
     }
 
+    /// Lets nobody in any more. Returns all sessions.
+    pub(crate) fn close(&self) -> Vec<Arc<Session>> {
+        let mut directory = self.directory.lock();
+        directory.closing = true;
+        directory.sessions.values().cloned().collect()
+    }
+
+    /// Puts a session with so many connections into the directory, whatever the limits say: they
+    /// have been let in before. `None` if there is one of that name already.
+    pub(crate) fn reopen(&self, id: &SessionId, connections: usize) -> Option<Arc<Session>> {
+        let mut directory = self.directory.lock();
+        if directory.sessions.contains_key(id) {
+            return None;
+        }
+        let (rate, age) = directory.projects.reopen(id.project(), connections);
+        let session = self.new_session(id, rate, age);
+        directory.sessions.insert(id.clone(), session.clone());
+        Some(session)
+    }
+
+    fn new_session(&self, id: &SessionId, rate: Arc<Rate>, age: Duration) -> Arc<Session> {
+        let bounds = Bounds { bytes: self.settings.backlog_bytes, age };
+        Arc::new(Session::new(id.clone(), rate, self.observer.clone(), bounds))
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.directory.lock().closing
     }
@@ -257,9 +277,7 @@ impl Shared {
         }
         match directory.projects.open(id.project()) {
             Ok((rate, age)) => {
-                let bounds = Bounds { bytes: self.settings.backlog_bytes, age };
-                let observer = self.observer.clone();
-                let session = Arc::new(Session::new(id.clone(), rate, observer, bounds));
+                let session = self.new_session(id, rate, age);
                 directory.sessions.insert(id.clone(), session.clone());
                 Ok(session)
             }

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use signalbox_protocol::{CloseReason, ConnectionId, ConnectionInfo, SessionId, message::Lost};
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 pub type Secret = [u8; 32];
 
 /// How a connection is known when it comes back.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Kept {
     /// The ticket that its client holds.
     ticket: Ticket,
@@ -36,7 +37,7 @@ pub(crate) struct Kept {
 }
 
 /// A ticket, and what whoever holds it counts from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Ticket {
     secret: Secret,
     /// Where the backlog was, and how many presence events there had been.
@@ -55,6 +56,25 @@ pub struct Away {
 }
 
 impl Away {
+    pub(crate) fn new(
+        relay: Relay,
+        session: Arc<Session>,
+        (id, generation): (ConnectionId, u64),
+        now: Duration,
+    ) -> Self {
+        Self { relay, session, id, generation, now }
+    }
+
+    /// The id of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Its session.
+    pub fn session_id(&self) -> &SessionId {
+        self.session.id()
+    }
+
     /// Ends the connection, unless it has come back.
     pub fn expire(mut self, now: Duration) {
         self.now = now;
@@ -158,7 +178,12 @@ impl Relay {
         }
         let session = self.0.find(comeback.session).ok_or(ResumeError::Ticket)?;
         let resumed =
-            session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now))?;
+            session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now));
+        // Its connection may have been put away in between, and then its ticket is still good.
+        let resumed = resumed.map_err(|error| match error {
+            ResumeError::Ticket if self.0.is_closing() => ResumeError::ShuttingDown,
+            error => error,
+        })?;
         let Back { outbox, generation, presence, token_until, signals, refused, lost, present } =
             resumed;
         if self.0.is_closing() {
@@ -205,7 +230,7 @@ impl Connection {
         let away = session.with(&relay.0, |members| members.lose(id, generation));
         if away {
             self.forget();
-            Some(Away { relay, session, id, generation, now })
+            Some(Away::new(relay, session, (id, generation), now))
         } else {
             self.leave(CloseReason::NetworkDisconnected, now);
             None
@@ -303,7 +328,7 @@ impl Members {
             old.outbox.end(CloseReason::Superseded);
         }
         member.generation += 1;
-        member.transport = comeback.transport;
+        member.transport = comeback.transport.into();
         let (mut token_until, mut refused) = (Duration::ZERO, Vec::new());
         if let Some(kept) = &mut member.kept {
             kept.used = Some(shown);

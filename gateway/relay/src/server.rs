@@ -3,7 +3,7 @@
 //! A server is no member of a session. Its signals have no sender, and all servers of a session
 //! together count as one: everyone receives their signals in the order in which they came here.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
 
 use signalbox_protocol::{ConnectionId, ConnectionInfo, Role, SessionId, Signal};
 
@@ -36,12 +36,12 @@ pub struct Listed {
     /// What it may do.
     pub role: Role,
     /// Name of the transport of its link.
-    pub transport: &'static str,
+    pub transport: Cow<'static, str>,
 }
 
 impl Listed {
     pub(crate) fn of(member: &Member) -> Self {
-        Self { info: member.info.clone(), role: member.role, transport: member.transport }
+        Self { info: member.info.clone(), role: member.role, transport: member.transport.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One session: its members, and what is pushed to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ pub(crate) struct Member {
     /// What carries it now; none while it is away.
     pub(crate) link: Option<Attached>,
     /// Name of the transport of its last link.
-    pub(crate) transport: &'static str,
+    pub(crate) transport: Cow<'static, str>,
     /// Counts its links: whoever holds an older one has nothing to say any more.
     pub(crate) generation: u64,
     /// Signals that it has sent, refused ones included: the last sequence number.
@@ -115,7 +115,7 @@ impl Session {
 pub(crate) struct Members {
     id: SessionId,
     /// Told under the lock, so that it hears in the order in which it was.
-    observer: Arc<dyn Observer>,
+    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) by_id: IndexMap<ConnectionId, Member>,
     /// Signals that servers have sent: together they are one sender.
     pub(crate) server_seq: u64,
@@ -131,7 +131,7 @@ pub(crate) struct Members {
     /// the push is done (`settle`), as ending one pushes to the others, who may overflow in turn.
     overflowed: Vec<ConnectionId>,
     /// Members removed and not yet counted out.
-    removed: usize,
+    pub(crate) removed: usize,
     /// The session has left the directory; whoever still holds it must look there again.
     closed: bool,
 }
@@ -140,6 +140,10 @@ pub(crate) struct Members {
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 impl Members {
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

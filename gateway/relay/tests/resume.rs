@@ -11,148 +11,18 @@ mod world;
 use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
-use signalbox_protocol::{
-    CloseReason, ConnectionId, DisconnectReason, Role, SessionId, message::Lost,
-};
+use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Role, message::Lost};
 use signalbox_relay::{
     Away, Comeback, Encoding, Recipients, Refused, ResumeError, Secret, Settings, Stats,
 };
-use world::{Client, Told, World, session};
-
-const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+use world::{
+    Told, World,
+    keeper::{Answer, FORMS, Keeper, secret, signal, whole},
+    session,
+};
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-/// A client that asked to be kept, with what it remembers from link to link.
-struct Keeper {
-    client: Option<Client>,
-    session: SessionId,
-    id: ConnectionId,
-    secret: Secret,
-    links: u8,
-    events: u64,
-    cursors: HashMap<Option<ConnectionId>, u64>,
-    /// All that it was told, but for confirmations.
-    told: Vec<Told>,
-    accepted: u64,
-}
-
-/// The answer to a resume.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    signals: u64,
-    lost: Vec<Lost>,
-    present: Option<Vec<ConnectionId>>,
-}
-
-/// The answer when nothing is lost.
-fn whole(signals: u64) -> Answer {
-    Answer { signals, lost: vec![], present: None }
-}
-
-fn secret(id: ConnectionId, link: u8) -> Secret {
-    let mut secret = [link; 32];
-    secret[..16].copy_from_slice(id.as_bytes());
-    secret
-}
-
-impl Keeper {
-    fn join(world: &mut World, session: &SessionId, form: Encoding) -> Self {
-        Self::join_with(world, session, form, true)
-    }
-
-    fn join_with(world: &mut World, session: &SessionId, form: Encoding, presence: bool) -> Self {
-        let client = world.try_join(session, Role::Moderator, presence, form).unwrap();
-        let id = client.id;
-        assert!(client.connection.keep(secret(id, 0), Duration::ZERO));
-        assert!(!client.connection.keep(secret(id, 9), Duration::ZERO), "once");
-        Self {
-            client: Some(client),
-            session: session.clone(),
-            id,
-            secret: secret(id, 0),
-            links: 0,
-            events: 0,
-            cursors: HashMap::new(),
-            told: Vec::new(),
-            accepted: 0,
-        }
-    }
-
-    fn client(&mut self) -> &mut Client {
-        self.client.as_mut().unwrap()
-    }
-
-    /// Reads all that waits.
-    fn read(&mut self) {
-        for told in self.client.as_ref().map(Client::read).unwrap_or_default() {
-            match &told {
-                Told::Created(_) | Told::Destroyed(..) => self.events += 1,
-                Told::Signal { from, seq, .. } => {
-                    let last = self.cursors.insert(*from, *seq).unwrap_or(0);
-                    assert!(last < *seq, "in order, none twice");
-                }
-                Told::Accepted(signals) => {
-                    assert!(self.accepted < *signals, "news");
-                    self.accepted = *signals;
-                    continue;
-                }
-                Told::Error { .. } => {}
-            }
-            self.told.push(told);
-        }
-    }
-
-    /// What it has been told since it was last asked.
-    fn news(&mut self) -> Vec<Told> {
-        self.read();
-        std::mem::take(&mut self.told)
-    }
-
-    fn lose(&mut self, world: &World) -> Away {
-        self.client.take().unwrap().connection.lost(world.now).unwrap()
-    }
-
-    fn comeback(&self, form: Encoding, next: Secret) -> Comeback<'_> {
-        Comeback {
-            session: &self.session,
-            connection: self.id,
-            secret: self.secret,
-            next,
-            events: self.events,
-            cursors: &self.cursors,
-            encoding: form,
-            transport: "test",
-        }
-    }
-
-    fn resume(&mut self, world: &World, form: Encoding) -> Result<Answer, ResumeError> {
-        let next = secret(self.id, self.links + 1);
-        let resumed = world.relay.resume(&self.comeback(form, next), world.now)?;
-        self.links += 1;
-        self.secret = next;
-        for lost in &resumed.lost {
-            self.cursors.insert(lost.from, lost.until);
-        }
-        let present = resumed.present.as_ref();
-        if present.is_some() {
-            self.events = 0;
-        }
-        let answer = Answer {
-            signals: resumed.signals,
-            present: present.map(|present| present.iter().map(|info| info.id).collect()),
-            lost: resumed.lost,
-        };
-        let returned = Client::returned(self.id, resumed.connection, resumed.outbox, form);
-        self.client = Some(returned);
-        Ok(answer)
-    }
-}
-
-fn signal(from: Option<ConnectionId>, seq: u64, data: &str) -> Told {
-    Told::Signal { from, seq, data: data.into() }
 }
 
 #[test]
@@ -545,15 +415,37 @@ fn going_down_ends_who_is_away_too() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Join { form: usize },
-    Say { who: prop::sample::Index, to: Option<prop::sample::Index> },
+    Join {
+        form: usize,
+    },
+    Say {
+        who: prop::sample::Index,
+        to: Option<prop::sample::Index>,
+    },
     Serve,
-    Read { who: prop::sample::Index },
-    Lose { who: prop::sample::Index, lost_answer: bool },
-    TakeOver { who: prop::sample::Index, form: usize },
-    Return { who: prop::sample::Index, form: usize },
-    Expire { who: prop::sample::Index },
-    Leave { who: prop::sample::Index },
+    Read {
+        who: prop::sample::Index,
+    },
+    Lose {
+        who: prop::sample::Index,
+        lost_answer: bool,
+    },
+    TakeOver {
+        who: prop::sample::Index,
+        form: usize,
+    },
+    Return {
+        who: prop::sample::Index,
+        form: usize,
+    },
+    Expire {
+        who: prop::sample::Index,
+    },
+    Leave {
+        who: prop::sample::Index,
+    },
+    /// Another run of the gateway takes over.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -568,6 +460,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who(), 0..3usize).prop_map(|(who, form)| Step::Return { who, form }),
         1 => who().prop_map(|who| Step::Expire { who }),
         1 => who().prop_map(|who| Step::Leave { who }),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -662,6 +555,17 @@ fn run(steps: Vec<Step>) {
                 let Some(client) = actors[who].keeper.client.take() else { continue };
                 client.connection.leave(CloseReason::ClientDisconnected, world.now);
                 gone(&mut actors, who, DisconnectReason::ClientDisconnected);
+            }
+            Step::Restart => {
+                let all = world.restart();
+                for actor in &mut actors {
+                    (actor.keeper.client, actor.away) = (None, None);
+                }
+                for away in all {
+                    let actor = actors.iter_mut().find(|actor| actor.keeper.id == away.id());
+                    actor.unwrap().away = Some(away);
+                }
+                assert!(actors.iter().all(|actor| actor.away.is_some()));
             }
         }
     }

@@ -42,7 +42,7 @@ struct Item<'a> {
 struct Details<'a> {
     data: &'a str,
     role: Role,
-    transport: &'static str,
+    transport: &'a str,
 }
 
 pub(super) async fn list(
@@ -103,7 +103,7 @@ fn item(listed: &Listed, details: bool) -> Item<'_> {
         details: details.then(|| Details {
             data: &listed.info.data,
             role: listed.role,
-            transport: listed.transport,
+            transport: &listed.transport,
         }),
     }
 }

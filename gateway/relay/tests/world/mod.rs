@@ -1,6 +1,8 @@
 //! A small world of sessions and clients without sockets or time, so that a test is a story.
 #![allow(dead_code, reason = "each test binary uses its part of the world")]
 
+pub(crate) mod keeper;
+
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
@@ -14,8 +16,8 @@ use signalbox_protocol::{
     MediaMode, Role, SenderMessage, SessionId, Signal, binary, frame, json,
 };
 use signalbox_relay::{
-    Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused, Relay,
-    Settings, SignalError,
+    Away, Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused,
+    Relay, Settings, SignalError, Stats,
 };
 
 /// A session of project `project`.
@@ -77,13 +79,27 @@ pub(crate) struct World {
     pub(crate) journal: Arc<Journal>,
     /// The time, which passes when a test says so.
     pub(crate) now: Duration,
+    settings: Settings,
     next: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let journal = Arc::new(Journal::default());
-        Self { relay: Relay::new(settings, journal.clone()), journal, now: Duration::ZERO, next: 0 }
+        let relay = Relay::new(settings.clone(), journal.clone());
+        Self { relay, journal, now: Duration::ZERO, settings, next: 0 }
+    }
+
+    /// Another run of the gateway takes over from this one.
+    pub(crate) fn restart(&mut self) -> Vec<Away> {
+        let frozen = self.relay.freeze(usize::MAX, self.now);
+        assert_eq!(self.relay.stats(), Stats { sessions: 0, connections: 0 });
+        assert_eq!(frozen.left_out, 0);
+        self.relay = Relay::new(self.settings.clone(), self.journal.clone());
+        self.now = Duration::ZERO;
+        let away = self.relay.thaw(&frozen.bytes, self.now).unwrap();
+        assert_eq!(away.len(), frozen.connections);
+        away
     }
 
     /// Sends a signal as a server does.

@@ -1,0 +1,145 @@
+//! A client that asks to be kept, and comes back.
+
+use std::{collections::HashMap, time::Duration};
+
+use signalbox_protocol::{ConnectionId, Role, SessionId, message::Lost};
+use signalbox_relay::{Away, Comeback, Encoding, ResumeError, Secret};
+
+use super::{Client, Told, World};
+
+pub(crate) const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+
+/// A client that asked to be kept, with what it remembers from link to link.
+pub(crate) struct Keeper {
+    pub(crate) client: Option<Client>,
+    pub(crate) session: SessionId,
+    pub(crate) id: ConnectionId,
+    pub(crate) secret: Secret,
+    pub(crate) links: u8,
+    pub(crate) events: u64,
+    pub(crate) cursors: HashMap<Option<ConnectionId>, u64>,
+    /// All that it was told, but for confirmations.
+    pub(crate) told: Vec<Told>,
+    pub(crate) accepted: u64,
+}
+
+/// The answer to a resume.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) signals: u64,
+    pub(crate) lost: Vec<Lost>,
+    pub(crate) present: Option<Vec<ConnectionId>>,
+}
+
+/// The answer when nothing is lost.
+pub(crate) fn whole(signals: u64) -> Answer {
+    Answer { signals, lost: vec![], present: None }
+}
+
+pub(crate) fn secret(id: ConnectionId, link: u8) -> Secret {
+    let mut secret = [link; 32];
+    secret[..16].copy_from_slice(id.as_bytes());
+    secret
+}
+
+impl Keeper {
+    pub(crate) fn join(world: &mut World, session: &SessionId, form: Encoding) -> Self {
+        Self::join_with(world, session, form, true)
+    }
+
+    pub(crate) fn join_with(
+        world: &mut World,
+        session: &SessionId,
+        form: Encoding,
+        presence: bool,
+    ) -> Self {
+        let client = world.try_join(session, Role::Moderator, presence, form).unwrap();
+        let id = client.id;
+        assert!(client.connection.keep(secret(id, 0), Duration::ZERO));
+        assert!(!client.connection.keep(secret(id, 9), Duration::ZERO), "once");
+        Self {
+            client: Some(client),
+            session: session.clone(),
+            id,
+            secret: secret(id, 0),
+            links: 0,
+            events: 0,
+            cursors: HashMap::new(),
+            told: Vec::new(),
+            accepted: 0,
+        }
+    }
+
+    pub(crate) fn client(&mut self) -> &mut Client {
+        self.client.as_mut().unwrap()
+    }
+
+    /// Reads all that waits.
+    pub(crate) fn read(&mut self) {
+        for told in self.client.as_ref().map(Client::read).unwrap_or_default() {
+            match &told {
+                Told::Created(_) | Told::Destroyed(..) => self.events += 1,
+                Told::Signal { from, seq, .. } => {
+                    let last = self.cursors.insert(*from, *seq).unwrap_or(0);
+                    assert!(last < *seq, "in order, none twice");
+                }
+                Told::Accepted(signals) => {
+                    assert!(self.accepted < *signals, "news");
+                    self.accepted = *signals;
+                    continue;
+                }
+                Told::Error { .. } => {}
+            }
+            self.told.push(told);
+        }
+    }
+
+    /// What it has been told since it was last asked.
+    pub(crate) fn news(&mut self) -> Vec<Told> {
+        self.read();
+        std::mem::take(&mut self.told)
+    }
+
+    pub(crate) fn lose(&mut self, world: &World) -> Away {
+        self.client.take().unwrap().connection.lost(world.now).unwrap()
+    }
+
+    pub(crate) fn comeback(&self, form: Encoding, next: Secret) -> Comeback<'_> {
+        Comeback {
+            session: &self.session,
+            connection: self.id,
+            secret: self.secret,
+            next,
+            events: self.events,
+            cursors: &self.cursors,
+            encoding: form,
+            transport: "test",
+        }
+    }
+
+    pub(crate) fn resume(&mut self, world: &World, form: Encoding) -> Result<Answer, ResumeError> {
+        let next = secret(self.id, self.links + 1);
+        let resumed = world.relay.resume(&self.comeback(form, next), world.now)?;
+        self.links += 1;
+        self.secret = next;
+        for lost in &resumed.lost {
+            self.cursors.insert(lost.from, lost.until);
+        }
+        let present = resumed.present.as_ref();
+        if present.is_some() {
+            self.events = 0;
+        }
+        let answer = Answer {
+            signals: resumed.signals,
+            present: present.map(|present| present.iter().map(|info| info.id).collect()),
+            lost: resumed.lost,
+        };
+        let returned = Client::returned(self.id, resumed.connection, resumed.outbox, form);
+        self.client = Some(returned);
+        Ok(answer)
+    }
+}
+
+pub(crate) fn signal(from: Option<ConnectionId>, seq: u64, data: &str) -> Told {
+    Told::Signal { from, seq, data: data.into() }
+}
