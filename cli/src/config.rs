@@ -43,6 +43,9 @@ pub(crate) struct Sources {
     /// TCP address for WebSocket and HTTP (listen.tcp).
     #[arg(long, value_name = "ADDRESS")]
     tcp: Option<std::net::SocketAddr>,
+    /// File that names the process while it runs, for `signalbox drain` (process.pid_file).
+    #[arg(long, value_name = "PATH")]
+    pid_file: Option<PathBuf>,
 }
 
 impl Sources {
@@ -64,6 +67,9 @@ impl Sources {
             if let Some(value) = value {
                 figment = figment.merge(Serialized::default(key, value));
             }
+        }
+        if let Some(pid_file) = &self.pid_file {
+            figment = figment.merge(Serialized::default("process.pid_file", pid_file));
         }
         Ok(figment)
     }
@@ -190,7 +196,7 @@ mod tests {
         let file = dir.path().join("gateway.toml");
         std::fs::write(&file, "[listen]\nquic = \"127.0.0.1:1\"\ntcp = \"127.0.0.1:2\"").unwrap();
         let quic = Some("127.0.0.1:9".parse().unwrap());
-        let sources = Sources { config: Some(file), quic, tcp: None };
+        let sources = Sources { config: Some(file), quic, ..Sources::default() };
         let config = sources.resolve(&Config::default()).unwrap();
         assert_eq!(config.listen.quic.port(), 9);
         assert_eq!(config.listen.tcp.port(), 2);

@@ -79,6 +79,8 @@ impl Dev {
         let mut config = Config::default();
         config.listen.quic.set_ip([127, 0, 0, 1].into());
         config.listen.tcp.set_ip([127, 0, 0, 1].into());
+        // Whoever tries it out wants it to stop soon after ctrl-c.
+        config.links.drain_spread_ms = 300;
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());
         config.tls.key = Some(self.authority.key_path().to_owned());
         let DevProject { key, secret, .. } = &self.project;

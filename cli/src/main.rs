@@ -3,8 +3,10 @@
 mod completions;
 mod config;
 mod dev;
+mod drain;
 mod join;
 mod output;
+mod pid_file;
 mod project;
 mod reload;
 mod send;
@@ -32,7 +34,8 @@ Examples:
   git log --format=%s | signalbox send wss://localhost:4433 --ca .signalbox/dev/ca.pem \\
       --token TOKEN --type line --stdin
       Send each line as a signal.
-
+  signalbox drain --pid-file /run/signalbox.pid
+      End a gateway without a jolt for its clients, and wait until it has ended.
   signalbox project new >> gateway.toml
       Add a project to a configuration; a running gateway takes it up within seconds.
 
@@ -44,6 +47,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Drain(drain::Args),
     Join(join::Args),
     Send(send::Args),
     #[command(subcommand)]
@@ -58,6 +62,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Drain(args) => drain::run(&args),
         Command::Join(args) => join::run(args),
         Command::Send(args) => send::run(args),
         Command::Project(project::ProjectCommand::New(args)) => project::new(&args),

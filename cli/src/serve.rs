@@ -10,16 +10,22 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_gateway::{Addresses, Config, Gateway};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::{
     config::Sources,
     dev::{Dev, DevProject, Tokens},
     output,
+    pid_file::PidFile,
     reload::{self, Reload},
 };
 
-/// Run a gateway until it is told to stop (ctrl-c or SIGTERM).
+/// Run a gateway until it is told to stop (ctrl-c, SIGTERM or `signalbox drain`).
+///
+/// Told to stop, it asks its clients to go, one after the other; told twice, it stops at once.
 ///
 /// Changes of the certificate and of the projects in the configuration are taken up while it
 /// runs, within seconds or at once on SIGHUP.
@@ -30,6 +36,8 @@ Examples:
       Try it: needs nothing, prints commands to join over QUIC and WebSocket.
   signalbox serve --config gateway.toml
       With a certificate and projects of your own; see `signalbox config` for all settings.
+  signalbox serve --config gateway.toml --pid-file /run/signalbox.pid
+      So that `signalbox drain --pid-file /run/signalbox.pid` ends it.
   signalbox serve --dev --quic 127.0.0.1:0 --tcp 127.0.0.1:0 --announce json
       For programs: the system chooses the ports, one line of JSON names them.")]
 pub(crate) struct Args {
@@ -90,6 +98,8 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = Gateway::bind(config.clone())?;
+    // The ports are ours, so no other gateway's name is overwritten.
+    let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     let projects = Reload::new(args.sources, defaults, &config, gateway.projects());
     tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
     match args.announce {
@@ -99,13 +109,22 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(dev) = dev {
         tokio::spawn(dev.keep_certificate());
     }
-    let shutdown = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    // Told a second time, it does not wait for anybody.
+    let (told, again) = (Notify::new(), Notify::new());
+    let listening = async {
+        for notify in [&told, &again] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            notify.notify_one();
         }
+        std::future::pending::<()>().await;
     };
-    gateway.run(shutdown).await;
+    tokio::select! {
+        () = gateway.run(told.notified(), again.notified()) => {}
+        () = listening => {}
+    }
     Ok(ExitCode::SUCCESS)
 }
 

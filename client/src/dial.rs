@@ -9,7 +9,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::{RootCertStore, client::Resumption, crypto::CryptoProvider};
-use signalbox_protocol::ClientMessage;
+use signalbox_protocol::{ClientMessage, CloseReason::ShuttingDown};
 
 use crate::{
     connector::Connector,
@@ -84,6 +84,10 @@ impl Dialer {
             };
             match opened {
                 Ok((answer, link)) => return Ok((index, answer, link)),
+                // Another way may lead to another gateway, if this one is going down.
+                Err(refused @ ConnectError::Refused { reason: ShuttingDown, .. }) => {
+                    failure = refused;
+                }
                 // A refusal is an answer: the other ways lead to the same gateway.
                 Err(refused @ ConnectError::Refused { .. }) => return Err(refused),
                 Err(error) => failure = error,

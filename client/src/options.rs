@@ -49,7 +49,8 @@ impl ConnectOptions {
 
     /// Another way to the same gateway, as `wss://` where `quic://` may be blocked. The first URL
     /// has a head start of 300 ms, then whichever answers first is taken. When the client comes
-    /// back after a loss, it begins with the one that worked last.
+    /// back after a loss, it begins with the one that worked last. It may lead to another gateway,
+    /// for when the first one goes down; there the client is another connection.
     #[must_use]
     pub fn fallback(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());

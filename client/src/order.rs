@@ -163,7 +163,8 @@ impl Order {
             | GatewayMessage::Ticket(_)
             | GatewayMessage::Gap { .. }
             | GatewayMessage::Resumed { .. }
-            | GatewayMessage::Accepted { .. } => {}
+            | GatewayMessage::Accepted { .. }
+            | GatewayMessage::GoAway { .. } => {}
         }
     }
 

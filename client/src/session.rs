@@ -27,8 +27,8 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// How long a client tries to join anew.
 const REJOIN: Duration = Duration::from_secs(5 * 60);
 
-/// How long clients of a gateway that goes down wait at most before they come back, so that they
-/// do not come all at once.
+/// How long clients of a gateway that goes down wait at most before they come back, if it ends all
+/// of them at once, so that they do not come all at once.
 const SPREAD: Duration = Duration::from_secs(1);
 
 /// How long a client that leaves while it is away tries to say so.
@@ -49,6 +49,7 @@ pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, E
         outbox: outbox.clone(),
         events,
         shared: shared.clone(),
+        leaves_at: None,
     };
     let sending = Sending::new(outbox, commands);
     let endpoints = dialer.endpoints();
@@ -118,11 +119,8 @@ impl Session {
             return Err(end);
         }
         self.sending.lost();
-        let pause = match end.reason {
-            CloseReason::ShuttingDown => part_of(SPREAD),
-            _ => Duration::ZERO,
-        };
-        let End { reason, message } = end;
+        let pause = part_of(crowd(end.reason, self.teller.leaves_at.take(), Instant::now()));
+        let End { reason, message, .. } = end;
         self.teller.order.tell(Event::SessionReconnecting { reason, message });
         self.teller.tell().await;
 
@@ -165,6 +163,13 @@ impl Session {
             }
         }
     }
+}
+
+/// Over how long the clients are to spread that have lost their links with this one.
+fn crowd(reason: CloseReason, leaves_at: Option<Instant>, now: Instant) -> Duration {
+    // A gateway has spread those that it has asked to go, unless it was in a hurry after all.
+    let spread = leaves_at.is_some_and(|at| at <= now);
+    if reason == CloseReason::ShuttingDown && !spread { SPREAD } else { Duration::ZERO }
 }
 
 /// Tries to come back: as the same connection while that is kept, else anew.
@@ -252,5 +257,21 @@ async fn attempts(
             },
             Err(error) => debug!(%error, "an attempt to come back failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_spread_if_the_gateway_has_not_spread_them() {
+        let now = Instant::now();
+        let (before, after) = (now.checked_sub(SPREAD), Some(now + SPREAD));
+        assert_eq!(crowd(CloseReason::ShuttingDown, None, now), SPREAD);
+        assert_eq!(crowd(CloseReason::ShuttingDown, before, now), Duration::ZERO);
+        assert_eq!(crowd(CloseReason::ShuttingDown, Some(now), now), Duration::ZERO);
+        assert_eq!(crowd(CloseReason::ShuttingDown, after, now), SPREAD, "told twice");
+        assert_eq!(crowd(CloseReason::NetworkDisconnected, None, now), Duration::ZERO);
     }
 }

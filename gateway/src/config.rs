@@ -27,6 +27,8 @@ pub struct Config {
     pub links: Links,
     /// How connections outlive their links.
     pub resume: Resume,
+    /// What whoever runs the process wants of it.
+    pub process: Process,
 }
 
 /// Where the gateway listens. Port 0 lets the system choose.
@@ -220,6 +222,9 @@ pub struct Links {
     /// How long the gateway waits for its clients to take their leave when it goes down, in
     /// milliseconds.
     pub drain_ms: u64,
+    /// Over how long the ends of its links are spread then, in milliseconds; at most until a
+    /// second before `drain_ms` are over. 0 ends all of them at once, unasked.
+    pub drain_spread_ms: u64,
     /// Origins (RFC 6454) whose pages may open a WebSocket; `*` means any. Clients that are no
     /// browsers send none and are let in.
     pub allowed_origins: Vec<String>,
@@ -239,6 +244,7 @@ impl Default for Links {
             idle_timeout_ms: 30_000,
             drain_notice_ms: 0,
             drain_ms: 10_000,
+            drain_spread_ms: 3000,
             allowed_origins: vec!["*".into()],
             t1_tokens: true,
             subscribers_may_send: false,
@@ -262,6 +268,14 @@ impl Default for Resume {
     fn default() -> Self {
         Self { window_ms: 30_000, backlog_bytes: 1024 * 1024 }
     }
+}
+
+/// What whoever runs the process wants of it. The program's business, not the gateway's.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Process {
+    /// File that names the process while it runs, for `signalbox drain`.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -371,6 +385,10 @@ impl Links {
 
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+
+    pub(crate) fn drain_spread(&self) -> Duration {
+        Duration::from_millis(self.drain_spread_ms)
     }
 }
 

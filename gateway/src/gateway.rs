@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::{Config, Limits, Links, ProjectEntry},
+    drain::{self, Departures},
     listen::{quic, tcp},
     project::{Project, Projects},
     webhook::Webhooks,
@@ -38,10 +40,16 @@ pub(crate) struct Shared {
     pub(crate) server_places: Arc<Semaphore>,
     /// Cancelled when somebody has told the gateway to go down: it is not ready for more.
     pub(crate) leaving: CancellationToken,
-    /// Cancelled when the gateway stops accepting.
+    /// Cancelled when the gateway stops accepting, and its clients are to go.
     pub(crate) closing: CancellationToken,
+    /// When each of them must be gone.
+    pub(crate) departures: Departures,
+    /// Cancelled when it is over for everybody, those who are away included.
+    pub(crate) over: CancellationToken,
     /// Every task that serves a client.
     pub(crate) tasks: TaskTracker,
+    /// Those that wait for connections whose link is lost.
+    pub(crate) away: TaskTracker,
     started: Instant,
 }
 
@@ -61,7 +69,10 @@ impl Shared {
             server_places: Arc::new(Semaphore::new(config.limits.server_connections)),
             leaving: CancellationToken::new(),
             closing: CancellationToken::new(),
+            departures: Departures::new(&config.links),
+            over: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            away: TaskTracker::new(),
             started: Instant::now(),
         }
     }
@@ -188,8 +199,9 @@ impl Gateway {
     }
 
     /// Serves until `shutdown` is done, then drains: is not ready for a while, then accepts nobody,
-    /// says goodbye to every link, and waits for them, for the configured times.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    /// asks every client to go, ends those who have not gone in time, and waits for them, for the
+    /// configured times. When `at_once` is done, too, everybody is ended at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()>, at_once: impl Future<Output = ()>) {
         let Self { shared, certificates, quic, tcp, .. } = self;
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
@@ -199,22 +211,14 @@ impl Gateway {
         listeners.close();
         shutdown.await;
 
-        // Whoever sends clients here learns first that it should not.
-        shared.leaving.cancel();
-        tokio::time::sleep(shared.links.drain_notice()).await;
-        let Stats { connections, .. } = shared.relay.stats();
-        info!(connections, "draining");
-        shared.closing.cancel();
-        shared.relay.shut_down();
-        shared.tasks.close();
-        let drained = async {
-            listeners.wait().await;
-            shared.tasks.wait().await;
-            shared.webhooks.drained().await;
-        };
-        if tokio::time::timeout(shared.links.drain(), drained).await.is_err() {
-            let (left, events) = (shared.tasks.len(), shared.webhooks.waiting());
-            warn!(left, events, "some clients, or events for webhooks, were not done in time");
+        let hurry = CancellationToken::new();
+        let mut drained = pin!(drain::drain(&shared, &hurry));
+        tokio::select! {
+            () = &mut drained => {}
+            () = at_once => {
+                hurry.cancel();
+                drained.await;
+            }
         }
         endpoint.close(
             signalbox_protocol::CloseReason::ShuttingDown.quic_code().into(),
@@ -223,6 +227,7 @@ impl Gateway {
         // The last CONNECTION_CLOSE frames leave here. A silent peer would hold this for three
         // probe timeouts.
         let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        listeners.wait().await;
         info!("stopped");
     }
 }

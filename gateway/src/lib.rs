@@ -1,7 +1,7 @@
 //! The Signalbox gateway: clients over QUIC and WebSocket, in the same sessions.
 //!
 //! ```text
-//! Gateway ─ bind → run(shutdown) → drain
+//! Gateway ─ bind → run(shutdown, at_once) → drain
 //!   listen/                         accept, TLS, HTTP; hands over links and requests
 //!   link/                           where every link begins, authenticates and ends
 //!     link/quic.rs, link/websocket.rs   the two halves of a link, per transport
@@ -14,6 +14,7 @@
 //! Start reading at [`Gateway`], then `link/mod.rs`.
 
 mod config;
+mod drain;
 mod gateway;
 mod link;
 mod listen;
@@ -23,7 +24,8 @@ pub mod token;
 mod webhook;
 
 pub use config::{
-    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, ProjectEntry, Resume, Tls, Webhook,
+    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, Process, ProjectEntry, Resume, Tls,
+    Webhook,
 };
 pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};

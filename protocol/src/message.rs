@@ -287,6 +287,13 @@ pub enum GatewayMessage<'a> {
         /// How many.
         signals: u64,
     },
+    /// Tag 11. The gateway is going down, and ends this link soon; until then all goes on. A
+    /// client that goes before that, and not by a goodbye, chooses the moment.
+    GoAway {
+        /// In how many milliseconds the link is ended.
+        #[serde(rename = "withinMs")]
+        within_ms: u32,
+    },
 }
 
 impl<'a> Message<'a> for GatewayMessage<'a> {
@@ -302,6 +309,7 @@ impl<'a> Message<'a> for GatewayMessage<'a> {
         "resumed",
         "gap",
         "accepted",
+        "goAway",
     ];
 }
 

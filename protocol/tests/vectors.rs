@@ -356,6 +356,7 @@ fn vectors() -> Vec<Vector> {
             GatewayMessage::Gap { lost: vec![], presence: true, present: 12 },
         ),
         vector!("accepted", "gateway", GatewayMessage, GatewayMessage::Accepted { signals: 300 }),
+        vector!("goAway", "gateway", GatewayMessage, GatewayMessage::GoAway { within_ms: 3000 }),
     ]
 }
 

@@ -280,6 +280,7 @@ GATEWAY = Kinds(
     resumed=fields(ticket=TICKET, signals=U64),
     gap=fields(lost=LOST, presence=BOOL, present=U32),
     accepted=fields(signals=U64),
+    goAway=fields(withinMs=U32),
 )
 CLIENT_STREAM = Kinds(signals=fields())
 GATEWAY_STREAM = Kinds(sender=fields(**SENDER_OF, after=U64))

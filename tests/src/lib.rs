@@ -94,14 +94,16 @@ impl World {
         config.projects = [PROJECT, STRANGERS]
             .map(|(key, secret)| ProjectEntry::with_secret(key.parse().unwrap(), secret))
             .to_vec();
+        config.links.drain_spread_ms = 200;
         change(&mut config);
         let gateway = Gateway::bind(config.clone()).ok()?;
         let (addresses, monitor) = (gateway.addresses(), gateway.monitor());
         let projects = gateway.projects();
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(gateway.run(async {
+        let stopped = async {
             let _ = stopped.await;
-        }));
+        };
+        let running = tokio::spawn(gateway.run(stopped, std::future::pending()));
         let session = new_session(PROJECT.0);
         Some(Self {
             addresses,

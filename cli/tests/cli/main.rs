@@ -6,6 +6,8 @@
     reason = "a test's panic is its answer"
 )]
 
+mod crew;
+mod drain;
 mod network;
 mod projects;
 mod restart;

@@ -144,11 +144,24 @@ impl Kept {
 pub(crate) struct End {
     pub(crate) reason: CloseReason,
     pub(crate) message: String,
+    /// The client has ended the link, as it was asked to, and means to come back.
+    gone: bool,
 }
 
 impl End {
     pub(crate) fn new(reason: CloseReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), gone: false }
+    }
+
+    /// The client leaves the link, because the gateway is going down and asks it to.
+    fn gone() -> Self {
+        let message = "the gateway is going down and has asked its clients to go";
+        Self { gone: true, ..Self::new(CloseReason::ShuttingDown, message) }
+    }
+
+    /// What the carrier is closed with. A goodbye would end a kept connection.
+    fn closing_reason(&self) -> CloseReason {
+        if self.gone { CloseReason::NetworkDisconnected } else { CloseReason::ClientDisconnected }
     }
 
     pub(crate) fn lost(message: impl Into<String>) -> Self {

@@ -188,7 +188,7 @@ impl Dialled {
                         return Ok((answer, QuicLink { connection, control_out, control_in }));
                     }
                     Err(error) => {
-                        close(&connection);
+                        close(&connection, CloseReason::ClientDisconnected);
                         return Err(error);
                     }
                 }
@@ -201,7 +201,7 @@ impl Dialled {
             return Err(match end {
                 End { reason: CloseReason::NetworkDisconnected, .. } => lost(end),
                 // A gateway that could not say bye says it by its close.
-                End { reason, message } => ConnectError::Refused { reason, message },
+                End { reason, message, .. } => ConnectError::Refused { reason, message },
             });
         }
     }
@@ -252,13 +252,12 @@ impl QuicLink {
                 () = writing => End::lost("writing ended"),
             }
         };
-        close(&connection);
+        close(&connection, end.closing_reason());
         end
     }
 }
 
-fn close(connection: &Connection) {
-    let reason = CloseReason::ClientDisconnected;
+fn close(connection: &Connection, reason: CloseReason) {
     connection.close(reason.quic_code().into(), reason.name().as_bytes());
 }
 

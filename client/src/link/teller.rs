@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{ErrorCode, GatewayMessage, Text};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{End, Kept, SharedOutbox};
-use crate::{client::Shared, event::Event, order::Order};
+use crate::{backoff::part_of, client::Shared, event::Event, order::Order};
 
 /// Whether the gateway keeps the connection if its link is lost.
 pub(crate) enum Keeping {
@@ -26,6 +26,8 @@ pub(crate) struct Teller {
     pub(crate) outbox: Arc<SharedOutbox>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) shared: Arc<Shared>,
+    /// When the client leaves its link, if the gateway has asked it to.
+    pub(crate) leaves_at: Option<Instant>,
 }
 
 impl Teller {
@@ -34,6 +36,11 @@ impl Teller {
         match message {
             GatewayMessage::Ticket(ticket) => self.keeping = Keeping::Kept(Kept::new(ticket)),
             GatewayMessage::Accepted { signals } => self.outbox.accepted(signals),
+            GatewayMessage::GoAway { within_ms } => {
+                // Not at once, as all are asked at once; and the last quarter is for the way there.
+                let quarter = Duration::from_millis(within_ms.into()) / 4;
+                self.leaves_at = Some(Instant::now() + 2 * quarter + part_of(quarter));
+            }
             // The answer to `keep` of a gateway that does not know it, or does not do it.
             GatewayMessage::Error { signal: None, code: ErrorCode::Unsupported, .. }
                 if matches!(self.keeping, Keeping::Asked) =>
@@ -52,6 +59,16 @@ impl Teller {
             }
             message => self.order.control(message),
         }
+    }
+
+    /// Waits until the client is to leave its link. One whose connection would be lost with it stays
+    /// until it is ended: it would only miss what is still on its way.
+    pub(super) async fn is_to_leave(&self) -> End {
+        match (self.leaves_at, &self.keeping) {
+            (Some(at), Keeping::Kept(_)) => tokio::time::sleep_until(at).await,
+            _ => std::future::pending().await,
+        }
+        End::gone()
     }
 
     /// After how long a silence the link is to be taken for lost.
@@ -73,7 +90,7 @@ impl Teller {
     }
 
     /// The last event.
-    pub(crate) async fn end(mut self, End { reason, message }: End) {
+    pub(crate) async fn end(mut self, End { reason, message, .. }: End) {
         self.order.tell(Event::SessionDisconnected { reason, message });
         self.tell().await;
     }

@@ -153,7 +153,7 @@ impl Dialled {
         loop {
             let message = match socket.next().await {
                 Some(Ok(Message::Close(frame))) => {
-                    let End { reason, message } = closed(frame);
+                    let End { reason, message, .. } = closed(frame);
                     return Err(match reason {
                         CloseReason::NetworkDisconnected => unreachable(message),
                         reason => ConnectError::Refused { reason, message },
@@ -205,19 +205,28 @@ impl WebSocketLink {
     /// Carries the connection until the link ends.
     pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
         let Self { socket, encoding } = self;
-        let (sink, mut stream) = socket.split();
-        let reading = read(&mut stream, encoding, teller);
-        let writing = async {
-            if let Err(error) = write(sink, encoding, sending).await {
-                // The reading half learns of it, too, and better.
-                debug!(%error, "writing failed");
+        let (mut sink, mut stream) = socket.split();
+        let end = {
+            let reading = read(&mut stream, encoding, teller);
+            let writing = async {
+                if let Err(error) = write(&mut sink, encoding, sending).await {
+                    // The reading half learns of it, too, and better.
+                    debug!(%error, "writing failed");
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                end = reading => end,
+                () = writing => End::lost("writing ended"),
             }
-            std::future::pending::<()>().await;
         };
-        tokio::select! {
-            end = reading => end,
-            () = writing => End::lost("writing ended"),
+        if end.gone {
+            let reason = end.closing_reason();
+            let code = reason.websocket_code().into();
+            let close = CloseFrame { code, reason: reason.name().into() };
+            let _ = tokio::time::timeout(FAREWELL, sink.send(Message::Close(Some(close)))).await;
         }
+        end
     }
 }
 
@@ -265,6 +274,7 @@ async fn read(
                 }
                 continue;
             }
+            gone = teller.is_to_leave() => return gone,
         };
         silent = 0;
         let message = match message {

@@ -163,6 +163,17 @@ impl FakeLink {
             }
         }
     }
+
+    /// The code with which the client closes the link; none if it just ends.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match soon("a close", self.socket.next()).await? {
+                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
 }
 
 fn in_short(message: ClientMessage<'_>) -> String {

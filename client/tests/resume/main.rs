@@ -8,6 +8,7 @@
 )]
 
 mod fake;
+mod going;
 
 use std::time::Duration;
 

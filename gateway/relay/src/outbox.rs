@@ -41,6 +41,11 @@ pub enum Outgoing {
         /// How many.
         signals: u64,
     },
+    /// The gateway is going down, and ends the link.
+    GoAway {
+        /// In how many milliseconds.
+        within_ms: u32,
+    },
 }
 
 impl Outgoing {
@@ -48,7 +53,7 @@ impl Outgoing {
     pub fn cost(&self) -> usize {
         match self {
             Self::Signal { frame, .. } | Self::Event(frame) => frame.len(),
-            Self::Destroyed { .. } | Self::Accepted { .. } => 32,
+            Self::Destroyed { .. } | Self::Accepted { .. } | Self::GoAway { .. } => 32,
         }
     }
 }
@@ -73,6 +78,8 @@ struct State {
     /// How many of the receiver's signals have been taken, if that has not been said yet. It is
     /// said with the next that is taken: once for many.
     accepted: Option<u64>,
+    /// In how many milliseconds the link is ended, if that is to be said.
+    go_away: Option<u32>,
     ended: Option<CloseReason>,
     taker: Option<Waker>,
     bell: Option<Waker>,
@@ -112,11 +119,21 @@ impl Outbox {
 
     /// Has the receiver told that so many of its signals have been taken.
     pub(crate) fn accept(&self, signals: u64) {
+        self.note(|state| state.accepted = Some(signals));
+    }
+
+    /// Has the receiver told that its link will be ended in so many milliseconds. For once the
+    /// link's own word; it takes no room that somebody else could need.
+    pub fn go_away(&self, within_ms: u32) {
+        self.note(|state| state.go_away = Some(within_ms));
+    }
+
+    fn note(&self, note: impl FnOnce(&mut State)) {
         let mut state = self.0.state.lock();
         if state.ended.is_some() {
             return;
         }
-        state.accepted = Some(signals);
+        note(&mut state);
         if let Some(waker) = state.taker.take() {
             drop(state);
             waker.wake();
@@ -134,7 +151,7 @@ impl Outbox {
         state.ended = Some(reason);
         if reason == CloseReason::SlowConsumer {
             state.queue = VecDeque::new();
-            state.accepted = None;
+            (state.accepted, state.go_away) = (None, None);
         }
         let (taker, bell) = (state.taker.take(), state.bell.take());
         drop(state);
@@ -153,11 +170,12 @@ impl Outbox {
         into: &mut VecDeque<Outgoing>,
     ) -> Poll<Result<(), CloseReason>> {
         let mut state = self.0.state.lock();
-        if let Some(signals) = state.accepted.take() {
-            let accepted = Outgoing::Accepted { signals };
+        let accepted = state.accepted.take().map(|signals| Outgoing::Accepted { signals });
+        let go_away = state.go_away.take().map(|within_ms| Outgoing::GoAway { within_ms });
+        for noted in accepted.into_iter().chain(go_away) {
             state.frames += 1;
-            state.bytes += accepted.cost();
-            state.queue.push_back(accepted);
+            state.bytes += noted.cost();
+            state.queue.push_back(noted);
         }
         if state.queue.is_empty() {
             if let Some(reason) = state.ended {

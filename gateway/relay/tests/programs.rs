@@ -228,7 +228,7 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 assert!(before < *seq, "in order, none twice");
                 heard.push((*from, if from.is_some() { *seq } else { data.parse().unwrap() }));
             }
-            Told::Error { .. } | Told::Accepted(_) => panic!("no step makes one"),
+            Told::Error { .. } | Told::Accepted(_) | Told::GoAway(_) => panic!("no step makes one"),
         }
     }
     match actor.client.ended() {

@@ -299,3 +299,19 @@ fn at_shutdown_everyone_is_told_and_nobody_comes_in() {
     let refused = world.try_join(&here, Role::Publisher, true, Encoding::Json);
     assert_eq!(refused.err(), Some(JoinError::ShuttingDown));
 }
+
+#[test]
+fn who_is_asked_to_go_hears_first_what_waits_for_it() {
+    let settings = Settings { outbox_frames: 1, ..Settings::default() };
+    let mut world = World::new(settings);
+    let here = session(1, 1);
+    let mut alice = world.join(&here, Role::Publisher);
+    alice.say("a").unwrap();
+    // Nobody is ended because there is no room for the question.
+    alice.outbox.go_away(3000);
+    let told = alice.read();
+    assert!(matches!(told[..], [Told::Signal { .. }, Told::GoAway(3000)]), "{told:?}");
+    assert_eq!(alice.ended(), None);
+    alice.outbox.go_away(1000);
+    assert_eq!(alice.read(), [Told::GoAway(1000)]);
+}

@@ -32,8 +32,10 @@ pub(super) async fn admit(
 ) -> Result<Admitted, End> {
     let greeting = timeout_at(hello_by, first(shared, transport, reader, writer));
     let first = tokio::select! {
-        result = greeting => result.unwrap_or_else(|_| Err(End::by(CloseReason::HelloTimeout)))?,
+        // Nobody comes in once the gateway goes down, not even with a hello that is there already.
+        biased;
         () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
+        result = greeting => result.unwrap_or_else(|_| Err(End::by(CloseReason::HelloTimeout)))?,
     };
     match first {
         First::Joined(Joined { connection, outbox, present }, welcome, expires_in) => {

@@ -7,7 +7,8 @@
 //! hello (in time) → token → join → welcome ┬─ read messages        (never waits for writing)
 //!                                          ├─ pump the outbox      (never waits for reading)
 //!                                          ├─ the bell: somebody ended the connection
-//!                                          └─ the token expires
+//!                                          ├─ the token expires
+//!                                          └─ the gateway goes down, and asks the client to go
 //!                   leave → what still waits, bye, close (all of it in at most a second)
 //! ```
 
@@ -41,7 +42,7 @@ mod tests;
 
 /// How long a farewell may take, from the end of the connection to the end of the carrier. The
 /// protocol names this figure, too, as clients wait as long.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// After how many messages in a row the reading half lets other tasks run, so that a sender
 /// that never pauses cannot keep receivers from being served.
@@ -257,6 +258,15 @@ async fn carry(
             pending::<()>().await;
         }
     };
+    let going_down = async {
+        shared.closing.cancelled().await;
+        let within = shared.departures.next();
+        // If all are ended in one moment, none of them has been spread by us.
+        if !within.is_zero() {
+            outbox.go_away(u32::try_from(within.as_millis()).unwrap_or(u32::MAX));
+        }
+        tokio::time::sleep(within).await;
+    };
     let end = tokio::select! {
         end = read(shared, &mut connection, (expires_in, resumed), reader) => end,
         result = writer.pump(&outbox) => match result {
@@ -265,6 +275,7 @@ async fn carry(
         },
         reason = poll_fn(|cx| outbox.poll_ended(cx)) => End::by(reason),
         () = expired => End::by(CloseReason::TokenExpired),
+        () = going_down => End::by(CloseReason::ShuttingDown),
     };
     depart(shared, connection, end.reason);
     if end.alive && end.reason != CloseReason::SlowConsumer {
@@ -277,16 +288,17 @@ async fn carry(
 /// The connection leaves its link: for good, or until it comes back.
 fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
     let now = shared.uptime();
-    if reason != CloseReason::NetworkDisconnected {
+    // Of one that is ended because the gateway goes down the others need not hear before they go.
+    if !matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown) {
         connection.leave(reason, now);
         return;
     }
     let window = shared.resume_window(connection.session_id().project());
     if let Some(away) = connection.lost(now) {
-        let closing = shared.closing.clone();
-        shared.tasks.spawn(async move {
+        let over = shared.over.clone();
+        shared.away.spawn(async move {
             // Going down, the relay ends those who are away as all the others.
-            closing.run_until_cancelled(tokio::time::sleep(window)).await;
+            over.run_until_cancelled(tokio::time::sleep(window)).await;
             away.expire(now + window);
         });
     }

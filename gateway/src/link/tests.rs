@@ -118,6 +118,7 @@ enum Told {
     Welcome(ConnectionId),
     Signal(u64),
     Bye(CloseReason),
+    GoAway(Duration),
     Other,
 }
 
@@ -128,6 +129,9 @@ impl Client {
                 GatewayMessage::Welcome(welcome) => Told::Welcome(welcome.connection.id),
                 GatewayMessage::Signal(signal) => Told::Signal(signal.seq),
                 GatewayMessage::Bye { reason, .. } => Told::Bye(reason),
+                GatewayMessage::GoAway { within_ms } => {
+                    Told::GoAway(Duration::from_millis(within_ms.into()))
+                }
                 _ => Told::Other,
             }),
             Ok(_) => Some(Told::Other),
@@ -248,4 +252,65 @@ async fn a_link_that_is_given_up_ends_at_once_and_its_connection_stays() {
     tokio::time::advance(world.shared.resume_window(world.session.project())).await;
     settle().await;
     assert_eq!(world.shared.relay.stats().connections, 1);
+}
+
+/// Going down, a gateway asks everybody to go, and goes on serving those who are still there until
+/// the end of each.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_go_is_served_until_its_end() {
+    let world = World::new();
+    let (mut speaker, _outbox) = world.member(1, String::new());
+    let mut clients = [world.client(false).await, world.client(false).await];
+    for client in &mut clients {
+        client.welcomed().await;
+    }
+    world.shared.closing.cancel();
+    let asked = Instant::now();
+    let mut ends = Vec::new();
+    for client in &mut clients {
+        let Some(Told::GoAway(within)) = client.next().await else { panic!("it is not asked") };
+        ends.push(within);
+    }
+    let first = usize::from(ends[1] < ends[0]);
+    for (number, index) in [first, 1 - first].into_iter().enumerate() {
+        speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
+        let client = &mut clients[index];
+        for seq in 1..=number as u64 + 1 {
+            assert_eq!(client.next().await, Some(Told::Signal(seq)));
+        }
+        assert_eq!(client.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
+        // Timers are a millisecond coarse, and so is what it was told.
+        let late = asked.elapsed() - ends[index];
+        assert!(late <= Duration::from_millis(2), "{late:?} late");
+    }
+    // One who comes in that moment is not let in.
+    let mut late = world.client(false).await;
+    assert_eq!(late.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
+}
+
+/// Who is kept and goes when asked is away, and stays so for as long as the gateway is there.
+#[tokio::test(start_paused = true)]
+async fn who_goes_while_the_gateway_goes_down_is_away() {
+    let world = World::new();
+    let (_watcher, watching) = world.member(1, String::new());
+    let mut client = world.client(false).await;
+    client.welcomed().await;
+    let keep = binary::encode(&ClientMessage::Keep {});
+    client.socket.send(Message::Binary(keep.into())).await.unwrap();
+    assert_eq!(client.next().await, Some(Told::Other), "the ticket");
+    world.shared.closing.cancel();
+    assert!(matches!(client.next().await, Some(Told::GoAway(_))));
+    let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
+    client.socket.send(Message::Close(Some(close))).await.unwrap();
+    while client.next().await.is_some() {}
+    client.link.await.unwrap();
+    settle().await;
+    assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
+    let (frames, _) = watching.load();
+    assert_eq!(frames, 0, "nobody is told");
+    world.shared.relay.shut_down();
+    world.shared.over.cancel();
+    world.shared.away.close();
+    timeout(Duration::from_secs(1), world.shared.away.wait()).await.expect("nobody is waited for");
+    assert_eq!(world.shared.relay.stats().connections, 0);
 }

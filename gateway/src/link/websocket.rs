@@ -340,6 +340,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
             Outgoing::Accepted { signals } => {
                 return Some(self.encode(&GatewayMessage::Accepted { signals }));
             }
+            Outgoing::GoAway { within_ms } => {
+                return Some(self.encode(&GatewayMessage::GoAway { within_ms }));
+            }
             // Only those with a stream per sender get this one.
             Outgoing::Destroyed { .. } => return None,
         };

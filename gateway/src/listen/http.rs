@@ -128,7 +128,7 @@ async fn keep_or_close(
         return response;
     }
     unread.drain(body_by).await;
-    if last || !visitor.may_stay() {
+    if last || shared.closing.is_cancelled() || !visitor.may_stay() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
         // A little less than the truth, so that a client does not ask in the moment of the end.

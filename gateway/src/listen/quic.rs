@@ -88,15 +88,15 @@ impl Listener {
         self.endpoint.clone()
     }
 
-    /// Accepts until the gateway closes.
+    /// Accepts until the gateway closes. From then on it refuses, so that clients look elsewhere,
+    /// until the endpoint is closed.
     pub(crate) async fn run(self, shared: Arc<Shared>) {
         info!(address = %self.address, "listening for QUIC");
-        loop {
-            let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
-                () = shared.closing.cancelled() => break,
-            };
-            let Some(incoming) = incoming else { break };
+        while let Some(incoming) = self.endpoint.accept().await {
+            if shared.closing.is_cancelled() {
+                incoming.refuse();
+                continue;
+            }
             match self.places.clone().try_acquire_owned() {
                 Ok(permit) => {
                     let task = serve(shared.clone(), incoming, Arc::new(permit));

@@ -7,9 +7,9 @@ use signalbox_client::{
     CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
 };
 use signalbox_tests::{
-    Carrier, World, authority,
+    Carrier, PROJECT, World, authority, credential,
     raw::{self, served_leaf},
-    rest::{Server, ask},
+    rest::{Server, ask, ask_on, request, session_path},
     soon,
 };
 
@@ -110,9 +110,10 @@ async fn a_new_certificate_is_used_without_a_restart() {
     let certificates = gateway.certificates();
     let address = gateway.addresses().quic;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(gateway.run(async {
+    let stopped = async {
         let _ = stopped.await;
-    }));
+    };
+    let running = tokio::spawn(gateway.run(stopped, std::future::pending()));
     let roots = std::fs::read(first.ca_pem_path()).unwrap();
     let served = async || served_leaf(address, &roots).await;
     assert_eq!(served().await, leaf(&first));
@@ -263,5 +264,60 @@ async fn a_gateway_that_is_to_go_down_is_not_ready_before_it_closes() {
     assert_eq!(member.sees_created().await, newcomer.id());
     let Event::SessionReconnecting { reason, .. } = member.next().await else { panic!() };
     assert_eq!(reason, CloseReason::ShuttingDown);
+    world.stop().await;
+}
+
+/// Who does not know what it is asked, or does not care, is served to its end and then told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_ignores_that_it_is_to_go_is_ended() {
+    let mut world = World::with(|config| config.links.drain_spread_ms = 4000).await;
+    let token = world.token(Role::Publisher);
+    let mut quic = raw::Quic::join(world.addresses().quic, &token).await;
+    let json = raw::WebSocket::join(world.addresses().tcp, true, &token).await;
+    let postcard = raw::WebSocket::join(world.addresses().tcp, false, &token).await;
+    world.tell_to_stop();
+    assert!(quic.hear().await.starts_with("GoAway"));
+    let mut sockets = Vec::new();
+    for mut socket in [json, postcard] {
+        let asked = socket.hear().await;
+        let within = asked.trim_start_matches("GoAway { within_ms: ").trim_end_matches(" }");
+        sockets.push((within.parse::<u32>().expect(&asked), socket));
+    }
+    // Who has most time says something, and is still served.
+    sockets.sort_by_key(|(within, _)| *within);
+    let (within, last) = sockets.last_mut().unwrap();
+    assert!(*within > 1000, "{within}");
+    last.say(&raw::signal("still here")).await;
+    assert!(last.hear().await.starts_with("Signal"));
+    let shutting_down = CloseReason::ShuttingDown;
+    let ends = sockets.into_iter().map(|(_, socket)| socket.end());
+    let (sockets, quic) = tokio::join!(futures_util::future::join_all(ends), quic.end());
+    for end in sockets {
+        assert_eq!(end, (Some(shutting_down), Some(shutting_down)));
+    }
+    assert_eq!(quic, (Some(shutting_down), shutting_down));
+    world.stop().await;
+}
+
+/// A server whose request has begun when the gateway goes down gets its answer, and what it asked
+/// for is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_has_begun_is_served_while_the_gateway_goes_down() {
+    let mut world = World::with(|config| config.links.drain_spread_ms = 8000).await;
+    let token = world.token(Role::Publisher);
+    let mut listener = raw::WebSocket::join(world.addresses().tcp, true, &token).await;
+    let path = format!("{}/signal", session_path(&world));
+    let request = request("POST", &path, &credential(PROJECT), Some(r#"{"data":"late"}"#));
+    let request = request.replace("Host: x\r\n", "Host: x\r\nExpect: 100-continue\r\n");
+    let (head, body) = request.split_at(request.find("{\"").unwrap());
+    let mut server = raw::tls_stream(world.addresses().tcp).await;
+    assert_eq!(ask_on(&mut server, head).await.unwrap().status, 100, "it has begun");
+    world.tell_to_stop();
+    assert!(listener.hear().await.starts_with("GoAway"));
+    let answer = ask_on(&mut server, body).await.expect("an answer");
+    assert_eq!((answer.status, answer.header("connection")), (204, Some("close")));
+    assert_eq!(answer.header("keep-alive"), None);
+    assert!(listener.hear().await.contains("late"));
+    drop(listener);
     world.stop().await;
 }

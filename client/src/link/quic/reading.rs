@@ -119,6 +119,7 @@ impl<'a> Reading<'a> {
                     self.progress(progress, teller, |stream| reads.push(read_more(stream)))
                 }
                 () = passed(until) => break,
+                gone = teller.is_to_leave(), if end.is_none() => return gone,
             };
             // Whatever goes wrong after the end, its first reason stays.
             end = end.or(result);

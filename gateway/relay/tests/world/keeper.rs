@@ -88,7 +88,7 @@ impl Keeper {
                     self.accepted = *signals;
                     continue;
                 }
-                Told::Error { .. } => {}
+                Told::Error { .. } | Told::GoAway(_) => {}
             }
             self.told.push(told);
         }

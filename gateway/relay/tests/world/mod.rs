@@ -34,6 +34,7 @@ pub(crate) enum Told {
     Signal { from: Option<ConnectionId>, seq: u64, data: String },
     Error { signal: Option<u64>, code: ErrorCode },
     Accepted(u64),
+    GoAway(u32),
 }
 
 /// A client with its connection and outbox in hand.
@@ -198,6 +199,7 @@ impl Client {
         match (outgoing, self.encoding) {
             (Outgoing::Destroyed { id, reason }, _) => Told::Destroyed(*id, *reason),
             (Outgoing::Accepted { signals }, _) => Told::Accepted(*signals),
+            (Outgoing::GoAway { within_ms }, _) => Told::GoAway(*within_ms),
             (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;

@@ -198,6 +198,10 @@ impl QuicWriter {
                 let message = GatewayMessage::Accepted { signals };
                 self.control.push(frame::encode(&message).into(), cost);
             }
+            (Outgoing::GoAway { within_ms }, _) => {
+                let message = GatewayMessage::GoAway { within_ms };
+                self.control.push(frame::encode(&message).into(), cost);
+            }
             (Outgoing::Destroyed { id, reason }, _) => {
                 let last_seq = self.dismiss(id);
                 if self.presence {

@@ -1,0 +1,156 @@
+//! Clients of the SDK that never stop talking, and write down what they see.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use signalbox_client::{CloseReason, ConnectOptions, ConnectionId, Connector, Event};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{Gateway, PATIENCE};
+
+/// How often each of them says something: so often that leaving is always in the middle of it, and
+/// so seldom that all of them together do not fill a busy machine.
+const PACE: Duration = Duration::from_millis(150);
+
+/// What a client has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// When it left its link, and why.
+    pub(crate) left: Vec<(Instant, CloseReason)>,
+    /// Returns as the same connection, without a gap; and as another one.
+    pub(crate) resumed: usize,
+    pub(crate) rejoined: usize,
+    /// Others coming and going, but for those it is told of first.
+    pub(crate) presence: usize,
+    /// Last signal of each sender.
+    pub(crate) heard: HashMap<ConnectionId, u64>,
+    /// The last of its own.
+    pub(crate) said: u64,
+    /// Everything that should not have been.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// Several clients in one session.
+pub(crate) struct Crew {
+    clients: Vec<JoinHandle<Seen>>,
+    /// Says how many clients each has heard since the beginning of a round.
+    rounds: watch::Sender<u32>,
+    done: mpsc::Receiver<u32>,
+}
+
+impl Crew {
+    /// Joins half of them by QUIC and half by WebSocket; returns when everybody has heard everybody.
+    pub(crate) async fn join(gateway: &Gateway, number: usize) -> Self {
+        let (rounds, _) = watch::channel(1);
+        let (doing, done) = mpsc::channel(1024);
+        let pem = std::fs::read(gateway.text("/ca")).unwrap();
+        let mut clients = Vec::new();
+        for index in 0..number {
+            let url = gateway.url(if index % 2 == 0 { "quic" } else { "wss" });
+            let options = ConnectOptions::new(url, gateway.text("/tokens/publisher"));
+            let connector = Connector::trusting(&pem).unwrap();
+            let client = talk(connector, options, number, rounds.subscribe(), doing.clone());
+            clients.push(tokio::spawn(client));
+        }
+        let mut crew = Self { clients, rounds, done };
+        crew.finish(1).await;
+        crew
+    }
+
+    /// Waits until everybody has heard everybody anew.
+    pub(crate) async fn hear_each_other(&mut self) {
+        let round = *self.rounds.borrow() + 1;
+        self.rounds.send_replace(round);
+        self.finish(round).await;
+    }
+
+    async fn finish(&mut self, round: u32) {
+        for _ in 0..self.clients.len() {
+            let done = tokio::time::timeout(2 * PATIENCE, self.done.recv()).await;
+            assert_eq!(done, Ok(Some(round)), "everybody hears everybody");
+        }
+    }
+
+    /// What they have seen, when each has heard all that the others have said.
+    pub(crate) async fn leave(self) -> Vec<Seen> {
+        self.rounds.send_replace(0);
+        let mut seen = Vec::new();
+        for client in self.clients {
+            // Each hears its own last words.
+            seen.push(tokio::time::timeout(2 * PATIENCE, client).await.unwrap().unwrap());
+        }
+        seen
+    }
+}
+
+/// One client's life.
+async fn talk(
+    connector: Connector,
+    options: ConnectOptions,
+    number: usize,
+    mut rounds: watch::Receiver<u32>,
+    done: mpsc::Sender<u32>,
+) -> Seen {
+    let mut seen = Seen::default();
+    let (client, mut events) = connector.connect(&options).await.unwrap();
+    let mut pace = tokio::time::interval(PACE);
+    let (mut round, mut told) = (1, 0);
+    let mut newly: HashMap<ConnectionId, u64> = HashMap::new();
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            Ok(()) = rounds.changed(), if round > 0 => {
+                round = *rounds.borrow();
+                newly.clear();
+                if round == 0 {
+                    // The last words; everything before them has come when they have.
+                    seen.said = client.signal().data("last").enqueue().await.unwrap();
+                }
+                continue;
+            }
+            _ = pace.tick(), if round > 0 => {
+                match client.signal().data("d").enqueue().await {
+                    Ok(number) => seen.said = number,
+                    Err(error) => seen.wrong.push(error.to_string()),
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(Event::Signal { from: Some(from), seq, data, .. }) => {
+                let last = seen.heard.insert(from, seq);
+                if last.is_some_and(|last| seq != last + 1) {
+                    seen.wrong.push(format!("signal {seq} of {from} after {last:?}"));
+                }
+                newly.insert(from, seq);
+                if round > told && newly.len() == number {
+                    told = round;
+                    done.send(round).await.unwrap();
+                }
+                if data.as_deref() == Some("last") && from == client.connection().id {
+                    return seen;
+                }
+            }
+            Some(Event::SessionReconnecting { reason, .. }) => {
+                seen.left.push((Instant::now(), reason));
+            }
+            Some(Event::SessionReconnected { gap: None }) => seen.resumed += 1,
+            Some(Event::SessionRejoined { .. }) => seen.rejoined += 1,
+            Some(Event::ConnectionCreated(_) | Event::ConnectionDestroyed { .. }) if told > 0 => {
+                seen.presence += 1;
+            }
+            Some(Event::ConnectionCreated(_) | Event::SessionConnected { .. }) => {}
+            other => {
+                seen.wrong.push(format!("{other:?}"));
+                if other.is_none() {
+                    return seen;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a client does when the gateway asks it to go.
+
+use signalbox_client::{CloseReason, Event};
+use signalbox_protocol::GatewayMessage;
+
+use crate::fake::{Fake, bye, next, signal, soon, ticket};
+
+const LONG: u32 = 60_000;
+
+async fn is_told_of_going(events: &mut signalbox_client::Events) {
+    match next(events).await {
+        Event::SessionReconnecting { reason, .. } => assert_eq!(reason, CloseReason::ShuttingDown),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// It leaves its link, not its connection, to which it comes back.
+#[tokio::test]
+async fn a_kept_client_goes_when_it_is_asked_and_comes_back() {
+    let fake = Fake::new().await;
+    let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
+    let started = std::time::Instant::now();
+    link.say(GatewayMessage::GoAway { within_ms: 400 }).await;
+    // Until then all is as ever.
+    let sent = client.signal().data("a").enqueue();
+    assert_eq!(soon("sending", sent).await, Ok(1));
+    assert_eq!(link.hear().await, "signal a");
+    link.say(signal(0, 1)).await;
+    assert!(matches!(next(&mut events).await, Event::Signal { seq: 1, .. }));
+    link.say(GatewayMessage::Accepted { signals: 1 }).await;
+    assert_eq!(link.close_code().await, Some(4002), "1000 would be a goodbye");
+    let gone = started.elapsed().as_millis();
+    assert!((200..400).contains(&gone), "{gone} ms");
+    is_told_of_going(&mut events).await;
+    // What is said meanwhile waits.
+    let sent = client.signal().data("b").enqueue();
+    assert_eq!(soon("sending", sent).await, Ok(2));
+    let mut link = fake.accept().await;
+    assert_eq!(link.hear().await, "resume t1, 0 events, heard 0:1");
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 1 }).await;
+    assert_eq!(next(&mut events).await, Event::SessionReconnected { gap: None });
+    assert_eq!(link.hear().await, "keep");
+    assert_eq!(link.hear().await, "signal b");
+    // The new link is none that it was asked to leave.
+    link.say(signal(0, 2)).await;
+    assert!(matches!(next(&mut events).await, Event::Signal { seq: 2, .. }));
+}
+
+/// Whose connection ends with its link stays until it is ended, and misses nothing before.
+#[tokio::test]
+async fn a_client_that_is_not_kept_stays_to_the_last() {
+    let fake = Fake::new().await;
+    let (_client, mut events, mut link) = fake.join(&fake.options().resume(false)).await;
+    link.say(GatewayMessage::GoAway { within_ms: 0 }).await;
+    link.say(signal(0, 1)).await;
+    assert!(matches!(next(&mut events).await, Event::Signal { seq: 1, .. }));
+    link.say(bye(CloseReason::ShuttingDown)).await;
+    is_told_of_going(&mut events).await;
+    drop(link);
+    let mut link = fake.accept().await;
+    assert_eq!(link.hear().await, "hello token");
+    link.welcome(1).await;
+    assert!(matches!(next(&mut events).await, Event::SessionRejoined { .. }));
+}
+
+/// The other URL may be another gateway's.
+#[tokio::test]
+async fn a_gateway_that_goes_down_is_passed_over() {
+    let (first, second) = (Fake::new().await, Fake::new().await);
+    let options = first.options().fallback(second.url());
+    let (_client, mut events, mut link) = first.join(&options).await;
+    assert_eq!(link.hear().await, "keep");
+    link.say(GatewayMessage::Ticket(ticket("t1", LONG))).await;
+    link.say(GatewayMessage::GoAway { within_ms: 0 }).await;
+    is_told_of_going(&mut events).await;
+    let refusing = async {
+        let mut link = first.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.say(bye(CloseReason::ShuttingDown)).await;
+        drop(link);
+    };
+    let other = async {
+        let mut link = second.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.say(bye(CloseReason::InvalidTicket)).await;
+    };
+    tokio::join!(refusing, other);
+}

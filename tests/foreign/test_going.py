@@ -1,0 +1,54 @@
+"""What a client sees of a gateway that goes down: section 5.12."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateways import Gateway, running
+from stage import QUIC, WEBSOCKET_JSON, Carrier, Stage, perform
+
+SPREAD_MS = 40_000
+
+
+@pytest.mark.parametrize("carrier", [QUIC, WEBSOCKET_JSON], ids=str)
+def test_a_gateway_that_goes_down_asks_its_clients_to_go(tmp_path: Path, carrier: Carrier) -> None:
+    pid_file = tmp_path / "pid"
+
+    async def scenario(stage: Stage) -> None:
+        alice = await stage.kept("alice")
+        bob = await stage.kept("bob")
+        await alice.next("connectionCreated")
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
+        for link in (alice, bob):
+            within = (await link.next("goAway"))["withinMs"]
+            assert SPREAD_MS // 4 <= within <= SPREAD_MS
+        # Until then all is as ever.
+        await bob.signal(data="still here")
+        assert (await alice.next("signal"))["data"] == "still here"
+        await bob.next("signal")
+        # It leaves in a way that is no goodbye: the others are not told, and what they say waits.
+        await bob.abandon()
+        await alice.signal(data="to everybody", to=bob.me)
+        await alice.signal(data="on")
+        kinds = []
+        while (event := await alice.event()).kind != "signal":
+            kinds.append(event.kind)
+        assert event.fields["data"] == "on"
+        assert set(kinds) <= {"accepted"}
+        # Nobody is let in any more, and nobody is told that his ticket is bad.
+        with pytest.raises(Exception) as refused:
+            await stage.resume(bob)
+        assert "invalidTicket" not in str(refused.value)
+
+    settings = {
+        "SIGNALBOX_LINKS__DRAIN_SPREAD_MS": str(SPREAD_MS),
+        "SIGNALBOX_LINKS__DRAIN_MS": str(2 * SPREAD_MS),
+    }
+    options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--pid-file", str(pid_file))
+    # That it is told to stop a second time, when the scenario is over, ends it at once.
+    with running(
+        tmp_path / "stderr.log", *options, may_end=True, **settings
+    ) as announcement:
+        perform(scenario, Gateway.parse(announcement), carrier)
