@@ -262,11 +262,21 @@ pub struct Resume {
     pub window_ms: u32,
     /// Bytes of signals and events that a session keeps for those who are away.
     pub backlog_bytes: usize,
+    /// File by which connections outlive a clean restart of the gateway, if they are kept. It is for
+    /// its owner alone, as whoever has it can come back in their place. Its directory must exist.
+    pub state_file: Option<PathBuf>,
+    /// Bytes that it may have; sessions that find no room in it end.
+    pub state_bytes: usize,
 }
 
 impl Default for Resume {
     fn default() -> Self {
-        Self { window_ms: 30_000, backlog_bytes: 1024 * 1024 }
+        Self {
+            window_ms: 30_000,
+            backlog_bytes: 1024 * 1024,
+            state_file: None,
+            state_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -317,6 +327,14 @@ impl Config {
                 "tls.certificate and tls.key are not set: name PEM files, or try `serve --dev`"
                     .into(),
             );
+        }
+        if let Some(file) = &self.resume.state_file
+            && !file
+                .parent()
+                .is_some_and(|directory| directory.as_os_str().is_empty() || directory.is_dir())
+        {
+            problems
+                .push(format!("resume.state_file: there is no directory for {}", file.display()));
         }
         if let Err(wrong) = self.projects() {
             problems.extend(wrong);

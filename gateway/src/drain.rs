@@ -7,7 +7,10 @@
 //! ```
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{config::Links, gateway::Shared, link::FAREWELL};
+use crate::{config::Links, gateway::Shared, link::FAREWELL, state_file::StateFile};
 
 /// When each client must be gone.
 pub(crate) struct Departures {
@@ -40,9 +43,14 @@ impl Departures {
     }
 }
 
-/// From the moment the gateway is told to go down until nobody is there. It is in a hurry once
-/// `hurry` is cancelled: then everybody is ended at once.
-pub(crate) async fn drain(shared: &Shared, hurry: &CancellationToken) {
+/// From the moment the gateway is told to go down until nobody is there. With a state file, those who
+/// may come back are left to the next gateway. It is in a hurry once `hurry` is cancelled: then
+/// everybody is ended at once.
+pub(crate) async fn drain(
+    shared: &Shared,
+    state_file: Option<&Arc<StateFile>>,
+    hurry: &CancellationToken,
+) {
     // Whoever sends clients here learns first that it should not.
     shared.leaving.cancel();
     hurry.run_until_cancelled(sleep(shared.links.drain_notice())).await;
@@ -54,7 +62,10 @@ pub(crate) async fn drain(shared: &Shared, hurry: &CancellationToken) {
     shared.away.close();
     let all_gone = timeout(shared.departures.spread, shared.tasks.wait());
     let _ = hurry.run_until_cancelled(all_gone).await;
-    shared.relay.shut_down();
+    match state_file {
+        Some(file) => file.leave(shared).await,
+        None => shared.relay.shut_down(),
+    }
     shared.over.cancel();
     let rest = async {
         shared.tasks.wait().await;

@@ -21,8 +21,10 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Limits, Links, ProjectEntry},
     drain::{self, Departures},
+    keys::Keys,
     listen::{quic, tcp},
     project::{Project, Projects},
+    state_file::StateFile,
     webhook::Webhooks,
 };
 
@@ -142,6 +144,7 @@ pub struct Gateway {
     quic: quic::Listener,
     tcp: tcp::Listener,
     addresses: Addresses,
+    state_file: Option<Arc<StateFile>>,
 }
 
 impl Gateway {
@@ -170,12 +173,15 @@ impl Gateway {
             current: Mutex::new(entries),
         }));
         // It has just been read, so it can be read.
-        let secret = std::fs::read(key).map_err(BindError::Key)?;
-        let quic = quic::Listener::bind(config.listen.quic, &certificates, &secret, &shared)?;
+        let keys = Keys::of(&std::fs::read(key).map_err(BindError::Key)?);
+        let quic = quic::Listener::bind(config.listen.quic, &certificates, &keys, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
-        Ok(Self { shared, projects, certificates, quic, tcp, addresses })
+        let state_file = config.resume.state_file.map(|path| {
+            Arc::new(StateFile::new(path, config.resume.state_bytes, keys.state_file()))
+        });
+        Ok(Self { shared, projects, certificates, quic, tcp, addresses, state_file })
     }
 
     /// Where it listens.
@@ -198,11 +204,15 @@ impl Gateway {
         Monitor(self.shared.relay.clone())
     }
 
-    /// Serves until `shutdown` is done, then drains: is not ready for a while, then accepts nobody,
+    /// Takes up what the gateway before has left in the state file, if one is configured, and
+    /// serves until `shutdown` is done, then drains: is not ready for a while, then accepts nobody,
     /// asks every client to go, ends those who have not gone in time, and waits for them, for the
     /// configured times. When `at_once` is done, too, everybody is ended at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>, at_once: impl Future<Output = ()>) {
-        let Self { shared, certificates, quic, tcp, .. } = self;
+        let Self { shared, certificates, quic, tcp, state_file, .. } = self;
+        if let Some(file) = &state_file {
+            file.take_up(&shared);
+        }
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(shared.clone()));
@@ -212,7 +222,7 @@ impl Gateway {
         shutdown.await;
 
         let hurry = CancellationToken::new();
-        let mut drained = pin!(drain::drain(&shared, &hurry));
+        let mut drained = pin!(drain::drain(&shared, state_file.as_ref(), &hurry));
         tokio::select! {
             () = &mut drained => {}
             () = at_once => {

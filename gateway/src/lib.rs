@@ -16,10 +16,12 @@
 mod config;
 mod drain;
 mod gateway;
+mod keys;
 mod link;
 mod listen;
 mod project;
 mod rest;
+mod state_file;
 pub mod token;
 mod webhook;
 

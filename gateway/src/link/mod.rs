@@ -28,7 +28,7 @@ use std::{
 use signalbox_protocol::{
     ClientMessage, CloseReason, ErrorCode, GatewayMessage, Streams, message::SendSignal,
 };
-use signalbox_relay::{Connection, Encoding, Outbox, SignalError};
+use signalbox_relay::{Away, Connection, Encoding, Outbox, SignalError};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout_at},
@@ -295,13 +295,19 @@ fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
     }
     let window = shared.resume_window(connection.session_id().project());
     if let Some(away) = connection.lost(now) {
-        let over = shared.over.clone();
-        shared.away.spawn(async move {
-            // Going down, the relay ends those who are away as all the others.
-            over.run_until_cancelled(tokio::time::sleep(window)).await;
-            away.expire(now + window);
-        });
+        wait_for(shared, away, window);
     }
+}
+
+/// Gives somebody who is away so much time to come back.
+pub(crate) fn wait_for(shared: &Shared, away: Away, window: Duration) {
+    let until = shared.uptime() + window;
+    let over = shared.over.clone();
+    shared.away.spawn(async move {
+        // Going down, the relay ends those who are away as all the others.
+        over.run_until_cancelled(tokio::time::sleep(window)).await;
+        away.expire(until);
+    });
 }
 
 /// Hands what the client sends to the relay, until the client or a fault of its ends it.

@@ -3,7 +3,6 @@
 
 pub(crate) mod http;
 pub(crate) mod quic;
-mod quic_keys;
 pub(crate) mod tcp;
 mod unread;
 mod upgrade;

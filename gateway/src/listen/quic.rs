@@ -15,10 +15,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::quic_keys::Keys;
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
+    keys::Keys,
     link::{self, LinkInfo, Place},
 };
 
@@ -60,15 +60,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// `secret` is what the keys are derived from that must be the same after a restart.
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: &Certificates,
-        secret: &[u8],
+        keys: &Keys,
         shared: &Shared,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "udp", address, source };
-        let keys = Keys::of(secret);
         let mut config = server_config(certificates, &shared.limits, &shared.links)?;
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;

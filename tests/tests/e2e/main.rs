@@ -17,6 +17,7 @@ mod kept;
 mod lifecycle;
 mod projects;
 mod rest;
+mod restart;
 mod resume;
 mod slow_consumer;
 mod streams;

@@ -250,3 +250,53 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     world.is_empty().await;
     assert!(endpoint.posted.try_recv().is_err());
 }
+
+/// What becomes of who is there when a gateway with a state file goes down: the webhooks after it.
+async fn after_a_restart(write_fails: bool) -> (String, String) {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("directory/state");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let mut endpoint = Endpoint::new().await;
+    let webhook = endpoint.setting();
+    let settings = |config: &mut signalbox_gateway::Config| {
+        config.projects[0].webhook = webhook.clone();
+        config.resume.state_file = Some(file.clone());
+        config.resume.window_ms = 1000;
+    };
+    let mut first = World::with(settings).await;
+    let alice = first.join(Carrier::Json, Role::Publisher).await;
+    let created = endpoint.next(200).await;
+    assert_eq!(created.event().1, alice.id().to_string());
+    if write_fails {
+        std::fs::remove_dir(file.parent().unwrap()).unwrap();
+    }
+    let told = async {
+        let json = endpoint.next(200).await.json();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&json["event"]), text(&json["connection"]["id"]), text(&json["reason"]))
+    };
+    let (event, id, reason) = if write_fails {
+        let (told, ()) = tokio::join!(told, first.stop());
+        told
+    } else {
+        first.stop().await;
+        let _second = World::with(settings).await;
+        told.await
+    };
+    assert_eq!(id, alice.id().to_string());
+    // Whatever else was posted would be here.
+    assert!(endpoint.posted.try_recv().is_err());
+    (event, reason)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_come_back_after_a_restart_is_told_of_once_and_then() {
+    let told = after_a_restart(false).await;
+    assert_eq!(told, ("connectionDestroyed".into(), "networkDisconnected".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_could_not_be_left_to_the_next_gateway_is_told_of() {
+    let told = after_a_restart(true).await;
+    assert_eq!(told, ("connectionDestroyed".into(), "networkDisconnected".into()));
+}

@@ -3,7 +3,7 @@
 //! A client whose gateway has crashed learns of it from the answer to its next packet, a stateless
 //! reset (RFC 9000 §10.3), but only if the gateway that came up in its place can make the reset
 //! that the one before has promised. The same goes for the tokens by which an address is known
-//! from before. All of them are derived from the TLS private key, a secret that outlives the
+//! from before, and for what a gateway puts away for the next run. All of them are derived from the TLS private key, a secret that outlives the
 //! process and is configured anyway.
 
 use std::{sync::Arc, time::Duration};
@@ -17,16 +17,16 @@ use quinn_proto::HashedConnectionIdGenerator;
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What is derived from the secret.
-pub(super) struct Keys(hkdf::Prk);
+pub(crate) struct Keys(hkdf::Prk);
 
 impl Keys {
     /// The keys of whoever has this secret.
-    pub(super) fn of(secret: &[u8]) -> Self {
+    pub(crate) fn of(secret: &[u8]) -> Self {
         Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"signalbox quic keys").extract(secret))
     }
 
     /// For resets, and for connection ids that are recognised as our own.
-    pub(super) fn endpoint(&self) -> EndpointConfig {
+    pub(crate) fn endpoint(&self) -> EndpointConfig {
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &self.derive::<32>(b"stateless reset"));
         let ids = u64::from_le_bytes(self.derive(b"connection ids"));
         let mut config = EndpointConfig::new(Arc::new(reset));
@@ -37,9 +37,14 @@ impl Keys {
     }
 
     /// For tokens that prove an address.
-    pub(super) fn tokens(&self, config: &mut ServerConfig) {
+    pub(crate) fn tokens(&self, config: &mut ServerConfig) {
         let key = self.derive::<32>(b"address validation tokens");
         config.token_key(Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&key)));
+    }
+
+    /// For the proof that a state file is our own.
+    pub(crate) fn state_file(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.derive::<32>(b"state file"))
     }
 
     fn derive<const N: usize>(&self, label: &[u8]) -> [u8; N] {

@@ -1,0 +1,298 @@
+//! The state file: what a gateway that goes down leaves to the one that comes up in its place.
+//!
+//! Whoever holds the file holds the tickets of all connections in it, so it is for its owner alone;
+//! and whoever could write it could bring connections about that nobody has joined, so it proves
+//! that a gateway with the same private key has written it. It is gone once it is read: what is in
+//! it is good once.
+//!
+//! ```text
+//! "signalbox state\n" · when, milliseconds since 1970 (u64, little endian) · HMAC-SHA256 of all else · relay
+//! ```
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_lc_rs::hmac;
+use tracing::{error, info, warn};
+
+use crate::{
+    gateway::{Shared, unix_time},
+    link,
+};
+
+const MAGIC: &[u8; 16] = b"signalbox state\n";
+const PROOF: usize = 32;
+const HEAD: usize = MAGIC.len() + size_of::<u64>() + PROOF;
+
+/// Where it is, and how it is known to be ours.
+pub(crate) struct StateFile {
+    path: PathBuf,
+    max_bytes: usize,
+    key: hmac::Key,
+}
+
+/// What was in it.
+pub(crate) struct State {
+    /// For the relay.
+    pub(crate) bytes: Vec<u8>,
+    /// How long ago it was written.
+    pub(crate) age: Duration,
+}
+
+/// Why it is of no use. What to mend is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error("it cannot be read or written")]
+    Io(#[from] io::Error),
+    #[error("others than its owner may read or write it; it is not trusted")]
+    Open,
+    #[error("it is no state file; it is left alone")]
+    Foreign,
+    #[error("it is longer than resume.state_bytes")]
+    TooLong,
+    #[error("it is damaged, or was written with another private key")]
+    NotOurs,
+}
+
+impl StateFile {
+    /// The file, with at most so many bytes for the relay.
+    pub(crate) fn new(path: PathBuf, max_bytes: usize, key: hmac::Key) -> Self {
+        Self { path, max_bytes, key }
+    }
+
+    /// Takes up what the gateway before has left, before anybody is let in. Those who do not come
+    /// back in time end as ever. What cannot be taken up is told to the operator, and costs the
+    /// resumes alone.
+    pub(crate) fn take_up(&self, shared: &Shared) {
+        let file = self.path.display();
+        let State { bytes, age } = match self.take() {
+            Ok(Some(state)) => state,
+            Ok(None) => {
+                info!(%file, "there is no state file: nobody can come back from before");
+                return;
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%file, %error, cause, "the state file is refused: nobody can come back from before");
+                return;
+            }
+        };
+        match shared.relay.thaw(&bytes, shared.uptime()) {
+            Ok(all) => {
+                info!(%file, connections = all.len(), "those of before can come back");
+                for away in all {
+                    let window = shared.resume_window(away.session_id().project());
+                    link::wait_for(shared, away, window.saturating_sub(age));
+                }
+            }
+            Err(error) => {
+                warn!(%file, %error, "the state file is refused: nobody can come back from before");
+            }
+        }
+    }
+
+    /// Leaves those who may come back to the next gateway, and ends the others.
+    pub(crate) async fn leave(self: &Arc<Self>, shared: &Shared) {
+        let frozen = shared.relay.freeze(self.max_bytes, shared.uptime());
+        let (connections, left_out) = (frozen.connections, frozen.left_out);
+        if left_out > 0 {
+            warn!(left_out, "more connections than resume.state_bytes has room for: these end");
+        }
+        let this = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let written = this.write(&frozen.bytes);
+            (frozen, written)
+        });
+        let file = self.path.display();
+        match written.await {
+            Ok((_, Ok(()))) => info!(%file, connections, "left to the next gateway"),
+            Ok((frozen, Err(error))) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                error!(%file, %error, cause, connections, "the state file is not written: these end");
+                shared.relay.abandon(&frozen);
+            }
+            Err(error) => error!(%file, %error, "writing the state file panicked"),
+        }
+    }
+
+    /// Reads it and removes it, even if it is of no use; but not if it is something else. `None` if
+    /// there is none.
+    pub(crate) fn take(&self) -> Result<Option<State>, StateError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let state = self.read(&file);
+        if !matches!(state, Err(StateError::Foreign)) {
+            std::fs::remove_file(&self.path)?;
+        }
+        state.map(Some)
+    }
+
+    fn read(&self, mut file: &File) -> Result<State, StateError> {
+        let metadata = file.metadata()?;
+        let mut magic = [0; MAGIC.len()];
+        if !metadata.is_file() || file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+            return Err(StateError::Foreign);
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(StateError::Open);
+        }
+        let most = (HEAD - MAGIC.len()).saturating_add(self.max_bytes);
+        let mut rest = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut rest)?;
+        if rest.len() > most {
+            return Err(StateError::TooLong);
+        }
+        let (at, rest) = rest.split_first_chunk().ok_or(StateError::NotOurs)?;
+        let (proof, bytes) = rest.split_first_chunk::<PROOF>().ok_or(StateError::NotOurs)?;
+        let said = [MAGIC, &at[..], bytes].concat();
+        hmac::verify(&self.key, &said, proof).map_err(|_| StateError::NotOurs)?;
+        // A clock that was set back makes it new.
+        let at = Duration::from_millis(u64::from_le_bytes(*at));
+        Ok(State { bytes: bytes.to_vec(), age: unix_time().saturating_sub(at) })
+    }
+
+    /// Writes it anew: the whole of it, or nothing.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateError> {
+        if let Ok(mut file) = File::open(&self.path) {
+            let mut magic = [0; MAGIC.len()];
+            if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+                return Err(StateError::Foreign);
+            }
+        }
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        // What a gateway that was killed may have left there.
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let at = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX).to_le_bytes();
+        let proof = hmac::sign(&self.key, &[MAGIC, &at[..], bytes].concat());
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let written = [MAGIC, &at[..], proof.as_ref(), bytes]
+            .into_iter()
+            .try_for_each(|part| file.write_all(part))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&beside, &self.path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        Ok(written?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::keys::Keys;
+
+    /// A place for a file of its own, gone with it.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("state")
+        }
+
+        fn file(&self, secret: &[u8]) -> StateFile {
+            StateFile::new(self.path(), 100, Keys::of(secret).state_file())
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(self.0.path()).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_once_by_its_owner_alone() {
+        let place = Place::new();
+        let file = place.file(b"secret");
+        assert!(file.take().unwrap().is_none());
+        fs::write(place.0.path().join("state.new"), "half").unwrap();
+        file.write(b"old").unwrap();
+        file.write(b"relay").unwrap();
+        assert_eq!(place.files(), 1);
+        assert_eq!(fs::metadata(place.path()).unwrap().mode() & 0o777, 0o600);
+        let state = file.take().unwrap().unwrap();
+        assert_eq!(state.bytes, b"relay");
+        assert!(state.age < Duration::from_secs(60));
+        assert_eq!(place.files(), 0);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_key_is_refused_and_removed() {
+        let place = Place::new();
+        let file = place.file(b"secret");
+        file.write(b"relay").unwrap();
+        let good = fs::read(place.path()).unwrap();
+        let refused = |bytes: &[u8]| {
+            fs::write(place.path(), bytes).unwrap();
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(matches!(file.take(), Err(StateError::NotOurs)));
+            assert_eq!(place.files(), 0);
+        };
+        for end in MAGIC.len()..good.len() {
+            refused(&good[..end]);
+        }
+        for at in MAGIC.len()..good.len() {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            refused(&changed);
+        }
+        file.write(b"relay").unwrap();
+        assert!(matches!(place.file(b"other").take(), Err(StateError::NotOurs)));
+    }
+
+    #[test]
+    fn what_others_may_read_is_not_trusted() {
+        let place = Place::new();
+        let file = place.file(b"secret");
+        file.write(b"relay").unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(file.take(), Err(StateError::Open)));
+        assert_eq!(place.files(), 0);
+    }
+
+    #[test]
+    fn more_than_there_may_be_is_not_read() {
+        let place = Place::new();
+        place.file(b"secret").write(&[0; 101]).unwrap();
+        assert!(matches!(place.file(b"secret").take(), Err(StateError::TooLong)));
+        place.file(b"secret").write(&[0; 100]).unwrap();
+        assert!(place.file(b"secret").take().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_something_else_is_left_alone() {
+        let place = Place::new();
+        let file = place.file(b"secret");
+        for other in ["", "somebody's only copy of a novel"] {
+            fs::write(place.path(), other).unwrap();
+            assert!(matches!(file.take(), Err(StateError::Foreign)));
+            assert!(matches!(file.write(b"relay"), Err(StateError::Foreign)));
+            assert_eq!(fs::read_to_string(place.path()).unwrap(), other);
+            assert_eq!(place.files(), 1);
+        }
+        fs::remove_file(place.path()).unwrap();
+        fs::create_dir(place.path()).unwrap();
+        assert!(file.take().is_err());
+        assert!(file.write(b"relay").is_err());
+        assert_eq!(place.files(), 1);
+    }
+}

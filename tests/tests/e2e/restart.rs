@@ -1,0 +1,107 @@
+//! A gateway that is told to stop, and another in its place that finds its state file: for its clients
+//! it is a link that was cut.
+
+use std::{fs, path::Path};
+
+use signalbox_client::{CloseReason, ConnectOptions, Event, Role};
+use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
+
+/// A gateway with a state file.
+async fn world(file: &Path) -> World {
+    World::with(|config| config.resume.state_file = Some(file.to_owned())).await
+}
+
+/// Members over each carrier, by way of the proxy, who know of each other.
+async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for carrier in Carrier::ALL {
+        let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
+        let options = carrier.options(options).rejoin(rejoin);
+        let mut member = world.try_join(&options).await.unwrap();
+        for before in &mut members {
+            before.sees_created().await;
+            member.sees_created().await;
+        }
+        members.push(member);
+    }
+    members
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_anybody() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("state");
+    let mut first = world(&file).await;
+    let proxy = Proxy::new(&first).await;
+    let mut members = members(&first, &proxy, false).await;
+    for (n, member) in members.iter().enumerate() {
+        assert_eq!(member.client.signal().data(format!("{n} before")).send().await, Ok(1));
+    }
+    first.stop().await;
+    assert!(file.exists());
+    for (n, member) in members.iter().enumerate() {
+        member.client.signal().data(format!("{n} meanwhile")).enqueue().await.unwrap();
+    }
+    let second = world(&file).await;
+    proxy.lead_to(&second);
+    for member in &members {
+        assert_eq!(member.client.signal().data("after").send().await, Ok(3));
+    }
+    assert!(!file.exists(), "it is good once");
+    // Each hears three of each, and of nothing else but its own absence.
+    for member in &mut members {
+        let (mut heard, mut away) = (Vec::new(), Vec::new());
+        while heard.len() < 3 * Carrier::ALL.len() {
+            match soon("an event", member.events.next()).await.unwrap() {
+                Event::Signal { from: Some(from), seq, .. } => heard.push((from, seq)),
+                Event::SessionReconnecting { reason, .. } => away.push(Some(reason)),
+                Event::SessionReconnected { gap: None } => away.push(None),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(away, [Some(CloseReason::ShuttingDown), None]);
+        heard.sort_by_key(|(from, _)| *from);
+        for of_one in heard.chunks(3) {
+            assert!(of_one.iter().all(|(from, _)| *from == of_one[0].0));
+            assert_eq!(of_one.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
+        }
+    }
+    // Who leaves is gone at once, as ever.
+    let last = members.pop().unwrap();
+    last.client.disconnect().await;
+    for member in &mut members {
+        assert_eq!(member.sees_destroyed().await.0, last.id());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("state");
+    let mut first = world(&file).await;
+    let proxy = Proxy::new(&first).await;
+    let mut members = members(&first, &proxy, true).await;
+    let before: Vec<_> = members.iter().map(Member::id).collect();
+    first.stop().await;
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let second = world(&file).await;
+    proxy.lead_to(&second);
+    for (member, before) in members.iter_mut().zip(before) {
+        assert!(matches!(member.next().await, Event::SessionReconnecting { .. }));
+        match member.next().await {
+            Event::SessionRejoined { connection } => assert_ne!(connection.id, before),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_file_for_which_there_is_no_directory_is_no_good_setting() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("not there/state");
+    let started = World::try_with(|config| config.resume.state_file = Some(file)).await;
+    assert!(started.is_none());
+}
