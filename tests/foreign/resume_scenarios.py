@@ -320,7 +320,7 @@ async def disconnected_while_away(stage: Stage, way: Way) -> None:
     await moderator.force_disconnect(bob.me)
     destroyed = await moderator.next("connectionDestroyed")
     assert destroyed == stage.destroyed(bob, "forceDisconnected", 0, stage.carrier)
-    await is_refused(stage, bob.connection.ticket, "invalidTicket")
+    await is_refused(stage, bob.connection.ticket, "forceDisconnected")
 
 
 async def is_refused(stage: Stage, ticket: str, reason: str) -> None:

@@ -191,7 +191,7 @@ def test_who_is_away_is_disconnected(perform: Perform) -> None:
         await room.force_disconnect(away)
         destroyed = await bystander.next("connectionDestroyed")
         assert (destroyed["id"], destroyed["reason"]) == (away.me, "forceDisconnected")
-        with pytest.raises(Ended, match="invalidTicket"):
+        with pytest.raises(Ended, match="forceDisconnected"):
             await room.resume(away)
 
     perform(play)

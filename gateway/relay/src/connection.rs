@@ -150,7 +150,11 @@ impl Connection {
         let (id, generation) = (self.id, self.generation);
         self.session.with(&self.relay.0, |members| {
             match members.member(id, generation).map(|member| member.role) {
-                Some(Role::Moderator) if members.force_disconnect(target, now) => Ok(()),
+                Some(Role::Moderator)
+                    if members.force_disconnect(target, &self.relay.0.dismissed, now) =>
+                {
+                    Ok(())
+                }
                 Some(Role::Moderator) => Err(Refused::NotFound(target)),
                 Some(role) => Err(Refused::MayNotDisconnect(role)),
                 // It has ended itself, and hears of it soon.

@@ -18,6 +18,7 @@
 
 mod backlog;
 mod connection;
+mod dismissed;
 mod encode;
 mod frozen;
 mod missed;

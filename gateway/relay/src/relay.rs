@@ -8,6 +8,7 @@ use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionI
 use crate::{
     backlog::Bounds,
     connection::Connection,
+    dismissed::Dismissed,
     encode::Encoding,
     observer::Observer,
     outbox::Outbox,
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) observer: Arc<dyn Observer>,
     directory: Mutex<Directory>,
+    pub(crate) dismissed: Dismissed,
 }
 
 struct Directory {
@@ -140,7 +142,8 @@ impl Relay {
             projects: Projects::new(settings.project),
             closing: false,
         };
-        Self(Arc::new(Shared { settings, observer, directory: Mutex::new(directory) }))
+        let directory = Mutex::new(directory);
+        Self(Arc::new(Shared { settings, observer, directory, dismissed: Dismissed::default() }))
     }
 
     /// Gives projects limits of their own, in place of those given before; the others have those

@@ -137,6 +137,9 @@ pub enum ResumeError {
     /// No connection is kept for this ticket: it is forged, or has been used, or its time is over.
     #[error("the ticket is of no connection that is kept")]
     Ticket,
+    /// Somebody has disconnected it, and it may not have heard.
+    #[error("the connection was disconnected by a moderator or a server")]
+    Dismissed,
     /// It claims to have what was never sent.
     #[error("the client claims to have what it was never sent")]
     Ahead,
@@ -150,6 +153,7 @@ impl ResumeError {
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::Ticket => CloseReason::InvalidTicket,
+            Self::Dismissed => CloseReason::ForceDisconnected,
             Self::Ahead => CloseReason::ProtocolError,
             Self::ShuttingDown => CloseReason::ShuttingDown,
         }
@@ -159,13 +163,34 @@ impl ResumeError {
 impl Relay {
     /// Whether a connection is kept for this ticket: what can be asked before its client says all
     /// that it has to say.
-    pub fn is_kept(&self, session: &SessionId, connection: ConnectionId, secret: &Secret) -> bool {
-        self.0.find(session).is_some_and(|session| {
+    ///
+    /// # Errors
+    /// [`ResumeError`] if there is none.
+    pub fn check_ticket(
+        &self,
+        session: &SessionId,
+        connection: ConnectionId,
+        secret: &Secret,
+    ) -> Result<(), ResumeError> {
+        let kept = self.0.find(session).is_some_and(|session| {
             session.with(&self.0, |members| {
                 let kept = members.by_id.get(&connection).and_then(|it| it.kept.as_ref());
                 kept.is_some_and(|kept| kept.shown(secret).is_some())
             })
-        })
+        });
+        if kept { Ok(()) } else { Err(self.unknown(connection, secret)) }
+    }
+
+    /// Why nothing is kept for a ticket.
+    fn unknown(&self, connection: ConnectionId, secret: &Secret) -> ResumeError {
+        if self.0.dismissed.knows(connection, secret) {
+            ResumeError::Dismissed
+        } else if self.0.is_closing() {
+            // It may have been put away just now, and then its ticket is still good.
+            ResumeError::ShuttingDown
+        } else {
+            ResumeError::Ticket
+        }
     }
 
     /// Brings a connection back on a new link; an old one that it may still have is ended.
@@ -176,12 +201,12 @@ impl Relay {
         if self.0.is_closing() {
             return Err(ResumeError::ShuttingDown);
         }
-        let session = self.0.find(comeback.session).ok_or(ResumeError::Ticket)?;
+        let unknown = || self.unknown(comeback.connection, &comeback.secret);
+        let session = self.0.find(comeback.session).ok_or_else(unknown)?;
         let resumed =
             session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now));
-        // Its connection may have been put away in between, and then its ticket is still good.
         let resumed = resumed.map_err(|error| match error {
-            ResumeError::Ticket if self.0.is_closing() => ResumeError::ShuttingDown,
+            ResumeError::Ticket => unknown(),
             error => error,
         })?;
         let Back { outbox, generation, presence, token_until, signals, refused, lost, present } =
@@ -358,8 +383,12 @@ impl Members {
 }
 
 impl Kept {
+    pub(crate) fn forget_refusals(&mut self) {
+        self.refused.clear();
+    }
+
     /// Its ticket with this secret. Looks at every byte, so that time tells nothing.
-    fn shown(&self, secret: &Secret) -> Option<&Ticket> {
+    pub(crate) fn shown(&self, secret: &Secret) -> Option<&Ticket> {
         let is = |ticket: &&Ticket| {
             ticket.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
         };

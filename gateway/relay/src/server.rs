@@ -79,7 +79,8 @@ impl Relay {
         now: Duration,
     ) -> Result<(), Refused> {
         let disconnect = |session: Arc<Session>| {
-            session.with(&self.0, |members| members.force_disconnect(target, now))
+            session
+                .with(&self.0, |members| members.force_disconnect(target, &self.0.dismissed, now))
         };
         let found = self.0.find(session).is_some_and(disconnect);
         if found { Ok(()) } else { Err(Refused::NotFound(target)) }

@@ -12,6 +12,7 @@ use signalbox_protocol::{
 use crate::{
     backlog::{Audience, Backlog, Bounds, Happened},
     connection::{Refused, SignalError},
+    dismissed::Dismissed,
     encode::{Encoding, Encodings, EventEncodings},
     observer::Observer,
     outbox::{Outbox, Outgoing},
@@ -304,7 +305,17 @@ impl Members {
     }
 
     /// Removes `target` because somebody who may do so wants it. `false` if it is not there.
-    pub(crate) fn force_disconnect(&mut self, target: ConnectionId, now: Duration) -> bool {
+    pub(crate) fn force_disconnect(
+        &mut self,
+        target: ConnectionId,
+        dismissed: &Dismissed,
+        now: Duration,
+    ) -> bool {
+        let kept = self.by_id.get_mut(&target).and_then(|member| member.kept.take());
+        if let Some(kept) = kept {
+            self.kept -= 1;
+            dismissed.push(target, kept);
+        }
         self.remove(target, CloseReason::ForceDisconnected, now)
     }
 

@@ -129,8 +129,8 @@ fn others_can_end_who_is_away() {
     let forced = DisconnectReason::ForceDisconnected;
     let destroyed = [Told::Destroyed(bob.id, forced), Told::Destroyed(carol.id, forced)];
     assert_eq!(alice.read(), destroyed);
-    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
-    assert_eq!(carol.resume(&world, Encoding::Json), Err(ResumeError::Ticket));
+    assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Dismissed));
+    assert_eq!(carol.resume(&world, Encoding::Json), Err(ResumeError::Dismissed));
 }
 
 #[test]
@@ -397,6 +397,36 @@ fn who_asks_late_is_told_that_something_may_be_lost() {
     };
     let resumed = world.relay.resume(&comeback, world.now).unwrap();
     assert_eq!(resumed.present.map(|present| present.len()), Some(1));
+}
+
+#[test]
+fn who_was_sent_away_without_hearing_it_is_told_when_it_comes_back() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let moderator = world.join(&here, Role::Moderator);
+    // One away, one on a link that is dead without anybody's knowing; by a member and by a server.
+    let mut away = Keeper::join(&mut world, &here, Encoding::Json);
+    let mut dead = Keeper::join(&mut world, &here, Encoding::Json);
+    let _away = away.lose(&world);
+    moderator.connection.force_disconnect(away.id, world.now).unwrap();
+    world.relay.force_disconnect(&here, dead.id, world.now).unwrap();
+    let forged = Keeper::join(&mut world, &here, Encoding::Json);
+    for keeper in [&mut away, &mut dead] {
+        let (id, good) = (keeper.id, keeper.secret);
+        assert_eq!(keeper.resume(&world, Encoding::Json).err(), Some(ResumeError::Dismissed));
+        let check = |secret| world.relay.check_ticket(&here, id, secret);
+        assert_eq!(check(&good), Err(ResumeError::Dismissed));
+        assert_eq!(check(&forged.secret), Err(ResumeError::Ticket), "only to whom it is");
+    }
+    // Even when the session is no more; but not for ever.
+    drop((moderator, forged));
+    assert_eq!(away.resume(&world, Encoding::Json).err(), Some(ResumeError::Dismissed));
+    let moderator = world.join(&here, Role::Moderator);
+    for _ in 0..1024 {
+        let next = Keeper::join(&mut world, &here, Encoding::Json);
+        moderator.connection.force_disconnect(next.id, world.now).unwrap();
+    }
+    assert_eq!(away.resume(&world, Encoding::Json).err(), Some(ResumeError::Ticket));
 }
 
 #[test]

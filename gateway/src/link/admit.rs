@@ -70,9 +70,7 @@ async fn first(
         Incoming::Closed => return Err(LinkError::Closed.into()),
         _ => return Err(LinkError::protocol("the first message is no hello").into()),
     };
-    if !claim.is_good(shared) {
-        return Err(End::by(CloseReason::InvalidTicket));
-    }
+    claim.check(shared)?;
     claim.complete(reader).await?;
     Ok(First::Claim(claim))
 }

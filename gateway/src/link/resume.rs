@@ -7,7 +7,7 @@ use signalbox_protocol::{
     limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Comeback, Connection, Refusal, Resumed};
+use signalbox_relay::{Comeback, Connection, Refusal, ResumeError, Resumed};
 use tracing::{debug, field};
 
 use super::{
@@ -45,11 +45,11 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Whether its ticket is good. Who has none may not make us remember what it says it has.
-    pub(super) fn is_good(&self, shared: &Shared) -> bool {
-        self.ticket.as_ref().is_some_and(|Ticket { session, connection, secret }| {
-            shared.relay.is_kept(session, *connection, secret)
-        })
+    /// Looks whether its ticket is good. Who has none may not make us remember what it says it has.
+    pub(super) fn check(&self, shared: &Shared) -> Result<(), End> {
+        let ticket = self.ticket.as_ref().ok_or(End::by(CloseReason::InvalidTicket))?;
+        let Ticket { session, connection, secret } = ticket;
+        shared.relay.check_ticket(session, *connection, secret).map_err(refused)
     }
 
     /// Takes more cursors.
@@ -97,10 +97,7 @@ pub(super) async fn resume(
         encoding: writer.encoding(claim.streams),
         transport,
     };
-    let resumed = shared
-        .relay
-        .resume(&comeback, shared.uptime())
-        .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
+    let resumed = shared.relay.resume(&comeback, shared.uptime()).map_err(refused)?;
     let Resumed { connection, outbox, presence, token_until, signals, refused, lost, present } =
         resumed;
     writer.accept(presence, claim.streams);
@@ -139,6 +136,10 @@ pub(super) async fn resume(
     // Last, so that whoever has the new ticket has read all that.
     let opening = refused.chain(gaps).chain(named).chain(present).chain([resumed]);
     admit::greet(shared, admitted, opening, writer).await
+}
+
+fn refused(error: ResumeError) -> End {
+    End::new(error.close_reason(), error.to_string())
 }
 
 /// Answers a `keep`.

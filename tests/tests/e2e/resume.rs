@@ -358,6 +358,28 @@ async fn a_gateway_that_restarts_is_come_back_to() {
     }
 }
 
+/// Or whoever disturbs would only have to cut his own link.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_sent_away_while_away_does_not_join_anew() {
+    let world = World::with(brisk).await;
+    let proxy = Proxy::new(&world).await;
+    let mut moderator = world.join(Carrier::Json, Role::Moderator).await;
+    for carrier in Carrier::ALL {
+        proxy.open(true, true);
+        let options = through(&proxy, &world, carrier).rejoin(true).presence(false);
+        let mut mallory = world.try_join(&options).await.unwrap();
+        assert_eq!(moderator.sees_created().await, mallory.id());
+        proxy.open(false, false);
+        proxy.cut().await;
+        assert!(matches!(mallory.next().await, Event::SessionReconnecting { .. }));
+        moderator.client.force_disconnect(mallory.id()).await.unwrap();
+        let gone = (mallory.id(), DisconnectReason::ForceDisconnected);
+        assert_eq!(moderator.sees_destroyed().await, gone);
+        proxy.open(true, true);
+        assert_eq!(mallory.ends().await, CloseReason::ForceDisconnected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_keeps_nothing_is_joined_anew() {
     let world = World::with(|config| config.resume.window_ms = 0).await;
