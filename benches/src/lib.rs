@@ -15,6 +15,7 @@
 //! load         one sender, some receivers, a fixed rate: one measurement
 //! http         as much HTTP over TLS as the REST API needs
 //! flooder      requests without a credential, from a process of their own
+//! emulation/   a bad network: two hosts, and a link that delays and loses packets
 //! cores        one core for the gateway, another one for the generator
 //! usage        who used how much processor time, and whether that spoils a measurement
 //! scenario/    latency, fanout, rest, flood, idle: which measurements, in which order
@@ -27,6 +28,7 @@
 mod clients;
 mod clock;
 mod cores;
+pub mod emulation;
 mod flooder;
 mod gateway;
 mod http;
