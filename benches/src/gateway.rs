@@ -17,6 +17,8 @@ use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
 
+use crate::emulation::{Emulation, Host};
+
 /// How long a gateway may take until it says that it is ready.
 const START: Duration = Duration::from_secs(10);
 
@@ -73,31 +75,43 @@ impl Launcher {
 
     /// Starts a gateway and waits until it is ready.
     pub(crate) async fn start(&self) -> anyhow::Result<Gateway> {
-        self.run(Command::new(&self.program)).await
+        self.run(Command::new(&self.program), None).await
+    }
+
+    /// The same on the gateway's host of an emulated network, if there is one.
+    pub(crate) async fn start_in(&self, emulation: Option<&Emulation>) -> anyhow::Result<Gateway> {
+        let Some(emulation) = emulation else { return self.start().await };
+        // A namespace lasts as long as a process in it. So this one is not to outlive us even if
+        // we are killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(&self.program);
+        self.run(command, Some(emulation.gateway())).await
     }
 
     /// Starts a gateway that has one thread for its tasks, on this core alone.
     pub(crate) async fn start_on(&self, core: usize) -> anyhow::Result<Gateway> {
         let mut command = Command::new("taskset");
         command.arg("-c").arg(core.to_string()).arg(&self.program).env("TOKIO_WORKER_THREADS", "1");
-        self.run(command).await
+        self.run(command, None).await
     }
 
-    async fn run(&self, mut command: Command) -> anyhow::Result<Gateway> {
+    async fn run(&self, mut command: Command, host: Option<&Host>) -> anyhow::Result<Gateway> {
         // Two may run at a time.
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("gateway-{number}.log"));
         let stderr = File::create(&log).context("cannot make a log for the gateway")?;
-        let child = command
+        command
             .args(["serve", "--dev", "--announce", "json"])
             .args(["--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
             .arg("--dev-dir")
             .arg(self.dir.path().join("dev"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .with_context(|| cannot_run(&command))?;
+            .stderr(stderr);
+        let child = {
+            let _inside = host.map(Host::enter).transpose()?;
+            command.spawn().with_context(|| cannot_run(&command))?
+        };
         let mut process = Process { child, log };
         let line = process.first_line().await?;
         let announcement: Announcement = serde_json::from_str(&line).with_context(|| {
@@ -113,10 +127,10 @@ impl Launcher {
 
 fn cannot_run(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let hint = if program == Path::new("taskset") {
-        ", which keeps the gateway on its core: install util-linux"
-    } else {
-        ""
+    let hint = match program.to_str() {
+        Some("taskset") => ", which keeps the gateway on its core: install util-linux",
+        Some("setpriv") => ", which ends the gateway with this program: install util-linux",
+        _ => "",
     };
     format!("cannot run {}{hint}", program.display())
 }
@@ -315,8 +329,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_taskset_is_said_with_the_next_step() {
+    fn a_missing_tool_is_said_with_the_next_step() {
         assert!(cannot_run(&Command::new("taskset")).contains("util-linux"));
+        assert!(cannot_run(&Command::new("setpriv")).contains("util-linux"));
         assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::{
+    emulation::Impairment,
     procfs,
     scenario::{FloodResult, IdleResult, RestResult, SignalsResult},
     stats::Spread,
@@ -91,8 +92,9 @@ impl Report {
 
 fn latency_table(result: &SignalsResult) -> String {
     let mut table = Table::new(&format!(
-        "Latency: one sender, one receiver, {} signals per second, one at a time",
-        result.rate
+        "Latency: one sender, one receiver, {} signals per second, one at a time{}",
+        result.rate,
+        over(result.network)
     ));
     table.row([
         "transport",
@@ -119,11 +121,18 @@ fn latency_table(result: &SignalsResult) -> String {
     table.text
 }
 
+/// Nothing over the plain loopback.
+fn over(network: Impairment) -> String {
+    let words = network.to_string();
+    if words.is_empty() { words } else { format!(", over a network with {words}") }
+}
+
 fn fanout_table(result: &SignalsResult) -> String {
     let connections = result.connections;
     let mut table = Table::new(&format!(
-        "Fan-out: one sender to {connections} connections, {:.0} deliveries per second",
-        result.rate * connections as f64
+        "Fan-out: one sender to {connections} connections, {:.0} deliveries per second{}",
+        result.rate * connections as f64,
+        over(result.network)
     ));
     table.row([
         "transport",

@@ -7,8 +7,12 @@
 )]
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -217,4 +221,34 @@ fn until(happened: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "it did not happen");
         thread::yield_now();
     }
+}
+
+/// What the benchmark starts on its emulated network ends with it, even if it is killed.
+#[test]
+fn nothing_outlives_a_benchmark_that_is_killed() {
+    if emulate(slow(), slow()).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (program, pid) = (dir.path().join("gateway"), dir.path().join("pid"));
+    // Says who it is, never that it is ready, and stays.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = serve ] || exit 0\necho $$ >{0}.new; mv {0}.new {0}\nexec sleep 600\n",
+        pid.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut benchmark = Command::new(env!("CARGO_BIN_EXE_signalbox-bench"))
+        .args(["latency", "--rtt", "40ms", "--gateway"])
+        .arg(&program)
+        .spawn()
+        .unwrap();
+    until(|| pid.exists());
+    let namespace =
+        PathBuf::from(format!("/proc/{}/ns/net", fs::read_to_string(&pid).unwrap().trim()));
+    let there = fs::read_link(&namespace).unwrap();
+    assert_ne!(there, fs::read_link("/proc/self/ns/net").unwrap(), "it is on a host of its own");
+    benchmark.kill().unwrap();
+    benchmark.wait().unwrap();
+    until(|| fs::read_link(&namespace).is_err());
 }

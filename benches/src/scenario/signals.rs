@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::order;
 use crate::{
+    emulation::Impairment,
     gateway::{Launcher, allow_files},
     load::{self, Load, Measured},
     output::note,
@@ -30,6 +31,9 @@ pub struct Latency {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub impairment: Impairment,
 }
 
 /// One sender, many receivers.
@@ -47,6 +51,9 @@ pub struct Fanout {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub impairment: Impairment,
 }
 
 /// How long and how often.
@@ -74,6 +81,8 @@ pub struct SignalsResult {
     pub rate: f64,
     /// Length of a measurement.
     pub seconds: f64,
+    /// What the network between gateway and clients was like.
+    pub network: Impairment,
     /// A row for each transport.
     pub rows: Vec<SignalsRow>,
 }
@@ -140,7 +149,8 @@ impl Latency {
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
         let (connections, to_one, rate) = (2, true, f64::from(self.rate));
         let load = self.rounds.load(connections, to_one, rate);
-        rounds("latency", launcher, load, &self.transport, self.rounds.repeat).await
+        let Self { transport, impairment, rounds: Rounds { repeat, .. }, .. } = self;
+        rounds("latency", launcher, load, transport, *repeat, *impairment).await
     }
 }
 
@@ -154,7 +164,8 @@ impl Fanout {
         allow_files(u64::from(self.receivers) + 100)?;
         let rate = f64::from(self.deliveries) / f64::from(self.receivers);
         let load = self.rounds.load(self.receivers as usize, false, rate);
-        rounds("fanout", launcher, load, &self.transport, self.rounds.repeat).await
+        let Self { transport, impairment, rounds: Rounds { repeat, .. }, .. } = self;
+        rounds("fanout", launcher, load, transport, *repeat, *impairment).await
     }
 }
 
@@ -183,13 +194,15 @@ fn time(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
 }
 
-/// Round after round, each transport in turn, each measurement with a gateway of its own.
+/// Round after round, each transport in turn, each measurement with a gateway and a network of
+/// its own.
 async fn rounds(
     scenario: &'static str,
     launcher: &Launcher,
     load: impl Fn(Transport) -> Load,
     transports: &[Transport],
     repeat: usize,
+    network: Impairment,
 ) -> anyhow::Result<SignalsResult> {
     anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
     let mut done: Vec<(Transport, Vec<Measured>)> =
@@ -198,8 +211,11 @@ async fn rounds(
         for transport in order(transports, round) {
             let load = load(transport);
             anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
-            let gateway = launcher.start().await?;
+            let emulation = network.start()?;
+            let gateway = launcher.start_in(emulation.as_ref()).await?;
+            let inside = emulation.as_ref().map(|it| it.client().enter()).transpose()?;
             let measured = load::measure(&gateway, &load, &[]).await?;
+            drop(inside);
             gateway.stop().await?;
             note(format_args!(
                 "{scenario} {}/{repeat}  {:<30} p50 {:.0} µs, p99 {:.0} µs, gateway {:.1} µs per \
@@ -224,6 +240,7 @@ async fn rounds(
         connections: example.map_or(0, |it| it.connections),
         rate: example.map_or(0.0, |it| it.rate),
         seconds: example.map_or(0.0, |it| it.duration.as_secs_f64()),
+        network,
         rows: done
             .into_iter()
             .map(|(transport, rounds)| SignalsRow::new(transport, rounds))
