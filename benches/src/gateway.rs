@@ -170,9 +170,15 @@ impl Gateway {
         &self.announcement.https
     }
 
-    /// Connects clients that trust it; all over one UDP socket.
+    /// Connects clients that trust it; all over one UDP socket, on the host where the first of
+    /// them was connected.
     pub(crate) fn connector(&self) -> &Connector {
         &self.connector
+    }
+
+    /// The same with another UDP socket, for clients on another host.
+    pub(crate) fn another_connector(&self) -> anyhow::Result<Connector> {
+        Ok(Connector::trusting(&std::fs::read(self.ca())?)?)
     }
 
     /// The file of the authority that signed its certificate (PEM).

@@ -13,18 +13,21 @@
 //! clients      many connections, made some at a time
 //! receivers    who has received how many signals, and how late
 //! load         one sender, some receivers, a fixed rate: one measurement
+//! lossy        many senders, a receiver behind a bad link: one measurement
+//! arrivals     whom of them a lost packet held up
 //! http         as much HTTP over TLS as the REST API needs
 //! flooder      requests without a credential, from a process of their own
 //! emulation/   a bad network: two hosts, and a link that delays and loses packets
 //! cores        one core for the gateway, another one for the generator
 //! usage        who used how much processor time, and whether that spoils a measurement
-//! scenario/    latency, fanout, rest, flood, idle: which measurements, in which order
+//! scenario/    latency, fanout, rest, flood, loss, idle: which measurements, in which order
 //! stats        percentiles, medians, spread
 //! report       text and Markdown from results
 //! ```
 //!
 //! What is claimed are ratios within one run. Absolute figures belong to the machine and the hour.
 
+mod arrivals;
 mod clients;
 mod clock;
 mod cores;
@@ -33,6 +36,7 @@ mod flooder;
 mod gateway;
 mod http;
 mod load;
+mod lossy;
 pub mod output;
 mod payload;
 mod procfs;

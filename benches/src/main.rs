@@ -8,7 +8,7 @@ use signalbox_bench::{
     Flooder, Launcher,
     output::{line, note},
     report::Report,
-    scenario::{Fanout, Flood, Idle, Latency, Rest},
+    scenario::{Fanout, Flood, Idle, Latency, Loss, Rest},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,6 +39,10 @@ Examples:
       A server's signals to a hundred connections, with the gateway on one core.
   signalbox-bench flood --transport wss --requests 20000
       What twice as many requests without a credential do to the others' signals.
+  sudo signalbox-bench loss --loss 5% --rtt 80ms
+      What lost packets do to signals over each transport; needs root.
+  sudo signalbox-bench latency --rtt 40ms --jitter 5ms --link-rate 10mbit
+      The other measurements over a bad network.
   signalbox-bench idle --connections 10000 --gateway /usr/local/bin/signalbox
 
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the
@@ -58,6 +62,8 @@ enum Command {
     Rest(Rest),
     /// Latency of signals while strangers flood the gateway with requests.
     Flood(Flood),
+    /// Latency of many senders' signals to one receiver behind a link that loses packets.
+    Loss(Loss),
     /// Memory per idle connection.
     Idle(Idle),
     /// All of these in turn, with their defaults.
@@ -124,6 +130,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),
         Command::Rest(rest) => report.rest = Some(rest.run(&launcher).await?),
         Command::Flood(flood) => report.flood = Some(flood.run(&launcher).await?),
+        Command::Loss(loss) => report.loss = Some(loss.run(&launcher).await?),
         Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
         Command::All(all) => all.run(&launcher, &mut report).await?,
         // Done above: it needs no gateway of its own.
@@ -200,6 +207,7 @@ mod tests {
         assert_eq!(super::defaults::<super::Fanout>().unwrap().receivers, 100);
         assert_eq!(super::defaults::<super::Rest>().unwrap().servers, 4);
         assert_eq!(super::defaults::<super::Flood>().unwrap().requests, 10_000);
+        assert_eq!(super::defaults::<super::Loss>().unwrap().senders, 50);
         assert_eq!(super::defaults::<super::Idle>().unwrap().connections, 2000);
     }
 }

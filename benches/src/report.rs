@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::{
-    emulation::Impairment,
+    emulation::{Counts, Impairment},
     procfs,
-    scenario::{FloodResult, IdleResult, RestResult, SignalsResult},
+    scenario::{FloodResult, IdleResult, LossResult, RestResult, SignalsResult},
     stats::Spread,
 };
 
@@ -33,6 +33,9 @@ pub struct Report {
     /// Signals while strangers flood the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flood: Option<FloodResult>,
+    /// Signals over a link that loses packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossResult>,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<IdleResult>,
@@ -55,9 +58,11 @@ impl Report {
         let rest = rest.flat_map(|row| row.warnings().map(|it| format!("rest: {it}")));
         let flood = self.flood.iter().flat_map(|it| &it.rows);
         let flood = flood.flat_map(|row| row.warnings().map(|it| format!("flood: {it}")));
+        let loss = self.loss.iter().flat_map(|it| &it.rows);
+        let loss = loss.flat_map(|row| row.warnings().map(|it| format!("loss: {it}")));
         let idle = self.idle.iter().flat_map(|it| &it.rows);
         let idle = idle.flat_map(|row| row.warnings().map(|it| format!("idle: {it}")));
-        signals.chain(rest).chain(flood).chain(idle).collect()
+        signals.chain(rest).chain(flood).chain(loss).chain(idle).collect()
     }
 
     /// The tables, in Markdown, which is good to read in a terminal, too.
@@ -67,6 +72,7 @@ impl Report {
             self.fanout.as_ref().map(fanout_table),
             self.rest.as_ref().map(rest_table),
             self.flood.as_ref().map(flood_table),
+            self.loss.as_ref().map(loss_table),
             self.idle.as_ref().map(idle_table),
         ];
         let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
@@ -207,6 +213,42 @@ fn flood_table(result: &FloodResult) -> String {
             &with_spread(row.lag_p99_us, 0),
             &format!("{:.2}", row.gateway_cores.median),
             &format!("{:.0}", row.answered.median),
+        ]);
+    }
+    table.text
+}
+
+fn loss_table(result: &LossResult) -> String {
+    let LossResult { senders, rate, network, late_ms, .. } = result;
+    let mut table = Table::new(&format!(
+        "Loss: {senders} senders of {rate} signals per second each to one receiver behind a link \
+         with {network}"
+    ));
+    table.row([
+        "transport",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "p99 ÷ WebSocket's",
+        &format!("later than {late_ms:.0} ms, %"),
+        "lost packets, %",
+        "late ÷ lost",
+        "senders held up by a lost packet",
+        "packets to the receiver: all / lost / dropped by the queue",
+    ]);
+    for row in &result.rows {
+        let Counts { lost, overflowed, .. } = row.to_receiver;
+        table.row([
+            row.transport.title(),
+            &with_spread(row.p50_ms, 1),
+            &with_spread(row.p99_ms, 1),
+            &with_spread(row.p999_ms, 0),
+            &row.p99_to_wss.map(|it| with_spread(it, 2)).unwrap_or_default(),
+            &with_spread(row.late_percent, 1),
+            &with_spread(row.packet_loss_percent, 2),
+            &with_spread(row.late_to_loss, 2),
+            &with_spread(row.senders_per_loss, 2),
+            &format!("{} / {lost} / {overflowed}", row.to_receiver.offered()),
         ]);
     }
     table.text

@@ -1,14 +1,23 @@
 //! What is measured: which measurements, in which order, for which transports.
 
+use std::time::Duration;
+
 mod flood;
 mod idle;
+mod loss;
 mod rest;
 mod signals;
 
 pub use flood::{Flood, FloodResult, FloodRow};
 pub use idle::{Idle, IdleResult, IdleRow};
+pub use loss::{Loss, LossResult, LossRow};
 pub use rest::{Rest, RestResult, RestRow};
 pub use signals::{Fanout, Latency, Rounds, SignalsResult, SignalsRow};
+
+/// No time is negative, and no benchmark runs for a day.
+fn time(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
+}
 
 /// The order of a round: every second one runs backwards, so that a machine that gets slower or
 /// faster with time does so for all transports alike.

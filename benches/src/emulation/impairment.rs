@@ -53,13 +53,18 @@ impl Impairment {
         asked.then(|| self.emulate()).transpose()
     }
 
+    /// Which packets are lost.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+
     /// A network that is like this, even if it is perfect.
     ///
     /// # Errors
     /// If this system or user cannot have one.
     pub fn emulate(&self) -> anyhow::Result<Emulation> {
         let [client, gateway] = [Towards::Client, Towards::Gateway].map(|way| self.conditions(way));
-        Emulation::start(client, gateway, self.seed.unwrap_or(SEED))
+        Emulation::start(client, gateway, self.seed())
     }
 
     /// How one way is.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::order;
+use super::{order, time};
 use crate::{
     emulation::Impairment,
     gateway::{Launcher, allow_files},
@@ -187,11 +187,6 @@ impl Rounds {
         let (warm_up, duration) = (self.warm_up(), self.duration());
         move |transport| Load { transport, connections, to_one, rate, warm_up, duration }
     }
-}
-
-/// No time is negative, and no benchmark runs for a day.
-fn time(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
 }
 
 /// Round after round, each transport in turn, each measurement with a gateway and a network of
