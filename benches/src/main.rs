@@ -31,7 +31,7 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything, in less than eight minutes.
+      Everything, in a quarter of an hour; without root all but `loss`.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
@@ -51,6 +51,9 @@ environment (SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=60000 ...).";
 /// Length of a measurement of REST and of the flood in `all`: one has
 /// many samples, the other one many rows, and the whole must not take longer than somebody waits.
 const SHORT_SECONDS: f64 = 5.0;
+
+/// The same of lost packets, of which there are few in a second.
+const LOSS_SECONDS: f64 = 20.0;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -81,6 +84,9 @@ struct All {
     /// Rounds of the flood, which has five measurements for each transport.
     #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
     repeat_flood: usize,
+    /// Rounds of lost packets.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
+    repeat_loss: usize,
     /// Rounds of memory, which varies less.
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
     repeat_idle: usize,
@@ -154,6 +160,7 @@ impl All {
         let mut fanout: Fanout = defaults()?;
         let mut rest: Rest = defaults()?;
         let mut flood: Flood = defaults()?;
+        let mut loss: Loss = defaults()?;
         let mut idle: Idle = defaults()?;
         latency.rounds.repeat = self.repeat;
         fanout.rounds.repeat = self.repeat;
@@ -161,11 +168,17 @@ impl All {
         rest.rounds.seconds = SHORT_SECONDS;
         flood.rounds.repeat = self.repeat_flood;
         flood.rounds.seconds = SHORT_SECONDS;
+        loss.repeat = self.repeat_loss;
+        loss.seconds = LOSS_SECONDS;
         idle.repeat = self.repeat_idle;
         report.latency = Some(latency.run(launcher).await?);
         report.fanout = Some(fanout.run(launcher).await?);
         report.rest = Some(rest.run(launcher).await?);
         report.flood = Some(flood.run(launcher).await?);
+        match loss.impairment.emulate() {
+            Ok(_) => report.loss = Some(loss.run(launcher).await?),
+            Err(error) => note(format_args!("warning: `loss` is left out: {error:#}")),
+        }
         report.idle = Some(idle.run(launcher).await?);
         if let Some(file) = &self.markdown {
             let flag = |name: &str, value: usize, default: usize| {
@@ -173,9 +186,10 @@ impl All {
             };
             let command = format!(
                 "cargo build --release -p signalbox -p signalbox-bench\n\
-                 target/release/signalbox-bench all{}{}{} --markdown docs/benchmarks.md",
+                 target/release/signalbox-bench all{}{}{}{} --markdown docs/benchmarks.md",
                 flag("repeat", self.repeat, 3),
                 flag("repeat-flood", self.repeat_flood, 2),
+                flag("repeat-loss", self.repeat_loss, 2),
                 flag("repeat-idle", self.repeat_idle, 1),
             );
             std::fs::write(file, report.markdown(&command))
