@@ -15,6 +15,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
+use super::quic_window::Windows;
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
@@ -202,6 +203,7 @@ fn transport_config(links: &Links) -> TransportConfig {
         // once, which small signals rarely need; in fan-out the difference is within the noise.
         .enable_segmentation_offload(false)
         .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(Windows::default()))
         // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
         // itself, and none knows our idle timeout before it has connected.
         .keep_alive_interval(Some(links.idle_timeout() / KEEP_ALIVES))
