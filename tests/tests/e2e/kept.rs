@@ -325,7 +325,7 @@ async fn who_is_away_is_there_for_servers_and_counts() {
     assert_eq!(watcher.sees_destroyed().await, (id, forced));
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume(&ticket)).await;
-    assert_eq!(link.end().await.0, Some(CloseReason::InvalidTicket));
+    assert_eq!(link.end().await.0, Some(CloseReason::ForceDisconnected));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
