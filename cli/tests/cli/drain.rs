@@ -11,8 +11,12 @@ use signalbox_client::CloseReason;
 
 use crate::{Gateway, PATIENCE, Process, crew::Crew, run, signalbox};
 
-/// A gateway with what it makes up in `dir`, on ports that may be those of one before.
-fn serve(dir: &Path, ports: Option<(&str, &str)>, environment: &[(&str, &str)]) -> Gateway {
+/// A gateway with what it makes up and its pid file in `dir`, on ports that may be those of one before.
+pub(crate) fn serve(
+    dir: &Path,
+    ports: Option<(&str, &str)>,
+    environment: &[(&str, &str)],
+) -> Gateway {
     let (quic, tcp) = ports.unwrap_or(("127.0.0.1:0", "127.0.0.1:0"));
     let mut command = signalbox();
     command.args(["serve", "--dev", "--announce", "json", "--quic", quic, "--tcp", tcp]);

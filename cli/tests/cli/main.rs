@@ -11,6 +11,7 @@ mod drain;
 mod network;
 mod projects;
 mod restart;
+mod state_file;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,0 +1,192 @@
+//! A gateway that leaves a state file to the next one: what people in their terminals see of it.
+
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use crate::{Gateway, PATIENCE, Process, drain::serve};
+
+/// A gateway with a state file, and two people who see each other.
+struct Scene {
+    dir: tempfile::TempDir,
+    settings: Vec<(&'static str, String)>,
+    gateway: Gateway,
+    people: [Person; 2],
+}
+
+struct Person {
+    id: String,
+    terminal: Process,
+}
+
+impl Person {
+    fn join(gateway: &Gateway, scheme: &str) -> Self {
+        let mut terminal = gateway.join(scheme, "publisher");
+        let id = terminal.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
+        Self { id, terminal }
+    }
+}
+
+impl Scene {
+    fn new(others: &[(&'static str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state").to_str().unwrap().to_owned();
+        let mut settings = vec![("SIGNALBOX_RESUME__STATE_FILE", file)];
+        settings.extend(others.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let gateway = start(dir.path(), None, &settings);
+        let mut people = ["quic", "wss"].map(|scheme| Person::join(&gateway, scheme));
+        let ids = people.each_ref().map(|person| person.id.clone());
+        for (person, other) in people.iter_mut().zip(ids.iter().rev()) {
+            assert!(person.terminal.line().contains(&format!("{other} is here")));
+        }
+        Self { dir, settings, gateway, people }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Tells the gateway to stop and waits for its end.
+    fn stop(&mut self) {
+        self.gateway.process.terminate();
+        assert!(self.gateway.process.child.wait().unwrap().success());
+    }
+
+    /// Another gateway in the place of the one that has ended.
+    fn restart(&mut self) {
+        let ports = (self.gateway.text("/quic").to_owned(), self.gateway.text("/https").to_owned());
+        self.gateway = start(self.dir.path(), Some((&ports.0, &ports.1)), &self.settings);
+    }
+
+    /// All that each sees from now on until it has heard both say `last`.
+    fn seen_until(&mut self, last: &str) -> [Vec<String>; 2] {
+        self.people.each_mut().map(|person| {
+            let (mut lines, mut heard) = (Vec::new(), 0);
+            while heard < 2 {
+                let line = person.terminal.line();
+                heard += usize::from(line.ends_with(&format!(": {last}")));
+                lines.push(line);
+            }
+            lines
+        })
+    }
+
+    fn everybody_says(&mut self, text: &str) {
+        for person in &mut self.people {
+            person.terminal.type_line(text);
+        }
+    }
+}
+
+fn start(dir: &Path, ports: Option<(&str, &str)>, settings: &[(&str, String)]) -> Gateway {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    serve(dir, ports, &settings)
+}
+
+/// What was said, without what tells of the person's own absence, which must be as told.
+fn said(lines: Vec<String>) -> Vec<String> {
+    let (own, mut said): (Vec<_>, Vec<_>) = lines.into_iter().partition(|it| it.starts_with('*'));
+    let [away, back] = &own[..] else { panic!("{own:?}") };
+    assert!(away.starts_with("* away (shuttingDown)"), "{away}");
+    assert_eq!(back, "* back, and nothing is lost");
+    said.sort();
+    said
+}
+
+#[test]
+fn people_see_of_a_restart_that_they_were_away_and_nothing_else() {
+    let mut scene = Scene::new(&[]);
+    scene.stop();
+    let mode = fs::metadata(scene.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    scene.everybody_says("meanwhile");
+    scene.restart();
+    assert!(!scene.file().exists(), "it is good once");
+    scene.everybody_says("after");
+    let [quic, wss] = scene.people.each_ref().map(|person| person.id.clone());
+    let [by_quic, by_wss] = scene.seen_until("after");
+    let expected = |other: &str| {
+        let mut lines = vec![format!("{other}: after"), format!("{other}: meanwhile")];
+        lines.extend(["you: after".to_owned(), "you: meanwhile".to_owned()]);
+        lines.sort();
+        lines
+    };
+    assert_eq!(said(by_quic), expected(&wss));
+    assert_eq!(said(by_wss), expected(&quic));
+    // They are the same to each other, and leave as ever.
+    let [mut first, mut second] = scene.people;
+    first.terminal.type_line("/quit");
+    assert!(first.terminal.line().starts_with("* over (clientDisconnected)"));
+    assert!(first.terminal.succeeds());
+    assert_eq!(second.terminal.line(), format!("* {quic} left: clientDisconnected"));
+    second.terminal.type_line("/quit");
+    assert!(second.terminal.succeeds());
+    scene.gateway.process.terminate();
+    assert!(scene.gateway.process.succeeds());
+}
+
+/// Who is in a hurry leaves the file, too.
+#[test]
+fn a_gateway_that_is_told_twice_leaves_its_file() {
+    let mut scene = Scene::new(&[
+        ("SIGNALBOX_LINKS__DRAIN_NOTICE_MS", "60000"),
+        ("SIGNALBOX_LINKS__DRAIN_MS", "60000"),
+        ("SIGNALBOX_LINKS__DRAIN_SPREAD_MS", "60000"),
+    ]);
+    let started = Instant::now();
+    scene.gateway.process.terminate();
+    scene.gateway.process.signal("-INT");
+    assert!(scene.gateway.process.child.wait().unwrap().success());
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    scene.restart();
+    scene.everybody_says("after");
+    for lines in scene.seen_until("after") {
+        assert_eq!(said(lines).len(), 2);
+    }
+    for person in &scene.people {
+        person.terminal.terminate();
+    }
+    assert!(scene.people.into_iter().all(|person| person.terminal.succeeds()));
+}
+
+#[test]
+fn a_damaged_file_is_told_of_and_people_come_back_as_others() {
+    let mut scene = Scene::new(&[]);
+    scene.stop();
+    let mut bytes = fs::read(scene.file()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(scene.file(), bytes).unwrap();
+    scene.restart();
+    for person in &mut scene.people {
+        let away = person.terminal.line();
+        assert!(away.starts_with("* away (shuttingDown)"), "{away}");
+        let back = person.terminal.line_with("* ");
+        assert!(back.starts_with("* back, but as "), "{back}");
+        assert!(!back.contains(&person.id), "{back}");
+    }
+    scene.everybody_says("after");
+    scene.seen_until("after");
+    for person in &mut scene.people {
+        person.terminal.type_line("/quit");
+    }
+    assert!(scene.people.into_iter().all(|person| person.terminal.succeeds()));
+    let mut process = scene.gateway.process;
+    process.terminate();
+    assert!(process.child.wait().unwrap().success());
+    let mut said = String::new();
+    process.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut warnings = said.lines().filter(|line| line.contains("WARN"));
+    let (warning, more) = (warnings.next().unwrap_or_default(), warnings.next());
+    for part in [
+        "the state file is refused: nobody can come back from before",
+        scene.dir.path().join("state").to_str().unwrap(),
+        "it is damaged, or was written with another private key",
+    ] {
+        assert!(warning.contains(part), "{part}: {said}");
+    }
+    assert_eq!(more, None, "{said}");
+}
