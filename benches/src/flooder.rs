@@ -1,23 +1,22 @@
 //! Requests without a credential, as many as are wanted, from a process of their own: sending them
 //! must not delay the thread that measures.
 //!
-//! The two processes speak over the child's standard streams: for each line that comes in, the
-//! child says how far it is; when its input ends, whatever the reason, so does it.
+//! For each line that comes in, the child says how far it is.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout},
+    io::{AsyncBufReadExt as _, BufReader},
     task::JoinSet,
 };
 
 use crate::{
     clock::{nanos, now_ns},
     gateway::Gateway,
+    helper::Helper,
     http::{Answer, Server},
     output::line,
     procfs,
@@ -165,11 +164,7 @@ fn check(answer: &Answer) -> anyhow::Result<()> {
 }
 
 /// The child, seen from the process that measures. Dropping it ends it.
-pub(crate) struct Flood {
-    child: Child,
-    asks: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
+pub(crate) struct Flood(Helper);
 
 impl Flood {
     /// Starts it and waits until all its connections are there.
@@ -179,50 +174,30 @@ impl Flood {
         connections: u32,
         fresh: bool,
     ) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let mut child = tokio::process::Command::new(program)
-            .arg("flooder")
-            .args(["--to", gateway.https()])
-            .arg("--ca")
-            .arg(gateway.ca())
-            .args(["--path", &gateway.signal_path(&gateway.session()?)])
-            .args(["--rate", &rate.to_string(), "--connections", &connections.to_string()])
-            .args(fresh.then_some("--fresh"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-c reaches us; the child ends because we do.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start the process that floods")?;
-        let asks = child.stdin.take().context("no standard input")?;
-        let answers = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        let mut flood = Self { child, asks, answers };
+        let ca = gateway.ca().to_string_lossy().into_owned();
+        let path = gateway.signal_path(&gateway.session()?);
+        let (rate, connections) = (rate.to_string(), connections.to_string());
+        let mut arguments = vec!["--to", gateway.https(), "--ca", &ca, "--path", &path];
+        arguments.extend(["--rate", &rate, "--connections", &connections]);
+        arguments.extend(fresh.then_some("--fresh"));
+        let mut flood = Self(Helper::start("flooder", arguments)?);
         flood.progress().await?;
         Ok(flood)
     }
 
     /// None once it has ended.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        self.0.pid()
     }
 
     pub(crate) async fn progress(&mut self) -> anyhow::Result<Progress> {
-        const ENDED: &str = "the process that floods has ended; the measurement is void";
-        self.asks.write_all(b"\n").await.context(ENDED)?;
-        let answer = tokio::time::timeout(ANSWER, self.answers.next_line()).await;
-        let answer = answer.context("the process that floods does not say how far it is")??;
-        Ok(serde_json::from_str(&answer.context(ENDED)?)?)
+        self.0.tell(&()).await?;
+        self.0.answer(ANSWER).await
     }
 
     /// Ends it; what it has to complain of is an error here, too.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { mut child, asks, answers } = self;
-        drop((asks, answers));
-        let status = tokio::time::timeout(ANSWER, child.wait()).await;
-        let status = status.context("the process that floods does not end")??;
-        ensure!(status.success(), "the process that floods ended with {status}");
-        Ok(())
+        self.0.stop().await
     }
 }
 

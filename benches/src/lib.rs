@@ -16,6 +16,7 @@
 //! lossy        many senders, a receiver behind a bad link: one measurement
 //! arrivals     whom of them a lost packet held up
 //! http         as much HTTP over TLS as the REST API needs
+//! helper       a process beside the one that measures
 //! flooder      requests without a credential, from a process of their own
 //! emulation/   a bad network: two hosts, and a link that delays and loses packets
 //! cores        one core for the gateway, another one for the generator
@@ -34,6 +35,7 @@ mod cores;
 pub mod emulation;
 mod flooder;
 mod gateway;
+mod helper;
 mod http;
 mod load;
 mod lossy;
