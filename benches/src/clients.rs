@@ -1,7 +1,7 @@
 //! Connecting many clients, some at a time.
 
 use anyhow::Context as _;
-use signalbox_client::{Client, ConnectError, Events};
+use signalbox_client::{Client, ConnectError, ConnectOptions, Events};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{gateway::Gateway, transport::Transport};
@@ -16,6 +16,16 @@ pub(crate) async fn connect(
     count: usize,
     session_size: usize,
 ) -> anyhow::Result<Vec<(Client, Events)>> {
+    connect_with(gateway, count, session_size, |token| transport.options(gateway, token)).await
+}
+
+/// The same with options of their own.
+pub(crate) async fn connect_with(
+    gateway: &Gateway,
+    count: usize,
+    session_size: usize,
+    options: impl Fn(&str) -> ConnectOptions,
+) -> anyhow::Result<Vec<(Client, Events)>> {
     let mut clients = Vec::with_capacity(count);
     let mut connecting = JoinSet::new();
     let mut token = String::new();
@@ -28,7 +38,7 @@ pub(crate) async fn connect(
         {
             clients.push(connected(client, clients.len(), gateway)?);
         }
-        let options = transport.options(gateway, &token);
+        let options = options(&token);
         let connector = gateway.connector().clone();
         connecting.spawn(async move { connector.connect(&options).await });
     }

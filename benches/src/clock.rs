@@ -27,6 +27,11 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Waits for a time, to the millisecond.
+pub(crate) async fn sleep_until(at_ns: u64) {
+    tokio::time::sleep(Duration::from_nanos(at_ns.saturating_sub(now_ns()))).await;
+}
+
 /// Ticks at fixed times, whatever happens in between: those that were missed are made up for.
 pub(crate) struct Metronome {
     timer: AsyncFd<OwnedFd>,

@@ -31,6 +31,9 @@ const ABANDON: Duration = Duration::from_secs(3);
 /// How often we look whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// On this machine, wherever the system likes.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// Longer than any benchmark.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -75,7 +78,7 @@ impl Launcher {
 
     /// Starts a gateway and waits until it is ready.
     pub(crate) async fn start(&self) -> anyhow::Result<Gateway> {
-        self.run(Command::new(&self.program), None).await
+        self.run(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
     }
 
     /// The same on the gateway's host of an emulated network, if there is one.
@@ -85,24 +88,57 @@ impl Launcher {
         // we are killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(&self.program);
-        self.run(command, Some(emulation.gateway())).await
+        self.run(command, Some(emulation.gateway()), ANY_PORT, ANY_PORT).await
+    }
+
+    /// The same with settings of its own.
+    pub(crate) async fn start_with(&self, settings: &[(&str, &str)]) -> anyhow::Result<Gateway> {
+        let mut command = Command::new(&self.program);
+        command.envs(settings.iter().copied());
+        self.run(command, None, ANY_PORT, ANY_PORT).await
+    }
+
+    /// Kills a gateway without any notice and starts another in its place, on the same ports.
+    pub(crate) async fn crash(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
+        let Gateway { mut process, announcement, .. } = gateway;
+        process.child.kill().context("cannot kill the gateway")?;
+        process.child.wait().context("cannot wait for the gateway")?;
+        self.succeed(&announcement).await
+    }
+
+    /// Ends a gateway in an orderly way and starts another in its place, on the same ports.
+    pub(crate) async fn restart(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
+        let announcement = gateway.announcement.clone();
+        gateway.stop().await?;
+        self.succeed(&announcement).await
+    }
+
+    async fn succeed(&self, announcement: &Announcement) -> anyhow::Result<Gateway> {
+        let Announcement { quic, https, .. } = announcement;
+        self.run(Command::new(&self.program), None, quic, https).await
     }
 
     /// Starts a gateway that has one thread for its tasks, on this core alone.
     pub(crate) async fn start_on(&self, core: usize) -> anyhow::Result<Gateway> {
         let mut command = Command::new("taskset");
         command.arg("-c").arg(core.to_string()).arg(&self.program).env("TOKIO_WORKER_THREADS", "1");
-        self.run(command, None).await
+        self.run(command, None, ANY_PORT, ANY_PORT).await
     }
 
-    async fn run(&self, mut command: Command, host: Option<&Host>) -> anyhow::Result<Gateway> {
+    async fn run(
+        &self,
+        mut command: Command,
+        host: Option<&Host>,
+        quic: &str,
+        tcp: &str,
+    ) -> anyhow::Result<Gateway> {
         // Two may run at a time.
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("gateway-{number}.log"));
         let stderr = File::create(&log).context("cannot make a log for the gateway")?;
         command
             .args(["serve", "--dev", "--announce", "json"])
-            .args(["--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
+            .args(["--quic", quic, "--tcp", tcp])
             .arg("--dev-dir")
             .arg(self.dir.path().join("dev"))
             .stdin(Stdio::null())
@@ -117,11 +153,8 @@ impl Launcher {
         let announcement: Announcement = serde_json::from_str(&line).with_context(|| {
             format!("the gateway said {line:?}: are it and the benchmark of one version?")
         })?;
-        let ca = std::fs::read(&announcement.ca).with_context(|| {
-            let path = announcement.ca.display();
-            format!("cannot read the gateway's authority {path}")
-        })?;
-        Ok(Gateway { process, connector: Connector::trusting(&ca)?, announcement })
+        let connector = announcement.connector()?;
+        Ok(Gateway { process, connector, announcement })
     }
 }
 
@@ -136,7 +169,7 @@ fn cannot_run(command: &Command) -> String {
 }
 
 /// The line that a gateway prints for programs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Announcement {
     quic: String,
     https: String,
@@ -144,10 +177,19 @@ struct Announcement {
     project: Project,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Project {
     key: ProjectKey,
     secret: String,
+}
+
+impl Announcement {
+    fn connector(&self) -> anyhow::Result<Connector> {
+        let ca = std::fs::read(&self.ca).with_context(|| {
+            format!("cannot read the gateway's authority {}", self.ca.display())
+        })?;
+        Ok(Connector::trusting(&ca)?)
+    }
 }
 
 /// A running gateway. Dropping it ends it.
@@ -176,9 +218,9 @@ impl Gateway {
         &self.connector
     }
 
-    /// The same with another UDP socket, for clients on another host.
+    /// The same with another UDP socket, for clients on another host or with a line of their own.
     pub(crate) fn another_connector(&self) -> anyhow::Result<Connector> {
-        Ok(Connector::trusting(&std::fs::read(self.ca())?)?)
+        self.announcement.connector()
     }
 
     /// The file of the authority that signed its certificate (PEM).

@@ -3,7 +3,7 @@
 //! A gateway is started in a process of its own; all clients are in this one, on one thread, so
 //! that sender and receiver read the same clock and "the generator was the limit" is a question
 //! with an answer: its thread was busy, or it was not. Only a flood comes from a third process, so
-//! that it cannot delay what is measured.
+//! that it cannot delay what is measured, and so does a crowd that resumes.
 //!
 //! ```text
 //! gateway      the process under test, from start to SIGTERM
@@ -18,10 +18,14 @@
 //! http         as much HTTP over TLS as the REST API needs
 //! helper       a process beside the one that measures
 //! flooder      requests without a credential, from a process of their own
+//! crowd        clients that lose their links and resume together, from another
+//! light        what the crowd is made of: links without the SDK
+//! dialogue     two clients that signal to each other, and hear everything
+//! line         a way to the gateway that takes time and can be cut
 //! emulation/   a bad network: two hosts, and a link that delays and loses packets
 //! cores        one core for the gateway, another one for the generator
 //! usage        who used how much processor time, and whether that spoils a measurement
-//! scenario/    latency, fanout, rest, flood, loss, idle: which measurements, in which order
+//! scenario/    latency, fanout, rest, flood, loss, reconnect, crash, resumes, idle: which measurements, in which order
 //! stats        percentiles, medians, spread
 //! report       text and Markdown from results
 //! ```
@@ -32,11 +36,15 @@ mod arrivals;
 mod clients;
 mod clock;
 mod cores;
+mod crowd;
+mod dialogue;
 pub mod emulation;
 mod flooder;
 mod gateway;
 mod helper;
 mod http;
+mod light;
+mod line;
 mod load;
 mod lossy;
 pub mod output;
@@ -49,6 +57,7 @@ mod stats;
 mod transport;
 mod usage;
 
+pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use gateway::Launcher;
 pub use transport::Transport;

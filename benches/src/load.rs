@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// From the last connect to the first signal, so that handshakes are not part of what is measured.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -155,8 +155,24 @@ fn evaluate(load: &Load, latencies: &Latencies, lag: &Latencies, used: Used) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A measurement with this p99.
+    pub(crate) fn measured(p99: f64) -> Measured {
+        let us = Percentiles { p50: 1.0, p90: 1.0, p99, p999: p99, max: p99 };
+        Measured {
+            latency_us: us,
+            lag_us: us,
+            deliveries: 1,
+            gateway_us_per_delivery: 1.0,
+            generator_us_per_delivery: 1.0,
+            gateway_cores: 0.5,
+            generator_cores: 0.5,
+            other_cores: 0.0,
+            warnings: Vec::new(),
+        }
+    }
 
     fn load(to_one: bool) -> Load {
         Load {

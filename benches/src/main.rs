@@ -5,10 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use signalbox_bench::{
-    Flooder, Launcher,
+    Crowd, Flooder, Launcher,
     output::{line, note},
     report::Report,
-    scenario::{Fanout, Flood, Idle, Latency, Loss, Rest},
+    scenario::{Crash, Fanout, Flood, Idle, Latency, Loss, Reconnect, Rest, Resumes},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +31,7 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything, in a quarter of an hour; without root all but `loss`.
+      Everything but thousands who resume, in twenty minutes; without root all but `loss`, too.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
@@ -43,6 +43,10 @@ Examples:
       What lost packets do to signals over each transport; needs root.
   sudo signalbox-bench latency --rtt 40ms --jitter 5ms --link-rate 10mbit
       The other measurements over a bad network.
+  signalbox-bench reconnect --rtt 30,300
+      How long a client hears nothing when its network changes, over two distances.
+  signalbox-bench resumes --transport wss --connections 2000 --seconds 1
+      What the network's return to two thousand clients does to the others' signals.
   signalbox-bench idle --connections 10000 --gateway /usr/local/bin/signalbox
 
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the
@@ -67,13 +71,22 @@ enum Command {
     Flood(Flood),
     /// Latency of many senders' signals to one receiver behind a link that loses packets.
     Loss(Loss),
+    /// Time to the next signal when a client's network changes, by every way back.
+    Reconnect(Reconnect),
+    /// How soon clients are back when their gateway is killed, or goes in good order.
+    Crash(Crash),
+    /// Latency of signals while thousands of other clients resume.
+    Resumes(Resumes),
     /// Memory per idle connection.
     Idle(Idle),
-    /// All of these in turn, with their defaults.
+    /// All of these in turn, with their defaults, except resumes, which take long.
     All(All),
     /// The process that floods; `flood` starts it.
     #[command(hide = true)]
     Flooder(Flooder),
+    /// The process with many clients; `resumes` starts it.
+    #[command(hide = true)]
+    Crowd(Crowd),
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +100,15 @@ struct All {
     /// Rounds of lost packets.
     #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
     repeat_loss: usize,
+    /// Rounds of networks that change.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 5)]
+    repeat_reconnect: usize,
+    /// Crashes, and as many restarts in good order.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
+    repeat_crash: usize,
+    /// Rounds of thousands who resume; each takes two and a half minutes.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    repeat_resumes: usize,
     /// Rounds of memory, which varies less.
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
     repeat_idle: usize,
@@ -126,8 +148,10 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         note("warning: this is a debug build, its figures say nothing (cargo build --release)");
     }
-    if let Command::Flooder(flooder) = &cli.command {
-        return flooder.run().await;
+    match &cli.command {
+        Command::Flooder(flooder) => return flooder.run().await,
+        Command::Crowd(crowd) => return crowd.run().await,
+        _ => {}
     }
     let launcher = Launcher::new(cli.gateway.clone())?;
     let mut report = Report::new(launcher.version());
@@ -137,10 +161,13 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Rest(rest) => report.rest = Some(rest.run(&launcher).await?),
         Command::Flood(flood) => report.flood = Some(flood.run(&launcher).await?),
         Command::Loss(loss) => report.loss = Some(loss.run(&launcher).await?),
+        Command::Reconnect(reconnect) => report.reconnect = Some(reconnect.run(&launcher).await?),
+        Command::Crash(crash) => report.crash = Some(crash.run(&launcher).await?),
+        Command::Resumes(resumes) => report.resumes = Some(resumes.run(&launcher).await?),
         Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
         Command::All(all) => all.run(&launcher, &mut report).await?,
-        // Done above: it needs no gateway of its own.
-        Command::Flooder(_) => {}
+        // Done above: they need no gateway of their own.
+        Command::Flooder(_) | Command::Crowd(_) => {}
     }
     if cli.json {
         line(serde_json::to_string_pretty(&report)?)?;
@@ -161,6 +188,9 @@ impl All {
         let mut rest: Rest = defaults()?;
         let mut flood: Flood = defaults()?;
         let mut loss: Loss = defaults()?;
+        let mut reconnect: Reconnect = defaults()?;
+        let mut crash: Crash = defaults()?;
+        let mut resumes: Resumes = defaults()?;
         let mut idle: Idle = defaults()?;
         latency.rounds.repeat = self.repeat;
         fanout.rounds.repeat = self.repeat;
@@ -170,6 +200,9 @@ impl All {
         flood.rounds.seconds = SHORT_SECONDS;
         loss.repeat = self.repeat_loss;
         loss.seconds = LOSS_SECONDS;
+        reconnect.repeat = self.repeat_reconnect;
+        crash.repeat = self.repeat_crash;
+        resumes.repeat = self.repeat_resumes;
         idle.repeat = self.repeat_idle;
         report.latency = Some(latency.run(launcher).await?);
         report.fanout = Some(fanout.run(launcher).await?);
@@ -179,6 +212,11 @@ impl All {
             Ok(_) => report.loss = Some(loss.run(launcher).await?),
             Err(error) => note(format_args!("warning: `loss` is left out: {error:#}")),
         }
+        report.reconnect = Some(reconnect.run(launcher).await?);
+        report.crash = Some(crash.run(launcher).await?);
+        if self.repeat_resumes > 0 {
+            report.resumes = Some(resumes.run(launcher).await?);
+        }
         report.idle = Some(idle.run(launcher).await?);
         if let Some(file) = &self.markdown {
             let flag = |name: &str, value: usize, default: usize| {
@@ -186,10 +224,13 @@ impl All {
             };
             let command = format!(
                 "cargo build --release -p signalbox -p signalbox-bench\n\
-                 target/release/signalbox-bench all{}{}{}{} --markdown docs/benchmarks.md",
+                 target/release/signalbox-bench all{}{}{}{}{}{}{} --markdown docs/benchmarks.md",
                 flag("repeat", self.repeat, 3),
                 flag("repeat-flood", self.repeat_flood, 2),
                 flag("repeat-loss", self.repeat_loss, 2),
+                flag("repeat-reconnect", self.repeat_reconnect, 5),
+                flag("repeat-crash", self.repeat_crash, 2),
+                flag("repeat-resumes", self.repeat_resumes, 0),
                 flag("repeat-idle", self.repeat_idle, 1),
             );
             std::fs::write(file, report.markdown(&command))
@@ -222,6 +263,9 @@ mod tests {
         assert_eq!(super::defaults::<super::Rest>().unwrap().servers, 4);
         assert_eq!(super::defaults::<super::Flood>().unwrap().requests, 10_000);
         assert_eq!(super::defaults::<super::Loss>().unwrap().senders, 50);
+        assert_eq!(super::defaults::<super::Reconnect>().unwrap().rtt, [0, 50, 150]);
+        assert_eq!(super::defaults::<super::Crash>().unwrap().clients, 200);
+        assert_eq!(super::defaults::<super::Resumes>().unwrap().connections, 10_000);
         assert_eq!(super::defaults::<super::Idle>().unwrap().connections, 2000);
     }
 }

@@ -1,5 +1,7 @@
 //! Results for people: text for a terminal, and the whole of `docs/benchmarks.md`.
 
+mod returns;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -7,7 +9,10 @@ use serde::Serialize;
 use crate::{
     emulation::{Counts, Impairment},
     procfs,
-    scenario::{FloodResult, IdleResult, LossResult, RestResult, SignalsResult},
+    scenario::{
+        CrashResult, FloodResult, IdleResult, LossResult, ReconnectResult, RestResult,
+        ResumesResult, SignalsResult,
+    },
     stats::Spread,
 };
 
@@ -36,6 +41,15 @@ pub struct Report {
     /// Signals over a link that loses packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossResult>,
+    /// Clients whose network changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconnect: Option<ReconnectResult>,
+    /// Clients that find back after a crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crash: Option<CrashResult>,
+    /// Signals while many others resume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<ResumesResult>,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<IdleResult>,
@@ -60,9 +74,14 @@ impl Report {
         let flood = flood.flat_map(|row| row.warnings().map(|it| format!("flood: {it}")));
         let loss = self.loss.iter().flat_map(|it| &it.rows);
         let loss = loss.flat_map(|row| row.warnings().map(|it| format!("loss: {it}")));
+        let reconnect = self.reconnect.iter().flat_map(|it| &it.rows);
+        let reconnect = reconnect.filter_map(|row| Some(format!("reconnect: {}", row.warning()?)));
+        let resumes = self.resumes.iter().flat_map(|it| &it.rows);
+        let resumes = resumes.flat_map(|row| row.warnings().map(|it| format!("resumes: {it}")));
         let idle = self.idle.iter().flat_map(|it| &it.rows);
         let idle = idle.flat_map(|row| row.warnings().map(|it| format!("idle: {it}")));
-        signals.chain(rest).chain(flood).chain(loss).chain(idle).collect()
+        let coming_back = reconnect.chain(resumes);
+        signals.chain(rest).chain(flood).chain(loss).chain(coming_back).chain(idle).collect()
     }
 
     /// The tables, in Markdown, which is good to read in a terminal, too.
@@ -73,6 +92,9 @@ impl Report {
             self.rest.as_ref().map(rest_table),
             self.flood.as_ref().map(flood_table),
             self.loss.as_ref().map(loss_table),
+            self.reconnect.as_ref().map(returns::reconnect_table),
+            self.crash.as_ref().map(returns::crash_table),
+            self.resumes.as_ref().map(returns::resumes_table),
             self.idle.as_ref().map(idle_table),
         ];
         let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");

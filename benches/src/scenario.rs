@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+mod crash;
 mod flood;
 mod idle;
 mod loss;
+mod reconnect;
 mod rest;
+mod resumes;
 mod signals;
 
+pub use crash::{Crash, CrashResult, CrashRow};
 pub use flood::{Flood, FloodResult, FloodRow};
 pub use idle::{Idle, IdleResult, IdleRow};
 pub use loss::{Loss, LossResult, LossRow};
+pub use reconnect::{Reconnect, ReconnectResult, ReconnectRow};
 pub use rest::{Rest, RestResult, RestRow};
+pub use resumes::{Resumes, ResumesResult, ResumesRow};
 pub use signals::{Fanout, Latency, Rounds, SignalsResult, SignalsRow};
 
 /// No time is negative, and no benchmark runs for a day.

@@ -1,7 +1,7 @@
 //! Statistics: percentiles of one measurement, median and spread of several.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency that is told apart from longer ones, in nanoseconds.
 const MAX_NS: u64 = 60_000_000_000;
@@ -43,7 +43,7 @@ fn micros(ns: u64) -> f64 {
 }
 
 /// Percentiles in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// Half of all are at most this.
     pub p50: f64,
@@ -81,6 +81,12 @@ impl Spread {
             f64::midpoint(at(middle.saturating_sub(1)), at(middle))
         };
         Self { median, min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+
+    /// The same in another unit.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let Self { median, min, max } = self;
+        Self { median: median * factor, min: min * factor, max: max * factor }
     }
 
     /// Half the distance between the extremes, as a share of the median.

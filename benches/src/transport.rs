@@ -1,5 +1,7 @@
 //! The ways to be connected that are set side by side.
 
+use std::fmt::Display;
+
 use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_client::{ConnectOptions, Streams};
@@ -31,13 +33,20 @@ impl Transport {
         }
     }
 
+    /// Over UDP.
+    pub(crate) fn is_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::QuicSingle)
+    }
+
     /// Options for joining the session of `token` in this way, without presence.
     pub(crate) fn options(self, gateway: &Gateway, token: &str) -> ConnectOptions {
-        let url = match self {
-            Self::Quic | Self::QuicSingle => format!("quic://{}", gateway.quic()),
-            Self::Wss | Self::WssJson => format!("wss://{}", gateway.https()),
-        };
-        let options = ConnectOptions::new(url, token)
+        self.options_to(if self.is_quic() { gateway.quic() } else { gateway.https() }, token)
+    }
+
+    /// The same at an address that leads to the gateway.
+    pub(crate) fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
+        let scheme = if self.is_quic() { "quic" } else { "wss" };
+        let options = ConnectOptions::new(format!("{scheme}://{address}"), token)
             .presence(false)
             // A connection that is lost would make the measurement void, and must not hide it.
             .rejoin(false)

@@ -309,22 +309,7 @@ fn rows(done: &Done) -> Vec<FloodRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Percentiles;
-
-    fn signals(p99: f64) -> Measured {
-        let us = Percentiles { p50: 1.0, p90: 1.0, p99, p999: p99, max: p99 };
-        Measured {
-            latency_us: us,
-            lag_us: us,
-            deliveries: 1,
-            gateway_us_per_delivery: 1.0,
-            generator_us_per_delivery: 1.0,
-            gateway_cores: 0.5,
-            generator_cores: 0.5,
-            other_cores: 0.0,
-            warnings: Vec::new(),
-        }
-    }
+    use crate::load::tests::measured as signals;
 
     fn progress(at_ns: u64, answered: u64, cpu_ns: u64) -> Progress {
         Progress { at_ns, answered, connected: answered / 10, cpu_ns }
