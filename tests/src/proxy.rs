@@ -11,6 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
+    sync::watch,
     task::{AbortHandle, JoinSet},
 };
 
@@ -34,8 +35,12 @@ struct State {
     tcp_blocked: bool,
     /// Whether the gateway's answers over QUIC get lost.
     quic_unanswered: bool,
+    /// The same, but handshakes get through.
+    quic_silent: bool,
     /// What clients sent over QUIC before their handshakes were over.
     quic_early: Vec<Vec<u8>>,
+    /// How many QUIC connections they have begun.
+    quic_begun: watch::Sender<usize>,
     /// How often all was cut.
     cuts: u64,
     /// Connection ids by which clients address the gateway.
@@ -58,7 +63,9 @@ impl Proxy {
             quic_blocked: false,
             tcp_blocked: false,
             quic_unanswered: false,
+            quic_silent: false,
             quic_early: Vec::new(),
+            quic_begun: watch::Sender::new(0),
             cuts: 0,
             quic_ids: HashSet::new(),
             quic_dead: HashSet::new(),
@@ -112,6 +119,19 @@ impl Proxy {
     /// Whether the gateway's answers over QUIC get lost.
     pub fn lose_answers(&self, lose: bool) {
         self.state.lock().quic_unanswered = lose;
+    }
+
+    /// Whether the gateway's answers over QUIC get lost that are no part of a handshake.
+    pub fn lose_answers_after_handshakes(&self, lose: bool) {
+        self.state.lock().quic_silent = lose;
+    }
+
+    /// Waits until clients have begun so many QUIC connections.
+    pub async fn quic_begun(&self, count: usize) {
+        let mut begun = self.state.lock().quic_begun.subscribe();
+        crate::soon("another QUIC connection", begun.wait_for(|begun| *begun >= count))
+            .await
+            .unwrap();
     }
 
     /// Datagrams so far with early data (0-RTT) of clients in them.
@@ -279,6 +299,8 @@ impl State {
         let Some((first, rest)) = datagram.split_first() else { return false };
         if first & 0x80 != 0 {
             self.quic_early.push(datagram.to_vec());
+            let ids: HashSet<_> = self.quic_early.iter().map(|it| source(it)).collect();
+            self.quic_begun.send_replace(ids.len());
             return !self.quic_blocked;
         }
         // In a short header the connection's id is where it always is (RFC 8999).
@@ -290,6 +312,7 @@ impl State {
     /// Whether a datagram of the gateway gets through, on a way that was found after so many cuts.
     fn answers(&mut self, datagram: &[u8], cuts: u64) -> bool {
         self.quic_ids.extend(source(datagram).first_chunk());
-        !self.quic_unanswered && !self.quic_blocked && cuts == self.cuts
+        let lost = self.quic_unanswered || self.quic_silent && source(datagram).is_empty();
+        !lost && !self.quic_blocked && cuts == self.cuts
     }
 }

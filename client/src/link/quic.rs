@@ -109,13 +109,26 @@ impl Settings {
     }
 }
 
-/// A connection that the gateway has answered.
+/// A connection that the gateway has answered, and nothing said on it, or not answered yet.
 pub(crate) struct Dialled {
     connection: Connection,
-    /// The control stream, if the first messages have been said, and taken, before the answer.
-    said: Option<(SendStream, RecvStream)>,
+    /// The control stream, once the first messages have been said. If that was before the answer,
+    /// they were taken, too.
+    said: Option<(SendStream, Option<RecvStream>)>,
+    /// A resumption may have been said. If nobody waits for its answer any more, the link is lost.
+    resumes: bool,
     /// For errors.
     address: String,
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        // quinn would close it with code 0 and end the stream, and either is a goodbye: the
+        // connection that another attempt is to come back to would be no more.
+        if self.resumes {
+            close(&self.connection, CloseReason::NetworkDisconnected);
+        }
+    }
 }
 
 /// A connection on which the gateway has answered.
@@ -140,40 +153,48 @@ pub(crate) async fn dial(
     let connecting = endpoint
         .connect_with(settings.0.clone(), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
-    let early_first = matches!(early.first(), Some(ClientMessage::Resume(_)));
-    let known = if early_first { connecting.into_0rtt() } else { Err(connecting) };
-    let (connection, said) = match known {
+    let known = if is_resumption(early) { connecting.into_0rtt() } else { Err(connecting) };
+    match known {
         Ok((connection, accepted)) => {
             let said = say(&connection, early).await.ok();
+            let said = said.map(|(control_out, control_in)| (control_out, Some(control_in)));
+            let mut dialled = Dialled { connection, said, resumes: true, address: name.clone() };
             let accepted = accepted.await;
-            if let Some(error) = connection.close_reason() {
+            if let Some(error) = dialled.connection.close_reason() {
                 return Err(unreachable(error.to_string()));
             }
-            (connection, said.filter(|_| accepted))
+            if !accepted {
+                dialled.said = None;
+                dialled.resumes = false;
+            }
+            Ok(dialled)
         }
         Err(connecting) => {
-            (connecting.await.map_err(|error| unreachable(error.to_string()))?, None)
+            let connection = connecting.await.map_err(|error| unreachable(error.to_string()))?;
+            Ok(Dialled { connection, said: None, resumes: false, address: name })
         }
-    };
-    Ok(Dialled { connection, said, address: name })
+    }
 }
 
 impl Dialled {
     /// Says the first messages and takes the answer.
     pub(super) async fn open(
-        self,
+        mut self,
         opening: &[ClientMessage<'_>],
     ) -> Result<(Answer, QuicLink), ConnectError> {
-        let Self { connection, said, address } = self;
+        let address = self.address.clone();
         let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
             address: address.clone(),
             detail,
         };
-        let (control_out, control_in) = match said {
-            Some(control) => control,
-            None => say(&connection, opening).await.map_err(lost)?,
-        };
-        let mut control_in = Frames::new(control_in);
+        if self.said.is_none() {
+            self.resumes = is_resumption(opening);
+            let said = say(&self.connection, opening).await.map_err(lost)?;
+            self.said = Some((said.0, Some(said.1)));
+        }
+        let control_in = self.said.as_mut().and_then(|(_, control_in)| control_in.take());
+        let mut control_in =
+            Frames::new(control_in.ok_or_else(|| lost(End::lost("nothing was said")))?);
         let mut hearing = Hearing::default();
         loop {
             let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
@@ -185,10 +206,13 @@ impl Dialled {
                 match hearing.hear(message) {
                     Ok(None) => continue,
                     Ok(Some(answer)) => {
+                        let Some((control_out, _)) = self.said.take() else { continue };
+                        self.resumes = false;
+                        let connection = self.connection.clone();
                         return Ok((answer, QuicLink { connection, control_out, control_in }));
                     }
                     Err(error) => {
-                        close(&connection, CloseReason::ClientDisconnected);
+                        close(&self.connection, CloseReason::ClientDisconnected);
                         return Err(error);
                     }
                 }
@@ -205,6 +229,10 @@ impl Dialled {
             });
         }
     }
+}
+
+fn is_resumption(opening: &[ClientMessage<'_>]) -> bool {
+    matches!(opening.first(), Some(ClientMessage::Resume(_)))
 }
 
 /// Opens the control stream with these messages.

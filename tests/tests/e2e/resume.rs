@@ -254,6 +254,27 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_is_given_up_is_no_goodbye() {
+    let world = World::new().await;
+    let proxy = Proxy::new(&world).await;
+    let mut bob = world.join(Carrier::Json, Role::Publisher).await;
+    let options = through(&proxy, &world, Carrier::Postcard).fallback(proxy.url(Carrier::Quic));
+    let mut alice = world.try_join(&options).await.unwrap();
+    assert_eq!(bob.sees_created().await, alice.id());
+    assert_eq!(alice.sees_created().await, bob.id());
+    // The gateway takes her back, and she never learns of it.
+    proxy.open(true, false);
+    proxy.lose_answers_after_handshakes(true);
+    proxy.cut().await;
+    assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+    proxy.quic_begun(2).await;
+    proxy.lose_answers_after_handshakes(false);
+    assert_eq!(alice.next().await, Event::SessionReconnected { gap: None });
+    alice.say("back").await;
+    assert_eq!(bob.hear_data().await, "back", "and nobody has noticed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_too_late_joins_anew() {
     for carrier in [Carrier::Quic, Carrier::Json] {
         let short = |config: &mut Config| {
