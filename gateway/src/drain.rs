@@ -94,6 +94,7 @@ mod tests {
             let mut ends: Vec<_> = (0..clients).map(|_| departures.next()).collect();
             ends.sort();
             assert!(ends.iter().all(|end| (1000..=4000).contains(&end.as_millis())), "{ends:?}");
+            assert!(ends[ends.len() - 1] - ends[0] > Duration::from_millis(1500), "{ends:?}");
             let widest = ends.windows(2).map(|pair| pair[1] - pair[0]).max();
             // All the same would be three seconds divided by their number.
             assert!(widest < Some(2 * Duration::from_secs(3) / (clients - 1)), "{widest:?}");
