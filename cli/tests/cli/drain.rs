@@ -89,9 +89,10 @@ fn thirty_talking_clients_go_one_after_the_other_and_are_all_back_after_a_restar
 fn a_gateway_is_drained_by_its_pid_file() {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
-    let gateway = serve(dir.path(), None, &[]);
+    // Those who have gone are not waited for, though they could come back for longer than this.
+    let gateway = serve(dir.path(), None, &[("SIGNALBOX_LINKS__DRAIN_MS", "60000")]);
     let mut member = gateway.join_json("quic");
-    let output = drain(&pid_file, &["--json"]);
+    let output = drain(&pid_file, &["--json", "--timeout", "15"]);
     assert!(output.status.success(), "{output:?}");
     let lines: Vec<Value> = String::from_utf8(output.stdout)
         .unwrap()
@@ -156,17 +157,23 @@ fn only_a_gateway_is_drained() {
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();
     check(Some(format!("{}\n", ended.id())), "did not end in good order");
-    let mut other = Process::start(&mut Command::new("cat"));
-    check(Some(format!("{}\n", other.child.id())), "left alone");
-    other.type_line("still here");
-    assert_eq!(other.line(), "still here");
+    // Other programs, one of which has a command like ours.
+    std::fs::write(dir.path().join("serve"), "while read line; do echo \"$line\"; done").unwrap();
+    let mut script = Command::new("sh");
+    let mut others = [&mut Command::new("cat"), script.arg("serve").current_dir(dir.path())];
+    let mut others = others.each_mut().map(|command| Process::start(command));
+    for other in &mut others {
+        check(Some(format!("{}\n", other.child.id())), "left alone");
+        other.type_line("still here");
+        assert_eq!(other.line(), "still here");
+    }
     // Another command of ours is none either.
     let gateway = Gateway::start();
     let member = gateway.join_json("quic");
     check(Some(member.child.id().to_string()), "left alone");
     let by_id = run(&["drain", "--pid", &gateway.process.child.id().to_string()]);
     assert!(by_id.status.success(), "{by_id:?}");
-    let again = run(&["drain", "--pid", &other.child.id().to_string(), "--pid-file", "x"]);
+    let again = run(&["drain", "--pid", &others[0].child.id().to_string(), "--pid-file", "x"]);
     assert!(!again.status.success(), "one of the two");
     let neither = run(&["drain"]);
     assert!(String::from_utf8_lossy(&neither.stderr).contains("--pid-file"), "{neither:?}");
