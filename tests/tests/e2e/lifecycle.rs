@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use signalbox_client::{
-    CloseReason, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
+    CloseReason, ConnectError, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
 };
 use signalbox_tests::{
     Carrier, PROJECT, World, authority, credential,
@@ -138,7 +138,6 @@ fn leaf(authority: &signalbox_certs::DevAuthority) -> CertificateDer<'static> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_says_what_is_wrong() {
-    use signalbox_client::ConnectError;
     let world = World::new().await;
     let connector = Connector::trusting(authority().ca_pem().as_bytes()).unwrap();
     let error = |url: &str| {
@@ -313,6 +312,9 @@ async fn who_ignores_that_it_is_to_go_is_ended() {
         let within = asked.trim_start_matches("GoAway { within_ms: ").trim_end_matches(" }");
         sockets.push((within.parse::<u32>().expect(&asked), socket));
     }
+    // Who comes now is not even shaken hands with.
+    let newcomer = world.try_join(&world.options(Carrier::Quic, Role::Publisher)).await;
+    assert!(matches!(newcomer, Err(ConnectError::Unreachable { .. })), "{:?}", newcomer.err());
     // Who has most time says something, and is still served.
     sockets.sort_by_key(|(within, _)| *within);
     let (within, last) = sockets.last_mut().unwrap();

@@ -74,19 +74,23 @@ async fn nobody_notices_anybody() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
+/// Everybody joins anew, as nobody can come back by a file of which one has made this.
+async fn everybody_rejoins(state_bytes: usize, spoil: impl FnOnce(&Path)) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("state");
-    let mut first = world(&file).await;
+    let world = || {
+        World::with(|config| {
+            config.resume.state_file = Some(file.clone());
+            config.resume.state_bytes = state_bytes;
+        })
+    };
+    let mut first = world().await;
     let proxy = Proxy::new(&first).await;
     let mut members = members(&first, &proxy, true).await;
     let before: Vec<_> = members.iter().map(Member::id).collect();
     first.stop().await;
-    let mut bytes = fs::read(&file).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&file, bytes).unwrap();
-    let second = world(&file).await;
+    spoil(&file);
+    let second = world().await;
     proxy.lead_to(&second);
     for (member, before) in members.iter_mut().zip(before) {
         assert!(matches!(member.next().await, Event::SessionReconnecting { .. }));
@@ -96,6 +100,21 @@ async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
         }
     }
     assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
+    let spoil = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(file, bytes).unwrap();
+    };
+    everybody_rejoins(10_000, spoil).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_finds_no_room_in_the_file_ends() {
+    everybody_rejoins(200, |_| {}).await;
 }
 
 #[tokio::test]
