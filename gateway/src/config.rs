@@ -430,6 +430,19 @@ mod tests {
     }
 
     #[test]
+    fn a_state_file_has_a_directory() {
+        let is_bad = |file: PathBuf| {
+            let resume = Resume { state_file: Some(file), ..Resume::default() };
+            let problems = Config { resume, ..Config::default() }.problems();
+            problems.iter().any(|problem| problem.starts_with("resume.state_file"))
+        };
+        assert!(!is_bad("state".into()), "this one");
+        assert!(!is_bad(std::env::temp_dir().join("state")));
+        assert!(is_bad("not/there/state".into()));
+        assert!(is_bad("/".into()));
+    }
+
+    #[test]
     fn secrets_are_not_in_debug_output() {
         let mut entry = ProjectEntry::with_secret("1".parse().unwrap(), "hush");
         let secret = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo".to_owned();

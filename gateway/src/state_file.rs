@@ -162,6 +162,10 @@ impl StateFile {
 
     /// Writes it anew: the whole of it, or nothing.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateError> {
+        self.write_as_of(unix_time(), bytes)
+    }
+
+    fn write_as_of(&self, at: Duration, bytes: &[u8]) -> Result<(), StateError> {
         if let Ok(mut file) = File::open(&self.path) {
             let mut magic = [0; MAGIC.len()];
             if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
@@ -176,7 +180,7 @@ impl StateFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let at = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX).to_le_bytes();
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX).to_le_bytes();
         let proof = hmac::sign(&self.key, &[MAGIC, &at[..], bytes].concat());
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         let written = [MAGIC, &at[..], proof.as_ref(), bytes]
@@ -195,8 +199,13 @@ impl StateFile {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
+    use signalbox_protocol::{
+        ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId,
+    };
+    use signalbox_relay::{Encoding, Join};
+
     use super::*;
-    use crate::keys::Keys;
+    use crate::{Config, ProjectEntry, keys::Keys};
 
     /// A place for a file of its own, gone with it.
     struct Place(tempfile::TempDir);
@@ -294,5 +303,39 @@ mod tests {
         assert!(file.take().is_err());
         assert!(file.write(b"relay").is_err());
         assert_eq!(place.files(), 1);
+    }
+
+    /// The window of thirty seconds begins when the file is written, not when it is read.
+    #[tokio::test(start_paused = true)]
+    async fn those_of_before_have_what_is_left_of_their_window() {
+        let place = Place::new();
+        let file = StateFile { max_bytes: 10_000, ..place.file(b"secret") };
+        let key: ProjectKey = "1".parse().unwrap();
+        let project = ProjectEntry::with_secret(key.clone(), "secret");
+        let config = Config { projects: vec![project], ..Config::default() };
+        let gateway = || Shared::new(&config, config.projects().unwrap());
+        let first = gateway();
+        let join = Join {
+            session: SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]),
+            info: ConnectionInfo {
+                id: ConnectionId::from_bytes([1; 16]),
+                created_at: 0,
+                data: String::new(),
+            },
+            role: Role::Publisher,
+            presence: true,
+            encoding: Encoding::Shared,
+            transport: "none",
+        };
+        let joined = first.relay.join(join, first.uptime()).unwrap();
+        assert!(joined.connection.keep([0; 32], Duration::MAX));
+        let frozen = first.relay.freeze(file.max_bytes, first.uptime());
+        file.write_as_of(unix_time() - Duration::from_secs(20), &frozen.bytes).unwrap();
+        let second = gateway();
+        file.take_up(&second);
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(second.relay.stats().connections, 1);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(second.relay.stats().connections, 0);
     }
 }

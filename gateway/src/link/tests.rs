@@ -290,29 +290,37 @@ async fn a_client_that_does_not_go_is_served_until_its_end() {
     }
 }
 
-/// Who is kept and goes when asked is away, and stays so for as long as the gateway is there.
+/// Who is kept is away then, whether it goes when it is asked or is ended, and stays so for as long as
+/// the gateway is there.
 #[tokio::test(start_paused = true)]
-async fn who_goes_while_the_gateway_goes_down_is_away() {
-    let world = World::new();
-    let (_watcher, watching) = world.member(1, String::new());
-    let mut client = world.client(false).await;
-    client.welcomed().await;
-    let keep = binary::encode(&ClientMessage::Keep {});
-    client.socket.send(Message::Binary(keep.into())).await.unwrap();
-    assert_eq!(client.next().await, Some(Told::Other), "the ticket");
-    world.shared.closing.cancel();
-    assert!(matches!(client.next().await, Some(Told::GoAway(_))));
-    let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
-    client.socket.send(Message::Close(Some(close))).await.unwrap();
-    while client.next().await.is_some() {}
-    client.link.await.unwrap();
-    settle().await;
-    assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
-    let (frames, _) = watching.load();
-    assert_eq!(frames, 0, "nobody is told");
-    world.shared.relay.shut_down();
-    world.shared.over.cancel();
-    world.shared.away.close();
-    timeout(Duration::from_secs(1), world.shared.away.wait()).await.expect("nobody is waited for");
-    assert_eq!(world.shared.relay.stats().connections, 0);
+async fn who_goes_or_is_ended_while_the_gateway_goes_down_is_away() {
+    for goes in [true, false] {
+        let world = World::new();
+        let (_watcher, watching) = world.member(1, String::new());
+        let mut client = world.client(false).await;
+        client.welcomed().await;
+        let keep = binary::encode(&ClientMessage::Keep {});
+        client.socket.send(Message::Binary(keep.into())).await.unwrap();
+        assert_eq!(client.next().await, Some(Told::Other), "the ticket");
+        world.shared.closing.cancel();
+        assert!(matches!(client.next().await, Some(Told::GoAway(_))));
+        if goes {
+            let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
+            client.socket.send(Message::Close(Some(close))).await.unwrap();
+        } else {
+            assert_eq!(client.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
+        }
+        while client.next().await.is_some() {}
+        client.link.await.unwrap();
+        settle().await;
+        assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
+        let (frames, _) = watching.load();
+        assert_eq!(frames, 0, "nobody is told");
+        world.shared.relay.shut_down();
+        world.shared.over.cancel();
+        world.shared.away.close();
+        let gone = timeout(Duration::from_secs(1), world.shared.away.wait());
+        gone.await.expect("nobody is waited for");
+        assert_eq!(world.shared.relay.stats().connections, 0);
+    }
 }
