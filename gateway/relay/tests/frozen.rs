@@ -11,7 +11,7 @@ mod world;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, DisconnectReason, ErrorCode, Role};
+use signalbox_protocol::{CloseReason, DisconnectReason, ErrorCode, Role, message::Lost};
 use signalbox_relay::{
     Encoding, ProjectLimits, Recipients, Refusal, Relay, ResumeError, Settings, Stats, Unusable,
 };
@@ -141,6 +141,33 @@ fn nothing_goes_on_in_a_relay_that_is_put_away() {
     world.relay.abandon(&frozen);
     let gone = DisconnectReason::NetworkDisconnected;
     assert_eq!(world.journal.take(), [(here, alice.id, Some(gone))]);
+}
+
+/// What is kept for those who are away has the same bound in the next run, with what is from before.
+#[test]
+fn the_backlog_is_bounded_over_both_runs_together() {
+    let lost = |restart: bool| {
+        let mut world = World::new(Settings { backlog_bytes: 1000, ..Settings::default() });
+        let here = session(1, 1);
+        let mut alice = Keeper::join(&mut world, &here, Encoding::Json);
+        let mut bob = Keeper::join(&mut world, &here, Encoding::Json);
+        let say = |alice: &mut Keeper| {
+            for n in 0..20 {
+                alice.client().say(&n.to_string()).unwrap();
+            }
+        };
+        say(&mut alice);
+        let away = if restart { world.restart() } else { vec![bob.lose(&world)] };
+        if restart {
+            alice.resume(&world, Encoding::Json).unwrap();
+        }
+        say(&mut alice);
+        let lost = bob.resume(&world, Encoding::Json).unwrap().lost;
+        drop(away);
+        lost
+    };
+    let [Lost { until: 30.., .. }] = lost(false)[..] else { panic!("nothing is dropped") };
+    assert_eq!(lost(true), lost(false));
 }
 
 #[test]

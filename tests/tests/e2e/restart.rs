@@ -114,7 +114,8 @@ async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_finds_no_room_in_the_file_ends() {
-    everybody_rejoins(200, |_| {}).await;
+    let is_short = |file: &Path| assert!(fs::metadata(file).unwrap().len() < 300);
+    everybody_rejoins(200, is_short).await;
 }
 
 #[tokio::test]
