@@ -63,7 +63,7 @@ pub(crate) async fn drain(
     let all_gone = timeout(shared.departures.spread, shared.tasks.wait());
     let _ = hurry.run_until_cancelled(all_gone).await;
     match state_file {
-        Some(file) => file.leave(shared).await,
+        Some(file) => file.leave(shared, done_by).await,
         None => shared.relay.shut_down(),
     }
     shared.over.cancel();

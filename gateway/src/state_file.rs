@@ -13,12 +13,16 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use aws_lc_rs::hmac;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -97,34 +101,41 @@ impl StateFile {
         }
     }
 
-    /// Leaves those who may come back to the next gateway, and ends the others.
-    pub(crate) async fn leave(self: &Arc<Self>, shared: &Shared) {
-        let frozen = shared.relay.freeze(self.max_bytes, shared.uptime());
+    /// Leaves those who may come back to the next gateway, and ends the others. If the file is not
+    /// written by then, these end, too.
+    pub(crate) async fn leave(self: &Arc<Self>, shared: &Shared, until: Instant) {
+        let frozen = Arc::new(shared.relay.freeze(self.max_bytes, shared.uptime()));
         let (connections, left_out) = (frozen.connections, frozen.left_out);
         if left_out > 0 {
             warn!(left_out, "more connections than resume.state_bytes has room for: these end");
         }
+        let (this, bytes) = (self.clone(), frozen.clone());
+        let write = move || this.write(&bytes.bytes);
         let this = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let written = this.write(&frozen.bytes);
-            (frozen, written)
+        let written = aside(write, until, move |_| {
+            // These have been told of as gone.
+            let _ = std::fs::remove_file(&this.path);
         });
         let file = self.path.display();
-        match written.await {
-            Ok((_, Ok(()))) => info!(%file, connections, "left to the next gateway"),
-            Ok((frozen, Err(error))) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                error!(%file, %error, cause, connections, "the state file is not written: these end");
-                shared.relay.abandon(&frozen);
+        let (error, cause) = match written.await {
+            Some(Ok(())) => {
+                info!(%file, connections, "left to the next gateway");
+                return;
             }
-            Err(error) => error!(%file, %error, "writing the state file panicked"),
-        }
+            Some(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                (error.to_string(), cause)
+            }
+            None => ("it took longer than links.drain_ms allows".into(), None),
+        };
+        error!(%file, error, cause, connections, "the state file is not written: these end");
+        shared.relay.abandon(&frozen);
     }
 
     /// Reads it and removes it, even if it is of no use; but not if it is something else. `None` if
     /// there is none.
     pub(crate) fn take(&self) -> Result<Option<State>, StateError> {
-        let file = match File::open(&self.path) {
+        let file = match open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -139,7 +150,7 @@ impl StateFile {
     fn read(&self, mut file: &File) -> Result<State, StateError> {
         let metadata = file.metadata()?;
         let mut magic = [0; MAGIC.len()];
-        if !metadata.is_file() || file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+        if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
             return Err(StateError::Foreign);
         }
         if metadata.mode() & 0o077 != 0 {
@@ -166,11 +177,15 @@ impl StateFile {
     }
 
     fn write_as_of(&self, at: Duration, bytes: &[u8]) -> Result<(), StateError> {
-        if let Ok(mut file) = File::open(&self.path) {
-            let mut magic = [0; MAGIC.len()];
-            if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
-                return Err(StateError::Foreign);
+        match open(&self.path) {
+            Ok(mut file) => {
+                let mut magic = [0; MAGIC.len()];
+                if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+                    return Err(StateError::Foreign);
+                }
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
@@ -193,6 +208,32 @@ impl StateFile {
         }
         Ok(written?)
     }
+}
+
+/// Opens a file; not what would make us wait for somebody at its other end.
+fn open(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+    }
+}
+
+/// Does something that may block, on a thread that nobody waits for longer than until then: not even
+/// the end of the process, as that of a runtime's would. `None` if it takes longer; what it yields
+/// in the end is then for `late`.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    until: Instant,
+    late: impl FnOnce(T) + Send + 'static,
+) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    std::thread::spawn(move || {
+        if let Err(result) = done.send(work()) {
+            late(result);
+        }
+    });
+    timeout_at(until, result).await.ok()?.ok()
 }
 
 #[cfg(test)]
@@ -298,6 +339,12 @@ mod tests {
             assert_eq!(fs::read_to_string(place.path()).unwrap(), other);
             assert_eq!(place.files(), 1);
         }
+        // Nobody is at the other end.
+        fs::remove_file(place.path()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(place.path()).status().unwrap();
+        assert!(made.success());
+        assert!(file.take().is_err());
+        assert!(file.write(b"relay").is_err());
         fs::remove_file(place.path()).unwrap();
         fs::create_dir(place.path()).unwrap();
         assert!(file.take().is_err());
@@ -337,5 +384,20 @@ mod tests {
         assert_eq!(second.relay.stats().connections, 1);
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(second.relay.stats().connections, 0);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_not_waited_for() {
+        let (go_on, wait) = std::sync::mpsc::sync_channel::<()>(1);
+        let (late, was_late) = std::sync::mpsc::sync_channel(1);
+        let work = move || wait.recv().is_ok();
+        let soon = Instant::now() + Duration::from_millis(10);
+        assert_eq!(aside(work, soon, move |result| late.send(result).unwrap()).await, None);
+        go_on.send(()).unwrap();
+        assert_eq!(was_late.recv(), Ok(true));
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(aside(|| 1, later, |_| ()).await, Some(1));
+        // One that panics is no reason to wait.
+        assert_eq!(aside(|| panic!("as a test"), later, |(): ()| ()).await, None);
     }
 }
