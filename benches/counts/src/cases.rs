@@ -1,0 +1,250 @@
+//! What is counted: the way of one signal, as far as it is functions over data.
+
+use std::{
+    collections::VecDeque,
+    hint::black_box,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use signalbox_protocol::{
+    ClientMessage, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode, ProjectKey, Role,
+    SenderMessage, SessionId, Signal, binary,
+    frame::{self, FrameBuffer},
+    json,
+    message::{ReceivedSignal, SendSignal, SequencedSignal},
+};
+use signalbox_relay::{Connection, Encoding, Join, Outbox, Outgoing, Relay, Settings};
+
+use crate::callgrind::counted;
+
+/// Rounds of a case before it is counted: until buffers have their size and the backlog is full.
+const WARM_UP: u32 = 50;
+
+/// Rounds of a case that are counted.
+pub(crate) const ROUNDS: usize = 20;
+
+/// Data of every signal: 128 bytes, as in `signalbox-bench`.
+const DATA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\
+                    0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Type of every signal.
+const TYPE: &str = "chat";
+
+/// Everyone in a relay's session, the sender among them.
+const MEMBERS: u8 = 100;
+
+/// Does a part of a round, and counts it if it is to be counted.
+type Meter = fn(&mut dyn FnMut());
+
+/// Does one round, with one part of it under the meter. Fails if that did not do what it should:
+/// what does nothing costs little.
+type Round = Box<dyn FnMut(Meter) -> anyhow::Result<()>>;
+
+/// Makes what a case needs, and with it its rounds.
+type Make = fn() -> anyhow::Result<Round>;
+
+/// All cases with their names, in the order in which they are counted and shown.
+pub(crate) const ALL: [(&str, Make); 18] = [
+    // What a client does, and the gateway with it.
+    ("client-encode-postcard", || encode(sent(), frame::encode)),
+    ("client-encode-json", || encode(sent(), |sent| json::encode(sent).into())),
+    ("gateway-decode-postcard", || decode_frame(frame::encode(&sent()), is_sent)),
+    ("gateway-decode-json", || decode_text(json::encode(&sent()), is_sent_json)),
+    // What the gateway does, and a client with it.
+    ("gateway-encode-per-sender", || encode(sequenced(), frame::encode)),
+    ("gateway-encode-shared", || encode(received(), frame::encode)),
+    ("gateway-encode-json", || encode(received(), |it| json::encode(it).into())),
+    ("client-decode-per-sender", || decode_frame(frame::encode(&sequenced()), is_sequenced)),
+    ("client-decode-shared", || decode_frame(frame::encode(&received()), is_received)),
+    ("client-decode-json", || decode_text(json::encode(&received()), is_received_json)),
+    // From a signal to a hundred outboxes, and out of them.
+    ("relay-100-per-sender", || relay(&[Encoding::PerSender])),
+    ("relay-100-shared", || relay(&[Encoding::Shared])),
+    ("relay-100-json", || relay(&[Encoding::Json])),
+    ("relay-100-mixed", || relay(&MIXED)),
+    ("drain-100-per-sender", || drain(&[Encoding::PerSender])),
+    ("drain-100-shared", || drain(&[Encoding::Shared])),
+    ("drain-100-json", || drain(&[Encoding::Json])),
+    ("drain-100-mixed", || drain(&MIXED)),
+];
+
+const MIXED: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+
+/// Does all cases, for callgrind to count.
+pub(crate) fn run() -> anyhow::Result<()> {
+    for (name, make) in ALL {
+        let mut round = make().context(name)?;
+        for _ in 0..WARM_UP {
+            round(|part| part()).context(name)?;
+        }
+        for _ in 0..ROUNDS {
+            round(counted).context(name)?;
+        }
+    }
+    Ok(())
+}
+
+fn sent() -> ClientMessage<'static> {
+    ClientMessage::Signal(SendSignal::new(None, Signal::new(Some(TYPE), Some(DATA))))
+}
+
+fn sequenced() -> SenderMessage<'static> {
+    let (signal_type, data) = (Some(TYPE.into()), Some(DATA.into()));
+    SenderMessage::Signal(SequencedSignal { seq: 1000, signal_type, data })
+}
+
+fn received() -> GatewayMessage<'static> {
+    let (signal_type, data) = (Some(TYPE.into()), Some(DATA.into()));
+    GatewayMessage::Signal(ReceivedSignal { from: Some(id(1)), seq: 1000, signal_type, data })
+}
+
+fn id(number: u8) -> ConnectionId {
+    ConnectionId::from_bytes([number; 16])
+}
+
+// In what follows, black boxes keep the compiler from working out beforehand what is to be counted.
+
+fn encode<M: 'static>(message: M, encode: fn(&M) -> Vec<u8>) -> anyhow::Result<Round> {
+    Ok(Box::new(move |meter| {
+        let mut len = 0;
+        meter(&mut || len = black_box(encode(black_box(&message))).len());
+        ensure!(len > DATA.len(), "encoded {len} bytes");
+        Ok(())
+    }))
+}
+
+/// From bytes that a stream has brought to the message in them.
+fn decode_frame(frame: Vec<u8>, decode: fn(&[u8]) -> bool) -> anyhow::Result<Round> {
+    let mut buffer = FrameBuffer::new(frame.len());
+    Ok(Box::new(move |meter| {
+        let mut right = false;
+        meter(&mut || {
+            buffer.push(black_box(&frame));
+            right = matches!(buffer.next_frame(), Ok(Some(message)) if decode(message));
+            buffer.shrink();
+        });
+        ensure!(right, "decoded something else");
+        Ok(())
+    }))
+}
+
+fn decode_text(text: String, decode: fn(&str) -> bool) -> anyhow::Result<Round> {
+    Ok(Box::new(move |meter| {
+        let mut right = false;
+        meter(&mut || right = decode(black_box(&text)));
+        ensure!(right, "decoded something else");
+        Ok(())
+    }))
+}
+
+fn is_sent(bytes: &[u8]) -> bool {
+    matches!(black_box(binary::decode(bytes)), Ok(Some(ClientMessage::Signal(_))))
+}
+
+fn is_sent_json(text: &str) -> bool {
+    matches!(black_box(json::decode(text)), Ok(Some(ClientMessage::Signal(_))))
+}
+
+fn is_sequenced(bytes: &[u8]) -> bool {
+    matches!(black_box(binary::decode(bytes)), Ok(Some(SenderMessage::Signal(_))))
+}
+
+fn is_received(bytes: &[u8]) -> bool {
+    matches!(black_box(binary::decode(bytes)), Ok(Some(GatewayMessage::Signal(_))))
+}
+
+fn is_received_json(text: &str) -> bool {
+    matches!(black_box(json::decode(text)), Ok(Some(GatewayMessage::Signal(_))))
+}
+
+/// Pushing one signal to everyone in a session.
+fn relay(encodings: &[Encoding]) -> anyhow::Result<Round> {
+    let mut world = World::new(encodings)?;
+    Ok(Box::new(move |meter| {
+        let mut sent = Ok(());
+        meter(&mut || sent = world.send());
+        sent?;
+        let taken = world.drain();
+        ensure!(taken == usize::from(MEMBERS) + 1, "{taken} were pushed");
+        Ok(())
+    }))
+}
+
+/// Taking what one signal has left in everyone's outbox.
+fn drain(encodings: &[Encoding]) -> anyhow::Result<Round> {
+    let mut world = World::new(encodings)?;
+    Ok(Box::new(move |meter| {
+        world.send()?;
+        let mut taken = 0;
+        meter(&mut || taken = world.drain());
+        ensure!(taken == usize::from(MEMBERS) + 1, "{taken} were taken");
+        Ok(())
+    }))
+}
+
+/// A session of [`MEMBERS`] who all wish to be kept when they lose their link, as the SDK does, and whose links
+/// wait for what is pushed. A signal is written into the session's backlog, which is full.
+struct World {
+    sender: Connection,
+    links: Vec<Link>,
+    /// Members, so that they stay.
+    _others: Vec<Connection>,
+}
+
+struct Link {
+    outbox: Outbox,
+    queue: VecDeque<Outgoing>,
+}
+
+impl World {
+    fn new(encodings: &[Encoding]) -> anyhow::Result<Self> {
+        // Full when the warming up is over.
+        let settings = Settings { backlog_bytes: 4096, ..Settings::default() };
+        let relay = Relay::new(settings, Arc::new(()));
+        let project: ProjectKey = "12345678".parse()?;
+        let session = SessionId::mint(&project, MediaMode::Relayed, None, 0, [0; 24]);
+        let (mut links, mut connections) = (Vec::new(), Vec::new());
+        for (number, encoding) in (0..MEMBERS).zip(encodings.iter().cycle()) {
+            let join = Join {
+                session: session.clone(),
+                info: ConnectionInfo { id: id(number), created_at: 0, data: String::new() },
+                role: Role::Publisher,
+                presence: false,
+                encoding: *encoding,
+                transport: "none",
+            };
+            let joined = relay.join(join, Duration::ZERO)?;
+            joined.connection.keep([0; 32], Duration::MAX);
+            links.push(Link { outbox: joined.outbox, queue: VecDeque::new() });
+            connections.push(joined.connection);
+        }
+        let Some(sender) = connections.pop() else { bail!("nobody has joined") };
+        let mut world = Self { sender, links, _others: connections };
+        world.drain();
+        Ok(world)
+    }
+
+    fn send(&mut self) -> anyhow::Result<()> {
+        let signal = Signal::new(Some(black_box(TYPE)), Some(black_box(DATA)));
+        Ok(self.sender.signal(None, signal, Duration::ZERO)?)
+    }
+
+    /// Does what links do, but for writing: takes, lets go of, and waits. Returns how many were taken:
+    /// one by each member, and the sender's confirmation.
+    fn drain(&mut self) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut taken = 0;
+        for Link { outbox, queue } in &mut self.links {
+            while let Poll::Ready(Ok(())) = outbox.poll_take(&mut cx, queue) {
+                let frames = queue.len();
+                let bytes = queue.drain(..).map(|outgoing| black_box(outgoing).cost()).sum();
+                outbox.written(frames, bytes);
+                taken += frames;
+            }
+        }
+        taken
+    }
+}
