@@ -92,6 +92,16 @@ const KEEP_FRAMES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
+impl State {
+    /// Adds what was noted, which has no bound of its own. Rare beside signals.
+    #[cold]
+    fn add_noted(&mut self, outgoing: Outgoing) {
+        self.frames += 1;
+        self.bytes += outgoing.cost();
+        self.queue.push_back(outgoing);
+    }
+}
+
 impl Outbox {
     pub(crate) fn new(max_frames: usize, max_bytes: usize) -> Self {
         Self(Arc::new(Shared { max_frames, max_bytes, state: Mutex::default() }))
@@ -170,12 +180,11 @@ impl Outbox {
         into: &mut VecDeque<Outgoing>,
     ) -> Poll<Result<(), CloseReason>> {
         let mut state = self.0.state.lock();
-        let accepted = state.accepted.take().map(|signals| Outgoing::Accepted { signals });
-        let go_away = state.go_away.take().map(|within_ms| Outgoing::GoAway { within_ms });
-        for noted in accepted.into_iter().chain(go_away) {
-            state.frames += 1;
-            state.bytes += noted.cost();
-            state.queue.push_back(noted);
+        if let Some(signals) = state.accepted.take() {
+            state.add_noted(Outgoing::Accepted { signals });
+        }
+        if let Some(within_ms) = state.go_away.take() {
+            state.add_noted(Outgoing::GoAway { within_ms });
         }
         if state.queue.is_empty() {
             if let Some(reason) = state.ended {
