@@ -70,7 +70,7 @@ pub(crate) async fn listen(
             Event::SessionReconnecting { .. } if comes_back && heard.lost.is_none() => {
                 heard.lost = Some((now_ns(), heard.at_ns.len()));
             }
-            Event::SessionReconnected { gap: None } if heard.lost.is_some() => back += 1,
+            Event::SessionReconnected { gap: None, .. } if heard.lost.is_some() => back += 1,
             other => bail!("a client was told what it should not be: {other:?}"),
         }
     }

@@ -279,7 +279,7 @@ mod tests {
         let ticket = || Ticket { ticket: "abc".into(), window_ms: 1 };
         let said = |message: GatewayMessage<'_>| answer(&binary::encode(&message));
         assert_eq!(said(GatewayMessage::Ticket(ticket())).unwrap().as_deref(), Some("abc"));
-        let resumed = GatewayMessage::Resumed { ticket: ticket(), signals: 0 };
+        let resumed = GatewayMessage::Resumed { ticket: ticket(), signals: 0, missed: 0 };
         assert_eq!(said(resumed).unwrap().as_deref(), Some("abc"));
         assert_eq!(said(GatewayMessage::Accepted { signals: 1 }).unwrap(), None);
         let reason = CloseReason::InvalidTicket;

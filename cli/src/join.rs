@@ -267,8 +267,13 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
         Event::SessionReconnecting { reason, message } => {
             format!("* away ({reason}): {message}; trying to come back")
         }
-        Event::SessionReconnected { gap: None } => "* back, and nothing is lost".to_owned(),
-        Event::SessionReconnected { gap: Some(gap) } => match gap.lost.len() {
+        Event::SessionReconnected { missed: 0, gap: None } => {
+            "* back, and nothing is lost".to_owned()
+        }
+        Event::SessionReconnected { missed, gap: None } => {
+            format!("* back, and nothing is lost: {missed} to catch up on")
+        }
+        Event::SessionReconnected { gap: Some(gap), .. } => match gap.lost.len() {
             0 => "* back, but some of what happened meanwhile is lost".to_owned(),
             senders => format!("* back, but signals of {senders} senders are lost"),
         },
@@ -301,11 +306,11 @@ fn for_programs(event: &Event) -> serde_json::Value {
         Event::SessionReconnecting { reason, message } => {
             json!({ "event": "sessionReconnecting", "reason": reason, "message": message })
         }
-        Event::SessionReconnected { gap } => {
+        Event::SessionReconnected { missed, gap } => {
             let gap = gap
                 .as_ref()
                 .map(|Gap { lost, presence, .. }| json!({ "lost": lost, "presence": presence }));
-            json!({ "event": "sessionReconnected", "gap": gap })
+            json!({ "event": "sessionReconnected", "missed": missed, "gap": gap })
         }
         Event::SessionRejoined { connection: me } => {
             json!({ "event": "sessionRejoined", "connection": connection(me) })

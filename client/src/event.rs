@@ -60,6 +60,8 @@ pub enum Event {
     /// The client is back, as the same connection: the others have not noticed. Who came, who
     /// left and what they sent meanwhile follows, in order.
     SessionReconnected {
+        /// How many signals and presence events that is, those not counted that are lost.
+        missed: u64,
         /// What of it is lost. None is the usual case: nothing is.
         gap: Option<Gap>,
     },

@@ -105,9 +105,9 @@ impl Order {
     }
 
     /// The connection goes on. If there is a gap in presence, `present` is everyone who is there.
-    pub(crate) fn resume(&mut self, gap: Option<Gap>, present: Vec<ConnectionInfo>) {
+    pub(crate) fn resume(&mut self, missed: u64, gap: Option<Gap>, present: Vec<ConnectionInfo>) {
         let Gap { lost, presence } = gap.clone().unwrap_or_default();
-        self.out.push_back(Event::SessionReconnected { gap });
+        self.out.push_back(Event::SessionReconnected { missed, gap });
         for Lost { from, until, .. } in lost {
             // Nobody waits for it any more, and it is not asked for again.
             let state = self.senders.entry(from).or_default();

@@ -147,9 +147,9 @@ impl Session {
     fn back(&mut self, answer: Answer) {
         let Self { teller, sending, .. } = self;
         match answer {
-            Answer::Resumed { kept, signals, refused, gap, present } => {
+            Answer::Resumed { kept, signals, refused, missed, gap, present } => {
                 teller.keeping = Keeping::Kept(kept);
-                teller.order.resume(gap, present);
+                teller.order.resume(missed, gap, present);
                 for event in sending.resumed(signals, refused) {
                     teller.order.tell(event);
                 }

@@ -269,6 +269,8 @@ pub enum GatewayMessage<'a> {
         /// How many of the client's signals the gateway has taken, over all links. Those after it
         /// were lost on the way; the client sends them again.
         signals: u64,
+        /// How many signals and presence events follow that the client has missed.
+        missed: u64,
     },
     /// Tag 9. Signals that were for this client are lost. Never said unless it is, or may be, so.
     Gap {

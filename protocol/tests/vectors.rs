@@ -334,6 +334,7 @@ fn vectors() -> Vec<Vector> {
             GatewayMessage::Resumed {
                 ticket: Ticket { ticket: "YmFy-_".into(), window_ms: 30_000 },
                 signals: 129,
+                missed: 3,
             },
         ),
         vector!(

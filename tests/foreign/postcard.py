@@ -277,7 +277,7 @@ GATEWAY = Kinds(
     error=fields(signal=option(U64), code=code(ERROR_CODES), message=TEXT),
     bye=fields(reason=code(REASONS), message=TEXT, streams=U64),
     ticket=TICKET,
-    resumed=fields(ticket=TICKET, signals=U64),
+    resumed=fields(ticket=TICKET, signals=U64, missed=U64),
     gap=fields(lost=LOST, presence=BOOL, present=U32),
     accepted=fields(signals=U64),
     goAway=fields(withinMs=U32),

@@ -37,7 +37,7 @@ class Stage:
 
     def resumed(self) -> None:
         ticket = {"ticket": "Zm9v-_", "windowMs": 30000}
-        self.control("resumed", {"ticket": ticket, "signals": 0})
+        self.control("resumed", {"ticket": ticket, "signals": 0, "missed": 0})
 
     def gap(self, *lost: tuple[str, int, int], present: list[str] | None = None) -> None:
         losses = [{"from": who, "after": after, "until": until} for who, after, until in lost]

@@ -139,7 +139,7 @@ async fn talk(
             Some(Event::SessionReconnecting { reason, .. }) => {
                 seen.left.push((Instant::now(), reason));
             }
-            Some(Event::SessionReconnected { gap: None }) => seen.resumed += 1,
+            Some(Event::SessionReconnected { gap: None, .. }) => seen.resumed += 1,
             Some(Event::SessionRejoined { .. }) => seen.rejoined += 1,
             Some(Event::ConnectionCreated(_) | Event::ConnectionDestroyed { .. }) if told > 0 => {
                 seen.presence += 1;

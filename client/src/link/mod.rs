@@ -73,6 +73,8 @@ pub(crate) enum Answer {
         signals: u64,
         /// Which of those signals were refused.
         refused: Vec<Refused>,
+        /// Signals and presence events that follow.
+        missed: u64,
         /// What is lost.
         gap: Option<Gap>,
         /// Everyone else who is there, if presence is in the gap.
@@ -110,10 +112,10 @@ impl Hearing {
             }
             GatewayMessage::Present { connections } => self.present.extend(connections),
             GatewayMessage::Welcome(welcome) => return Ok(Some(Answer::Welcome(welcome))),
-            GatewayMessage::Resumed { ticket, signals } => {
+            GatewayMessage::Resumed { ticket, signals, missed } => {
                 let Self { refused, gap, present } = std::mem::take(self);
                 let kept = Kept::new(ticket);
-                return Ok(Some(Answer::Resumed { kept, signals, refused, gap, present }));
+                return Ok(Some(Answer::Resumed { kept, signals, refused, missed, gap, present }));
             }
             GatewayMessage::Bye { reason, message, .. } => {
                 return Err(ConnectError::Refused { reason, message: message.into_string() });

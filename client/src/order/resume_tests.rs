@@ -139,7 +139,7 @@ fn nobody_waits_for_what_is_lost() {
     order.control(created(1));
     order.control(destroyed(1, 4));
     assert!(order.lost().is_some());
-    order.resume(lost(&[(1, 0, 4)], false), Vec::new());
+    order.resume(0, lost(&[(1, 0, 4)], false), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4", "-1"]);
     assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![] });
 }
@@ -153,7 +153,7 @@ fn after_a_gap_of_presence_everyone_is_compared() {
     order.control(destroyed(3, 9));
     told(&mut order);
     assert!(order.lost().is_some());
-    order.resume(lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
+    order.resume(0, lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
     let mut told_now = told(&mut order);
     assert_eq!(told_now.remove(0), "back, lost 1:0-2 and presence");
     told_now.sort();
@@ -168,7 +168,7 @@ fn after_a_gap_of_presence_nobody_may_be_left() {
     let mut order = order(true);
     order.control(created(1));
     order.lost();
-    order.resume(lost(&[], true), Vec::new());
+    order.resume(0, lost(&[], true), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
 }
 
@@ -304,7 +304,7 @@ proptest! {
                 all.extend(told(&mut order));
             }
             claim = order.lost().expect("nothing was given up");
-            order.resume(None, Vec::new());
+            order.resume(0, None, Vec::new());
             prop_assert_eq!(told(&mut order), ["back"]);
             prop_assert!(order.streams.is_empty(), "a new link has new streams");
         }

@@ -50,8 +50,8 @@ pub(super) fn told(order: &mut Order) -> Vec<String> {
             Event::ConnectionDestroyed { id, .. } => format!("-{}", id.as_bytes()[0]),
             Event::Signal { from: Some(id), seq, .. } => format!("{}:{seq}", id.as_bytes()[0]),
             Event::Signal { from: None, seq, .. } => format!("s:{seq}"),
-            Event::SessionReconnected { gap: None } => "back".to_owned(),
-            Event::SessionReconnected { gap: Some(Gap { lost, presence }) } => {
+            Event::SessionReconnected { gap: None, .. } => "back".to_owned(),
+            Event::SessionReconnected { gap: Some(Gap { lost, presence }), .. } => {
                 let lost = lost.iter().map(|Lost { from, after, until }| {
                     format!("{}:{after}-{until}", from.unwrap().as_bytes()[0])
                 });

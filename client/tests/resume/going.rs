@@ -39,8 +39,8 @@ async fn a_kept_client_goes_when_it_is_asked_and_comes_back() {
     assert_eq!(soon("sending", sent).await, Ok(2));
     let mut link = fake.accept().await;
     assert_eq!(link.hear().await, "resume t1, 0 events, heard 0:1");
-    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 1 }).await;
-    assert_eq!(next(&mut events).await, Event::SessionReconnected { gap: None });
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 1, missed: 0 }).await;
+    assert_eq!(next(&mut events).await, Event::SessionReconnected { missed: 0, gap: None });
     assert_eq!(link.hear().await, "keep");
     assert_eq!(link.hear().await, "signal b");
     // The new link is none that it was asked to leave.

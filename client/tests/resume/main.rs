@@ -18,7 +18,7 @@ use signalbox_protocol::GatewayMessage;
 use tokio::time::Instant;
 
 /// The client is back, and nothing is lost.
-const BACK: Event = Event::SessionReconnected { gap: None };
+const BACK: Event = Event::SessionReconnected { missed: 0, gap: None };
 
 /// Signals that a client takes before sending waits: those that it keeps and those in its queue.
 const KEPT: usize = 1024 + 256;
@@ -46,7 +46,8 @@ async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
         let mut link = fake.accept().await;
         assert_eq!(link.hear().await, "resume t1, 1 events, heard 1:7");
         // It has "b", too, and only its confirmation was lost.
-        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 2 }).await;
+        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 2, missed: 0 })
+            .await;
         for message in ["keep", "signal c", "signal d"] {
             assert_eq!(link.hear().await, message);
         }
@@ -63,7 +64,7 @@ async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
     assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
     let mut link = fake.accept().await;
     assert_eq!(link.hear().await, "resume t2, 1 events, heard 1:9");
-    link.say(GatewayMessage::Resumed { ticket: ticket("t3", LONG), signals: 4 }).await;
+    link.say(GatewayMessage::Resumed { ticket: ticket("t3", LONG), signals: 4, missed: 0 }).await;
     assert_eq!(next(&mut events).await, BACK);
     assert_eq!(link.hear().await, "keep");
     assert_eq!(client.connection().id, id(0));
@@ -82,7 +83,7 @@ async fn an_answer_that_is_lost_leaves_the_ticket_as_it_was() {
         assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
     }
     let mut link = fake.accept().await;
-    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 0 }).await;
     assert_eq!(next(&mut events).await, BACK);
 }
 
@@ -102,9 +103,9 @@ async fn what_is_lost_is_told() {
     }
     link.say(GatewayMessage::Gap { lost: vec![], presence: true, present: 1 }).await;
     link.say(GatewayMessage::Present { connections: vec![info(2)] }).await;
-    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 7 }).await;
     match next(&mut events).await {
-        Event::SessionReconnected { gap: Some(gap) } => {
+        Event::SessionReconnected { missed: 7, gap: Some(gap) } => {
             assert_eq!((gap.lost, gap.presence), (lost.to_vec(), true));
         }
         other => panic!("{other:?}"),
@@ -235,7 +236,7 @@ async fn a_gateway_that_goes_down_is_come_back_to() {
     // It is asked again until it knows.
     let mut link = fake.accept().await;
     assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
-    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+    link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 0 }).await;
     assert_eq!(next(&mut events).await, BACK);
 }
 
@@ -282,7 +283,8 @@ async fn a_client_may_leave_while_it_is_away() {
     let gateway = async {
         let mut link = fake.accept().await;
         assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
-        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 0 })
+            .await;
         for message in ["keep", "signal a", "goodbye 1"] {
             assert_eq!(link.hear().await, message);
         }
@@ -318,7 +320,8 @@ async fn a_signal_that_is_of_use_only_now_is_not_sent_later() {
         client.signal().data("later").enqueue().await.unwrap();
         let mut link = fake.accept().await;
         link.hear().await;
-        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0 }).await;
+        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 0 })
+            .await;
         assert_eq!(link.hear().await, "keep");
         assert_eq!(link.hear().await, "signal later");
     };

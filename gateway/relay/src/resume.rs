@@ -125,6 +125,8 @@ pub struct Resumed {
     pub signals: u64,
     /// Those of them that were refused, as far as the client may not know.
     pub refused: Vec<Refusal>,
+    /// Signals and presence events in the outbox that it missed.
+    pub missed: u64,
     /// Signals that are lost.
     pub lost: Vec<Lost>,
     /// Everyone else who is there, if presence events are lost, too.
@@ -209,15 +211,25 @@ impl Relay {
             ResumeError::Ticket => unknown(),
             error => error,
         })?;
-        let Back { outbox, generation, presence, token_until, signals, refused, lost, present } =
-            resumed;
+        let Back { outbox, generation, presence, token_until, signals, .. } = resumed;
+        let Back { refused, missed, lost, present, .. } = resumed;
         if self.0.is_closing() {
             // The end of all may have passed this session before the link was in it.
             outbox.end(CloseReason::ShuttingDown);
         }
         let connection =
             Connection::new(self.clone(), session, comeback.connection, generation, signals);
-        Ok(Resumed { connection, outbox, presence, token_until, signals, refused, lost, present })
+        Ok(Resumed {
+            connection,
+            outbox,
+            presence,
+            token_until,
+            signals,
+            refused,
+            missed,
+            lost,
+            present,
+        })
     }
 }
 
@@ -271,6 +283,7 @@ struct Back {
     token_until: Duration,
     signals: u64,
     refused: Vec<Refusal>,
+    missed: u64,
     lost: Vec<Lost>,
     present: Option<Vec<Arc<ConnectionInfo>>>,
 }
@@ -327,6 +340,7 @@ impl Members {
         self.check_claims(&shown, comeback)?;
 
         let Missed { lost, all_anew, replay } = self.missed(member, &shown, comeback);
+        let missed = replay.len() as u64;
         let bytes = replay.iter().map(Outgoing::cost).sum::<usize>();
         // What was missed has its own bound, the backlog's, and does not count against the outbox's.
         let outbox =
@@ -362,7 +376,17 @@ impl Members {
             refused = kept.refused.to_vec();
         }
         let (generation, presence, signals) = (member.generation, member.presence, member.sent);
-        Ok(Back { outbox, generation, presence, token_until, signals, refused, lost, present })
+        Ok(Back {
+            outbox,
+            generation,
+            presence,
+            token_until,
+            signals,
+            refused,
+            missed,
+            lost,
+            present,
+        })
     }
 
     /// Whether the client can have what it says that it has.

@@ -98,13 +98,19 @@ pub(super) async fn resume(
         transport,
     };
     let resumed = shared.relay.resume(&comeback, shared.uptime()).map_err(refused)?;
-    let Resumed { connection, outbox, presence, token_until, signals, refused, lost, present } =
-        resumed;
+    let Resumed { connection, outbox, presence, token_until, signals, missed, .. } = resumed;
+    let Resumed { refused, lost, present, .. } = resumed;
     writer.accept(presence, claim.streams);
     let span = tracing::Span::current();
     span.record("session", field::display(&session));
     span.record("connection", field::display(connection.id()));
-    debug!(agent = claim.agent, signals, gap = !lost.is_empty() || present.is_some(), "resumed");
+    debug!(
+        agent = claim.agent,
+        signals,
+        missed,
+        gap = !lost.is_empty() || present.is_some(),
+        "resumed"
+    );
 
     let admitted = Admitted {
         connection,
@@ -115,7 +121,7 @@ pub(super) async fn resume(
     let (id, project) = (admitted.connection.id(), session.project().clone());
     let ticket = Ticket { session, connection: id, secret: next }.encode();
     let ticket = message::Ticket { ticket: ticket.into(), window_ms: window_ms(shared, &project) };
-    let resumed = GatewayMessage::Resumed { ticket, signals };
+    let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),
         presence: false,

@@ -55,7 +55,7 @@ async fn nobody_notices_anybody() {
             match soon("an event", member.events.next()).await.unwrap() {
                 Event::Signal { from: Some(from), seq, .. } => heard.push((from, seq)),
                 Event::SessionReconnecting { reason, .. } => away.push(Some(reason)),
-                Event::SessionReconnected { gap: None } => away.push(None),
+                Event::SessionReconnected { gap: None, .. } => away.push(None),
                 other => panic!("{other:?}"),
             }
         }
