@@ -31,7 +31,7 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything but thousands who resume, in twenty minutes; without root all but `loss`, too.
+      Everything but thousands who resume, in a quarter of an hour; without root all but `loss`, too.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
