@@ -7,8 +7,11 @@ use quinn::crypto::rustls::QuicClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, SUBPROTOCOL_JSON,
-    SUBPROTOCOL_POSTCARD, Streams, binary, frame, frame::FrameBuffer, json,
-    limits::GATEWAY_FRAME_BYTES, message::Hello,
+    SUBPROTOCOL_POSTCARD, Streams, binary, frame,
+    frame::FrameBuffer,
+    json,
+    limits::GATEWAY_FRAME_BYTES,
+    message::{Hello, Resume},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -27,6 +30,24 @@ pub fn hello(token: &str) -> ClientMessage<'_> {
         streams: Streams::PerSender,
         agent: None,
     })
+}
+
+/// A resume of a client that has heard nothing.
+pub fn resume(ticket: &str) -> ClientMessage<'_> {
+    ClientMessage::Resume(Resume {
+        ticket: ticket.into(),
+        streams: Streams::Single,
+        events: 0,
+        cursors: vec![],
+        more: false,
+        agent: None,
+    })
+}
+
+/// The ticket in a message's debug text.
+pub fn ticket_in(message: &str) -> String {
+    let (_, rest) = message.split_once("ticket: \"").unwrap_or_else(|| panic!("{message}"));
+    rest.split('"').next().unwrap().to_owned()
 }
 
 /// A signal to all with this data.

@@ -14,10 +14,11 @@ use signalbox_protocol::{CloseReason, ConnectionInfo, Role, SessionId};
 
 use crate::{
     backlog::Backlog,
+    member::Member,
     rate::Bucket,
     relay::{Relay, Settings},
     resume::{Away, Kept},
-    session::{Member, Members},
+    session::Members,
 };
 
 /// Of the bytes.

@@ -21,6 +21,7 @@ mod connection;
 mod dismissed;
 mod encode;
 mod frozen;
+mod member;
 mod missed;
 mod observer;
 mod outbox;

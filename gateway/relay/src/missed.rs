@@ -12,9 +12,10 @@ use signalbox_protocol::{
 use crate::{
     backlog::{Happened, Sender},
     encode::{Encoding, Encodings, EventEncodings},
+    member::Member,
     outbox::Outgoing,
     resume::{Comeback, Ticket},
-    session::{Member, Members, receives},
+    session::Members,
 };
 
 /// What [`Members::missed`] finds.
@@ -69,7 +70,10 @@ impl Members {
         let to_me = to_me.map(|((_, from), last)| (*from, *last));
         let mut until: HashMap<Sender, u64> = HashMap::new();
         for (from, (seq, position)) in to_many.chain(to_me) {
-            if receives(member) && position >= shown.position && seq > cursor(&from) && !over(&from)
+            if member.receives()
+                && position >= shown.position
+                && seq > cursor(&from)
+                && !over(&from)
             {
                 let until = until.entry(from).or_default();
                 *until = seq.max(*until);
@@ -88,7 +92,7 @@ impl Members {
                     !over(from)
                 };
                 let missed = audience.includes(id) && *seq > cursor(from);
-                (receives(member) && known && missed).then(|| Outgoing::Signal {
+                (member.receives() && known && missed).then(|| Outgoing::Signal {
                     from: *from,
                     seq: *seq,
                     frame: recode(*from, *seq, *encoding, frame, comeback.encoding),

@@ -10,11 +10,12 @@ use crate::{
     connection::Connection,
     dismissed::Dismissed,
     encode::Encoding,
+    member::{Attached, Member},
     observer::Observer,
     outbox::Outbox,
     project::{ProjectLimits, Projects},
     rate::{Bucket, Shared as Rate},
-    session::{Attached, Member, Session},
+    session::Session,
 };
 
 /// What the relay allows. Every number is at least 1 unless it says otherwise.

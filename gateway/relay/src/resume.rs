@@ -13,11 +13,12 @@ use crate::{
     backlog::Sender,
     connection::Connection,
     encode::Encoding,
+    member::{Attached, Member},
     missed::Missed,
     outbox::{Outbox, Outgoing},
     refusals::{Refusal, Refusals},
     relay::{Relay, Settings},
-    session::{Attached, Member, Members, Session},
+    session::{Members, Session},
 };
 
 /// The secret part of a ticket.
@@ -111,10 +112,8 @@ pub struct Comeback<'a> {
     pub transport: &'static str,
 }
 
-/// A connection that has come back.
+/// What comes of a resume.
 pub struct Resumed {
-    /// The membership, for its new link.
-    pub connection: Connection,
     /// What it missed, and what comes from now on.
     pub outbox: Outbox,
     /// Whether it wants to hear of others coming and going.
@@ -195,11 +194,16 @@ impl Relay {
         }
     }
 
-    /// Brings a connection back on a new link; an old one that it may still have is ended.
+    /// Brings a connection back on a new link; an old one that it may still have is ended. Returns
+    /// the membership for the new link, and what there is to say on it.
     ///
     /// # Errors
     /// [`ResumeError`], and then nothing has changed.
-    pub fn resume(&self, comeback: &Comeback<'_>, now: Duration) -> Result<Resumed, ResumeError> {
+    pub fn resume(
+        &self,
+        comeback: &Comeback<'_>,
+        now: Duration,
+    ) -> Result<(Connection, Resumed), ResumeError> {
         if self.0.is_closing() {
             return Err(ResumeError::ShuttingDown);
         }
@@ -207,29 +211,16 @@ impl Relay {
         let session = self.0.find(comeback.session).ok_or_else(unknown)?;
         let resumed =
             session.with(&self.0, |members| members.resume(comeback, &self.0.settings, now));
-        let resumed = resumed.map_err(|error| match error {
+        let (generation, resumed) = resumed.map_err(|error| match error {
             ResumeError::Ticket => unknown(),
             error => error,
         })?;
-        let Back { outbox, generation, presence, token_until, signals, .. } = resumed;
-        let Back { refused, missed, lost, present, .. } = resumed;
         if self.0.is_closing() {
             // The end of all may have passed this session before the link was in it.
-            outbox.end(CloseReason::ShuttingDown);
+            resumed.outbox.end(CloseReason::ShuttingDown);
         }
-        let connection =
-            Connection::new(self.clone(), session, comeback.connection, generation, signals);
-        Ok(Resumed {
-            connection,
-            outbox,
-            presence,
-            token_until,
-            signals,
-            refused,
-            missed,
-            lost,
-            present,
-        })
+        let (id, sent) = (comeback.connection, resumed.signals);
+        Ok((Connection::new(self.clone(), session, id, generation, sent), resumed))
     }
 }
 
@@ -275,19 +266,6 @@ impl Connection {
     }
 }
 
-/// What [`Members::resume`] yields.
-struct Back {
-    outbox: Outbox,
-    generation: u64,
-    presence: bool,
-    token_until: Duration,
-    signals: u64,
-    refused: Vec<Refusal>,
-    missed: u64,
-    lost: Vec<Lost>,
-    present: Option<Vec<Arc<ConnectionInfo>>>,
-}
-
 impl Members {
     fn keep(
         &mut self,
@@ -331,7 +309,7 @@ impl Members {
         comeback: &Comeback<'_>,
         settings: &Settings,
         now: Duration,
-    ) -> Result<Back, ResumeError> {
+    ) -> Result<(u64, Resumed), ResumeError> {
         self.backlog.trim(now, self.bounds);
         let id = comeback.connection;
         let member = self.by_id.get(&id).ok_or(ResumeError::Ticket)?;
@@ -375,18 +353,10 @@ impl Members {
             token_until = kept.token_until;
             refused = kept.refused.to_vec();
         }
-        let (generation, presence, signals) = (member.generation, member.presence, member.sent);
-        Ok(Back {
-            outbox,
-            generation,
-            presence,
-            token_until,
-            signals,
-            refused,
-            missed,
-            lost,
-            present,
-        })
+        let (presence, signals) = (member.presence, member.sent);
+        let resumed =
+            Resumed { outbox, presence, token_until, signals, refused, missed, lost, present };
+        Ok((member.generation, resumed))
     }
 
     /// Whether the client can have what it says that it has.

@@ -11,8 +11,9 @@ use crate::{
     backlog::Audience,
     connection::Refused,
     encode::Encodings,
+    member::Member,
     relay::Relay,
-    session::{Member, Members, Session, receives},
+    session::{Members, Session},
 };
 
 /// Who is to receive a signal of a server.
@@ -110,12 +111,12 @@ impl Members {
             Recipients::All | Recipients::Except(_) => {}
             Recipients::One(id) => {
                 let member = self.by_id.get(&id).ok_or(Refused::NotFound(id))?;
-                if !receives(member) {
+                if !member.receives() {
                     return Err(Refused::DoesNotReceive(id));
                 }
             }
             Recipients::Only(ids) => {
-                let reached = |id: &ConnectionId| self.by_id.get(id).is_some_and(receives);
+                let reached = |id: &ConnectionId| self.by_id.get(id).is_some_and(Member::receives);
                 missing.extend(ids.iter().copied().filter(|id| !reached(id)));
                 if missing.len() == ids.len() {
                     return Err(Refused::NoneReached);

@@ -1,12 +1,11 @@
 //! One session: its members, and what is pushed to them.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
-    Signal,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, SessionId, Signal,
 };
 
 use crate::{
@@ -14,39 +13,12 @@ use crate::{
     connection::{Refused, SignalError},
     dismissed::Dismissed,
     encode::{Encoding, Encodings, EventEncodings},
+    member::{Attached, Member},
     observer::Observer,
-    outbox::{Outbox, Outgoing},
-    rate::{self, Bucket},
+    outbox::Outgoing,
+    rate,
     relay::{Settings, Shared},
-    resume::Kept,
 };
-
-/// A connection as its session sees it.
-pub(crate) struct Member {
-    pub(crate) info: Arc<ConnectionInfo>,
-    pub(crate) role: Role,
-    pub(crate) presence: bool,
-    /// What carries it now; none while it is away.
-    pub(crate) link: Option<Attached>,
-    /// Name of the transport of its last link.
-    pub(crate) transport: Cow<'static, str>,
-    /// Counts its links: whoever holds an older one has nothing to say any more.
-    pub(crate) generation: u64,
-    /// Signals that it has sent, refused ones included: the last sequence number.
-    pub(crate) sent: u64,
-    pub(crate) bucket: Option<Bucket>,
-    /// Where the backlog was when it joined, and how many presence events there had been.
-    pub(crate) joined_at: u64,
-    pub(crate) joined_event: u64,
-    /// If its connection outlives its link.
-    pub(crate) kept: Option<Kept>,
-}
-
-/// A link as its session sees it.
-pub(crate) struct Attached {
-    pub(crate) encoding: Encoding,
-    pub(crate) outbox: Outbox,
-}
 
 /// A session that at least one connection has joined. Created by the first, gone with the last.
 pub(crate) struct Session {
@@ -246,7 +218,7 @@ impl Members {
             None => Audience::All,
             Some(to) => {
                 let member = self.by_id.get(&to).ok_or(refused(Refused::NotFound(to)))?;
-                if !receives(member) {
+                if !member.receives() {
                     return Err(refused(Refused::DoesNotReceive(to)));
                 }
                 Audience::One(to)
@@ -273,7 +245,7 @@ impl Members {
     ) {
         let (from, seq) = encodings.origin();
         let mut outgoing = |member: &Member, link: &Attached| {
-            receives(member).then(|| Outgoing::Signal {
+            member.receives().then(|| Outgoing::Signal {
                 from,
                 seq,
                 frame: encodings.get(link.encoding),
@@ -380,32 +352,4 @@ impl Members {
         });
         true
     }
-}
-
-impl Member {
-    fn allowed(
-        &mut self,
-        signal: &Signal<'_>,
-        settings: &Settings,
-        now: Duration,
-    ) -> Result<(), Refused> {
-        let may_send = match self.role {
-            Role::Publisher | Role::Moderator => true,
-            Role::Subscriber => settings.subscribers_may_send,
-            Role::PublisherOnly => false,
-        };
-        if !may_send {
-            return Err(Refused::MayNotSend(self.role));
-        }
-        if let Some(bucket) = &mut self.bucket
-            && !bucket.take(now)
-        {
-            return Err(Refused::RateLimited(settings.signals_per_second));
-        }
-        Ok(signal.check()?)
-    }
-}
-
-pub(crate) fn receives(member: &Member) -> bool {
-    member.role != Role::PublisherOnly
 }

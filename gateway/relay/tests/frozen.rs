@@ -77,7 +77,7 @@ fn what_was_refused_is_known_in_the_next_run() {
     alice.client().connection.tell_error(Some(1), ErrorCode::NotFound, "no such thing");
     let _away = world.restart();
     let comeback = alice.comeback(Encoding::Json, [1; 32]);
-    let refused = world.relay.resume(&comeback, world.now).unwrap().refused;
+    let refused = world.relay.resume(&comeback, world.now).unwrap().1.refused;
     let message = "no such thing".into();
     assert_eq!(refused, [Refusal { signal: 1, code: ErrorCode::NotFound, message }]);
 }

@@ -395,7 +395,7 @@ fn who_asks_late_is_told_that_something_may_be_lost() {
         encoding: Encoding::Json,
         transport: "test",
     };
-    let resumed = world.relay.resume(&comeback, world.now).unwrap();
+    let (_, resumed) = world.relay.resume(&comeback, world.now).unwrap();
     assert_eq!(resumed.present.map(|present| present.len()), Some(1));
 }
 

@@ -97,9 +97,9 @@ pub(super) async fn resume(
         encoding: writer.encoding(claim.streams),
         transport,
     };
-    let resumed = shared.relay.resume(&comeback, shared.uptime()).map_err(refused)?;
-    let Resumed { connection, outbox, presence, token_until, signals, missed, .. } = resumed;
-    let Resumed { refused, lost, present, .. } = resumed;
+    let (connection, resumed) = shared.relay.resume(&comeback, shared.uptime()).map_err(refused)?;
+    let Resumed { outbox, presence, token_until, signals, refused, missed, lost, present } =
+        resumed;
     writer.accept(presence, claim.streams);
     let span = tracing::Span::current();
     span.record("session", field::display(&session));

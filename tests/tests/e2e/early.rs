@@ -2,28 +2,12 @@
 //! so early can be captured and played again.
 
 use signalbox_client::{ConnectOptions, Event, Role};
-use signalbox_protocol::{ClientMessage, Streams, frame, message::Resume};
+use signalbox_protocol::{ClientMessage, frame};
 use signalbox_tests::{
     Carrier, World,
     proxy::Proxy,
-    raw::{Known, Quic, WebSocket, hello, signal},
+    raw::{Known, Quic, WebSocket, hello, resume, signal, ticket_in},
 };
-
-fn resume(ticket: &str) -> ClientMessage<'_> {
-    ClientMessage::Resume(Resume {
-        ticket: ticket.into(),
-        streams: Streams::Single,
-        events: 0,
-        cursors: vec![],
-        more: false,
-        agent: None,
-    })
-}
-
-fn ticket_in(message: &str) -> String {
-    let (_, rest) = message.split_once("ticket: \"").unwrap_or_else(|| panic!("{message}"));
-    rest.split('"').next().unwrap().to_owned()
-}
 
 /// A kept member by a raw WebSocket, and its ticket.
 async fn keeper(world: &World) -> (WebSocket, String) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use signalbox_client::{CloseReason, Event, Role, Streams};
+use signalbox_client::{CloseReason, Event, Role};
 use signalbox_gateway::OwnLimits;
 use signalbox_protocol::{
     ClientMessage, ConnectionId,
@@ -13,7 +13,7 @@ use signalbox_tests::{
     Carrier, Member, PROJECT, World,
     bystanders::Bystanders,
     new_session,
-    raw::{Quic, WebSocket, hello, signal},
+    raw::{Quic, WebSocket, hello, resume, signal, ticket_in},
     rest::Server,
     soon, token, unix_time,
 };
@@ -21,23 +21,6 @@ use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
-
-fn resume(ticket: &str) -> ClientMessage<'_> {
-    ClientMessage::Resume(Resume {
-        ticket: ticket.into(),
-        streams: Streams::Single,
-        events: 0,
-        cursors: vec![],
-        more: false,
-        agent: None,
-    })
-}
-
-/// The ticket in a message's debug text.
-fn ticket_in(message: &str) -> String {
-    let (_, rest) = message.split_once("ticket: \"").unwrap_or_else(|| panic!("{message}"));
-    rest.split('"').next().unwrap().to_owned()
-}
 
 /// Hears up to the message that begins so.
 async fn hear_until(link: &mut WebSocket, start: &str) -> String {

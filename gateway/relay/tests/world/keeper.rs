@@ -119,7 +119,7 @@ impl Keeper {
 
     pub(crate) fn resume(&mut self, world: &World, form: Encoding) -> Result<Answer, ResumeError> {
         let next = secret(self.id, self.links + 1);
-        let resumed = world.relay.resume(&self.comeback(form, next), world.now)?;
+        let (connection, resumed) = world.relay.resume(&self.comeback(form, next), world.now)?;
         self.links += 1;
         self.secret = next;
         for lost in &resumed.lost {
@@ -134,7 +134,7 @@ impl Keeper {
             present: present.map(|present| present.iter().map(|info| info.id).collect()),
             lost: resumed.lost,
         };
-        let returned = Client::returned(self.id, resumed.connection, resumed.outbox, form);
+        let returned = Client::returned(self.id, connection, resumed.outbox, form);
         self.client = Some(returned);
         Ok(answer)
     }
