@@ -1,6 +1,6 @@
 //! What is measured: which measurements, in which order, for which transports.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 mod crash;
 mod flood;
@@ -33,6 +33,17 @@ fn order<T: Copy>(items: &[T], round: usize) -> Vec<T> {
         items.reverse();
     }
     items
+}
+
+/// What was said against the measurements of a row, with the round in which it was.
+fn by_round<'a>(
+    title: impl Display,
+    rounds: impl Iterator<Item = &'a Vec<String>>,
+) -> impl Iterator<Item = String> {
+    rounds.zip(1..).flat_map(move |(warnings, round)| {
+        let said = |warning| format!("{title}, round {round}: {warning}");
+        warnings.iter().map(said).collect::<Vec<_>>()
+    })
 }
 
 #[cfg(test)]

@@ -174,12 +174,8 @@ impl FloodRow {
 
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        let (transport, attack) = (self.transport.title(), self.attack.title());
-        self.rounds.iter().enumerate().flat_map(move |(round, measured)| {
-            measured.signals.warnings.iter().map(move |warning| {
-                format!("{transport}, {attack}, round {}: {warning}", round + 1)
-            })
-        })
+        let title = format!("{}, {}", self.transport.title(), self.attack.title());
+        super::by_round(title, self.rounds.iter().map(|it| &it.signals.warnings))
     }
 }
 

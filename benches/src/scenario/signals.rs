@@ -131,13 +131,7 @@ impl SignalsRow {
 
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        let name = self.transport.title();
-        self.rounds.iter().enumerate().flat_map(move |(round, measured)| {
-            measured
-                .warnings
-                .iter()
-                .map(move |warning| format!("{name}, round {}: {warning}", round + 1))
-        })
+        super::by_round(self.transport.title(), self.rounds.iter().map(|it| &it.warnings))
     }
 }
 
