@@ -66,6 +66,11 @@ impl Metronome {
         Ok(Self { timer, first_ns, interval_ns, given: 0, due: 0 })
     }
 
+    /// Whether the next tick is known to be due.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.given < self.due
+    }
+
     /// Waits for the next tick; the time at which it was due, which may be long ago.
     pub(crate) async fn tick(&mut self) -> anyhow::Result<u64> {
         while self.given == self.due {

@@ -1,35 +1,26 @@
 //! The process under test: started with everything made up, ended by SIGTERM whatever happens.
 
 use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
-use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Deserialize;
 use signalbox_client::Connector;
 use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
 
-use crate::emulation::{Emulation, Host};
-
-/// How long a gateway may take until it says that it is ready.
-const START: Duration = Duration::from_secs(10);
-
-/// How long it may take to go down: its own deadline for draining (10 s), and some more.
-const STOP: Duration = Duration::from_secs(15);
-
-/// The same when the benchmark itself is going down, and somebody waits for it.
-const ABANDON: Duration = Duration::from_secs(3);
-
-/// How often we look whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
+use crate::{
+    emulation::{Emulation, Host},
+    process::Process,
+    room::Room,
+    transport::Transport,
+};
 
 /// On this machine, wherever the system likes.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -81,13 +72,19 @@ impl Launcher {
         self.run(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
     }
 
-    /// The same on the gateway's host of an emulated network, if there is one.
-    pub(crate) async fn start_in(&self, emulation: Option<&Emulation>) -> anyhow::Result<Gateway> {
-        let Some(emulation) = emulation else { return self.start().await };
+    /// The same with settings of its own, on the gateway's host of an emulated network, if there is
+    /// one.
+    pub(crate) async fn start_in(
+        &self,
+        emulation: Option<&Emulation>,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Gateway> {
+        let Some(emulation) = emulation else { return self.start_with(settings).await };
         // A namespace lasts as long as a process in it. So this one is not to outlive us even if
         // we are killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(&self.program);
+        command.envs(settings.iter().copied());
         self.run(command, Some(emulation.gateway()), ANY_PORT, ANY_PORT).await
     }
 
@@ -100,9 +97,8 @@ impl Launcher {
 
     /// Kills a gateway without any notice and starts another in its place, on the same ports.
     pub(crate) async fn crash(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
-        let Gateway { mut process, announcement, .. } = gateway;
-        process.child.kill().context("cannot kill the gateway")?;
-        process.child.wait().context("cannot wait for the gateway")?;
+        let Gateway { process, announcement, .. } = gateway;
+        process.kill()?;
         self.succeed(&announcement).await
     }
 
@@ -135,20 +131,16 @@ impl Launcher {
         // Two may run at a time.
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("gateway-{number}.log"));
-        let stderr = File::create(&log).context("cannot make a log for the gateway")?;
         command
             .args(["serve", "--dev", "--announce", "json"])
             .args(["--quic", quic, "--tcp", tcp])
             .arg("--dev-dir")
             .arg(self.dir.path().join("dev"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr);
-        let child = {
+            .stdout(Stdio::piped());
+        let mut process = {
             let _inside = host.map(Host::enter).transpose()?;
-            command.spawn().with_context(|| cannot_run(&command))?
+            Process::spawn("the gateway", &mut command, log)?
         };
-        let mut process = Process { child, log };
         let line = process.first_line().await?;
         let announcement: Announcement = serde_json::from_str(&line).with_context(|| {
             format!("the gateway said {line:?}: are it and the benchmark of one version?")
@@ -156,16 +148,6 @@ impl Launcher {
         let connector = announcement.connector()?;
         Ok(Gateway { process, connector, announcement })
     }
-}
-
-fn cannot_run(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let hint = match program.to_str() {
-        Some("taskset") => ", which keeps the gateway on its core: install util-linux",
-        Some("setpriv") => ", which ends the gateway with this program: install util-linux",
-        _ => "",
-    };
-    format!("cannot run {}{hint}", program.display())
 }
 
 /// The line that a gateway prints for programs.
@@ -201,7 +183,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn pid(&self) -> u32 {
-        self.process.child.id()
+        self.process.pid()
     }
 
     pub(crate) fn quic(&self) -> &str {
@@ -270,77 +252,25 @@ impl Gateway {
     }
 
     /// Ends it in an orderly way.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        self.process.terminate();
-        let deadline = Instant::now() + STOP;
-        while Instant::now() < deadline {
-            if let Some(status) = self.process.child.try_wait()? {
-                anyhow::ensure!(
-                    status.success(),
-                    "the gateway ended with {status}; its last words:\n{}",
-                    self.process.last_words()
-                );
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        anyhow::bail!("the gateway did not end within {STOP:?} of SIGTERM; it is killed")
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.process.stop().await
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// A new session for clients that are connected in this way.
+    pub(crate) fn room(&self, transport: Transport) -> anyhow::Result<Room> {
+        let ca = std::fs::read(self.ca()).context("cannot read the gateway's authority")?;
+        let roots = signalbox_certs::roots_from_pem(&ca)?;
+        let address = if transport.is_quic() { self.quic() } else { self.https() };
+        Room::signalbox(transport, address.parse()?, address, roots, self.token()?)
     }
 }
 
 fn unix_time() -> anyhow::Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
-}
-
-struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    async fn first_line(&mut self) -> anyhow::Result<String> {
-        let out = self.child.stdout.take().context("no standard output")?;
-        let read = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(out).read_line(&mut line).map(|_| line)
-        });
-        // On a timeout the process ends with us, and the reading with it.
-        let line = tokio::time::timeout(START, read)
-            .await
-            .with_context(|| format!("the gateway was not ready within {START:?}"))???;
-        anyhow::ensure!(!line.is_empty(), "the gateway did not start:\n{}", self.last_words());
-        Ok(line)
-    }
-
-    fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        let last = lines.len().saturating_sub(10);
-        lines.get(last..).unwrap_or_default().join("\n")
-    }
-
-    fn terminate(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // It has not been waited for, so the number is still its own.
-            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.terminate();
-        let deadline = Instant::now() + ABANDON;
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            // Nothing else is to run here any more: an error, ctrl-c or a panic led here.
-            std::thread::park_timeout(LOOK);
-        }
-    }
 }
 
 /// Raises the limit of open files for this process and the gateways that it starts, as far as
@@ -377,33 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tool_is_said_with_the_next_step() {
-        assert!(cannot_run(&Command::new("taskset")).contains("util-linux"));
-        assert!(cannot_run(&Command::new("setpriv")).contains("util-linux"));
-        assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
-    }
-
-    #[test]
     fn the_announcement_is_understood() {
         let line = r#"{"quic":"127.0.0.1:1","https":"127.0.0.1:2","ca":"ca.pem",
             "project":{"key":"12345678","secret":"s"},"session":"x","tokens":{}}"#;
         let announcement: Announcement = serde_json::from_str(line).unwrap();
         assert_eq!(announcement.quic, "127.0.0.1:1");
         assert_eq!(announcement.project.key.as_str(), "12345678");
-    }
-
-    #[test]
-    fn a_panic_ends_the_gateway() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let own = PathBuf::from(format!("/proc/{}", child.id()));
-        assert!(own.exists());
-        let process = Process { child, log: PathBuf::new() };
-        let panic = std::panic::catch_unwind(move || {
-            let _process = process;
-            panic!("as intended");
-        });
-        assert!(panic.is_err());
-        assert!(!own.exists());
     }
 
     #[test]

@@ -11,8 +11,12 @@
 //! clock        one monotonic clock, and a metronome that keeps to it
 //! payload      128 bytes that say when they were meant to be sent
 //! clients      many connections, made some at a time
+//! process      a process that is ended whatever happens
+//! wire/        light clients of every system that is compared
+//! system       what is measured side by side
+//! room         where they meet
 //! receivers    who has received how many signals, and how late
-//! load         one sender, some receivers, a fixed rate: one measurement
+//! load         some senders, some receivers, a fixed rate: one measurement
 //! lossy        many senders, a receiver behind a bad link: one measurement
 //! arrivals     whom of them a lost packet held up
 //! http         as much HTTP over TLS as the REST API needs
@@ -49,15 +53,20 @@ mod load;
 mod lossy;
 pub mod output;
 mod payload;
+mod process;
 mod procfs;
 mod receivers;
 pub mod report;
+mod room;
 pub mod scenario;
 mod stats;
+mod system;
 mod transport;
 mod usage;
+mod wire;
 
 pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use gateway::Launcher;
+pub use system::{System, Systems};
 pub use transport::Transport;

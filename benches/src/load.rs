@@ -1,40 +1,58 @@
-//! One measurement: a session, one sender at a fixed rate, some receivers, and what it cost.
+//! One measurement: a room, senders at a fixed rate, receivers, and what it cost.
 //!
 //! The load is open: when a signal is due it is sent, whether or not the ones before have arrived,
-//! and its latency counts from when it was due. A gateway, or a generator, that stalls is charged
+//! and its latency counts from when it was due. A system, or a generator, that stalls is charged
 //! for all that waited meanwhile (no coordinated omission).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use crate::{
-    clients::connect,
     clock::{Metronome, nanos, now_ns},
-    gateway::Gateway,
     payload,
+    process::Process,
     receivers::Receivers,
+    room::Room,
     stats::{Latencies, Percentiles},
-    transport::Transport,
     usage::{Usage, Used},
+    wire::{Client, Speaker},
 };
 
 /// From the last connect to the first signal, so that handshakes are not part of what is measured.
 pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 
+/// Clients that connect at the same time.
+const CONNECTING: usize = 16;
+
+/// Signals that may be sent in a row, when the generator is late, before the receivers have a turn.
+const BURST: u32 = 32;
+
 /// What to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    pub(crate) transport: Transport,
-    /// Connections in the session; the first one sends.
+    /// Clients in the room.
     pub(crate) connections: usize,
-    /// To the last connection only, or to all, the sender included.
-    pub(crate) to_one: bool,
-    /// Signals per second.
+    pub(crate) pattern: Pattern,
+    /// Signals per second, of all senders together.
     pub(crate) rate: f64,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
+}
+
+/// Who sends to whom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pattern {
+    /// The first client to the last one.
+    ToOne,
+    /// The first client to all, itself included.
+    ToAll,
+    /// Every client to all, in turn.
+    Mesh,
+    /// The same, but these senders are hot, and this share of all signals is of the others.
+    Mixed { hot: usize, quiet_share: f64 },
 }
 
 impl Load {
@@ -45,6 +63,25 @@ impl Load {
     fn signals(&self, time: Duration) -> u64 {
         (time.as_secs_f64() * self.rate).round() as u64
     }
+
+    /// Who sends a signal, and whether he is one of the quiet.
+    fn sender(&self, number: u64) -> (usize, bool) {
+        let turn = |number: u64, of: usize| (number % of.max(1) as u64) as usize;
+        match self.pattern {
+            Pattern::ToOne | Pattern::ToAll => (0, false),
+            Pattern::Mesh => (turn(number, self.connections), false),
+            Pattern::Mixed { hot, quiet_share } => {
+                // Spread evenly: the quiet ones' turn is when their share is due.
+                let due = |number: u64| (number as f64 * quiet_share).floor() as u64;
+                let (before, after) = (due(number), due(number + 1));
+                if after > before {
+                    (hot + turn(before, self.connections.saturating_sub(hot)), true)
+                } else {
+                    (turn(number - before, hot), false)
+                }
+            }
+        }
+    }
 }
 
 /// What came of it.
@@ -52,16 +89,20 @@ impl Load {
 pub struct Measured {
     /// From when a signal was due to when a receiver had it.
     pub latency_us: Percentiles,
-    /// From when a signal was due to when it was handed to the client SDK: the generator's own part.
+    /// The same of the quiet senders among others that are hot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_us: Option<Percentiles>,
+    /// From when a signal was due to when it was written: the generator's own part.
     pub lag_us: Percentiles,
     /// Signals received after the warm-up, by all receivers together. None is missing.
     pub deliveries: u64,
-    /// Processor time of the gateway for each of them, user and system.
-    pub gateway_us_per_delivery: f64,
+    /// Processor time of the system under test for each of them, user and system; none if it runs
+    /// elsewhere.
+    pub gateway_us_per_delivery: Option<f64>,
     /// Processor time of all the clients for each of them.
     pub generator_us_per_delivery: f64,
-    /// Processors that the gateway kept busy.
-    pub gateway_cores: f64,
+    /// Processors that the system under test kept busy.
+    pub gateway_cores: Option<f64>,
     /// Use that the generator made of its one thread.
     pub generator_cores: f64,
     /// Use that processes outside the benchmark made of the machine.
@@ -70,71 +111,156 @@ pub struct Measured {
     pub warnings: Vec<String>,
 }
 
-/// Runs a load against a gateway, while the processes `beside` are the benchmark's, too.
+/// Runs a load in a room of a system, while the processes `beside` are the benchmark's, too.
+/// Without `process` the system runs elsewhere, and what it uses is not known.
 pub(crate) async fn measure(
-    gateway: &Gateway,
+    room: Room,
+    process: Option<&Process>,
     load: &Load,
     beside: &[u32],
 ) -> anyhow::Result<Measured> {
-    let clients = connect(gateway, load.transport, load.connections, usize::MAX).await?;
-    let (clients, events): (Vec<_>, Vec<_>) = clients.into_iter().unzip();
-    let (Some(sender), Some(last)) = (clients.first(), clients.last()) else {
-        bail!("a load needs connections");
-    };
-    let to = load.to_one.then(|| last.connection().id);
+    let last_words = || process.map(Process::last_words).unwrap_or_default();
+    let clients = join(room, load.connections).await;
+    let clients = clients.with_context(|| format!("its own words:\n{}", last_words()))?;
+    let (speakers, listeners): (Vec<_>, Vec<_>) =
+        clients.into_iter().map(|client| (client.speaker, client.listener)).unzip();
+    let Some(last) = speakers.last() else { bail!("a load needs connections") };
+    let to = (load.pattern == Pattern::ToOne).then_some(last.address);
     let start_ns = now_ns() + nanos(PAUSE);
     let (warm_up, measured) = (load.signals(load.warm_up), load.signals(load.duration));
     ensure!(measured > 0, "no signal at all would be sent: raise the rate or the duration");
     let interval_ns = nanos(load.interval());
-    let receivers = Receivers::start(events, start_ns + warm_up * interval_ns);
+    let receivers = Receivers::listen(listeners, start_ns + warm_up * interval_ns);
 
     let mut lag = Latencies::new();
     let mut metronome = Metronome::start(start_ns, interval_ns)?;
-    let mut before = Usage::now(gateway, beside)?;
+    let mut before = Usage::now(process, beside)?;
+    let mut blocked = Vec::new();
+    let mut burst = 0;
     for number in 0..warm_up + measured {
+        burst = if metronome.is_behind() { burst + 1 } else { 0 };
+        if burst == BURST {
+            burst = 0;
+            tokio::task::yield_now().await;
+        }
         let due_ns = metronome.tick().await?;
-        if number >= warm_up {
-            lag.record(now_ns().saturating_sub(due_ns));
-        }
-        let mut signal = sender.signal().data(payload::encode(due_ns));
-        if let Some(to) = to {
-            signal = signal.to(to);
-        }
-        if let Err(error) = signal.enqueue().await {
+        let (sender, quiet) = load.sender(number);
+        let data = if quiet { payload::encode_quiet(due_ns) } else { payload::encode(due_ns) };
+        let said = speakers
+            .get(sender)
+            .context("no such sender")
+            .and_then(|speaker| say(speaker, to, &data, &mut blocked));
+        if let Err(error) = said {
             // Why is in the book, a moment later.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let failure = receivers.book.lock().failure.take();
             bail!(
-                "the sender cannot send: {}; the measurement is void. If a lower rate works, the \
-                 rate was too high; the gateway's own words:\n{}",
-                failure.unwrap_or_else(|| error.to_string()),
-                gateway.last_words()
+                "a sender cannot send: {}; the measurement is void. If a lower rate works, the \
+                 rate was too high. Its own words:\n{}",
+                failure.unwrap_or_else(|| format!("{error:#}")),
+                last_words()
             );
         }
+        if number >= warm_up {
+            lag.record(now_ns().saturating_sub(due_ns));
+        }
         if number + 1 == warm_up {
-            before = Usage::now(gateway, beside)?;
+            before = Usage::now(process, beside)?;
         }
     }
-    let expected = expected(load, clients.len(), warm_up + measured);
-    receivers.complete(&expected).await?;
-    let after = Usage::now(gateway, beside)?;
+    let expected = expected(load, speakers.len(), warm_up + measured);
+    let retrying = async {
+        while !blocked.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            retry(&mut blocked)?;
+        }
+        anyhow::Ok(())
+    };
+    let (retried, complete) = tokio::join!(retrying, receivers.complete(&expected));
+    complete.with_context(|| format!("its own words:\n{}", last_words()))?;
+    retried?;
+    let after = Usage::now(process, beside)?;
 
     let book = receivers.book.lock();
-    Ok(evaluate(load, &book.latencies, &lag, after.since(&before)))
+    let measured = evaluate(load, &book.latencies, &book.quiet, &lag, after.since(&before));
+    Ok(match process {
+        Some(_) => measured,
+        None => Measured { gateway_us_per_delivery: None, gateway_cores: None, ..measured },
+    })
+}
+
+/// Connects clients, some at a time; the first one is number 0.
+async fn join(room: Room, connections: usize) -> anyhow::Result<Vec<Client>> {
+    let room = Arc::new(room);
+    let mut clients: Vec<Option<Client>> = (0..connections).map(|_| None).collect();
+    let mut joining = JoinSet::new();
+    let mut numbers = 0..connections;
+    loop {
+        while joining.len() < CONNECTING
+            && let Some(number) = numbers.next()
+        {
+            let room = room.clone();
+            joining.spawn(async move {
+                let client = room.join(u32::try_from(number).unwrap_or(u32::MAX)).await;
+                (number, client)
+            });
+        }
+        let Some(joined) = joining.join_next().await else { break };
+        let (number, client) = joined?;
+        let client = client.with_context(|| format!("client {number} could not join"))?;
+        if let Some(place) = clients.get_mut(number) {
+            *place = Some(client);
+        }
+    }
+    Ok(clients.into_iter().flatten().collect())
+}
+
+/// Says something, and tries again with those who had something left.
+fn say(
+    speaker: &Speaker,
+    to: Option<crate::wire::Address>,
+    data: &str,
+    blocked: &mut Vec<Speaker>,
+) -> anyhow::Result<()> {
+    retry(blocked)?;
+    let was_clear = speaker.is_clear();
+    speaker.say(to, data)?;
+    if was_clear && !speaker.is_clear() {
+        blocked.push(speaker.clone());
+    }
+    Ok(())
+}
+
+fn retry(blocked: &mut Vec<Speaker>) -> anyhow::Result<()> {
+    let mut index = 0;
+    while let Some(speaker) = blocked.get(index) {
+        if speaker.retry()? {
+            blocked.swap_remove(index);
+        } else {
+            index += 1;
+        }
+    }
+    Ok(())
 }
 
 /// How many signals each connection must have received in the end.
 fn expected(load: &Load, connections: usize, signals: u64) -> Vec<u64> {
-    let receives = |index| !load.to_one || index + 1 == connections;
+    let receives = |index| load.pattern != Pattern::ToOne || index + 1 == connections;
     (0..connections).map(|index| if receives(index) { signals } else { 0 }).collect()
 }
 
-fn evaluate(load: &Load, latencies: &Latencies, lag: &Latencies, used: Used) -> Measured {
+fn evaluate(
+    load: &Load,
+    latencies: &Latencies,
+    quiet: &Latencies,
+    lag: &Latencies,
+    used: Used,
+) -> Measured {
     let deliveries = latencies.count();
     let each = |time: f64| time * 1e6 / deliveries.max(1) as f64;
     let lag_us = lag.percentiles();
     let mut warnings = used.warnings();
-    if lag_us.p99 > load.interval().as_secs_f64() * 1e6 {
+    if lag_us.p99 > load.interval().max(LATE).as_secs_f64() * 1e6 {
         warnings.push(format!(
             "the generator fell behind its schedule: one signal in a hundred left more than \
              {:.1} ms late",
@@ -143,16 +269,20 @@ fn evaluate(load: &Load, latencies: &Latencies, lag: &Latencies, used: Used) -> 
     }
     Measured {
         latency_us: latencies.percentiles(),
+        quiet_us: (quiet.count() > 0).then(|| quiet.percentiles()),
         lag_us,
         deliveries,
-        gateway_us_per_delivery: each(used.gateway),
+        gateway_us_per_delivery: Some(each(used.gateway)),
         generator_us_per_delivery: each(used.generator),
-        gateway_cores: used.gateway_cores(),
+        gateway_cores: Some(used.gateway_cores()),
         generator_cores: used.generator_cores(),
         other_cores: used.other_cores,
         warnings,
     }
 }
+
+/// How late a generator may be that has signals due all the time.
+const LATE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -163,22 +293,22 @@ pub(crate) mod tests {
         let us = Percentiles { p50: 1.0, p90: 1.0, p99, p999: p99, max: p99 };
         Measured {
             latency_us: us,
+            quiet_us: None,
             lag_us: us,
             deliveries: 1,
-            gateway_us_per_delivery: 1.0,
+            gateway_us_per_delivery: Some(1.0),
             generator_us_per_delivery: 1.0,
-            gateway_cores: 0.5,
+            gateway_cores: Some(0.5),
             generator_cores: 0.5,
             other_cores: 0.0,
             warnings: Vec::new(),
         }
     }
 
-    fn load(to_one: bool) -> Load {
+    fn load(pattern: Pattern) -> Load {
         Load {
-            transport: Transport::Quic,
             connections: 3,
-            to_one,
+            pattern,
             rate: 200.0,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(2),
@@ -187,8 +317,24 @@ pub(crate) mod tests {
 
     #[test]
     fn who_must_receive_what() {
-        assert_eq!(expected(&load(false), 3, 9), [9, 9, 9]);
-        assert_eq!(expected(&load(true), 3, 9), [0, 0, 9]);
+        assert_eq!(expected(&load(Pattern::ToAll), 3, 9), [9, 9, 9]);
+        assert_eq!(expected(&load(Pattern::Mesh), 3, 9), [9, 9, 9]);
+        assert_eq!(expected(&load(Pattern::ToOne), 3, 9), [0, 0, 9]);
+    }
+
+    #[test]
+    fn who_sends() {
+        let senders = |pattern| {
+            let load = load(pattern);
+            (0..8).map(|number| load.sender(number)).collect::<Vec<_>>()
+        };
+        assert_eq!(senders(Pattern::ToAll), [(0, false); 8]);
+        let mesh: Vec<_> = senders(Pattern::Mesh).into_iter().map(|it| it.0).collect();
+        assert_eq!(mesh, [0, 1, 2, 0, 1, 2, 0, 1]);
+        let mixed = senders(Pattern::Mixed { hot: 1, quiet_share: 0.25 });
+        let quiet: Vec<_> = mixed.iter().enumerate().filter(|(_, it)| it.1).collect();
+        assert_eq!(quiet, [(3, &(1, true)), (7, &(2, true))]);
+        assert!(mixed.iter().all(|(sender, quiet)| *quiet || *sender == 0));
     }
 
     fn latencies(ns: u64) -> Latencies {
@@ -203,11 +349,11 @@ pub(crate) mod tests {
     fn costs_are_per_delivery() {
         let used = Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0 };
         let (latency, lag) = (latencies(300_000), latencies(20_000));
-        let measured = evaluate(&load(false), &latency, &lag, used);
+        let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.deliveries, 1000);
-        assert!((measured.gateway_us_per_delivery - 100.0).abs() < 1e-6);
+        assert!((measured.gateway_us_per_delivery.unwrap() - 100.0).abs() < 1e-6);
         assert!((measured.generator_us_per_delivery - 200.0).abs() < 1e-6);
-        assert!((measured.gateway_cores - 0.05).abs() < 1e-6);
+        assert!((measured.gateway_cores.unwrap() - 0.05).abs() < 1e-6);
         assert_eq!(measured.warnings, [""; 0]);
     }
 
@@ -215,7 +361,7 @@ pub(crate) mod tests {
     fn what_spoils_a_measurement_is_said() {
         let used = Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4 };
         let (latency, lag) = (latencies(300_000), latencies(6_000_000));
-        let measured = evaluate(&load(false), &latency, &lag, used);
+        let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.warnings.len(), 3, "{:?}", measured.warnings);
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn measure(
     load: &Load,
 ) -> anyhow::Result<LossMeasured> {
     let emulation = Impairment { seed: Some(load.seed), ..*network }.emulate()?;
-    let gateway = launcher.start_in(Some(&emulation)).await?;
+    let gateway = launcher.start_in(Some(&emulation), &[]).await?;
     let options = load.transport.options(&gateway, &gateway.token()?);
     let mut senders = Vec::new();
     let inside = emulation.gateway().enter()?;
@@ -180,7 +180,7 @@ async fn run(
     let look = || {
         let [to_receiver, to_gateway] =
             [Towards::Client, Towards::Gateway].map(|it| link.counts(it));
-        anyhow::Ok((Usage::now(gateway, &[])?, to_receiver, to_gateway))
+        anyhow::Ok((Usage::now(Some(gateway.process()), &[])?, to_receiver, to_gateway))
     };
     let first_look = async {
         tokio::time::sleep(Duration::from_nanos(from_ns.saturating_sub(now_ns()))).await;

@@ -8,7 +8,9 @@ use signalbox_bench::{
     Crowd, Flooder, Launcher,
     output::{line, note},
     report::Report,
-    scenario::{Crash, Fanout, Flood, Idle, Latency, Loss, Reconnect, Rest, Resumes},
+    scenario::{
+        Capacity, Churn, Crash, Fanout, Flood, Idle, Latency, Loss, Mesh, Reconnect, Rest, Resumes,
+    },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,6 +67,12 @@ enum Command {
     Latency(Latency),
     /// Latency and CPU per delivery from one connection to many.
     Fanout(Fanout),
+    /// Latency and CPU per delivery when all talk to all.
+    Mesh(Mesh),
+    /// Highest rate from one connection to many with bounded latency.
+    Capacity(Capacity),
+    /// Connects per second.
+    Churn(Churn),
     /// REST signals per second from a server to a session, with the gateway on one core.
     Rest(Rest),
     /// Latency of signals while strangers flood the gateway with requests.
@@ -158,6 +166,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Latency(latency) => report.latency = Some(latency.run(&launcher).await?),
         Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),
+        Command::Mesh(mesh) => report.mesh = Some(mesh.run(&launcher).await?),
+        Command::Capacity(capacity) => report.capacity = Some(capacity.run(&launcher).await?),
+        Command::Churn(churn) => report.churn = Some(churn.run(&launcher).await?),
         Command::Rest(rest) => report.rest = Some(rest.run(&launcher).await?),
         Command::Flood(flood) => report.flood = Some(flood.run(&launcher).await?),
         Command::Loss(loss) => report.loss = Some(loss.run(&launcher).await?),

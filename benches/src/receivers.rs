@@ -11,6 +11,7 @@ use crate::{
     clock::{nanos, now_ns},
     payload,
     stats::Latencies,
+    wire::{Ear, Listener},
 };
 
 /// How long the last signals may take to arrive before they count as lost.
@@ -19,6 +20,8 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// What the receivers write down.
 pub(crate) struct Book {
     pub(crate) latencies: Latencies,
+    /// Of them, those of senders that are quiet among others.
+    pub(crate) quiet: Latencies,
     /// Signals that each receiver has received, the warm-up's included.
     pub(crate) received: Vec<u64>,
     /// Signals due before this are the warm-up's.
@@ -36,15 +39,27 @@ pub(crate) struct Receivers {
 impl Receivers {
     /// Latencies are kept of the signals that are due from `from_ns` on.
     pub(crate) fn start(events: Vec<Events>, from_ns: u64) -> Self {
-        let book = Arc::new(Mutex::new(Book {
-            latencies: Latencies::new(),
-            received: vec![0; events.len()],
-            from_ns,
-            failure: None,
-        }));
+        let book = Arc::new(Mutex::new(Book::new(events.len(), from_ns)));
         let mut tasks = JoinSet::new();
         for (index, events) in events.into_iter().enumerate() {
             tasks.spawn(receive(index, events, book.clone()));
+        }
+        Self { book, _tasks: tasks }
+    }
+
+    /// The same with light clients.
+    pub(crate) fn listen(listeners: Vec<Listener>, from_ns: u64) -> Self {
+        let book = Arc::new(Mutex::new(Book::new(listeners.len(), from_ns)));
+        let mut tasks = JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let own = book.clone();
+            let ear: Ear = Arc::new(move |data| own.lock().signal(index, Some(data)));
+            let book = book.clone();
+            tasks.spawn(async move {
+                let error = listener.run(ear).await;
+                // The first one is the cause of the others.
+                book.lock().failure.get_or_insert_with(|| format!("{error:#}"));
+            });
         }
         Self { book, _tasks: tasks }
     }
@@ -65,6 +80,30 @@ impl Receivers {
 }
 
 impl Book {
+    fn new(receivers: usize, from_ns: u64) -> Self {
+        let (latencies, quiet) = (Latencies::new(), Latencies::new());
+        Self { latencies, quiet, received: vec![0; receivers], from_ns, failure: None }
+    }
+
+    /// Somebody has received a signal.
+    fn signal(&mut self, receiver: usize, data: Option<&str>) {
+        let Some((data, due_ns)) = data.and_then(|data| Some((data, payload::decode(data)?)))
+        else {
+            self.failure = Some("a signal came that the benchmark did not send".into());
+            return;
+        };
+        if let Some(count) = self.received.get_mut(receiver) {
+            *count += 1;
+        }
+        if due_ns >= self.from_ns {
+            let latency_ns = now_ns().saturating_sub(due_ns);
+            self.latencies.record(latency_ns);
+            if payload::is_quiet(data) {
+                self.quiet.record(latency_ns);
+            }
+        }
+    }
+
     /// When it is `late`, what is incomplete is an error.
     fn is_complete(&self, expected: &[u64], late: bool) -> anyhow::Result<bool> {
         if let Some(failure) = &self.failure {
@@ -89,21 +128,9 @@ impl Book {
 
 async fn receive(index: usize, mut events: Events, book: Arc<Mutex<Book>>) {
     while let Some(event) = events.next().await {
-        let now_ns = now_ns();
         let mut book = book.lock();
         match event {
-            Event::Signal { data, .. } => {
-                let Some(due_ns) = data.as_deref().and_then(payload::decode) else {
-                    book.failure = Some("a signal came that the benchmark did not send".into());
-                    continue;
-                };
-                if let Some(count) = book.received.get_mut(index) {
-                    *count += 1;
-                }
-                if due_ns >= book.from_ns {
-                    book.latencies.record(now_ns.saturating_sub(due_ns));
-                }
-            }
+            Event::Signal { data, .. } => book.signal(index, data.as_deref()),
             Event::Refused { code, message, .. } => {
                 book.failure = Some(format!("the gateway refused a signal ({code:?}): {message}"));
             }
@@ -126,10 +153,9 @@ mod tests {
     #[test]
     fn one_delivery_too_few_or_too_many_is_an_error() {
         let book = |received: [u64; 2], failure: Option<&str>| Book {
-            latencies: Latencies::new(),
             received: received.to_vec(),
-            from_ns: 0,
             failure: failure.map(str::to_owned),
+            ..Book::new(2, 0)
         };
         assert!(book([7, 9], None).is_complete(&[7, 9], true).unwrap());
         assert!(!book([7, 8], None).is_complete(&[7, 9], false).unwrap());

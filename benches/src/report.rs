@@ -1,17 +1,18 @@
 //! Results for people: text for a terminal, and the whole of `docs/benchmarks.md`.
 
 mod returns;
+mod signals;
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use crate::{
-    emulation::{Counts, Impairment},
+    emulation::Counts,
     procfs,
     scenario::{
-        CrashResult, FloodResult, IdleResult, LossResult, ReconnectResult, RestResult,
-        ResumesResult, SignalsResult,
+        CapacityResult, ChurnResult, CrashResult, FloodResult, IdleResult, LossResult,
+        ReconnectResult, RestResult, ResumesResult, SignalsResult,
     },
     stats::Spread,
 };
@@ -32,6 +33,15 @@ pub struct Report {
     /// One to many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<SignalsResult>,
+    /// All to all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<SignalsResult>,
+    /// The highest rates from one to many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<CapacityResult>,
+    /// Clients that come and go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn: Option<ChurnResult>,
     /// Signals from a server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<RestResult>,
@@ -63,11 +73,16 @@ impl Report {
 
     /// All that speaks against the figures.
     pub fn warnings(&self) -> Vec<String> {
-        let signals = [("latency", &self.latency), ("fanout", &self.fanout)];
+        let signals = [("latency", &self.latency), ("fanout", &self.fanout), ("mesh", &self.mesh)];
         let signals = signals.into_iter().flat_map(|(name, result)| {
             let rows = result.iter().flat_map(|it| &it.rows);
             rows.flat_map(move |row| row.warnings().map(move |it| format!("{name}: {it}")))
         });
+        let capacity = self.capacity.iter().flat_map(|it| &it.rows);
+        let capacity = capacity.flat_map(|row| row.warnings().map(|it| format!("capacity: {it}")));
+        let churn = self.churn.iter().flat_map(|it| &it.rows);
+        let churn = churn.flat_map(|row| row.warnings().map(|it| format!("churn: {it}")));
+        let signals = signals.chain(capacity).chain(churn);
         let rest = self.rest.iter().flat_map(|it| &it.rows);
         let rest = rest.flat_map(|row| row.warnings().map(|it| format!("rest: {it}")));
         let flood = self.flood.iter().flat_map(|it| &it.rows);
@@ -87,8 +102,11 @@ impl Report {
     /// The tables, in Markdown, which is good to read in a terminal, too.
     pub fn tables(&self) -> String {
         let parts = [
-            self.latency.as_ref().map(latency_table),
-            self.fanout.as_ref().map(fanout_table),
+            self.latency.as_ref().map(signals::latency_table),
+            self.fanout.as_ref().map(signals::fanout_table),
+            self.mesh.as_ref().map(signals::mesh_table),
+            self.capacity.as_ref().map(signals::capacity_table),
+            self.churn.as_ref().map(signals::churn_table),
             self.rest.as_ref().map(rest_table),
             self.flood.as_ref().map(flood_table),
             self.loss.as_ref().map(loss_table),
@@ -116,69 +134,6 @@ impl Report {
             .replace("{command}", command)
             .replace("{tables}", self.tables().trim_end())
     }
-}
-
-fn latency_table(result: &SignalsResult) -> String {
-    let mut table = Table::new(&format!(
-        "Latency: one sender, one receiver, {} signals per second, one at a time{}",
-        result.rate,
-        over(result.network)
-    ));
-    table.row([
-        "transport",
-        "p50 µs",
-        "p90 µs",
-        "p99 µs",
-        "p99.9 µs",
-        "max µs",
-        "gateway CPU µs per signal",
-        "generator late by µs (p50)",
-    ]);
-    for row in &result.rows {
-        table.row([
-            row.transport.title(),
-            &with_spread(row.p50_us, 0),
-            &with_spread(row.p90_us, 0),
-            &with_spread(row.p99_us, 0),
-            &with_spread(row.p999_us, 0),
-            &with_spread(row.max_us, 0),
-            &with_spread(row.gateway_us_per_delivery, 0),
-            &with_spread(row.lag_p50_us, 0),
-        ]);
-    }
-    table.text
-}
-
-/// Nothing over the plain loopback.
-fn over(network: Impairment) -> String {
-    let words = network.to_string();
-    if words.is_empty() { words } else { format!(", over a network with {words}") }
-}
-
-fn fanout_table(result: &SignalsResult) -> String {
-    let connections = result.connections;
-    let mut table = Table::new(&format!(
-        "Fan-out: one sender to {connections} connections, {:.0} deliveries per second{}",
-        result.rate * connections as f64,
-        over(result.network)
-    ));
-    table.row([
-        "transport",
-        "p50 µs",
-        "p99 µs",
-        "gateway CPU µs per delivery",
-        "generator's use of its thread",
-    ]);
-    for row in &result.rows {
-        table.row([
-            row.transport.title(),
-            &with_spread(row.p50_us, 0),
-            &with_spread(row.p99_us, 0),
-            &with_spread(row.gateway_us_per_delivery, 1),
-            &format!("{:.0} %", row.generator_cores.median * 100.0),
-        ]);
-    }
-    table.text
 }
 
 fn rest_table(result: &RestResult) -> String {

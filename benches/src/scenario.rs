@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, time::Duration};
 
+mod capacity;
+mod churn;
 mod crash;
 mod flood;
 mod idle;
@@ -11,6 +13,8 @@ mod rest;
 mod resumes;
 mod signals;
 
+pub use capacity::{Capacity, CapacityResult, CapacityRow};
+pub use churn::{Churn, ChurnMeasured, ChurnResult, ChurnRow};
 pub use crash::{Crash, CrashResult, CrashRow};
 pub use flood::{Flood, FloodResult, FloodRow};
 pub use idle::{Idle, IdleResult, IdleRow};
@@ -18,7 +22,7 @@ pub use loss::{Loss, LossResult, LossRow};
 pub use reconnect::{Reconnect, ReconnectResult, ReconnectRow};
 pub use rest::{Rest, RestResult, RestRow};
 pub use resumes::{Resumes, ResumesResult, ResumesRow};
-pub use signals::{Fanout, Latency, Rounds, SignalsResult, SignalsRow};
+pub use signals::{Fanout, Latency, Mesh, Rounds, SignalsResult, SignalsRow};
 
 /// No time is negative, and no benchmark runs for a day.
 fn time(seconds: f64) -> Duration {

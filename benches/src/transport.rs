@@ -20,6 +20,8 @@ pub enum Transport {
     Wss,
     /// WebSocket over TLS, JSON.
     WssJson,
+    /// WebSocket without TLS, binary, as behind a proxy that ends TLS.
+    Ws,
 }
 
 impl Transport {
@@ -30,12 +32,27 @@ impl Transport {
             Self::QuicSingle => "QUIC, one stream",
             Self::Wss => "WebSocket over TLS, postcard",
             Self::WssJson => "WebSocket over TLS, JSON",
+            Self::Ws => "WebSocket in plaintext, postcard",
         }
     }
 
     /// Over UDP.
     pub(crate) fn is_quic(self) -> bool {
         matches!(self, Self::Quic | Self::QuicSingle)
+    }
+
+    /// Of a URL.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Quic | Self::QuicSingle => "quic",
+            Self::Wss | Self::WssJson => "wss",
+            Self::Ws => "ws",
+        }
+    }
+
+    /// With TLS.
+    pub(crate) fn is_encrypted(self) -> bool {
+        self != Self::Ws
     }
 
     /// Options for joining the session of `token` in this way, without presence.
@@ -45,14 +62,14 @@ impl Transport {
 
     /// The same at an address that leads to the gateway.
     pub(crate) fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
-        let scheme = if self.is_quic() { "quic" } else { "wss" };
+        let scheme = self.scheme();
         let options = ConnectOptions::new(format!("{scheme}://{address}"), token)
             .presence(false)
             // A connection that is lost would make the measurement void, and must not hide it.
             .rejoin(false)
             .agent(concat!("signalbox-bench/", env!("CARGO_PKG_VERSION")));
         match self {
-            Self::Quic | Self::Wss => options,
+            Self::Quic | Self::Wss | Self::Ws => options,
             Self::QuicSingle => options.streams(Streams::Single),
             Self::WssJson => options.json(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{clock::now_ns, gateway::Gateway, procfs};
+use crate::{clock::now_ns, process::Process, procfs};
 
 /// Use of its thread from which on the generator, and not the gateway, may be what is measured.
 pub(crate) const GENERATOR_LIMIT: f64 = 0.85;
@@ -13,6 +13,7 @@ const OTHERS_LIMIT: f64 = 0.2;
 /// Processor time used so far.
 pub(crate) struct Usage {
     pub(crate) at_ns: u64,
+    /// Zero if the gateway runs elsewhere.
     gateway: Duration,
     generator: Duration,
     /// By what else the benchmark runs.
@@ -35,11 +36,11 @@ pub(crate) struct Used {
 impl Usage {
     /// Of the gateway, of this process (the generator), and of the processes `beside` them, which
     /// are the benchmark's, too.
-    pub(crate) fn now(gateway: &Gateway, beside: &[u32]) -> anyhow::Result<Self> {
+    pub(crate) fn now(gateway: Option<&Process>, beside: &[u32]) -> anyhow::Result<Self> {
         let at_ns = now_ns();
         Ok(Self {
             at_ns,
-            gateway: procfs::cpu_time(gateway.pid())?,
+            gateway: gateway.map_or(Ok(Duration::ZERO), |it| procfs::cpu_time(it.pid()))?,
             generator: procfs::cpu_time(std::process::id())?,
             beside: beside.iter().map(|pid| procfs::cpu_time(*pid)).sum::<anyhow::Result<_>>()?,
             machine: procfs::machine_used(at_ns)?,

@@ -13,6 +13,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Text<'a>(Cow<'a, str>);
 
+impl<'a> From<Text<'a>> for Cow<'a, str> {
+    fn from(text: Text<'a>) -> Self {
+        text.0
+    }
+}
+
 impl Text<'_> {
     /// The text as an owned `String`, copied only if it was borrowed.
     pub fn into_string(self) -> String {

@@ -9,7 +9,7 @@ use super::{Rounds, order};
 use crate::{
     flooder::{Flood as Running, Progress},
     gateway::{Launcher, allow_files},
-    load::{self, Measured},
+    load::{self, Measured, Pattern},
     output::note,
     stats::Spread,
     transport::Transport,
@@ -166,7 +166,7 @@ impl FloodRow {
             p99_us: spread(p99),
             p99_to_control: control.map(ratios),
             lag_p99_us: spread(|it| it.signals.lag_us.p99),
-            gateway_cores: spread(|it| it.signals.gateway_cores),
+            gateway_cores: spread(|it| it.signals.gateway_cores.unwrap_or_default()),
             answered: spread(|it| it.answered),
             rounds,
         }
@@ -215,7 +215,7 @@ impl Flood {
                         attack.title(),
                         measured.signals.latency_us.p50,
                         measured.signals.latency_us.p99,
-                        measured.signals.gateway_cores,
+                        measured.signals.gateway_cores.unwrap_or_default(),
                         measured.answered,
                         measured.signals.other_cores,
                     ));
@@ -249,18 +249,20 @@ impl Flood {
     ) -> anyhow::Result<FloodMeasured> {
         let gateway = launcher.start().await?;
         let other = launcher.start().await?;
-        let load = self.rounds.load(2, true, f64::from(self.rate))(transport);
+        let load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
+        let room = gateway.room(transport)?;
+        let process = Some(gateway.process());
         let target = if attack.is_elsewhere() { &other } else { &gateway };
         let asked = if attack.is_fresh() { self.fresh } else { self.requests };
         let measured = if attack == Attack::Quiet {
-            let signals = load::measure(&gateway, &load, &[other.pid()]).await?;
+            let signals = load::measure(room, process, &load, &[other.pid()]).await?;
             FloodMeasured { signals, answered: 0.0, connected: 0.0, flood_cores: 0.0 }
         } else {
             let connections = self.flood_connections;
             let mut flood = Running::start(target, asked, connections, attack.is_fresh()).await?;
             let beside: Vec<u32> = [other.pid()].into_iter().chain(flood.pid()).collect();
             let before = flood.progress().await?;
-            let signals = load::measure(&gateway, &load, &beside).await?;
+            let signals = load::measure(room, process, &load, &beside).await?;
             let after = flood.progress().await?;
             flood.stop().await?;
             evaluate(signals, &before, &after, asked)

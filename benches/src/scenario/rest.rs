@@ -203,7 +203,7 @@ impl Rest {
             Ok(())
         };
         let look = || {
-            let usage = Usage::now(gateway, &[])?;
+            let usage = Usage::now(Some(gateway.process()), &[])?;
             anyhow::Ok((usage, journal.lock().answered, receivers.deliveries()))
         };
         let watching = async {

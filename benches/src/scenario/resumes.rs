@@ -13,7 +13,7 @@ use crate::{
     clock::{nanos, now_ns},
     crowd::{Resumed, Running},
     gateway::{Launcher, allow_files},
-    load::{self, Measured, PAUSE},
+    load::{self, Measured, PAUSE, Pattern},
     output::note,
     stats::Spread,
     transport::Transport,
@@ -139,7 +139,7 @@ impl ResumesRow {
             ratio: spread(ResumesMeasured::ratio),
             ratio_to_control: control.map(ratios),
             lag_p99_us: spread(|it| it.during.lag_us.p99),
-            gateway_cores: spread(|it| it.during.gateway_cores),
+            gateway_cores: spread(|it| it.during.gateway_cores.unwrap_or_default()),
             crowd_cores: spread(|it| it.resumed.cores),
             resume_p50_us: spread(|it| it.resumed.each_us.p50),
             resume_p99_us: spread(|it| it.resumed.each_us.p99),
@@ -205,7 +205,7 @@ impl Resumes {
                         measured.resumed.seconds,
                         measured.resumed.each_us.p99 / 1000.0,
                         measured.resumed.retries,
-                        measured.during.gateway_cores,
+                        measured.during.gateway_cores.unwrap_or_default(),
                         measured.resumed.cores,
                         measured.during.other_cores,
                     ));
@@ -236,16 +236,17 @@ impl Resumes {
         let other = launcher.start_with(SETTINGS).await?;
         let target = if elsewhere { &other } else { &gateway };
         let rounds = Rounds { seconds: self.seconds, warm_up: 1.0, repeat: 1 };
-        let load = rounds.load(2, true, f64::from(self.rate))(transport);
+        let load = rounds.load(2, Pattern::ToOne, f64::from(self.rate));
+        let process = Some(gateway.process());
 
         let tickets = Running::lost(target, transport, self.connections).await?;
         let silence = if transport.is_quic() { QUIC_SILENCE } else { TCP_SILENCE };
         tokio::time::sleep(silence).await;
         let mut crowd = Running::ready(target, transport, tickets).await?;
         let beside: Vec<u32> = [other.pid()].into_iter().chain(crowd.pid()).collect();
-        let before = load::measure(&gateway, &load, &beside).await?;
+        let before = load::measure(gateway.room(transport)?, process, &load, &beside).await?;
         crowd.go(now_ns() + nanos(PAUSE + load.warm_up), load.duration).await?;
-        let during = load::measure(&gateway, &load, &beside).await?;
+        let during = load::measure(gateway.room(transport)?, process, &load, &beside).await?;
         let resumed = crowd.resumed().await?;
         crowd.stop().await?;
         gateway.stop().await?;

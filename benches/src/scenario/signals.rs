@@ -1,4 +1,5 @@
-//! The scenarios with signals: `latency` (a lone signal at a time) and `fanout` (one to many).
+//! The scenarios with signals at a fixed rate: `latency` (a lone signal at a time), `fanout` (one
+//! to many) and `mesh` (all to all).
 
 use std::time::Duration;
 
@@ -8,23 +9,18 @@ use super::{order, time};
 use crate::{
     emulation::Impairment,
     gateway::{Launcher, allow_files},
-    load::{self, Load, Measured},
+    load::{self, Load, Measured, Pattern},
     output::note,
     stats::Spread,
-    transport::Transport,
+    system::{System, Systems},
 };
 
 /// One sender, one receiver, one signal at a time.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Latency {
-    /// Transports to set side by side.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "quic,quic-single,wss,wss-json"
-    )]
-    pub transport: Vec<Transport>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub systems: Systems,
     /// Signals per second.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub rate: u32,
@@ -39,15 +35,42 @@ pub struct Latency {
 /// One sender, many receivers.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Fanout {
-    /// Transports to set side by side.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
-    pub transport: Vec<Transport>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub systems: Systems,
     /// Connections in the session. One of them sends; all of them receive, the sender included.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub receivers: u32,
     /// Deliveries per second, to all receivers together.
     #[arg(long, value_name = "NUMBER", default_value_t = 20_000)]
     pub deliveries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub rounds: Rounds,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub impairment: Impairment,
+}
+
+/// All talk to all.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Mesh {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub systems: Systems,
+    /// Connections in the session. All of them send, and receive what all of them send.
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    pub connections: u32,
+    /// Deliveries per second, to all together.
+    #[arg(long, value_name = "NUMBER", default_value_t = 49_000)]
+    pub deliveries: u32,
+    /// How many send nearly everything; the others' signals have a figure of their own. Without
+    /// it all send alike.
+    #[arg(long, value_name = "NUMBER")]
+    pub hot: Option<u32>,
+    /// Share of the signals that the others send, beside the hot.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, requires = "hot")]
+    pub quiet_share: f64,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
@@ -73,27 +96,32 @@ pub struct Rounds {
 /// All rounds of a scenario.
 #[derive(Debug, Serialize)]
 pub struct SignalsResult {
-    /// `latency` or `fanout`.
+    /// `latency`, `fanout` or `mesh`.
     pub scenario: &'static str,
     /// Connections in the session.
     pub connections: usize,
-    /// Signals per second.
+    /// Signals per second, of all senders together.
     pub rate: f64,
+    /// How many of a mesh are hot; none if all send alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hot: Option<usize>,
     /// Length of a measurement.
     pub seconds: f64,
     /// What the network between gateway and clients was like.
     pub network: Impairment,
-    /// A row for each transport.
+    /// A row for each system.
     pub rows: Vec<SignalsRow>,
 }
 
-/// All rounds of one transport.
+/// All rounds of one system.
 #[derive(Debug, Serialize)]
 pub struct SignalsRow {
-    /// The transport.
-    pub transport: Transport,
-    /// The gateway's processor time for each delivery, in microseconds.
-    pub gateway_us_per_delivery: Spread,
+    /// The system, and how clients are connected to it.
+    #[serde(rename = "transport")]
+    pub system: System,
+    /// The gateway's processor time for each delivery, in microseconds; none if it runs elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_us_per_delivery: Option<Spread>,
     /// Latency: half of all are at most this, in microseconds.
     pub p50_us: Spread,
     /// 90 %.
@@ -104,6 +132,9 @@ pub struct SignalsRow {
     pub p999_us: Spread,
     /// The longest.
     pub max_us: Spread,
+    /// 99 % of the signals of quiet senders, where others are hot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_p99_us: Option<Spread>,
     /// How late the generator itself was, at most times.
     pub lag_p50_us: Spread,
     /// Use that the generator made of its thread.
@@ -113,25 +144,30 @@ pub struct SignalsRow {
 }
 
 impl SignalsRow {
-    fn new(transport: Transport, rounds: Vec<Measured>) -> Self {
+    fn new(system: System, rounds: Vec<Measured>) -> Self {
         let spread = |pick: fn(&Measured) -> f64| Spread::of(rounds.iter().map(pick));
+        let known = |pick: fn(&Measured) -> Option<f64>| {
+            let values: Option<Vec<_>> = rounds.iter().map(pick).collect();
+            values.map(Spread::of)
+        };
         Self {
-            transport,
-            gateway_us_per_delivery: spread(|it| it.gateway_us_per_delivery),
+            gateway_us_per_delivery: known(|it| it.gateway_us_per_delivery),
             p50_us: spread(|it| it.latency_us.p50),
             p90_us: spread(|it| it.latency_us.p90),
             p99_us: spread(|it| it.latency_us.p99),
             p999_us: spread(|it| it.latency_us.p999),
             max_us: spread(|it| it.latency_us.max),
+            quiet_p99_us: known(|it| it.quiet_us.map(|us| us.p99)),
             lag_p50_us: spread(|it| it.lag_us.p50),
             generator_cores: spread(|it| it.generator_cores),
+            system,
             rounds,
         }
     }
 
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        super::by_round(self.transport.title(), self.rounds.iter().map(|it| &it.warnings))
+        super::by_round(self.system.title(), self.rounds.iter().map(|it| &it.warnings))
     }
 }
 
@@ -141,10 +177,8 @@ impl Latency {
     /// # Errors
     /// If the gateway cannot be run or anything is lost.
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
-        let (connections, to_one, rate) = (2, true, f64::from(self.rate));
-        let load = self.rounds.load(connections, to_one, rate);
-        let Self { transport, impairment, rounds: Rounds { repeat, .. }, .. } = self;
-        rounds("latency", launcher, load, transport, *repeat, *impairment).await
+        let load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
+        run("latency", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -155,11 +189,32 @@ impl Fanout {
     /// If the gateway cannot be run or anything is lost.
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
         anyhow::ensure!(self.receivers > 0, "--receivers must be at least 1");
-        allow_files(u64::from(self.receivers) + 100)?;
         let rate = f64::from(self.deliveries) / f64::from(self.receivers);
-        let load = self.rounds.load(self.receivers as usize, false, rate);
-        let Self { transport, impairment, rounds: Rounds { repeat, .. }, .. } = self;
-        rounds("fanout", launcher, load, transport, *repeat, *impairment).await
+        let load = self.rounds.load(self.receivers as usize, Pattern::ToAll, rate);
+        run("fanout", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
+    }
+}
+
+impl Mesh {
+    /// Measures.
+    ///
+    /// # Errors
+    /// If the gateway cannot be run or anything is lost.
+    pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
+        anyhow::ensure!(self.connections > 0, "--connections must be at least 1");
+        let pattern = match self.hot {
+            None => Pattern::Mesh,
+            Some(hot) => {
+                let some = (1..self.connections).contains(&hot);
+                anyhow::ensure!(some, "--hot must leave somebody quiet, and not everybody");
+                let share = self.quiet_share;
+                anyhow::ensure!(share > 0.0 && share < 1.0, "--quiet-share is between 0 and 1");
+                Pattern::Mixed { hot: hot as usize, quiet_share: share }
+            }
+        };
+        let rate = f64::from(self.deliveries) / f64::from(self.connections);
+        let load = self.rounds.load(self.connections as usize, pattern, rate);
+        run("mesh", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -172,67 +227,79 @@ impl Rounds {
         time(self.seconds)
     }
 
-    pub(super) fn load(
-        &self,
-        connections: usize,
-        to_one: bool,
-        rate: f64,
-    ) -> impl Fn(Transport) -> Load {
+    pub(super) fn load(&self, connections: usize, pattern: Pattern, rate: f64) -> Load {
         let (warm_up, duration) = (self.warm_up(), self.duration());
-        move |transport| Load { transport, connections, to_one, rate, warm_up, duration }
+        Load { connections, pattern, rate, warm_up, duration }
     }
 }
 
-/// Round after round, each transport in turn, each measurement with a gateway and a network of
-/// its own.
-async fn rounds(
+/// Round after round, each system in turn, each measurement with a process and a network of its
+/// own.
+async fn run(
     scenario: &'static str,
     launcher: &Launcher,
-    load: impl Fn(Transport) -> Load,
-    transports: &[Transport],
+    load: &Load,
+    systems: &Systems,
     repeat: usize,
     network: Impairment,
 ) -> anyhow::Result<SignalsResult> {
     anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
-    let mut done: Vec<(Transport, Vec<Measured>)> =
-        transports.iter().map(|it| (*it, Vec::new())).collect();
+    anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
+    allow_files(load.connections as u64 + 100)?;
+    let systems = systems.all()?;
+    let mut done: Vec<Vec<Measured>> = systems.iter().map(|_| Vec::new()).collect();
+    let indexed: Vec<usize> = (0..systems.len()).collect();
     for round in 0..repeat {
-        for transport in order(transports, round) {
-            let load = load(transport);
-            anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
-            let emulation = network.start()?;
-            let gateway = launcher.start_in(emulation.as_ref()).await?;
-            let inside = emulation.as_ref().map(|it| it.client().enter()).transpose()?;
-            let measured = load::measure(&gateway, &load, &[]).await?;
-            drop(inside);
-            gateway.stop().await?;
+        for index in order(&indexed, round) {
+            let (Some(system), Some(rounds)) = (systems.get(index), done.get_mut(index)) else {
+                continue;
+            };
+            let measured = once(launcher, system, load, network).await?;
             note(format_args!(
-                "{scenario} {}/{repeat}  {:<30} p50 {:.0} µs, p99 {:.0} µs, gateway {:.1} µs per \
-                 delivery",
+                "{scenario} {}/{repeat}  {:<32} p50 {:.0} µs, p99 {:.0} µs{}",
                 round + 1,
-                transport.title(),
+                system.title(),
                 measured.latency_us.p50,
                 measured.latency_us.p99,
-                measured.gateway_us_per_delivery,
+                measured
+                    .gateway_us_per_delivery
+                    .map(|us| format!(", gateway {us:.1} µs per delivery"))
+                    .unwrap_or_default()
             ));
             for warning in &measured.warnings {
                 note(format_args!("  warning: {warning}"));
             }
-            if let Some((_, rounds)) = done.iter_mut().find(|(it, _)| *it == transport) {
-                rounds.push(measured);
-            }
+            rounds.push(measured);
         }
     }
-    let example = transports.first().map(|it| load(*it));
+    let rows = systems.into_iter().zip(done).map(|(system, it)| SignalsRow::new(system, it));
     Ok(SignalsResult {
         scenario,
-        connections: example.map_or(0, |it| it.connections),
-        rate: example.map_or(0.0, |it| it.rate),
-        seconds: example.map_or(0.0, |it| it.duration.as_secs_f64()),
+        connections: load.connections,
+        rate: load.rate,
+        hot: match load.pattern {
+            Pattern::Mixed { hot, .. } => Some(hot),
+            _ => None,
+        },
+        seconds: load.duration.as_secs_f64(),
         network,
-        rows: done
-            .into_iter()
-            .map(|(transport, rounds)| SignalsRow::new(transport, rounds))
-            .collect(),
+        rows: rows.collect(),
     })
+}
+
+/// One measurement, with everything its own.
+pub(super) async fn once(
+    launcher: &Launcher,
+    system: &System,
+    load: &Load,
+    network: Impairment,
+) -> anyhow::Result<Measured> {
+    let emulation = network.start()?;
+    let running = system.start(launcher, emulation.as_ref()).await?;
+    let inside = emulation.as_ref().map(|it| it.client().enter()).transpose()?;
+    let room = running.room().await?;
+    let measured = load::measure(room, running.process(), load, &[]).await?;
+    drop(inside);
+    running.stop().await?;
+    Ok(measured)
 }

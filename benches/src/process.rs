@@ -1,0 +1,159 @@
+//! A process that the benchmark starts, and ends whatever happens.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a process may take until it says that it is ready.
+const START: Duration = Duration::from_secs(10);
+
+/// How long it may take to go down: a gateway's own deadline for draining (10 s), and some more.
+const STOP: Duration = Duration::from_secs(15);
+
+/// The same when the benchmark itself is going down, and somebody waits for it.
+const ABANDON: Duration = Duration::from_secs(3);
+
+/// How often we look whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running process with its log. Dropping it ends it, whichever way we get there.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    /// What it is called in errors.
+    name: &'static str,
+}
+
+impl Process {
+    /// Starts a program whose standard error, and output if it is not piped, go to `log`.
+    pub(crate) fn spawn(
+        name: &'static str,
+        command: &mut Command,
+        log: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let stderr = File::create(&log).with_context(|| format!("cannot make a log for {name}"))?;
+        let child = command.stdin(Stdio::null()).stderr(stderr).spawn();
+        let child = child.with_context(|| cannot_run(command))?;
+        Ok(Self { child, log, name })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it without any notice.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        let Self { child, name, .. } = &mut self;
+        child.kill().with_context(|| format!("cannot kill {name}"))?;
+        child.wait().with_context(|| format!("cannot wait for {name}"))?;
+        Ok(())
+    }
+
+    /// Ends it in an orderly way.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.terminate();
+        let name = self.name;
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                anyhow::ensure!(
+                    status.success(),
+                    "{name} ended with {status}; its last words:\n{}",
+                    self.last_words()
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        anyhow::bail!("{name} did not end within {STOP:?} of SIGTERM; it is killed")
+    }
+
+    /// The first line that it says on its standard output, which must be piped.
+    pub(crate) async fn first_line(&mut self) -> anyhow::Result<String> {
+        let out = self.child.stdout.take().context("no standard output")?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(out).read_line(&mut line).map(|_| line)
+        });
+        // On a timeout the process ends with us, and the reading with it.
+        let line = tokio::time::timeout(START, read)
+            .await
+            .with_context(|| format!("{} was not ready within {START:?}", self.name))???;
+        anyhow::ensure!(!line.is_empty(), "{} did not start:\n{}", self.name, self.last_words());
+        Ok(line)
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines.len().saturating_sub(10);
+        lines.get(last..).unwrap_or_default().join("\n")
+    }
+
+    fn terminate(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It has not been waited for, so the number is still its own.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.terminate();
+        let deadline = Instant::now() + ABANDON;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            // Nothing else is to run here any more: an error, ctrl-c or a panic led here.
+            std::thread::park_timeout(LOOK);
+        }
+    }
+}
+
+fn cannot_run(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let hint = match program.to_str() {
+        Some("taskset") => ", which keeps the gateway on its core: install util-linux",
+        Some("setpriv") => ", which ends the gateway with this program: install util-linux",
+        _ => "",
+    };
+    format!("cannot run {}{hint}", program.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_is_said_with_the_next_step() {
+        assert!(cannot_run(&Command::new("taskset")).contains("util-linux"));
+        assert!(cannot_run(&Command::new("setpriv")).contains("util-linux"));
+        assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
+    }
+
+    #[test]
+    fn a_panic_ends_the_gateway() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let own = PathBuf::from(format!("/proc/{}", child.id()));
+        assert!(own.exists());
+        let process = Process { child, log: PathBuf::new(), name: "sleep" };
+        let panic = std::panic::catch_unwind(move || {
+            let _process = process;
+            panic!("as intended");
+        });
+        assert!(panic.is_err());
+        assert!(!own.exists());
+    }
+}

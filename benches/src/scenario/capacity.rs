@@ -1,0 +1,198 @@
+//! `capacity`: the highest rate at which one sender's signals still reach many in time.
+//!
+//! Rates rise by a factor until one is too high, then the last step is halved. A rate is kept if
+//! every signal arrives and 99 % of them within the bound; at a rate that is too high the backlog
+//! grows for as long as it lasts, so that the bound is soon passed.
+
+use serde::Serialize;
+
+use super::{
+    order,
+    signals::{Rounds, once},
+};
+use crate::{
+    emulation::Impairment,
+    gateway::{Launcher, allow_files},
+    load::{Measured, Pattern},
+    output::note,
+    stats::Spread,
+    system::{System, Systems},
+};
+
+/// From one rate to the next.
+const STEP: f64 = 1.5;
+
+/// Rates beyond which no system and no generator will come.
+const MAX_DELIVERIES: f64 = 50_000_000.0;
+
+/// The highest sustained rate from one sender to many.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Capacity {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as this command's own description")]
+    pub systems: Systems,
+    /// Connections in the session; one value or several.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "100,1000")]
+    pub receivers: Vec<u32>,
+    /// Deliveries per second of the first attempt.
+    #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
+    pub from: u32,
+    /// Milliseconds within which 99 % must have arrived.
+    #[arg(long, value_name = "MS", default_value_t = 50.0)]
+    pub bound: f64,
+    /// Length of an attempt in seconds, without its warm-up.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Searches for each system.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
+    pub repeat: usize,
+}
+
+/// All searches.
+#[derive(Debug, Serialize)]
+pub struct CapacityResult {
+    /// `capacity`.
+    pub scenario: &'static str,
+    /// Milliseconds within which 99 % must have arrived.
+    pub bound_ms: f64,
+    /// Length of an attempt.
+    pub seconds: f64,
+    /// A row for each system and number of receivers.
+    pub rows: Vec<CapacityRow>,
+}
+
+/// All searches of one system with so many receivers.
+#[derive(Debug, Serialize)]
+pub struct CapacityRow {
+    /// The system.
+    #[serde(rename = "transport")]
+    pub system: System,
+    /// Connections in the session.
+    pub receivers: u32,
+    /// Highest rate that was kept.
+    pub deliveries_per_second: Spread,
+    /// What the gateway used for a delivery at that rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_us_per_delivery: Option<Spread>,
+    /// Use that the gateway made of processors at that rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_cores: Option<Spread>,
+    /// Use that the generator made of its thread at that rate; where it is near 1, the generator
+    /// was the limit and the system can do more.
+    pub generator_cores: Spread,
+    /// The measurements at the highest rates.
+    pub rounds: Vec<Measured>,
+}
+
+impl CapacityRow {
+    /// All that was said against its measurements.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let title = format!("{} to {}", self.system.title(), self.receivers);
+        super::by_round(title, self.rounds.iter().map(|it| &it.warnings))
+    }
+}
+
+impl Capacity {
+    /// Searches.
+    ///
+    /// # Errors
+    /// If a system cannot be run, or does not even keep the first rate.
+    pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<CapacityResult> {
+        anyhow::ensure!(self.repeat > 0, "--repeat must be at least 1");
+        anyhow::ensure!(self.from > 0, "--from must be at least 1");
+        anyhow::ensure!(self.receivers.iter().all(|it| *it > 0), "--receivers must be at least 1");
+        allow_files(u64::from(self.receivers.iter().copied().max().unwrap_or_default()) + 100)?;
+        let mut places: Vec<(System, u32, Vec<(f64, Measured)>)> = Vec::new();
+        for system in self.systems.all()? {
+            places.extend(self.receivers.iter().map(|it| (system.clone(), *it, Vec::new())));
+        }
+        let indexed: Vec<usize> = (0..places.len()).collect();
+        for round in 0..self.repeat {
+            for index in order(&indexed, round) {
+                let Some((system, receivers, rounds)) = places.get_mut(index) else { continue };
+                let (deliveries, measured) = self.search(launcher, system, *receivers).await?;
+                note(format_args!(
+                    "capacity {}/{}  {:<32} to {receivers}: {deliveries:.0} deliveries/s, \
+                     generator {:.2} of its thread",
+                    round + 1,
+                    self.repeat,
+                    system.title(),
+                    measured.generator_cores,
+                ));
+                rounds.push((deliveries, measured));
+            }
+        }
+        let (bound_ms, seconds) = (self.bound, self.seconds);
+        let rows = places.into_iter().map(|(system, receivers, rounds)| {
+            let known = |pick: fn(&Measured) -> Option<f64>| {
+                let values: Option<Vec<_>> = rounds.iter().map(|it| pick(&it.1)).collect();
+                values.map(Spread::of)
+            };
+            CapacityRow {
+                system,
+                receivers,
+                deliveries_per_second: Spread::of(rounds.iter().map(|it| it.0)),
+                gateway_us_per_delivery: known(|it| it.gateway_us_per_delivery),
+                gateway_cores: known(|it| it.gateway_cores),
+                generator_cores: Spread::of(rounds.iter().map(|it| it.1.generator_cores)),
+                rounds: rounds.into_iter().map(|it| it.1).collect(),
+            }
+        });
+        Ok(CapacityResult { scenario: "capacity", bound_ms, seconds, rows: rows.collect() })
+    }
+
+    async fn search(
+        &self,
+        launcher: &Launcher,
+        system: &System,
+        receivers: u32,
+    ) -> anyhow::Result<(f64, Measured)> {
+        let mut rate = f64::from(self.from);
+        let mut best = self.attempt(launcher, system, receivers, rate).await?.map_err(|why| {
+            anyhow::anyhow!(
+                "{} does not keep {rate:.0} deliveries/s to {receivers} ({why}): lower --from",
+                system.title()
+            )
+        })?;
+        // What is halved in the end is a ratio, too.
+        let mut step = STEP;
+        while step > STEP.sqrt() - 0.01 && rate * step <= MAX_DELIVERIES {
+            match self.attempt(launcher, system, receivers, rate * step).await? {
+                Ok(measured) => {
+                    rate *= step;
+                    best = measured;
+                    if step < STEP {
+                        break;
+                    }
+                }
+                Err(_) => step = step.sqrt(),
+            }
+        }
+        Ok((rate, best))
+    }
+
+    /// One rate; or why it was too high.
+    async fn attempt(
+        &self,
+        launcher: &Launcher,
+        system: &System,
+        receivers: u32,
+        deliveries: f64,
+    ) -> anyhow::Result<Result<Measured, String>> {
+        let rounds = Rounds { seconds: self.seconds, warm_up: 0.5, repeat: 1 };
+        let rate = deliveries / f64::from(receivers);
+        let load = rounds.load(receivers as usize, Pattern::ToAll, rate);
+        let outcome = match once(launcher, system, &load, Impairment::default()).await {
+            Ok(measured) if measured.latency_us.p99 <= self.bound * 1e3 => Ok(measured),
+            Ok(measured) => Err(format!("p99 was {:.0} ms", measured.latency_us.p99 / 1e3)),
+            // A system that cannot keep up may lose signals, or its clients.
+            Err(error) => Err(format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
+        };
+        let said = outcome.as_ref().map_or_else(String::as_str, |_| "kept");
+        note(format_args!(
+            "  {} to {receivers} at {deliveries:.0} deliveries/s: {said}",
+            system.title()
+        ));
+        Ok(outcome)
+    }
+}
