@@ -114,10 +114,10 @@ impl Launcher {
         self.run(Command::new(&self.program), None, quic, https).await
     }
 
-    /// Starts a gateway that has one thread for its tasks, on this core alone.
+    /// Starts a gateway on this core alone.
     pub(crate) async fn start_on(&self, core: usize) -> anyhow::Result<Gateway> {
         let mut command = Command::new("taskset");
-        command.arg("-c").arg(core.to_string()).arg(&self.program).env("TOKIO_WORKER_THREADS", "1");
+        command.arg("-c").arg(core.to_string()).arg(&self.program);
         self.run(command, None, ANY_PORT, ANY_PORT).await
     }
 

@@ -103,11 +103,14 @@ pub(crate) struct Client {
     pub(crate) listener: Listener,
 }
 
+/// Appends a message to one or to all.
+type Say = dyn Fn(Option<Address>, &str, &mut Vec<u8>) + Send + Sync;
+
 /// The half that says something.
 #[derive(Clone)]
 pub(crate) struct Speaker {
     pub(crate) address: Address,
-    say: Arc<dyn Fn(Option<Address>, &str, &mut Vec<u8>) + Send + Sync>,
+    say: Arc<Say>,
     outgoing: Outgoing,
 }
 

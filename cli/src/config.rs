@@ -46,6 +46,9 @@ pub(crate) struct Sources {
     /// File that names the process while it runs, for `signalbox drain` (process.pid_file).
     #[arg(long, value_name = "PATH")]
     pid_file: Option<PathBuf>,
+    /// Threads that carry links (process.threads).
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<usize>,
 }
 
 impl Sources {
@@ -70,6 +73,9 @@ impl Sources {
         }
         if let Some(pid_file) = &self.pid_file {
             figment = figment.merge(Serialized::default("process.pid_file", pid_file));
+        }
+        if let Some(threads) = self.threads {
+            figment = figment.merge(Serialized::default("process.threads", threads));
         }
         Ok(figment)
     }

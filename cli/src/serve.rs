@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_gateway::{Addresses, Config, Gateway};
 use tokio::{
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
@@ -86,14 +87,27 @@ struct AnnouncedProject<'a> {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     output::log("info", args.log_json)?;
     signalbox_certs::install_provider();
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(args))
-}
-
-async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let dev = args.dev.then(|| Dev::open(&args.dev_dir)).transpose()?;
     let defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
     let config = args.sources.resolve(&defaults)?;
+    let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
+    runtime.block_on(serve(args, dev, config, defaults))
+}
+
+/// One thread is this one, which then never wakes another.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    match threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}
+
+async fn serve(
+    args: Args,
+    dev: Option<Dev>,
+    config: Config,
+    defaults: Config,
+) -> anyhow::Result<ExitCode> {
     // Before anybody can send them: a signal that comes early must not kill the process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -281,11 +281,20 @@ impl Default for Resume {
 }
 
 /// What whoever runs the process wants of it. The program's business, not the gateway's.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
     /// File that names the process while it runs, for `signalbox drain`.
     pub pid_file: Option<PathBuf>,
+    /// Threads that carry links. Waking one thread from another costs more than all else that is
+    /// done for a signal, so one thread does most until it is busy all the time.
+    pub threads: usize,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { pid_file: None, threads: 1 }
+    }
 }
 
 impl Config {
@@ -322,6 +331,7 @@ impl Config {
         least("links.hello_timeout_ms", self.links.hello_timeout_ms, 1);
         // Pings go out at a third of it; below a second they would be the load.
         least("links.idle_timeout_ms", self.links.idle_timeout_ms.into(), 1000);
+        least("process.threads", self.process.threads as u64, 1);
         if self.tls.certificate.is_none() || self.tls.key.is_none() {
             problems.push(
                 "tls.certificate and tls.key are not set: name PEM files, or try `serve --dev`"

@@ -84,6 +84,9 @@ pub struct CapacityRow {
     pub rounds: Vec<Measured>,
 }
 
+/// A system, its receivers, and the highest rates that were found.
+type Place = (System, u32, Vec<(f64, Measured)>);
+
 impl CapacityRow {
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
@@ -102,7 +105,7 @@ impl Capacity {
         anyhow::ensure!(self.from > 0, "--from must be at least 1");
         anyhow::ensure!(self.receivers.iter().all(|it| *it > 0), "--receivers must be at least 1");
         allow_files(u64::from(self.receivers.iter().copied().max().unwrap_or_default()) + 100)?;
-        let mut places: Vec<(System, u32, Vec<(f64, Measured)>)> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         for system in self.systems.all()? {
             places.extend(self.receivers.iter().map(|it| (system.clone(), *it, Vec::new())));
         }

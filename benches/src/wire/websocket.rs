@@ -107,7 +107,7 @@ pub(crate) fn read(bytes: &[u8]) -> anyhow::Result<Frame<'_>> {
         }
         PONG => Ok(Frame::Control(end, None)),
         CLOSE => {
-            let code = message.get(..2).map_or(0, |code| u16::from_be_bytes([code[0], code[1]]));
+            let code = message.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
             let reason = String::from_utf8_lossy(message.get(2..).unwrap_or_default());
             bail!("the server closed a connection with code {code} ({reason})")
         }
