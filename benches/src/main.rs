@@ -21,7 +21,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// The gateway's program. [default: the `signalbox` next to this program]
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH", global = true, env = "SIGNALBOX_BENCH_GATEWAY")]
     gateway: Option<PathBuf>,
     /// Print JSON, with every single measurement.
     #[arg(long, global = true)]

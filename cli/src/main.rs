@@ -1,5 +1,6 @@
 //! `signalbox`: the gateway and its tools. Parse, run, exit; each command has a file of its own.
 
+mod bench;
 mod completions;
 mod config;
 mod dev;
@@ -36,6 +37,8 @@ Examples:
       Send each line as a signal.
   signalbox drain --pid-file /run/signalbox.pid
       End a gateway without a jolt for its clients, and wait until it has ended.
+  signalbox bench latency
+      Measure a lone signal's latency over each transport.
   signalbox project new >> gateway.toml
       Add a project to a configuration; a running gateway takes it up within seconds.
 
@@ -56,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Session(token::SessionCommand),
     Config(config::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(&args),
         Command::Session(token::SessionCommand::New(args)) => token::new_session(&args),
         Command::Config(args) => config::run(&args),
+        Command::Bench(args) => bench::run(args).map(|never| match never {}),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -6,6 +6,7 @@
     reason = "a test's panic is its answer"
 )]
 
+mod bench;
 mod crew;
 mod drain;
 mod network;
