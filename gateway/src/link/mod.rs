@@ -17,10 +17,12 @@ pub(crate) mod quic;
 mod resume;
 mod ticket;
 pub(crate) mod websocket;
+mod woken;
 
 use std::{
     future::{Future, pending, poll_fn},
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +37,7 @@ use tokio::{
 };
 use tracing::{Instrument, debug, debug_span, field, trace};
 
+use self::woken::when_woken;
 use crate::gateway::Shared;
 
 #[cfg(test)]
@@ -267,16 +270,26 @@ async fn carry(
         }
         tokio::time::sleep(within).await;
     };
-    let end = tokio::select! {
-        end = read(shared, &mut connection, (expires_in, resumed), reader) => end,
-        result = writer.pump(&outbox) => match result {
-            Ok(reason) => End::by(reason),
-            Err(error) => error.into(),
-        },
-        reason = poll_fn(|cx| outbox.poll_ended(cx)) => End::by(reason),
-        () = expired => End::by(CloseReason::TokenExpired),
-        () = going_down => End::by(CloseReason::ShuttingDown),
+    let end = async {
+        let reading = pin!(read(shared, &mut connection, (expires_in, resumed), reader));
+        let pumping = pin!(writer.pump(&outbox));
+        let ending = pin!(async {
+            tokio::select! {
+                reason = poll_fn(|cx| outbox.poll_ended(cx)) => reason,
+                () = expired => CloseReason::TokenExpired,
+                () = going_down => CloseReason::ShuttingDown,
+            }
+        });
+        tokio::select! {
+            end = when_woken(reading) => end,
+            result = when_woken(pumping) => match result {
+                Ok(reason) => End::by(reason),
+                Err(error) => error.into(),
+            },
+            reason = when_woken(ending) => End::by(reason),
+        }
     };
+    let end = end.await;
     depart(shared, connection, end.reason);
     if end.alive && end.reason != CloseReason::SlowConsumer {
         // The outbox has ended now; what waits in it is still the client's.

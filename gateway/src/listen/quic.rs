@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt, ZeroRttAccepted, crypto::rustls::QuicServerConfig,
+    AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt, ZeroRttAccepted,
+    crypto::rustls::QuicServerConfig,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -43,6 +44,10 @@ const SEND_WINDOW: u64 = 1024 * 1024;
 
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// Packets that a client may leave without an acknowledgement, for 25 ms at most, where the usual
+/// would be one. Receiving those costs as much as sending signals.
+const ACKNOWLEDGE_AFTER: u32 = 10;
 
 /// Bytes of handshake packets that may wait, for one connection and for all of them.
 const INCOMING_BUFFER: u64 = 64 * 1024;
@@ -203,12 +208,21 @@ fn transport_config(links: &Links) -> TransportConfig {
         // once, which small signals rarely need; in fan-out the difference is within the noise.
         .enable_segmentation_offload(false)
         .initial_rtt(INITIAL_RTT)
+        .ack_frequency_config(Some(acknowledgements()))
         .congestion_controller_factory(Arc::new(Windows::default()))
         // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
         // itself, and none knows our idle timeout before it has connected.
         .keep_alive_interval(Some(links.idle_timeout() / KEEP_ALIVES))
         .max_idle_timeout(Some(VarInt::from_u32(links.idle_timeout_ms).into()));
     transport
+}
+
+/// How seldom a client may acknowledge, if it can be told
+/// (draft-ietf-quic-ack-frequency). What arrives out of order it still acknowledges at once.
+fn acknowledgements() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config.ack_eliciting_threshold(ACKNOWLEDGE_AFTER.into());
+    config
 }
 
 fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
