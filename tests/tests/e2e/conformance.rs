@@ -4,7 +4,7 @@
 use signalbox_client::{CloseReason, DisconnectReason, ErrorCode, Event, Role};
 use signalbox_tests::{Carrier, World, new_session, rest::Server, soon};
 
-/// Runs every test of the suite over one carrier.
+/// Runs every test of the suite over one carrier, on both kinds of runtime that a gateway can have.
 macro_rules! suite {
     ($($module:ident: $carrier:expr,)+) => {$(
         mod $module {
@@ -28,12 +28,20 @@ macro_rules! suite {
             );
         }
     )+};
-    (@tests $carrier:expr => $($test:ident,)+) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            super::$test($carrier).await;
+    (@tests $carrier:expr => $($test:ident,)+) => {
+        mod one_thread {
+            $(#[tokio::test]
+            async fn $test() {
+                super::super::$test($carrier).await;
+            })+
         }
-    )+};
+        mod two_threads {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::super::$test($carrier).await;
+            })+
+        }
+    };
 }
 
 suite! {
