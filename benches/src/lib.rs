@@ -31,6 +31,7 @@
 //! usage        who used how much processor time, and whether that spoils a measurement
 //! scenario/    latency, fanout, rest, flood, loss, reconnect, crash, resumes, idle: which measurements, in which order
 //! stats        percentiles, medians, spread
+//! curve        the whole distribution, and how it went over time
 //! report       text and Markdown from results
 //! ```
 //!
@@ -41,6 +42,7 @@ mod clients;
 mod clock;
 mod cores;
 mod crowd;
+mod curve;
 mod dialogue;
 pub mod emulation;
 mod flooder;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     clock::{Metronome, nanos, now_ns},
+    curve::{Point, Slice, Timeline},
     payload,
     process::Process,
     receivers::Receivers,
@@ -89,6 +90,10 @@ impl Load {
 pub struct Measured {
     /// From when a signal was due to when a receiver had it.
     pub latency_us: Percentiles,
+    /// The same in full.
+    pub curve: Vec<Point>,
+    /// And how it went over time.
+    pub timeline: Vec<Slice>,
     /// The same of the quiet senders among others that are hot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_us: Option<Percentiles>,
@@ -130,7 +135,8 @@ pub(crate) async fn measure(
     let (warm_up, measured) = (load.signals(load.warm_up), load.signals(load.duration));
     ensure!(measured > 0, "no signal at all would be sent: raise the rate or the duration");
     let interval_ns = nanos(load.interval());
-    let receivers = Receivers::listen(listeners, start_ns + warm_up * interval_ns);
+    let timeline = Timeline::new(start_ns + warm_up * interval_ns, load.duration);
+    let receivers = Receivers::listen(listeners, timeline);
 
     let mut lag = Latencies::new();
     let mut metronome = Metronome::start(start_ns, interval_ns)?;
@@ -182,7 +188,7 @@ pub(crate) async fn measure(
     let after = Usage::now(process, beside)?;
 
     let book = receivers.book.lock();
-    let measured = evaluate(load, &book.latencies, &book.quiet, &lag, after.since(&before));
+    let measured = evaluate(load, &book.timeline, &book.quiet, &lag, after.since(&before));
     Ok(match process {
         Some(_) => measured,
         None => Measured { gateway_us_per_delivery: None, gateway_cores: None, ..measured },
@@ -251,11 +257,12 @@ fn expected(load: &Load, connections: usize, signals: u64) -> Vec<u64> {
 
 fn evaluate(
     load: &Load,
-    latencies: &Latencies,
+    timeline: &Timeline,
     quiet: &Latencies,
     lag: &Latencies,
     used: Used,
 ) -> Measured {
+    let latencies = timeline.latencies();
     let deliveries = latencies.count();
     let each = |time: f64| time * 1e6 / deliveries.max(1) as f64;
     let lag_us = lag.percentiles();
@@ -269,6 +276,8 @@ fn evaluate(
     }
     Measured {
         latency_us: latencies.percentiles(),
+        curve: latencies.curve(),
+        timeline: timeline.slices(),
         quiet_us: (quiet.count() > 0).then(|| quiet.percentiles()),
         lag_us,
         deliveries,
@@ -293,6 +302,8 @@ pub(crate) mod tests {
         let us = Percentiles { p50: 1.0, p90: 1.0, p99, p999: p99, max: p99 };
         Measured {
             latency_us: us,
+            curve: Vec::new(),
+            timeline: Vec::new(),
             quiet_us: None,
             lag_us: us,
             deliveries: 1,
@@ -345,10 +356,18 @@ pub(crate) mod tests {
         latencies
     }
 
+    fn timeline(ns: u64) -> Timeline {
+        let mut timeline = Timeline::new(0, Duration::from_secs(2));
+        for number in 0..1000 {
+            timeline.record(number, ns);
+        }
+        timeline
+    }
+
     #[test]
     fn costs_are_per_delivery() {
         let used = Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0 };
-        let (latency, lag) = (latencies(300_000), latencies(20_000));
+        let (latency, lag) = (timeline(300_000), latencies(20_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.deliveries, 1000);
         assert!((measured.gateway_us_per_delivery.unwrap() - 100.0).abs() < 1e-6);
@@ -360,7 +379,7 @@ pub(crate) mod tests {
     #[test]
     fn what_spoils_a_measurement_is_said() {
         let used = Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4 };
-        let (latency, lag) = (latencies(300_000), latencies(6_000_000));
+        let (latency, lag) = (timeline(300_000), latencies(6_000_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.warnings.len(), 3, "{:?}", measured.warnings);
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::{
     arrivals::{self, Arrival},
     clock::{Metronome, nanos, now_ns},
+    curve::Timeline,
     emulation::{Counts, Impairment, Link, Towards, random::Random},
     gateway::{Gateway, Launcher},
     payload,
@@ -101,7 +102,7 @@ pub(crate) async fn measure(
     drop(inside);
     let (senders, told): (Vec<_>, Vec<_>) = senders.into_iter().unzip();
     // Nobody signals to them: they only tell if something goes wrong.
-    let told = Receivers::start(told, u64::MAX);
+    let told = Receivers::start(told, Timeline::new(u64::MAX, Duration::ZERO));
     let result = run(load, &gateway, emulation.link(), &senders, receiver.connection().id, events);
     let result = result.await;
     let failure = told.book.lock().failure.take();

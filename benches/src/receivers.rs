@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     clock::{nanos, now_ns},
+    curve::Timeline,
     payload,
     stats::Latencies,
     wire::{Ear, Listener},
@@ -19,13 +20,12 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// What the receivers write down.
 pub(crate) struct Book {
-    pub(crate) latencies: Latencies,
+    /// Of the signals that were due after the warm-up.
+    pub(crate) timeline: Timeline,
     /// Of them, those of senders that are quiet among others.
     pub(crate) quiet: Latencies,
     /// Signals that each receiver has received, the warm-up's included.
     pub(crate) received: Vec<u64>,
-    /// Signals due before this are the warm-up's.
-    from_ns: u64,
     /// What must not happen and did.
     pub(crate) failure: Option<String>,
 }
@@ -37,9 +37,9 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// Latencies are kept of the signals that are due from `from_ns` on.
-    pub(crate) fn start(events: Vec<Events>, from_ns: u64) -> Self {
-        let book = Arc::new(Mutex::new(Book::new(events.len(), from_ns)));
+    /// Latencies are kept in the timeline.
+    pub(crate) fn start(events: Vec<Events>, timeline: Timeline) -> Self {
+        let book = Arc::new(Mutex::new(Book::new(events.len(), timeline)));
         let mut tasks = JoinSet::new();
         for (index, events) in events.into_iter().enumerate() {
             tasks.spawn(receive(index, events, book.clone()));
@@ -48,8 +48,8 @@ impl Receivers {
     }
 
     /// The same with light clients.
-    pub(crate) fn listen(listeners: Vec<Listener>, from_ns: u64) -> Self {
-        let book = Arc::new(Mutex::new(Book::new(listeners.len(), from_ns)));
+    pub(crate) fn listen(listeners: Vec<Listener>, timeline: Timeline) -> Self {
+        let book = Arc::new(Mutex::new(Book::new(listeners.len(), timeline)));
         let mut tasks = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let own = book.clone();
@@ -80,9 +80,9 @@ impl Receivers {
 }
 
 impl Book {
-    fn new(receivers: usize, from_ns: u64) -> Self {
-        let (latencies, quiet) = (Latencies::new(), Latencies::new());
-        Self { latencies, quiet, received: vec![0; receivers], from_ns, failure: None }
+    fn new(receivers: usize, timeline: Timeline) -> Self {
+        let received = vec![0; receivers];
+        Self { timeline, quiet: Latencies::new(), received, failure: None }
     }
 
     /// Somebody has received a signal.
@@ -95,12 +95,9 @@ impl Book {
         if let Some(count) = self.received.get_mut(receiver) {
             *count += 1;
         }
-        if due_ns >= self.from_ns {
-            let latency_ns = now_ns().saturating_sub(due_ns);
-            self.latencies.record(latency_ns);
-            if payload::is_quiet(data) {
-                self.quiet.record(latency_ns);
-            }
+        let latency_ns = now_ns().saturating_sub(due_ns);
+        if self.timeline.record(due_ns, latency_ns) && payload::is_quiet(data) {
+            self.quiet.record(latency_ns);
         }
     }
 
@@ -155,7 +152,7 @@ mod tests {
         let book = |received: [u64; 2], failure: Option<&str>| Book {
             received: received.to_vec(),
             failure: failure.map(str::to_owned),
-            ..Book::new(2, 0)
+            ..Book::new(2, Timeline::new(0, Duration::ZERO))
         };
         assert!(book([7, 9], None).is_complete(&[7, 9], true).unwrap());
         assert!(!book([7, 8], None).is_complete(&[7, 9], false).unwrap());

@@ -26,14 +26,31 @@ impl Latencies {
         self.0.len()
     }
 
+    /// Those of both.
+    pub(crate) fn add(&mut self, other: &Self) {
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for what is out of bounds, and all have the same ones"
+        )]
+        self.0.add(&other.0).expect("the bounds are the same");
+    }
+
+    /// This share of all, from 0 to 1, took at most so long, in microseconds.
+    pub(crate) fn at(&self, quantile: f64) -> f64 {
+        micros(match quantile {
+            0.0 => self.0.min(),
+            1.0 => self.0.max(),
+            _ => self.0.value_at_quantile(quantile),
+        })
+    }
+
     pub(crate) fn percentiles(&self) -> Percentiles {
-        let at = |quantile| micros(self.0.value_at_quantile(quantile));
         Percentiles {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: micros(self.0.max()),
+            p50: self.at(0.5),
+            p90: self.at(0.9),
+            p99: self.at(0.99),
+            p999: self.at(0.999),
+            max: self.at(1.0),
         }
     }
 }

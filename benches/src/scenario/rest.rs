@@ -4,7 +4,7 @@
 //! before. That finds out how much the gateway can do, and is why latency here is that of a
 //! gateway at its limit, with as many requests waiting as there are connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::{
     clients::connect,
     clock::now_ns,
     cores::Apart,
+    curve::Timeline,
     gateway::{Gateway, Launcher, allow_files},
     http::Server,
     output::note,
@@ -185,7 +186,7 @@ impl Rest {
         let session = clients.first().map(signalbox_client::Client::session);
         let session = session.context("nobody is in the session")?;
         // What is due at 0 was due before we began: how late it comes is not what is asked here.
-        let receivers = Receivers::start(events, now_ns());
+        let receivers = Receivers::start(events, Timeline::new(now_ns(), Duration::ZERO));
         let json = format!(r#"{{"data":"{}"}}"#, payload::encode(0));
         let server = Server::new(gateway.https(), &std::fs::read(gateway.ca())?)?;
         let path = gateway.signal_path(session);
