@@ -33,6 +33,7 @@
 //! stats        percentiles, medians, spread
 //! curve        the whole distribution, and how it went over time
 //! report       text and Markdown from results
+//! run          what was asked for, when, and of which build
 //! ```
 //!
 //! What is claimed are ratios within one run. Absolute figures belong to the machine and the hour.
@@ -60,6 +61,7 @@ mod procfs;
 mod receivers;
 pub mod report;
 mod room;
+mod run;
 pub mod scenario;
 mod stats;
 mod system;

@@ -2,19 +2,21 @@
 
 mod returns;
 mod signals;
+mod table;
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+pub(crate) use self::table::{Table, with_spread};
 use crate::{
     emulation::Counts,
     procfs,
+    run::Run,
     scenario::{
         CapacityResult, ChurnResult, CrashResult, FloodResult, IdleResult, LossResult,
         ReconnectResult, RestResult, ResumesResult, SignalsResult,
     },
-    stats::Spread,
 };
 
 /// The file around the tables; `docs/benchmarks.md` is written from it and never by hand.
@@ -27,6 +29,9 @@ pub struct Report {
     pub gateway: String,
     /// Where.
     pub machine: String,
+    /// Which run this is.
+    #[serde(flatten)]
+    pub run: Run,
     /// A lone signal at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<SignalsResult>,
@@ -68,7 +73,7 @@ pub struct Report {
 impl Report {
     /// An empty report on a gateway, on this machine.
     pub fn new(gateway: String) -> Self {
-        Self { gateway, machine: procfs::machine(), ..Self::default() }
+        Self { gateway, machine: procfs::machine(), run: Run::this(), ..Self::default() }
     }
 
     /// All that speaks against the figures.
@@ -99,8 +104,8 @@ impl Report {
         signals.chain(rest).chain(flood).chain(loss).chain(coming_back).chain(idle).collect()
     }
 
-    /// The tables, in Markdown, which is good to read in a terminal, too.
-    pub fn tables(&self) -> String {
+    /// A table for each scenario.
+    pub(crate) fn scenarios(&self) -> Vec<Table> {
         let parts = [
             self.latency.as_ref().map(signals::latency_table),
             self.fanout.as_ref().map(signals::fanout_table),
@@ -115,7 +120,13 @@ impl Report {
             self.resumes.as_ref().map(returns::resumes_table),
             self.idle.as_ref().map(idle_table),
         ];
-        let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        parts.into_iter().flatten().collect()
+    }
+
+    /// The tables, in Markdown, which is good to read in a terminal, too.
+    pub fn tables(&self) -> String {
+        let tables: Vec<_> = self.scenarios().iter().map(Table::markdown).collect();
+        let mut text = tables.join("\n");
         let warnings = self.warnings();
         if !warnings.is_empty() {
             text.push_str("\nNot to be trusted without a second look:\n\n");
@@ -136,7 +147,7 @@ impl Report {
     }
 }
 
-fn rest_table(result: &RestResult) -> String {
+fn rest_table(result: &RestResult) -> Table {
     let mut table = Table::new(&format!(
         "REST: signals to a session of {} over {} HTTPS connections, the gateway on one core",
         result.connections, result.servers
@@ -163,10 +174,10 @@ fn rest_table(result: &RestResult) -> String {
             &format!("{:.2}", row.generator_cores.median),
         ]);
     }
-    table.text
+    table
 }
 
-fn flood_table(result: &FloodResult) -> String {
+fn flood_table(result: &FloodResult) -> Table {
     let mut table = Table::new(&format!(
         "Flood: {} requests per second without a credential over {} kept-alive connections, or {} \
          over new ones, beside {} signals per second",
@@ -192,10 +203,10 @@ fn flood_table(result: &FloodResult) -> String {
             &format!("{:.0}", row.answered.median),
         ]);
     }
-    table.text
+    table
 }
 
-fn loss_table(result: &LossResult) -> String {
+fn loss_table(result: &LossResult) -> Table {
     let LossResult { senders, rate, network, late_ms, .. } = result;
     let mut table = Table::new(&format!(
         "Loss: {senders} senders of {rate} signals per second each to one receiver behind a link \
@@ -228,10 +239,10 @@ fn loss_table(result: &LossResult) -> String {
             &format!("{} / {lost} / {overflowed}", row.to_receiver.offered()),
         ]);
     }
-    table.text
+    table
 }
 
-fn idle_table(result: &IdleResult) -> String {
+fn idle_table(result: &IdleResult) -> Table {
     let mut table = Table::new(&format!("Memory: {} idle connections", result.connections));
     table.row(["transport", "KiB per connection", "the whole gateway, MiB"]);
     for row in &result.rows {
@@ -241,55 +252,12 @@ fn idle_table(result: &IdleResult) -> String {
             &format!("{:.1}", row.gateway_kib.median / 1024.0),
         ]);
     }
-    table.text
-}
-
-/// The median, and how far the rounds were apart: half the distance of the extremes.
-fn with_spread(spread: Spread, digits: usize) -> String {
-    let median = format!("{:.digits$}", spread.median);
-    if spread.min == spread.max {
-        return median;
-    }
-    format!("{median} ±{:.0} %", spread.uncertainty() * 100.0)
-}
-
-/// A Markdown table under a heading; the first row is its head.
-struct Table {
-    text: String,
-    rows: usize,
-}
-
-impl Table {
-    fn new(title: &str) -> Self {
-        Self { text: format!("## {title}\n\n"), rows: 0 }
-    }
-
-    fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        let _ = writeln!(self.text, "| {} |", cells.join(" | "));
-        if self.rows == 0 {
-            let _ = writeln!(self.text, "|---|{}", "---:|".repeat(N - 1));
-        }
-        self.rows += 1;
-    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_figure_comes_with_its_spread() {
-        assert_eq!(with_spread(Spread::of([90.0, 100.0, 110.0]), 0), "100 ±10 %");
-        assert_eq!(with_spread(Spread::of([1.25]), 1), "1.2");
-    }
-
-    #[test]
-    fn tables_are_markdown() {
-        let mut table = Table::new("T");
-        table.row(["a", "b"]);
-        table.row(["c", "1"]);
-        assert_eq!(table.text, "## T\n\n| a | b |\n|---|---:|\n| c | 1 |\n");
-    }
 
     #[test]
     fn the_file_has_no_gaps_left() {

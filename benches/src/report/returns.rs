@@ -3,7 +3,7 @@
 use super::{Table, with_spread};
 use crate::scenario::{CrashResult, ReconnectResult, ResumesResult};
 
-pub(super) fn reconnect_table(result: &ReconnectResult) -> String {
+pub(super) fn reconnect_table(result: &ReconnectResult) -> Table {
     let mut table = Table::new(&format!(
         "Reconnect: a network that changes under signals each way, one every {} ms",
         result.interval_ms
@@ -28,10 +28,10 @@ pub(super) fn reconnect_table(result: &ReconnectResult) -> String {
             &with_spread(row.round_trip_ms, 1),
         ]);
     }
-    table.text
+    table
 }
 
-pub(super) fn crash_table(result: &CrashResult) -> String {
+pub(super) fn crash_table(result: &CrashResult) -> Table {
     let mut table = Table::new(&format!(
         "Crash: a gateway under {} clients is killed, or told to go, and started anew",
         result.clients
@@ -56,10 +56,10 @@ pub(super) fn crash_table(result: &CrashResult) -> String {
             &with_spread(row.return_max_ms, 0),
         ]);
     }
-    table.text
+    table
 }
 
-pub(super) fn resumes_table(result: &ResumesResult) -> String {
+pub(super) fn resumes_table(result: &ResumesResult) -> Table {
     let mut table = Table::new(&format!(
         "Resumes: {} clients come back within {} seconds, beside {} signals per second of others",
         result.connections, result.seconds, result.rate
@@ -94,5 +94,5 @@ pub(super) fn resumes_table(result: &ResumesResult) -> String {
             &format!("{:.0}", row.retries.median),
         ]);
     }
-    table.text
+    table
 }

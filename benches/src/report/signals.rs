@@ -8,7 +8,7 @@ use crate::{
     stats::Spread,
 };
 
-pub(super) fn latency_table(result: &SignalsResult) -> String {
+pub(super) fn latency_table(result: &SignalsResult) -> Table {
     let mut table = Table::new(&format!(
         "Latency: one sender, one receiver, {} signals per second, one at a time{}",
         result.rate,
@@ -36,7 +36,7 @@ pub(super) fn latency_table(result: &SignalsResult) -> String {
             &with_spread(row.lag_p50_us, 0),
         ]);
     }
-    table.text
+    table
 }
 
 /// Nothing over the plain loopback.
@@ -50,17 +50,17 @@ fn known(spread: Option<Spread>, digits: usize) -> String {
     spread.map(|it| with_spread(it, digits)).unwrap_or_default()
 }
 
-pub(super) fn fanout_table(result: &SignalsResult) -> String {
+pub(super) fn fanout_table(result: &SignalsResult) -> Table {
     let title = format!("Fan-out: one sender to {} connections", result.connections);
     many_table(&title, result)
 }
 
-pub(super) fn mesh_table(result: &SignalsResult) -> String {
+pub(super) fn mesh_table(result: &SignalsResult) -> Table {
     let hot = result.hot.map(|hot| format!(", {hot} of them hot")).unwrap_or_default();
     many_table(&format!("Mesh: {} connections talk to all{hot}", result.connections), result)
 }
 
-fn many_table(title: &str, result: &SignalsResult) -> String {
+fn many_table(title: &str, result: &SignalsResult) -> Table {
     let mut table = Table::new(&format!(
         "{title}, {:.0} deliveries per second{}",
         result.rate * result.connections as f64,
@@ -84,10 +84,10 @@ fn many_table(title: &str, result: &SignalsResult) -> String {
             table.row([&title, &p50, &p99, &cpu, &generator]);
         }
     }
-    table.text
+    table
 }
 
-pub(super) fn capacity_table(result: &CapacityResult) -> String {
+pub(super) fn capacity_table(result: &CapacityResult) -> Table {
     let mut table = Table::new(&format!(
         "Capacity: highest rate from one sender to many with p99 under {} ms",
         result.bound_ms
@@ -110,10 +110,10 @@ pub(super) fn capacity_table(result: &CapacityResult) -> String {
             &format!("{:.0} %", row.generator_cores.median * 100.0),
         ]);
     }
-    table.text
+    table
 }
 
-pub(super) fn churn_table(result: &ChurnResult) -> String {
+pub(super) fn churn_table(result: &ChurnResult) -> Table {
     let mut table = Table::new(&format!(
         "Churn: {} clients at a time connect with a full handshake, join, and leave",
         result.clients
@@ -138,5 +138,5 @@ pub(super) fn churn_table(result: &ChurnResult) -> String {
             &format!("{:.0} %", row.generator_cores.median * 100.0),
         ]);
     }
-    table.text
+    table
 }

@@ -1,0 +1,60 @@
+//! A table of figures, as Markdown or for a page.
+
+use std::fmt::Write as _;
+
+use crate::stats::Spread;
+
+/// A table under a heading; the first row is its head, the first cell of each says what it is about.
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(str::to_owned).to_vec());
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("## {}\n\n", self.title);
+        for (number, row) in self.rows.iter().enumerate() {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
+            if number == 0 {
+                let _ = writeln!(text, "|---|{}", "---:|".repeat(row.len().saturating_sub(1)));
+            }
+        }
+        text
+    }
+}
+
+/// The median, and how far the rounds were apart: half the distance of the extremes.
+pub(crate) fn with_spread(spread: Spread, digits: usize) -> String {
+    let median = format!("{:.digits$}", spread.median);
+    if spread.min == spread.max {
+        return median;
+    }
+    format!("{median} ±{:.0} %", spread.uncertainty() * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_comes_with_its_spread() {
+        assert_eq!(with_spread(Spread::of([90.0, 100.0, 110.0]), 0), "100 ±10 %");
+        assert_eq!(with_spread(Spread::of([1.25]), 1), "1.2");
+    }
+
+    #[test]
+    fn tables_are_markdown() {
+        let mut table = Table::new("T: of two");
+        table.row(["a", "b"]);
+        table.row(["c", "1"]);
+        assert_eq!(table.markdown(), "## T: of two\n\n| a | b |\n|---|---:|\n| c | 1 |\n");
+    }
+}
