@@ -1,10 +1,14 @@
 //! Signals of many senders at one receiver, and whom of them a lost packet held up.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use serde::Serialize;
 use signalbox_protocol::ConnectionId;
 
-use crate::{emulation::Dropped, payload, stats::Latencies};
+use crate::{curve::Timeline, emulation::Dropped, payload};
 
 /// The least that a packet with a signal in it has: the data, and the headers of IP and UDP.
 const CARRIES: usize = payload::BYTES + 28;
@@ -22,13 +26,48 @@ impl Arrival {
     fn latency_ns(&self) -> u64 {
         self.at_ns.saturating_sub(self.due_ns)
     }
+
+    /// It took longer than half as long again as the way takes.
+    fn is_late(&self, way_ns: u64) -> bool {
+        self.latency_ns() > way_ns + way_ns / 2
+    }
 }
 
-/// How late all of them were.
-pub(crate) fn latencies(arrivals: &[Arrival]) -> Latencies {
-    let mut latencies = Latencies::new();
-    arrivals.iter().for_each(|it| latencies.record(it.latency_ns()));
-    latencies
+/// How late all of them were, in a measurement that began at `from_ns`.
+pub(crate) fn timeline(arrivals: &[Arrival], from_ns: u64, duration: Duration) -> Timeline {
+    let mut timeline = Timeline::new(from_ns, duration);
+    arrivals.iter().for_each(|it| timeline.record(it.due_ns, it.latency_ns()));
+    timeline
+}
+
+/// How late one sender's signals were.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sender {
+    /// How many they were.
+    pub signals: u64,
+    /// Share of them that took longer than 1.5 times what the link takes one way.
+    pub late: f64,
+    /// The longest that one of them took, in milliseconds.
+    pub max_ms: f64,
+}
+
+/// Each sender by itself; those with the fewest late signals come first.
+pub(crate) fn by_sender(arrivals: &[Arrival], way_ns: u64) -> Vec<Sender> {
+    let mut senders: HashMap<_, (u64, u64, u64)> = HashMap::new();
+    for arrival in arrivals {
+        let (signals, late, max_ns) = senders.entry(arrival.from).or_default();
+        *signals += 1;
+        *late += u64::from(arrival.is_late(way_ns));
+        *max_ns = arrival.latency_ns().max(*max_ns);
+    }
+    let sender = |(signals, late, max_ns): (u64, u64, u64)| Sender {
+        signals,
+        late: late as f64 / signals as f64,
+        max_ms: max_ns as f64 / 1e6,
+    };
+    let mut senders: Vec<_> = senders.into_values().map(sender).collect();
+    senders.sort_by(|a, b| a.late.total_cmp(&b.late).then(a.max_ms.total_cmp(&b.max_ms)));
+    senders
 }
 
 /// Those that took longer than they would have without a loss, and how many senders one lost packet
@@ -41,14 +80,12 @@ pub(crate) struct Late {
     pub(crate) senders_per_loss: f64,
 }
 
-/// Signals are late if they took longer than half as long again as the way takes.
-///
-/// Each of them is charged to one lost packet: the last one before the signal had passed the link,
+/// Each late signal is charged to one lost packet: the last one before the signal had passed the link,
 /// for which it has half the way's time. `drops` are in the order of time; those that are too short
 /// to have held a signal (acknowledgements) held up nobody and do not count.
 pub(crate) fn late(arrivals: &[Arrival], drops: &[Dropped], way_ns: u64) -> Late {
     let lost: Vec<u64> = drops.iter().filter(|it| it.bytes >= CARRIES).map(|it| it.at_ns).collect();
-    let late = || arrivals.iter().filter(|it| it.latency_ns() > way_ns + way_ns / 2);
+    let late = || arrivals.iter().filter(|it| it.is_late(way_ns));
     let held_up: HashSet<_> = late()
         .map(|it| (lost.partition_point(|at_ns| *at_ns <= it.due_ns + way_ns / 2), it.from))
         .collect();
@@ -111,8 +148,19 @@ mod tests {
 
     #[test]
     fn latencies_count_from_when_a_signal_was_due() {
-        let latencies = latencies(&arrivals(&[(1, 0, 20), (2, 7, 20)]));
+        let timeline = timeline(&arrivals(&[(1, 0, 20), (2, 7, 20)]), 0, Duration::from_secs(1));
+        let latencies = timeline.latencies();
         assert_eq!(latencies.count(), 2);
         assert!((latencies.percentiles().max - 20_000.0).abs() < 100.0);
+    }
+
+    #[test]
+    fn each_sender_is_charged_with_its_own_signals() {
+        let arrivals = arrivals(&[(1, 0, 20), (2, 0, 64), (2, 10, 20), (3, 0, 20), (3, 5, 25)]);
+        let late: Vec<_> = by_sender(&arrivals, 20 * MS)
+            .iter()
+            .map(|it| (it.signals, it.late, it.max_ms))
+            .collect();
+        assert_eq!(late, [(1, 0.0, 20.0), (2, 0.0, 25.0), (2, 0.5, 64.0)]);
     }
 }

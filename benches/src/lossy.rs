@@ -14,9 +14,9 @@ use signalbox_protocol::ConnectionId;
 use tokio::task::JoinSet;
 
 use crate::{
-    arrivals::{self, Arrival},
+    arrivals::{self, Arrival, Sender},
     clock::{Metronome, nanos, now_ns},
-    curve::Timeline,
+    curve::{Point, Slice, Timeline},
     emulation::{Counts, Impairment, Link, Towards, random::Random},
     gateway::{Gateway, Launcher},
     payload,
@@ -51,6 +51,12 @@ pub(crate) struct Load {
 pub struct LossMeasured {
     /// From when a signal was due to when the receiver had it.
     pub latency_us: Percentiles,
+    /// The same in full.
+    pub curve: Vec<Point>,
+    /// And how it went over time.
+    pub timeline: Vec<Slice>,
+    /// And by sender; those with the fewest late signals come first.
+    pub senders: Vec<Sender>,
     /// From when a signal was due to when it was handed to the client SDK: the generator's own part.
     pub lag_us: Percentiles,
     /// Signals received after the warm-up. None is missing.
@@ -126,7 +132,9 @@ pub(crate) async fn measure(
     let drops: Vec<_> = drops.into_iter().filter(|it| counted(it.at_ns)).collect();
     let way_ns = nanos(network.conditions(Towards::Client).delay);
     let late = arrivals::late(&ran.arrivals, &drops, way_ns);
-    Ok(evaluate(&ran, late))
+    let timeline = arrivals::timeline(&ran.arrivals, ran.from_ns, load.duration);
+    let senders = arrivals::by_sender(&ran.arrivals, way_ns);
+    Ok(evaluate(&ran, late, &timeline, senders))
 }
 
 async fn join(
@@ -242,7 +250,13 @@ async fn receive(mut events: Events, signals: u64) -> anyhow::Result<Vec<Arrival
     Ok(arrivals)
 }
 
-fn evaluate(ran: &Ran, late: arrivals::Late) -> LossMeasured {
+fn evaluate(
+    ran: &Ran,
+    late: arrivals::Late,
+    timeline: &Timeline,
+    senders: Vec<Sender>,
+) -> LossMeasured {
+    let latencies = timeline.latencies();
     let lag_us = ran.lag.percentiles();
     let mut warnings: Vec<String> = ran.used.warnings();
     // A millisecond is a tenth of what makes a signal late at the default round trip.
@@ -256,7 +270,10 @@ fn evaluate(ran: &Ran, late: arrivals::Late) -> LossMeasured {
     let Counts { lost, overflowed, cut, .. } = ran.to_receiver;
     let dropped = lost + overflowed + cut;
     LossMeasured {
-        latency_us: arrivals::latencies(&ran.arrivals).percentiles(),
+        latency_us: latencies.percentiles(),
+        curve: latencies.curve(),
+        timeline: timeline.slices(),
+        senders,
         lag_us,
         signals: ran.arrivals.len(),
         late: late.share,

@@ -16,7 +16,7 @@ use crate::{
     clients::connect,
     clock::now_ns,
     cores::Apart,
-    curve::Timeline,
+    curve::{Point, Timeline},
     gateway::{Gateway, Launcher, allow_files},
     http::Server,
     output::note,
@@ -94,6 +94,8 @@ pub struct RestMeasured {
     pub deliveries: f64,
     /// From when a request was sent to when its answer was there.
     pub latency_us: Percentiles,
+    /// The same in full.
+    pub curve: Vec<Point>,
     /// Processor time of the gateway for each request, user and system.
     pub gateway_us_per_request: f64,
     /// Use that the gateway made of its core.
@@ -279,6 +281,7 @@ fn evaluate(requests: u64, deliveries: u64, latencies: &Latencies, used: Used) -
         requests: requests as f64 / used.seconds,
         deliveries: deliveries as f64 / used.seconds,
         latency_us: latencies.percentiles(),
+        curve: latencies.curve(),
         gateway_us_per_request: used.gateway * 1e6 / requests.max(1) as f64,
         gateway_cores: used.gateway_cores(),
         generator_cores: used.generator_cores(),
