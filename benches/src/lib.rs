@@ -33,18 +33,23 @@
 //! stats        percentiles, medians, spread
 //! curve        the whole distribution, and how it went over time
 //! report       text and Markdown from results
+//! difference   whether two figures differ by more than their rounds do
+//! chart/       charts as SVG
+//! page/        a page of tables and charts from results
 //! run          what was asked for, when, and of which build
 //! ```
 //!
 //! What is claimed are ratios within one run. Absolute figures belong to the machine and the hour.
 
 mod arrivals;
+mod chart;
 mod clients;
 mod clock;
 mod cores;
 mod crowd;
 mod curve;
 mod dialogue;
+mod difference;
 pub mod emulation;
 mod flooder;
 mod gateway;
@@ -55,6 +60,7 @@ mod line;
 mod load;
 mod lossy;
 pub mod output;
+mod page;
 mod payload;
 mod process;
 mod procfs;

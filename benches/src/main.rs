@@ -26,6 +26,9 @@ struct Cli {
     /// Print JSON, with every single measurement.
     #[arg(long, global = true)]
     json: bool,
+    /// Write a page with charts to this file, too: one file of HTML, to look at in a browser.
+    #[arg(long, value_name = "FILE", global = true)]
+    report: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -34,6 +37,8 @@ Examples:
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
       Everything but thousands who resume, in a quarter of an hour; without root all but `loss`, too.
+  signalbox-bench latency --report latency.html
+      A page with charts, to look at in a browser or to pass on; with every command.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
@@ -161,6 +166,12 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Crowd(crowd) => return crowd.run().await,
         _ => {}
     }
+    if let Some(file) = &cli.report {
+        // Before anything is measured, which takes long.
+        let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+        let is_there = folder.is_none_or(std::path::Path::is_dir) && !file.is_dir();
+        anyhow::ensure!(is_there, "--report {}: no file can be there", file.display());
+    }
     let launcher = Launcher::new(cli.gateway.clone())?;
     let mut report = Report::new(launcher.version());
     match &cli.command {
@@ -179,6 +190,10 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::All(all) => all.run(&launcher, &mut report).await?,
         // Done above: they need no gateway of their own.
         Command::Flooder(_) | Command::Crowd(_) => {}
+    }
+    if let Some(file) = &cli.report {
+        std::fs::write(file, report.page())
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if cli.json {
         line(serde_json::to_string_pretty(&report)?)?;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The file around the tables; `docs/benchmarks.md` is written from it and never by hand.
-const FRAME: &str = include_str!("benchmarks.md.in");
+pub(crate) const FRAME: &str = include_str!("benchmarks.md.in");
 
 /// What was measured.
 #[derive(Debug, Default, Serialize)]

@@ -6,6 +6,7 @@ use crate::stats::Spread;
 
 /// A table under a heading; the first row is its head, the first cell of each says what it is about.
 pub(crate) struct Table {
+    /// What comes before its colon is the scenario's name.
     pub(crate) title: String,
     pub(crate) rows: Vec<Vec<String>>,
 }
@@ -16,7 +17,17 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.map(str::to_owned).to_vec());
+        self.cells(cells.map(str::to_owned));
+    }
+
+    /// A row of any length.
+    pub(crate) fn cells(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The scenario, as people call it.
+    pub(crate) fn name(&self) -> &str {
+        self.title.split(':').next().unwrap_or_default()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -56,5 +67,6 @@ mod tests {
         table.row(["a", "b"]);
         table.row(["c", "1"]);
         assert_eq!(table.markdown(), "## T: of two\n\n| a | b |\n|---|---:|\n| c | 1 |\n");
+        assert_eq!(table.name(), "T");
     }
 }

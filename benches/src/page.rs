@@ -1,0 +1,140 @@
+//! Results as a page to look at and to pass on: one file of HTML that needs nothing from elsewhere,
+//! with charts, tables, and what they mean.
+
+mod html;
+mod pictures;
+mod reading;
+mod returns;
+mod time;
+
+use std::fmt::Write as _;
+
+use self::pictures::Part;
+use crate::{
+    chart::escape,
+    report::{FRAME, Report, Table},
+};
+
+const STYLE: &str = include_str!("page/style.css");
+
+impl Report {
+    /// The whole page.
+    pub fn page(&self) -> String {
+        let tables = self.scenarios();
+        let names: Vec<_> = tables.iter().map(Table::name).collect();
+        let title = format!("Signalbox benchmark: {}", names.join(", "));
+        let style = STYLE.trim();
+        let mut page = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>{}</title>\n<style>\n{style}\n</style>\n</head>\n<body>\n",
+            escape(&title)
+        );
+        let parts: Vec<_> = tables.iter().map(|it| (it, Part::of(self, it.name()))).collect();
+        self.head(&mut page, &parts);
+        page.push_str("<main>\n");
+        for (table, part) in &parts {
+            section(&mut page, table, part);
+        }
+        page.push_str("<section id=\"reading\">\n<h2>How to read this</h2>\n");
+        page.push_str(&html::items(&reading::general(FRAME)));
+        page.push_str("</section>\n</main>\n</body>\n</html>\n");
+        page
+    }
+
+    fn head(&self, page: &mut String, parts: &[(&Table, Part)]) {
+        page.push_str("<header>\n<h1>Signalbox benchmark</h1>\n");
+        self.warn(page);
+        let facts = [
+            ("gateway", self.gateway.clone()),
+            ("machine", self.machine.clone()),
+            ("begun", self.run.started.clone()),
+            ("with", self.run.benchmark.clone()),
+        ];
+        page.push_str("<dl>\n");
+        for (name, fact) in facts {
+            let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escape(&fact));
+        }
+        let command: Vec<_> = self.run.settings.iter().chain([&self.run.command]).collect();
+        let command = command.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(" ");
+        let _ = writeln!(page, "<dt>command</dt><dd><code>{}</code></dd>\n</dl>", escape(&command));
+        page.push_str("<h2>In short</h2>\n<ul class=\"short\">\n");
+        for (table, part) in parts {
+            let (id, name) = (html::id(table.name()), escape(table.name()));
+            let _ = writeln!(page, "<li><a href=\"#{id}\">{name}</a>");
+            if !part.verdicts.is_empty() {
+                page.push_str(&html::items(&part.verdicts));
+            }
+            page.push_str("</li>\n");
+        }
+        page.push_str(
+            "</ul>\n<p>Ratios of medians within this run. Differences that are not larger than \
+             those between rounds are said to be so. <a href=\"#reading\">How to read this</a></p>\n\
+             </header>\n",
+        );
+    }
+
+    fn warn(&self, page: &mut String) {
+        let debug = self.run.debug_build.then(|| {
+            "This is a debug build: its figures say nothing (cargo build --release)".to_owned()
+        });
+        let warnings: Vec<_> = debug.into_iter().chain(self.warnings()).collect();
+        if warnings.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            page,
+            "<div class=\"warning\" role=\"note\">\n<h2>Not to be trusted without a second look</h2>"
+        );
+        let items: Vec<_> = warnings.iter().map(|it| escape(it)).collect();
+        page.push_str(&html::items(&items));
+        page.push_str("</div>\n");
+    }
+}
+
+fn section(page: &mut String, table: &Table, part: &Part) {
+    let (id, title) = (html::id(table.name()), escape(&table.title));
+    let _ = writeln!(page, "<section id=\"{id}\">\n<h2>{title}</h2>");
+    page.push_str(&html::table(table));
+    if let Some(words) = reading::of(FRAME, table.name()) {
+        let _ = writeln!(
+            page,
+            "<details class=\"reading\"><summary>How to read this</summary><p>{words}</p></details>"
+        );
+    }
+    if !part.pictures.is_empty() {
+        page.push_str("<div class=\"pictures\">\n");
+        for picture in &part.pictures {
+            let _ = writeln!(
+                page,
+                "<figure>\n<figcaption>{}</figcaption>\n{}",
+                escape(&picture.title),
+                picture.svg
+            );
+            if let Some(data) = &picture.data {
+                let _ = writeln!(
+                    page,
+                    "<details><summary>The figures</summary>\n{}</details>",
+                    html::table(data)
+                );
+            }
+            page.push_str("</figure>\n");
+        }
+        page.push_str("</div>\n");
+    }
+    page.push_str("</section>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_without_results_is_whole() {
+        let page = Report::new("signalbox <0>".into()).page();
+        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+        assert!(page.contains("signalbox &lt;0&gt;") && !page.contains("<0>"));
+        assert!(page.contains("prefers-color-scheme: dark"));
+    }
+}

@@ -1,0 +1,72 @@
+//! What the figures mean, from the words of `docs/benchmarks.md`: one source for both.
+
+use super::html::inline;
+
+/// Between these are the words, a list.
+const BEGIN: &str = "## How to read this";
+const END: &str = "{tables}";
+
+/// The words on one scenario, as HTML: the item that begins with its name alone in bold.
+pub(super) fn of(markdown: &str, name: &str) -> Option<String> {
+    let mut items = items(markdown).into_iter();
+    items.find(|it| scenario(it).is_some_and(|it| it == name)).map(|it| inline(&it))
+}
+
+/// The words on all of them.
+pub(super) fn general(markdown: &str) -> Vec<String> {
+    let items = items(markdown).into_iter();
+    items.filter(|it| scenario(it).is_none()).map(|it| inline(&it)).collect()
+}
+
+/// Each item of the list in one line.
+fn items(markdown: &str) -> Vec<String> {
+    let (_, words) = markdown.split_once(BEGIN).unwrap_or_default();
+    let (words, _) = words.split_once(END).unwrap_or((words, ""));
+    let items = words.split("\n- ").skip(1);
+    items.map(|it| it.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The one word in bold with which an item on a scenario begins.
+fn scenario(item: &str) -> Option<&str> {
+    let (bold, _) = item.strip_prefix("**")?.split_once("**")?;
+    (!bold.contains(' ')).then_some(bold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::FRAME;
+
+    const WORDS: &str = "# T\n\n- not this\n\n## How to read this\n\n- **All of it.** Is\n  so.\n\
+                         - **REST** posts `x`.\n- Plain.\n\n{tables}\n- **Not** this\n";
+
+    #[test]
+    fn words_on_a_scenario_begin_with_its_name() {
+        assert_eq!(of(WORDS, "REST").unwrap(), "<strong>REST</strong> posts <code>x</code>.");
+        assert_eq!(of(WORDS, "Not"), None);
+        assert_eq!(general(WORDS), ["<strong>All of it.</strong> Is so.", "Plain."]);
+    }
+
+    #[test]
+    fn every_scenario_but_the_plainest_has_words() {
+        for name in [
+            "Latency",
+            "Fan-out",
+            "REST",
+            "Flood",
+            "Loss",
+            "Reconnect",
+            "Crash",
+            "Resumes",
+            "Memory",
+        ] {
+            let words = of(FRAME, name).unwrap_or_else(|| panic!("no words on {name}"));
+            for (open, close) in
+                [("<strong>", "</strong>"), ("<em>", "</em>"), ("<code>", "</code>")]
+            {
+                assert_eq!(words.matches(open).count(), words.matches(close).count(), "{words}");
+            }
+        }
+        assert!(general(FRAME).len() >= 3);
+    }
+}

@@ -1,0 +1,198 @@
+//! Pictures of latency: its distribution, and how it went over time.
+
+use super::pictures::Picture;
+use crate::{
+    chart::{Axis, Lines, Scale, Series, number},
+    curve::{Point, Slice},
+    report::{Table, with_spread},
+    stats::Spread,
+};
+
+/// From which latency on it is told in milliseconds.
+const IN_MS: f64 = 10_000.0;
+
+/// Length of a slice that is alone, in seconds: measurements are not shorter than that.
+const ALONE_S: f64 = 0.25;
+
+/// The rounds of one row.
+pub(super) struct Rounds<'a, T> {
+    pub(super) name: String,
+    pub(super) style: usize,
+    pub(super) rounds: Vec<&'a [T]>,
+}
+
+/// A unit, and how many microseconds it has.
+fn unit(us: impl Iterator<Item = f64>) -> (&'static str, f64) {
+    if us.fold(0.0, f64::max) >= IN_MS { ("ms", 1000.0) } else { ("µs", 1.0) }
+}
+
+/// Latency by percentile, a line for each row: the median of its rounds, in a band between the
+/// lowest and the highest. None if there is no distribution.
+pub(super) fn percentiles(title: &str, rows: &[Rounds<Point>]) -> Option<Picture> {
+    let points = || rows.iter().flat_map(|it| it.rounds.iter().copied().flatten());
+    points().next()?;
+    let (unit, factor) = unit(points().map(|it| it.us));
+    let curves: Vec<_> = rows.iter().map(|row| median_curve(&row.rounds, factor)).collect();
+    let values = curves.iter().flatten().flat_map(|(_, it)| [it.min, it.max]);
+    let y = Axis { label: format!("latency, {unit}"), scale: Scale::fitting(values) };
+    let quantiles = || curves.iter().flatten().map(|(quantile, _)| *quantile);
+    let x = Axis {
+        label: "share of all signals that took at most so long".into(),
+        scale: Scale::nines(quantiles()),
+    };
+    let series = rows.iter().zip(&curves).map(|(row, curve)| {
+        let line = curve.iter().map(|(quantile, it)| (*quantile, it.median)).collect();
+        let band = curve.iter().map(|(quantile, it)| (*quantile, it.min, it.max)).collect();
+        Series::new(&row.name, row.style, vec![line]).band(band)
+    });
+    let description = "Latency over the share of all signals that took at most so long, from the \
+                       fastest to the slowest; a line for each row of the table, in a band between \
+                       its lowest and its highest round.";
+    let svg = Lines::new(title, description, x, y, series.collect()).svg();
+    let mut all: Vec<_> = quantiles().collect();
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    let mut data = Table::new(title);
+    data.cells(
+        [format!("latency, {unit}")].into_iter().chain(rows.iter().map(|it| it.name.clone())),
+    );
+    for quantile in all {
+        let cells = curves.iter().map(|curve| {
+            let found = curve.iter().find(|it| it.0 == quantile);
+            found.map(|(_, it)| with_spread(*it, digits(it.median))).unwrap_or_default()
+        });
+        data.cells([share(quantile)].into_iter().chain(cells));
+    }
+    Some(Picture { title: title.to_owned(), svg, data: Some(data) })
+}
+
+fn digits(value: f64) -> usize {
+    if value >= 100.0 { 0 } else { 1 }
+}
+
+fn share(quantile: f64) -> String {
+    match quantile {
+        0.0 => "min".into(),
+        1.0 => "max".into(),
+        _ => format!("{} %", (quantile * 1e7).round() / 1e5),
+    }
+}
+
+/// The points that all rounds have.
+fn median_curve(rounds: &[&[Point]], factor: f64) -> Vec<(f64, Spread)> {
+    let Some((first, _)) = rounds.split_first() else { return Vec::new() };
+    let at = |quantile: f64| -> Option<Vec<f64>> {
+        let found =
+            |it: &&[Point]| it.iter().find(|it| it.quantile == quantile).map(|it| it.us / factor);
+        rounds.iter().map(found).collect()
+    };
+    let points = first.iter().map(|it| it.quantile);
+    points.filter_map(|it| Some((it, Spread::of(at(it)?)))).collect()
+}
+
+/// Half and 99 % of each slice's signals, one round after the other; a picture for each row, all
+/// over the same axis.
+pub(super) fn timelines(title: &str, rows: &[Rounds<Slice>]) -> Vec<Picture> {
+    let slices = || {
+        let all = rows.iter().flat_map(|it| it.rounds.iter().copied().flatten());
+        all.filter(|it| it.deliveries > 0)
+    };
+    let (unit, factor) = unit(slices().map(|it| it.p99_us));
+    let values = slices().flat_map(|it| [it.p50_us, it.p99_us]).map(|it| it / factor);
+    let y = Scale::fitting(values.collect::<Vec<_>>().into_iter());
+    let with_any = rows.iter().filter(|it| it.rounds.iter().any(|it| !it.is_empty()));
+    with_any.map(|row| timeline(title, row, unit, factor, &y)).collect()
+}
+
+fn timeline(title: &str, row: &Rounds<Slice>, unit: &str, factor: f64, y: &Scale) -> Picture {
+    let title = format!("{title}: {}", row.name);
+    let mut data = Table::new(&title);
+    let latency = |what: &str| format!("{what} {unit}");
+    data.row([
+        "round, second",
+        "signals received",
+        &latency("p50"),
+        &latency("p99"),
+        &latency("max"),
+    ]);
+    let (mut p50, mut p99, mut begin_s) = (Vec::new(), Vec::new(), 0.0);
+    for (slices, round) in row.rounds.iter().copied().zip(1..) {
+        let length_s = match slices {
+            [one, next, ..] => next.at_s - one.at_s,
+            _ => ALONE_S,
+        };
+        let any = || slices.iter().filter(|it| it.deliveries > 0);
+        let middle = |it: &Slice| begin_s + it.at_s + length_s / 2.0;
+        p50.push(any().map(|it| (middle(it), it.p50_us / factor)).collect());
+        p99.push(any().map(|it| (middle(it), it.p99_us / factor)).collect());
+        for it in any() {
+            let latency = |us: f64| number(us / factor);
+            data.row([
+                &format!("{round}, {:.2}", it.at_s),
+                &it.deliveries.to_string(),
+                &latency(it.p50_us),
+                &latency(it.p99_us),
+                &latency(it.max_us),
+            ]);
+        }
+        // A slice's width apart, to be seen as another round.
+        begin_s += (slices.len() + 1) as f64 * length_s;
+    }
+    let x = Axis {
+        label: "seconds of measurement, one round after the other".into(),
+        scale: Scale::until(begin_s),
+    };
+    let y = Axis { label: format!("latency, {unit}"), scale: y.clone() };
+    let series = vec![Series::new("p99", 1, p99), Series::new("p50", 0, p50)];
+    let description = "Latency over time: half, and 99 %, of the signals that were due in each part \
+                       of a round took at most so long. Rounds stand one after the other.";
+    let svg = Lines::new(&title, description, x, y, series).low().svg();
+    Picture { title, svg, data: Some(data) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(us: [f64; 3]) -> Vec<Point> {
+        let quantiles = [0.0, 0.5, 1.0].into_iter();
+        quantiles.zip(us).map(|(quantile, us)| Point { quantile, us }).collect()
+    }
+
+    #[test]
+    fn a_curve_is_the_median_of_its_rounds() {
+        let [one, two, mut three] = [[1.0, 2.0, 9.0], [3.0, 4.0, 5.0], [2.0, 9.0, 7.0]].map(points);
+        // What one round cannot say is left out.
+        three.remove(1);
+        let curve = median_curve(&[&one, &two, &three], 1.0);
+        let curve: Vec<_> = curve.iter().map(|(at, it)| (*at, it.min, it.median, it.max)).collect();
+        assert_eq!(curve, [(0.0, 1.0, 2.0, 3.0), (1.0, 5.0, 7.0, 9.0)]);
+    }
+
+    #[test]
+    fn long_latencies_are_told_in_milliseconds() {
+        let slow = points([1e3, 2e4, 3e5]);
+        let rows = [Rounds { name: "a".into(), style: 0, rounds: vec![slow.as_slice()] }];
+        let picture = percentiles("Latency", &rows).unwrap();
+        assert!(picture.svg.contains("latency, ms"), "{}", picture.svg);
+        let data = picture.data.unwrap();
+        assert_eq!(
+            data.rows,
+            [["latency, ms", "a"], ["min", "1.0"], ["50 %", "20.0"], ["max", "300"]]
+        );
+        let none = [Rounds { name: "a".into(), style: 0, rounds: vec![&[][..]] }];
+        assert!(percentiles("Latency", &none).is_none());
+    }
+
+    #[test]
+    fn rounds_stand_one_after_the_other() {
+        let slice = |at_s| Slice { at_s, deliveries: 9, p50_us: 1.0, p99_us: 2.0, max_us: 3.0 };
+        let empty = Slice { deliveries: 0, ..slice(1.0) };
+        let (one, two) = (vec![slice(0.0), slice(0.5), empty], vec![slice(0.0), slice(0.5)]);
+        let rows = [Rounds { name: "a".into(), style: 0, rounds: vec![&one[..], &two[..]] }];
+        let pictures = timelines("Over time", &rows);
+        assert_eq!(pictures.len(), 1);
+        assert_eq!(pictures[0].svg.matches("<path class=\"line").count(), 4);
+        assert_eq!(pictures[0].data.as_ref().unwrap().rows.len(), 5);
+    }
+}
