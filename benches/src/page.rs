@@ -6,14 +6,21 @@ mod pictures;
 mod reading;
 mod returns;
 mod time;
+mod verdict;
 
 use std::fmt::Write as _;
 
-use self::pictures::Part;
+use self::{
+    pictures::Part,
+    verdict::{SIGNS, Verdict},
+};
 use crate::{
     chart::escape,
     report::{FRAME, Report, Table},
 };
+
+/// Warnings that are seen at once; a noisy machine makes one for each round.
+const WARNINGS: usize = 5;
 
 const STYLE: &str = include_str!("page/style.css");
 
@@ -59,20 +66,14 @@ impl Report {
         let command: Vec<_> = self.run.settings.iter().chain([&self.run.command]).collect();
         let command = command.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(" ");
         let _ = writeln!(page, "<dt>command</dt><dd><code>{}</code></dd>\n</dl>", escape(&command));
-        page.push_str("<h2>In short</h2>\n<ul class=\"short\">\n");
+        page.push_str("<h2>In short</h2>\n");
         for (table, part) in parts {
             let (id, name) = (html::id(table.name()), escape(table.name()));
-            let _ = writeln!(page, "<li><a href=\"#{id}\">{name}</a>");
-            if !part.verdicts.is_empty() {
-                page.push_str(&html::items(&part.verdicts));
-            }
-            page.push_str("</li>\n");
+            let _ = writeln!(page, "<h3><a href=\"#{id}\">{name}</a></h3>");
+            page.push_str(&Verdict::html(&part.verdicts));
         }
-        page.push_str(
-            "</ul>\n<p>Ratios of medians within this run. Differences that are not larger than \
-             those between rounds are said to be so. <a href=\"#reading\">How to read this</a></p>\n\
-             </header>\n",
-        );
+        let _ =
+            writeln!(page, "<p>{SIGNS} <a href=\"#reading\">How to read this</a></p>\n</header>");
     }
 
     fn warn(&self, page: &mut String) {
@@ -88,7 +89,14 @@ impl Report {
             "<div class=\"warning\" role=\"note\">\n<h2>Not to be trusted without a second look</h2>"
         );
         let items: Vec<_> = warnings.iter().map(|it| escape(it)).collect();
-        page.push_str(&html::items(&items));
+        let (shown, others) = items.split_at(items.len().min(WARNINGS));
+        page.push_str(&html::items(shown));
+        if !others.is_empty() {
+            let count = others.len();
+            let _ = writeln!(page, "<details><summary>and {count} more</summary>");
+            page.push_str(&html::items(others));
+            page.push_str("</details>\n");
+        }
         page.push_str("</div>\n");
     }
 }

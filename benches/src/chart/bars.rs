@@ -81,9 +81,7 @@ impl Bars {
         if let Some(reference) = self.reference {
             svg.line("reference", (place(reference), 0.0), (place(reference), y));
         }
-        for (value, _) in &scale.ticks {
-            svg.line("grid", (place(*value), 0.0), (place(*value), y));
-        }
+        svg.line("axis", (0.0, 2.0), (0.0, y));
         svg.body.push_str(&body.body);
         svg.finish(&self.title, &self.description, y + 2.0)
     }

@@ -95,7 +95,7 @@ impl Lines {
             svg.path(&class("band", series.style), upper.chain(lower), true);
         }
         for series in &self.series {
-            let marked = series.parts.iter().all(|it| it.len() <= MARKED);
+            let marked = series.parts.iter().map(Vec::len).sum::<usize>() <= MARKED;
             for part in &series.parts {
                 let points = || part.iter().map(|(x, y)| place(*x, *y));
                 svg.path(&class("line", series.style), points(), false);

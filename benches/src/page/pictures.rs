@@ -3,10 +3,11 @@
 use super::{
     returns,
     time::{Rounds, percentiles, timelines},
+    verdict::{Named, Verdict},
 };
 use crate::{
-    chart::{Bar, Bars, Dots, Group, Strip, escape, number},
-    difference::{Difference, Figure},
+    chart::{Bar, Bars, Dots, Group, Strip, number},
+    difference::Figure,
     report::{Report, Table},
     scenario::{FloodResult, IdleResult, LossResult, RestResult, SignalsResult},
     stats::Spread,
@@ -24,8 +25,8 @@ pub(super) struct Picture {
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) pictures: Vec<Picture>,
-    /// In HTML.
-    pub(super) verdicts: Vec<String>,
+    /// All of them against the same row.
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 impl Part {
@@ -61,28 +62,9 @@ impl Styles {
     }
 }
 
-/// A row's figure, by its name.
-pub(super) type Named = (String, Figure);
-
+/// Of a row, over all its rounds.
 pub(super) fn figure(spread: Spread, rounds: usize) -> Figure {
     Figure { spread, rounds }
-}
-
-/// The ratio of each row's figure to the first one's, and whether that is more than noise.
-pub(super) fn verdict(what: &str, rows: &[Named]) -> Option<String> {
-    let ((first, base), others) = rows.split_first()?;
-    let ratios = others.iter().filter(|_| base.spread.median > 0.0).map(|(name, it)| {
-        let ratio = format!("{} ×", number(it.spread.median / base.spread.median));
-        let ratio = match Difference::of(*base, *it) {
-            Difference::BeyondTheRounds => format!("<strong>{ratio}</strong>"),
-            Difference::WithinTheNoise => format!("{ratio} (within the noise)"),
-            Difference::NotKnown => format!("{ratio} (one round: noise not known)"),
-        };
-        format!("{} {ratio}", escape(name))
-    });
-    let ratios: Vec<_> = ratios.collect();
-    let (what, first) = (escape(what), escape(first));
-    (!ratios.is_empty()).then(|| format!("{what} against {first}: {}", ratios.join("; ")))
 }
 
 /// A bar for each row.
@@ -128,9 +110,9 @@ fn signals(result: &SignalsResult) -> Part {
     pictures.push(bars("The gateway's processor time per delivery", "µs", &cpu));
     pictures.extend(timelines("Over time", &lines));
     let verdicts = [
-        verdict("p50", &rows(|it| it.p50_us)),
-        verdict("p99", &rows(|it| it.p99_us)),
-        verdict("gateway CPU per delivery", &cpu),
+        Verdict::of("p50", &rows(|it| it.p50_us)),
+        Verdict::of("p99", &rows(|it| it.p99_us)),
+        Verdict::of("gateway CPU per delivery", &cpu),
     ];
     Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
@@ -159,7 +141,8 @@ fn rest(result: &RestResult) -> Part {
         bars("The gateway's processor time per request", "µs", &cpu),
     ];
     pictures.extend(percentiles("Time to a request's answer by percentile", &curves));
-    let verdicts = [verdict("requests per second", &requests), verdict("CPU per request", &cpu)];
+    let verdicts =
+        [Verdict::of("requests per second", &requests), Verdict::of("CPU per request", &cpu)];
     Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
 
@@ -227,9 +210,9 @@ fn loss(result: &LossResult) -> Part {
     pictures.push(bars("Senders held up by one lost packet", "", &held_up));
     pictures.extend(timelines("Over time", &lines));
     let verdicts = [
-        verdict("p99", &rows(|it| it.p99_ms)),
-        verdict("late signals", &rows(|it| it.late_percent)),
-        verdict("senders held up by a lost packet", &held_up),
+        Verdict::of("p99", &rows(|it| it.p99_ms)),
+        Verdict::of("late signals", &rows(|it| it.late_percent)),
+        Verdict::of("senders held up by a lost packet", &held_up),
     ];
     Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
@@ -254,31 +237,13 @@ fn idle(result: &IdleResult) -> Part {
     let rows: Vec<_> = result.rows.iter().map(row).collect();
     Part {
         pictures: vec![bars("Memory per idle connection", "KiB", &rows)],
-        verdicts: verdict("memory per connection", &rows).into_iter().collect(),
+        verdicts: Verdict::of("memory per connection", &rows).into_iter().collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn named(name: &str, rounds: &[f64]) -> Named {
-        (name.to_owned(), figure(Spread::of(rounds.iter().copied()), rounds.len()))
-    }
-
-    #[test]
-    fn a_verdict_says_what_is_noise() {
-        let first = named("<a>", &[10.0, 11.0]);
-        let rows = [first.clone(), named("b", &[21.0, 21.0]), named("c", &[9.0, 12.0])];
-        assert_eq!(
-            verdict("p99", &rows).unwrap(),
-            "p99 against &lt;a&gt;: b <strong>2 ×</strong>; c 1 × (within the noise)"
-        );
-        let once = verdict("p99", &[first.clone(), named("d", &[42.0])]).unwrap();
-        assert!(once.ends_with("d 4 × (one round: noise not known)"), "{once}");
-        assert_eq!(verdict("p99", std::slice::from_ref(&first)), None);
-        assert_eq!(verdict("p99", &[named("0", &[0.0]), first]), None);
-    }
 
     #[test]
     fn a_name_keeps_its_style() {

@@ -1,8 +1,9 @@
 //! The pictures of clients that come back.
 
 use super::{
-    pictures::{Named, Part, Picture, Styles, figure, grouped, verdict},
+    pictures::{Part, Picture, Styles, figure, grouped},
     time::{Rounds, percentiles, timelines},
+    verdict::{Named, Verdict},
 };
 use crate::{
     chart::{Axis, Bar, Group, Lines, Scale, Series, number},
@@ -49,7 +50,7 @@ pub(super) fn reconnect(result: &ReconnectResult) -> Part {
         let rows: Vec<Named> = rows
             .map(|it| (it.way.title().to_owned(), figure(it.back_ms, it.rounds.len())))
             .collect();
-        verdict(&format!("first signal over {rtt} ms"), &rows)
+        Verdict::of(&format!("first signal over {rtt} ms"), &rows)
     });
     Part { pictures, verdicts: verdicts.collect() }
 }
