@@ -36,7 +36,9 @@ impl Arrival {
 /// How late all of them were, in a measurement that began at `from_ns`.
 pub(crate) fn timeline(arrivals: &[Arrival], from_ns: u64, duration: Duration) -> Timeline {
     let mut timeline = Timeline::new(from_ns, duration);
-    arrivals.iter().for_each(|it| timeline.record(it.due_ns, it.latency_ns()));
+    for it in arrivals {
+        timeline.record(it.due_ns, it.latency_ns());
+    }
     timeline
 }
 

@@ -5,6 +5,7 @@ mod html;
 mod pictures;
 mod reading;
 mod returns;
+mod signals;
 mod time;
 mod verdict;
 

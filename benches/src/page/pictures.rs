@@ -1,7 +1,7 @@
 //! Which pictures a scenario has, and what can be said of it in a line.
 
 use super::{
-    returns,
+    returns, signals,
     time::{Rounds, percentiles, timelines},
     verdict::{Named, Verdict},
 };
@@ -9,7 +9,9 @@ use crate::{
     chart::{Bar, Bars, Dots, Group, Strip, number},
     difference::Figure,
     report::{Report, Table},
-    scenario::{FloodResult, IdleResult, LossResult, RestResult, SignalsResult},
+    scenario::{
+        FloodResult, FloodRow, IdleResult, IdleRow, LossResult, LossRow, RestResult, RestRow,
+    },
     stats::Spread,
 };
 
@@ -33,8 +35,11 @@ impl Part {
     /// Of the scenario with this name. One that is not known here has its table alone.
     pub(super) fn of(report: &Report, name: &str) -> Self {
         let part = match name {
-            "Latency" => report.latency.as_ref().map(signals),
-            "Fan-out" => report.fanout.as_ref().map(signals),
+            "Latency" => report.latency.as_ref().map(signals::at_a_rate),
+            "Fan-out" => report.fanout.as_ref().map(signals::at_a_rate),
+            "Mesh" => report.mesh.as_ref().map(signals::at_a_rate),
+            "Capacity" => report.capacity.as_ref().map(signals::capacity),
+            "Churn" => report.churn.as_ref().map(signals::churn),
             "REST" => report.rest.as_ref().map(rest),
             "Flood" => report.flood.as_ref().map(flood),
             "Loss" => report.loss.as_ref().map(loss),
@@ -90,37 +95,6 @@ pub(super) fn grouped(
     Picture { title: title.to_owned(), svg: bars.svg(), data: None }
 }
 
-fn signals(result: &SignalsResult) -> Part {
-    let mut styles = Styles::default();
-    let (mut curves, mut lines) = (Vec::new(), Vec::new());
-    for row in &result.rows {
-        let name = row.transport.title().to_owned();
-        let style = styles.of(&name);
-        let rounds = row.rounds.iter().map(|it| it.curve.as_slice()).collect();
-        curves.push(Rounds { name: name.clone(), style, rounds });
-        let rounds = row.rounds.iter().map(|it| it.timeline.as_slice()).collect();
-        lines.push(Rounds { name, style, rounds });
-    }
-    let rows = |pick: fn(&crate::scenario::SignalsRow) -> Spread| -> Vec<Named> {
-        let row = |it| (row_name(it), figure(pick(it), it.rounds.len()));
-        result.rows.iter().map(row).collect()
-    };
-    let cpu = rows(|it| it.gateway_us_per_delivery);
-    let mut pictures: Vec<_> = percentiles("Latency by percentile", &curves).into_iter().collect();
-    pictures.push(bars("The gateway's processor time per delivery", "µs", &cpu));
-    pictures.extend(timelines("Over time", &lines));
-    let verdicts = [
-        Verdict::of("p50", &rows(|it| it.p50_us)),
-        Verdict::of("p99", &rows(|it| it.p99_us)),
-        Verdict::of("gateway CPU per delivery", &cpu),
-    ];
-    Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
-}
-
-fn row_name(row: &crate::scenario::SignalsRow) -> String {
-    row.transport.title().to_owned()
-}
-
 fn rest(result: &RestResult) -> Part {
     let mut styles = Styles::default();
     let curves = result.rows.iter().map(|row| {
@@ -129,10 +103,9 @@ fn rest(result: &RestResult) -> Part {
         Rounds { style: styles.of(&name), name, rounds }
     });
     let curves: Vec<_> = curves.collect();
-    let rows = |pick: fn(&crate::scenario::RestRow) -> Spread| -> Vec<Named> {
-        let row = |it: &crate::scenario::RestRow| {
-            (it.transport.title().to_owned(), figure(pick(it), it.rounds.len()))
-        };
+    let rows = |pick: fn(&RestRow) -> Spread| -> Vec<Named> {
+        let row =
+            |it: &RestRow| (it.transport.title().to_owned(), figure(pick(it), it.rounds.len()));
         result.rows.iter().map(row).collect()
     };
     let (requests, cpu) = (rows(|it| it.requests), rows(|it| it.gateway_us_per_request));
@@ -151,7 +124,7 @@ fn flood(result: &FloodResult) -> Part {
     let (mut p99, mut ratios, mut curves) = (Vec::new(), Vec::new(), Vec::new());
     for rows in result.rows.chunk_by(|a, b| a.transport == b.transport) {
         let Some(transport) = rows.first().map(|it| it.transport.title()) else { continue };
-        let mut group = |pick: &dyn Fn(&crate::scenario::FloodRow) -> Option<Spread>| Group {
+        let mut group = |pick: &dyn Fn(&FloodRow) -> Option<Spread>| Group {
             name: transport.to_owned(),
             bars: rows
                 .iter()
@@ -195,10 +168,9 @@ fn loss(result: &LossResult) -> Part {
         let rounds = row.rounds.iter().map(|it| it.timeline.as_slice()).collect();
         lines.push(Rounds { name: name.clone(), style, rounds });
     }
-    let rows = |pick: fn(&crate::scenario::LossRow) -> Spread| -> Vec<Named> {
-        let row = |it: &crate::scenario::LossRow| {
-            (it.transport.title().to_owned(), figure(pick(it), it.rounds.len()))
-        };
+    let rows = |pick: fn(&LossRow) -> Spread| -> Vec<Named> {
+        let row =
+            |it: &LossRow| (it.transport.title().to_owned(), figure(pick(it), it.rounds.len()));
         result.rows.iter().map(row).collect()
     };
     let held_up = rows(|it| it.senders_per_loss);
@@ -231,7 +203,7 @@ fn strips(title: &str, unit: &str, strips: Vec<Strip>) -> Picture {
 }
 
 fn idle(result: &IdleResult) -> Part {
-    let row = |it: &crate::scenario::IdleRow| {
+    let row = |it: &IdleRow| {
         (it.transport.title().to_owned(), figure(it.kib_per_connection, it.rounds.len()))
     };
     let rows: Vec<_> = result.rows.iter().map(row).collect();
