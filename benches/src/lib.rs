@@ -36,6 +36,7 @@
 //! difference   whether two figures differ by more than their rounds do
 //! chart/       charts as SVG
 //! page/        a page of tables and charts from results
+//! compare/     two runs, figure by figure
 //! run          what was asked for, when, and of which build
 //! ```
 //!
@@ -45,6 +46,7 @@ mod arrivals;
 mod chart;
 mod clients;
 mod clock;
+mod compare;
 mod cores;
 mod crowd;
 mod curve;
@@ -75,6 +77,7 @@ mod transport;
 mod usage;
 mod wire;
 
+pub use compare::{Compare, Comparison};
 pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use gateway::Launcher;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use signalbox_bench::{
-    Crowd, Flooder, Launcher,
+    Compare, Crowd, Flooder, Launcher,
     output::{line, note},
     report::Report,
     scenario::{
@@ -39,6 +39,8 @@ Examples:
       Everything but thousands who resume, in a quarter of an hour; without root all but `loss`, too.
   signalbox-bench latency --report latency.html
       A page with charts, to look at in a browser or to pass on; with every command.
+  signalbox-bench latency --repeat 5 --json >b.json && signalbox-bench compare a.json b.json
+      Which figures have changed since an earlier run by more than its rounds were apart.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
@@ -94,6 +96,8 @@ enum Command {
     Idle(Idle),
     /// All of these in turn, with their defaults, except resumes, which take long.
     All(All),
+    /// Set two runs side by side, and say which differences are more than noise.
+    Compare(Compare),
     /// The process that floods; `flood` starts it.
     #[command(hide = true)]
     Flooder(Flooder),
@@ -158,13 +162,23 @@ async fn run_until_told(cli: &Cli) -> anyhow::Result<()> {
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        note("warning: this is a debug build, its figures say nothing (cargo build --release)");
-    }
     match &cli.command {
         Command::Flooder(flooder) => return flooder.run().await,
         Command::Crowd(crowd) => return crowd.run().await,
+        Command::Compare(compare) => {
+            anyhow::ensure!(
+                cli.report.is_none(),
+                "`compare` measures nothing: there is no --report"
+            );
+            let comparison = compare.run()?;
+            let json = || serde_json::to_string_pretty(&comparison);
+            line(if cli.json { json()? } else { comparison.text().trim_end().to_owned() })?;
+            return Ok(());
+        }
         _ => {}
+    }
+    if cfg!(debug_assertions) {
+        note("warning: this is a debug build, its figures say nothing (cargo build --release)");
     }
     if let Some(file) = &cli.report {
         // Before anything is measured, which takes long.
@@ -189,7 +203,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
         Command::All(all) => all.run(&launcher, &mut report).await?,
         // Done above: they need no gateway of their own.
-        Command::Flooder(_) | Command::Crowd(_) => {}
+        Command::Flooder(_) | Command::Crowd(_) | Command::Compare(_) => {}
     }
     if let Some(file) = &cli.report {
         std::fs::write(file, report.page())
