@@ -67,14 +67,25 @@ impl Report {
         let command: Vec<_> = self.run.settings.iter().chain([&self.run.command]).collect();
         let command = command.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(" ");
         let _ = writeln!(page, "<dt>command</dt><dd><code>{}</code></dd>\n</dl>", escape(&command));
-        page.push_str("<h2>In short</h2>\n");
-        for (table, part) in parts {
-            let (id, name) = (html::id(table.name()), escape(table.name()));
-            let _ = writeln!(page, "<h3><a href=\"#{id}\">{name}</a></h3>");
-            page.push_str(&Verdict::html(&part.verdicts));
+        if parts.len() > 1 {
+            let link = |(table, _): &(&Table, Part)| {
+                let (id, name) = (html::id(table.name()), escape(table.name()));
+                format!("<a href=\"#{id}\">{name}</a>")
+            };
+            let links: Vec<_> = parts.iter().map(link).collect();
+            let _ = writeln!(page, "<nav>{}</nav>", links.join(" · "));
         }
-        let _ =
-            writeln!(page, "<p>{SIGNS} <a href=\"#reading\">How to read this</a></p>\n</header>");
+        let told = || parts.iter().filter(|(_, part)| !part.verdicts.is_empty());
+        if told().next().is_some() {
+            page.push_str("<h2>In short</h2>\n");
+            for (table, part) in told() {
+                let (id, name) = (html::id(table.name()), escape(table.name()));
+                let _ = writeln!(page, "<h3><a href=\"#{id}\">{name}</a></h3>");
+                page.push_str(&Verdict::html(&part.verdicts));
+            }
+            let _ = writeln!(page, "<p>{SIGNS} <a href=\"#reading\">How to read this</a></p>");
+        }
+        page.push_str("</header>\n");
     }
 
     fn warn(&self, page: &mut String) {
@@ -136,14 +147,4 @@ fn section(page: &mut String, table: &Table, part: &Part) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_without_results_is_whole() {
-        let page = Report::new("signalbox <0>".into()).page();
-        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-        assert!(page.contains("signalbox &lt;0&gt;") && !page.contains("<0>"));
-        assert!(page.contains("prefers-color-scheme: dark"));
-    }
-}
+mod tests;

@@ -39,7 +39,7 @@ impl Bars {
         Self { title, description, unit, groups, reference: None }
     }
 
-    /// A value to compare with, as a line through all of them.
+    /// A value to compare with, as a line through each of them.
     pub(crate) fn reference(mut self, value: f64) -> Self {
         self.reference = Some(value);
         self
@@ -56,7 +56,7 @@ impl Bars {
         let (mut body, mut y) = (Svg::new(), 4.0);
         for group in &self.groups {
             if !group.name.is_empty() {
-                y += LINE;
+                y += if y > GAP { LINE + GAP } else { LINE };
                 body.text("group", (0.0, y - 4.0), &group.name);
             }
             for bar in group.bars.iter().filter(|it| is_finite(&it.value)) {
@@ -65,6 +65,10 @@ impl Bars {
                 body.text("name", (0.0, y - 4.0), &bar.name);
                 body.rect(&class("bar", bar.style), (0.0, y), (place(median), BAR));
                 let middle = y + BAR / 2.0;
+                if let Some(reference) = self.reference {
+                    let x = place(reference);
+                    body.line("reference", (x, y - 2.0), (x, y + BAR + 2.0));
+                }
                 if min < max {
                     body.line("whisker", (place(min), middle), (place(max), middle));
                     for end in [min, max] {
@@ -76,14 +80,7 @@ impl Bars {
                 y += BAR + GAP;
             }
         }
-        // Under the bars.
-        let mut svg = Svg::new();
-        if let Some(reference) = self.reference {
-            svg.line("reference", (place(reference), 0.0), (place(reference), y));
-        }
-        svg.line("axis", (0.0, 2.0), (0.0, y));
-        svg.body.push_str(&body.body);
-        svg.finish(&self.title, &self.description, y + 2.0)
+        body.finish(&self.title, &self.description, y + 2.0)
     }
 }
 

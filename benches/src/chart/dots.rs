@@ -48,7 +48,7 @@ impl Dots {
             let Spread { median, max, .. } = Spread::of(finite());
             y += LINE;
             body.text("name", (0.0, y - 4.0), &strip.name);
-            let most = format!("half ≤ {}, all ≤ {} {}", number(median), number(max), self.unit);
+            let most = format!("half ≤ {}, all ≤ {}", number(median), number(max));
             body.text("value end", (WIDTH, y - 4.0), &most);
             let middle = y + STRIP / 2.0;
             body.line("grid", (place(0.0), middle), (WIDTH - RIGHT, middle));
@@ -102,6 +102,6 @@ mod tests {
         let strip = Strip { name: "QUIC".into(), style: 0, values: vec![0.0, 2.0, 8.0] };
         let svg = Dots::new("Title", "Words", "% late", vec![strip]).svg();
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
-        assert!(svg.contains("half ≤ 2, all ≤ 8 % late"), "{svg}");
+        assert!(svg.contains("half ≤ 2, all ≤ 8"), "{svg}");
     }
 }

@@ -13,9 +13,8 @@ const MANY_DECADES: i32 = 3;
 /// No axis reaches further: what is greater is drawn at its end.
 const LIMITS: (f64, f64) = (1e-6, 1e15);
 
-/// Percentiles that are written on their axis.
-const NINES: [(f64, &str); 7] = [
-    (0.0, "min"),
+/// Percentiles that are written on their axis, which begins at the least value.
+const NINES: [(f64, &str); 6] = [
     (0.5, "50 %"),
     (0.9, "90 %"),
     (0.99, "99 %"),
@@ -203,7 +202,7 @@ mod tests {
     #[test]
     fn each_nine_has_the_same_width() {
         let scale = Scale::nines([0.0, 0.5, 0.9, 0.99, 0.999, 1.0].into_iter());
-        assert_eq!(written(&scale), ["min", "50 %", "90 %", "99 %", "99.9 %", "max"]);
+        assert_eq!(written(&scale), ["50 %", "90 %", "99 %", "99.9 %", "max"]);
         let [one, two, three, all] = [0.9, 0.99, 0.999, 1.0].map(|it| scale.part(it));
         assert!(((two - one) - (three - two)).abs() < 1e-9);
         assert!((two - 2.0 * one).abs() < 1e-9 && three < all);

@@ -74,8 +74,7 @@ impl Side {
             }
             if side.warned > 0 {
                 let count = side.warned;
-                warnings
-                    .push(format!("{name} has {count} measurements with warnings of their own"));
+                warnings.push(format!("{name} has measurements with warnings: {count}"));
             }
         }
         for (what, a, b, so) in [

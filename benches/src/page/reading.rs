@@ -48,18 +48,9 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_but_the_plainest_has_words() {
-        for name in [
-            "Latency",
-            "Fan-out",
-            "REST",
-            "Flood",
-            "Loss",
-            "Reconnect",
-            "Crash",
-            "Resumes",
-            "Memory",
-        ] {
+    fn scenarios_have_words_of_their_own() {
+        for name in ["Fan-out", "REST", "Flood", "Loss", "Reconnect", "Crash", "Resumes", "Memory"]
+        {
             let words = of(FRAME, name).unwrap_or_else(|| panic!("no words on {name}"));
             for (open, close) in
                 [("<strong>", "</strong>"), ("<em>", "</em>"), ("<code>", "</code>")]
