@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::{
     emulation::{Emulation, Host},
+    place::Place,
     process::Process,
     room::Room,
     transport::Transport,
@@ -65,6 +66,18 @@ impl Launcher {
         let output = Command::new(&self.program).arg("--version").output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         text.unwrap_or_else(|_| "unknown version".into())
+    }
+
+    /// A place for the process of another system, which gets a certificate of the gateways'
+    /// authority.
+    pub(crate) fn place<'a>(&self, emulation: Option<&'a Emulation>) -> anyhow::Result<Place<'a>> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.path().join(format!("system-{number}"));
+        Place::new(dir, &self.authority(), emulation.map(Emulation::gateway))
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.dir.path().join("dev")
     }
 
     /// Starts a gateway and waits until it is ready.
@@ -135,7 +148,7 @@ impl Launcher {
             .args(["serve", "--dev", "--announce", "json"])
             .args(["--quic", quic, "--tcp", tcp])
             .arg("--dev-dir")
-            .arg(self.dir.path().join("dev"))
+            .arg(self.authority())
             .stdout(Stdio::piped());
         let mut process = {
             let _inside = host.map(Host::enter).transpose()?;

@@ -14,6 +14,8 @@
 //! process      a process that is ended whatever happens
 //! wire/        light clients of every system that is compared
 //! system       what is measured side by side
+//! peers/       other systems, which are started for it
+//! place        what their processes are given
 //! room         where they meet
 //! receivers    who has received how many signals, and how late
 //! load         some senders, some receivers, a fixed rate: one measurement
@@ -64,6 +66,8 @@ mod lossy;
 pub mod output;
 mod page;
 mod payload;
+mod peers;
+mod place;
 mod process;
 mod procfs;
 mod receivers;
@@ -81,5 +85,6 @@ pub use compare::{Compare, Comparison};
 pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use gateway::Launcher;
+pub use peers::{Kind, Peer};
 pub use system::{System, Systems};
 pub use transport::Transport;

@@ -90,6 +90,25 @@ impl Process {
         Ok(line)
     }
 
+    /// What `find` finds in its log, as soon as it does.
+    pub(crate) async fn logged<T>(
+        &mut self,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let (name, deadline) = (self.name, Instant::now() + START);
+        loop {
+            let ended = self.child.try_wait()?;
+            if let Some(found) = find(&std::fs::read_to_string(&self.log).unwrap_or_default()) {
+                return Ok(found);
+            }
+            let words = || self.last_words();
+            anyhow::ensure!(ended.is_none(), "{name} did not start:\n{}", words());
+            let late = Instant::now() > deadline;
+            anyhow::ensure!(!late, "{name} was not ready within {START:?}:\n{}", words());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();

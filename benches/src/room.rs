@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Makes what a client says, by its number.
-type Speeches = Box<dyn Fn(u32) -> Box<dyn Speech> + Send + Sync>;
+pub(crate) type Speeches = Box<dyn Fn(u32) -> Box<dyn Speech> + Send + Sync>;
 
 /// A place in which all hear each other, of any system.
 pub(crate) enum Room {

@@ -1,4 +1,5 @@
-//! What is measured side by side: Signalbox by every transport, running here or elsewhere.
+//! What is measured side by side: Signalbox by every transport, running here or elsewhere, and
+//! other systems.
 
 use std::{fs, path::PathBuf, str::FromStr};
 
@@ -9,6 +10,7 @@ use tokio_rustls::rustls::RootCertStore;
 use crate::{
     emulation::Emulation,
     gateway::{Gateway, Launcher},
+    peers::{Kind, Peer, RunningPeer},
     process::Process,
     room::Room,
     transport::Transport,
@@ -21,6 +23,8 @@ pub enum System {
     Signalbox(Transport),
     /// A gateway that runs already.
     Target(Target),
+    /// Another system, started for the measurement.
+    Peer(Peer),
 }
 
 impl System {
@@ -29,6 +33,7 @@ impl System {
         match self {
             Self::Signalbox(transport) => transport.title().to_owned(),
             Self::Target(target) => target.url(),
+            Self::Peer(peer) => peer.title(),
         }
     }
 
@@ -49,6 +54,9 @@ impl System {
                 ensure!(emulation.is_none(), "a --target cannot be behind an emulated link");
                 Ok(Running::Target(target.clone()))
             }
+            Self::Peer(peer) => {
+                Ok(Running::Peer(Box::new(peer.start(&launcher.place(emulation)?).await?)))
+            }
         }
     }
 }
@@ -57,7 +65,7 @@ impl Serialize for System {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Signalbox(transport) => transport.serialize(serializer),
-            Self::Target(target) => serializer.serialize_str(&target.url()),
+            Self::Target(_) | Self::Peer(_) => serializer.serialize_str(&self.title()),
         }
     }
 }
@@ -66,6 +74,7 @@ impl Serialize for System {
 pub(crate) enum Running {
     Gateway(Box<Gateway>, Transport),
     Target(Target),
+    Peer(Box<RunningPeer>),
 }
 
 impl Running {
@@ -74,6 +83,7 @@ impl Running {
         match self {
             Self::Gateway(gateway, transport) => gateway.room(*transport),
             Self::Target(target) => target.room().await,
+            Self::Peer(peer) => Ok(peer.room()),
         }
     }
 
@@ -82,6 +92,7 @@ impl Running {
         match self {
             Self::Gateway(gateway, _) => Some(gateway.process()),
             Self::Target(_) => None,
+            Self::Peer(peer) => Some(peer.process()),
         }
     }
 
@@ -90,6 +101,7 @@ impl Running {
         match self {
             Self::Gateway(gateway, _) => gateway.stop().await,
             Self::Target(_) => Ok(()),
+            Self::Peer(peer) => peer.stop(),
         }
     }
 }
@@ -116,14 +128,25 @@ pub struct Systems {
     /// The authority that signed the target's certificate (PEM). [default: those of the system]
     #[arg(long, value_name = "FILE", requires = "target")]
     pub ca: Option<PathBuf>,
+    /// Measure these other systems, too, which must be installed: each is started for each
+    /// measurement, near its defaults, over TLS.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub against: Vec<Kind>,
 }
 
 impl Systems {
     /// All of them.
     ///
     /// # Errors
-    /// If a URL is none of ours.
+    /// If a URL is none of ours, or another system is not installed.
     pub(crate) fn all(&self) -> anyhow::Result<Vec<System>> {
+        let peers = self.against.iter().map(|kind| Ok(System::Peer(Peer::find(*kind)?)));
+        let mut all = self.signalbox()?;
+        all.extend(peers.collect::<anyhow::Result<Vec<_>>>()?);
+        Ok(all)
+    }
+
+    fn signalbox(&self) -> anyhow::Result<Vec<System>> {
         if self.target.is_empty() {
             return Ok(self.transport.iter().copied().map(System::Signalbox).collect());
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf},
@@ -23,9 +23,15 @@ pub(crate) struct Dialer {
     name: ServerName<'static>,
     /// None for plaintext.
     tls: Option<TlsConnector>,
+    /// The server says a line before TLS begins.
+    after_a_line: bool,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// The longest line before TLS.
+const MAX_LINE: usize = 16 * 1024;
+
+/// What carries bytes both ways.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Dialer {
@@ -35,7 +41,12 @@ impl Dialer {
         name: ServerName<'static>,
         tls: Option<Arc<tokio_rustls::rustls::ClientConfig>>,
     ) -> Self {
-        Self { address, name, tls: tls.map(TlsConnector::from) }
+        Self { address, name, tls: tls.map(TlsConnector::from), after_a_line: false }
+    }
+
+    /// The same to a server that says a line in plaintext before TLS begins.
+    pub(crate) fn after_a_line(self) -> Self {
+        Self { after_a_line: true, ..self }
     }
 
     /// Connects and joins.
@@ -43,56 +54,75 @@ impl Dialer {
     /// # Errors
     /// If the server cannot be reached, does not want the client, or takes too long.
     pub(crate) async fn join(&self, speech: Box<dyn Speech>) -> anyhow::Result<Client> {
-        timeout(JOIN, self.joined(speech))
-            .await
-            .with_context(|| format!("a client could not join within {JOIN:?}"))?
+        join(self.connect(), speech).await
     }
 
-    async fn joined(&self, mut speech: Box<dyn Speech>) -> anyhow::Result<Client> {
-        let stream = TcpStream::connect(self.address)
+    async fn connect(&self) -> anyhow::Result<Box<dyn Stream>> {
+        let mut stream = TcpStream::connect(self.address)
             .await
             .with_context(|| format!("cannot connect to {} over TCP", self.address))?;
         stream.set_nodelay(true)?;
-        let mut stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(stream),
-            Some(tls) => {
-                let stream = tls.connect(self.name.clone(), stream).await;
-                Box::new(stream.context("the TLS handshake failed")?)
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let mut line = Vec::new();
+        while self.after_a_line && !line.ends_with(b"\n") {
+            // Nothing comes after the line until we begin with TLS.
+            let count = stream.read_buf(&mut line).await?;
+            ensure!(count > 0 && line.len() < MAX_LINE, "the server does not say its first line");
+        }
+        let stream = tls.connect(self.name.clone(), stream).await;
+        Ok(Box::new(stream.context("the TLS handshake failed")?))
+    }
+}
+
+/// Joins on a stream that is being connected.
+///
+/// # Errors
+/// As [`Dialer::join`].
+pub(crate) async fn join(
+    stream: impl Future<Output = anyhow::Result<Box<dyn Stream>>>,
+    speech: Box<dyn Speech>,
+) -> anyhow::Result<Client> {
+    timeout(JOIN, async { joined(stream.await?, speech).await })
+        .await
+        .with_context(|| format!("a client could not join within {JOIN:?}"))?
+}
+
+async fn joined(
+    mut stream: Box<dyn Stream>,
+    mut speech: Box<dyn Speech>,
+) -> anyhow::Result<Client> {
+    stream.write_all(&speech.greeting()).await?;
+    stream.flush().await?;
+    let mut bytes = Vec::new();
+    loop {
+        match speech.join(&bytes)? {
+            Joining::Incomplete => {
+                if stream.read_buf(&mut bytes).await? == 0 {
+                    bail!("the server hung up on a client that wanted to join");
+                }
             }
-        };
-        stream.write_all(&speech.greeting()).await?;
-        stream.flush().await?;
-        let mut bytes = Vec::new();
-        loop {
-            match speech.join(&bytes)? {
-                Joining::Incomplete => {
-                    if stream.read_buf(&mut bytes).await? == 0 {
-                        bail!("the server hung up on a client that wanted to join");
-                    }
-                }
-                Joining::Continue(done, answer) => {
-                    bytes.drain(..done);
-                    stream.write_all(&answer).await?;
-                    stream.flush().await?;
-                }
-                Joining::Joined(done) => {
-                    bytes.drain(..done);
-                    break;
-                }
+            Joining::Continue(done, answer) => {
+                bytes.drain(..done);
+                stream.write_all(&answer).await?;
+                stream.flush().await?;
+            }
+            Joining::Joined(done) => {
+                bytes.drain(..done);
+                break;
             }
         }
-        let speech: Arc<dyn Speech> = Arc::from(speech);
-        let (reading, writing) = tokio::io::split(stream);
-        let outgoing = Outgoing::new(writing);
-        let saying = speech.clone();
-        let speaker = Speaker {
-            address: speech.address(),
-            say: Arc::new(move |to, data, out| saying.say(to, data, out)),
-            outgoing: outgoing.clone(),
-        };
-        let listener = Listener { reading, bytes, speech, outgoing };
-        Ok(Client { speaker, listener: super::Listener::Stream(listener) })
     }
+    let speech: Arc<dyn Speech> = Arc::from(speech);
+    let (reading, writing) = tokio::io::split(stream);
+    let outgoing = Outgoing::new(writing);
+    let saying = speech.clone();
+    let speaker = Speaker {
+        address: speech.address(),
+        say: Arc::new(move |to, data, out| saying.say(to, data, out)),
+        outgoing: outgoing.clone(),
+    };
+    let listener = Listener { reading, bytes, speech, outgoing };
+    Ok(Client { speaker, listener: super::Listener::Stream(listener) })
 }
 
 /// The half that hears.

@@ -1,0 +1,88 @@
+//! What the process of another system is given: a folder, a certificate, and a host to be on.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+use anyhow::Context as _;
+use rustls_pki_types::ServerName;
+use signalbox_certs::DevAuthority;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::{emulation::Host, process::Process, wire::stream::Dialer};
+
+/// Where one process is started.
+pub(crate) struct Place<'a> {
+    dir: PathBuf,
+    authority: DevAuthority,
+    host: Option<&'a Host>,
+}
+
+impl<'a> Place<'a> {
+    /// Makes the folder `dir`. The authority is made in `authority` unless it is there already.
+    /// Without a host it is this machine's own loopback.
+    pub(crate) fn new(
+        dir: PathBuf,
+        authority: &Path,
+        host: Option<&'a Host>,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let authority = DevAuthority::open(authority, SystemTime::now())?;
+        Ok(Self { dir, authority, host })
+    }
+
+    /// The certificate and its key (PEM).
+    pub(crate) fn certificate(&self) -> (&Path, &Path) {
+        (self.authority.certificate_path(), self.authority.key_path())
+    }
+
+    /// Writes a file for the process.
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A port that is free now, for what cannot take one itself and say which.
+    pub(crate) fn free_port(&self) -> anyhow::Result<u16> {
+        let _inside = self.host.map(Host::enter).transpose()?;
+        Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    }
+
+    /// A command that runs a program.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        if self.host.is_none() {
+            return Command::new(program);
+        }
+        // A namespace lasts as long as a process in it. So this one is not to outlive us even if
+        // we are killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
+        command
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        command: &mut Command,
+    ) -> anyhow::Result<Process> {
+        let _inside = self.host.map(Host::enter).transpose()?;
+        Process::spawn(name, command, self.dir.join("log"))
+    }
+
+    /// Trusts the certificate.
+    pub(crate) fn tls(&self) -> anyhow::Result<ClientConfig> {
+        let roots = signalbox_certs::roots_from_pem(self.authority.ca_pem().as_bytes())?;
+        Ok(signalbox_certs::client(roots, &[]))
+    }
+
+    /// Connects clients over TLS.
+    pub(crate) fn dialer(&self, address: SocketAddr) -> anyhow::Result<Dialer> {
+        let name = ServerName::from(address.ip());
+        Ok(Dialer::new(address, name, Some(self.tls()?.into())))
+    }
+}
