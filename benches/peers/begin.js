@@ -15,7 +15,7 @@ exports.load = (...names) => {
     try {
       loaded = require(name);
     } catch (error) {
-      faults.push(error.message);
+      faults.push(error.message.replace(/\nRequire stack:[^]*/, ''));
       continue;
     }
     if (process.argv[2] === '--version') {
