@@ -15,6 +15,7 @@
 //! wire/        light clients of every system that is compared
 //! system       what is measured side by side
 //! peers/       other systems, which are started for it
+//! floors/      echoes without a relay
 //! place        what their processes are given
 //! room         where they meet
 //! receivers    who has received how many signals, and how late
@@ -56,6 +57,7 @@ mod dialogue;
 mod difference;
 pub mod emulation;
 mod flooder;
+mod floors;
 mod gateway;
 mod helper;
 mod http;
@@ -84,6 +86,7 @@ mod wire;
 pub use compare::{Compare, Comparison};
 pub use crowd::Crowd;
 pub use flooder::Flooder;
+pub use floors::{Echo, Floor};
 pub use gateway::Launcher;
 pub use peers::{Kind, Peer};
 pub use system::{System, Systems};

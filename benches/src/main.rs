@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use signalbox_bench::{
-    Compare, Crowd, Flooder, Launcher,
+    Compare, Crowd, Echo, Flooder, Launcher,
     output::{line, note},
     report::Report,
     scenario::{
@@ -104,6 +104,9 @@ enum Command {
     /// The process with many clients; `resumes` starts it.
     #[command(hide = true)]
     Crowd(Crowd),
+    /// The process that sends everything back; `latency --floors` starts it.
+    #[command(hide = true)]
+    Echo(Echo),
 }
 
 #[derive(Debug, clap::Args)]
@@ -175,6 +178,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             line(if cli.json { json()? } else { comparison.text().trim_end().to_owned() })?;
             return Ok(());
         }
+        Command::Echo(echo) => return echo.run().await,
         _ => {}
     }
     if cfg!(debug_assertions) {
@@ -203,7 +207,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
         Command::All(all) => all.run(&launcher, &mut report).await?,
         // Done above: they need no gateway of their own.
-        Command::Flooder(_) | Command::Crowd(_) | Command::Compare(_) => {}
+        Command::Flooder(_) | Command::Crowd(_) | Command::Compare(_) | Command::Echo(_) => {}
     }
     if let Some(file) = &cli.report {
         std::fs::write(file, report.page())

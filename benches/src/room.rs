@@ -7,6 +7,7 @@ use signalbox_protocol::Streams;
 use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
+    floors::Echoes,
     transport::Transport,
     wire::{Client, Speech, quic, signalbox::WebSocketSpeech, stream},
 };
@@ -30,6 +31,8 @@ pub(crate) enum Room {
         /// Opens the session.
         token: String,
     },
+    /// An echo, for one client.
+    Floor(Echoes),
 }
 
 impl Room {
@@ -65,6 +68,7 @@ impl Room {
         match self {
             Self::Stream { dialer, speeches } => dialer.join(speeches(number)).await,
             Self::Quic { dialer, token } => dialer.join(token).await,
+            Self::Floor(echoes) => echoes.join().await,
         }
     }
 }

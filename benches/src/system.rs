@@ -1,5 +1,5 @@
-//! What is measured side by side: Signalbox by every transport, running here or elsewhere, and
-//! other systems.
+//! What is measured side by side: Signalbox by every transport, running here or elsewhere, other
+//! systems, and echoes without a relay.
 
 use std::{fs, path::PathBuf, str::FromStr};
 
@@ -9,6 +9,7 @@ use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
     emulation::Emulation,
+    floors::{Floor, RunningFloor},
     gateway::{Gateway, Launcher},
     peers::{Kind, Peer, RunningPeer},
     process::Process,
@@ -25,6 +26,8 @@ pub enum System {
     Target(Target),
     /// Another system, started for the measurement.
     Peer(Peer),
+    /// An echo, which has one client.
+    Floor(Floor),
 }
 
 impl System {
@@ -34,7 +37,13 @@ impl System {
             Self::Signalbox(transport) => transport.title().to_owned(),
             Self::Target(target) => target.url(),
             Self::Peer(peer) => peer.title(),
+            Self::Floor(floor) => floor.title().to_owned(),
         }
+    }
+
+    /// Clients that it has, where a room of others would have so many.
+    pub(crate) fn connections(&self, connections: usize) -> usize {
+        if matches!(self, Self::Floor(_)) { 1 } else { connections }
     }
 
     /// Starts it, with clients on the emulated network if there is one.
@@ -57,6 +66,9 @@ impl System {
             Self::Peer(peer) => {
                 Ok(Running::Peer(Box::new(peer.start(&launcher.place(emulation)?).await?)))
             }
+            Self::Floor(floor) => {
+                Ok(Running::Floor(Box::new(floor.start(&launcher.place(emulation)?).await?)))
+            }
         }
     }
 }
@@ -65,7 +77,9 @@ impl Serialize for System {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Signalbox(transport) => transport.serialize(serializer),
-            Self::Target(_) | Self::Peer(_) => serializer.serialize_str(&self.title()),
+            Self::Target(_) | Self::Peer(_) | Self::Floor(_) => {
+                serializer.serialize_str(&self.title())
+            }
         }
     }
 }
@@ -75,6 +89,7 @@ pub(crate) enum Running {
     Gateway(Box<Gateway>, Transport),
     Target(Target),
     Peer(Box<RunningPeer>),
+    Floor(Box<RunningFloor>),
 }
 
 impl Running {
@@ -84,6 +99,7 @@ impl Running {
             Self::Gateway(gateway, transport) => gateway.room(*transport),
             Self::Target(target) => target.room().await,
             Self::Peer(peer) => Ok(peer.room()),
+            Self::Floor(floor) => Ok(floor.room()),
         }
     }
 
@@ -93,6 +109,7 @@ impl Running {
             Self::Gateway(gateway, _) => Some(gateway.process()),
             Self::Target(_) => None,
             Self::Peer(peer) => Some(peer.process()),
+            Self::Floor(floor) => Some(floor.process()),
         }
     }
 
@@ -102,6 +119,7 @@ impl Running {
             Self::Gateway(gateway, _) => gateway.stop().await,
             Self::Target(_) => Ok(()),
             Self::Peer(peer) => peer.stop(),
+            Self::Floor(floor) => floor.stop(),
         }
     }
 }

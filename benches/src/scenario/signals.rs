@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{order, time};
 use crate::{
     emulation::Impairment,
+    floors::Floor,
     gateway::{Launcher, allow_files},
     load::{self, Load, Measured, Pattern},
     output::note,
@@ -24,6 +25,9 @@ pub struct Latency {
     /// Signals per second.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub rate: u32,
+    /// Measure echoes without a relay, too: one hop there and back over UDP, TCP, TLS and QUIC.
+    #[arg(long)]
+    pub floors: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub rounds: Rounds,
@@ -178,7 +182,9 @@ impl Latency {
     /// If the gateway cannot be run or anything is lost.
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
         let load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
-        run("latency", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
+        let mut systems = self.systems.all()?;
+        systems.extend(Floor::ALL.into_iter().filter(|_| self.floors).map(System::Floor));
+        run("latency", launcher, &load, systems, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -191,7 +197,8 @@ impl Fanout {
         anyhow::ensure!(self.receivers > 0, "--receivers must be at least 1");
         let rate = f64::from(self.deliveries) / f64::from(self.receivers);
         let load = self.rounds.load(self.receivers as usize, Pattern::ToAll, rate);
-        run("fanout", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
+        let systems = self.systems.all()?;
+        run("fanout", launcher, &load, systems, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -214,7 +221,8 @@ impl Mesh {
         };
         let rate = f64::from(self.deliveries) / f64::from(self.connections);
         let load = self.rounds.load(self.connections as usize, pattern, rate);
-        run("mesh", launcher, &load, &self.systems, self.rounds.repeat, self.impairment).await
+        let systems = self.systems.all()?;
+        run("mesh", launcher, &load, systems, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -239,14 +247,13 @@ async fn run(
     scenario: &'static str,
     launcher: &Launcher,
     load: &Load,
-    systems: &Systems,
+    systems: Vec<System>,
     repeat: usize,
     network: Impairment,
 ) -> anyhow::Result<SignalsResult> {
     anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
     anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
     allow_files(load.connections as u64 + 100)?;
-    let systems = systems.all()?;
     let mut done: Vec<Vec<Measured>> = systems.iter().map(|_| Vec::new()).collect();
     let indexed: Vec<usize> = (0..systems.len()).collect();
     for round in 0..repeat {
@@ -298,7 +305,8 @@ pub(super) async fn once(
     let running = system.start(launcher, emulation.as_ref()).await?;
     let inside = emulation.as_ref().map(|it| it.client().enter()).transpose()?;
     let room = running.room().await?;
-    let measured = load::measure(room, running.process(), load, &[]).await?;
+    let load = Load { connections: system.connections(load.connections), ..*load };
+    let measured = load::measure(room, running.process(), &load, &[]).await?;
     drop(inside);
     running.stop().await?;
     Ok(measured)
