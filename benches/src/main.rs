@@ -43,6 +43,11 @@ Examples:
       Which figures have changed since an earlier run by more than its rounds were apart.
   signalbox-bench latency --transport quic,wss --repeat 5
       Two transports in turn, five times.
+  signalbox-bench latency --floors
+      The transports beside echoes without a relay: what the machine can do at best.
+  signalbox-bench mesh --against nats,mosquitto,socket-io,uws,ws
+      Other systems beside them, which must be installed: apt install nats-server mosquitto nodejs npm,
+      and npm ci --prefix benches/peers.
   signalbox-bench fanout --receivers 1000 --json | jq '.fanout.rows[].p99_us.median'
   signalbox-bench rest --connections 100 --servers 8
       A server's signals to a hundred connections, with the gateway on one core.

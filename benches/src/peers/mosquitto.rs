@@ -37,9 +37,9 @@ pub(super) fn version() -> anyhow::Result<String> {
 }
 
 /// What differs from its defaults: Nagle's algorithm is off, as it is in every other system here
-/// (with it, some messages wait 40 ms for an acknowledgement); connections are not logged; and as
-/// many messages may wait for a reader as in a gateway, where the default is 1000. It stays the
-/// user that it is, who may read the key.
+/// (with it, some messages wait 40 ms for an acknowledgement); connections are not logged, as
+/// nobody else logs them; and as many messages may wait for a reader as in a gateway before they
+/// are dropped, where the default is 1000. It stays the user that it is, who may read the key.
 pub(super) async fn start(place: &Place<'_>) -> anyhow::Result<(Process, SocketAddr)> {
     let (program, _) = run("mosquitto", &["-h"])?;
     let port = place.free_port()?;
