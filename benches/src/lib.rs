@@ -88,6 +88,6 @@ pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use floors::{Echo, Floor};
 pub use gateway::Launcher;
-pub use peers::{Kind, Peer};
+pub use peers::{Kind as PeerKind, Peer};
 pub use system::{System, Systems};
 pub use transport::Transport;
