@@ -162,6 +162,18 @@ mod tests {
         assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
     }
 
+    #[tokio::test]
+    async fn a_log_is_read_until_it_says_what_is_wanted_or_its_process_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo port 7 >&2; echo no >&2; exit 1"]);
+        let mut process = Process::spawn("sh", &mut command, dir.path().join("log")).unwrap();
+        let port = process.logged(|log| log.contains("port 7\n").then_some(7)).await;
+        assert_eq!(port.unwrap(), 7);
+        let error = process.logged(|_| None::<()>).await.unwrap_err().to_string();
+        assert!(error.contains("did not start") && error.contains("no"), "{error}");
+    }
+
     #[test]
     fn a_panic_ends_the_gateway() {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
