@@ -38,9 +38,11 @@ use tokio_tungstenite::{
 
 use super::{Incoming, LinkError, Reader, Writer};
 
-/// Bytes that are read from the socket at once. Allocated for every connection at its start, so
-/// it is what an idle one costs; a signal of usual size fits several times.
-const READ_BUFFER: usize = 4096;
+/// Bytes that are taken at once from what TLS has decrypted. Allocated for every connection at its
+/// start, so it is what an idle one costs (twice that, as a hello is longer), and filled with zeros
+/// before each read. A signal of usual size fits; a longer one gets what it needs. More would save
+/// no system calls: TLS reads 4 KiB from the socket whatever this is.
+const READ_BUFFER: usize = 512;
 
 /// Bytes that are gathered before the socket is written to without waiting for the flush.
 const WRITE_BUFFER: usize = 16 * 1024;
