@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use quinn::{
     AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream,
     ServerConfig, TokioRuntime, TransportConfig, VarInt, ZeroRttAccepted,
-    crypto::rustls::QuicServerConfig,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -16,7 +15,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::quic_window::Windows;
+use super::{quic_session::Sessions, quic_window::Windows};
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
@@ -181,7 +180,7 @@ fn server_config(
     links: &Links,
 ) -> Result<ServerConfig, BindError> {
     let tls = signalbox_certs::quic_server(certificates, &[ALPN]);
-    let crypto = QuicServerConfig::try_from(tls).map_err(BindError::Tls)?;
+    let crypto = Sessions::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .max_incoming(limits.handshakes)

@@ -1,0 +1,270 @@
+//! TLS under QUIC, kept no longer than it is needed.
+//!
+//! QUIC takes its keys from TLS and encrypts by itself, so when the handshake is over and the
+//! client has its ticket, all that is ever asked of TLS is the next keys, which follow from 200
+//! bytes of secrets (RFC 9001 §6). quinn's own session keeps everything that rustls needed for the
+//! handshake, its buffers and two more ciphers: 3.7 KiB of each connection, a tenth of it. This one
+//! lets them go. Nothing may come later: what TLS 1.3 has for a server to read after a handshake are
+//! answers to requests that we do not make, and key updates, which QUIC forbids (RFC 9001 §6).
+
+use std::{any::Any, io::Cursor, sync::Arc};
+
+use quinn::{
+    ConnectionId, Side,
+    crypto::{
+        ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
+        UnsupportedVersion,
+        rustls::{NoInitialCipherSuite, QuicServerConfig},
+    },
+};
+use quinn_proto::{TransportError, TransportErrorCode, transport_parameters::TransportParameters};
+use rustls::{
+    AlertDescription,
+    quic::{KeyChange, Secrets, ServerConnection, Version},
+};
+
+/// Makes the sessions of an endpoint.
+pub(super) struct Sessions {
+    tls: Arc<rustls::ServerConfig>,
+    /// quinn's part: what is the same for all connections.
+    quinn: Arc<QuicServerConfig>,
+}
+
+impl Sessions {
+    /// # Errors
+    /// If the configuration lacks the cipher of QUIC's first packets.
+    pub(super) fn new(tls: rustls::ServerConfig) -> Result<Self, NoInitialCipherSuite> {
+        let tls = Arc::new(tls);
+        Ok(Self { quinn: Arc::new(QuicServerConfig::try_from(tls.clone())?), tls })
+    }
+
+    fn session(&self, version: u32, params: &TransportParameters) -> GatewaySession {
+        let mut encoded = Vec::new();
+        params.write(&mut encoded);
+        // Not called for versions for which `initial_keys` fails; up to 32, drafts had other labels.
+        let tls_version = match version {
+            0xff00_001d..=0xff00_0020 => Version::V1Draft,
+            _ => Version::V1,
+        };
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for configurations that are not for QUIC"
+        )]
+        let tls = ServerConnection::new(self.tls.clone(), tls_version, encoded)
+            .expect("TLS 1.3, with all or no early data");
+        let (quinn, tls) = (self.quinn.clone(), Some(Box::new(tls)));
+        GatewaySession { version, quinn, tls, next: None }
+    }
+}
+
+impl ServerConfig for Sessions {
+    fn initial_keys(
+        &self,
+        version: u32,
+        dst_cid: &ConnectionId,
+    ) -> Result<Keys, UnsupportedVersion> {
+        self.quinn.initial_keys(version, dst_cid)
+    }
+
+    fn retry_tag(&self, version: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.quinn.retry_tag(version, orig_dst_cid, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn Session> {
+        Box::new(self.session(version, params))
+    }
+}
+
+/// One connection's session.
+struct GatewaySession {
+    version: u32,
+    quinn: Arc<QuicServerConfig>,
+    /// Until the handshake is over and all that TLS has to say is written.
+    tls: Option<Box<ServerConnection>>,
+    /// What the next keys follow from; there with the first keys for data.
+    next: Option<Secrets>,
+}
+
+impl Session for GatewaySession {
+    fn initial_keys(&self, dst_cid: &ConnectionId, _side: Side) -> Keys {
+        #[expect(clippy::expect_used, reason = "no session is started with an unknown version")]
+        self.quinn.initial_keys(self.version, dst_cid).expect("a known version")
+    }
+
+    /// Nothing here asks for it: there is one protocol, and one name.
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    /// Clients show tokens, not certificates.
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        let keys = self.tls.as_ref()?.zero_rtt_keys()?;
+        Some((Box::new(keys.header), Box::new(keys.packet)))
+    }
+
+    /// A question to clients.
+    fn early_data_accepted(&self) -> Option<bool> {
+        None
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
+        let code = |alert| TransportErrorCode::crypto(u8::from(alert));
+        let Some(tls) = &mut self.tls else {
+            let code = code(AlertDescription::UnexpectedMessage);
+            let reason = "a TLS message after the handshake".into();
+            return Err(TransportError { code, frame: None, reason });
+        };
+        tls.read_hs(buf).map_err(|error| TransportError {
+            code: tls.alert().map_or(TransportErrorCode::PROTOCOL_VIOLATION, code),
+            frame: None,
+            reason: error.to_string(),
+        })?;
+        // Whether there is `handshake_data`, for which nobody waits.
+        Ok(false)
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        let params = self.tls.as_ref().and_then(|tls| tls.quic_transport_parameters());
+        Ok(params
+            .map(|params| TransportParameters::read(Side::Server, &mut Cursor::new(params)))
+            .transpose()?)
+    }
+
+    fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
+        let tls = self.tls.as_mut()?;
+        let keys = match tls.write_hs(buf) {
+            Some(KeyChange::Handshake { keys }) => keys,
+            Some(KeyChange::OneRtt { keys, next }) => {
+                self.next = Some(next);
+                keys
+            }
+            None => {
+                // quinn calls until nothing more comes.
+                if buf.is_empty() && !tls.is_handshaking() {
+                    self.tls = None;
+                }
+                return None;
+            }
+        };
+        let (local, remote) = (keys.local, keys.remote);
+        Some(Keys {
+            header: KeyPair { local: Box::new(local.header), remote: Box::new(remote.header) },
+            packet: KeyPair { local: Box::new(local.packet), remote: Box::new(remote.packet) },
+        })
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        let keys = self.next.as_mut()?.next_packet_keys();
+        Some(KeyPair { local: Box::new(keys.local), remote: Box::new(keys.remote) })
+    }
+
+    /// Only clients are sent any.
+    fn is_valid_retry(&self, _: &ConnectionId, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+
+    fn export_keying_material(
+        &self,
+        _output: &mut [u8],
+        _label: &[u8],
+        _context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        Err(ExportKeyingMaterialError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::SystemTime;
+
+    use bytes::BytesMut;
+    use rustls::quic::ClientConnection;
+    use signalbox_certs::{Certificates, DevAuthority};
+
+    use super::*;
+
+    /// A session whose handshake is over, and the secrets of its client.
+    fn established() -> (GatewaySession, Secrets) {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = DevAuthority::open(dir.path(), SystemTime::now()).unwrap();
+        let (certificate, key) = (authority.certificate_path(), authority.key_path());
+        let certificates = Certificates::load(certificate.to_owned(), key.to_owned()).unwrap();
+        let server = signalbox_certs::quic_server(&certificates, &[b"a"]);
+        let sessions = Arc::new(Sessions::new(server).unwrap());
+        let params = TransportParameters::read(Side::Server, &mut &[][..]).unwrap();
+        let mut session = sessions.session(1, &params);
+
+        let roots = signalbox_certs::roots_from_pem(authority.ca_pem().as_bytes()).unwrap();
+        let client = Arc::new(signalbox_certs::client(roots, &[b"a"]));
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(client, Version::V1, name, Vec::new()).unwrap();
+        let mut next = None;
+        for _ in 0..2 {
+            loop {
+                let mut bytes = Vec::new();
+                match client.write_hs(&mut bytes) {
+                    Some(KeyChange::OneRtt { next: secrets, .. }) => next = Some(secrets),
+                    None if bytes.is_empty() => break,
+                    _ => {}
+                }
+                if !bytes.is_empty() {
+                    session.read_handshake(&bytes).unwrap();
+                }
+            }
+            assert!(session.tls.is_some());
+            loop {
+                let mut bytes = Vec::new();
+                let keys = session.write_handshake(&mut bytes);
+                if !bytes.is_empty() {
+                    client.read_hs(&bytes).unwrap();
+                } else if keys.is_none() {
+                    break;
+                }
+            }
+        }
+        assert_eq!(client.tls13_tickets_received(), 1);
+        (session, next.unwrap())
+    }
+
+    #[test]
+    fn keys_are_updated_when_tls_has_gone() {
+        let (mut session, mut client) = established();
+        assert!(session.tls.is_none() && !session.is_handshaking());
+        for packet in 0..3 {
+            let (ours, theirs) = (session.next_1rtt_keys().unwrap(), client.next_packet_keys());
+            let mut payload = BytesMut::from(&b"to the gateway"[..]);
+            let tag = theirs.local.encrypt_in_place(packet, b"header", &mut payload).unwrap();
+            payload.extend_from_slice(tag.as_ref());
+            ours.remote.decrypt(packet, b"header", &mut payload).unwrap();
+            assert_eq!(payload, b"to the gateway"[..]);
+
+            let mut buffer = [&b"header"[..], &b"back"[..], &[0; 16][..]].concat();
+            ours.local.encrypt(packet, &mut buffer, 6);
+            let payload = buffer.get_mut(6..).unwrap();
+            let plain = theirs.remote.decrypt_in_place(packet, b"header", payload).unwrap();
+            assert_eq!(plain, b"back");
+        }
+    }
+
+    #[test]
+    fn a_tls_message_after_the_handshake_is_refused() {
+        let (mut session, _) = established();
+        // A key update (RFC 8446 §4.6.3).
+        let error = session.read_handshake(&[24, 0, 0, 1, 0]).unwrap_err();
+        assert_eq!(error.code, TransportErrorCode::crypto(10));
+    }
+}
