@@ -195,19 +195,22 @@ pub(crate) struct LinkInfo {
 /// A place among the clients that have not joined yet; free again when the last holder drops it.
 pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
-/// Serves a link from its hello to its end. (The halves are lent, as a future keeps what it is
-/// given twice.)
-pub(crate) async fn serve(
+/// Serves a link from its hello to its end.
+///
+/// The future is what an idle link costs, and a future has room for all that it will ever hold at
+/// once, and for its arguments a second time if it is an `async fn`. So this is none, and what is
+/// rare and large in it is boxed.
+pub(crate) fn serve(
     shared: Arc<Shared>,
     info: LinkInfo,
-    reader: &mut impl Reader,
-    writer: &mut impl Writer,
-) {
+    mut reader: impl Reader,
+    mut writer: impl Writer,
+) -> impl Future<Output = ()> + Send {
     let LinkInfo { transport, remote, hello_by, place } = info;
     let span =
         debug_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
-    let life = async {
-        // Boxed, so that what admission needs is not kept for the life of the link.
+    let life = async move {
+        let (reader, writer) = (&mut reader, &mut writer);
         let admission = Box::pin(admit::admit(&shared, transport, hello_by, reader, writer));
         let end = match admission.await {
             Ok(admitted) => {
@@ -218,7 +221,7 @@ pub(crate) async fn serve(
         };
         debug!(reason = %end.reason, detail = end.detail, "link ended");
         if end.alive {
-            let farewell = async {
+            let farewell = Box::pin(async {
                 let message = end.detail.as_str().into();
                 let streams = writer.streams();
                 let bye = GatewayMessage::Bye { reason: end.reason, message, streams };
@@ -228,12 +231,12 @@ pub(crate) async fn serve(
                     let _ = writer.finish(end.reason).await;
                 }
                 reader.closed().await;
-            };
+            });
             let _ = timeout_at(end.farewell_by, farewell).await;
         }
         writer.abort(end.reason);
     };
-    life.instrument(span).await;
+    life.instrument(span)
 }
 
 /// A connection that a link carries from now on.
@@ -247,55 +250,57 @@ struct Admitted {
 }
 
 /// Carries a connection until something ends it.
-async fn carry(
-    shared: &Arc<Shared>,
+fn carry(
+    shared: &Shared,
     admitted: Admitted,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
-) -> End {
+) -> impl Future<Output = End> + Send {
     let Admitted { mut connection, outbox, expires_in, resumed } = admitted;
-    let expired = async {
-        if shared.links.end_when_token_expires {
-            tokio::time::sleep(expires_in).await;
-        } else {
-            pending::<()>().await;
-        }
-    };
-    let going_down = async {
-        shared.closing.cancelled().await;
-        let within = shared.departures.next();
-        // If all are ended in one moment, none of them has been spread by us.
-        if !within.is_zero() {
-            outbox.go_away(u32::try_from(within.as_millis()).unwrap_or(u32::MAX));
-        }
-        tokio::time::sleep(within).await;
-    };
-    let end = async {
-        let reading = pin!(read(shared, &mut connection, (expires_in, resumed), reader));
-        let pumping = pin!(writer.pump(&outbox));
-        let ending = pin!(async {
-            tokio::select! {
-                reason = poll_fn(|cx| outbox.poll_ended(cx)) => reason,
-                () = expired => CloseReason::TokenExpired,
-                () = going_down => CloseReason::ShuttingDown,
+    async move {
+        let expired = async {
+            if shared.links.end_when_token_expires {
+                Box::pin(tokio::time::sleep(expires_in)).await;
+            } else {
+                pending::<()>().await;
             }
-        });
-        tokio::select! {
-            end = when_woken(reading) => end,
-            result = when_woken(pumping) => match result {
-                Ok(reason) => End::by(reason),
-                Err(error) => error.into(),
-            },
-            reason = when_woken(ending) => End::by(reason),
+        };
+        let going_down = async {
+            shared.closing.cancelled().await;
+            let within = shared.departures.next();
+            // If all are ended in one moment, none of them has been spread by us.
+            if !within.is_zero() {
+                outbox.go_away(u32::try_from(within.as_millis()).unwrap_or(u32::MAX));
+            }
+            tokio::time::sleep(within).await;
+        };
+        let end = async {
+            let reading = pin!(read(shared, &mut connection, (expires_in, resumed), reader));
+            let pumping = pin!(writer.pump(&outbox));
+            let ending = pin!(async {
+                tokio::select! {
+                    reason = poll_fn(|cx| outbox.poll_ended(cx)) => reason,
+                    () = expired => CloseReason::TokenExpired,
+                    () = going_down => CloseReason::ShuttingDown,
+                }
+            });
+            tokio::select! {
+                end = when_woken(reading) => end,
+                result = when_woken(pumping) => match result {
+                    Ok(reason) => End::by(reason),
+                    Err(error) => error.into(),
+                },
+                reason = when_woken(ending) => End::by(reason),
+            }
+        };
+        let end = end.await;
+        depart(shared, connection, end.reason);
+        if end.alive && end.reason != CloseReason::SlowConsumer {
+            // The outbox has ended now; what waits in it is still the client's.
+            let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
         }
-    };
-    let end = end.await;
-    depart(shared, connection, end.reason);
-    if end.alive && end.reason != CloseReason::SlowConsumer {
-        // The outbox has ended now; what waits in it is still the client's.
-        let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
+        end
     }
-    end
 }
 
 /// The connection leaves its link: for good, or until it comes back.
@@ -361,7 +366,7 @@ async fn read<R: Reader>(
             ClientMessage::Goodbye { signals } => {
                 let end = End::by(CloseReason::ClientDisconnected);
                 if R::OVERTAKES {
-                    let rest = overtaken(shared, connection, reader, signals);
+                    let rest = Box::pin(overtaken(shared, connection, reader, signals));
                     let _ = timeout_at(end.farewell_by, rest).await;
                 }
                 return end;

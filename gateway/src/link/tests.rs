@@ -75,7 +75,7 @@ impl World {
         let config = Some(subprotocol.config());
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
         let links = &self.shared.links;
-        let (mut reader, mut writer) = websocket::halves(socket, subprotocol, links.idle_timeout());
+        let (reader, writer) = websocket::halves(socket, subprotocol, links.idle_timeout());
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let info = LinkInfo {
             transport: "memory",
@@ -84,7 +84,7 @@ impl World {
             place: Arc::new(place),
         };
         let shared = self.shared.clone();
-        let link = tokio::spawn(async move { serve(shared, info, &mut reader, &mut writer).await });
+        let link = tokio::spawn(serve(shared, info, reader, writer));
         let mut socket = WebSocketStream::from_raw_socket(far, Side::Client, None).await;
         let token = NewToken {
             key: self.session.project(),

@@ -125,21 +125,12 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
     let remote = incoming.remote_address();
     if let Some((connection, control)) = establish(incoming, remote, hello_by).await {
         let info = LinkInfo { transport: "quic", remote, hello_by, place };
+        let max_streams = shared.limits.streams_per_link;
+        let (reader, writer) = link::quic::halves(connection, control, max_streams);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
-        shared.tasks.spawn(serve_link(shared.clone(), connection, control, info));
+        shared.tasks.spawn(link::serve(shared.clone(), info, reader, writer));
     }
-}
-
-async fn serve_link(
-    shared: Arc<Shared>,
-    connection: (Connection, ZeroRttAccepted),
-    control: (SendStream, RecvStream),
-    info: LinkInfo,
-) {
-    let max_streams = shared.limits.streams_per_link;
-    let (mut reader, mut writer) = link::quic::halves(connection, control, max_streams);
-    link::serve(shared, info, &mut reader, &mut writer).await;
 }
 
 /// The handshake, as far as it must go, and the control stream, which a client that is known may

@@ -94,7 +94,8 @@ pub(super) async fn connect(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-/// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed.
+/// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed, and has
+/// the link served in another: the state of getting there is larger, and a task keeps its size.
 async fn become_link(
     shared: Arc<Shared>,
     remote: SocketAddr,
@@ -103,14 +104,12 @@ async fn become_link(
     subprotocol: Subprotocol,
     upgrade: OnUpgrade,
 ) {
-    // Boxed, as the state of getting there is larger than that of the link, and would be kept
-    // for its whole life.
-    let Some(socket) = Box::pin(take_back(upgrade, subprotocol, remote, hello_by)).await else {
+    let Some(socket) = take_back(upgrade, subprotocol, remote, hello_by).await else {
         return;
     };
-    let (mut reader, mut writer) = halves(socket, subprotocol, shared.links.idle_timeout());
+    let (reader, writer) = halves(socket, subprotocol, shared.links.idle_timeout());
     let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
-    link::serve(shared, info, &mut reader, &mut writer).await;
+    shared.tasks.spawn(link::serve(shared.clone(), info, reader, writer));
 }
 
 async fn take_back(
