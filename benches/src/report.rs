@@ -244,12 +244,20 @@ fn loss_table(result: &LossResult) -> Table {
 
 fn idle_table(result: &IdleResult) -> Table {
     let mut table = Table::new(&format!("Memory: {} idle connections", result.connections));
-    table.row(["transport", "KiB per connection", "the whole gateway, MiB"]);
+    table.row([
+        "transport",
+        "KiB per connection",
+        "the whole gateway, MiB",
+        "beside it: slabs of the kernel, KiB per connection",
+        "its socket buffers, KiB per connection",
+    ]);
     for row in &result.rows {
         table.row([
             row.transport.title(),
             &with_spread(row.kib_per_connection, 1),
             &format!("{:.1}", row.gateway_kib.median / 1024.0),
+            &with_spread(row.kernel_kib_per_connection, 1),
+            &with_spread(row.buffers_kib_per_connection, 1),
         ]);
     }
     table

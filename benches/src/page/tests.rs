@@ -50,6 +50,8 @@ fn report() -> Report {
         transport: Transport::Quic,
         kib_per_connection: Spread::of([f64::NAN]),
         gateway_kib: Spread::of([0.0]),
+        kernel_kib_per_connection: Spread::of([0.0]),
+        buffers_kib_per_connection: Spread::of([0.0]),
         rounds: Vec::new(),
     };
     let mut report = Report::new("signalbox <0> at https://example.com".into());

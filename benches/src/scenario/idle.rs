@@ -1,7 +1,9 @@
-//! The scenario without signals: what the gateway's memory grows by for each idle connection.
+//! The scenario without signals: what the gateway's memory grows by for each idle connection, and
+//! the kernel's.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::order;
@@ -70,6 +72,10 @@ pub struct IdleRow {
     pub kib_per_connection: Spread,
     /// Memory of the whole gateway with all of them.
     pub gateway_kib: Spread,
+    /// The kernel's slabs for each connection; see [`Kernel`].
+    pub kernel_kib_per_connection: Spread,
+    /// What the kernel's socket buffers hold for each connection; see [`Kernel`].
+    pub buffers_kib_per_connection: Spread,
     /// The single measurements.
     pub rounds: Vec<Memory>,
 }
@@ -83,8 +89,61 @@ pub struct Memory {
     pub after_kib: u64,
     /// The difference, for each.
     pub kib_per_connection: f64,
+    /// What the kernel has come to hold for each, at the gateway's end.
+    pub kernel: Kernel,
     /// Whether it had settled when the time was up.
     pub settled: bool,
+}
+
+/// Memory of the kernel, in KiB. The whole machine's: what else runs on it is in it, too, so the
+/// figures are good only for many connections on a quiet machine.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Kernel {
+    /// Slabs that cannot be reclaimed: sockets, files, what epoll knows of them. Not in it are the
+    /// inode and the name of a socket, about 1 KiB, as they count as reclaimable.
+    pub slabs_kib: f64,
+    /// What sockets account for as buffers of TCP or UDP. Small ones are in the slabs as well, so
+    /// the two must not be added.
+    pub buffers_kib: f64,
+}
+
+impl Kernel {
+    /// What it holds now.
+    fn look(transport: Transport) -> anyhow::Result<Self> {
+        let meminfo = read("/proc/meminfo")?;
+        let sockstat = read("/proc/net/sockstat")?;
+        let protocol = if transport.is_quic() { "UDP:" } else { "TCP:" };
+        let pages = field(&sockstat, protocol, "mem").context("no memory in sockstat")?;
+        let slabs = field(&meminfo, "SUnreclaim:", "").context("no slabs in meminfo")?;
+        let page_kib = rustix::param::page_size() as u64 / 1024;
+        Ok(Self { slabs_kib: slabs as f64, buffers_kib: (pages * page_kib) as f64 })
+    }
+
+    /// What has come since `before`, for each of so many connections, at the gateway's end: the
+    /// other is on this machine, too. Over TCP both have a socket for each connection, so it is a
+    /// half; over QUIC neither has.
+    fn since(self, before: Self, transport: Transport, connections: usize) -> Self {
+        let ends = if transport.is_quic() { 1 } else { 2 };
+        let each = |after: f64, before: f64| (after - before) / (ends * connections) as f64;
+        Self {
+            slabs_kib: each(self.slabs_kib, before.slabs_kib),
+            buffers_kib: each(self.buffers_kib, before.buffers_kib),
+        }
+    }
+}
+
+fn read(path: &str) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
+
+/// The number that follows `name` in the line that begins with `line`.
+fn field(text: &str, line: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|it| it.strip_prefix(line))?;
+    let mut words = rest.split_ascii_whitespace();
+    if !name.is_empty() {
+        words.find(|word| *word == name)?;
+    }
+    words.next()?.parse().ok()
 }
 
 impl IdleRow {
@@ -93,6 +152,8 @@ impl IdleRow {
             transport,
             kib_per_connection: Spread::of(rounds.iter().map(|it| it.kib_per_connection)),
             gateway_kib: Spread::of(rounds.iter().map(|it| it.after_kib as f64)),
+            kernel_kib_per_connection: Spread::of(rounds.iter().map(|it| it.kernel.slabs_kib)),
+            buffers_kib_per_connection: Spread::of(rounds.iter().map(|it| it.kernel.buffers_kib)),
             rounds,
         }
     }
@@ -115,17 +176,24 @@ impl Idle {
         anyhow::ensure!(self.repeat > 0, "--repeat must be at least 1");
         anyhow::ensure!(self.connections > 0, "--connections must be at least 1");
         allow_files((self.connections + FIRST + 100) as u64)?;
+        if self.transport.iter().any(|it| !it.is_quic()) {
+            enough_ports(
+                self.connections + FIRST,
+                &read("/proc/sys/net/ipv4/ip_local_port_range")?,
+            )?;
+        }
         let mut done: Vec<(Transport, Vec<Memory>)> =
             self.transport.iter().map(|it| (*it, Vec::new())).collect();
         for round in 0..self.repeat {
             for transport in order(&self.transport, round) {
                 let memory = self.measure(launcher, transport).await?;
                 note(format_args!(
-                    "idle {}/{}  {:<30} {:.1} KiB per connection{}",
+                    "idle {}/{}  {:<30} {:.1} KiB per connection, {:.1} of the kernel{}",
                     round + 1,
                     self.repeat,
                     transport.title(),
                     memory.kib_per_connection,
+                    memory.kernel.slabs_kib,
                     if memory.settled { "" } else { " (not settled)" }
                 ));
                 if let Some((_, rounds)) = done.iter_mut().find(|(it, _)| *it == transport) {
@@ -147,8 +215,10 @@ impl Idle {
         let gateway = launcher.start().await?;
         let first = connect(&gateway, transport, FIRST, self.session_size).await?;
         let (before_kib, _) = settle(&gateway).await?;
+        let kernel = Kernel::look(transport)?;
         let rest = connect(&gateway, transport, self.connections, self.session_size).await?;
         let (after_kib, settled) = settle(&gateway).await?;
+        let kernel = Kernel::look(transport)?.since(kernel, transport, self.connections);
         // Idle clients read nothing but their own end.
         for (client, mut events) in first.into_iter().chain(rest) {
             let ended = client.ended();
@@ -166,9 +236,26 @@ impl Idle {
             before_kib,
             after_kib,
             kib_per_connection: (after_kib as f64 - before_kib as f64) / self.connections as f64,
+            kernel,
             settled,
         })
     }
+}
+
+/// A TCP connection to one address needs a port of its own on this side; QUIC shares one.
+fn enough_ports(needed: usize, range: &str) -> anyhow::Result<()> {
+    let mut ends = range.split_ascii_whitespace().filter_map(|it| it.parse::<usize>().ok());
+    let (Some(first), Some(last)) = (ends.next(), ends.next()) else {
+        anyhow::bail!("the system's range of ports has another form than expected: {range:?}");
+    };
+    let ports = (last + 1).saturating_sub(first);
+    anyhow::ensure!(
+        needed <= ports,
+        "this needs {needed} ports for TCP connections to one address and the system has {ports}: \
+         widen net.ipv4.ip_local_port_range (as root, with sysctl), use fewer --connections, or \
+         --transport quic"
+    );
+    Ok(())
 }
 
 /// Waits until the gateway's memory no longer changes; what it is then, and whether it came to
@@ -196,6 +283,33 @@ fn is_settled(looks: &[u64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_memory_is_found() {
+        let sockstat = "sockets: used 16\nTCP: inuse 1 orphan 0 tw 8 alloc 1 mem 487\n\
+                        UDP: inuse 0 mem 83\nUDPLITE: inuse 0\n";
+        assert_eq!(field(sockstat, "TCP:", "mem"), Some(487));
+        assert_eq!(field(sockstat, "UDP:", "mem"), Some(83));
+        assert_eq!(field(sockstat, "UDPLITE:", "mem"), None);
+        let meminfo = "Slab:  905800 kB\nSUnreclaim:  104420 kB\n";
+        assert_eq!(field(meminfo, "SUnreclaim:", ""), Some(104_420));
+        Kernel::look(Transport::Quic).unwrap();
+    }
+
+    #[test]
+    fn both_ends_of_a_tcp_connection_are_here() {
+        let kernel = |kib| Kernel { slabs_kib: kib, buffers_kib: kib };
+        assert_eq!(kernel(500.0).since(kernel(100.0), Transport::Wss, 100).slabs_kib, 2.0);
+        assert_eq!(kernel(500.0).since(kernel(100.0), Transport::Quic, 100).buffers_kib, 4.0);
+    }
+
+    #[test]
+    fn too_few_ports_are_said_with_the_next_step() {
+        enough_ports(28_232, "32768\t60999\n").unwrap();
+        let error = enough_ports(28_233, "32768\t60999\n").unwrap_err().to_string();
+        assert!(error.contains("ip_local_port_range"), "{error}");
+        enough_ports(1, "?").unwrap_err();
+    }
 
     #[test]
     fn memory_is_settled_when_the_last_looks_agree() {
