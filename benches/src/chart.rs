@@ -185,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_is_left_out() {
+        assert_eq!([f64::NAN, f64::INFINITY, 1.26].map(at), [0.0, 0.0, 1.3]);
+        let points = vec![(1.0, 1.0), (2.0, f64::NAN), (f64::INFINITY, 3.0)];
+        let axis = || Axis { label: String::new(), scale: Scale::linear([3.0].into_iter()) };
+        let series = Series::new("a", 1, vec![points]);
+        let svg = Lines::new("t", "d", axis(), axis(), vec![series]).svg();
+        // One in the legend, one on the line.
+        assert_eq!(svg.matches("mark s1").count(), 2, "{svg}");
+        let bar = |it: f64| Bar { name: "b".into(), style: 0, value: spread(&[it]) };
+        let group = Group { name: String::new(), bars: vec![bar(f64::NAN), bar(1.0)] };
+        let svg = Bars::new("t", "d", "µs", vec![group]).svg();
+        assert_eq!(svg.matches("<rect").count(), 1, "{svg}");
+    }
+
+    #[test]
     fn names_cannot_leave_their_place() {
         let bar = Bar { name: "</text><script>".into(), style: 0, value: spread(&[1.0]) };
         let group = Group { name: "<b>".into(), bars: vec![bar] };

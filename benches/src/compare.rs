@@ -61,6 +61,8 @@ struct Compared {
     difference: Difference,
     /// Which way is better; none if that cannot be said.
     better: Option<Better>,
+    /// Some of the measurements have warnings.
+    warned: bool,
     /// All that in a word.
     verdict: &'static str,
 }
@@ -147,6 +149,7 @@ fn compare(
             ratio: (spread.median != 0.0).then(|| other.median / spread.median),
             difference,
             better,
+            warned: a.warned || b.warned,
             verdict: verdict(difference, better, is_less),
         });
     }
@@ -187,7 +190,7 @@ impl Comparison {
                     &with_spread(it.a, digits),
                     &with_spread(it.b, digits),
                     &it.ratio.map(|it| format!("{it:.2}")).unwrap_or_default(),
-                    it.verdict,
+                    &format!("{}{}", it.verdict, if it.warned { " (with warnings)" } else { "" }),
                 ]);
             }
             let _ = write!(text, "\n{}", table.markdown());
@@ -204,15 +207,22 @@ impl Comparison {
         let [beyond, within, not_known] =
             [Difference::BeyondTheRounds, Difference::WithinTheNoise, Difference::NotKnown]
                 .map(count);
-        format!(
-            "{} figures: {beyond} differ by more than their rounds do (every round of the one is below every\n\
-             round of the other), {within} do not, and of {not_known} there was a single round, which says\n\
-             nothing of noise. Were nothing different, about {:.1} would differ by chance: more rounds\n\
-             (--repeat) make that less. Two runs are two hours, and the same program moves by a quarter\n\
-             from one hour to the next: run A and B in turn, several times, before you believe it.",
+        let mut text = format!(
+            "{} figures: {beyond} differ by more than their rounds do (every round of the one is below\n\
+             every round of the other), {within} do not.",
             self.figures.len(),
+        );
+        if not_known > 0 {
+            let _ = write!(text, " Of {not_known} there was a single round: noise is not known.");
+        }
+        let _ = write!(
+            text,
+            "\nWere nothing different, about {:.1} would differ by chance; more rounds (--repeat) make that\n\
+             less. Two runs are two hours, and the same program moves by a quarter from one hour to the\n\
+             next: run A and B in turn, several times, before you believe it.",
             self.expected_by_chance,
-        )
+        );
+        text
     }
 }
 

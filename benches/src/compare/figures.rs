@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::run::warned;
 use crate::stats::Spread;
 
 /// Figures of which more is better.
@@ -62,6 +63,8 @@ pub(super) struct Row {
     /// What it is of: its transport, and whatever else tells it from the others.
     pub(super) name: String,
     pub(super) rounds: usize,
+    /// Some of its measurements have warnings.
+    pub(super) warned: bool,
     pub(super) figures: BTreeMap<String, Spread>,
 }
 
@@ -102,6 +105,7 @@ impl Row {
         Self {
             name: names.collect::<Vec<_>>().join(", "),
             rounds: row.get("rounds").and_then(Value::as_array).map_or(0, Vec::len),
+            warned: row.get("rounds").is_some_and(|it| warned(it) > 0),
             figures: figures.collect(),
         }
     }

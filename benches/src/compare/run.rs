@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<(Side, BTreeMap<String, Scenar
 }
 
 /// How many lists of warnings have something in them.
-fn warned(value: &Value) -> usize {
+pub(super) fn warned(value: &Value) -> usize {
     match value {
         Value::Array(parts) => parts.iter().map(warned).sum(),
         Value::Object(parts) => {

@@ -118,6 +118,8 @@ fn what_makes_runs_hard_to_compare_is_said() {
     for part in ["B is of a debug build", "measurements with warnings: 1", "not the same machine"] {
         assert!(warnings.iter().any(|it| it.contains(part)), "no {part} in {warnings:?}");
     }
+    let told = |comparison: Comparison| comparison.figures.iter().all(|it| it.warned);
+    assert!(told(compared(&a, &b)) && !told(compared(&a, &a)));
     assert_eq!(compared(&a, &a).warnings, [""; 0]);
 }
 

@@ -175,6 +175,7 @@ mod tests {
         let rows = [Rounds { name: "a".into(), style: 0, rounds: vec![slow.as_slice()] }];
         let picture = percentiles("Latency", &rows).unwrap();
         assert!(picture.svg.contains("latency, ms"), "{}", picture.svg);
+        assert!(picture.svg.contains(">50 %<"), "{}", picture.svg);
         let data = picture.data.unwrap();
         assert_eq!(
             data.rows,
@@ -193,6 +194,14 @@ mod tests {
         let pictures = timelines("Over time", &rows);
         assert_eq!(pictures.len(), 1);
         assert_eq!(pictures[0].svg.matches("<path class=\"line").count(), 4);
+        // The first at the left edge, half a slice later; the second behind it.
+        let begins: Vec<f64> = pictures[0]
+            .svg
+            .split(" d=\"M")
+            .skip(1)
+            .filter_map(|it| it.split(' ').next()?.parse().ok())
+            .collect();
+        assert!(begins.iter().any(|it| *it < 100.0) && begins.iter().any(|it| *it > 250.0));
         assert_eq!(pictures[0].data.as_ref().unwrap().rows.len(), 5);
     }
 }
