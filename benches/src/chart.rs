@@ -25,7 +25,8 @@ const WIDTH: f64 = 420.0;
 /// From one line of text to the next.
 const LINE: f64 = 16.0;
 
-/// Styles that can be told apart. More series than that begin anew.
+/// Colours, each with a marker and a dash of its own. The next so many series have thin lines and open
+/// markers; more than twice as many begin anew.
 const STYLES: usize = 8;
 
 /// The text as it is written in HTML and in SVG.
@@ -128,7 +129,8 @@ fn empty(title: &str, description: &str) -> String {
 }
 
 fn class(kind: &str, style: usize) -> String {
-    format!("{kind} s{}", style % STYLES)
+    let open = if (style / STYLES).is_multiple_of(2) { "" } else { " open" };
+    format!("{kind}{open} s{}", style % STYLES)
 }
 
 /// A coordinate, to a tenth of a unit. What is not finite never gets here; if it did, the drawing
@@ -197,6 +199,14 @@ mod tests {
         let group = Group { name: String::new(), bars: vec![bar(f64::NAN), bar(1.0)] };
         let svg = Bars::new("t", "d", "µs", vec![group]).svg();
         assert_eq!(svg.matches("<rect").count(), 1, "{svg}");
+    }
+
+    #[test]
+    fn twice_as_many_series_as_colours_can_be_told_apart() {
+        let all: std::collections::HashSet<_> =
+            (0..2 * STYLES).map(|it| class("line", it)).collect();
+        assert_eq!(all.len(), 2 * STYLES);
+        assert_eq!(class("mark", STYLES + 1), "mark open s1");
     }
 
     #[test]
