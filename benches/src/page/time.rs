@@ -194,14 +194,9 @@ mod tests {
         let pictures = timelines("Over time", &rows);
         assert_eq!(pictures.len(), 1);
         assert_eq!(pictures[0].svg.matches("<path class=\"line").count(), 4);
-        // The first at the left edge, half a slice later; the second behind it.
-        let begins: Vec<f64> = pictures[0]
-            .svg
-            .split(" d=\"M")
-            .skip(1)
-            .filter_map(|it| it.split(' ').next()?.parse().ok())
-            .collect();
-        assert!(begins.iter().any(|it| *it < 100.0) && begins.iter().any(|it| *it > 250.0));
+        let lines = pictures[0].svg.split("<path class=\"line s1\" d=\"M").skip(1);
+        let begins: Vec<f64> = lines.filter_map(|it| it.split(' ').next()?.parse().ok()).collect();
+        assert!(begins.len() == 2 && begins[0] < begins[1], "{begins:?}");
         assert_eq!(pictures[0].data.as_ref().unwrap().rows.len(), 5);
     }
 }
