@@ -24,6 +24,7 @@ mod rest;
 mod state_file;
 pub mod token;
 mod webhook;
+mod woken;
 
 pub use config::{
     Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, Process, ProjectEntry, Resume, Tls,

@@ -17,7 +17,6 @@ pub(crate) mod quic;
 mod resume;
 mod ticket;
 pub(crate) mod websocket;
-mod woken;
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -37,8 +36,7 @@ use tokio::{
 };
 use tracing::{Instrument, debug, debug_span, field, trace};
 
-use self::woken::when_woken;
-use crate::gateway::Shared;
+use crate::{gateway::Shared, woken::when_woken};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
     AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt, ZeroRttAccepted,
+    ServerConfig, TransportConfig, VarInt, ZeroRttAccepted,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason};
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{quic_session::Sessions, quic_window::Windows};
+use super::{quic_runtime::EndpointRuntime, quic_session::Sessions, quic_window::Windows};
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
@@ -75,7 +75,7 @@ impl Listener {
         let mut config = server_config(certificates, &shared.limits, &shared.links)?;
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
-        let runtime = Arc::new(TokioRuntime);
+        let runtime = Arc::new(EndpointRuntime::default());
         let endpoint =
             Endpoint::new(keys.endpoint(), Some(config), socket, runtime).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;

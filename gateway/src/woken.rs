@@ -1,4 +1,4 @@
-//! A future that is polled only when it was itself woken.
+//! A future that is polled when it was itself woken, and only then.
 //!
 //! `select!` polls all of its branches whenever one of them is woken. A link that writes would so
 //! look at each of its incoming streams for every signal it is to write, which takes the
@@ -18,14 +18,20 @@ use futures_util::task::AtomicWaker;
 
 /// Polls `future` the first time, and then whenever it was woken.
 pub(crate) fn when_woken<F: Future>(future: F) -> WhenWoken<F> {
+    while_woken(1, future)
+}
+
+/// The same, and up to so many times in a row if the future wakes itself.
+pub(crate) fn while_woken<F: Future>(times: u32, future: F) -> WhenWoken<F> {
     let flag = Arc::new(Flag { woken: AtomicBool::new(true), task: AtomicWaker::new() });
     let waker = Waker::from(flag.clone());
-    WhenWoken { future, flag, waker }
+    WhenWoken { future, times, flag, waker }
 }
 
 /// See [`when_woken`].
 pub(crate) struct WhenWoken<F> {
     future: F,
+    times: u32,
     flag: Arc<Flag>,
     waker: Waker,
 }
@@ -54,11 +60,18 @@ impl<F: Future + Unpin> Future for WhenWoken<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         // First, so that no waking between the look and the wait is lost.
         self.flag.task.register(cx.waker());
-        if !self.flag.woken.swap(false, Ordering::AcqRel) {
-            return Poll::Pending;
+        let Self { future, times, flag, waker } = &mut *self;
+        for _ in 0..*times {
+            if !flag.woken.swap(false, Ordering::AcqRel) {
+                break;
+            }
+            let result = Pin::new(&mut *future).poll(&mut Context::from_waker(waker));
+            if result.is_ready() {
+                return result;
+            }
         }
-        let Self { future, waker, .. } = &mut *self;
-        Pin::new(future).poll(&mut Context::from_waker(waker))
+        // If it is still woken, so is the task.
+        Poll::Pending
     }
 }
 
@@ -94,6 +107,24 @@ mod tests {
         assert_eq!(polls.get(), 2);
         wake();
         assert_eq!(future.as_mut().poll(&mut cx), Poll::Ready(7));
+    }
+
+    #[test]
+    fn what_wakes_itself_is_polled_again_so_many_times() {
+        let polls = Cell::new(0);
+        let mut future = pin!(while_woken(
+            3,
+            poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                cx.waker().wake_by_ref();
+                Poll::<()>::Pending
+            })
+        ));
+        let task = Arc::new(Flag { woken: AtomicBool::new(false), task: AtomicWaker::new() });
+        let waker = Waker::from(task.clone());
+        assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        assert_eq!(polls.get(), 3);
+        assert!(task.woken.load(Ordering::Relaxed), "it wants to go on");
     }
 
     #[test]
