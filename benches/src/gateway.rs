@@ -291,7 +291,7 @@ fn unix_time() -> anyhow::Result<Duration> {
 ///
 /// # Errors
 /// If that is less than `needed`.
-pub(crate) fn allow_files(needed: u64) -> anyhow::Result<()> {
+pub fn allow_files(needed: u64) -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
     if enough(limit.current) {

@@ -87,7 +87,7 @@ pub use compare::{Compare, Comparison};
 pub use crowd::Crowd;
 pub use flooder::Flooder;
 pub use floors::{Echo, Floor};
-pub use gateway::Launcher;
+pub use gateway::{Launcher, allow_files};
 pub use peers::{Kind as PeerKind, Peer};
 pub use system::{System, Systems};
 pub use transport::Transport;

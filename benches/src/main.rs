@@ -3,9 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _, builder::PossibleValue};
 use signalbox_bench::{
-    Compare, Crowd, Echo, Flooder, Launcher,
+    Compare, Crowd, Echo, Flooder, Launcher, PeerKind, Transport, allow_files,
     output::{line, note},
     report::Report,
     scenario::{
@@ -36,7 +36,7 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything but thousands who resume, in a quarter of an hour; without root all but `loss`, too.
+      Everything but thousands who resume, in half an hour; without root all but `loss`, too.
   signalbox-bench latency --report latency.html
       A page with charts, to look at in a browser or to pass on; with every command.
   signalbox-bench latency --repeat 5 --json >b.json && signalbox-bench compare a.json b.json
@@ -66,12 +66,19 @@ Examples:
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the
 environment (SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=60000 ...).";
 
-/// Length of a measurement of REST and of the flood in `all`: one has
-/// many samples, the other one many rows, and the whole must not take longer than somebody waits.
+/// Length of a measurement in `all`: there are many, and the whole must not take longer than somebody
+/// waits.
 const SHORT_SECONDS: f64 = 5.0;
+
+/// The same of an attempt at the highest rate, of which there are many.
+const CAPACITY_SECONDS: f64 = 1.5;
 
 /// The same of lost packets, of which there are few in a second.
 const LOSS_SECONDS: f64 = 20.0;
+
+/// Idle connections whose memory is measured, where the system allows so many files.
+const MANY: usize = 10_000;
+const FILES_OF_MANY: u64 = 11_000;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -116,9 +123,12 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct All {
-    /// Rounds of latency, fan-out and REST.
+    /// Rounds of latency, fan-out, mesh, churn and REST.
     #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
     repeat: usize,
+    /// Searches for the highest rate; each takes a minute for a system and a number of receivers.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
+    repeat_capacity: usize,
     /// Rounds of the flood, which has five measurements for each transport.
     #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
     repeat_flood: usize,
@@ -137,6 +147,9 @@ struct All {
     /// Rounds of memory, which varies less.
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
     repeat_idle: usize,
+    /// Measure these other systems beside it, which must be installed.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    against: Vec<PeerKind>,
     /// Write a whole document to this file, tables and what they mean.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -234,6 +247,9 @@ impl All {
         );
         let mut latency: Latency = defaults()?;
         let mut fanout: Fanout = defaults()?;
+        let mut mesh: Mesh = defaults()?;
+        let mut capacity: Capacity = defaults()?;
+        let mut churn: Churn = defaults()?;
         let mut rest: Rest = defaults()?;
         let mut flood: Flood = defaults()?;
         let mut loss: Loss = defaults()?;
@@ -241,8 +257,25 @@ impl All {
         let mut crash: Crash = defaults()?;
         let mut resumes: Resumes = defaults()?;
         let mut idle: Idle = defaults()?;
-        latency.rounds.repeat = self.repeat;
-        fanout.rounds.repeat = self.repeat;
+        for rounds in [&mut latency.rounds, &mut fanout.rounds, &mut mesh.rounds, &mut churn.rounds]
+        {
+            (rounds.repeat, rounds.seconds) = (self.repeat, SHORT_SECONDS);
+        }
+        latency.systems.transport = Transport::value_variants().to_vec();
+        latency.floors = true;
+        fanout.receivers = vec![10, 100, 1000, 5000];
+        mesh.deliveries = vec![49_000, 392_000, 784_000];
+        for systems in [
+            &mut latency.systems,
+            &mut fanout.systems,
+            &mut mesh.systems,
+            &mut capacity.systems,
+            &mut churn.systems,
+        ] {
+            systems.against.clone_from(&self.against);
+        }
+        capacity.repeat = self.repeat_capacity;
+        capacity.seconds = CAPACITY_SECONDS;
         rest.rounds.repeat = self.repeat;
         rest.rounds.seconds = SHORT_SECONDS;
         flood.rounds.repeat = self.repeat_flood;
@@ -253,8 +286,14 @@ impl All {
         crash.repeat = self.repeat_crash;
         resumes.repeat = self.repeat_resumes;
         idle.repeat = self.repeat_idle;
+        if allow_files(FILES_OF_MANY).is_ok() {
+            idle.connections = MANY;
+        }
         report.latency = Some(latency.run(launcher).await?);
         report.fanout = Some(fanout.run(launcher).await?);
+        report.mesh = Some(mesh.run(launcher).await?);
+        report.capacity = Some(capacity.run(launcher).await?);
+        report.churn = Some(churn.run(launcher).await?);
         report.rest = Some(rest.run(launcher).await?);
         report.flood = Some(flood.run(launcher).await?);
         match loss.impairment.emulate() {
@@ -271,10 +310,14 @@ impl All {
             let flag = |name: &str, value: usize, default: usize| {
                 if value == default { String::new() } else { format!(" --{name} {value}") }
             };
+            let against: Vec<_> =
+                self.against.iter().filter_map(PeerKind::to_possible_value).collect();
+            let against = against.iter().map(PossibleValue::get_name).collect::<Vec<_>>().join(",");
             let command = format!(
-                "cargo build --release -p signalbox -p signalbox-bench\n\
-                 target/release/signalbox-bench all{}{}{}{}{}{}{} --markdown docs/benchmarks.md",
+                "./bench all{}{}{}{}{}{}{}{}{} --markdown docs/benchmarks.md",
+                if against.is_empty() { against } else { format!(" --against {against}") },
                 flag("repeat", self.repeat, 3),
+                flag("repeat-capacity", self.repeat_capacity, 1),
                 flag("repeat-flood", self.repeat_flood, 2),
                 flag("repeat-loss", self.repeat_loss, 2),
                 flag("repeat-reconnect", self.repeat_reconnect, 5),
@@ -308,7 +351,7 @@ mod tests {
     #[test]
     fn scenarios_have_defaults() {
         assert_eq!(super::defaults::<super::Latency>().unwrap().rate, 200);
-        assert_eq!(super::defaults::<super::Fanout>().unwrap().receivers, 100);
+        assert_eq!(super::defaults::<super::Fanout>().unwrap().receivers, [100]);
         assert_eq!(super::defaults::<super::Rest>().unwrap().servers, 4);
         assert_eq!(super::defaults::<super::Flood>().unwrap().requests, 10_000);
         assert_eq!(super::defaults::<super::Loss>().unwrap().senders, 50);

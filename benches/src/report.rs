@@ -15,7 +15,7 @@ use crate::{
     run::Run,
     scenario::{
         CapacityResult, ChurnResult, CrashResult, FloodResult, IdleResult, LossResult,
-        ReconnectResult, RestResult, ResumesResult, SignalsResult,
+        ReconnectResult, RestResult, ResumesResult, SignalsResult, SignalsRow,
     },
 };
 
@@ -81,7 +81,9 @@ impl Report {
         let signals = [("latency", &self.latency), ("fanout", &self.fanout), ("mesh", &self.mesh)];
         let signals = signals.into_iter().flat_map(|(name, result)| {
             let rows = result.iter().flat_map(|it| &it.rows);
-            rows.flat_map(move |row| row.warnings().map(move |it| format!("{name}: {it}")))
+            let failures = result.iter().flat_map(|it| it.failures.clone());
+            let said = rows.flat_map(SignalsRow::warnings).chain(failures);
+            said.map(move |it| format!("{name}: {it}")).collect::<Vec<_>>()
         });
         let capacity = self.capacity.iter().flat_map(|it| &it.rows);
         let capacity = capacity.flat_map(|row| row.warnings().map(|it| format!("capacity: {it}")));

@@ -17,7 +17,7 @@ pub(super) fn at_a_rate(result: &SignalsResult) -> Part {
     let mut styles = Styles::default();
     let (mut curves, mut lines) = (Vec::new(), Vec::new());
     for row in &result.rows {
-        let name = row.system.title();
+        let name = row.title();
         let style = styles.of(&name);
         let rounds = row.rounds.iter().map(|it| it.curve.as_slice()).collect();
         curves.push(Rounds { name: name.clone(), style, rounds });
@@ -25,7 +25,7 @@ pub(super) fn at_a_rate(result: &SignalsResult) -> Part {
         lines.push(Rounds { name, style, rounds });
     }
     let rows = |pick: fn(&SignalsRow) -> Option<Spread>| {
-        known(result.rows.iter().map(|it| (it.system.title(), pick(it), it.rounds.len())))
+        known(result.rows.iter().map(|it| (it.title(), pick(it), it.rounds.len())))
     };
     let mut pictures: Vec<_> = percentiles("Latency by percentile", &curves).into_iter().collect();
     let cpu = rows(|it| it.gateway_us_per_delivery);

@@ -26,6 +26,9 @@ fn signals_row(transport: Transport, rounds: Vec<Measured>) -> SignalsRow {
     let spread = |factor: f64| Spread::of(rounds.iter().map(|it| it.latency_us.p99 * factor));
     SignalsRow {
         system: System::Signalbox(transport),
+        connections: 2,
+        rate: 200.0,
+        variant: String::new(),
         gateway_us_per_delivery: Some(spread(0.1)),
         p50_us: spread(0.5),
         p90_us: spread(0.9),
@@ -57,12 +60,12 @@ fn report() -> Report {
     let mut report = Report::new("signalbox <0> at https://example.com".into());
     report.latency = Some(SignalsResult {
         scenario: "latency",
-        connections: 2,
-        rate: 200.0,
+        load: "200 signals per second".into(),
         hot: None,
         seconds: 1.0,
         network: Impairment::default(),
         rows,
+        failures: Vec::new(),
     });
     report.idle = Some(IdleResult { scenario: "idle", connections: 1, rows: vec![idle] });
     report.loss = Some(loss());

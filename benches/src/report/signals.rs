@@ -10,8 +10,8 @@ use crate::{
 
 pub(super) fn latency_table(result: &SignalsResult) -> Table {
     let mut table = Table::new(&format!(
-        "Latency: one sender, one receiver, {} signals per second, one at a time{}",
-        result.rate,
+        "Latency: one sender, one receiver, {}, one at a time{}",
+        result.load,
         over(result.network)
     ));
     table.row([
@@ -26,7 +26,7 @@ pub(super) fn latency_table(result: &SignalsResult) -> Table {
     ]);
     for row in &result.rows {
         table.row([
-            &row.system.title(),
+            &row.title(),
             &with_spread(row.p50_us, 0),
             &with_spread(row.p90_us, 0),
             &with_spread(row.p99_us, 0),
@@ -51,21 +51,15 @@ fn known(spread: Option<Spread>, digits: usize) -> String {
 }
 
 pub(super) fn fanout_table(result: &SignalsResult) -> Table {
-    let title = format!("Fan-out: one sender to {} connections", result.connections);
-    many_table(&title, result)
+    many_table("Fan-out: one sender", result)
 }
 
 pub(super) fn mesh_table(result: &SignalsResult) -> Table {
-    let hot = result.hot.map(|hot| format!(", {hot} of them hot")).unwrap_or_default();
-    many_table(&format!("Mesh: {} connections talk to all{hot}", result.connections), result)
+    many_table("Mesh: all talk to all,", result)
 }
 
 fn many_table(title: &str, result: &SignalsResult) -> Table {
-    let mut table = Table::new(&format!(
-        "{title}, {:.0} deliveries per second{}",
-        result.rate * result.connections as f64,
-        over(result.network)
-    ));
+    let mut table = Table::new(&format!("{title} {}{}", result.load, over(result.network)));
     let head = ["transport", "p50 µs", "p99 µs", "gateway CPU µs per delivery"];
     let generator = "generator's use of its thread";
     if result.hot.is_some() {
@@ -75,7 +69,7 @@ fn many_table(title: &str, result: &SignalsResult) -> Table {
     }
     for row in &result.rows {
         let (title, p50, p99) =
-            (row.system.title(), with_spread(row.p50_us, 0), with_spread(row.p99_us, 0));
+            (row.title(), with_spread(row.p50_us, 0), with_spread(row.p99_us, 0));
         let cpu = known(row.gateway_us_per_delivery, 2);
         let generator = format!("{:.0} %", row.generator_cores.median * 100.0);
         if result.hot.is_some() {

@@ -42,9 +42,10 @@ pub struct Fanout {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as this command's own description")]
     pub systems: Systems,
-    /// Connections in the session. One of them sends; all of them receive, the sender included.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
-    pub receivers: u32,
+    /// Connections in the session, one number or several. One of them sends; all of them receive,
+    /// the sender included.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "100")]
+    pub receivers: Vec<u32>,
     /// Deliveries per second, to all receivers together.
     #[arg(long, value_name = "NUMBER", default_value_t = 20_000)]
     pub deliveries: u32,
@@ -65,9 +66,9 @@ pub struct Mesh {
     /// Connections in the session. All of them send, and receive what all of them send.
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     pub connections: u32,
-    /// Deliveries per second, to all together.
-    #[arg(long, value_name = "NUMBER", default_value_t = 49_000)]
-    pub deliveries: u32,
+    /// Deliveries per second, to all together; one number or several.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "49000")]
+    pub deliveries: Vec<u32>,
     /// How many send nearly everything; the others' signals have a figure of their own. Without
     /// it all send alike.
     #[arg(long, value_name = "NUMBER")]
@@ -102,10 +103,8 @@ pub struct Rounds {
 pub struct SignalsResult {
     /// `latency`, `fanout` or `mesh`.
     pub scenario: &'static str,
-    /// Connections in the session.
-    pub connections: usize,
-    /// Signals per second, of all senders together.
-    pub rate: f64,
+    /// What the rows have in common, in words: how many connections, at which rate.
+    pub load: String,
     /// How many of a mesh are hot; none if all send alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hot: Option<usize>,
@@ -113,16 +112,26 @@ pub struct SignalsResult {
     pub seconds: f64,
     /// What the network between gateway and clients was like.
     pub network: Impairment,
-    /// A row for each system.
+    /// A row for each system and load.
     pub rows: Vec<SignalsRow>,
+    /// What became of other systems that did not keep up, for which there is no row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
 }
 
-/// All rounds of one system.
+/// All rounds of one system under one load.
 #[derive(Debug, Serialize)]
 pub struct SignalsRow {
     /// The system, and how clients are connected to it.
     #[serde(rename = "transport")]
     pub system: System,
+    /// Connections in the session.
+    pub connections: usize,
+    /// Signals per second, of all senders together.
+    pub rate: f64,
+    /// What tells its load from those of other rows; empty if all have the same.
+    #[serde(skip)]
+    pub variant: String,
     /// The gateway's processor time for each delivery, in microseconds; none if it runs elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway_us_per_delivery: Option<Spread>,
@@ -148,7 +157,7 @@ pub struct SignalsRow {
 }
 
 impl SignalsRow {
-    fn new(system: System, rounds: Vec<Measured>) -> Self {
+    fn new((system, load, variant): (System, Load, String), rounds: Vec<Measured>) -> Self {
         let spread = |pick: fn(&Measured) -> f64| Spread::of(rounds.iter().map(pick));
         let known = |pick: fn(&Measured) -> Option<f64>| {
             let values: Option<Vec<_>> = rounds.iter().map(pick).collect();
@@ -164,14 +173,22 @@ impl SignalsRow {
             quiet_p99_us: known(|it| it.quiet_us.map(|us| us.p99)),
             lag_p50_us: spread(|it| it.lag_us.p50),
             generator_cores: spread(|it| it.generator_cores),
+            connections: load.connections,
+            rate: load.rate,
             system,
+            variant,
             rounds,
         }
     }
 
+    /// For tables and charts.
+    pub(crate) fn title(&self) -> String {
+        format!("{}{}", self.system.title(), self.variant)
+    }
+
     /// All that was said against its measurements.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        super::by_round(self.system.title(), self.rounds.iter().map(|it| &it.warnings))
+        super::by_round(self.title(), self.rounds.iter().map(|it| &it.warnings))
     }
 }
 
@@ -184,7 +201,10 @@ impl Latency {
         let load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
         let mut systems = self.systems.all()?;
         systems.extend(Floor::ALL.into_iter().filter(|_| self.floors).map(System::Floor));
-        run("latency", launcher, &load, systems, self.rounds.repeat, self.impairment).await
+        let common = format!("{} signals per second", self.rate);
+        let plan =
+            Plan { scenario: "latency", systems, loads: vec![(load, String::new())], common };
+        plan.run(launcher, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -194,12 +214,29 @@ impl Fanout {
     /// # Errors
     /// If the gateway cannot be run or anything is lost.
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<SignalsResult> {
-        anyhow::ensure!(self.receivers > 0, "--receivers must be at least 1");
-        let rate = f64::from(self.deliveries) / f64::from(self.receivers);
-        let load = self.rounds.load(self.receivers as usize, Pattern::ToAll, rate);
-        let systems = self.systems.all()?;
-        run("fanout", launcher, &load, systems, self.rounds.repeat, self.impairment).await
+        anyhow::ensure!(self.receivers.iter().all(|it| *it > 0), "--receivers must be at least 1");
+        let loads = self.receivers.iter().map(|receivers| {
+            let rate = f64::from(self.deliveries) / f64::from(*receivers);
+            let load = self.rounds.load(*receivers as usize, Pattern::ToAll, rate);
+            (load, format!(", to {receivers}"))
+        });
+        let loads = several(loads.collect());
+        let to = match self.receivers.as_slice() {
+            [receivers] => format!("to {receivers} connections"),
+            _ => "to so many connections".into(),
+        };
+        let common = format!("{to}, {} deliveries per second", self.deliveries);
+        let plan = Plan { scenario: "fanout", systems: self.systems.all()?, loads, common };
+        plan.run(launcher, self.rounds.repeat, self.impairment).await
     }
+}
+
+/// Where all have the same load, none of them needs to be told from another.
+fn several(mut loads: Vec<(Load, String)>) -> Vec<(Load, String)> {
+    if let [(_, variant)] = loads.as_mut_slice() {
+        variant.clear();
+    }
+    loads
 }
 
 impl Mesh {
@@ -219,10 +256,20 @@ impl Mesh {
                 Pattern::Mixed { hot: hot as usize, quiet_share: share }
             }
         };
-        let rate = f64::from(self.deliveries) / f64::from(self.connections);
-        let load = self.rounds.load(self.connections as usize, pattern, rate);
-        let systems = self.systems.all()?;
-        run("mesh", launcher, &load, systems, self.rounds.repeat, self.impairment).await
+        let loads = self.deliveries.iter().map(|deliveries| {
+            let rate = f64::from(*deliveries) / f64::from(self.connections);
+            let load = self.rounds.load(self.connections as usize, pattern, rate);
+            (load, format!(", {deliveries}/s"))
+        });
+        let loads = several(loads.collect());
+        let rate = match self.deliveries.as_slice() {
+            [deliveries] => format!("{deliveries} deliveries per second"),
+            _ => "so many deliveries per second".into(),
+        };
+        let hot = self.hot.map(|hot| format!(", {hot} of them hot")).unwrap_or_default();
+        let common = format!("{} connections{hot}, {rate}", self.connections);
+        let plan = Plan { scenario: "mesh", systems: self.systems.all()?, loads, common };
+        plan.run(launcher, self.rounds.repeat, self.impairment).await
     }
 }
 
@@ -241,57 +288,81 @@ impl Rounds {
     }
 }
 
-/// Round after round, each system in turn, each measurement with a process and a network of its
-/// own.
-async fn run(
+/// Which measurements there are.
+struct Plan {
     scenario: &'static str,
-    launcher: &Launcher,
-    load: &Load,
     systems: Vec<System>,
-    repeat: usize,
-    network: Impairment,
-) -> anyhow::Result<SignalsResult> {
-    anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
-    anyhow::ensure!(load.rate > 0.0, "the rate must be above 0");
-    allow_files(load.connections as u64 + 100)?;
-    let mut done: Vec<Vec<Measured>> = systems.iter().map(|_| Vec::new()).collect();
-    let indexed: Vec<usize> = (0..systems.len()).collect();
-    for round in 0..repeat {
-        for index in order(&indexed, round) {
-            let (Some(system), Some(rounds)) = (systems.get(index), done.get_mut(index)) else {
-                continue;
-            };
-            let measured = once(launcher, system, load, network).await?;
-            note(format_args!(
-                "{scenario} {}/{repeat}  {:<32} p50 {:.0} µs, p99 {:.0} µs{}",
-                round + 1,
-                system.title(),
-                measured.latency_us.p50,
-                measured.latency_us.p99,
-                measured
-                    .gateway_us_per_delivery
-                    .map(|us| format!(", gateway {us:.1} µs per delivery"))
-                    .unwrap_or_default()
-            ));
-            for warning in &measured.warnings {
-                note(format_args!("  warning: {warning}"));
-            }
-            rounds.push(measured);
+    /// Each with what tells it from the others.
+    loads: Vec<(Load, String)>,
+    common: String,
+}
+
+impl Plan {
+    /// Round after round, each system under each load in turn, each measurement with a process
+    /// and a network of its own.
+    async fn run(
+        self,
+        launcher: &Launcher,
+        repeat: usize,
+        network: Impairment,
+    ) -> anyhow::Result<SignalsResult> {
+        let Self { scenario, systems, loads, common } = self;
+        anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
+        anyhow::ensure!(loads.iter().all(|it| it.0.rate > 0.0), "the rate must be above 0");
+        let most = loads.iter().map(|it| it.0.connections).max().unwrap_or_default();
+        allow_files(most as u64 + 100)?;
+        let pattern = loads.first().map(|it| it.0.pattern);
+        let seconds = loads.first().map_or(0.0, |it| it.0.duration.as_secs_f64());
+        let mut rows = Vec::new();
+        for (load, variant) in loads {
+            rows.extend(systems.iter().map(|it| ((it.clone(), load, variant.clone()), Vec::new())));
         }
+        let mut failures = Vec::new();
+        for round in 0..repeat {
+            for index in order(&(0..rows.len()).collect::<Vec<_>>(), round) {
+                let Some(((system, load, variant), rounds)) = rows.get_mut(index) else { continue };
+                let title = format!("{}{variant}", system.title());
+                let measured = match once(launcher, system, load, network).await {
+                    // That another system cannot keep up is a result, too.
+                    Err(error) if matches!(system, System::Peer(_)) => {
+                        let error = format!("{error:#}");
+                        let why = error.lines().next().unwrap_or_default();
+                        note(format_args!("{scenario} {}/{repeat}  {title}: {why}", round + 1));
+                        failures.push(format!("{title}, round {}: {why}", round + 1));
+                        continue;
+                    }
+                    measured => measured?,
+                };
+                note(format_args!(
+                    "{scenario} {}/{repeat}  {title:<40} p50 {:.0} µs, p99 {:.0} µs{}",
+                    round + 1,
+                    measured.latency_us.p50,
+                    measured.latency_us.p99,
+                    measured
+                        .gateway_us_per_delivery
+                        .map(|us| format!(", gateway {us:.1} µs per delivery"))
+                        .unwrap_or_default()
+                ));
+                for warning in &measured.warnings {
+                    note(format_args!("  warning: {warning}"));
+                }
+                rounds.push(measured);
+            }
+        }
+        let rows = rows.into_iter().filter(|(_, rounds)| !rounds.is_empty());
+        Ok(SignalsResult {
+            scenario,
+            load: common,
+            hot: match pattern {
+                Some(Pattern::Mixed { hot, .. }) => Some(hot),
+                _ => None,
+            },
+            seconds,
+            network,
+            rows: rows.map(|(what, rounds)| SignalsRow::new(what, rounds)).collect(),
+            failures,
+        })
     }
-    let rows = systems.into_iter().zip(done).map(|(system, it)| SignalsRow::new(system, it));
-    Ok(SignalsResult {
-        scenario,
-        connections: load.connections,
-        rate: load.rate,
-        hot: match load.pattern {
-            Pattern::Mixed { hot, .. } => Some(hot),
-            _ => None,
-        },
-        seconds: load.duration.as_secs_f64(),
-        network,
-        rows: rows.collect(),
-    })
 }
 
 /// One measurement, with everything its own.
