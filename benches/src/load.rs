@@ -124,9 +124,9 @@ pub(crate) async fn measure(
     load: &Load,
     beside: &[u32],
 ) -> anyhow::Result<Measured> {
-    let last_words = || process.map(Process::last_words).unwrap_or_default();
+    let last_words = || process.map(Process::last_words);
     let clients = join(room, load.connections).await;
-    let clients = clients.with_context(|| format!("its own words:\n{}", last_words()))?;
+    let clients = clients.map_err(|error| with_words(error, last_words()))?;
     let (speakers, listeners): (Vec<_>, Vec<_>) =
         clients.into_iter().map(|client| (client.speaker, client.listener)).unzip();
     let Some(last) = speakers.last() else { bail!("a load needs connections") };
@@ -160,12 +160,12 @@ pub(crate) async fn measure(
             // Why is in the book, a moment later.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let failure = receivers.book.lock().failure.take();
-            bail!(
-                "a sender cannot send: {}; the measurement is void. If a lower rate works, the \
-                 rate was too high. Its own words:\n{}",
-                failure.unwrap_or_else(|| format!("{error:#}")),
-                last_words()
+            let why = failure.unwrap_or_else(|| format!("{error:#}"));
+            let error = anyhow::anyhow!(
+                "a sender cannot send: {why}; the measurement is void. If a lower rate works, the \
+                 rate was too high"
             );
+            return Err(with_words(error, last_words()));
         }
         if number >= warm_up {
             lag.record(now_ns().saturating_sub(due_ns));
@@ -183,7 +183,7 @@ pub(crate) async fn measure(
         anyhow::Ok(())
     };
     let (retried, complete) = tokio::join!(retrying, receivers.complete(&expected));
-    complete.with_context(|| format!("its own words:\n{}", last_words()))?;
+    complete.map_err(|error| with_words(error, last_words()))?;
     retried?;
     let after = Usage::now(process, beside)?;
 
@@ -193,6 +193,14 @@ pub(crate) async fn measure(
         Some(_) => measured,
         None => Measured { gateway_us_per_delivery: None, gateway_cores: None, ..measured },
     })
+}
+
+/// What the system under test said last, if it is ours, may say more.
+fn with_words(error: anyhow::Error, words: Option<String>) -> anyhow::Error {
+    match words.filter(|words| !words.is_empty()) {
+        Some(words) => anyhow::anyhow!("{error:#}; the system's own words:\n{words}"),
+        None => error,
+    }
 }
 
 /// Connects clients, some at a time; the first one is number 0.

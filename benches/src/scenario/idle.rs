@@ -72,9 +72,9 @@ pub struct IdleRow {
     pub kib_per_connection: Spread,
     /// Memory of the whole gateway with all of them.
     pub gateway_kib: Spread,
-    /// The kernel's slabs for each connection; see [`Kernel`].
+    /// The kernel's slabs for each connection (what cannot be reclaimed, of the gateway's end).
     pub kernel_kib_per_connection: Spread,
-    /// What the kernel's socket buffers hold for each connection; see [`Kernel`].
+    /// What the kernel's socket buffers hold for each connection (what cannot be reclaimed, of the gateway's end).
     pub buffers_kib_per_connection: Spread,
     /// The single measurements.
     pub rounds: Vec<Memory>,
