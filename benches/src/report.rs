@@ -1,5 +1,6 @@
 //! Results for people: text for a terminal, and the whole of `docs/benchmarks.md`.
 
+mod ratios;
 mod returns;
 mod signals;
 mod table;
@@ -14,7 +15,7 @@ use crate::{
     procfs,
     run::Run,
     scenario::{
-        CapacityResult, ChurnResult, CrashResult, FloodResult, IdleResult, LossResult,
+        CapacityResult, CapacityRow, ChurnResult, CrashResult, FloodResult, IdleResult, LossResult,
         ReconnectResult, RestResult, ResumesResult, SignalsResult, SignalsRow,
     },
 };
@@ -85,8 +86,10 @@ impl Report {
             let said = rows.flat_map(SignalsRow::warnings).chain(failures);
             said.map(move |it| format!("{name}: {it}")).collect::<Vec<_>>()
         });
-        let capacity = self.capacity.iter().flat_map(|it| &it.rows);
-        let capacity = capacity.flat_map(|row| row.warnings().map(|it| format!("capacity: {it}")));
+        let capacity = self.capacity.iter().flat_map(|it| {
+            let said = it.rows.iter().flat_map(CapacityRow::warnings).chain(it.failures.clone());
+            said.map(|it| format!("capacity: {it}")).collect::<Vec<_>>()
+        });
         let churn = self.churn.iter().flat_map(|it| &it.rows);
         let churn = churn.flat_map(|row| row.warnings().map(|it| format!("churn: {it}")));
         let signals = signals.chain(capacity).chain(churn);
@@ -127,7 +130,8 @@ impl Report {
 
     /// The tables, in Markdown, which is good to read in a terminal, too.
     pub fn tables(&self) -> String {
-        let tables: Vec<_> = self.scenarios().iter().map(Table::markdown).collect();
+        let ratios = serde_json::to_value(self).ok().and_then(|report| ratios::table(&report));
+        let tables: Vec<_> = ratios.iter().chain(&self.scenarios()).map(Table::markdown).collect();
         let mut text = tables.join("\n");
         let warnings = self.warnings();
         if !warnings.is_empty() {

@@ -60,6 +60,9 @@ pub struct CapacityResult {
     pub seconds: f64,
     /// A row for each system and number of receivers.
     pub rows: Vec<CapacityRow>,
+    /// What became of other systems that did not even keep the first rate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
 }
 
 /// All searches of one system with so many receivers.
@@ -111,10 +114,19 @@ impl Capacity {
             places.extend(self.receivers.iter().map(|it| (system.clone(), *it, Vec::new())));
         }
         let indexed: Vec<usize> = (0..places.len()).collect();
+        let mut failures = Vec::new();
         for round in 0..self.repeat {
             for index in order(&indexed, round) {
                 let Some((system, receivers, rounds)) = places.get_mut(index) else { continue };
-                let (deliveries, measured) = self.search(launcher, system, *receivers).await?;
+                let (deliveries, measured) = match self.search(launcher, system, *receivers).await {
+                    // That another system cannot keep up is a result, too.
+                    Err(error) if matches!(system, System::Peer(_)) => {
+                        note(format_args!("capacity {}/{}  {error:#}", round + 1, self.repeat));
+                        failures.push(format!("{error:#}"));
+                        continue;
+                    }
+                    found => found?,
+                };
                 note(format_args!(
                     "capacity {}/{}  {:<32} to {receivers}: {deliveries:.0} deliveries/s, \
                      generator {:.2} of its thread",
@@ -127,7 +139,8 @@ impl Capacity {
             }
         }
         let (bound_ms, seconds) = (self.bound, self.seconds);
-        let rows = places.into_iter().map(|(system, receivers, rounds)| {
+        let found = places.into_iter().filter(|it| !it.2.is_empty());
+        let rows = found.map(|(system, receivers, rounds)| {
             let known = |pick: fn(&Measured) -> Option<f64>| {
                 let values: Option<Vec<_>> = rounds.iter().map(|it| pick(&it.1)).collect();
                 values.map(Spread::of)
@@ -142,7 +155,8 @@ impl Capacity {
                 rounds: rounds.into_iter().map(|it| it.1).collect(),
             }
         });
-        Ok(CapacityResult { scenario: "capacity", bound_ms, seconds, rows: rows.collect() })
+        let rows = rows.collect();
+        Ok(CapacityResult { scenario: "capacity", bound_ms, seconds, rows, failures })
     }
 
     async fn search(
