@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     emulation::{Emulation, Host},
     place::Place,
-    process::Process,
+    process::{Process, mortal},
     room::Room,
     transport::Transport,
 };
@@ -38,22 +38,17 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Uses the gateway at `program`; without one, the `signalbox` next to this executable.
+    /// Uses the gateway at `program`; without one, the `signalbox` next to this executable. It need
+    /// not be there unless one is started.
     ///
     /// # Errors
-    /// If there is no such program.
+    /// If the system does not let us make a folder.
     pub fn new(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let beside = || {
             let own = std::env::current_exe().context("cannot tell where this program is")?;
             anyhow::Ok(own.with_file_name("signalbox"))
         };
         let program = program.map_or_else(beside, Ok)?;
-        anyhow::ensure!(
-            program.is_file(),
-            "there is no gateway at {}: build it (cargo build --release -p signalbox), or name \
-             one with --gateway",
-            program.display()
-        );
         let dir = tempfile::Builder::new()
             .prefix("signalbox-bench-")
             .tempdir()
@@ -93,10 +88,7 @@ impl Launcher {
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Gateway> {
         let Some(emulation) = emulation else { return self.start_with(settings).await };
-        // A namespace lasts as long as a process in it. So this one is not to outlive us even if
-        // we are killed.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(&self.program);
+        let mut command = mortal(&self.program);
         command.envs(settings.iter().copied());
         self.run(command, Some(emulation.gateway()), ANY_PORT, ANY_PORT).await
     }
@@ -141,6 +133,12 @@ impl Launcher {
         quic: &str,
         tcp: &str,
     ) -> anyhow::Result<Gateway> {
+        anyhow::ensure!(
+            self.program.is_file(),
+            "there is no gateway at {}: build it (cargo build --release -p signalbox), or name \
+             one with --gateway",
+            self.program.display()
+        );
         // Two may run at a time.
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.path().join(format!("gateway-{number}.log"));
@@ -313,9 +311,10 @@ pub fn allow_files(needed: u64) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_missing_gateway_is_said_with_the_next_step() {
-        let error = Launcher::new(Some("no/such/program".into())).unwrap_err();
+    #[tokio::test]
+    async fn a_missing_gateway_is_said_with_the_next_step() {
+        let launcher = Launcher::new(Some("no/such/program".into())).unwrap();
+        let error = launcher.start().await.err().unwrap();
         assert!(error.to_string().contains("--gateway"), "{error}");
     }
 

@@ -3,7 +3,11 @@
 //!
 //! Each makes a full TLS handshake, and asks for small windows, as it is sent nothing.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -13,12 +17,9 @@ use quinn::{
 use rustls_pki_types::ServerName;
 use signalbox_protocol::{
     ALPN, ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_POSTCARD, Streams, Text,
-    WEBSOCKET_PATH, binary, frame,
-    frame::FrameBuffer,
-    limits::GATEWAY_FRAME_BYTES,
-    message::{Hello, Resume},
+    WEBSOCKET_PATH, binary, frame, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
+    message::Resume,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
@@ -31,6 +32,11 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::wire::{
+    quic::socket,
+    signalbox::{AGENT, hello},
+};
+
 /// Bytes that may wait unread for one client, which is sent hardly anything.
 const WINDOW: u32 = 16 * 1024;
 
@@ -40,13 +46,11 @@ const BUFFER: usize = 4 * 1024;
 /// As often as the SDK's clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Buffers of the UDP socket.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// Where the UDP socket is: gateways announce addresses of this machine.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// First guess of the round trip, as in the SDK.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-const AGENT: &str = concat!("signalbox-bench/", env!("CARGO_PKG_VERSION"));
 
 /// Opens links to one gateway over one carrier.
 pub(crate) struct Dialer {
@@ -102,7 +106,7 @@ impl Dialer {
             let mut config = Box::new(quinn::ClientConfig::new(Arc::new(crypto)));
             config.transport_config(Arc::new(transport()));
             let runtime = Arc::new(TokioRuntime);
-            let endpoint = Endpoint::new(EndpointConfig::default(), None, socket()?, runtime)?;
+            let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(LOCAL)?, runtime)?;
             Carrier::Quic { endpoint, config }
         } else {
             let tls = signalbox_certs::client(roots, &[b"http/1.1"]);
@@ -113,14 +117,8 @@ impl Dialer {
 
     /// Joins a session, asking to be kept; the link and the ticket.
     pub(crate) async fn join(&self, token: &str) -> Result<(Link, String), Failure> {
-        let hello = ClientMessage::Hello(Hello {
-            token: token.into(),
-            presence: false,
-            streams: Streams::Single,
-            agent: Some(AGENT.into()),
-        });
         let mut link = self.open().await?;
-        link.say(&[hello, ClientMessage::Keep {}]).await?;
+        link.say(&[hello(token, Streams::Single), ClientMessage::Keep {}]).await?;
         let ticket = link.ticket().await?;
         Ok((link, ticket))
     }
@@ -167,16 +165,6 @@ impl Dialer {
             }
         }
     }
-}
-
-/// One for all: it must not lose what comes in while the thread is busy.
-fn socket() -> anyhow::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    // The system may grant less, which costs only retransmissions.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-    Ok(socket.into())
 }
 
 fn transport() -> TransportConfig {

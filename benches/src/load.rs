@@ -19,7 +19,7 @@ use crate::{
     room::Room,
     stats::{Latencies, Percentiles},
     usage::{Usage, Used},
-    wire::{Client, Speaker},
+    wire::{Address, Client, Speaker},
 };
 
 /// From the last connect to the first signal, so that handshakes are not part of what is measured.
@@ -30,6 +30,9 @@ const CONNECTING: usize = 16;
 
 /// Signals that may be sent in a row, when the generator is late, before the receivers have a turn.
 const BURST: u32 = 32;
+
+/// How late a generator may be that has signals due all the time.
+const LATE: Duration = Duration::from_millis(1);
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -198,7 +201,7 @@ pub(crate) async fn measure(
 /// What the system under test said last, if it is ours, may say more.
 fn with_words(error: anyhow::Error, words: Option<String>) -> anyhow::Error {
     match words.filter(|words| !words.is_empty()) {
-        Some(words) => anyhow::anyhow!("{error:#}; the system's own words:\n{words}"),
+        Some(words) => anyhow::anyhow!("{error:#}\nThe system's own words:\n{words}"),
         None => error,
     }
 }
@@ -232,7 +235,7 @@ async fn join(room: Room, connections: usize) -> anyhow::Result<Vec<Client>> {
 /// Says something, and tries again with those who had something left.
 fn say(
     speaker: &Speaker,
-    to: Option<crate::wire::Address>,
+    to: Option<Address>,
     data: &str,
     blocked: &mut Vec<Speaker>,
 ) -> anyhow::Result<()> {
@@ -297,9 +300,6 @@ fn evaluate(
         warnings,
     }
 }
-
-/// How late a generator may be that has signals due all the time.
-const LATE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -209,7 +209,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         anyhow::ensure!(is_there, "--report {}: no file can be there", file.display());
     }
     let launcher = Launcher::new(cli.gateway.clone())?;
-    let mut report = Report::new(launcher.version());
+    let mut report = Report::new(cli.elsewhere().unwrap_or_else(|| launcher.version()));
     match &cli.command {
         Command::Latency(latency) => report.latency = Some(latency.run(&launcher).await?),
         Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),
@@ -237,6 +237,21 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         line(format_args!("{}\n{}\n\n{}", report.gateway, report.machine, report.tables()))?;
     }
     Ok(())
+}
+
+impl Cli {
+    /// The gateway that runs already, if that is what is measured.
+    fn elsewhere(&self) -> Option<String> {
+        let systems = match &self.command {
+            Command::Latency(it) => &it.systems,
+            Command::Fanout(it) => &it.systems,
+            Command::Mesh(it) => &it.systems,
+            Command::Capacity(it) => &it.systems,
+            Command::Churn(it) => &it.systems,
+            _ => return None,
+        };
+        systems.elsewhere()
+    }
 }
 
 impl All {

@@ -12,7 +12,11 @@ use rustls_pki_types::ServerName;
 use signalbox_certs::DevAuthority;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::{emulation::Host, process::Process, wire::stream::Dialer};
+use crate::{
+    emulation::Host,
+    process::{Process, mortal},
+    wire::stream::Dialer,
+};
 
 /// Where one process is started.
 pub(crate) struct Place<'a> {
@@ -54,14 +58,7 @@ impl<'a> Place<'a> {
 
     /// A command that runs a program.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        if self.host.is_none() {
-            return Command::new(program);
-        }
-        // A namespace lasts as long as a process in it. So this one is not to outlive us even if
-        // we are killed.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(program);
-        command
+        if self.host.is_some() { mortal(program) } else { Command::new(program) }
     }
 
     /// Starts it.

@@ -1,6 +1,7 @@
 //! A process that the benchmark starts, and ends whatever happens.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -22,6 +23,14 @@ const ABANDON: Duration = Duration::from_secs(3);
 
 /// How often we look whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// A command for a process on an emulated host. Its network lasts as long as a process in it, so
+/// this one is not to outlive us even if we are killed.
+pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+}
 
 /// A running process with its log. Dropping it ends it, whichever way we get there.
 pub(crate) struct Process {

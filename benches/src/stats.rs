@@ -100,6 +100,12 @@ impl Spread {
         Self { median, min: at(0), max: at(values.len().saturating_sub(1)) }
     }
 
+    /// Of figures that some systems have and others, which run elsewhere, have not.
+    pub(crate) fn known(values: impl IntoIterator<Item = Option<f64>>) -> Option<Self> {
+        let values: Option<Vec<_>> = values.into_iter().collect();
+        values.map(Self::of)
+    }
+
     /// The same in another unit.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         let Self { median, min, max } = self;
@@ -151,5 +157,7 @@ mod tests {
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).median, 2.5);
         assert_eq!(Spread::of([]).median, 0.0);
         assert_eq!(Spread::of([]).uncertainty(), 0.0);
+        assert_eq!(Spread::known([Some(1.0), Some(3.0)]), Some(Spread::of([1.0, 3.0])));
+        assert_eq!(Spread::known([Some(1.0), None]), None);
     }
 }

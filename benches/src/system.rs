@@ -164,6 +164,11 @@ impl Systems {
         Ok(all)
     }
 
+    /// What is measured instead of a gateway of our own, if anything is.
+    pub fn elsewhere(&self) -> Option<String> {
+        (!self.target.is_empty()).then(|| format!("a gateway at {}", self.target.join(", ")))
+    }
+
     fn signalbox(&self) -> anyhow::Result<Vec<System>> {
         if self.target.is_empty() {
             return Ok(self.transport.iter().copied().map(System::Signalbox).collect());

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_client::{ConnectOptions, Streams};
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, wire::signalbox::AGENT};
 
 /// A transport and how it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -67,7 +67,7 @@ impl Transport {
             .presence(false)
             // A connection that is lost would make the measurement void, and must not hide it.
             .rejoin(false)
-            .agent(concat!("signalbox-bench/", env!("CARGO_PKG_VERSION")));
+            .agent(AGENT);
         match self {
             Self::Quic | Self::Wss | Self::Ws => options,
             Self::QuicSingle => options.streams(Streams::Single),

@@ -241,3 +241,19 @@ fn local_name(address: SocketAddr) -> String {
         address.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::runtime::RuntimeFlavor::{CurrentThread, MultiThread};
+
+    #[test]
+    fn one_thread_is_this_one_and_more_are_as_many_as_are_asked_for() {
+        let runtime = |threads| super::runtime(threads).unwrap();
+        assert_eq!(runtime(1).handle().runtime_flavor(), CurrentThread);
+        let three = runtime(3);
+        assert_eq!(three.handle().runtime_flavor(), MultiThread);
+        assert_eq!(three.metrics().num_workers(), 3);
+    }
+}

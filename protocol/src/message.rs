@@ -9,7 +9,11 @@
 //! their own (opened by [`ClientStream`]), and so has each sender towards the client (opened by
 //! [`GatewayStream`], then [`SenderMessage`]s).
 
+mod streams;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::streams::{ClientStream, GatewayStream, SenderMessage, SequencedSignal};
 
 use crate::{CloseReason, ConnectionId, DisconnectReason, ErrorCode, SessionId, Signal, Text};
 
@@ -376,63 +380,6 @@ pub struct ReceivedSignal<'a> {
     /// The sender's connection; none if a server sent it.
     pub from: Option<ConnectionId>,
     /// The sender's sequence number: rising, with holes where a signal was for somebody else.
-    pub seq: u64,
-    /// The signal's type.
-    #[serde(rename = "type", borrow)]
-    pub signal_type: Option<Text<'a>>,
-    /// The signal's data.
-    #[serde(borrow)]
-    pub data: Option<Text<'a>>,
-}
-
-/// First frame of a unidirectional stream that a client opens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ClientStream {
-    /// Tag 0. The client's outgoing signals: [`ClientMessage::Signal`]s follow. One per connection.
-    Signals {},
-}
-
-impl Message<'_> for ClientStream {
-    const NAMES: &'static [&'static str] = &["signals"];
-}
-
-/// First frame of a unidirectional stream that a gateway opens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum GatewayStream {
-    /// Tag 0. Signals of one sender: [`SenderMessage`]s follow.
-    Sender {
-        /// The sender's connection; none for servers.
-        from: Option<ConnectionId>,
-        /// Sequence number of the last signal on this sender's previous stream, 0 if there was
-        /// none. A client reads that one before anything on this stream.
-        after: u64,
-    },
-}
-
-impl Message<'_> for GatewayStream {
-    const NAMES: &'static [&'static str] = &["sender"];
-}
-
-/// What follows on a sender's stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SenderMessage<'a> {
-    /// Tag 0. A signal of the stream's sender.
-    #[serde(borrow)]
-    Signal(SequencedSignal<'a>),
-}
-
-impl<'a> Message<'a> for SenderMessage<'a> {
-    const NAMES: &'static [&'static str] = &["signal"];
-}
-
-/// A signal whose sender is known from the stream it is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SequencedSignal<'a> {
-    /// The sender's sequence number.
     pub seq: u64,
     /// The signal's type.
     #[serde(rename = "type", borrow)]

@@ -23,6 +23,12 @@ use crate::{
 /// From one rate to the next.
 const STEP: f64 = 1.5;
 
+/// How often in a row a rate must be too high.
+const ATTEMPTS: u32 = 2;
+
+/// Seconds of load before an attempt.
+const WARM_UP: f64 = 0.5;
+
 /// Rates beyond which no system and no generator will come.
 const MAX_DELIVERIES: f64 = 50_000_000.0;
 
@@ -142,8 +148,7 @@ impl Capacity {
         let found = places.into_iter().filter(|it| !it.2.is_empty());
         let rows = found.map(|(system, receivers, rounds)| {
             let known = |pick: fn(&Measured) -> Option<f64>| {
-                let values: Option<Vec<_>> = rounds.iter().map(|it| pick(&it.1)).collect();
-                values.map(Spread::of)
+                Spread::known(rounds.iter().map(|it| pick(&it.1)))
             };
             CapacityRow {
                 system,
@@ -166,7 +171,7 @@ impl Capacity {
         receivers: u32,
     ) -> anyhow::Result<(f64, Measured)> {
         let mut rate = f64::from(self.from);
-        let mut best = self.attempt(launcher, system, receivers, rate).await?.map_err(|why| {
+        let mut best = self.attempt(launcher, system, receivers, rate).await.map_err(|why| {
             anyhow::anyhow!(
                 "{} does not keep {rate:.0} deliveries/s to {receivers} ({why}): lower --from",
                 system.title()
@@ -175,7 +180,7 @@ impl Capacity {
         // What is halved in the end is a ratio, too.
         let mut step = STEP;
         while step > STEP.sqrt() - 0.01 && rate * step <= MAX_DELIVERIES {
-            match self.attempt(launcher, system, receivers, rate * step).await? {
+            match self.attempt(launcher, system, receivers, rate * step).await {
                 Ok(measured) => {
                     rate *= step;
                     best = measured;
@@ -196,34 +201,24 @@ impl Capacity {
         system: &System,
         receivers: u32,
         deliveries: f64,
-    ) -> anyhow::Result<Result<Measured, String>> {
-        match self.attempt_once(launcher, system, receivers, deliveries).await? {
-            Ok(measured) => Ok(Ok(measured)),
-            Err(_) => self.attempt_once(launcher, system, receivers, deliveries).await,
-        }
-    }
-
-    async fn attempt_once(
-        &self,
-        launcher: &Launcher,
-        system: &System,
-        receivers: u32,
-        deliveries: f64,
-    ) -> anyhow::Result<Result<Measured, String>> {
-        let rounds = Rounds { seconds: self.seconds, warm_up: 0.5, repeat: 1 };
+    ) -> Result<Measured, String> {
+        let rounds = Rounds { seconds: self.seconds, warm_up: WARM_UP, repeat: 1 };
         let rate = deliveries / f64::from(receivers);
         let load = rounds.load(receivers as usize, Pattern::ToAll, rate);
-        let outcome = match once(launcher, system, &load, Impairment::default()).await {
-            Ok(measured) if measured.latency_us.p99 <= self.bound * 1e3 => Ok(measured),
-            Ok(measured) => Err(format!("p99 was {:.0} ms", measured.latency_us.p99 / 1e3)),
-            // A system that cannot keep up may lose signals, or its clients.
-            Err(error) => Err(format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
-        };
-        let said = outcome.as_ref().map_or_else(String::as_str, |_| "kept");
-        note(format_args!(
-            "  {} to {receivers} at {deliveries:.0} deliveries/s: {said}",
-            system.title()
-        ));
-        Ok(outcome)
+        let title = system.title();
+        let mut why = String::new();
+        for _ in 0..ATTEMPTS {
+            why = match once(launcher, system, &load, Impairment::default()).await {
+                Ok(measured) if measured.latency_us.p99 <= self.bound * 1e3 => {
+                    note(format_args!("  {title} to {receivers} at {deliveries:.0}/s: kept"));
+                    return Ok(measured);
+                }
+                Ok(measured) => format!("p99 was {:.0} ms", measured.latency_us.p99 / 1e3),
+                // A system that cannot keep up may lose signals, or its clients.
+                Err(error) => format!("{error:#}").lines().next().unwrap_or_default().to_owned(),
+            };
+            note(format_args!("  {title} to {receivers} at {deliveries:.0}/s: {why}"));
+        }
+        Err(why)
     }
 }

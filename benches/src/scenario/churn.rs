@@ -94,10 +94,8 @@ pub struct ChurnMeasured {
 impl ChurnRow {
     fn new(system: System, rounds: Vec<ChurnMeasured>) -> Self {
         let spread = |pick: fn(&ChurnMeasured) -> f64| Spread::of(rounds.iter().map(pick));
-        let known = |pick: fn(&ChurnMeasured) -> Option<f64>| {
-            let values: Option<Vec<_>> = rounds.iter().map(pick).collect();
-            values.map(Spread::of)
-        };
+        let known =
+            |pick: fn(&ChurnMeasured) -> Option<f64>| Spread::known(rounds.iter().map(pick));
         Self {
             connects_per_second: spread(|it| it.connects_per_second),
             gateway_us_per_connect: known(|it| it.gateway_us_per_connect),

@@ -74,7 +74,7 @@ pub struct IdleRow {
     pub gateway_kib: Spread,
     /// The kernel's slabs for each connection (what cannot be reclaimed, of the gateway's end).
     pub kernel_kib_per_connection: Spread,
-    /// What the kernel's socket buffers hold for each connection (what cannot be reclaimed, of the gateway's end).
+    /// What the kernel's socket buffers hold for each connection (of the gateway's end).
     pub buffers_kib_per_connection: Spread,
     /// The single measurements.
     pub rounds: Vec<Memory>,

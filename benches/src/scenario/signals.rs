@@ -159,10 +159,7 @@ pub struct SignalsRow {
 impl SignalsRow {
     fn new((system, load, variant): (System, Load, String), rounds: Vec<Measured>) -> Self {
         let spread = |pick: fn(&Measured) -> f64| Spread::of(rounds.iter().map(pick));
-        let known = |pick: fn(&Measured) -> Option<f64>| {
-            let values: Option<Vec<_>> = rounds.iter().map(pick).collect();
-            values.map(Spread::of)
-        };
+        let known = |pick: fn(&Measured) -> Option<f64>| Spread::known(rounds.iter().map(pick));
         Self {
             gateway_us_per_delivery: known(|it| it.gateway_us_per_delivery),
             p50_us: spread(|it| it.latency_us.p50),

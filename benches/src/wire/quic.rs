@@ -97,7 +97,8 @@ impl Dialer {
     }
 }
 
-fn socket(local: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
+/// One for many clients: it must not lose what comes in while the thread is busy.
+pub(crate) fn socket(local: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     // The system may grant less, which costs only retransmissions.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);

@@ -14,6 +14,9 @@ use super::{
     websocket::{self, BINARY, Frame, TEXT},
 };
 
+/// What the benchmark's clients call themselves.
+pub(crate) const AGENT: &str = concat!("signalbox-bench/", env!("CARGO_PKG_VERSION"));
+
 /// One client.
 pub(crate) struct WebSocketSpeech {
     host: String,
@@ -25,9 +28,8 @@ pub(crate) struct WebSocketSpeech {
 
 /// The hello of every light client. Presence would make joining a crowd costly, and no other
 /// system has it.
-pub(super) fn hello(token: &str, streams: Streams) -> ClientMessage<'_> {
-    let agent = concat!("signalbox-bench/", env!("CARGO_PKG_VERSION"));
-    let agent = Some(agent.into());
+pub(crate) fn hello(token: &str, streams: Streams) -> ClientMessage<'_> {
+    let agent = Some(AGENT.into());
     ClientMessage::Hello(Hello { token: token.into(), presence: false, streams, agent })
 }
 
