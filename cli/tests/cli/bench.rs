@@ -1,11 +1,22 @@
 //! `signalbox bench` becomes another program, or says how to get it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Makes a program. By another process, as what this one is writing to is inherited by whatever
+/// another test starts meanwhile, and while somebody may write to a program it cannot be run.
+fn make(script: &str, program: &Path) {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, "sh"]).arg(program).arg(env!("CARGO_BIN_EXE_signalbox"));
+    assert!(shell.status().unwrap().success());
+}
 
 /// The program alone in a folder, with nothing in the PATH.
 fn alone(dir: &tempfile::TempDir) -> (PathBuf, Command) {
     let own = dir.path().join("signalbox");
-    fs::copy(env!("CARGO_BIN_EXE_signalbox"), &own).unwrap();
+    make("cp \"$2\" \"$1\"", &own);
     let mut command = Command::new(&own);
     command.env("PATH", "");
     (own, command)
@@ -24,9 +35,13 @@ fn without_the_benchmark_the_next_step_is_said() {
 fn the_benchmark_beside_it_is_given_all_words_and_this_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let (own, mut command) = alone(&dir);
-    let beside = dir.path().join("signalbox-bench");
-    fs::write(&beside, "#!/bin/sh\necho \"$SIGNALBOX_BENCH_GATEWAY $*\"\nexit 7\n").unwrap();
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = r#"cat > "$1" << 'END'
+#!/bin/sh
+echo "$SIGNALBOX_BENCH_GATEWAY $*"
+exit 7
+END
+chmod +x "$1""#;
+    make(script, &dir.path().join("signalbox-bench"));
     let output = command.args(["bench", "fanout", "--help", "-x", "--", "y"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said.trim(), format!("{} fanout --help -x -- y", own.display()));
