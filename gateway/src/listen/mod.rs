@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod quic;
 mod quic_runtime;
 mod quic_session;
+mod quic_socket;
 mod quic_window;
 pub(crate) mod tcp;
 mod unread;

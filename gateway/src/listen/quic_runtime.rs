@@ -1,4 +1,5 @@
-//! How quinn's tasks run: as tokio's, but what receives gets its turn before the rest is starved.
+//! How quinn's tasks run and send: as tokio's, but what is sent is put together (`quic_socket.rs`),
+//! and what receives gets its turn before the rest is starved.
 //!
 //! One task of quinn's takes packets from the socket, for 50 µs at a time, and then waits until all
 //! other tasks have had their turn. With a thousand clients that are all being sent something that
@@ -20,6 +21,7 @@ use std::{
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 
+use super::quic_socket::BatchingSocket;
 use crate::woken::while_woken;
 
 /// How often in a row the receiving task may go on: for 1.6 ms. The others wait so long at the worst,
@@ -47,7 +49,9 @@ impl Runtime for EndpointRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        let (socket, flusher) = BatchingSocket::new(TokioRuntime.wrap_udp_socket(socket)?);
+        TokioRuntime.spawn(Box::pin(flusher));
+        Ok(socket)
     }
 }
 
