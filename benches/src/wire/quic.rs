@@ -31,9 +31,9 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
 
-/// Connects to one gateway; all its clients share a UDP socket.
+/// Connects to one gateway. Each client has a UDP socket of its own, as clients have that are not
+/// all on one machine: to one socket the gateway could send for many clients at once.
 pub(crate) struct Dialer {
-    endpoint: Endpoint,
     config: quinn::ClientConfig,
     address: SocketAddr,
     name: String,
@@ -52,11 +52,7 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(tls)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport(streams)));
-        let unspecified = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = socket(unspecified.parse()?)?;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
-        Ok(Self { endpoint, config, address, name: name.to_owned(), streams })
+        Ok(Self { config, address, name: name.to_owned(), streams })
     }
 
     /// Connects and joins the session of a token.
@@ -67,8 +63,11 @@ impl Dialer {
     }
 
     async fn joined(&self, token: &str) -> anyhow::Result<Client> {
-        let connecting =
-            self.endpoint.connect_with(self.config.clone(), self.address, &self.name)?;
+        let unspecified = if self.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = socket(unspecified.parse()?)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
+        let connecting = endpoint.connect_with(self.config.clone(), self.address, &self.name)?;
         let connection = connecting
             .await
             .with_context(|| format!("cannot connect to {} over QUIC", self.address))?;
@@ -97,7 +96,7 @@ impl Dialer {
     }
 }
 
-/// One for many clients: it must not lose what comes in while the thread is busy.
+/// It must not lose what comes in while the thread is busy.
 pub(crate) fn socket(local: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     // The system may grant less, which costs only retransmissions.

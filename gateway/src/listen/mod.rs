@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 pub(crate) mod quic;
+mod quic_driver;
 mod quic_runtime;
 mod quic_session;
 mod quic_socket;

@@ -58,6 +58,7 @@ const KEEP_ALIVES: u32 = 3;
 /// The bound endpoint.
 pub(crate) struct Listener {
     endpoint: Endpoint,
+    runtime: Arc<EndpointRuntime>,
     /// For clients that have not joined yet. Each listener has its own, so that a flood on one
     /// port leaves the other open.
     places: Arc<Semaphore>,
@@ -76,11 +77,11 @@ impl Listener {
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
         let runtime = Arc::new(EndpointRuntime::default());
-        let endpoint =
-            Endpoint::new(keys.endpoint(), Some(config), socket, runtime).map_err(listen)?;
+        let endpoint = Endpoint::new(keys.endpoint(), Some(config), socket, runtime.clone())
+            .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
         let places = Arc::new(Semaphore::new(shared.limits.handshakes));
-        Ok(Self { endpoint, places, address })
+        Ok(Self { endpoint, runtime, places, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -102,7 +103,8 @@ impl Listener {
             }
             match self.places.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    let task = serve(shared.clone(), incoming, Arc::new(permit));
+                    let task =
+                        serve(shared.clone(), self.runtime.clone(), incoming, Arc::new(permit));
                     shared.tasks.spawn(task);
                 }
                 // Under load an address must first prove that it is one: a stateless retry costs
@@ -120,16 +122,30 @@ impl Listener {
 }
 
 /// From the first packet to the hello.
-async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
+async fn serve(
+    shared: Arc<Shared>,
+    runtime: Arc<EndpointRuntime>,
+    incoming: Incoming,
+    place: Place,
+) {
     let hello_by = Instant::now() + shared.links.hello_timeout();
     let remote = incoming.remote_address();
-    if let Some((connection, control)) = establish(incoming, remote, hello_by).await {
+    let (connecting, driver) = match runtime.accept(incoming) {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            debug!(%remote, %error, "no QUIC handshake");
+            return;
+        }
+    };
+    let mut handshake = driver.beside(Box::pin(establish(connecting, remote, hello_by)));
+    if let Some((connection, control)) = (&mut handshake).await {
         let info = LinkInfo { transport: "quic", remote, hello_by, place };
         let max_streams = shared.limits.streams_per_link;
         let (reader, writer) = link::quic::halves(connection, control, max_streams);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
-        shared.tasks.spawn(link::serve(shared.clone(), info, reader, writer));
+        let link = Box::pin(link::serve(shared.clone(), info, reader, writer));
+        shared.tasks.spawn(handshake.into_driver().beside(link));
     }
 }
 
@@ -137,19 +153,12 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
 /// open with its first packet (0-RTT). The reader knows what may be believed before the handshake
 /// is over.
 async fn establish(
-    incoming: Incoming,
+    connecting: Connecting,
     remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<((Connection, ZeroRttAccepted), (SendStream, RecvStream))> {
-    // On a gateway's side the second step always succeeds.
-    let (connection, confirmed) = match incoming.accept().map(Connecting::into_0rtt) {
-        Ok(Ok(early)) => early,
-        Ok(Err(_)) => return None,
-        Err(error) => {
-            debug!(%remote, %error, "no QUIC handshake");
-            return None;
-        }
-    };
+    // On a gateway's side this always succeeds.
+    let (connection, confirmed) = connecting.into_0rtt().ok()?;
     match timeout_at(hello_by, connection.accept_bi()).await {
         Ok(Ok(control)) => Some(((connection, confirmed), control)),
         Ok(Err(error)) => {

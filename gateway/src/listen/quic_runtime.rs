@@ -1,5 +1,6 @@
 //! How quinn's tasks run and send: as tokio's, but what is sent is put together (`quic_socket.rs`),
-//! and what receives gets its turn before the rest is starved.
+//! connections run in the tasks of their links (`quic_driver.rs`), and what receives gets its turn
+//! before the rest is starved.
 //!
 //! One task of quinn's takes packets from the socket, for 50 µs at a time, and then waits until all
 //! other tasks have had their turn. With a thousand clients that are all being sent something that
@@ -8,6 +9,7 @@
 //! 200 ms and more.
 
 use std::{
+    fmt,
     future::Future,
     io,
     net::UdpSocket,
@@ -19,9 +21,15 @@ use std::{
     time::Instant,
 };
 
-use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
+use parking_lot::Mutex;
+use quinn::{
+    AsyncTimer, AsyncUdpSocket, Connecting, ConnectionError, Incoming, Runtime, TokioRuntime,
+};
 
-use super::quic_socket::BatchingSocket;
+use super::{
+    quic_driver::{Driver, Work},
+    quic_socket::BatchingSocket,
+};
 use crate::woken::while_woken;
 
 /// How often in a row the receiving task may go on: for 1.6 ms. The others wait so long at the worst,
@@ -29,10 +37,34 @@ use crate::woken::while_woken;
 const TURNS: u32 = 32;
 
 /// The runtime of one endpoint.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct EndpointRuntime {
     /// Whether the first task, which is the receiving one, has been started.
     receives: AtomicBool,
+    /// What the connection that is being accepted wants to have run.
+    driver: Mutex<Option<Work>>,
+    /// One is accepted at a time.
+    accepting: Mutex<()>,
+}
+
+impl EndpointRuntime {
+    /// Accepts a connection. Its driver is the caller's to run.
+    pub(super) fn accept(
+        &self,
+        incoming: Incoming,
+    ) -> Result<(Connecting, Driver), ConnectionError> {
+        let _one = self.accepting.lock();
+        let connecting = incoming.accept()?;
+        // quinn has just spawned it.
+        let work = self.driver.lock().take();
+        Ok((connecting, Driver::new(work.unwrap_or_else(|| Box::pin(async {})))))
+    }
+}
+
+impl fmt::Debug for EndpointRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointRuntime").finish_non_exhaustive()
+    }
 }
 
 impl Runtime for EndpointRuntime {
@@ -42,7 +74,7 @@ impl Runtime for EndpointRuntime {
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
         if self.receives.swap(true, Ordering::Relaxed) {
-            TokioRuntime.spawn(future);
+            *self.driver.lock() = Some(future);
         } else {
             TokioRuntime.spawn(Box::pin(while_woken(TURNS, future)));
         }
@@ -78,11 +110,22 @@ mod tests {
         let runtime = EndpointRuntime::default();
         let ((receiving, first), (other, second)) = (eager(), eager());
         runtime.spawn(first);
-        runtime.spawn(second);
+        tokio::spawn(second);
         while other.load(Ordering::Relaxed) < 3 {
             tokio::task::yield_now().await;
         }
         let (receiving, other) = (receiving.load(Ordering::Relaxed), other.load(Ordering::Relaxed));
         assert!(receiving >= (other - 1) * TURNS, "{receiving} and {other}");
+    }
+
+    #[tokio::test]
+    async fn the_others_are_left_to_who_accepts() {
+        let runtime = EndpointRuntime::default();
+        runtime.spawn(eager().1);
+        let (polls, driving) = eager();
+        runtime.spawn(driving);
+        tokio::task::yield_now().await;
+        assert_eq!(polls.load(Ordering::Relaxed), 0);
+        assert!(runtime.driver.lock().is_some());
     }
 }
