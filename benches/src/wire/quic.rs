@@ -1,6 +1,13 @@
 //! A client of Signalbox over QUIC.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -31,9 +38,15 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
 
-/// Connects to one gateway. Each client has a UDP socket of its own, as clients have that are not
-/// all on one machine: to one socket the gateway could send for many clients at once.
+/// Sockets of a dialer. Its clients take them in turn. Had they all the same one, the gateway could
+/// send for many at once, as it cannot where clients are not on one machine; with one each, the
+/// sockets would cost the generator as much as the signals.
+const SOCKETS: usize = 16;
+
+/// Connects to one gateway.
 pub(crate) struct Dialer {
+    endpoints: Vec<Endpoint>,
+    next: AtomicUsize,
     config: quinn::ClientConfig,
     address: SocketAddr,
     name: String,
@@ -52,7 +65,15 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(tls)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport(streams)));
-        Ok(Self { config, address, name: name.to_owned(), streams })
+        let unspecified = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let unspecified = unspecified.parse()?;
+        let endpoint = || {
+            let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+            anyhow::Ok(Endpoint::new(config, None, socket(unspecified)?, runtime)?)
+        };
+        let endpoints = (0..SOCKETS).map(|_| endpoint()).collect::<Result<_, _>>()?;
+        let next = AtomicUsize::new(0);
+        Ok(Self { endpoints, next, config, address, name: name.to_owned(), streams })
     }
 
     /// Connects and joins the session of a token.
@@ -63,10 +84,7 @@ impl Dialer {
     }
 
     async fn joined(&self, token: &str) -> anyhow::Result<Client> {
-        let unspecified = if self.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = socket(unspecified.parse()?)?;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
+        let endpoint = &self.endpoints[self.next.fetch_add(1, Ordering::Relaxed) % SOCKETS];
         let connecting = endpoint.connect_with(self.config.clone(), self.address, &self.name)?;
         let connection = connecting
             .await
