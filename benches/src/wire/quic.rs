@@ -84,7 +84,8 @@ impl Dialer {
     }
 
     async fn joined(&self, token: &str) -> anyhow::Result<Client> {
-        let endpoint = &self.endpoints[self.next.fetch_add(1, Ordering::Relaxed) % SOCKETS];
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % SOCKETS;
+        let endpoint = self.endpoints.get(turn).context("a dialer without sockets")?;
         let connecting = endpoint.connect_with(self.config.clone(), self.address, &self.name)?;
         let connection = connecting
             .await
