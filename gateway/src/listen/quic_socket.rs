@@ -46,9 +46,6 @@ struct Held {
     route: Option<Route>,
     /// Length of each but the last, which may be shorter.
     segment: usize,
-    count: usize,
-    /// Nothing can follow any more.
-    complete: bool,
     /// Of the task that sends what nothing has followed.
     flusher: Option<Waker>,
 }
@@ -95,7 +92,7 @@ impl BatchingSocket {
             destination: route.destination,
             ecn: route.ecn,
             contents: &held.contents,
-            segment_size: (held.count > 1).then_some(held.segment),
+            segment_size: (held.contents.len() > held.segment).then_some(held.segment),
             src_ip: route.source,
         });
         if result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
@@ -103,8 +100,6 @@ impl BatchingSocket {
         }
         held.contents.clear();
         held.route = None;
-        held.count = 0;
-        held.complete = false;
         true
     }
 }
@@ -113,20 +108,22 @@ impl Held {
     /// Whether that packet may follow.
     fn takes(&self, route: Route, len: usize, max_count: usize) -> bool {
         self.route == Some(route)
-            && !self.complete
+            && !self.is_complete()
             && len <= self.segment
-            && self.count < max_count
-            && self.contents.len() + len <= BATCH
+            && self.contents.len() + len <= BATCH.min(max_count * self.segment)
     }
 
     fn push(&mut self, route: Route, packet: &[u8]) {
-        if self.count == 0 {
+        if self.route.is_none() {
             self.route = Some(route);
             self.segment = packet.len();
         }
         self.contents.extend_from_slice(packet);
-        self.count += 1;
-        self.complete = packet.len() < self.segment;
+    }
+
+    /// Whether the last is shorter than the others, so that nothing can follow any more.
+    fn is_complete(&self) -> bool {
+        !self.contents.len().is_multiple_of(self.segment)
     }
 }
 
@@ -143,7 +140,7 @@ impl AsyncUdpSocket for BatchingSocket {
         let max_count = self.socket.max_transmit_segments();
         if held.takes(route, packet.len(), max_count) {
             held.push(route, packet);
-            if held.complete {
+            if held.is_complete() {
                 // What cannot leave now is sent by the flusher, which has been woken for the first.
                 self.flush(&mut held);
             }
@@ -154,7 +151,7 @@ impl AsyncUdpSocket for BatchingSocket {
         }
         // A packet with a long header belongs to a handshake, which another may not follow.
         let is_full = packet.len() >= FULL && packet.first().is_some_and(|first| first & 0x80 == 0);
-        if max_count > 1 && is_full && transmit.segment_size.is_none() {
+        if max_count > 1 && is_full {
             held.push(route, packet);
             if let Some(flusher) = &held.flusher {
                 flusher.wake_by_ref();
