@@ -6,12 +6,15 @@ mod config;
 mod dev;
 mod drain;
 mod join;
+mod lines;
+mod link;
 mod output;
 mod pid_file;
 mod project;
 mod reload;
 mod send;
 mod serve;
+mod stop;
 mod token;
 
 use std::process::ExitCode;

@@ -6,19 +6,34 @@ use anyhow::Context as _;
 use signalbox_client::{
     Client, CloseReason, ConnectionId, Event, Events, SendError, SignalBuilder,
 };
+use signalbox_protocol::signal::InvalidSignal;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    sync::Semaphore,
-    time::{Interval, MissedTickBehavior},
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
 };
 
-use crate::{join::LinkArgs, output};
+use crate::{
+    lines::{Line, Lines},
+    link::LinkArgs,
+    output,
+    stop::Stop,
+};
 
 /// Signals on their way to all that have not come back yet. What is sent to all comes back to its
 /// sender, too, which makes a pace that the gateway keeps up with.
 const WINDOW: u32 = 256;
 
+/// More than any gateway takes from one connection.
+const MAX_RATE: i64 = 1_000_000;
+
+/// Timers are good to a millisecond, so that a fast pace is kept by sending several signals at once;
+/// those of at most this time.
+const CATCH_UP: Duration = Duration::from_millis(10);
+
 /// Join, send, leave.
+///
+/// With --stdin, a line that cannot be a signal is reported with its number and skipped. The exit
+/// status says whether everything was sent and nothing refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     stdin: bool,
     /// Signals per second at most.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_RATE))]
     rate: Option<u32>,
 }
 
@@ -55,11 +70,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn send(args: Args) -> anyhow::Result<ExitCode> {
-    // Joining anew would lose count of what has come back.
-    let (client, events) = args.link.connect(false, false).await?;
+    let mut stop = Stop::listen()?;
+    // Joining again, as another connection, would lose count of what has come back.
+    let (client, events) = args.link.connect_or(&mut stop, false, false).await?;
     let window = Semaphore::new(WINDOW as usize);
     let sending = async {
-        let result = send_all(&args, &client, &window).await;
+        let result = tokio::select! {
+            result = send_all(&args, &client, &window) => result,
+            () = stop.requested() => Err(anyhow::anyhow!("stopped before everything was sent")),
+        };
         client.disconnect().await;
         result
     };
@@ -69,9 +88,8 @@ async fn send(args: Args) -> anyhow::Result<ExitCode> {
     Ok(output::code(sent? && refused == 0))
 }
 
-/// `false` if it is known already that one was refused.
+/// `false` if it is known already that a signal was not sent.
 async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::Result<bool> {
-    let mut pace = pace(args.rate, client.limits().signals_per_second);
     if !args.stdin {
         return match signal(args, client, args.data.clone()).send().await {
             Err(SendError::Refused { code, message }) => {
@@ -81,29 +99,44 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
             sent => Ok(sent.map(|_| true)?),
         };
     }
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut number = 0u64;
+    let mut pace = Pace::new(args.rate, client.limits().signals_per_second);
+    let mut lines = Lines::of_stdin();
+    let mut all_sent = true;
     loop {
         let line = tokio::select! {
-            line = lines.next_line() => line.context("cannot read standard input")?,
+            line = lines.next() => line.context("cannot read standard input")?,
             () = client.ended() => anyhow::bail!(SendError::Disconnected),
         };
-        let Some(line) = line else { break };
-        number += 1;
+        let Some(Line { number, text }) = line else { return Ok(all_sent) };
+        let mut skip = |why: &dyn std::fmt::Display| {
+            output::note(format_args!("line {number}: {why}; skipped"));
+            all_sent = false;
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(unusable) => {
+                skip(&unusable);
+                continue;
+            }
+        };
         if let Some(pace) = &mut pace {
-            pace.tick().await;
+            pace.wait().await;
         }
         // A signal to one does not come back, so it cannot make a pace.
-        if args.to.is_none() {
-            tokio::select! {
-                permit = window.acquire() => permit?.forget(),
+        let permit = match args.to {
+            Some(_) => None,
+            None => tokio::select! {
+                permit = window.acquire() => Some(permit?),
                 () = client.ended() => anyhow::bail!(SendError::Disconnected),
-            }
+            },
+        };
+        match signal(args, client, Some(text)).enqueue().await {
+            Ok(_) => permit.into_iter().for_each(SemaphorePermit::forget),
+            // Every other line may be shorter, but each would have the same type.
+            Err(SendError::Invalid(why @ InvalidSignal::DataTooLong(_))) => skip(&why),
+            Err(error) => return Err(error).with_context(|| format!("line {number}")),
         }
-        let signal = signal(args, client, Some(line));
-        signal.enqueue().await.with_context(|| format!("line {number}"))?;
     }
-    Ok(true)
 }
 
 fn signal<'a>(args: &Args, client: &'a Client, data: Option<String>) -> SignalBuilder<'a> {
@@ -120,13 +153,29 @@ fn signal<'a>(args: &Args, client: &'a Client, data: Option<String>) -> SignalBu
     signal
 }
 
-/// The slower of what the user and the gateway allow, if either does.
-fn pace(rate: Option<u32>, limit: u32) -> Option<Interval> {
-    let limit = (limit > 0).then_some(limit);
-    let per_second = rate.into_iter().chain(limit).min()?;
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Some(pace)
+/// A steady pace.
+struct Pace {
+    period: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    /// The slower of what the user and the gateway allow, if either does.
+    fn new(rate: Option<u32>, limit: u32) -> Option<Self> {
+        let limit = (limit > 0).then_some(limit);
+        let per_second = rate.into_iter().chain(limit).min()?;
+        Some(Self { period: Duration::from_secs(1) / per_second, next: Instant::now() })
+    }
+
+    async fn wait(&mut self) {
+        let now = Instant::now();
+        // A pause is not made up for.
+        self.next = self.next.max(now.checked_sub(CATCH_UP).unwrap_or(now));
+        if self.next > now {
+            tokio::time::sleep_until(self.next).await;
+        }
+        self.next += self.period;
+    }
 }
 
 /// Opens the window for what has come back, and says what was refused. Returns how many were.
@@ -150,4 +199,43 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
         }
     }
     Ok(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_kept_though_timers_are_coarse() {
+        for rate in [50, 5000, u32::MAX] {
+            let mut pace = Pace::new(Some(rate), 0).unwrap();
+            let begun = Instant::now();
+            for _ in 0..2 * rate.min(5000) {
+                pace.wait().await;
+            }
+            let took = begun.elapsed().as_secs_f64();
+            let due = 2.0 * f64::from(rate.min(5000)) / f64::from(rate);
+            assert!((due - 0.03..due + 0.03).contains(&took), "{rate}: {took} s, not {due} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_not_made_up_for() {
+        let mut pace = Pace::new(Some(100), 1000).unwrap();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let begun = Instant::now();
+        for _ in 0..100 {
+            pace.wait().await;
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(970), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn the_slower_of_two_paces_counts() {
+        let period = |rate, limit| Pace::new(rate, limit).map(|pace| pace.period.as_millis());
+        assert_eq!(period(None, 0), None);
+        assert_eq!(period(Some(100), 0), Some(10));
+        assert_eq!(period(Some(100), 50), Some(20));
+        assert_eq!(period(None, 50), Some(20));
+    }
 }

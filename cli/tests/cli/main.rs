@@ -9,6 +9,7 @@
 mod bench;
 mod crew;
 mod drain;
+mod leaving;
 mod network;
 mod projects;
 mod restart;

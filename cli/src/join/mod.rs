@@ -1,0 +1,171 @@
+//! `signalbox join`: be in a session from a terminal or a pipe.
+//!
+//! Three things go on at once: events are printed, lines are sent, and something may ask the
+//! client to stop. Whatever ends it, the client then says goodbye, so that it never stays in the
+//! session as a connection that nobody uses.
+
+mod commands;
+mod console;
+mod show;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use signalbox_client::{Client, CloseReason, Event, Events};
+
+use self::{
+    commands::Problem,
+    console::{Console, LAST_LINES},
+    show::Show,
+};
+use crate::{
+    lines::{Line, Lines},
+    link::LinkArgs,
+    output,
+    stop::Stop,
+};
+
+/// How long leaving may take in all: what the client tries by itself, and the last lines.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// Join a session: events are printed, typed lines are sent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+While joined, a line is sent as data to everyone. Lines that start with / are commands:
+  /to ID TEXT     send TEXT to one connection (the first letters of its id are enough)
+  /type TYPE TEXT send TEXT with a type
+  /ping           send a signal with neither type nor data
+  /who            list who is in the session
+  /kick ID        disconnect somebody (moderators)
+  /quit           leave
+
+It stays in the session until it is told to leave: by /quit, ctrl-d at a terminal, ctrl-c, SIGTERM
+or SIGHUP, or because nobody reads its output any more (`| head -1`). The end of input that comes
+from a pipe or a file only means that nothing more is sent: `join </dev/null` listens. A line that
+is not UTF-8, or too long for a signal, is reported with its number and skipped.
+
+Examples:
+  signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
+  signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
+  SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    link: LinkArgs,
+    /// Do not be told of others coming and going.
+    #[arg(long)]
+    no_presence: bool,
+    /// Print each event as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    output::log("warn", false)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(join(args));
+    // A read of standard input cannot be cancelled and would hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Why the client does not stay in the session.
+enum Ending {
+    /// The session is over for it, and it has been told why.
+    Over(CloseReason),
+    /// Its user wants to leave.
+    Asked,
+    /// It cannot go on.
+    Failed(anyhow::Error),
+}
+
+async fn join(args: Args) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let (client, mut events) = args.link.connect_or(&mut stop, !args.no_presence, true).await?;
+    let (console, mut writing) = console::open();
+    let mut show = Show { json: args.json, me: client.connection().id };
+    let ending = tokio::select! {
+        reason = print(&mut events, &mut show, &console, None) => Ending::Over(reason),
+        ending = send(&client, &console) => ending,
+        error = writing.ended() => Ending::Failed(error.into()),
+        () = stop.requested() => Ending::Asked,
+    };
+    if !matches!(ending, Ending::Over(_)) {
+        // Events are read on: a client whose events are not read does not get as far as goodbye.
+        let last_events = print(&mut events, &mut show, &console, Some(LAST_LINES));
+        let farewell = async { tokio::join!(client.disconnect(), last_events) };
+        tokio::select! {
+            _ = tokio::time::timeout(FAREWELL, farewell) => {}
+            // Its user is in a hurry.
+            () = stop.requested() => {}
+        }
+    }
+    drop(console);
+    writing.finish().await;
+    match ending {
+        Ending::Over(reason) => Ok(output::code(reason == CloseReason::ClientDisconnected)),
+        Ending::Asked => Ok(ExitCode::SUCCESS),
+        Ending::Failed(error) => Err(error),
+    }
+}
+
+/// Prints events until the last one, and returns why the session is over. With `patience` it stops
+/// printing, but goes on reading, when a line cannot be printed within that time.
+async fn print(
+    events: &mut Events,
+    show: &mut Show,
+    console: &Console,
+    patience: Option<Duration>,
+) -> CloseReason {
+    let mut printing = true;
+    while let Some(event) = events.next().await {
+        if let Event::SessionRejoined { connection } = &event {
+            show.me = connection.id;
+        }
+        if printing && let Some(line) = show.line(&event) {
+            let written = console.line(line);
+            match patience {
+                Some(patience) => {
+                    printing = tokio::time::timeout(patience, written).await.is_ok();
+                }
+                None => written.await,
+            }
+        }
+        if let Event::SessionDisconnected { reason, .. } = event {
+            return reason;
+        }
+    }
+    CloseReason::NetworkDisconnected
+}
+
+/// Does what the lines of standard input say, as long as there are any.
+async fn send(client: &Client, console: &Console) -> Ending {
+    let terminal = io::stdin().is_terminal();
+    let mut lines = Lines::of_stdin();
+    loop {
+        let Line { number, text } = match lines.next().await.context("cannot read standard input") {
+            Ok(Some(line)) => line,
+            // ctrl-d.
+            Ok(None) if terminal => return Ending::Asked,
+            // Nothing more is sent, which is no reason not to listen.
+            Ok(None) => return std::future::pending().await,
+            Err(error) => return Ending::Failed(error),
+        };
+        let problem = match text {
+            Ok(text) => match commands::run(client, console, &text).await {
+                Ok(()) => continue,
+                Err(Problem::Quit) => return Ending::Asked,
+                Err(Problem::Input(problem)) => problem,
+            },
+            Err(unusable) => format!("{unusable}; skipped"),
+        };
+        if terminal {
+            console.note(problem).await;
+        } else {
+            console.note(format_args!("line {number}: {problem}")).await;
+        }
+    }
+}
