@@ -20,10 +20,6 @@ use crate::{
     order::{Claim, Order},
 };
 
-/// How long one attempt to come back may take. Where packets were being lost a new attempt gets
-/// through sooner than an old one, whose retransmissions have become rare.
-const ATTEMPT: Duration = Duration::from_secs(5);
-
 /// How long a client tries to join anew.
 const REJOIN: Duration = Duration::from_secs(5 * 60);
 
@@ -119,7 +115,11 @@ impl Session {
             return Err(end);
         }
         self.sending.lost();
-        let pause = part_of(crowd(end.reason, self.teller.leaves_at.take(), Instant::now()));
+        let now = Instant::now();
+        let pause = part_of(crowd(end.reason, self.teller.leaves_at.take(), now));
+        if end.reason == CloseReason::ShuttingDown {
+            self.backoff.restarting(now);
+        }
         let End { reason, message, .. } = end;
         self.teller.order.tell(Event::SessionReconnecting { reason, message });
         self.teller.tell().await;
@@ -188,7 +188,8 @@ async fn come_back(
             CloseReason::InvalidTicket | CloseReason::ProtocolError => Verdict::Anew,
             reason => verdict(reason),
         };
-        if let Some(back) = attempts(dialer, backoff, &opening, kept.window, anew).await? {
+        let time = kept.window + backoff.restart_left(Instant::now());
+        if let Some(back) = attempts(dialer, backoff, &opening, time, anew).await? {
             return Ok(back);
         }
     }
@@ -244,17 +245,28 @@ async fn attempts(
 ) -> Result<Option<(Answer, Link)>, End> {
     let deadline = Instant::now() + time;
     loop {
-        tokio::time::sleep_until(deadline.min(Instant::now() + backoff.next())).await;
-        if Instant::now() >= deadline {
+        let now = Instant::now();
+        tokio::time::sleep_until(deadline.min(now + backoff.next(now))).await;
+        let now = Instant::now();
+        if now >= deadline {
             return Ok(None);
         }
-        match dialer.open(opening, ATTEMPT).await {
+        match dialer.open(opening, backoff.patience(now)).await {
             Ok(back) => return Ok(Some(back)),
             Err(ConnectError::Refused { reason, message }) => match verdict(reason) {
-                Verdict::Again => debug!(%reason, message, "refused for now"),
+                Verdict::Again => {
+                    debug!(%reason, message, "refused for now");
+                    if reason == CloseReason::ShuttingDown {
+                        backoff.restarting(Instant::now());
+                    }
+                }
                 Verdict::Anew => return Ok(None),
                 Verdict::Over => return Err(End::new(reason, message)),
             },
+            Err(ConnectError::Timeout) => {
+                debug!("an attempt to come back was not answered in time");
+                backoff.unanswered();
+            }
             Err(error) => debug!(%error, "an attempt to come back failed"),
         }
     }

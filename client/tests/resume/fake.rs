@@ -65,6 +65,17 @@ impl Fake {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
+    /// Nobody can connect for this time, which passes at once; then another gateway is in its place.
+    pub(crate) async fn restart_after(self, time: Duration, events: &mut Events) -> Self {
+        let address = self.listener.local_addr().unwrap();
+        drop(self);
+        tokio::time::pause();
+        let event = tokio::time::timeout(time, events.next()).await;
+        tokio::time::resume();
+        assert!(event.is_err(), "{event:?} while nobody was there");
+        Self { listener: TcpListener::bind(address).await.unwrap() }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("ws://{}", self.listener.local_addr().unwrap())
     }

@@ -73,6 +73,22 @@ async fn a_client_that_is_not_kept_stays_to_the_last() {
     assert!(matches!(next(&mut events).await, Event::SessionRejoined { .. }));
 }
 
+/// The window of a ticket counts from the end of the gateway that gave it, so a restart may take
+/// longer than that.
+#[tokio::test]
+async fn a_gateway_that_restarts_is_shown_the_ticket_however_long_it_takes() {
+    for told in [GatewayMessage::GoAway { within_ms: 1 }, bye(CloseReason::ShuttingDown)] {
+        let fake = Fake::new().await;
+        let (_client, mut events, mut link) = fake.join_kept(ticket("t1", 1000)).await;
+        link.say(told).await;
+        is_told_of_going(&mut events).await;
+        drop(link);
+        let fake = fake.restart_after(Duration::from_secs(30), &mut events).await;
+        let mut link = fake.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+    }
+}
+
 /// The other URL may be another gateway's.
 #[tokio::test]
 async fn a_gateway_that_goes_down_is_passed_over() {
