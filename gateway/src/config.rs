@@ -119,8 +119,12 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Links {
-    /// How long a client may take from its first packet to its hello, in milliseconds.
+    /// How long a client may take from its first packet, or from its WebSocket upgrade, to its
+    /// hello, in milliseconds.
     pub hello_timeout_ms: u64,
+    /// How long an HTTP connection of a server may be idle between requests, in milliseconds. A
+    /// load balancer must close its idle connections before that.
+    pub http_keep_alive_ms: u64,
     /// After how long a silence a link is taken for lost, in milliseconds.
     pub idle_timeout_ms: u32,
     /// How long the gateway goes on as before when it is told to go down, but for saying at
@@ -148,6 +152,8 @@ impl Default for Links {
     fn default() -> Self {
         Self {
             hello_timeout_ms: 5000,
+            // nginx and the usual load balancers keep a connection for 60 seconds.
+            http_keep_alive_ms: 75_000,
             idle_timeout_ms: 30_000,
             drain_notice_ms: 0,
             drain_ms: 10_000,
@@ -236,6 +242,7 @@ impl Config {
         least("limits.streams_per_link", streams_per_link as u64, 1);
         least("limits.handshakes", handshakes as u64, 1);
         least("links.hello_timeout_ms", self.links.hello_timeout_ms, 1);
+        least("links.http_keep_alive_ms", self.links.http_keep_alive_ms, 1000);
         // Pings go out at a third of it; below a second they would be the load.
         least("links.idle_timeout_ms", self.links.idle_timeout_ms.into(), 1000);
         least("process.threads", self.process.threads as u64, 1);
@@ -308,6 +315,10 @@ impl Config {
 impl Links {
     pub(crate) fn hello_timeout(&self) -> Duration {
         Duration::from_millis(self.hello_timeout_ms)
+    }
+
+    pub(crate) fn http_keep_alive(&self) -> Duration {
+        Duration::from_millis(self.http_keep_alive_ms)
     }
 
     pub(crate) fn idle_timeout(&self) -> Duration {

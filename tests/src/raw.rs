@@ -13,7 +13,10 @@ use signalbox_protocol::{
     limits::GATEWAY_FRAME_BYTES,
     message::{Hello, Resume},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -213,9 +216,9 @@ impl Quic {
 }
 
 /// A WebSocket, and nothing said yet.
-pub struct WebSocket {
+pub struct WebSocket<S = TlsStream<TcpStream>> {
     /// The socket.
-    pub socket: WebSocketStream<TlsStream<TcpStream>>,
+    pub socket: WebSocketStream<S>,
     json: bool,
 }
 
@@ -233,16 +236,7 @@ impl WebSocket {
         subprotocol: Option<&'static str>,
         headers: &[(&'static str, &'static str)],
     ) -> Result<WebSocketStream<TlsStream<TcpStream>>, tungstenite::Error> {
-        let stream = tls_stream(address).await;
-        let mut request = format!("wss://{address}/v1/connect").into_client_request().unwrap();
-        if let Some(subprotocol) = subprotocol {
-            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
-        }
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        let handshake = tokio_tungstenite::client_async(request, stream);
-        Ok(soon("a WebSocket handshake", handshake).await?.0)
+        handshake_on(tls_stream(address).await, subprotocol, headers).await
     }
 
     /// Connects, says hello and takes the welcome.
@@ -251,6 +245,14 @@ impl WebSocket {
         link.say(&hello(token)).await;
         assert!(link.hear().await.starts_with("Welcome"));
         link
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// The opening handshake on a stream that is there, for JSON.
+    pub async fn on(stream: S) -> Self {
+        let socket = handshake_on(stream, Some(SUBPROTOCOL_JSON), &[]).await.unwrap();
+        Self { socket, json: true }
     }
 
     /// Sends a WebSocket message of whatever kind.
@@ -301,6 +303,22 @@ impl WebSocket {
         }
         (bye, close)
     }
+}
+
+async fn handshake_on<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    subprotocol: Option<&'static str>,
+    headers: &[(&'static str, &'static str)],
+) -> Result<WebSocketStream<S>, tungstenite::Error> {
+    let mut request = "wss://localhost/v1/connect".into_client_request().unwrap();
+    if let Some(subprotocol) = subprotocol {
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
+    }
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let handshake = tokio_tungstenite::client_async(request, stream);
+    Ok(soon("a WebSocket handshake", handshake).await?.0)
 }
 
 /// A TLS connection to the gateway's TCP port.

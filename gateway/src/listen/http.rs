@@ -1,11 +1,22 @@
-//! HTTP/1.1 on the TCP port: what there is to ask for, and how long a connection may ask.
+//! HTTP/1.1 on the TCP port: the routes, and how long a connection may be used.
 //!
-//! Whoever connects takes a *place* among those that have not said who they are. A WebSocket keeps
-//! it until its hello; an HTTP client until it has shown a server's credential, when it takes one
-//! of the places for servers instead, which may keep a connection open between requests. Whoever
-//! shows none must be gone when a hello would have been due.
+//! A connection takes a *place* among the clients that have not said who they are. A WebSocket
+//! keeps it until its welcome; an HTTP client until it has shown a server's credential, when it
+//! takes one of the places for servers instead, which may keep a connection open between requests.
+//! A client that shows none must be gone when a hello would have been due.
+//!
+//! A proxy sends the requests of many over one connection, so a WebSocket may begin on a connection
+//! that has carried REST. It then takes a place of its own, and its time for a hello begins.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -15,7 +26,10 @@ use axum::{
     response::Response,
     routing::get,
 };
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -25,7 +39,7 @@ use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tracing::debug;
 
@@ -73,34 +87,45 @@ pub(super) async fn serve(
 ) {
     let remote = visitor.remote();
     let router = TowerToHyperService::new(router);
-    let (begun, mut begins) = watch::channel(Instant::now());
+    let (phase, mut phases) = watch::channel(Phase::New);
     let asking = visitor.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        begun.send_replace(Instant::now());
+        phase.send_replace(Phase::Exchange { since: Instant::now() });
         request.extensions_mut().insert(asking.clone());
-        hyper::service::Service::call(&router, request)
+        let ended = ExchangeEnd(phase.clone());
+        let answering = hyper::service::Service::call(&router, request);
+        async move { Ok::<_, Infallible>(answering.await?.map(|body| Answer { body, _ended: ended })) }
     });
     let patience = shared.links.hello_timeout();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        // It counts from the end of the answer before, so it is the time between requests, too.
+        // A client without a credential has less ([`Visitor::done_by`]).
+        .header_read_timeout(shared.links.http_keep_alive())
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut closing = false;
     let result = loop {
-        // Looked at anew whenever it passes: the visitor may have become a server meanwhile.
-        let done_by = visitor.done_by(*begins.borrow_and_update(), patience);
+        // Looked at again when it passes: the visitor may have become a server meanwhile.
+        let done_by = visitor.done_by(*phases.borrow_and_update(), patience);
+        let too_late = async {
+            match done_by {
+                Some(done_by) => sleep_until(done_by).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             result = connection.as_mut() => break result,
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            Ok(()) = begins.changed() => {}
-            () = sleep_until(done_by) => {
-                if visitor.done_by(*begins.borrow(), patience) <= Instant::now() {
+            Ok(()) = phases.changed() => {}
+            () = too_late => {
+                let done_by = visitor.done_by(*phases.borrow(), patience);
+                if done_by.is_some_and(|by| by <= Instant::now()) {
                     debug!(%remote, "an HTTP exchange took too long");
                     return;
                 }
@@ -109,6 +134,52 @@ pub(super) async fn serve(
     };
     if let Err(error) = result {
         debug!(%remote, %error, "HTTP connection failed");
+    }
+}
+
+/// What a connection does now.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// There has been no request.
+    New,
+    /// A request is being read or answered.
+    Exchange { since: Instant },
+    /// The last answer has been handed to the socket.
+    Idle,
+}
+
+/// Ends an exchange when its answer has been handed over.
+struct ExchangeEnd(watch::Sender<Phase>);
+
+impl Drop for ExchangeEnd {
+    fn drop(&mut self) {
+        self.0.send_replace(Phase::Idle);
+    }
+}
+
+/// The body of an answer, which hyper drops when all of it is on its way.
+struct Answer<B> {
+    body: B,
+    _ended: ExchangeEnd,
+}
+
+impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -131,8 +202,13 @@ async fn keep_or_close(
     if last || shared.closing.is_cancelled() || !visitor.may_stay() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
+        let idle = if visitor.has_server_place() {
+            shared.links.http_keep_alive()
+        } else {
+            shared.links.hello_timeout()
+        };
         // A little less than the truth, so that a client does not ask in the moment of the end.
-        let seconds = shared.links.hello_timeout().as_secs().saturating_sub(1);
+        let seconds = idle.as_secs().saturating_sub(1);
         if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {
             response.headers_mut().insert("keep-alive", value);
         }
@@ -146,8 +222,10 @@ pub(crate) struct Visitor(Arc<VisitorState>);
 
 struct VisitorState {
     remote: SocketAddr,
-    /// When its hello is due, if it is to be a WebSocket.
+    /// When a client without a credential must be done.
     hello_by: Instant,
+    /// Where a WebSocket takes its place if the connection's own has been given back.
+    places: Arc<Semaphore>,
     standing: Mutex<Standing>,
 }
 
@@ -159,25 +237,28 @@ enum Standing {
 }
 
 impl Visitor {
-    pub(super) fn new(remote: SocketAddr, hello_by: Instant, place: Place) -> Self {
+    pub(super) fn new(
+        remote: SocketAddr,
+        hello_by: Instant,
+        place: Place,
+        places: Arc<Semaphore>,
+    ) -> Self {
         let standing = Mutex::new(Standing::Unknown(place));
-        Self(Arc::new(VisitorState { remote, hello_by, standing }))
+        Self(Arc::new(VisitorState { remote, hello_by, places, standing }))
     }
 
     pub(super) fn remote(&self) -> SocketAddr {
         self.0.remote
     }
 
-    pub(super) fn hello_by(&self) -> Instant {
-        self.0.hello_by
-    }
-
-    /// The place that it takes until its hello; none if it is a server's.
-    pub(super) fn place(&self) -> Option<Place> {
-        match &*self.0.standing.lock() {
-            Standing::Unknown(place) => Some(place.clone()),
-            Standing::Server { .. } => None,
+    /// The place that a WebSocket takes until its welcome: the connection's own, or one of the
+    /// listener's if the connection is a server's. None if no place is free in time.
+    pub(super) async fn link_place(&self, by: Instant) -> Option<Place> {
+        if let Standing::Unknown(place) = &*self.0.standing.lock() {
+            return Some(place.clone());
         }
+        let permit = timeout_at(by, self.0.places.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Arc::new(permit))
     }
 
     /// It has shown a server's credential: it may stay, if there is a place for a server.
@@ -190,19 +271,27 @@ impl Visitor {
         }
     }
 
-    /// When the answer to a request that begins at `begun` must be over, or that request be there:
-    /// a server has its time, but nobody else holds a place much longer than for a hello.
-    fn done_by(&self, begun: Instant, patience: Duration) -> Instant {
-        match *self.0.standing.lock() {
-            // Twice for what comes before an answer, the idle time and the body.
-            Standing::Server { .. } => begun + EXCHANGE.max(3 * patience),
-            Standing::Unknown(_) => self.0.hello_by + patience,
+    /// When the connection must have gone on from this phase. A server has its time, but no other
+    /// client holds a place much longer than for a hello.
+    fn done_by(&self, phase: Phase, patience: Duration) -> Option<Instant> {
+        match (&*self.0.standing.lock(), phase) {
+            (Standing::Unknown(_), Phase::New) => Some(self.0.hello_by),
+            (Standing::Unknown(_), _) => Some(self.0.hello_by + patience),
+            // Twice for what comes before an answer, a wait and the body.
+            (Standing::Server { .. }, Phase::Exchange { since }) => {
+                Some(since + EXCHANGE.max(3 * patience))
+            }
+            // hyper bounds it by the time between requests.
+            (Standing::Server { .. }, _) => None,
         }
     }
 
-    fn may_stay(&self) -> bool {
+    fn has_server_place(&self) -> bool {
         matches!(*self.0.standing.lock(), Standing::Server { .. })
-            || Instant::now() < self.0.hello_by
+    }
+
+    fn may_stay(&self) -> bool {
+        self.has_server_place() || Instant::now() < self.0.hello_by
     }
 }
 

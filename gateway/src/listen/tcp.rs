@@ -120,15 +120,22 @@ impl Listener {
         let router = http::router(&shared);
         let accepting = async {
             loop {
-                // Who finds no place waits in the backlog, where it costs nothing.
-                let Ok(permit) = self.places.clone().acquire_owned().await else {
-                    break;
-                };
                 match self.socket.accept().await {
                     Ok((stream, remote)) => {
-                        let (tls, router) = (self.tls.clone(), router.clone());
-                        let task =
-                            serve(shared.clone(), tls, router, stream, remote, Arc::new(permit));
+                        // A client that finds no place holds up those in the backlog, where they
+                        // cost nothing. The place is taken after accepting, or the last one would
+                        // be held while nobody comes, and a WebSocket on a kept connection could
+                        // not have it.
+                        let Ok(permit) = self.places.clone().acquire_owned().await else {
+                            break;
+                        };
+                        let visitor = Accepted {
+                            stream,
+                            remote,
+                            place: Arc::new(permit),
+                            places: self.places.clone(),
+                        };
+                        let task = serve(shared.clone(), self.tls.clone(), router.clone(), visitor);
                         shared.tasks.spawn(task);
                     }
                     Err(error) if is_of_one_connection(&error) => {}
@@ -154,15 +161,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// TLS and HTTP for one connection.
-async fn serve(
-    shared: Arc<Shared>,
-    tls: Option<TlsAcceptor>,
-    router: Router,
+/// A connection that has been accepted.
+struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
     place: Place,
-) {
+    /// Where the place is from.
+    places: Arc<Semaphore>,
+}
+
+/// TLS and HTTP for one connection.
+async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, router: Router, accepted: Accepted) {
+    let Accepted { stream, remote, place, places } = accepted;
     let hello_by = Instant::now() + shared.links.hello_timeout();
     // Signals are small and must not wait for the acknowledgement of the ones before.
     if let Err(error) = stream.set_nodelay(true) {
@@ -183,7 +193,7 @@ async fn serve(
             }
         },
     };
-    http::serve(&shared, router, carrier, Visitor::new(remote, hello_by, place)).await;
+    http::serve(&shared, router, carrier, Visitor::new(remote, hello_by, place, places)).await;
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {

@@ -40,16 +40,17 @@ pub(super) enum UpgradeError {
     Subprotocol,
     #[error("pages of this origin may not connect here (setting links.allowed_origins)")]
     Origin,
-    #[error("this connection has been used for the REST API: open another for a WebSocket")]
+    #[error("too many clients are connecting: try again (setting limits.handshakes)")]
     Busy,
 }
 
 impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::NotWebSocket | Self::Subprotocol | Self::Busy => StatusCode::BAD_REQUEST,
+            Self::NotWebSocket | Self::Subprotocol => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
         (status, version, format!("{self}\n")).into_response()
@@ -81,8 +82,10 @@ pub(super) async fn connect(
     let subprotocol = Subprotocol::choose(offered).ok_or(UpgradeError::Subprotocol)?;
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
-    let (remote, hello_by) = (visitor.remote(), visitor.hello_by());
-    let place = visitor.place().ok_or(UpgradeError::Busy)?;
+    let place = visitor.link_place(Instant::now() + shared.links.hello_timeout()).await;
+    let place = place.ok_or(UpgradeError::Busy)?;
+    // From now, as the connection may have been open for hours.
+    let (remote, hello_by) = (visitor.remote(), Instant::now() + shared.links.hello_timeout());
     let link = become_link(shared.clone(), remote, hello_by, place, subprotocol, upgrade);
     shared.tasks.spawn(link);
     let headers = [

@@ -1,11 +1,11 @@
 //! The TCP port before it is a WebSocket.
 
 use signalbox_client::Role;
-use signalbox_protocol::{SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
+use signalbox_protocol::{CloseReason, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
 use signalbox_tests::{
     Carrier, PROJECT, World, credential,
-    raw::{WebSocket, tls_stream},
-    rest::{answer, ask_on, request},
+    raw::{WebSocket, hello, tls_stream},
+    rest::{answer, ask_on, request, session_path},
     soon,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -119,6 +119,54 @@ async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
         assert!(answer(&mut stranger).await.is_none(), "closed");
     }
     server_stays().await;
+}
+
+/// As a proxy does that keeps its connections: it sends a client's upgrade over one that carried a
+/// server's requests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
+    let world = World::with(|config| {
+        config.limits.handshakes = 1;
+        config.limits.server_connections = 1;
+        config.links.hello_timeout_ms = 1000;
+    })
+    .await;
+    let path = format!("{}/connection", session_path(&world));
+    let list = request("GET", &path, &credential(PROJECT), None);
+    let kept = async || {
+        let has_place = async {
+            loop {
+                let mut stream = tls_stream(world.addresses().tcp).await;
+                let answer = ask_on(&mut stream, &list).await.expect("an answer");
+                // The one that was a server's before may be about to give its place back.
+                if answer.header("keep-alive") == Some("timeout=74") {
+                    return stream;
+                }
+            }
+        };
+        soon("the place for a server is free", has_place).await
+    };
+    let joins = async |stream| {
+        let mut link = WebSocket::on(stream).await;
+        link.say(&hello(&world.token(Role::Publisher))).await;
+        assert!(link.hear().await.starts_with("Welcome"));
+        link
+    };
+    // The time for a hello is that of the upgrade: that of its connection is long over.
+    let stream = kept().await;
+    let mut stranger = tls_stream(world.addresses().tcp).await;
+    assert!(answer(&mut stranger).await.is_none(), "closed when a hello was due");
+    let _first = joins(stream).await;
+    // It ends, too.
+    let silent = WebSocket::on(kept().await).await;
+    let reason = Some(CloseReason::HelloTimeout);
+    assert_eq!(silent.end().await, (reason, reason));
+    // While another client has the only place, an upgrade waits. Once it has its welcome, it has
+    // given back both places.
+    let stream = kept().await;
+    let stranger = tls_stream(world.addresses().tcp).await;
+    let (_second, ()) = tokio::join!(joins(stream), async { drop(stranger) });
+    let _third = joins(kept().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

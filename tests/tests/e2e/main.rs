@@ -16,6 +16,7 @@ mod http;
 mod kept;
 mod lifecycle;
 mod projects;
+mod proxies;
 mod rest;
 mod restart;
 mod resume;

@@ -51,9 +51,14 @@ async fn ask(carrier: &mut DuplexStream, session: &SessionId) {
 }
 
 async fn visitor(shared: &Shared) -> Visitor {
-    let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    visitor_from(shared, &Arc::new(Semaphore::new(1))).await
+}
+
+/// A visitor that has taken one of these places.
+async fn visitor_from(shared: &Shared, places: &Arc<Semaphore>) -> Visitor {
+    let place = places.clone().acquire_owned().await.unwrap();
     let hello_by = Instant::now() + shared.links.hello_timeout();
-    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, Arc::new(place))
+    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, Arc::new(place), places.clone())
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +104,75 @@ async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
         drop(far);
     };
     tokio::join!(serving, reading);
+}
+
+/// Reads until the answer has this in it.
+async fn answered(far: &mut DuplexStream, with: &str) {
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(with) {
+        let read = far.read_buf(&mut answer).await.unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+/// Asks for what is not there, with a credential.
+async fn ask_as_server(far: &mut DuplexStream, session: &SessionId) {
+    let (key, lifetime) = (session.project(), Duration::from_secs(600));
+    let signer = Signer::Secret("secret");
+    let credential = NewServerToken { key, signer, now: unix_time(), lifetime }.mint().unwrap();
+    let request = format!(
+        "DELETE /v2/project/1/session/{session}/connection/x HTTP/1.1\r\nHost: x\r\n\
+         X-OPENTOK-AUTH: {credential}\r\n\r\n"
+    );
+    far.write_all(request.as_bytes()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
+    let (shared, session) = gateway();
+    let (near, mut far) = tokio::io::duplex(4096);
+    let visitor = visitor(&shared).await;
+    let serving = async {
+        serve(&shared, router(&shared), near, visitor).await;
+        Instant::now()
+    };
+    let asking = async {
+        for _ in 0..3 {
+            ask_as_server(&mut far, &session).await;
+            answered(&mut far, "keep-alive: timeout=74").await;
+            tokio::time::advance(Duration::from_secs(70)).await;
+        }
+        ask_as_server(&mut far, &session).await;
+        answered(&mut far, "keep-alive: timeout=74").await;
+        let last = Instant::now();
+        // Until it is closed.
+        far.read_to_end(&mut Vec::new()).await.unwrap();
+        last
+    };
+    let (ended, last) = tokio::join!(serving, asking);
+    assert_eq!((ended - last).as_secs(), 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
+    let (shared, session) = gateway();
+    let (near, mut far) = tokio::io::duplex(4096);
+    let places = Arc::new(Semaphore::new(1));
+    let visitor = visitor_from(&shared, &places).await;
+    let serving = serve(&shared, router(&shared), near, visitor);
+    let asking = async {
+        ask_as_server(&mut far, &session).await;
+        answered(&mut far, "keep-alive").await;
+        let _other = places.acquire().await.unwrap();
+        let upgrade = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Protocol: signalbox.v1.json\r\n\r\n";
+        let asked = Instant::now();
+        far.write_all(upgrade.as_bytes()).await.unwrap();
+        answered(&mut far, "HTTP/1.1 503 ").await;
+        assert_eq!(asked.elapsed(), shared.links.hello_timeout());
+        drop(far);
+    };
+    tokio::join!(serving, asking);
 }
