@@ -1,6 +1,7 @@
 //! `signalbox`: the gateway and its tools. Parse, run, exit; each command has a file of its own.
 
 mod bench;
+mod chaos;
 mod completions;
 mod config;
 mod dev;

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    chaos::{self, Chaos},
     config::Sources,
     dev::{Dev, DevProject, Tokens},
     output,
@@ -40,7 +41,9 @@ Examples:
   signalbox serve --config gateway.toml --pid-file /run/signalbox.pid
       So that `signalbox drain --pid-file /run/signalbox.pid` ends it.
   signalbox serve --dev --quic 127.0.0.1:0 --tcp 127.0.0.1:0 --announce json
-      For programs: the system chooses the ports, one line of JSON names them.")]
+      For programs: the system chooses the ports, one line of JSON names them.
+  signalbox serve --dev --chaos cut=10s,delay=200ms,drop=0.05,seed=7
+      For authors of clients: cuts links, delays and drops packets on purpose.")]
 pub(crate) struct Args {
     /// Make up a certificate authority, a project, a session and tokens, and listen on this
     /// machine only. They are kept for the next time.
@@ -49,6 +52,13 @@ pub(crate) struct Args {
     /// Where --dev keeps what it makes up.
     #[arg(long, value_name = "DIR", default_value = ".signalbox/dev", requires = "dev")]
     dev_dir: PathBuf,
+    /// Behave like a bad network, to test clients: cut links, delay and drop packets.
+    ///
+    /// SPEC is a list of `cut=TIME` (mean lifetime of a link), `delay=TIME` (at most, of each
+    /// packet), `drop=SHARE` (of packets) and `seed=NUMBER` (the same one repeats the same
+    /// decisions). The default is cut=20s,delay=100ms,drop=0.02 and a seed that is printed.
+    #[arg(long, value_name = "SPEC", num_args = 0..=1, default_missing_value = "", requires = "dev")]
+    chaos: Option<chaos::Spec>,
     #[command(flatten)]
     sources: Sources,
     /// How to say on standard output that the gateway is ready.
@@ -76,6 +86,16 @@ struct Announcement<'a> {
     session: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<&'a Tokens>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chaos: Option<AnnouncedChaos>,
+}
+
+/// What programs need to repeat it, and to reach the gateway without it.
+#[derive(Serialize)]
+struct AnnouncedChaos {
+    spec: chaos::Spec,
+    quic: String,
+    https: String,
 }
 
 #[derive(Serialize)]
@@ -88,7 +108,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     output::log("info", args.log_json)?;
     signalbox_certs::install_provider();
     let dev = args.dev.then(|| Dev::open(&args.dev_dir)).transpose()?;
-    let defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
+    let mut defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
+    if args.chaos.is_some() {
+        defaults.links.idle_timeout_ms = chaos::IDLE_TIMEOUT_MS;
+    }
     let config = args.sources.resolve(&defaults)?;
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
     runtime.block_on(serve(args, dev, config, defaults))
@@ -105,21 +128,51 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 async fn serve(
     args: Args,
     dev: Option<Dev>,
-    config: Config,
+    mut config: Config,
     defaults: Config,
 ) -> anyhow::Result<ExitCode> {
     // Before anybody can send them: a signal that comes early must not kill the process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let public = Addresses { quic: config.listen.quic, tcp: config.listen.tcp };
+    let chaos = match args.chaos {
+        Some(spec) => {
+            (config.listen.quic, config.listen.tcp) = (Chaos::hidden(), Chaos::hidden());
+            Some(Chaos::bind(spec, public).await?)
+        }
+        None => None,
+    };
     let gateway = Gateway::bind(config.clone())?;
+    let addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
     // The ports are ours, so no other gateway's name is overwritten.
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     let projects = Reload::new(args.sources, defaults, &config, gateway.projects());
     tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
     match args.announce {
-        Announce::Json => announce_json(&config, gateway.addresses(), dev.as_ref())?,
-        Announce::Text => announce_text(&config, gateway.addresses(), dev.as_ref())?,
+        Announce::Json => {
+            let chaos = chaos.as_ref().map(|chaos| AnnouncedChaos {
+                spec: chaos.spec(),
+                quic: gateway.addresses().quic.to_string(),
+                https: gateway.addresses().tcp.to_string(),
+            });
+            announce_json(&config, addresses, dev.as_ref(), chaos)?;
+        }
+        Announce::Text => {
+            announce_text(&config, addresses, dev.as_ref())?;
+            if let Some(chaos) = &chaos {
+                announce_chaos(chaos.spec(), gateway.addresses())?;
+            }
+        }
     }
+    let chaos = {
+        let hidden = gateway.addresses();
+        async move {
+            match chaos {
+                Some(chaos) => chaos.run(hidden).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
     if let Some(dev) = dev {
         tokio::spawn(dev.keep_certificate());
     }
@@ -138,11 +191,17 @@ async fn serve(
     tokio::select! {
         () = gateway.run(told.notified(), again.notified()) => {}
         () = listening => {}
+        () = chaos => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
+fn announce_json(
+    config: &Config,
+    addresses: Addresses,
+    dev: Option<&Dev>,
+    chaos: Option<AnnouncedChaos>,
+) -> anyhow::Result<()> {
     let project = config.projects.first().and_then(|project| {
         let secret = project.secrets.first()?;
         Some(AnnouncedProject { key: project.key.as_str(), secret })
@@ -157,6 +216,7 @@ fn announce_json(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> an
         project,
         session: dev.map(|dev| dev.project.session.as_str()),
         tokens: dev.map(|dev| &dev.tokens),
+        chaos,
     };
     output::line(serde_json::to_string(&announcement)?)?;
     Ok(())
@@ -210,6 +270,19 @@ Send both a signal as your server would, over REST:
 "
     ))?;
     Ok(())
+}
+
+fn announce_chaos(spec: chaos::Spec, gateway: Addresses) -> std::io::Result<()> {
+    let Addresses { quic, tcp } = gateway;
+    output::line(format_args!(
+        "\
+CHAOS: these ports cut links, delay and drop packets on purpose. Each act is logged. To repeat it:
+
+  --chaos {spec}
+
+Without chaos the gateway is at {quic} (UDP) and {tcp} (TCP).
+"
+    ))
 }
 
 /// How to call this program again: by its path, from here if it is below here.

@@ -38,7 +38,14 @@ class WebSocketLink(Link):
         self._reading = asyncio.create_task(self._read_all())
 
     @classmethod
-    async def open(cls, host: str, port: int, ca: Path, encoding: str = JSON) -> Self:
+    async def open(
+        cls, host: str, port: int, ca: Path, encoding: str = JSON, silence_s: float | None = None
+    ) -> Self:
+        """After `silence_s` without an answer to a ping the link is taken for lost; else the library
+        decides."""
+        pings = {}
+        if silence_s is not None:
+            pings = {"ping_interval": silence_s / 3, "ping_timeout": silence_s, "close_timeout": 1}
         context = ssl.create_default_context(cafile=ca)
         context.set_alpn_protocols(["http/1.1"])
         socket = await connect(
@@ -48,6 +55,7 @@ class WebSocketLink(Link):
             compression=None,
             proxy=None,
             max_size=MESSAGE_BYTES[encoding],
+            **pings,
         )
         link = cls(socket, encoding)
         if socket.subprotocol != encoding:

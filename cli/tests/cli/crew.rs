@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signalbox_client::{CloseReason, ConnectOptions, ConnectionId, Connector, Event};
+use signalbox_client::{
+    Client, CloseReason, ConnectOptions, ConnectionId, Connector, Event, Events,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -46,6 +48,15 @@ pub(crate) struct Crew {
 impl Crew {
     /// Joins half of them by QUIC and half by WebSocket; returns when everybody has heard everybody.
     pub(crate) async fn join(gateway: &Gateway, number: usize) -> Self {
+        Self::join_in(gateway, number, 1).await
+    }
+
+    /// The same over a network that may break before anybody has joined, so that each tries again.
+    pub(crate) async fn join_with_patience(gateway: &Gateway, number: usize) -> Self {
+        Self::join_in(gateway, number, 5).await
+    }
+
+    async fn join_in(gateway: &Gateway, number: usize, attempts: usize) -> Self {
         let (rounds, _) = watch::channel(1);
         let (doing, done) = mpsc::channel(1024);
         let pem = std::fs::read(gateway.text("/ca")).unwrap();
@@ -54,8 +65,16 @@ impl Crew {
             let url = gateway.url(if index % 2 == 0 { "quic" } else { "wss" });
             let options = ConnectOptions::new(url, gateway.text("/tokens/publisher"));
             let connector = Connector::trusting(&pem).unwrap();
-            let client = talk(connector, options, number, rounds.subscribe(), doing.clone());
-            clients.push(tokio::spawn(client));
+            let (rounds, doing) = (rounds.subscribe(), doing.clone());
+            clients.push(tokio::spawn(async move {
+                let mut joined = connector.connect(&options).await;
+                for _ in 1..attempts {
+                    if joined.is_err() {
+                        joined = connector.connect(&options).await;
+                    }
+                }
+                talk(joined.unwrap(), number, rounds, doing).await
+            }));
         }
         let mut crew = Self { clients, rounds, done };
         crew.finish(1).await;
@@ -90,14 +109,12 @@ impl Crew {
 
 /// One client's life.
 async fn talk(
-    connector: Connector,
-    options: ConnectOptions,
+    (client, mut events): (Client, Events),
     number: usize,
     mut rounds: watch::Receiver<u32>,
     done: mpsc::Sender<u32>,
 ) -> Seen {
     let mut seen = Seen::default();
-    let (client, mut events) = connector.connect(&options).await.unwrap();
     let mut pace = tokio::time::interval(PACE);
     let (mut round, mut told) = (1, 0);
     let mut newly: HashMap<ConnectionId, u64> = HashMap::new();

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod crew;
 mod drain;
 mod leaving;
