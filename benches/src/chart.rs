@@ -12,6 +12,8 @@ mod scale;
 
 use std::fmt::Write as _;
 
+use signalbox_protocol::Printable;
+
 pub(crate) use self::{
     bars::{Bar, Bars, Group},
     dots::{Dots, Strip},
@@ -29,10 +31,11 @@ const LINE: f64 = 16.0;
 /// markers; more than twice as many begin anew.
 const STYLES: usize = 8;
 
-/// The text as it is written in HTML and in SVG.
+/// The text as it is written in HTML and in SVG. What cannot be seen is written as an escape: it may
+/// not be valid there, or turn the direction of what follows.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in Printable(text).to_string().chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

@@ -10,6 +10,7 @@ mod run;
 use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
+use signalbox_protocol::Printable;
 
 use self::{
     figures::{Better, Row},
@@ -177,7 +178,7 @@ impl Comparison {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
-            let _ = writeln!(text, "{name}: {side}");
+            let _ = writeln!(text, "{name}: {}", Printable(side));
         }
         for scenario in self.figures.chunk_by(|a, b| a.scenario == b.scenario) {
             let Some(first) = scenario.first() else { continue };
@@ -232,7 +233,7 @@ fn list(text: &mut String, title: &str, items: &[String]) {
     }
     let _ = writeln!(text, "\n{title}\n");
     for item in items {
-        let _ = writeln!(text, "- {item}");
+        let _ = writeln!(text, "- {}", Printable(item));
     }
 }
 

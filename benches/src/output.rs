@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use signalbox_protocol::Printable;
+
 /// Prints a result on standard output.
 ///
 /// # Errors
@@ -12,7 +14,10 @@ pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints progress or a warning on standard error.
+/// Prints progress or a warning on standard error. It may have several lines; what else a target or
+/// another system said in it does not act on the terminal.
 pub fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    for line in text.to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", Printable(line));
+    }
 }

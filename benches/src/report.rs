@@ -8,6 +8,7 @@ mod table;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use signalbox_protocol::Printable;
 
 pub(crate) use self::table::{Table, with_spread};
 use crate::{
@@ -137,7 +138,7 @@ impl Report {
         if !warnings.is_empty() {
             text.push_str("\nNot to be trusted without a second look:\n\n");
             for warning in warnings {
-                let _ = writeln!(text, "- {warning}");
+                let _ = writeln!(text, "- {}", Printable(warning));
             }
         }
         text

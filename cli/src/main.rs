@@ -9,6 +9,7 @@ mod drain;
 mod join;
 mod lines;
 mod link;
+mod log_fields;
 mod output;
 mod pid_file;
 mod project;

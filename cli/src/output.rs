@@ -1,13 +1,19 @@
 //! Printing: results on standard output, everything else on standard error.
+//!
+//! What a peer sent may be in any text for people, so all of it is escaped here, too, where it
+//! leaves the process; line ends only where the text is one line.
 
 use std::{
     io::{self, IsTerminal as _, Write},
     process::ExitCode,
 };
 
+use signalbox_protocol::Printable;
 use tracing_subscriber::EnvFilter;
 
-/// Prints one line on standard output, at once, so that a reader at the other end of a pipe has
+use crate::log_fields;
+
+/// Prints text of our own, or JSON, on standard output, at once, so that a reader at the other end of a pipe has
 /// it. Fails when there is no such reader any more.
 pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -15,20 +21,21 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints an error with its causes on standard error.
+/// Prints an error with its causes on standard error. It may have several lines.
 pub(crate) fn error(error: &anyhow::Error) {
     // A closed pipe is how `| head` says that it has seen enough.
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
     };
     if !error.chain().any(broken_pipe) {
-        let _ = writeln!(io::stderr(), "error: {error:#}");
+        let text = format!("error: {error:#}");
+        text.lines().for_each(note);
     }
 }
 
-/// Prints a remark on standard error.
+/// Prints a remark of one line on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", Printable(text));
 }
 
 /// Starts logging to standard error, at `default` unless SIGNALBOX_LOG says otherwise.
@@ -50,7 +57,7 @@ pub(crate) fn log(default: &str, json: bool) -> anyhow::Result<()> {
     if json {
         builder.json().init();
     } else {
-        builder.with_target(false).init();
+        builder.with_target(false).fmt_fields(log_fields::escaped()).init();
     }
     Ok(())
 }

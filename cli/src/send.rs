@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use signalbox_client::{
     Client, CloseReason, ConnectionId, Event, Events, SendError, SignalBuilder,
 };
-use signalbox_protocol::signal::InvalidSignal;
+use signalbox_protocol::{Printable, signal::InvalidSignal};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -193,7 +193,7 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
             Event::SessionDisconnected { reason, message }
                 if reason != CloseReason::ClientDisconnected =>
             {
-                anyhow::bail!("the session ended ({reason}): {message}");
+                anyhow::bail!("the session ended ({reason}): {}", Printable(message));
             }
             _ => {}
         }

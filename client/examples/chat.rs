@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use anyhow::Context as _;
-use signalbox_client::{ConnectOptions, Connector, Event};
+use signalbox_client::{ConnectOptions, Connector, Event, Printable};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::main]
@@ -36,7 +36,8 @@ async fn main() -> anyhow::Result<()> {
                 Some(Event::ConnectionDestroyed { id, reason }) => println!("* {id} left: {reason}"),
                 Some(Event::Signal { from: Some(from), data: Some(data), .. }) => {
                     if from != client.connection().id {
-                        println!("{from}: {data}");
+                        // What others send must not act on the terminal.
+                        println!("{from}: {}", Printable(data));
                     }
                 }
                 Some(Event::SessionReconnecting { reason, .. }) => println!("* away: {reason}"),
@@ -44,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
                     println!("* back");
                 }
                 Some(Event::SessionDisconnected { reason, message }) => {
-                    anyhow::bail!("{reason}: {message}");
+                    anyhow::bail!("{reason}: {}", Printable(message));
                 }
                 Some(_) => {}
                 None => return Ok(()),

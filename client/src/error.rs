@@ -1,6 +1,8 @@
 //! What can go wrong, by what one can do about it.
+//!
+//! What a peer said is shown so that it cannot act on a terminal; the fields have it as it came.
 
-use signalbox_protocol::{CloseReason, ErrorCode, signal::InvalidSignal};
+use signalbox_protocol::{CloseReason, ErrorCode, Printable, signal::InvalidSignal};
 
 /// Why a client did not get into a session.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +24,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// Nobody answers as a gateway would.
-    #[error("cannot reach the gateway at {address}: {detail}")]
+    #[error("cannot reach the gateway at {address}: {}", Printable(detail))]
     Unreachable {
         /// Host and port.
         address: String,
@@ -31,7 +33,7 @@ pub enum ConnectError {
     },
     /// The gateway does not let the client in. Connecting again with the same token helps only
     /// where the reason says so.
-    #[error("the gateway refused the connection ({reason}): {message}")]
+    #[error("the gateway refused the connection ({reason}): {}", Printable(message))]
     Refused {
         /// Why.
         reason: CloseReason,
@@ -39,7 +41,7 @@ pub enum ConnectError {
         message: String,
     },
     /// Whoever answers does not keep to the protocol.
-    #[error("the gateway does not speak the protocol: {0}")]
+    #[error("the gateway does not speak the protocol: {}", Printable(_0))]
     Protocol(String),
     /// It took too long.
     #[error("the gateway did not answer in time")]
@@ -54,7 +56,7 @@ pub enum SendError {
     #[error(transparent)]
     Invalid(#[from] InvalidSignal),
     /// The gateway refused it.
-    #[error("the gateway refused the signal ({code}): {message}")]
+    #[error("the gateway refused the signal ({code}): {}", Printable(message))]
     Refused {
         /// Why.
         code: ErrorCode,

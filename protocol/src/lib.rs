@@ -17,6 +17,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod message;
+mod printable;
 pub mod session_id;
 pub mod signal;
 mod text;
@@ -28,6 +29,7 @@ pub use message::{
     ClientMessage, ClientStream, ConnectionInfo, GatewayMessage, GatewayStream, Role,
     SenderMessage, Streams,
 };
+pub use printable::Printable;
 pub use session_id::{MediaMode, SessionId};
 pub use signal::Signal;
 pub use text::Text;

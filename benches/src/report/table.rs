@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use signalbox_protocol::Printable;
+
 use crate::stats::Spread;
 
 /// A table under a heading; the first row is its head, the first cell of each says what it is about.
@@ -33,13 +35,19 @@ impl Table {
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n", self.title);
         for (number, row) in self.rows.iter().enumerate() {
-            let _ = writeln!(text, "| {} |", row.join(" | "));
+            let cells: Vec<_> = row.iter().map(|cell| plain(cell)).collect();
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
             if number == 0 {
                 let _ = writeln!(text, "|---|{}", "---:|".repeat(row.len().saturating_sub(1)));
             }
         }
         text
     }
+}
+
+/// A cell that stays one: what a target or another system calls itself may hold anything.
+fn plain(cell: &str) -> String {
+    Printable(cell).to_string().replace('|', "\\|")
 }
 
 /// The median, and how far the rounds were apart: half the distance of the extremes.
@@ -68,5 +76,7 @@ mod tests {
         table.row(["c", "1"]);
         assert_eq!(table.markdown(), "## T: of two\n\n| a | b |\n|---|---:|\n| c | 1 |\n");
         assert_eq!(table.name(), "T");
+        table.row(["a|b\u{1b}[2J\n| forged", "1"]);
+        assert!(table.markdown().ends_with("| a\\|b\\u{1b}[2J\\n\\| forged | 1 |\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! Events as text for people, and as JSON for programs.
 
 use serde_json::json;
-use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap};
+use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap, Printable};
 
 /// How events are shown.
 pub(super) struct Show {
@@ -13,7 +13,11 @@ pub(super) struct Show {
 impl Show {
     /// An event as one line; none if people need not know of it.
     pub(super) fn line(&self, event: &Event) -> Option<String> {
-        if self.json { Some(for_programs(event).to_string()) } else { for_people(event, self.me) }
+        if self.json {
+            Some(for_programs(event).to_string())
+        } else {
+            for_people(event, self.me).map(|text| Printable(text).to_string())
+        }
     }
 }
 

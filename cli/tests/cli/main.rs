@@ -6,6 +6,7 @@
     reason = "a test's panic is its answer"
 )]
 
+mod attacks;
 mod bench;
 mod chaos;
 mod crew;
@@ -109,6 +110,16 @@ impl Process {
         // The id of a child that has not been waited for is its own.
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Reads what it says on standard error, from now on.
+    fn stderr(&mut self) -> std::thread::JoinHandle<String> {
+        let mut stderr = self.child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            stderr.read_to_end(&mut said).unwrap();
+            String::from_utf8(said).unwrap()
+        })
     }
 
     /// Waits for its end; `true` if it says that all went well.
