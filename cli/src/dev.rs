@@ -15,7 +15,7 @@ use signalbox_gateway::{
     Config, ProjectEntry,
     token::{NewToken, Signer},
 };
-use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
+use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
 
 use crate::token::{random, unix_time};
 
@@ -105,8 +105,8 @@ impl Dev {
 
 impl DevProject {
     fn open(file: &Path) -> anyhow::Result<Self> {
-        match std::fs::read(file) {
-            Ok(json) => serde_json::from_slice(&json).with_context(|| {
+        match std::fs::read_to_string(file) {
+            Ok(text) => json::from_str(&text).with_context(|| {
                 format!("{} is damaged: delete it to get a new project", file.display())
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -1,10 +1,13 @@
 //! Messages as JSON (RFC 8259): an object with one member, whose name is the kind of message.
 //! Meant to be typed by a person and read by a browser.
 
+mod strict;
+
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 
+pub use self::strict::from_str;
 use crate::{Text, message::Message};
 
 /// A message as JSON.
@@ -26,8 +29,8 @@ pub enum DecodeError {
         /// Where, in bytes from 1; JSON over the wire is one line.
         column: usize,
     },
-    /// It is JSON, but a member is missing or of the wrong type.
-    #[error("malformed message: a member is missing or wrong, before column {column}")]
+    /// It is JSON, but a member is missing, of the wrong type, or there twice.
+    #[error("malformed message: a member is missing, wrong or there twice, before column {column}")]
     Data {
         /// Where it was noticed, in bytes from 1.
         column: usize,
@@ -45,13 +48,13 @@ impl From<serde_json::Error> for DecodeError {
 /// of a known kind that are not known are ignored.
 ///
 /// # Errors
-/// [`DecodeError`] if the text is not JSON, not an object with one member, or has a member of
-/// the wrong type.
+/// [`DecodeError`] if the text is not JSON, not an object with one member, has a member of the
+/// wrong type, or has any member twice, ignored ones included.
 pub fn decode<'a, M: Message<'a>>(text: &'a str) -> Result<Option<M>, DecodeError> {
-    match serde_json::from_str::<M>(text) {
+    match from_str::<M>(text) {
         Ok(message) => Ok(Some(message)),
         // serde does not say whether the name was unknown or the contents were bad.
-        Err(error) => match serde_json::from_str::<BTreeMap<Text<'_>, IgnoredAny>>(text) {
+        Err(error) => match from_str::<BTreeMap<Text<'_>, IgnoredAny>>(text) {
             Ok(object)
                 if object.len() == 1
                     && object.keys().all(|name| !M::NAMES.contains(&name.as_ref())) =>

@@ -6,6 +6,8 @@
     reason = "a test's panic is its answer"
 )]
 
+use std::{collections::HashSet, fmt};
+
 use proptest::prelude::*;
 use signalbox_protocol::{
     ClientMessage, ConnectionId, GatewayMessage, GatewayStream, SenderMessage, Signal, binary,
@@ -79,6 +81,94 @@ proptest! {
     }
 }
 
+/// A JSON text, as written: with members in their order, and maybe some of them twice.
+#[derive(Debug, Clone)]
+enum Written {
+    Null,
+    Number(u32),
+    Text(String),
+    Array(Vec<Self>),
+    /// The name, whether it is written with escapes, and the value.
+    Object(Vec<(String, bool, Self)>),
+}
+
+impl Written {
+    fn is_twofold(&self) -> bool {
+        match self {
+            Self::Null | Self::Number(_) | Self::Text(_) => false,
+            Self::Array(items) => items.iter().any(Self::is_twofold),
+            Self::Object(members) => {
+                let names: HashSet<_> = members.iter().map(|(name, ..)| name).collect();
+                names.len() < members.len() || members.iter().any(|(.., value)| value.is_twofold())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = |index| if index == 0 { "" } else { "," };
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => serde_json::Value::from(&text[..]).fmt(f),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", separator(index))?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(members) => {
+                f.write_str("{")?;
+                for (index, (name, escaped, value)) in members.iter().enumerate() {
+                    let name = if *escaped {
+                        name.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+                    } else {
+                        name.clone()
+                    };
+                    write!(f, "{}\"{name}\":{value}", separator(index))?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+/// Few names, so that some occur twice, and now and then more than fit the reader's array.
+fn written() -> impl Strategy<Value = Written> {
+    let leaf = prop_oneof![
+        Just(Written::Null),
+        any::<u32>().prop_map(Written::Number),
+        "\\PC{0,5}".prop_map(Written::Text),
+    ];
+    leaf.prop_recursive(4, 64, 16, |inner| {
+        let member = ("[a-zé🚦]", any::<bool>(), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Written::Array),
+            prop::collection::vec(member.clone(), 0..4).prop_map(Written::Object),
+            prop::collection::vec(member, 0..16).prop_map(Written::Object),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_member_that_is_there_twice_is_found_wherever_it_is(written in written()) {
+        let text = written.to_string();
+        let read = json::from_str::<serde_json::Value>(&text);
+        prop_assert_eq!(read.is_err(), written.is_twofold(), "{}", text);
+        if let Ok(value) = read {
+            prop_assert_eq!(value, serde_json::from_str::<serde_json::Value>(&text).unwrap());
+        }
+        // In a member of a message that nobody knows, too, and in a kind that nobody knows.
+        let inside = format!("{{\"signal\":{{\"color\":{text}}}}}");
+        prop_assert_eq!(json::decode::<ClientMessage>(&inside).is_err(), written.is_twofold());
+        let unknown = format!("{{\"wave\":{text}}}");
+        prop_assert_eq!(json::decode::<ClientMessage>(&unknown).is_err(), written.is_twofold());
+    }
+}
+
 #[test]
 fn messages_of_a_newer_peer_are_skipped() {
     assert_eq!(binary::decode::<ClientMessage>(&[200, 1, 9, 9, 9]), Ok(None));
@@ -114,6 +204,22 @@ fn what_is_no_message_is_an_error() {
         r#"{"hello":{}}"#,
         r#"{"signal":{},"goodbye":{}}"#,
         r#"{"a":{},"b":{}}"#,
+        r#"{"wave":{},"wave":{}}"#,
+        r#"{"wave":{"hand":{"left":1,"left":1}}}"#,
+        r#"{"wave":"\ud800"}"#,
+        r#"{"signal":{},"signal":{}}"#,
+        r#"{"signal":{"color":1,"color":2}}"#,
+        r#"{"signal":{"color":1,"c\u006flor":2}}"#,
+        r#"{"signal":{"color":[{"a":1,"a":1}]}}"#,
+        r#"{"signal":{"color":"\ud800"}}"#,
+        r#"{"signal":[null,"chat","hello"]}"#,
+        r#"{"keep":[]}"#,
+        r#"{"keep":null}"#,
+        r#""keep""#,
+        r#"{"hello":{"token":"t","streams":{"single":null}}}"#,
+        r#"{"hello":{"token":"t","streams":1}}"#,
+        r#"{"resume":{"ticket":"t","events":0,"cursors":[[null,1]]}}"#,
+        "\u{feff}{\"keep\":{}}",
     ] {
         assert!(json::decode::<ClientMessage>(text).is_err(), "{text}");
     }

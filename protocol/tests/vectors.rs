@@ -13,6 +13,7 @@
 use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use signalbox_protocol::{
     ClientMessage, ClientStream, CloseReason, ConnectionId, ConnectionInfo, DisconnectReason,
     ErrorCode, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, binary,
@@ -33,7 +34,7 @@ struct Vector {
     hex: String,
     /// The frame: the same with its length prefix.
     frame: String,
-    json: serde_json::Value,
+    json: Value,
 }
 
 fn path() -> PathBuf {
@@ -375,6 +376,81 @@ fn vectors_are_as_committed() {
         assert_eq!(ours, golden);
     }
     assert_eq!(vectors.len(), committed.len());
+}
+
+/// Every place in a value, as a JSON pointer.
+fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+    out.push(at.to_owned());
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), out));
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(index, value)| places(value, &format!("{at}/{index}"), out)),
+        _ => {}
+    }
+}
+
+fn is_read(kind: &str, text: &str) -> bool {
+    match kind {
+        "client" => json::decode::<ClientMessage>(text).is_ok(),
+        "gateway" => json::decode::<GatewayMessage>(text).is_ok(),
+        "clientStream" => json::decode::<ClientStream>(text).is_ok(),
+        "gatewayStream" => json::decode::<GatewayStream>(text).is_ok(),
+        "sender" => json::decode::<SenderMessage>(text).is_ok(),
+        _ => panic!("{kind}"),
+    }
+}
+
+#[test]
+fn every_object_of_every_message_is_an_object_with_each_member_once() {
+    for Vector { name, kind, json, .. } in vectors() {
+        let mut all = Vec::new();
+        places(&json, "", &mut all);
+        for place in all {
+            let Value::Object(members) = json.pointer(&place).unwrap() else { continue };
+            // The values of the members in their order, as serde takes them for a struct.
+            let mut changed = json.clone();
+            *changed.pointer_mut(&place).unwrap() = members.values().cloned().collect();
+            assert!(!is_read(&kind, &changed.to_string()), "{name}: an array at {place:?}");
+
+            for (member, value) in members {
+                // No map of serde's holds a member twice, so it is put in as text.
+                let mut changed = json.clone();
+                *changed.pointer_mut(&place).unwrap() = "HERE".into();
+                let mut object = json.pointer(&place).unwrap().to_string();
+                object.insert_str(1, &format!("{}:{value},", Value::from(&member[..])));
+                let text = changed.to_string().replace("\"HERE\"", &object);
+                assert!(!is_read(&kind, &text), "{name}: {member} twice at {place:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_enums_and_codes_are_strings() {
+    const NAMED: &[&str] = &["streams", "role", "reason", "code"];
+    let mut seen = 0;
+    for Vector { name, kind, json, .. } in vectors() {
+        let mut all = Vec::new();
+        places(&json, "", &mut all);
+        for place in all {
+            let Some(Value::String(text)) = json.pointer(&place) else { continue };
+            let member = place.rsplit('/').next().unwrap();
+            if !NAMED.contains(&member) {
+                continue;
+            }
+            seen += 1;
+            for other in [serde_json::json!({ text: null }), 0.into(), Value::Null] {
+                let mut changed = json.clone();
+                *changed.pointer_mut(&place).unwrap() = other;
+                assert!(!is_read(&kind, &changed.to_string()), "{name}: {changed}");
+            }
+        }
+    }
+    assert!(seen >= 8, "{seen}");
 }
 
 #[test]

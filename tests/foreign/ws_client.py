@@ -124,12 +124,25 @@ class WebSocketLink(Link):
 def decode_json(text: str) -> Message | None:
     """The message, or None for a kind that is unknown and therefore to be skipped."""
     try:
-        message = json.loads(text)
-    except json.JSONDecodeError as fault:
-        raise Malformed("not JSON") from fault
+        message = json.loads(text, object_pairs_hook=_members_once, parse_constant=_no_constant)
+        text.encode()
+        json.dumps(message, ensure_ascii=False).encode()
+    except (json.JSONDecodeError, UnicodeEncodeError, RecursionError) as fault:
+        raise Malformed("not JSON that can be written as UTF-8") from fault
     if not isinstance(message, dict) or len(message) != 1:
         raise Malformed("not an object with exactly one member")
     ((kind, fields),) = message.items()
     if kind not in postcard.GATEWAY:
         return None
     return kind, fields
+
+
+def _members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    once = dict(members)
+    if len(once) < len(members):
+        raise Malformed("a member is there twice")
+    return once
+
+
+def _no_constant(name: str) -> None:
+    raise Malformed(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-//! Reading a request's body: so much, and for so long.
+//! A request's body as text, bounded in size and time.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
@@ -17,13 +16,13 @@ use super::error::Error;
 const MAX_BYTES: usize = 64 * 1024;
 
 /// The whole body, which must be here within `time`.
-pub(super) async fn read(body: Body, time: Duration) -> Result<Bytes, Error> {
+pub(super) async fn read(body: Body, time: Duration) -> Result<String, Error> {
     timeout(time, read_to_end(body)).await.unwrap_or(Err(Error::TooSlow))
 }
 
-async fn read_to_end(body: Body) -> Result<Bytes, Error> {
+async fn read_to_end(body: Body) -> Result<String, Error> {
     match Limited::new(body, MAX_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+        Ok(body) => text(body.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
         Err(error) => {
             // hyper's own text says what of HTTP was broken.
@@ -31,6 +30,16 @@ async fn read_to_end(body: Body) -> Result<Bytes, Error> {
             Err(Error::invalid(format!("The body broke off{detail}")))
         }
     }
+}
+
+/// JSON and forms are UTF-8. Some libraries put a byte order mark before it, which means nothing
+/// (RFC 8259 §8.1) and must not become a part of the first name.
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    let mut text = String::from_utf8(bytes).map_err(|_| Error::invalid("The body is not UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Whether the body may be JSON, by what its sender says of it, if anything.

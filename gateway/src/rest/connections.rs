@@ -60,11 +60,13 @@ pub(super) async fn list(
 }
 
 fn wants_details(query: &str) -> Result<bool, Error> {
-    let details = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "details");
-    match details.as_ref().map(|(_, value)| value.as_ref()) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Error::invalid("'details' must be true or false")),
+    let mut details =
+        form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "details");
+    let first = details.next();
+    match (first.as_ref().map(|(_, value)| value.as_ref()), details.next()) {
+        (None | Some("false"), None) => Ok(false),
+        (Some("true"), None) => Ok(true),
+        _ => Err(Error::invalid("'details' must be true or false, and there once")),
     }
 }
 

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
+use signalbox_protocol::{MediaMode, ProjectKey, SessionId, json};
 use time::OffsetDateTime;
 
 use super::{auth::Caller, body, error::Error};
@@ -54,12 +54,12 @@ async fn make(shared: &Shared, caller: &Caller, body: Body) -> Result<Created, E
     let field = |name: &str| {
         fields.get(name).map(String::as_str).filter(|value| !value.is_empty() && *value != "null")
     };
-    let location: Option<Ipv4Addr> = field("location")
+    let location: Option<Ipv4Addr> = field(LOCATION)
         .map(|location| {
             location.parse().map_err(|_| Error::invalid("Invalid location: an IPv4 address"))
         })
         .transpose()?;
-    let media = match field("p2p.preference") {
+    let media = match field(P2P_PREFERENCE) {
         Some("enabled") => MediaMode::Relayed,
         Some("disabled") | None => MediaMode::Routed,
         Some(_) => return Err(Error::invalid("Invalid p2p.preference: enabled or disabled")),
@@ -77,18 +77,36 @@ async fn make(shared: &Shared, caller: &Caller, body: Body) -> Result<Created, E
     Ok(Created { session, at })
 }
 
+/// What the options of a session are called. All others are about media and have no effect.
+const LOCATION: &str = "location";
+const P2P_PREFERENCE: &str = "p2p.preference";
+
 /// The fields of a body, judged by what it is: one SDK labels its form as JSON.
-fn fields(body: &[u8]) -> Result<HashMap<String, String>, Error> {
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Ok(form_urlencoded::parse(body).into_owned().collect());
+fn fields(body: &str) -> Result<HashMap<String, String>, Error> {
+    // No form begins like this, as these characters are escaped there. (As a form, an array would
+    // be one field that nobody knows, and what it asks for would be passed over.)
+    if !body.trim_ascii_start().starts_with(['{', '[', '"']) {
+        return form(body);
     }
-    let object: HashMap<String, Value> = serde_json::from_slice(body)
-        .map_err(|_| Error::invalid("The body is neither a form nor a JSON object"))?;
+    let object: HashMap<String, Value> = json::from_str(body).map_err(|_| {
+        Error::invalid("The body is neither a form nor a JSON object with each member once")
+    })?;
     let text = |value| match value {
         Value::String(text) => text,
         other => other.to_string(),
     };
     Ok(object.into_iter().map(|(name, value)| (name, text(value))).collect())
+}
+
+fn form(body: &str) -> Result<HashMap<String, String>, Error> {
+    let mut fields = HashMap::new();
+    for (name, value) in form_urlencoded::parse(body.as_bytes()).into_owned() {
+        let read = [LOCATION, P2P_PREFERENCE].contains(&name.as_str());
+        if fields.insert(name, value).is_some() && read {
+            return Err(Error::invalid("'location' or 'p2p.preference' is there twice"));
+        }
+    }
+    Ok(fields)
 }
 
 impl Created {
@@ -160,11 +178,21 @@ mod tests {
     #[test]
     fn a_body_is_what_it_is() {
         for body in ["a=1&b=%20x", "{\"a\":1,\"b\":\" x\"}", "  {\"a\":\"1\",\"b\":\" x\"}"] {
-            let fields = fields(body.as_bytes()).unwrap();
+            let fields = fields(body).unwrap();
             assert_eq!((fields["a"].as_str(), fields["b"].as_str()), ("1", " x"), "{body}");
         }
-        assert!(fields(b"").unwrap().is_empty());
-        assert!(fields(b"{\"a\":").is_err());
-        assert!(fields(b"\xff\xfe").is_ok(), "a form of one nameless field");
+        assert!(fields("").unwrap().is_empty());
+        for body in [
+            "{\"a\":",
+            "[\"a\"]",
+            "\"a\"",
+            "{\"a\":1,\"a\":1}",
+            "{\"x\":{\"a\":1,\"a\":1}}",
+            "p2p.preference=enabled&p2p.preference=disabled",
+            "location=&location=",
+        ] {
+            assert!(fields(body).is_err(), "{body}");
+        }
+        assert!(fields("x=1&x=2").is_ok(), "what has no effect may be there twice");
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::error::Category;
-use signalbox_protocol::{ConnectionId, SessionId, Signal, Text};
+use signalbox_protocol::{ConnectionId, SessionId, Signal, Text, json};
 use signalbox_relay::Recipients;
 
 use super::{
@@ -63,11 +63,11 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let json = body::read(body, shared.links.hello_timeout()).await?;
+    let body = body::read(body, shared.links.hello_timeout()).await?;
     if !body::is_json(headers) {
         return Err(Error::invalid("The Content-Type must be application/json"));
     }
-    let posted: Posted<'_> = serde_json::from_slice(&json).map_err(|error| explain(&error))?;
+    let posted: Posted<'_> = json::from_str(&body).map_err(|error| explain(&error))?;
     let to = match (connection, &posted.to, &posted.except) {
         (Some(connection), None, None) => Recipients::One(connection),
         (None, None, None) => Recipients::All,
@@ -106,7 +106,7 @@ fn explain(error: &serde_json::Error) -> Error {
     match error.classify() {
         Category::Data => Error::invalid(
             "The body must be a JSON object whose 'type' and 'data' are strings and whose 'to' \
-             and 'except', if given, are lists of connection IDs",
+             and 'except', if given, are lists of connection IDs. No member may be there twice",
         ),
         Category::Syntax | Category::Eof | Category::Io => Error::invalid(format!(
             "The body is not valid JSON (line {}, column {})",

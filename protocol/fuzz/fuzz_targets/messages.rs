@@ -1,5 +1,6 @@
 //! Bytes as messages of every kind, and text as JSON: never a panic, and what is read as a
-//! message is written and read again as the same one.
+//! message is written and read again as the same one. What is read from JSON is an object with one
+//! member, which is an object.
 
 #![no_main]
 
@@ -17,6 +18,9 @@ macro_rules! round_trip {
             assert_eq!(frame::message_of(&frame::encode(&message)), again);
         }
         if let Some(Ok(Some(message))) = $text.map(json::decode::<$message>) {
+            let value: serde_json::Value = json::from_str($text.unwrap()).unwrap();
+            let members = value.as_object().unwrap();
+            assert!(members.len() == 1 && members.values().all(serde_json::Value::is_object));
             let again = json::encode(&message);
             assert_eq!(json::decode::<$message>(&again).unwrap().as_ref(), Some(&message));
         }

@@ -33,6 +33,9 @@ async fn a_session_is_created_in_json_and_in_xml() {
         (mislabelled, "p2p.preference=enabled&location=", "1_", ""),
         (mislabelled, "{\"p2p.preference\":\"enabled\",\"x\":1,\"location\":null}", "1_", ""),
         ("", "", "2_", ""),
+        // A byte order mark means nothing, before JSON or before a form.
+        (mislabelled, "\u{feff}{\"p2p.preference\":\"enabled\"}", "1_", ""),
+        (form, "\u{feff}p2p.preference=enabled", "1_", ""),
     ] {
         let answer = ask(&world, create(json, label, body)).await;
         assert_eq!(answer.status, 200, "{body}: {answer:?}");
@@ -65,7 +68,14 @@ async fn a_session_is_created_in_json_and_in_xml() {
         let partner = format!("</session_id><partner_id>{}</partner_id><create_dt>", PROJECT.0);
         assert!(answer.body.contains(&partner), "{answer:?}");
     }
-    for body in ["location=somewhere", "p2p.preference=maybe", "{\"location\":"] {
+    for body in [
+        "location=somewhere",
+        "p2p.preference=maybe",
+        "{\"location\":",
+        "[{\"p2p.preference\":\"enabled\"}]",
+        "{\"p2p.preference\":\"enabled\",\"p2p.preference\":\"disabled\"}",
+        "p2p.preference=enabled&p2p.preference=disabled",
+    ] {
         assert_eq!(ask(&world, create(json, form, body)).await.error().0, 400, "{body}");
         let answer = ask(&world, create("", form, body)).await;
         assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/xml")));
@@ -101,6 +111,9 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
         ("{\"data\":\"x\",\"type\":{}}", 400, 400),
         ("{\"data\":\"x\",\"data\":\"y\"}", 400, 400),
         ("{\"data\":\"\\ud800\"}", 400, 400),
+        ("[\"chat\",\"x\",null,null]", 400, 400),
+        ("{\"data\":\"x\",\"color\":1,\"color\":2}", 400, 400),
+        ("{\"data\":\"x\",\"color\":{\"a\":1,\"a\":1}}", 400, 400),
         ("{}", 400, 15202),
         ("{\"type\":null,\"data\":null}", 400, 15202),
         ("{\"type\":\"a b\",\"data\":\"x\"}", 400, 400),
@@ -136,6 +149,7 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
         ("DELETE", "/connection/not-an-id", 400),
         ("DELETE", &format!("/connection/{absent}"), 404),
         ("GET", "/connection?details=perhaps", 400),
+        ("GET", "/connection?details=true&details=false", 400),
         ("GET", "/stream", 404),
         ("PUT", "/signal", 405),
     ] {
