@@ -57,7 +57,11 @@ impl Claim {
         if cursors.len() > CURSORS || self.cursors.len() + cursors.len() > CURSORS_IN_ALL {
             return Err(LinkError::protocol("too many cursors"));
         }
-        self.cursors.extend(cursors.iter().map(|cursor| (cursor.from, cursor.seq)));
+        for Cursor { from, seq } in cursors {
+            if self.cursors.insert(*from, *seq).is_some() {
+                return Err(LinkError::protocol("two cursors for one sender"));
+            }
+        }
         self.more = more;
         Ok(())
     }

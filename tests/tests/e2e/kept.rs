@@ -188,11 +188,26 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
         ClientMessage::Resume(resume)
     };
     let stranger = Cursor { from: Some(ConnectionId::from_bytes([9; 16])), seq: 7 };
+    let other = Cursor { from: Some(ConnectionId::from_bytes([8; 16])), seq: 7 };
     let servers = Cursor { from: None, seq: 1 };
+    let many: Vec<_> = (0..501u128)
+        .map(|number| ConnectionId::from_bytes(number.to_be_bytes()))
+        .map(|id| Cursor { from: Some(id), seq: 7 })
+        .collect();
     for (what, messages) in [
         ("ahead in events", vec![with(&|it| it.events = 1)]),
         ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers])]),
-        ("too many cursors", vec![with(&|it| it.cursors = vec![stranger; 501])]),
+        ("too many cursors", vec![with(&|it| it.cursors = many.clone())]),
+        ("a sender twice", vec![with(&|it| it.cursors = vec![stranger, stranger])]),
+        (
+            "a sender twice, over two messages",
+            vec![
+                with(&|it| (it.cursors, it.more) = (vec![stranger], true)),
+                ClientMessage::Heard { cursors: vec![other], more: true },
+                ClientMessage::Heard { cursors: vec![Cursor { seq: 0, ..stranger }], more: false },
+            ],
+        ),
+        ("the servers twice", vec![with(&|it| it.cursors = vec![Cursor { seq: 0, ..servers }; 2])]),
         ("a signal where more should come", vec![with(&|it| it.more = true), signal("x")]),
         ("cursors first", vec![ClientMessage::Heard { cursors: vec![], more: false }]),
         ("a long name", vec![with(&|it| it.agent = Some("x".repeat(65).into()))]),
@@ -208,7 +223,7 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
     // Unknown senders are nobody's business; more cursors may follow.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger], true))).await;
-    link.say(&ClientMessage::Heard { cursors: vec![stranger], more: true }).await;
+    link.say(&ClientMessage::Heard { cursors: vec![other], more: true }).await;
     link.say(&ClientMessage::Heard { cursors: vec![], more: false }).await;
     hear_until(&mut link, "Resumed").await;
     link.say(&resume(&ticket)).await;
