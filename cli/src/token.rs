@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
+use signalbox_gateway::token::{
+    MAX_LIFETIME, MAX_SERVER_LIFETIME, NewServerToken, NewToken, Signer,
+};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, limits::CONNECTION_DATA_BYTES};
 
 use crate::output;
@@ -42,7 +44,8 @@ pub(crate) struct TokenArgs {
     /// What the others in the session see of its bearer; at most 4096 bytes.
     #[arg(long, default_value = "")]
     data: String,
-    /// For how many seconds the token is good [default: 86400, and 300 with --server].
+    /// For how many seconds the token is good [default: 86400, at most
+    /// 2592000; with --server 300, at most 86400].
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
     /// Print JSON.
@@ -158,6 +161,12 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         args.expires_in.unwrap_or(if args.server { SERVER_LIFETIME } else { CLIENT_LIFETIME });
     let expires_at = now.as_secs().saturating_add(lifetime);
     let lifetime = Duration::from_secs(lifetime);
+    let longest = if args.server { MAX_SERVER_LIFETIME } else { MAX_LIFETIME };
+    anyhow::ensure!(
+        lifetime <= longest,
+        "--expires-in is longer than a gateway accepts, at most {} seconds",
+        longest.as_secs()
+    );
     let token = if let Some(session) = session {
         anyhow::ensure!(
             session.project() == key,

@@ -7,7 +7,7 @@ import pytest
 from conftest import OpenSdk, Perform
 from link import Ended
 from room import CARRIERS, Room
-from sdks import SDKS, Sdk
+from sdks import SDKS, Failure, Sdk
 from vendor import Vendor
 
 DAY_S = 24 * 60 * 60
@@ -62,6 +62,18 @@ def test_expires(perform: Perform, form: str, lasts_s: int) -> None:
     async def play(room: Room) -> None:
         token = await room.minted(form=form, expires=int(time.time()) + lasts_s)
         await room.admit(token)
+
+    perform(play)
+
+
+@each_kind
+def test_longer_than_the_vendors_longest(perform: Perform, form: str) -> None:
+    """Some SDKs refuse it themselves; what the others make opens nothing."""
+
+    async def play(room: Room) -> None:
+        with pytest.raises((Failure, Ended), match="30 days|invalidToken"):
+            token = await room.minted(form=form, expires=int(time.time()) + 31 * DAY_S)
+            await room.admit(token)
 
     perform(play)
 

@@ -414,6 +414,15 @@ fn tokens_and_sessions_made_by_hand_open_the_gateway() {
     let other = run(&["token", "--key", "1", "--secret", "s", "--session", &session]);
     assert!(!other.status.success());
     assert!(String::from_utf8(other.stderr).unwrap().contains("belongs to project"));
+
+    // Longer than the gateway accepts: said here, and not only when a client is refused.
+    let base = ["token", "--key", key, "--secret", secret, "--expires-in"];
+    for (lifetime, of) in [("2592001", ["--session", &session]), ("86401", ["--server", "--json"])]
+    {
+        let refused = run(&[&base[..], &[lifetime], &of].concat());
+        assert!(!refused.status.success());
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("longer than a gateway"));
+    }
 }
 
 #[test]

@@ -18,7 +18,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use signalbox_protocol::{CloseReason, ProjectKey, Role, SessionId, limits};
 
-pub use self::mint::{NewServerToken, NewToken, Signer};
+pub use self::{
+    mint::{NewServerToken, NewToken, Signer},
+    server::MAX_LIFETIME as MAX_SERVER_LIFETIME,
+};
 use crate::project::{Keys, Projects};
 
 /// How far the clocks of a project's server and of the gateway may be apart.
@@ -26,6 +29,10 @@ pub const LEEWAY: Duration = Duration::from_secs(60);
 
 /// How long a token without an expiry is good, from when it was issued (the vendor's default).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a client token may be good, from when it was issued (the vendor's longest). One for
+/// ever could only be taken back with the secret that signed it.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What a token lets its bearer do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +71,9 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It is good for longer than tokens may be.
+    #[error("the token is good for more than 30 days (exp less iat)")]
+    TooLongLived,
     /// Its time has not come.
     #[error("the token is of the future; check the clock of the server that made it")]
     NotYet,
@@ -74,6 +84,7 @@ impl TokenError {
     pub fn close_reason(&self) -> CloseReason {
         match self {
             Self::TooLong
+            | Self::TooLongLived
             | Self::Malformed(_)
             | Self::T1
             | Self::UnknownProject
@@ -128,21 +139,32 @@ fn check(claims: Claims, project: &ProjectKey, now: Duration) -> Result<Grant, T
     if session.project() != project {
         return Err(TokenError::WrongProject);
     }
-    let issued_at = claims.iat.or(claims.create_time).unwrap_or_default();
-    if [Some(issued_at), claims.nbf].into_iter().flatten().any(|time| time > now + LEEWAY) {
+    let issued_at = claims.iat.or(claims.create_time);
+    if [issued_at, claims.nbf].into_iter().flatten().any(|time| time > now + LEEWAY) {
         return Err(TokenError::NotYet);
     }
     let expires_at = claims
         .exp
         .or(claims.expire_time)
-        .unwrap_or_else(|| issued_at.saturating_add(DEFAULT_LIFETIME));
+        .unwrap_or_else(|| issued_at.unwrap_or_default().saturating_add(DEFAULT_LIFETIME));
     if expires_at.saturating_add(LEEWAY) <= now {
         return Err(TokenError::Expired);
+    }
+    let issued_at = issued_at.unwrap_or(now);
+    if expires_at < issued_at {
+        return Err(TokenError::Malformed(EXPIRES_FIRST));
+    }
+    // Some SDKs read the clock twice.
+    if expires_at - issued_at > MAX_LIFETIME + LEEWAY {
+        return Err(TokenError::TooLongLived);
     }
     Ok(Grant { session, role: claims.role.unwrap_or(Role::Publisher), connection_data, expires_at })
 }
 
 const SCOPE: &str = "session.connect";
+
+/// What is wrong with a token whose times are the wrong way round.
+const EXPIRES_FIRST: &str = "it expires before it was issued (exp is before iat)";
 
 /// The vendor's claims, as far as they matter here. Some SDKs write `null` for what is not set.
 #[derive(Default, Deserialize)]

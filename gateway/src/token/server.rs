@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{LEEWAY, TokenError, jwt, seconds};
+use super::{EXPIRES_FIRST, LEEWAY, TokenError, jwt, seconds};
 use crate::project::{Project, Projects};
 
 /// How long a credential may be good, from when it was issued. SDKs use 3 to 15 minutes; one that
 /// lives for months would be a password on the wire.
-const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest credential, in bytes. SDKs write about 350, and 700 with RS256.
 const MAX_BYTES: usize = 4096;
@@ -90,6 +90,9 @@ pub(crate) fn verify<'a>(
     }
     if exp.saturating_add(LEEWAY) <= now {
         return refuse("it has expired");
+    }
+    if claims.iat.is_some_and(|iat| exp < iat) {
+        return refuse(EXPIRES_FIRST);
     }
     if exp.saturating_sub(issued_at) > MAX_LIFETIME {
         return refuse("it is good for more than 24 hours (exp less iat)");

@@ -7,7 +7,7 @@
 //! `data` is a query string with the claims. SDKs differ in the base64 alphabet, in padding and in
 //! how they escape a space, so the signature is checked over the bytes as they are.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::HashSet, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{
@@ -43,6 +43,7 @@ pub(super) fn verify<'a>(
     let (head, data) = plain.split_at(colon);
     let data = data.get(1..).unwrap_or_default();
 
+    each_once(head)?;
     let (mut key, mut signature) = (None, None);
     for (name, value) in form_urlencoded::parse(head) {
         match name.as_ref() {
@@ -65,7 +66,18 @@ pub(super) fn verify<'a>(
     Ok((project, claims(data)?))
 }
 
+/// A name that is there twice could mean one thing here and another where the token was made.
+fn each_once(query: &[u8]) -> Result<(), TokenError> {
+    let mut names = HashSet::new();
+    if form_urlencoded::parse(query).all(|(name, _)| names.insert(name)) {
+        Ok(())
+    } else {
+        Err(TokenError::Malformed("a field of it is there twice"))
+    }
+}
+
 fn claims(data: &[u8]) -> Result<Claims, TokenError> {
+    each_once(data)?;
     let mut claims = Claims::default();
     for (name, value) in form_urlencoded::parse(data) {
         match name.as_ref() {

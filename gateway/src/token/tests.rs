@@ -123,6 +123,20 @@ fn every_defect_has_its_name() {
     assert_eq!(with(json!({"iss": "200"})), Signature);
     assert_eq!(with(json!({"session_id": session("200")})), WrongProject);
     assert_eq!(with(json!({"exp": at - 60})), Expired);
+    let month = 30 * 24 * 60 * 60;
+    assert_eq!(with(json!({"exp": at + month + 61})), TooLongLived);
+    assert_eq!(with(json!({"iat": "absent", "exp": at + month + 61})), TooLongLived);
+    assert_eq!(with(json!({"exp": at + month, "iat": at - 61})), TooLongLived);
+    assert_eq!(with(json!({"exp": 9e15})), TooLongLived);
+    assert!(matches!(with(json!({"iat": at + 50, "exp": at + 10})), Malformed(_)));
+    for time in
+        [json!("soon"), json!([at]), json!({"at": at}), json!(true), json!(-1), json!(1e300)]
+    {
+        for claim in ["iat", "nbf", "exp", "create_time", "expire_time"] {
+            let error = with(json!({claim: time}));
+            assert!(matches!(error, Malformed(_)), "{claim}: {time}: {error:?}");
+        }
+    }
     assert_eq!(with(json!({"exp": "absent", "iat": at - 90_000})), Expired);
     assert_eq!(with(json!({"iat": at + 61})), NotYet);
     assert_eq!(with(json!({"nbf": at + 61})), NotYet);
@@ -130,6 +144,9 @@ fn every_defect_has_its_name() {
     for garbage in ["", "a", "a.b.c", "..", "💥"] {
         assert!(matches!(verify_now(garbage), Err(Malformed(_))), "{garbage}");
     }
+    // The vendor's longest, and a clock that was read twice.
+    assert!(verify_now(&sign(&claims(json!({"exp": at + month})))).is_ok());
+    assert!(verify_now(&sign(&claims(json!({"exp": at + month + 60})))).is_ok());
     // Within the leeway a clock may be off.
     assert!(verify_now(&sign(&claims(json!({"exp": at - 59, "iat": at - 100})))).is_ok());
     assert!(verify_now(&sign(&claims(json!({"iat": at + 59})))).is_ok());
@@ -152,6 +169,82 @@ fn the_token_does_not_choose_its_algorithm() {
     let signed = format!("eyJhbGciOiJSUzI1NiJ9.{body}");
     let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
     assert_eq!(verify_now(&format!("{signed}.{mac}")), Err(TokenError::Signature));
+}
+
+/// A token of header and claims as they are written, which no library would make, signed well.
+fn sign_text(header: &str, claims: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    format!("{signed}.{mac}")
+}
+
+#[test]
+fn a_header_that_must_be_understood_is_not_passed_over() {
+    let client = claims(json!({})).to_string();
+    let at = NOW.as_secs();
+    let server = json!({"iss": "100", "iat": at, "exp": at + 300}).to_string();
+    let verify_server = |token: &str| server::verify(&projects(), token, NOW).map(|_| ());
+    for good in
+        [r#"{"alg":"HS256"}"#, r#"{"typ":"JWT","alg":"HS256","ist":"project","x":[{}],"b64":true}"#]
+    {
+        assert!(verify_now(&sign_text(good, &client)).is_ok(), "{good}");
+        assert_eq!(verify_server(&sign_text(good, &server)), Ok(()), "{good}");
+    }
+    for bad in [
+        r#"{"alg":"HS256","crit":["exp"],"exp":1}"#,
+        r#"{"alg":"HS256","crit":["b64"],"b64":true}"#,
+        r#"{"alg":"HS256","crit":[]}"#,
+        r#"{"alg":"HS256","crit":null}"#,
+        r#"{"alg":"HS256","crit":"exp"}"#,
+        r#"{"alg":"HS256","b64":false}"#,
+        r#"{"alg":"HS256","alg":"HS256"}"#,
+        r#"{"alg":"none","alg":"HS256"}"#,
+        r#"{"alg":"HS256","x":1,"x":1}"#,
+        r#"{"alg":"HS256","x":{"a":1,"a":1}}"#,
+        r#"["HS256"]"#,
+        "",
+        "null",
+    ] {
+        let error = verify_now(&sign_text(bad, &client));
+        assert!(matches!(error, Err(TokenError::Malformed(_))), "{bad}: {error:?}");
+        assert!(verify_server(&sign_text(bad, &server)).is_err(), "{bad}");
+    }
+    // A key that the token brings, or names, is not used.
+    let own = r#"{"alg":"HS256","kid":"../../dev/null","jku":"https://evil.example","x5u":"a:b"}"#;
+    assert!(verify_now(&sign_text(own, &client)).is_ok());
+}
+
+#[test]
+fn claims_are_an_object_with_each_member_once() {
+    let header = r#"{"alg":"HS256"}"#;
+    let good = claims(json!({})).to_string();
+    assert!(verify_now(&sign_text(header, &good)).is_ok());
+    let with = |member: &str| format!("{{{member},{}", &good[1..]);
+    for bad in [
+        with(r#""role":"moderator""#),
+        with(r#""iss":"100""#),
+        with(r#""exp":1"#),
+        with(r#""x":1,"x":1"#),
+        with(r#""x":{"a":1,"a":1}"#),
+        format!("[{good}]"),
+        "[\"100\",null]".into(),
+        format!("\u{feff}{good}"),
+        good.replace("\"moderator\"", "{\"moderator\":null}"),
+    ] {
+        let error = verify_now(&sign_text(header, &bad));
+        assert!(matches!(error, Err(TokenError::Malformed(_))), "{bad}: {error:?}");
+    }
+    let at = NOW.as_secs();
+    for bad in [
+        format!(r#"{{"iss":"100","exp":{at},"exp":{}}}"#, at + 60),
+        format!(r#"{{"iss":"100","iss":"100","exp":{}}}"#, at + 60),
+        format!(r#"["100",{at},{at},{}]"#, at + 60),
+        format!(r#"{{"iss":"100","iat":{},"exp":{}}}"#, at + 50, at + 10),
+    ] {
+        assert!(server::verify(&projects(), &sign_text(header, &bad), NOW).is_err(), "{bad}");
+    }
 }
 
 /// An application's claims, with changes.
@@ -263,7 +356,19 @@ fn legacy_tokens_fail_as_others_do() {
     assert_eq!(sign(&format!("session_id={}", session("100")), "100", SECRET), Expired);
     let future = format!("session_id={}&create_time={}", session("100"), at + 61);
     assert_eq!(sign(&future, "100", SECRET), NotYet);
-    for bad in ["&role=king", "&create_time=soon", "&expire_time=-1", "&expire_time=1e300"] {
+    let month = at + 30 * 24 * 60 * 60;
+    assert_eq!(verify_now(&t1(&format!("&expire_time={}", month + 61))), Err(TooLongLived));
+    assert!(verify_now(&t1(&format!("&expire_time={month}"))).is_ok());
+    let twice = t1::tests::wrap(b"partner_id=100&partner_id=100&sig=00:");
+    assert!(matches!(verify_now(&twice), Err(Malformed(_))));
+    for bad in [
+        "&role=king",
+        "&role=moderator",
+        "&x=1&x=1",
+        "&expire_time=soon",
+        "&expire_time=-1",
+        "&expire_time=1e300",
+    ] {
         assert!(matches!(verify_now(&t1(bad)), Err(Malformed(_))), "{bad}");
     }
     for garbage in ["T1==", "T1==%%%", "T1==eA==", "T1==cGFydG5lcl9pZD0xMDAmc2lnPXh4Og=="] {
