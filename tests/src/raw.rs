@@ -110,7 +110,8 @@ pub struct Quic {
     pub connection: quinn::Connection,
     /// The control stream, towards the gateway.
     pub control: quinn::SendStream,
-    incoming: quinn::RecvStream,
+    /// The control stream, towards the client.
+    pub incoming: quinn::RecvStream,
     buffer: FrameBuffer,
     /// The endpoint, to be moved to another address.
     pub endpoint: quinn::Endpoint,
@@ -127,6 +128,11 @@ impl Quic {
     pub async fn connect_with(address: SocketAddr, streams: u32) -> Self {
         let mut transport = quinn::TransportConfig::default();
         transport.max_concurrent_uni_streams(streams.into());
+        Self::connect_as(address, transport).await
+    }
+
+    /// The same, with transport parameters of its own.
+    pub async fn connect_as(address: SocketAddr, transport: quinn::TransportConfig) -> Self {
         let crypto = QuicClientConfig::try_from(tls(ALPN)).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));

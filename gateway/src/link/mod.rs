@@ -8,6 +8,7 @@
 //!                                          ├─ pump the outbox      (never waits for reading)
 //!                                          ├─ the bell: somebody ended the connection
 //!                                          ├─ the token expires
+//!                                          ├─ the carrier, if it has to be watched
 //!                                          └─ the gateway goes down, and asks the client to go
 //!                   leave → what still waits, bye, close (all of it in at most a second)
 //! ```
@@ -32,7 +33,7 @@ use signalbox_protocol::{
 use signalbox_relay::{Away, Connection, Encoding, Outbox, SignalError};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, debug, debug_span, field, trace};
 
@@ -86,6 +87,10 @@ pub(crate) trait Writer: Send {
     /// Says that nothing follows, by the means of the carrier.
     fn finish(&mut self, reason: CloseReason)
     -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// What the carrier needs and may bring while nothing is written: a future that yields when the
+    /// carrier turns out to be of no more use. It is polled beside [`Writer::pump`].
+    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<Self>;
 
     /// Streams that it has opened so far, as a bye tells.
     fn streams(&self) -> u64;
@@ -272,14 +277,16 @@ fn carry(
             }
             tokio::time::sleep(within).await;
         };
+        let watch = writer.watch();
         let end = async {
             let reading = pin!(read(shared, &mut connection, (expires_in, resumed), reader));
             let pumping = pin!(writer.pump(&outbox));
             let ending = pin!(async {
                 tokio::select! {
-                    reason = poll_fn(|cx| outbox.poll_ended(cx)) => reason,
-                    () = expired => CloseReason::TokenExpired,
-                    () = going_down => CloseReason::ShuttingDown,
+                    reason = poll_fn(|cx| outbox.poll_ended(cx)) => End::by(reason),
+                    () = expired => End::by(CloseReason::TokenExpired),
+                    () = going_down => End::by(CloseReason::ShuttingDown),
+                    error = watch => error.into(),
                 }
             });
             tokio::select! {
@@ -288,7 +295,7 @@ fn carry(
                     Ok(reason) => End::by(reason),
                     Err(error) => error.into(),
                 },
-                reason = when_woken(ending) => End::by(reason),
+                end = when_woken(ending) => end,
             }
         };
         let end = end.await;
@@ -362,12 +369,12 @@ async fn read<R: Reader>(
                 }
             }
             ClientMessage::Goodbye { signals } => {
-                let end = End::by(CloseReason::ClientDisconnected);
                 if R::OVERTAKES {
                     let rest = Box::pin(overtaken(shared, connection, reader, signals));
-                    let _ = timeout_at(end.farewell_by, rest).await;
+                    let _ = timeout(FAREWELL, rest).await;
                 }
-                return end;
+                // Only now: the farewell has a second of its own, however long the signals took.
+                return End::by(CloseReason::ClientDisconnected);
             }
             ClientMessage::Keep {} => {
                 resume::keep(shared, connection, expires_in.saturating_sub(since.elapsed()));

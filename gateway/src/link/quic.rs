@@ -3,6 +3,9 @@
 
 mod lane;
 mod senders;
+mod watch;
+
+use std::time::Duration;
 
 use quinn::{ConnectionError, ReadError, RecvStream, ZeroRttAccepted};
 use signalbox_protocol::{
@@ -17,12 +20,17 @@ pub(crate) use senders::QuicWriter;
 /// Bytes taken from a stream at once; a datagram brings less.
 const CHUNK: usize = 4096;
 
+/// Bytes that a client may send before they are read, on all streams together: some longest frames
+/// on one stream, and a little more.
+pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
+
 /// Makes the halves of a link from a connection, its handshake, which may not be over, and its
-/// control stream.
+/// control stream. With `keep_alive`, a packet is sent as often as that.
 pub(crate) fn halves(
     (connection, handshake): (quinn::Connection, ZeroRttAccepted),
     (send, recv): (quinn::SendStream, RecvStream),
     max_streams: usize,
+    keep_alive: Option<Duration>,
 ) -> (QuicReader, QuicWriter) {
     let reader = QuicReader {
         connection: connection.clone(),
@@ -32,7 +40,7 @@ pub(crate) fn halves(
         signals: None,
         greeted: false,
     };
-    (reader, QuicWriter::new(connection, send, max_streams))
+    (reader, QuicWriter::new(connection, send, max_streams, keep_alive))
 }
 
 /// The receiving half.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
@@ -284,6 +284,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         let code = CloseCode::from(reason.websocket_code());
         self.feed(Message::Close(Some(CloseFrame { code, reason: reason.name().into() }))).await?;
         self.flush().await
+    }
+
+    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<S> {
+        std::future::pending()
     }
 
     fn streams(&self) -> u64 {

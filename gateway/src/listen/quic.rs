@@ -15,12 +15,16 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{quic_runtime::EndpointRuntime, quic_session::Sessions, quic_window::Windows};
+use super::{
+    quic_runtime::EndpointRuntime,
+    quic_session::{PeerIdleTimeout, Sessions},
+    quic_window::Windows,
+};
 use crate::{
     config::{Limits, Links},
     gateway::{BindError, Shared},
     keys::Keys,
-    link::{self, LinkInfo, Place},
+    link::{self, LinkInfo, Place, quic::CONNECTION_WINDOW},
 };
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
@@ -32,10 +36,8 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// memory up front, so no more than that.
 const CLIENT_STREAMS: u32 = 2;
 
-/// Bytes that a client may send before they are read: some longest frames on one stream, and a
-/// little more in all.
+/// Bytes that a client may send on one stream before they are read: some longest frames.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 128 * 1024;
 
 /// Bytes towards one client that may be unacknowledged: what one slow or hostile client may hold
 /// beside its outbox.
@@ -54,6 +56,10 @@ const INCOMING_BUFFERS: u64 = 16 * 1024 * 1024;
 
 /// Keep-alives per idle timeout: one may be lost, and its successor too.
 const KEEP_ALIVES: u32 = 3;
+
+/// The shortest time between two keep-alives. A client cannot take so short a silence for the end:
+/// it waits for three probe timeouts at least (RFC 9000 §10.1).
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 /// The bound endpoint.
 pub(crate) struct Listener {
@@ -141,7 +147,8 @@ async fn serve(
     if let Some((connection, control)) = (&mut handshake).await {
         let info = LinkInfo { transport: "quic", remote, hello_by, place };
         let max_streams = shared.limits.streams_per_link;
-        let (reader, writer) = link::quic::halves(connection, control, max_streams);
+        let keep_alive = keep_alive(&connection.0, shared.links.idle_timeout());
+        let (reader, writer) = link::quic::halves(connection, control, max_streams, keep_alive);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
         let link = Box::pin(link::serve(shared.clone(), info, reader, writer));
@@ -172,6 +179,13 @@ async fn establish(
             None
         }
     }
+}
+
+/// How often a client must hear from us that ends the connection after a shorter silence than we do.
+/// For all others quinn sends keep-alives.
+fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duration> {
+    let PeerIdleTimeout(timeout) = *connection.handshake_data()?.downcast().ok()?;
+    (timeout < idle_timeout).then(|| (timeout / KEEP_ALIVES).max(SHORTEST_KEEP_ALIVE))
 }
 
 fn server_config(

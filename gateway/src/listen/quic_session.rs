@@ -7,17 +7,20 @@
 //! lets them go. Nothing may come later: what TLS 1.3 has for a server to read after a handshake are
 //! answers to requests that we do not make, and key updates, which QUIC forbids (RFC 9001 §6).
 
-use std::{any::Any, io::Cursor, sync::Arc};
+use std::{any::Any, io::Cursor, sync::Arc, time::Duration};
 
 use quinn::{
-    ConnectionId, Side,
+    ConnectionId, Side, VarInt,
     crypto::{
         ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
         UnsupportedVersion,
         rustls::{NoInitialCipherSuite, QuicServerConfig},
     },
 };
-use quinn_proto::{TransportError, TransportErrorCode, transport_parameters::TransportParameters};
+use quinn_proto::{
+    TransportError, TransportErrorCode, coding::Codec as _,
+    transport_parameters::TransportParameters,
+};
 use rustls::{
     AlertDescription,
     quic::{KeyChange, Secrets, ServerConnection, Version},
@@ -53,7 +56,7 @@ impl Sessions {
         let tls = ServerConnection::new(self.tls.clone(), tls_version, encoded)
             .expect("TLS 1.3, with all or no early data");
         let (quinn, tls) = (self.quinn.clone(), Some(Box::new(tls)));
-        GatewaySession { version, quinn, tls, next: None }
+        GatewaySession { version, quinn, tls, next: None, peer_idle_timeout: None }
     }
 }
 
@@ -87,6 +90,32 @@ struct GatewaySession {
     tls: Option<Box<ServerConnection>>,
     /// What the next keys follow from; there with the first keys for data.
     next: Option<Secrets>,
+    /// What the client has said, if it has a limit.
+    peer_idle_timeout: Option<PeerIdleTimeout>,
+}
+
+/// After how long a silence the client takes the connection for lost (RFC 9000 §10.1). quinn keeps
+/// to it, but does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PeerIdleTimeout(pub(super) Duration);
+
+impl PeerIdleTimeout {
+    /// Finds it among a client's transport parameters (RFC 9000 §18).
+    fn find(mut params: &[u8]) -> Option<Self> {
+        const MAX_IDLE_TIMEOUT: u64 = 1;
+        loop {
+            let (id, length) =
+                (VarInt::decode(&mut params).ok()?, VarInt::decode(&mut params).ok()?);
+            let (mut value, rest) =
+                params.split_at_checked(usize::try_from(length.into_inner()).ok()?)?;
+            if id.into_inner() == MAX_IDLE_TIMEOUT {
+                let millis = VarInt::decode(&mut value).ok()?.into_inner();
+                // None is written as zero, too.
+                return (millis > 0).then(|| Self(Duration::from_millis(millis)));
+            }
+            params = rest;
+        }
+    }
 }
 
 impl Session for GatewaySession {
@@ -95,9 +124,9 @@ impl Session for GatewaySession {
         self.quinn.initial_keys(self.version, dst_cid).expect("a known version")
     }
 
-    /// Nothing here asks for it: there is one protocol, and one name.
+    /// A [`PeerIdleTimeout`]. There is one protocol, and one name.
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        None
+        self.peer_idle_timeout.map(|timeout| Box::new(timeout) as Box<dyn Any>)
     }
 
     /// Clients show tokens, not certificates.
@@ -131,6 +160,10 @@ impl Session for GatewaySession {
             frame: None,
             reason: error.to_string(),
         })?;
+        if self.peer_idle_timeout.is_none() {
+            self.peer_idle_timeout =
+                tls.quic_transport_parameters().and_then(PeerIdleTimeout::find);
+        }
         // Whether there is `handshake_data`, for which nobody waits.
         Ok(false)
     }
@@ -257,6 +290,25 @@ mod tests {
             let payload = buffer.get_mut(6..).unwrap();
             let plain = theirs.remote.decrypt_in_place(packet, b"header", payload).unwrap();
             assert_eq!(plain, b"back");
+        }
+    }
+
+    #[test]
+    fn a_clients_idle_timeout_is_found_among_its_parameters() {
+        let millis = |millis| Some(PeerIdleTimeout(Duration::from_millis(millis)));
+        for (params, timeout) in [
+            (&[][..], None),
+            (&[1, 1, 0][..], None),
+            (&[1, 1, 5], millis(5)),
+            (&[4, 2, 1, 1, 1, 2, 0x43, 0xe8, 9], millis(1000)),
+            // Numbers in more bytes than they need: an empty one; and one behind number 257.
+            (&[0xc0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0x40, 4, 0x80, 0, 0x75, 0x30], None),
+            (&[0xc0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 0x40, 4, 0x80, 0, 0x75, 0x30], millis(30_000)),
+            (&[1], None),
+            (&[1, 9, 5], None),
+            (&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 5], None),
+        ] {
+            assert_eq!(PeerIdleTimeout::find(params), timeout, "{params:?}");
         }
     }
 

@@ -17,6 +17,7 @@ mod kept;
 mod lifecycle;
 mod projects;
 mod proxies;
+mod quic;
 mod rest;
 mod restart;
 mod resume;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use quinn::{SendStream, WriteError};
+use quinn::{SendStream, StoppedError, VarInt, WriteError};
 use signalbox_protocol::CloseReason;
 
 use super::connection_error;
@@ -46,6 +46,13 @@ impl Lane {
     pub(super) fn push_own(&mut self, frame: Vec<u8>) {
         self.backlog.push_back(frame.into());
         self.costs.push_back(None);
+    }
+
+    /// Yields the client's code when it has stopped the stream.
+    pub(super) fn stopped(
+        &self,
+    ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + use<> {
+        self.stream.stopped()
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -14,6 +14,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use signalbox_relay::{Encoding, Outbox, Outgoing};
 use super::{
     connection_error,
     lane::{Lane, Written},
+    watch::watch,
 };
 use crate::link::{LinkError, Writer};
 
@@ -38,6 +40,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<SendStream, ConnectionError>> 
 /// The sending half.
 pub(crate) struct QuicWriter {
     connection: quinn::Connection,
+    /// How often the client is to hear something, if more often than all others.
+    keep_alive: Option<Duration>,
     control: Lane,
     senders: HashMap<Sender, State>,
     /// Senders whose lane has something to write.
@@ -108,6 +112,10 @@ impl Writer for QuicWriter {
         Ok(())
     }
 
+    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<> {
+        watch(self.connection.clone(), self.control.stopped(), self.keep_alive)
+    }
+
     fn streams(&self) -> u64 {
         self.opened
     }
@@ -118,9 +126,15 @@ impl Writer for QuicWriter {
 }
 
 impl QuicWriter {
-    pub(super) fn new(connection: quinn::Connection, control: SendStream, max_open: usize) -> Self {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        control: SendStream,
+        max_open: usize,
+        keep_alive: Option<Duration>,
+    ) -> Self {
         Self {
             connection,
+            keep_alive,
             control: Lane::new(control),
             senders: HashMap::new(),
             busy: Vec::new(),
