@@ -9,7 +9,7 @@ mod drain;
 mod join;
 mod lines;
 mod link;
-mod log_fields;
+mod logging;
 mod output;
 mod pid_file;
 mod project;
@@ -69,6 +69,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let _flush = logging::FlushOnDrop;
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Drain(args) => drain::run(&args),

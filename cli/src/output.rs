@@ -4,14 +4,13 @@
 //! leaves the process; line ends only where the text is one line.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use signalbox_protocol::Printable;
-use tracing_subscriber::EnvFilter;
 
-use crate::log_fields;
+use crate::logging;
 
 /// Prints text of our own, or JSON, on standard output, at once, so that a reader at the other end of a pipe has
 /// it. Fails when there is no such reader any more.
@@ -35,31 +34,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// Prints a remark of one line on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{}", Printable(text));
-}
-
-/// Starts logging to standard error, at `default` unless SIGNALBOX_LOG says otherwise.
-pub(crate) fn log(default: &str, json: bool) -> anyhow::Result<()> {
-    let filter = match std::env::var("SIGNALBOX_LOG") {
-        Ok(filter) => EnvFilter::try_new(&filter)
-            .map_err(|error| anyhow::anyhow!("SIGNALBOX_LOG is {filter:?}: {error}"))?,
-        Err(_) => EnvFilter::new(default),
-    };
-    // These log whole messages at their finest, with tokens and signals in them.
-    let quiet = ["tungstenite=info", "tokio_tungstenite=info"];
-    let filter = quiet.into_iter().try_fold(filter, |filter, directive| {
-        Ok::<_, anyhow::Error>(filter.add_directive(directive.parse()?))
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    if json {
-        builder.json().init();
-    } else {
-        builder.with_target(false).fmt_fields(log_fields::escaped()).init();
-    }
-    Ok(())
+    logging::write_line(Printable(text));
 }
 
 /// The exit code of a command that worked, or did not.

@@ -12,10 +12,12 @@ use tokio::{
     time::Instant,
 };
 
+use tracing::level_filters::LevelFilter;
+
 use crate::{
     lines::{Line, Lines},
     link::LinkArgs,
-    output,
+    logging, output,
     stop::Stop,
 };
 
@@ -61,7 +63,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    output::log("warn", false)?;
+    logging::start(LevelFilter::WARN)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(send(args));
     // A read of standard input cannot be cancelled and would hold the process.

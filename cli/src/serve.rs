@@ -4,6 +4,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,14 +15,16 @@ use signalbox_gateway::{Addresses, Config, Gateway};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::{Notify, oneshot},
+    time::timeout,
 };
+use tracing::{level_filters::LevelFilter, warn};
 
 use crate::{
     chaos::{self, Chaos},
     config::Sources,
     dev::{Dev, DevProject, Tokens},
-    output,
+    logging, output,
     pid_file::PidFile,
     reload::{self, Reload},
 };
@@ -75,6 +79,9 @@ enum Announce {
     Json,
 }
 
+/// How long serving waits for the announcement to be read.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What programs read: exactly one line.
 #[derive(Serialize)]
 struct Announcement<'a> {
@@ -105,7 +112,8 @@ struct AnnouncedProject<'a> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    output::log("info", args.log_json)?;
+    survive_file_size_limit()?;
+    logging::start_queued(LevelFilter::INFO, args.log_json)?;
     signalbox_certs::install_provider();
     let dev = args.dev.then(|| Dev::open(&args.dev_dir)).transpose()?;
     let mut defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
@@ -114,7 +122,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let config = args.sources.resolve(&defaults)?;
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
-    runtime.block_on(serve(args, dev, config, defaults))
+    let result = runtime.block_on(serve(args, dev, config, defaults));
+    // A file that is being read from a dead disk must not keep the process from ending.
+    runtime.shutdown_background();
+    result
+}
+
+/// A write beyond the limit of file sizes (RLIMIT_FSIZE, a quota) fails then, as on a full disk, where
+/// the signal would end the process.
+fn survive_file_size_limit() -> anyhow::Result<()> {
+    let signal = rustix::process::Signal::XFSZ.as_raw();
+    signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
+        .context("cannot handle SIGXFSZ")?;
+    Ok(())
 }
 
 /// One thread is this one, which then never wakes another.
@@ -148,22 +168,25 @@ async fn serve(
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     let projects = Reload::new(args.sources, defaults, &config, gateway.projects());
     tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
-    match args.announce {
+    let announcement = match args.announce {
         Announce::Json => {
             let chaos = chaos.as_ref().map(|chaos| AnnouncedChaos {
                 spec: chaos.spec(),
                 quic: gateway.addresses().quic.to_string(),
                 https: gateway.addresses().tcp.to_string(),
             });
-            announce_json(&config, addresses, dev.as_ref(), chaos)?;
+            json_announcement(&config, addresses, dev.as_ref(), chaos)?
         }
         Announce::Text => {
-            announce_text(&config, addresses, dev.as_ref())?;
+            let mut text = text_announcement(&config, addresses, dev.as_ref());
             if let Some(chaos) = &chaos {
-                announce_chaos(chaos.spec(), gateway.addresses())?;
+                text.push('\n');
+                text.push_str(&chaos_announcement(chaos.spec(), gateway.addresses()));
             }
+            text
         }
-    }
+    };
+    announce(announcement).await;
     let chaos = {
         let hidden = gateway.addresses();
         async move {
@@ -196,12 +219,29 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce_json(
+/// Prints that the gateway is ready. It serves all the same if nobody reads that: standard output may
+/// be closed, full, or a pipe whose reader has stopped. (A task of the runtime's would keep the process
+/// from ending then.)
+async fn announce(announcement: String) {
+    let (done, written) = oneshot::channel();
+    let print = move || drop(done.send(output::line(announcement)));
+    let problem = match std::thread::Builder::new().name("announcement".into()).spawn(print) {
+        Err(error) => error.to_string(),
+        Ok(_) => match timeout(ANNOUNCE_TIMEOUT, written).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) | Err(_) => "nobody reads it".into(),
+        },
+    };
+    warn!(error = problem, "announcement not written to standard output; serving all the same");
+}
+
+fn json_announcement(
     config: &Config,
     addresses: Addresses,
     dev: Option<&Dev>,
     chaos: Option<AnnouncedChaos>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     let project = config.projects.first().and_then(|project| {
         let secret = project.secrets.first()?;
         Some(AnnouncedProject { key: project.key.as_str(), secret })
@@ -218,24 +258,22 @@ fn announce_json(
         tokens: dev.map(|dev| &dev.tokens),
         chaos,
     };
-    output::line(serde_json::to_string(&announcement)?)?;
-    Ok(())
+    Ok(serde_json::to_string(&announcement)?)
 }
 
-fn announce_text(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> anyhow::Result<()> {
+fn text_announcement(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> String {
     let Addresses { quic, tcp } = addresses;
     let (websocket, http) =
         if config.tls.plaintext_tcp { ("ws", "http") } else { ("wss", "https") };
     let Some(Dev { authority, project, tokens, .. }) = dev else {
-        output::line(format_args!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)"))?;
-        return Ok(());
+        return format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)");
     };
     let DevProject { key, secret, session } = project;
     let Tokens { moderator, publisher, subscriber } = tokens;
     let program = program();
     let ca = authority.ca_pem_path().display();
     let (quic, tcp) = (local_name(quic), local_name(tcp));
-    output::line(format_args!(
+    format!(
         "\
 Signalbox is ready.
 
@@ -268,13 +306,12 @@ Send both a signal as your server would, over REST:
     -H \"X-OPENTOK-AUTH: $({program} token --server --key {key} --secret {secret})\" \\
     --json '{{\"type\":\"news\",\"data\":\"from a server\"}}'
 "
-    ))?;
-    Ok(())
+    )
 }
 
-fn announce_chaos(spec: chaos::Spec, gateway: Addresses) -> std::io::Result<()> {
+fn chaos_announcement(spec: chaos::Spec, gateway: Addresses) -> String {
     let Addresses { quic, tcp } = gateway;
-    output::line(format_args!(
+    format!(
         "\
 CHAOS: these ports cut links, delay and drop packets on purpose. Each act is logged. To repeat it:
 
@@ -282,7 +319,7 @@ CHAOS: these ports cut links, delay and drop packets on purpose. Each act is log
 
 Without chaos the gateway is at {quic} (UDP) and {tcp} (TCP).
 "
-    ))
+    )
 }
 
 /// How to call this program again: by its path, from here if it is below here.

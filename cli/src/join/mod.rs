@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use signalbox_client::{Client, CloseReason, Event, Events};
+use tracing::level_filters::LevelFilter;
 
 use self::{
     commands::Problem,
@@ -25,7 +26,7 @@ use self::{
 use crate::{
     lines::{Line, Lines},
     link::LinkArgs,
-    output,
+    logging, output,
     stop::Stop,
 };
 
@@ -64,7 +65,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    output::log("warn", false)?;
+    logging::start(LevelFilter::WARN)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(join(args));
     // A read of standard input cannot be cancelled and would hold the process.

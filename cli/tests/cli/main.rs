@@ -12,6 +12,7 @@ mod chaos;
 mod crew;
 mod drain;
 mod leaving;
+mod logging;
 mod network;
 mod projects;
 mod restart;
@@ -54,12 +55,13 @@ struct Process {
 
 impl Process {
     fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_with_log(command, Stdio::piped())
+    }
+
+    /// The same, with its standard error elsewhere.
+    fn start_with_log(command: &mut Command, log: Stdio) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (sender, lines) = mpsc::sync_channel(100_000);
         let out = child.stdout.take().unwrap();
         std::thread::spawn(move || {
@@ -76,7 +78,9 @@ impl Process {
             Err(error) => {
                 let _ = self.child.kill();
                 let mut said = String::new();
-                let _ = self.child.stderr.take().unwrap().read_to_string(&mut said);
+                if let Some(mut log) = self.child.stderr.take() {
+                    let _ = log.read_to_string(&mut said);
+                }
                 panic!("no line of output ({error}); it said: {said}")
             }
         }

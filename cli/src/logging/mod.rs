@@ -1,0 +1,185 @@
+//! Structured logging: what is logged, in which form, and where it goes.
+//!
+//! ```text
+//! event ─ filter (level by target) ─ throttle (lines a minute) ─ format ─┬─ queue ─ thread ─ standard error   serve
+//!                                                                        └─ standard error                    other commands
+//! ```
+//!
+//! A gateway must not depend on anyone reading its log. So logging never waits, never fails and never ends a
+//! task: lines go into a bounded queue, which a thread of its own writes to standard error ([`queue`]).
+
+mod fields;
+mod queue;
+mod throttle;
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _, Write as _},
+    panic::PanicHookInfo,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::bail;
+use tracing::{Level, Metadata, error, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::filter_fn,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use queue::Queue;
+use throttle::Throttle;
+
+/// Names what is logged.
+const VARIABLE: &str = "SIGNALBOX_LOG";
+
+/// What is logged of the libraries unless it is asked for by name. Any stranger can make rustls and
+/// quinn warn, by a damaged handshake for example; their errors are faults of this process.
+const LIBRARIES: &str = "error,quinn_udp=warn";
+
+/// How long the end of the process waits for the lines that have not been written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The queue of this process, if it has one.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Starts logging for a command that a person runs: to standard error, which is waited for.
+pub(crate) fn start(default: LevelFilter) -> anyhow::Result<()> {
+    install(filter(default)?, None, false, io::stderr);
+    Ok(())
+}
+
+/// Starts logging for a gateway: through the queue, and with panics in it.
+pub(crate) fn start_queued(default: LevelFilter, json: bool) -> anyhow::Result<()> {
+    let filter = filter(default)?;
+    let form = if json { queue::Form::Json } else { queue::Form::Text };
+    let queue = QUEUE.get_or_init(|| Queue::new(form));
+    queue.start_writing(io::stderr())?;
+    install(filter, Some(Throttle { queue }), json, move || queue);
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Writes a line that is not an event to standard error, in order with the log. Nothing is done if
+/// that fails: there is nowhere left to say so.
+pub(crate) fn write_line(line: impl Display) {
+    match QUEUE.get() {
+        Some(queue) => queue.push(format!("{line}\n").as_bytes()),
+        None => {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+/// Waits at its end, for a limited time, until the log has been written. A reader that has stopped
+/// must not keep the process from ending.
+pub(crate) struct FlushOnDrop;
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        if let Some(queue) = QUEUE.get() {
+            queue.close(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+fn install<W>(filter: EnvFilter, throttle: Option<Throttle>, json: bool, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // On its own, the formatter would report a failed write by `eprintln!`, which panics if that
+    // fails as well.
+    let lines = fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false)
+        .with_ansi(!json && io::stderr().is_terminal());
+    let lines = if json {
+        lines.json().boxed()
+    } else {
+        lines.with_target(false).fmt_fields(fields::escaped()).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .with(filter_fn(quotes_nothing))
+        .with(throttle)
+        .init();
+}
+
+/// Below `info` the WebSocket library logs whole messages, with tokens and signals in them.
+fn quotes_nothing(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_websocket = target.starts_with("tungstenite") || target.starts_with("tokio_tungstenite");
+    !is_websocket || *metadata.level() <= Level::INFO
+}
+
+fn filter(default: LevelFilter) -> anyhow::Result<EnvFilter> {
+    let wanted = std::env::var_os(VARIABLE).unwrap_or_default();
+    let Some(wanted) = wanted.to_str() else {
+        bail!("{VARIABLE} is not UTF-8: set it to a level such as info or debug");
+    };
+    Ok(EnvFilter::try_new(directives(wanted, default)?)?)
+}
+
+/// Directives for the filter. A level without a target is that of Signalbox itself.
+fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
+    let mut level = default;
+    let mut by_target = String::new();
+    for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        if let Ok(wanted) = directive.parse() {
+            level = wanted;
+        } else if directive.contains('=') && EnvFilter::try_new(directive).is_ok() {
+            by_target.extend([",", directive]);
+        } else {
+            bail!(
+                "{VARIABLE} has {directive:?}: use off, error, warn, info, debug or trace, \
+                 or TARGET=LEVEL such as signalbox_gateway=debug"
+            );
+        }
+    }
+    let libraries = if level == LevelFilter::OFF { "off" } else { LIBRARIES };
+    Ok(format!("{libraries},signalbox={level}{by_target}"))
+}
+
+/// Logs a panic, where the usual hook would write to standard error and wait for it.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let cause = info.payload_as_str().unwrap_or("unknown");
+    let location = info.location().map(tracing::field::display);
+    error!(thread = thread.name(), location, cause, "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_that_of_signalbox_and_libraries_are_named() {
+        for (wanted, expected) in [
+            ("", "error,quinn_udp=warn,signalbox=info"),
+            (" Debug ", "error,quinn_udp=warn,signalbox=debug"),
+            ("off", "off,signalbox=off"),
+            (
+                "signalbox_gateway=trace, rustls=warn",
+                "error,quinn_udp=warn,signalbox=info,signalbox_gateway=trace,rustls=warn",
+            ),
+            ("warn,,rustls=debug", "error,quinn_udp=warn,signalbox=warn,rustls=debug"),
+        ] {
+            assert_eq!(directives(wanted, LevelFilter::INFO).unwrap(), expected, "{wanted:?}");
+            EnvFilter::try_new(expected).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_typing_mistake_does_not_turn_the_log_off() {
+        for wrong in ["inof", "info,debgu", "signalbox", "signalbox_gateway=inof"] {
+            let error = directives(wrong, LevelFilter::INFO).unwrap_err().to_string();
+            assert!(error.starts_with("SIGNALBOX_LOG has \""), "{error}");
+        }
+    }
+}
