@@ -42,6 +42,8 @@ mod outbox;
 mod session;
 mod signal;
 mod target;
+#[cfg(test)]
+mod transcripts;
 
 pub use client::{Client, Events};
 pub use connector::Connector;

@@ -314,7 +314,8 @@ fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {
     Event::Signal {
         from,
         seq,
-        signal_type: signal.signal_type.map(Text::into_string),
+        // An empty type is the same as none, and the gateway passes it on as it came.
+        signal_type: signal.signal_type.map(Text::into_string).filter(|it| !it.is_empty()),
         data: signal.data.map(Text::into_string),
     }
 }

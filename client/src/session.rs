@@ -99,9 +99,7 @@ impl Session {
             // Somebody between the two closed the carrier in good order.
             end = End::lost("the connection was closed on the way");
         }
-        let comes_back =
-            matches!(end.reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown);
-        if !comes_back || self.left {
+        if !comes_back(end.reason) || self.left {
             return Err(end);
         }
         self.left = left;
@@ -139,30 +137,33 @@ impl Session {
                 come_back_to_leave(dialer, resume.as_ref()).await?
             }
         };
-        self.back(answer);
+        take_answer(&mut self.teller, &self.sending, answer, self.dialer.options.resume);
         Ok(link)
     }
+}
 
-    /// The client is back, one way or the other.
-    fn back(&mut self, answer: Answer) {
-        let Self { teller, sending, .. } = self;
-        match answer {
-            Answer::Resumed { kept, signals, refused, missed, gap, present } => {
-                teller.keeping = Keeping::Kept(kept);
-                teller.order.resume(missed, gap, present);
-                for event in sending.resumed(signals, refused) {
-                    teller.order.tell(event);
-                }
-            }
-            Answer::Welcome(welcome) => {
-                let resume = self.dialer.options.resume;
-                teller.keeping = if resume { Keeping::Asked } else { Keeping::No };
-                teller.order.rejoin(&welcome);
-                teller.shared.set_limits(welcome.limits);
-                sending.rejoined(resume);
+/// The client is back, one way or the other. `resume` says whether it asks to be kept.
+pub(crate) fn take_answer(teller: &mut Teller, sending: &Sending, answer: Answer, resume: bool) {
+    match answer {
+        Answer::Resumed { kept, signals, refused, missed, gap, present } => {
+            teller.keeping = Keeping::Kept(kept);
+            teller.order.resume(missed, gap, present);
+            for event in sending.resumed(signals, refused) {
+                teller.order.tell(event);
             }
         }
+        Answer::Welcome(welcome) => {
+            teller.keeping = if resume { Keeping::Asked } else { Keeping::No };
+            teller.order.rejoin(&welcome);
+            teller.shared.set_limits(welcome.limits);
+            sending.rejoined(resume);
+        }
     }
+}
+
+/// Whether a client tries to come back when a link has ended for this reason.
+pub(crate) fn comes_back(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown)
 }
 
 /// Over how long the clients are to spread that have lost their links with this one.
@@ -183,13 +184,8 @@ async fn come_back(
     let options = dialer.options.clone();
     if let Some((kept, claim)) = resume {
         let opening = options.resumption(&kept.ticket, claim);
-        let anew = |reason| match reason {
-            // The gateway does not know the connection (any more), or not even of resuming.
-            CloseReason::InvalidTicket | CloseReason::ProtocolError => Verdict::Anew,
-            reason => verdict(reason),
-        };
         let time = kept.window + backoff.restart_left(Instant::now());
-        if let Some(back) = attempts(dialer, backoff, &opening, time, anew).await? {
+        if let Some(back) = attempts(dialer, backoff, &opening, time, verdict_on_resuming).await? {
             return Ok(back);
         }
     }
@@ -216,7 +212,7 @@ async fn come_back_to_leave(
 }
 
 /// What a refusal means for the next attempt.
-enum Verdict {
+pub(crate) enum Verdict {
     Again,
     /// Only as another connection.
     Anew,
@@ -232,6 +228,15 @@ fn verdict(reason: CloseReason) -> Verdict {
         | CloseReason::InternalError
         | CloseReason::Unknown(_) => Verdict::Again,
         _ => Verdict::Over,
+    }
+}
+
+/// The same for a refused `resume`.
+pub(crate) fn verdict_on_resuming(reason: CloseReason) -> Verdict {
+    match reason {
+        // The gateway does not know the connection any more, or knows nothing of resuming.
+        CloseReason::InvalidTicket | CloseReason::ProtocolError => Verdict::Anew,
+        reason => verdict(reason),
     }
 }
 

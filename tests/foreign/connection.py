@@ -128,14 +128,15 @@ class Connection:
         if not self.presence:
             return []
         self.events = 0
-        self.destroyed = [fields for fields in self.destroyed if fields["id"] in there]
+        held = {fields["id"]: fields["reason"] for fields in self.destroyed}
+        self.destroyed = []
         gone = sorted(self.named - set(there))
         new = [connection for id, connection in there.items() if id not in self.named]
-        return [("connectionDestroyed", missing(id)) for id in gone] + [
+        return [("connectionDestroyed", missing(id, held)) for id in gone] + [
             ("connectionCreated", connection) for connection in new
         ]
 
 
-def missing(id: str) -> Fields:
-    """What stands for the `connectionDestroyed` that was lost."""
-    return {"id": id, "reason": "networkDisconnected", "lastSeq": 0}
+def missing(id: str, held: dict[str, str]) -> Fields:
+    """What stands for the `connectionDestroyed` that was lost, or whose last signals were."""
+    return {"id": id, "reason": held.get(id, "networkDisconnected"), "lastSeq": 0}

@@ -11,6 +11,7 @@ from connection import Connection
 from ordering import Ordering
 
 ME, BOB, CAROL = "me", "bob", "carol"
+LEFT = "clientDisconnected"
 WELCOME = ("welcome", {"connection": {"id": ME}})
 
 
@@ -60,7 +61,7 @@ class Stage:
         self.control("connectionCreated", {"id": who})
 
     def destroyed(self, who: str, last_seq: int) -> None:
-        self.control("connectionDestroyed", {"id": who, "lastSeq": last_seq})
+        self.control("connectionDestroyed", {"id": who, "reason": LEFT, "lastSeq": last_seq})
 
     def stream(self, stream: int, sender: str | None, *seqs: int, after: int = 0) -> None:
         self.ordering.sender(stream, {"from": sender, "after": after})

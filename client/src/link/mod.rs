@@ -91,7 +91,7 @@ pub(crate) struct Refused {
 
 /// The answer, as it comes message by message.
 #[derive(Default)]
-struct Hearing {
+pub(crate) struct Hearing {
     refused: Vec<Refused>,
     gap: Option<Gap>,
     present: Vec<ConnectionInfo>,
@@ -99,7 +99,10 @@ struct Hearing {
 
 impl Hearing {
     /// Takes a message; with the last one the answer is complete.
-    fn hear(&mut self, message: GatewayMessage<'_>) -> Result<Option<Answer>, ConnectError> {
+    pub(crate) fn hear(
+        &mut self,
+        message: GatewayMessage<'_>,
+    ) -> Result<Option<Answer>, ConnectError> {
         match message {
             GatewayMessage::Gap { lost, presence, .. } => {
                 let gap = self.gap.get_or_insert_default();

@@ -63,7 +63,7 @@ impl Sending {
 
     /// Writes what there is to be written next, and waits for it. `false` after a goodbye, which
     /// is also said when all clients have been dropped.
-    pub(super) async fn next(&mut self, mut write: impl FnMut(ClientMessage<'_>)) -> bool {
+    pub(crate) async fn next(&mut self, mut write: impl FnMut(ClientMessage<'_>)) -> bool {
         loop {
             match self.outbox.outbox.lock().write(BATCH, &mut write) {
                 Wrote::Nothing => {}

@@ -32,7 +32,7 @@ pub(crate) struct Teller {
 
 impl Teller {
     /// Takes a message of the control stream. Those that end the link are not for here.
-    pub(super) fn control(&mut self, message: GatewayMessage<'_>) {
+    pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
         match message {
             GatewayMessage::Ticket(ticket) => self.keeping = Keeping::Kept(Kept::new(ticket)),
             GatewayMessage::Accepted { signals } => self.outbox.accepted(signals),

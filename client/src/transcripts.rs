@@ -1,0 +1,408 @@
+//! The transcripts of `protocol/vectors/transcripts.json`, played to the parts of this client that
+//! do no I/O. What the links do themselves is repeated here: they read no sender's stream before
+//! the answer, and write nothing before it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+use signalbox_protocol::{
+    CloseReason, GatewayMessage, GatewayStream, SenderMessage, Signal, Streams, json as wire,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    client::{EVENT_QUEUE, SEND_QUEUE, Shared},
+    error::ConnectError,
+    event::Event,
+    link::{Answer, Hearing, Keeping, Kept, Sending, SharedOutbox, Teller},
+    options::ConnectOptions,
+    order::{Claim, Order},
+    outbox::{Command, Outgoing},
+    session::{self, Verdict},
+};
+
+#[test]
+fn this_client_does_what_the_transcripts_say() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/transcripts.json");
+    let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut played = 0;
+    for transcript in file["transcripts"].as_array().unwrap() {
+        for carrier in transcript["carriers"].as_array().unwrap() {
+            let mut player = Player::new(transcript, carrier.as_str().unwrap());
+            for (index, step) in transcript["steps"].as_array().unwrap().iter().enumerate() {
+                player.at = format!("{}, step {index}, {step}", transcript["name"]);
+                player.step(step);
+            }
+            player.finish();
+            played += 1;
+        }
+    }
+    assert!(played > 40, "{played}");
+}
+
+/// What arrives on a sender's stream.
+#[derive(Debug)]
+enum Arrival {
+    Message(String),
+    End,
+    Reset,
+}
+
+/// A client whose links are the steps of a transcript.
+struct Player {
+    options: ConnectOptions,
+    /// None before the first welcome.
+    member: Option<Member>,
+    /// While the answer of a link has not come.
+    hearing: Option<Hearing>,
+    early: VecDeque<(u64, Arrival)>,
+    headed: HashSet<u64>,
+    ignored: HashSet<u64>,
+    /// What the link has ended with, as far as it was said.
+    bye: Option<CloseReason>,
+    /// What the client does next, once a link has ended.
+    then: Option<&'static str>,
+    resume: Option<(Kept, Claim)>,
+    sent: VecDeque<Value>,
+    surfaced: VecDeque<Value>,
+    asked: u64,
+    at: String,
+}
+
+struct Member {
+    teller: Teller,
+    sending: Sending,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Player {
+    fn new(transcript: &Value, carrier: &str) -> Self {
+        let streams = if carrier == "perSender" { Streams::PerSender } else { Streams::Single };
+        let options = ConnectOptions::new("quic://gateway.example", "abc.def.ghi")
+            .presence(transcript["presence"].as_bool().unwrap())
+            .streams(streams);
+        let mut player = Self {
+            options,
+            member: None,
+            hearing: None,
+            early: VecDeque::new(),
+            headed: HashSet::new(),
+            ignored: HashSet::new(),
+            bye: None,
+            then: None,
+            resume: None,
+            sent: VecDeque::new(),
+            surfaced: VecDeque::new(),
+            asked: 0,
+            at: String::new(),
+        };
+        player.open("join");
+        player
+    }
+
+    /// Opens a link and says what comes first.
+    fn open(&mut self, then: &str) {
+        let opening = match (then, &self.resume) {
+            ("resume", Some((kept, claim))) => self.options.resumption(&kept.ticket, claim),
+            _ => self.options.hello(),
+        };
+        let opening = opening.iter().map(|it| serde_json::from_str(&wire::encode(it)).unwrap());
+        self.sent = opening.collect();
+        self.hearing = Some(Hearing::default());
+        self.early.clear();
+        self.headed.clear();
+        self.ignored.clear();
+    }
+
+    fn step(&mut self, step: &Value) {
+        let (name, value) = step.as_object().unwrap().iter().next().unwrap();
+        let name =
+            ["receives", "sends"].into_iter().find(|it| step.get(it).is_some()).unwrap_or(name);
+        match name {
+            "receives" => {
+                let text = step["receives"].to_string();
+                match step["on"].as_u64() {
+                    None => self.control(&text),
+                    Some(stream) => self.arrive(stream, Arrival::Message(text)),
+                }
+            }
+            "streamEnds" => self.arrive(value.as_u64().unwrap(), Arrival::End),
+            "streamReset" => self.arrive(value.as_u64().unwrap(), Arrival::Reset),
+            "linkLost" => self.link_over(CloseReason::NetworkDisconnected),
+            "application" => self.asked(value),
+            "sends" => {
+                let sent =
+                    self.next_sent().unwrap_or_else(|| panic!("nothing sent at {}", self.at));
+                assert!(matches(&step["sends"], &sent), "sent {sent} at {}", self.at);
+            }
+            "sendsNothing" => assert_eq!(self.next_sent(), None, "{}", self.at),
+            "surfaces" => self.surfaces(value.as_array().unwrap()),
+            "then" => {
+                self.follow_bye();
+                let then = self.then.take();
+                assert_eq!(then, value.as_str(), "{}", self.at);
+                if let Some(then @ ("resume" | "join")) = then {
+                    self.open(then);
+                }
+            }
+            other => panic!("no such step: {other}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        assert_eq!(self.next_sent(), None, "sent behind {}", self.at);
+        self.surfaces(&[]);
+        assert!(self.bye.is_none() && self.then.is_none(), "more to come behind {}", self.at);
+    }
+
+    /// A message on the control stream, or on the only one.
+    fn control(&mut self, text: &str) {
+        let Some(message) = wire::decode::<GatewayMessage<'_>>(text).unwrap() else { return };
+        if let Some(hearing) = &mut self.hearing {
+            match hearing.hear(message) {
+                Ok(None) => {}
+                Ok(Some(answer)) => self.answered(answer),
+                Err(ConnectError::Refused { reason, .. }) => self.refused(reason),
+                Err(error) => panic!("{error} at {}", self.at),
+            }
+        } else if let GatewayMessage::Bye { reason, .. } = message {
+            self.bye = Some(reason);
+        } else {
+            self.member.as_mut().unwrap().teller.control(message);
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        self.hearing = None;
+        match (&mut self.member, answer) {
+            (Some(Member { teller, sending, .. }), answer) => {
+                session::take_answer(teller, sending, answer, true);
+            }
+            (None, Answer::Welcome(welcome)) => {
+                let outbox = std::sync::Arc::new(SharedOutbox::new(true));
+                let (commands, receiver) = mpsc::channel(SEND_QUEUE);
+                let teller = Teller {
+                    order: Order::new(&welcome, self.options.presence),
+                    keeping: Keeping::Asked,
+                    outbox: outbox.clone(),
+                    events: mpsc::channel(EVENT_QUEUE).0,
+                    shared: std::sync::Arc::new(Shared::new(&welcome)),
+                    leaves_at: None,
+                };
+                let sending = Sending::new(outbox, receiver);
+                self.member = Some(Member { teller, sending, commands });
+            }
+            (None, Answer::Resumed { .. }) => panic!("resumed without a welcome at {}", self.at),
+        }
+        for (stream, arrival) in std::mem::take(&mut self.early) {
+            self.arrive(stream, arrival);
+        }
+    }
+
+    /// A hello or a resume has been refused.
+    fn refused(&mut self, reason: CloseReason) {
+        let verdict = match self.resume {
+            Some(_) => session::verdict_on_resuming(reason),
+            None => Verdict::Over,
+        };
+        self.hearing = None;
+        self.then = Some(match verdict {
+            Verdict::Again => "resume",
+            Verdict::Anew => "join",
+            Verdict::Over => {
+                self.surfaced.push_back(json!({"ended": {"reason": reason.name()}}));
+                "rest"
+            }
+        });
+    }
+
+    /// Something on a stream of the gateway.
+    fn arrive(&mut self, stream: u64, arrival: Arrival) {
+        if self.hearing.is_some() {
+            return self.early.push_back((stream, arrival));
+        }
+        let order = &mut self.member.as_mut().unwrap().teller.order;
+        match arrival {
+            _ if self.ignored.contains(&stream) => {}
+            Arrival::End => order.end(stream, false),
+            Arrival::Reset => order.end(stream, true),
+            Arrival::Message(text) if self.headed.contains(&stream) => {
+                let message = wire::decode::<SenderMessage<'_>>(&text).unwrap();
+                if let Some(SenderMessage::Signal(signal)) = message {
+                    let seq = signal.seq;
+                    let signal = Signal { signal_type: signal.signal_type, data: signal.data };
+                    order.signal(stream, seq, signal.into_owned());
+                }
+            }
+            Arrival::Message(text) => match wire::decode::<GatewayStream>(&text).unwrap() {
+                Some(GatewayStream::Sender { from, after }) => {
+                    self.headed.insert(stream);
+                    order.open(stream, from, after);
+                }
+                None => {
+                    self.ignored.insert(stream);
+                }
+            },
+        }
+    }
+
+    fn asked(&mut self, what: &Value) {
+        let command = match what.get("signal") {
+            Some(signal) => {
+                let text = json!({ "signal": signal }).to_string();
+                let send = wire::decode(&text).unwrap().unwrap();
+                let signalbox_protocol::ClientMessage::Signal(signal) = send else { panic!() };
+                self.asked += 1;
+                let signal = signal_owned(&signal);
+                Command::Signal(Outgoing { number: self.asked, signal, retry: true, done: None })
+            }
+            None => Command::Goodbye,
+        };
+        let running = self.hearing.is_none() && self.then.is_none();
+        let Member { sending, commands, .. } = self.member.as_mut().unwrap();
+        commands.try_send(command).unwrap();
+        if !running {
+            let _ = sending.absorb().now_or_never();
+        }
+    }
+
+    fn next_sent(&mut self) -> Option<Value> {
+        if self.sent.is_empty()
+            && self.hearing.is_none()
+            && self.then.is_none()
+            && let Some(Member { sending, .. }) = &mut self.member
+        {
+            let sent = &mut self.sent;
+            let write = |message: signalbox_protocol::ClientMessage<'_>| {
+                sent.push_back(serde_json::from_str(&wire::encode(&message)).unwrap());
+            };
+            let _ = sending.next(write).now_or_never();
+        }
+        self.sent.pop_front()
+    }
+
+    fn surfaces(&mut self, expected: &[Value]) {
+        if expected.iter().any(|event| event.get("ended").is_some()) {
+            self.follow_bye();
+        }
+        self.surface();
+        for event in expected {
+            let together = event["inAnyOrder"].as_array();
+            let mut awaited = together.cloned().unwrap_or_else(|| vec![event.clone()]);
+            while !awaited.is_empty() {
+                let surfaced = self.surfaced.pop_front();
+                let at = awaited.iter().position(|it| Some(it) == surfaced.as_ref());
+                let at = at.unwrap_or_else(|| panic!("surfaced {surfaced:?} at {}", self.at));
+                awaited.remove(at);
+            }
+        }
+        assert!(self.surfaced.is_empty(), "surfaced {:?} at {}", self.surfaced, self.at);
+    }
+
+    /// Takes what the application would be told.
+    fn surface(&mut self) {
+        let Some(Member { teller, .. }) = &mut self.member else { return };
+        while let Some(event) = teller.order.next_event() {
+            teller.shared.note(&event);
+            self.surfaced.push_back(in_json(event));
+        }
+    }
+
+    /// Whatever was still to come behind a bye has come.
+    fn follow_bye(&mut self) {
+        if let Some(reason) = self.bye.take() {
+            self.link_over(reason);
+        }
+    }
+
+    /// What the session makes of the end of a link.
+    fn link_over(&mut self, reason: CloseReason) {
+        self.surface();
+        if self.hearing.take().is_some() {
+            // An attempt that came to nothing; the next one says the same.
+            self.then = Some(if self.resume.is_some() { "resume" } else { "join" });
+            return;
+        }
+        self.resume = None;
+        self.then = Some("rest");
+        if !session::comes_back(reason) {
+            self.surfaced.push_back(json!({"ended": {"reason": reason.name()}}));
+            return;
+        }
+        let Member { teller, sending, .. } = self.member.as_mut().unwrap();
+        let claim = teller.order.lost();
+        sending.lost();
+        self.resume = match std::mem::replace(&mut teller.keeping, Keeping::No) {
+            Keeping::Kept(kept) => claim.map(|claim| (kept, claim)),
+            Keeping::Asked | Keeping::No => None,
+        };
+        self.then = Some(if self.resume.is_some() { "resume" } else { "join" });
+    }
+}
+
+/// Whether everything that is expected of a message is in it. Cursors are in no order, and one of
+/// 0 may be there for anybody.
+fn matches(expected: &Value, sent: &Value) -> bool {
+    let (Some(expected), Some(sent)) = (expected.as_object(), sent.as_object()) else {
+        return expected == sent;
+    };
+    expected.iter().all(|(name, expected)| match (name.as_str(), sent.get(name)) {
+        ("cursors", Some(sent)) => {
+            let by_sender = |cursors: &Value| -> HashMap<String, u64> {
+                let cursors = cursors.as_array().unwrap().iter();
+                cursors.map(|it| (it["from"].to_string(), it["seq"].as_u64().unwrap())).collect()
+            };
+            let (expected, mut sent) = (by_sender(expected), by_sender(sent));
+            sent.retain(|from, seq| *seq > 0 || expected.contains_key(from));
+            sent == expected
+        }
+        (_, Some(sent)) => matches(expected, sent),
+        (_, None) => false,
+    })
+}
+
+fn signal_owned(
+    signal: &signalbox_protocol::message::SendSignal<'_>,
+) -> signalbox_protocol::message::SendSignal<'static> {
+    signalbox_protocol::message::SendSignal {
+        to: signal.to,
+        signal_type: signal.signal_type.clone().map(signalbox_protocol::Text::into_owned),
+        data: signal.data.clone().map(signalbox_protocol::Text::into_owned),
+    }
+}
+
+/// An event as transcripts write it.
+fn in_json(event: Event) -> Value {
+    match event {
+        Event::SessionConnected { connection, .. } | Event::SessionRejoined { connection } => {
+            json!({"connected": {"id": connection.id.to_string()}})
+        }
+        Event::ConnectionCreated(info) => json!({"created": {"id": info.id.to_string()}}),
+        Event::ConnectionDestroyed { id, reason } => {
+            json!({"destroyed": {"id": id.to_string(), "reason": reason.name()}})
+        }
+        Event::Signal { from, seq, signal_type, data } => {
+            let from = from.map(|from| from.to_string());
+            json!({"signal": {"from": from, "seq": seq, "type": signal_type, "data": data}})
+        }
+        Event::Refused { signal, code, .. } => {
+            json!({"refused": {"signal": signal, "code": code.name()}})
+        }
+        Event::SessionReconnected { missed, gap } => {
+            let gap = gap.unwrap_or_default();
+            let lost: Vec<_> = gap
+                .lost
+                .iter()
+                .map(|lost| {
+                    let from = lost.from.map(|from| from.to_string());
+                    json!({"from": from, "after": lost.after, "until": lost.until})
+                })
+                .collect();
+            json!({"resumed": {"missed": missed, "lost": lost, "presence": gap.presence}})
+        }
+        Event::SessionReconnecting { .. } | Event::SessionDisconnected { .. } => {
+            panic!("the session tells this: {event:?}")
+        }
+    }
+}
