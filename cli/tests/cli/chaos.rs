@@ -14,7 +14,8 @@ fn chaotic(spec: &str, idle_timeout_ms: &str) -> (Gateway, mpsc::Receiver<String
     let mut command = Gateway::serve_command(dir.path(), "json");
     command.args(["--chaos", spec]).env("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", idle_timeout_ms);
     let mut process = Process::start(&mut command);
-    let (sender, log) = mpsc::channel();
+    // Full, it holds up the reading of the log, and then the gateway: the test fails by its patience.
+    let (sender, log) = mpsc::sync_channel(100_000);
     let stderr = process.child.stderr.take().unwrap();
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
