@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod dev;
 mod drain;
+mod ids;
 mod join;
 mod lines;
 mod link;

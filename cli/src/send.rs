@@ -15,6 +15,7 @@ use tokio::{
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    ids::IdPrefix,
     lines::{Line, Lines},
     link::LinkArgs,
     logging, output,
@@ -31,6 +32,9 @@ const MAX_RATE: i64 = 1_000_000;
 /// Timers are good to a millisecond, so that a fast pace is kept by sending several signals at once;
 /// those of at most this time.
 const CATCH_UP: Duration = Duration::from_millis(10);
+
+/// How long it waits to be told who is in the session.
+const NAMING: Duration = Duration::from_secs(10);
 
 /// Join, send, leave.
 ///
@@ -51,9 +55,9 @@ pub(crate) struct Args {
     /// The signal's data.
     #[arg(long, conflicts_with = "stdin")]
     data: Option<String>,
-    /// Only to this connection.
+    /// Only to this connection; the first letters of its id are enough.
     #[arg(long, value_name = "ID")]
-    to: Option<ConnectionId>,
+    to: Option<IdPrefix>,
     /// Send each line of standard input as the data of a signal.
     #[arg(long)]
     stdin: bool,
@@ -73,12 +77,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn send(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    // Joining again, as another connection, would lose count of what has come back.
-    let (client, events) = args.link.connect_or(&mut stop, false, false).await?;
+    // Who is there must be known to tell what the beginning of an id means. Joining again, as another
+    // connection, would lose count of what has come back.
+    let names = args.to.as_ref().is_some_and(|to| to.whole().is_none());
+    let (client, mut events) = args.link.connect_or(&mut stop, names, false).await?;
+    let to = match &args.to {
+        Some(to) => {
+            let receiver = tokio::select! {
+                receiver = receiver(to, &client, &mut events) => receiver,
+                () = stop.requested() => Err(anyhow::anyhow!("stopped before anything was sent")),
+            };
+            if receiver.is_err() {
+                client.disconnect().await;
+            }
+            Some(receiver?)
+        }
+        None => None,
+    };
     let window = Semaphore::new(WINDOW as usize);
     let sending = async {
         let result = tokio::select! {
-            result = send_all(&args, &client, &window) => result,
+            result = send_all(&args, to, &client, &window) => result,
             () = stop.requested() => Err(anyhow::anyhow!("stopped before everything was sent")),
         };
         client.disconnect().await;
@@ -90,10 +109,35 @@ async fn send(args: Args) -> anyhow::Result<ExitCode> {
     Ok(output::code(sent? && refused == 0))
 }
 
+/// The connection that `to` means.
+async fn receiver(
+    to: &IdPrefix,
+    client: &Client,
+    events: &mut Events,
+) -> anyhow::Result<ConnectionId> {
+    let mut present = vec![client.connection().id];
+    let named = async {
+        while to.whole().is_none() && present.len() <= client.present_on_joining() as usize {
+            match events.next().await {
+                Some(Event::ConnectionCreated(other)) => present.push(other.id),
+                Some(Event::SessionDisconnected { .. }) | None => break,
+                Some(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(NAMING, named).await.context("the gateway does not say who is there")?;
+    to.among(present).map_err(|problem| anyhow::anyhow!("--to: {problem}"))
+}
+
 /// `false` if it is known already that a signal was not sent.
-async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::Result<bool> {
+async fn send_all(
+    args: &Args,
+    to: Option<ConnectionId>,
+    client: &Client,
+    window: &Semaphore,
+) -> anyhow::Result<bool> {
     if !args.stdin {
-        return match signal(args, client, args.data.clone()).send().await {
+        return match signal(args, to, client, args.data.clone()).send().await {
             Err(SendError::Refused { code, message }) => {
                 output::note(format_args!("signal refused ({code}): {message}"));
                 Ok(false)
@@ -125,14 +169,14 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
             pace.wait().await;
         }
         // A signal to one does not come back, so it cannot make a pace.
-        let permit = match args.to {
+        let permit = match to {
             Some(_) => None,
             None => tokio::select! {
                 permit = window.acquire() => Some(permit?),
                 () = client.ended() => anyhow::bail!(SendError::Disconnected),
             },
         };
-        match signal(args, client, Some(text)).enqueue().await {
+        match signal(args, to, client, Some(text)).enqueue().await {
             Ok(_) => permit.into_iter().for_each(SemaphorePermit::forget),
             // Every other line may be shorter, but each would have the same type.
             Err(SendError::Invalid(why @ InvalidSignal::DataTooLong(_))) => skip(&why),
@@ -141,7 +185,12 @@ async fn send_all(args: &Args, client: &Client, window: &Semaphore) -> anyhow::R
     }
 }
 
-fn signal<'a>(args: &Args, client: &'a Client, data: Option<String>) -> SignalBuilder<'a> {
+fn signal<'a>(
+    args: &Args,
+    to: Option<ConnectionId>,
+    client: &'a Client,
+    data: Option<String>,
+) -> SignalBuilder<'a> {
     let mut signal = client.signal();
     if let Some(signal_type) = &args.signal_type {
         signal = signal.signal_type(signal_type);
@@ -149,7 +198,7 @@ fn signal<'a>(args: &Args, client: &'a Client, data: Option<String>) -> SignalBu
     if let Some(data) = data {
         signal = signal.data(data);
     }
-    if let Some(to) = args.to {
+    if let Some(to) = to {
         signal = signal.to(to);
     }
     signal

@@ -35,6 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     session: SessionId,
     role: Role,
+    present_on_joining: u32,
     present: Mutex<Present>,
 }
 
@@ -53,8 +54,8 @@ impl Shared {
             limits: welcome.limits.clone(),
             others: HashMap::new(),
         };
-        let Welcome { session, role, .. } = welcome;
-        Self { session: session.clone(), role: *role, present: Mutex::new(present) }
+        let Welcome { ref session, role, present: present_on_joining, .. } = *welcome;
+        Self { session: session.clone(), role, present_on_joining, present: Mutex::new(present) }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -153,6 +154,12 @@ impl Client {
         let mut presence: Vec<_> = self.shared.present.lock().others.values().cloned().collect();
         presence.sort_by_key(|info| (info.created_at, info.id));
         presence
+    }
+
+    /// How many others were in the session when the client joined. The first
+    /// [`Event::ConnectionCreated`] are theirs. 0 without presence.
+    pub fn present_on_joining(&self) -> u32 {
+        self.shared.present_on_joining
     }
 
     /// A signal to build and send.

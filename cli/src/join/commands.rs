@@ -3,6 +3,7 @@
 use signalbox_client::{Client, ConnectionId, ConnectionInfo};
 
 use super::console::Console;
+use crate::ids::IdPrefix;
 
 /// Why a line did not become a signal.
 pub(super) enum Problem {
@@ -17,6 +18,23 @@ impl<E: std::fmt::Display> From<E> for Problem {
         Self::Input(error.to_string())
     }
 }
+
+/// The commands, for `--help` and `/help`.
+macro_rules! help {
+    () => {
+        "\
+A line is sent as data to everyone in the session. Lines that start with / are commands:
+  /to ID TEXT      send TEXT to one connection (the first letters of its id are enough)
+  /type TYPE TEXT  send TEXT with a type
+  /ping            send a signal with neither type nor data
+  /who             list who is in the session
+  /kick ID         disconnect a connection (moderators)
+  /help            list these commands
+  /quit            leave
+  //TEXT           send /TEXT"
+    };
+}
+pub(super) use help;
 
 /// Does what a line says.
 pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Result<(), Problem> {
@@ -42,14 +60,20 @@ pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Resul
             }
         }
         "/kick" => client.force_disconnect(find(client, rest)?).await?,
+        "/help" => {
+            for line in help!().lines() {
+                console.note(line).await;
+            }
+        }
         "/quit" => return Err(Problem::Quit),
-        command if command.starts_with('/') => {
-            return Err(Problem::Input(format!(
-                "no command {command}: see `signalbox join --help`"
-            )));
+        command if command.starts_with('/') && !command.starts_with("//") => {
+            let problem =
+                format!("no command {command}: /help lists them, // sends a leading slash");
+            return Err(Problem::Input(problem));
         }
         _ => {
-            signal.data(line).enqueue().await?;
+            let data = if line.starts_with("//") { line.get(1..).unwrap_or(line) } else { line };
+            signal.data(data).enqueue().await?;
         }
     }
     Ok(())
@@ -57,15 +81,8 @@ pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Resul
 
 /// The connection that an id, or the beginning of one, means.
 fn find(client: &Client, id: &str) -> Result<ConnectionId, String> {
-    if let Ok(id) = id.parse() {
-        return Ok(id);
-    }
+    let id: IdPrefix = id.parse()?;
     let me = client.connection().id;
-    let everyone = client.presence().into_iter().map(|info| info.id).chain([me]);
-    let found: Vec<_> = everyone.filter(|it| it.to_string().starts_with(id)).collect();
-    match found[..] {
-        [found] if !id.is_empty() => Ok(found),
-        [] => Err(format!("nobody here has an id that starts with {id:?}: see /who")),
-        _ => Err(format!("{} connections have ids that start with {id:?}", found.len())),
-    }
+    let present = client.presence().into_iter().map(|info| info.id).chain([me]);
+    id.among(present).map_err(|problem| format!("{problem} (/who lists them)"))
 }

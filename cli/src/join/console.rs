@@ -1,14 +1,20 @@
 //! Where `join` prints: standard output and standard error, written by a thread of their own, so
 //! that a reader that stops reading cannot keep the client from leaving its session.
 
-use std::{fmt::Display, io, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
 };
+use signalbox_client::Printable;
 use tokio::sync::{mpsc, oneshot};
 
+use super::editor::Above;
 use crate::output;
 
 /// Lines that may wait to be written. When a reader is too slow for more, events are not read
@@ -38,16 +44,21 @@ pub(super) struct Writing {
     reader_gone: oneshot::Receiver<()>,
 }
 
-/// Starts the thread that writes.
-pub(super) fn open() -> (Console, Writing) {
+/// Starts the thread that writes. With a line editor it writes above the line that is being typed.
+pub(super) fn open(mut above: Option<Above>) -> (Console, Writing) {
+    let notes_above = io::stderr().is_terminal();
     let (lines, mut queue) = mpsc::channel(QUEUE);
     let (ended, result) = oneshot::channel();
     std::thread::spawn(move || {
         let mut write = || {
             while let Some(printed) = queue.blocking_recv() {
-                match printed {
-                    Printed::Line(line) => output::line(line)?,
-                    Printed::Note(note) => output::note(note),
+                match (printed, &mut above) {
+                    (Printed::Line(line), Some(above)) => above(line)?,
+                    (Printed::Note(note), Some(above)) if notes_above => {
+                        above(Printable(note).to_string())?;
+                    }
+                    (Printed::Line(line), None) => output::line(line)?,
+                    (Printed::Note(note), _) => output::note(note),
                 }
             }
             Ok(())

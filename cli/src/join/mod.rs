@@ -6,6 +6,7 @@
 
 mod commands;
 mod console;
+mod editor;
 mod show;
 
 use std::{
@@ -21,6 +22,7 @@ use tracing::level_filters::LevelFilter;
 use self::{
     commands::Problem,
     console::{Console, LAST_LINES},
+    editor::Typing,
     show::Show,
 };
 use crate::{
@@ -35,14 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(4);
 
 /// Join a session: events are printed, typed lines are sent.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-While joined, a line is sent as data to everyone. Lines that start with / are commands:
-  /to ID TEXT     send TEXT to one connection (the first letters of its id are enough)
-  /type TYPE TEXT send TEXT with a type
-  /ping           send a signal with neither type nor data
-  /who            list who is in the session
-  /kick ID        disconnect somebody (moderators)
-  /quit           leave
+#[command(after_help = concat!(commands::help!(), "
 
 It stays in the session until it is told to leave: by /quit, ctrl-d at a terminal, ctrl-c, SIGTERM
 or SIGHUP, or because nobody reads its output any more (`| head -1`). The end of input that comes
@@ -52,7 +47,7 @@ is not UTF-8, or too long for a signal, is reported with its number and skipped.
 Examples:
   signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
   signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
-  SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data")]
+  SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data"))]
 pub(crate) struct Args {
     #[command(flatten)]
     link: LinkArgs,
@@ -86,11 +81,20 @@ enum Ending {
 async fn join(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let (client, mut events) = args.link.connect_or(&mut stop, !args.no_presence, true).await?;
-    let (console, mut writing) = console::open();
+    let (mut input, above) = match editor::open() {
+        Some((typing, above)) => (Input::Typed(typing), Some(above)),
+        None => (Input::Lines(Lines::of_stdin()), None),
+    };
+    let (console, mut writing) = console::open(above);
+    if !args.json && io::stdin().is_terminal() && io::stderr().is_terminal() {
+        console
+            .note("A line you type is sent to everyone; /help lists commands, ctrl-d leaves.")
+            .await;
+    }
     let mut show = Show { json: args.json, me: client.connection().id };
     let ending = tokio::select! {
         reason = print(&mut events, &mut show, &console, None) => Ending::Over(reason),
-        ending = send(&client, &console) => ending,
+        ending = send(&client, &console, &mut input) => ending,
         error = writing.ended() => Ending::Failed(error.into()),
         () = stop.requested() => Ending::Asked,
     };
@@ -106,6 +110,8 @@ async fn join(args: Args) -> anyhow::Result<ExitCode> {
     }
     drop(console);
     writing.finish().await;
+    // Puts the terminal back in order before an error is printed.
+    drop(input);
     match ending {
         Ending::Over(reason) => Ok(output::code(reason == CloseReason::ClientDisconnected)),
         Ending::Asked => Ok(ExitCode::SUCCESS),
@@ -142,14 +148,33 @@ async fn print(
     CloseReason::NetworkDisconnected
 }
 
-/// Does what the lines of standard input say, as long as there are any.
-async fn send(client: &Client, console: &Console) -> Ending {
+/// Where lines come from.
+enum Input {
+    /// A person with a line editor.
+    Typed(Typing),
+    /// A pipe, a file, or a terminal that is too simple.
+    Lines(Lines),
+}
+
+impl Input {
+    async fn next(&mut self) -> io::Result<Option<Line>> {
+        match self {
+            Self::Typed(typing) => {
+                let line = typing.next().await?;
+                Ok(line.map(|text| Line { number: 0, text: Ok(text) }))
+            }
+            Self::Lines(lines) => lines.next().await,
+        }
+    }
+}
+
+/// Does what the lines of the input say, as long as there are any.
+async fn send(client: &Client, console: &Console, input: &mut Input) -> Ending {
     let terminal = io::stdin().is_terminal();
-    let mut lines = Lines::of_stdin();
     loop {
-        let Line { number, text } = match lines.next().await.context("cannot read standard input") {
+        let Line { number, text } = match input.next().await.context("cannot read standard input") {
             Ok(Some(line)) => line,
-            // ctrl-d.
+            // ctrl-d, or ctrl-c in the editor.
             Ok(None) if terminal => return Ending::Asked,
             // Nothing more is sent, which is no reason not to listen.
             Ok(None) => return std::future::pending().await,

@@ -3,6 +3,8 @@
 use serde_json::json;
 use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap, Printable};
 
+use crate::ids::short;
+
 /// How events are shown.
 pub(super) struct Show {
     pub(super) json: bool,
@@ -22,7 +24,6 @@ impl Show {
 }
 
 fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
-    let short = |id: &ConnectionId| id.to_string().chars().take(8).collect::<String>();
     Some(match event {
         Event::SessionConnected { connection, session } => {
             format!("* you are {} in session {session}", short(&connection.id))

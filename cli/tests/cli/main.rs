@@ -17,6 +17,7 @@ mod network;
 mod projects;
 mod restart;
 mod state_file;
+mod terminal;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
