@@ -6,6 +6,7 @@ server agree on by mistake. `./check foreign` builds the gateway, installs the c
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ pytest.register_assert_rewrite(
 )
 
 import room
-from gateways import Gateway, Project, running
+from gateways import Address, Gateway, Project, running
 from sdks import Client, Node, Sdk, by_name
 from vendor import Application, Vendor, vendor_gateway
 from webhook_receiver import Receiver
@@ -75,9 +76,12 @@ def open_sdk(vendor: Vendor, node: Node, monkeypatch: pytest.MonkeyPatch) -> Ope
     """Opens an SDK: with credentials of its kind that are good, or with those that are given."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(vendor.ca))
 
-    def open_sdk(sdk: Sdk, credentials: Project | Application | None = None) -> Client:
+    def open_sdk(
+        sdk: Sdk, credentials: Project | Application | None = None, slash: bool = False
+    ) -> Client:
         good = vendor.application if sdk.applications else vendor.project
-        return sdk.open(node, vendor, credentials or good)
+        where = replace(vendor, https=WithSlash(vendor.https)) if slash else vendor
+        return sdk.open(node, where, credentials or good)
 
     return open_sdk
 
@@ -86,6 +90,16 @@ def open_sdk(vendor: Vendor, node: Node, monkeypatch: pytest.MonkeyPatch) -> Ope
 def client(open_sdk: OpenSdk, sdk: Sdk) -> Client:
     """The SDK that the test is parametrized with, opened."""
     return open_sdk(sdk)
+
+
+@dataclass(frozen=True)
+class WithSlash:
+    """An address as people copy it from a browser."""
+
+    address: Address
+
+    def __str__(self) -> str:
+        return f"{self.address}/"
 
 
 Perform = Callable[[room.Play], None]

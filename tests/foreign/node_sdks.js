@@ -9,6 +9,7 @@ const readline = require('node:readline');
 const OpenTok = require('opentok');
 const openTokErrors = require('opentok/lib/errors');
 const { Auth } = require('@vonage/auth');
+const { Vonage } = require('@vonage/server-sdk');
 const { Video, MediaMode } = require('@vonage/video');
 
 class Client {
@@ -58,7 +59,8 @@ class OpenTokClient extends Client {
   // Its errors are functions, which know their names only from where they are exported.
   failure(error) {
     const named = Object.entries(openTokErrors).find(([, type]) => error instanceof type);
-    return { kind: named?.[0] ?? error.constructor.name, status: null, message: error.message };
+    const kind = named?.[0] ?? error.constructor.name;
+    return { kind, status: null, message: error.message, shown: error.message };
   }
 }
 
@@ -101,11 +103,20 @@ class VonageClient extends Client {
       kind: error.constructor.name,
       status: error.response?.status ?? null,
       message: said.message ?? error.message,
+      shown: error.message,
     };
   }
 }
 
-const SDKS = { opentok: OpenTokClient, vonage: VonageClient };
+// The same by the package that has all of the vendor's products.
+class WholeVonageClient extends VonageClient {
+  constructor({ key, secret, url }) {
+    super({ key, secret, url });
+    this.sdk = new Vonage(new Auth({ applicationId: key, privateKey: secret }), { videoHost: url }).video;
+  }
+}
+
+const SDKS = { opentok: OpenTokClient, vonage: VonageClient, 'whole vonage': WholeVonageClient };
 
 function defined(options) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value != null));

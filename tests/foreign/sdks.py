@@ -21,6 +21,7 @@ import vonage_http_client
 import vonage_video
 from opentok.exceptions import OpenTokException
 from vonage_http_client.errors import HttpRequestError
+from vonage_video.errors import VideoError
 from vonage_video.models import MediaMode, SessionOptions, SignalData, TokenOptions
 
 from vendor import Application, Credentials, Vendor
@@ -31,13 +32,17 @@ ANSWER_DEADLINE_S = 20
 
 
 class Failure(Exception):
-    """What an SDK threw, in what an application can tell apart."""
+    """What an SDK threw, in what an application can tell apart. `shown` is its text, where that
+    is not the gateway's `message`."""
 
-    def __init__(self, kind: str, status: int | None, message: str) -> None:
+    def __init__(
+        self, kind: str, status: int | None, message: str, shown: str | None = None
+    ) -> None:
         super().__init__(kind, status, message)
         self.kind = kind
         self.status = status
         self.message = message
+        self.shown = message if shown is None else shown
 
 
 class Session(NamedTuple):
@@ -152,8 +157,11 @@ class VonagePython(Client):
         options = defined(
             role=role, connection_data=data, initial_layout_class_list=layout, exp=expires
         )
-        asked = TokenOptions(session_id=session, **options)
-        return self._call(self.sdk.generate_client_token, asked).decode()
+
+        def generate() -> bytes:
+            return self.sdk.generate_client_token(TokenOptions(session_id=session, **options))
+
+        return self._call(generate).decode()
 
     def signal(self, session, payload, to=None) -> None:
         recipient = defined(connection_id=to)
@@ -174,7 +182,7 @@ class VonagePython(Client):
         except HttpRequestError as error:
             status = error.response.status_code
             raise Failure(type(error).__name__, status, str(error)) from error
-        except pydantic.ValidationError as error:
+        except (pydantic.ValidationError, VideoError) as error:
             raise Failure(type(error).__name__, None, str(error)) from error
 
 
@@ -329,6 +337,13 @@ SDKS = [
     ),
 ]
 
+
+# The same SDK by another door.
+WHOLE_VONAGE_NODE = Sdk(
+    "whole-vonage-node",
+    lambda node, vendor, credentials: NodeSdk(node, "whole vonage", vendor, credentials),
+    applications=True,
+)
 
 REQUESTING = [sdk for sdk in SDKS if sdk.requests]
 

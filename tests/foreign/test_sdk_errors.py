@@ -5,9 +5,11 @@ same against the vendor's own service.
 """
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 import room
 from conftest import OpenSdk, Perform
 from room import Room
-from sdks import REQUESTING, Client, Failure, Sdk, Session
+from sdks import REQUESTING, Client, Failure, Sdk, Session, by_name
 from vendor import LIMITED_SIGNALS_PER_SECOND, Vendor
 
 NOBODY_THERE = "Not found. No clients are actively connected to the OpenTok session."
@@ -248,6 +250,52 @@ def test_too_many_signals(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk) -> None:
         check(sdk, "signal", failure, 429, "more signals per second than it may")
 
     room.perform(vendor, client, client, play)
+
+
+# The columns of the table in docs/migrating.md, and what each of its rows is about.
+SHOWN_BY = ("opentok-node", "opentok-python", "vonage-node", "vonage-python")
+SHOWN_FOR: dict[str, tuple[str, Callable[[Client, str], Any]]] = {
+    "404, nobody is there": ("good", REFUSED["signal to nobody"].by),
+    "403, wrong secret": ("wrong", REFUSED["signal to nobody"].by),
+    "403, wrong secret, `createSession`": ("wrong", CALLS_OF_ALL["create"]),
+    "403, session of another project": ("other", REFUSED["signal to nobody"].by),
+    "400, type of other characters": ("good", REFUSED["type of other characters"].by),
+    "413, data too long": ("good", REFUSED["data too long"].by),
+    "404, `forceDisconnect` of nobody": ("good", REFUSED["disconnect nobody"].by),
+}
+SHOWN_TABLE = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (Path(__file__).parents[2] / "docs" / "migrating.md")
+    .read_text()
+    .split("**What each SDK shows**")[1]
+    .split("**")[0]
+    .splitlines()
+    if line.startswith("| 4")
+]
+
+
+def test_what_each_sdk_shows_has_all_rows() -> None:
+    assert {row[0] for row in SHOWN_TABLE} == set(SHOWN_FOR)
+
+
+@pytest.mark.parametrize("sdk", [by_name(name) for name in SHOWN_BY], ids=str)
+@pytest.mark.parametrize("row", SHOWN_TABLE, ids=lambda row: row[0])
+def test_shows_what_the_page_says(
+    vendor: Vendor, open_sdk: OpenSdk, client: Client, sdk: Sdk, row: list[str]
+) -> None:
+    """A cell is the class of the error, and its text, in which `…` stands for anything."""
+    kind, text = row[1 + SHOWN_BY.index(sdk.name)].strip("`").split(": ", 1)
+    who, call = SHOWN_FOR[row[0]]
+    session = client.create_session()
+    if who == "wrong":
+        client = open_sdk(sdk, vendor.wrong_application if sdk.applications else vendor.wrong)
+    elif who == "other":
+        other = next(other for other in REQUESTING if not other.applications)
+        session = open_sdk(other, vendor.other).create_session()
+    failure = failure_of(call, client, session)
+    assert failure.kind == kind
+    pattern = ".*".join(re.escape(part) for part in text.split("…"))
+    assert re.fullmatch(pattern, failure.shown, re.DOTALL), failure.shown
 
 
 # What an SDK makes of being told that there are no streams: this error, or an empty list.

@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
-from conftest import Perform
+from conftest import OpenSdk, Perform
 from link import Ended, Link
 from room import CARRIERS, Room
-from sdks import REQUESTING
+from room import perform as perform_in_room
+from sdks import REQUESTING, WHOLE_VONAGE_NODE, Sdk
 from stage import Carrier
+from vendor import Vendor
 
 TYPE = "t" * 124 + "-_~9"
 # As many bytes as may be. Half as many characters, so that an SDK which counts those lets it pass.
@@ -41,6 +43,25 @@ def test_to_all(perform: Perform) -> None:
             assert await next_from_server(link) == (TYPE, DATA)
 
     perform(play)
+
+
+@pytest.mark.parametrize("slash", [False, True], ids=["plain", "slash"])
+@pytest.mark.parametrize("sdk", [*REQUESTING, WHOLE_VONAGE_NODE], ids=str)
+def test_by_base_urls_as_people_write_them(
+    vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk, slash: bool
+) -> None:
+    """With a slash at its end, most SDKs ask for paths that begin with two."""
+    client = open_sdk(sdk, slash=slash)
+
+    async def play(room: Room) -> None:
+        link = await room.join()
+        await room.signal(type="chat", data="hello", to=link)
+        assert await next_from_server(link) == ("chat", "hello")
+        await room.force_disconnect(link)
+        with pytest.raises(Ended, match="forceDisconnected"):
+            await link.next("signal")
+
+    perform_in_room(vendor, client, client, play)
 
 
 @each_sdk

@@ -21,7 +21,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::{self, Next},
     response::Response,
     routing::get,
@@ -92,6 +92,7 @@ pub(super) async fn serve(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         phase.send_replace(Phase::Exchange { since: Instant::now() });
         request.extensions_mut().insert(asking.clone());
+        with_one_slash(request.uri_mut());
         let ended = ExchangeEnd(phase.clone());
         let answering = hyper::service::Service::call(&router, request);
         async move { Ok::<_, Infallible>(answering.await?.map(|body| Answer { body, _ended: ended })) }
@@ -134,6 +135,21 @@ pub(super) async fn serve(
     };
     if let Err(error) = result {
         debug!(%remote, %error, "HTTP connection failed");
+    }
+}
+
+/// Takes the slashes away that precede the path's own: a base URL that ends with one makes an SDK
+/// ask for paths with two, and nothing here has such a path.
+fn with_one_slash(uri: &mut Uri) {
+    let Some(path) = uri.path_and_query().map(PathAndQuery::as_str) else { return };
+    let rest = path.trim_start_matches('/');
+    if path.len() - rest.len() < 2 {
+        return;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("/{rest}")).ok();
+    if let Ok(normal) = Uri::from_parts(parts) {
+        *uri = normal;
     }
 }
 

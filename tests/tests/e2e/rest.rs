@@ -172,6 +172,25 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slashes_before_a_path_mean_nothing() {
+    let world = World::new().await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for path in ["//healthz", "////readyz?x=//", "//openapi.yaml", "http://x//healthz"] {
+        assert_eq!(ask(&world, get(path)).await.status, 200, "{path}");
+    }
+    // Other paths than these stay others, and what looks like a host is a path.
+    for path in ["/", "//", "/healthz//", "//healthz/", "/v2//healthz", "//x/healthz"] {
+        assert_eq!(ask(&world, get(path)).await.status, 404, "{path}");
+    }
+    let member = world.join(Carrier::Json, Role::Publisher).await;
+    let path = format!("/{}/connection", session_path(&world));
+    let list = ask(&world, request("GET", &path, &credential(PROJECT), None)).await.json();
+    assert_eq!(list["items"][0]["connectionId"], member.id().to_string());
+    // For clients, too: it is a request for a WebSocket that lacks something.
+    assert_ne!(ask(&world, get("//v1/connect")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_sdks_write_for_nothing_is_taken_for_nothing() {
     let world = World::new().await;
     let mut member = world.join(Carrier::Postcard, Role::Subscriber).await;
