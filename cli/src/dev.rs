@@ -42,7 +42,7 @@ pub(crate) struct DevProject {
 }
 
 /// A token for each role that joins.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Tokens {
     pub(crate) moderator: String,
     pub(crate) publisher: String,

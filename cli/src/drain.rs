@@ -31,7 +31,7 @@ const PROGRESS: Duration = Duration::from_secs(5);
 Examples:
   signalbox drain --pid-file /run/signalbox.pid
       The gateway that was started by `signalbox serve --pid-file /run/signalbox.pid`.
-  signalbox drain --pid 4242 --timeout 120
+  signalbox drain --pid 4242 --timeout 2m
       By its process id; an error if it is still there after two minutes.
   signalbox drain --pid-file /run/signalbox.pid --json
       For programs: a line of JSON when it has been told, every five seconds, and at the end.")]
@@ -42,9 +42,9 @@ pub(crate) struct Args {
     /// The gateway's process id.
     #[arg(long, value_name = "N", conflicts_with = "pid_file")]
     pid: Option<u32>,
-    /// How long to wait for its end, in seconds. It goes on draining all the same.
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    timeout: u64,
+    /// How long to wait for its end, as 90s or 2m. It goes on draining all the same.
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    timeout: humantime::Duration,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     gateway.terminate()?;
     args.say("draining", pid, None)?;
     let started = Instant::now();
-    let timeout = Duration::from_secs(args.timeout);
+    let timeout = *args.timeout;
     loop {
         let left = timeout.saturating_sub(started.elapsed());
         if gateway.has_ended_within(left.min(PROGRESS))? {
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         if started.elapsed() >= timeout {
             bail!(
-                "process {pid} is still there after {} s; it goes on draining, unless told again",
+                "process {pid} is still there after {}; it goes on draining, unless told again",
                 args.timeout
             );
         }

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod dev;
 mod drain;
+mod hints;
 mod ids;
 mod join;
 mod lines;
@@ -13,6 +14,7 @@ mod link;
 mod logging;
 mod output;
 mod pid_file;
+mod profile;
 mod project;
 mod reload;
 mod send;
@@ -36,11 +38,12 @@ const EXAMPLES: &str = "\
 Examples:
   signalbox serve --dev
       Start a gateway on this machine and print commands to join it.
-  signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
-      Join a session; typed lines are sent, events are printed.
-  git log --format=%s | signalbox send wss://localhost:4433 --ca .signalbox/dev/ca.pem \\
-      --token TOKEN --type line --stdin
+  signalbox join --dev
+      Join its session; typed lines are sent, events are printed.
+  git log --format=%s | signalbox send wss --dev --type line --stdin
       Send each line as a signal.
+  signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
+      Join a session of another gateway, over WebSocket where QUIC is blocked.
   signalbox drain --pid-file /run/signalbox.pid
       End a gateway without a jolt for its clients, and wait until it has ended.
   signalbox bench latency

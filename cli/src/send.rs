@@ -43,7 +43,7 @@ const NAMING: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  signalbox send quic://localhost:4433 --ca CA --token TOKEN --type chat --data 'hello, all'
+  signalbox send --dev --type chat --data 'hello, all'
   signalbox send wss://localhost:4433 --ca CA --token TOKEN --to ID --data 'hello, you'
   git log --format=%s | signalbox send quic://localhost:4433 --ca CA --token TOKEN --stdin")]
 pub(crate) struct Args {

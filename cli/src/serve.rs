@@ -26,6 +26,7 @@ use crate::{
     dev::{Dev, DevProject, Tokens},
     logging, output,
     pid_file::PidFile,
+    profile::{Profile, Written},
     reload::{self, Reload},
 };
 
@@ -168,6 +169,8 @@ async fn serve(
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     let projects = Reload::new(args.sources, defaults, &config, gateway.projects());
     tokio::spawn(reload::keep_up(gateway.certificates(), projects)?);
+    // Kept to the end. Programs have what is in it from the announcement.
+    let profile;
     let announcement = match args.announce {
         Announce::Json => {
             let chaos = chaos.as_ref().map(|chaos| AnnouncedChaos {
@@ -175,10 +178,13 @@ async fn serve(
                 quic: gateway.addresses().quic.to_string(),
                 https: gateway.addresses().tcp.to_string(),
             });
+            profile = None;
             json_announcement(&config, addresses, dev.as_ref(), chaos)?
         }
         Announce::Text => {
-            let mut text = text_announcement(&config, addresses, dev.as_ref());
+            profile = dev.as_ref().and_then(|dev| write_profile(&config, addresses, dev));
+            let file = profile.as_ref().map(Written::file);
+            let mut text = text_announcement(&config, addresses, dev.as_ref(), file);
             if let Some(chaos) = &chaos {
                 text.push('\n');
                 text.push_str(&chaos_announcement(chaos.spec(), gateway.addresses()));
@@ -216,6 +222,7 @@ async fn serve(
         () = listening => {}
         () = chaos => {}
     }
+    drop(profile);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -261,7 +268,33 @@ fn json_announcement(
     Ok(serde_json::to_string(&announcement)?)
 }
 
-fn text_announcement(config: &Config, addresses: Addresses, dev: Option<&Dev>) -> String {
+/// Writes what `join --dev` needs. Without it the commands are longer.
+fn write_profile(config: &Config, addresses: Addresses, dev: &Dev) -> Option<Written> {
+    let websocket = if config.tls.plaintext_tcp { "ws" } else { "wss" };
+    let write = || {
+        Profile {
+            pid: std::process::id(),
+            quic: format!("quic://{}", local_name(addresses.quic)),
+            websocket: format!("{websocket}://{}", local_name(addresses.tcp)),
+            ca: std::path::absolute(dev.authority.ca_pem_path())?,
+            session: dev.project.session.to_string(),
+            tokens: dev.tokens.clone(),
+        }
+        .write()
+    };
+    write()
+        .inspect_err(
+            |error| warn!(error = %format_args!("{error:#}"), "profile for --dev not written"),
+        )
+        .ok()
+}
+
+fn text_announcement(
+    config: &Config,
+    addresses: Addresses,
+    dev: Option<&Dev>,
+    profile: Option<&Path>,
+) -> String {
     let Addresses { quic, tcp } = addresses;
     let (websocket, http) =
         if config.tls.plaintext_tcp { ("ws", "http") } else { ("wss", "https") };
@@ -269,10 +302,27 @@ fn text_announcement(config: &Config, addresses: Addresses, dev: Option<&Dev>) -
         return format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)");
     };
     let DevProject { key, secret, session } = project;
-    let Tokens { moderator, publisher, subscriber } = tokens;
     let program = program();
     let ca = authority.ca_pem_path().display();
     let (quic, tcp) = (local_name(quic), local_name(tcp));
+    let (tokens, by_quic, by_websocket) = match profile {
+        Some(file) => (
+            format!("in {}, one for each role, good for a day", file.display()),
+            "--dev".to_owned(),
+            format!("{websocket} --dev=moderator"),
+        ),
+        None => {
+            let Tokens { moderator, publisher, subscriber } = tokens;
+            (
+                format!(
+                    "good for a day\n\n  moderator   {moderator}\n\n  publisher   {publisher}\n\n  \
+                     subscriber  {subscriber}"
+                ),
+                format!("quic://{quic} --ca {ca} --token {publisher}"),
+                format!("{websocket}://{tcp} --ca {ca} --token {moderator}"),
+            )
+        }
+    };
     format!(
         "\
 Signalbox is ready.
@@ -283,22 +333,15 @@ Signalbox is ready.
   Project     {key}
   Secret      {secret}
   Session     {session}
-
-Tokens, good for a day:
-
-  moderator   {moderator}
-
-  publisher   {publisher}
-
-  subscriber  {subscriber}
+  Tokens      {tokens}
 
 Join over QUIC, in a second terminal:
 
-  {program} join quic://{quic} --ca {ca} --token {publisher}
+  {program} join {by_quic}
 
-Join over WebSocket, in a third:
+Join over WebSocket as a moderator, in a third:
 
-  {program} join {websocket}://{tcp} --ca {ca} --token {moderator}
+  {program} join {by_websocket}
 
 Send both a signal as your server would, over REST:
 

@@ -23,7 +23,7 @@ Examples:
   signalbox token --key 12345678 --secret SECRET --session SESSION
       A token for a publisher, good for a day.
   signalbox token --key 12345678 --secret SECRET --session SESSION \\
-      --role moderator --data name=alice --expires-in 3600
+      --role moderator --data name=alice --expires-in 1h
   signalbox token --key APPLICATION-ID --private-key private.pem --session SESSION
       The same for a project that is known by a public key.
   curl -H \"X-OPENTOK-AUTH: $(signalbox token --key 12345678 --secret SECRET --server)\" \\
@@ -44,10 +44,10 @@ pub(crate) struct TokenArgs {
     /// What the others in the session see of its bearer; at most 4096 bytes.
     #[arg(long, default_value = "")]
     data: String,
-    /// For how many seconds the token is good [default: 86400, at most
-    /// 2592000; with --server 300, at most 86400].
-    #[arg(long, value_name = "SECONDS")]
-    expires_in: Option<u64>,
+    /// How long the token is good, as 90s, 1h or 7d; 30d at most, and 1d with --server [default: 1d,
+    /// and 5m with --server].
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<humantime::Duration>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -137,10 +137,11 @@ impl From<Media> for MediaMode {
     }
 }
 
-/// How long tokens are good unless told otherwise, in seconds: those of clients for a day, as with
+/// How long tokens are good unless told otherwise: those of clients for a day, as with
 /// the vendor, and those of servers for as long as an SDK makes them.
-const CLIENT_LIFETIME: u64 = 24 * 60 * 60;
-const SERVER_LIFETIME: u64 = 5 * 60;
+const CLIENT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const SERVER_LIFETIME: Duration = Duration::from_secs(5 * 60);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let TokenArgs { project, session, role, data, .. } = args;
@@ -157,15 +158,18 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         (None, _) => anyhow::bail!("the secret is empty"),
     };
     let now = unix_time();
-    let lifetime =
-        args.expires_in.unwrap_or(if args.server { SERVER_LIFETIME } else { CLIENT_LIFETIME });
-    let expires_at = now.as_secs().saturating_add(lifetime);
-    let lifetime = Duration::from_secs(lifetime);
+    let usual = if args.server { SERVER_LIFETIME } else { CLIENT_LIFETIME };
+    let lifetime = args.expires_in.map_or(usual, Into::into);
+    anyhow::ensure!(
+        lifetime >= SECOND,
+        "--expires-in is less than a second, of which tokens count whole ones"
+    );
+    let expires_at = now.as_secs().saturating_add(lifetime.as_secs());
     let longest = if args.server { MAX_SERVER_LIFETIME } else { MAX_LIFETIME };
     anyhow::ensure!(
         lifetime <= longest,
-        "--expires-in is longer than a gateway accepts, at most {} seconds",
-        longest.as_secs()
+        "--expires-in is longer than a gateway accepts, at most {}",
+        humantime::format_duration(longest)
     );
     let token = if let Some(session) = session {
         anyhow::ensure!(

@@ -8,6 +8,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use rustls::{RootCertStore, client::Resumption, crypto::CryptoProvider};
 use signalbox_protocol::{ClientMessage, CloseReason::ShuttingDown};
 
@@ -55,9 +56,10 @@ impl Dialer {
         opening: &[ClientMessage<'_>],
         within: Duration,
     ) -> Result<(Answer, Link), ConnectError> {
-        let (index, answer, link) = tokio::time::timeout(within, self.race(opening))
+        let tried = Mutex::default();
+        let (index, answer, link) = tokio::time::timeout(within, self.race(opening, &tried))
             .await
-            .unwrap_or(Err(ConnectError::Timeout))?;
+            .unwrap_or_else(|_| Err(ConnectError::Timeout { tried: tried.into_inner() }))?;
         self.first = index;
         Ok((answer, link))
     }
@@ -65,6 +67,7 @@ impl Dialer {
     async fn race(
         &self,
         opening: &[ClientMessage<'_>],
+        tried: &Mutex<Vec<String>>,
     ) -> Result<(usize, Answer, Link), ConnectError> {
         let first = self.targets.iter().enumerate().skip(self.first).take(1);
         let others = self.targets.iter().enumerate().filter(|(index, _)| *index != self.first);
@@ -73,10 +76,10 @@ impl Dialer {
             .map(|(rank, (index, target))| async move {
                 tokio::time::sleep(HEAD_START * rank).await;
                 let early = if rank == 0 { opening } else { &[] };
-                (index, self.dial(target, early).await)
+                (index, self.dial(target, early, tried).await)
             })
             .collect();
-        let mut failure = ConnectError::Timeout;
+        let mut failure = ConnectError::Timeout { tried: Vec::new() };
         while let Some((index, dialled)) = dials.next().await {
             let opened = match dialled {
                 Ok(dialled) => dialled.open(opening).await,
@@ -101,8 +104,11 @@ impl Dialer {
         &self,
         target: &Target,
         early: &[ClientMessage<'_>],
+        tried: &Mutex<Vec<String>>,
     ) -> Result<Dialled, ConnectError> {
         let addresses = target.resolve().await?;
+        let scheme = target.scheme.name();
+        tried.lock().extend(addresses.iter().map(|address| format!("{scheme}://{address}")));
         let Connector { roots, endpoints } = &self.connector;
         match target.scheme {
             Scheme::Quic => {
@@ -136,7 +142,7 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
             }
         })
         .collect();
-    let mut failure = ConnectError::Timeout;
+    let mut failure = ConnectError::Timeout { tried: Vec::new() };
     while let Some(result) = attempts.next().await {
         match result {
             Ok(dialled) => return Ok(dialled),

@@ -2,6 +2,7 @@
 //!
 //! What a peer said is shown so that it cannot act on a terminal; the fields have it as it came.
 
+use rustls::CertificateError;
 use signalbox_protocol::{CloseReason, ErrorCode, Printable, signal::InvalidSignal};
 
 /// Why a client did not get into a session.
@@ -28,6 +29,8 @@ pub enum ConnectError {
     Unreachable {
         /// Host and port.
         address: String,
+        /// What one can do something about.
+        cause: UnreachableCause,
         /// What happened.
         detail: String,
     },
@@ -44,8 +47,51 @@ pub enum ConnectError {
     #[error("the gateway does not speak the protocol: {}", Printable(_0))]
     Protocol(String),
     /// It took too long.
-    #[error("the gateway did not answer in time")]
-    Timeout,
+    #[error("the gateway did not answer in time{}", listed(tried))]
+    Timeout {
+        /// Which addresses were tried, as `quic://127.0.0.1:4433`.
+        tried: Vec<String>,
+    },
+}
+
+fn listed(addresses: &[String]) -> String {
+    if addresses.is_empty() { String::new() } else { format!(" (tried {})", addresses.join(", ")) }
+}
+
+/// What a gateway cannot be reached for, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnreachableCause {
+    /// No program listens at the address.
+    NotListening,
+    /// The certificate is of an authority that is not trusted.
+    UntrustedAuthority,
+    /// The certificate is not good, for another reason: it has another name, or has expired.
+    Certificate,
+    /// What answers to TLS is not TLS.
+    NotTls,
+    /// What answers to an HTTP request without TLS is not HTTP; it may be TLS.
+    NotHttp,
+    /// Something else.
+    Other,
+}
+
+impl UnreachableCause {
+    /// What an error of TCP, or of TLS over it, says.
+    pub(crate) fn of_io(error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::ConnectionRefused {
+            return Self::NotListening;
+        }
+        match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+            // Two authorities of one name, as development authorities are, differ by their keys.
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            )) => Self::UntrustedAuthority,
+            Some(rustls::Error::InvalidCertificate(_)) => Self::Certificate,
+            Some(rustls::Error::InvalidMessage(_)) => Self::NotTls,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Why a signal was not sent.

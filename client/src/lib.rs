@@ -47,7 +47,7 @@ mod transcripts;
 
 pub use client::{Client, Events};
 pub use connector::Connector;
-pub use error::{ConnectError, SendError};
+pub use error::{ConnectError, SendError, UnreachableCause};
 pub use event::{Event, Gap};
 pub use options::ConnectOptions;
 pub use signal::SignalBuilder;

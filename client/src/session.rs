@@ -268,7 +268,7 @@ async fn attempts(
                 Verdict::Anew => return Ok(None),
                 Verdict::Over => return Err(End::new(reason, message)),
             },
-            Err(ConnectError::Timeout) => {
+            Err(ConnectError::Timeout { .. }) => {
                 debug!("an attempt to come back was not answered in time");
                 backoff.unanswered();
             }

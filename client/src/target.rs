@@ -17,6 +17,16 @@ pub(crate) enum Scheme {
     Ws,
 }
 
+impl Scheme {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Wss => "wss",
+            Self::Ws => "ws",
+        }
+    }
+}
+
 /// What a URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {

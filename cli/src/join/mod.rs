@@ -45,6 +45,8 @@ from a pipe or a file only means that nothing more is sent: `join </dev/null` li
 is not UTF-8, or too long for a signal, is reported with its number and skipped.
 
 Examples:
+  signalbox join --dev
+  signalbox join wss --dev=moderator
   signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
   signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
   SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data"))]

@@ -92,7 +92,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
     // Those who have gone are not waited for, though they could come back for longer than this.
     let gateway = serve(dir.path(), None, &[("SIGNALBOX_LINKS__DRAIN_MS", "60000")]);
     let mut member = gateway.join_json("quic");
-    let output = drain(&pid_file, &["--json", "--timeout", "15"]);
+    let output = drain(&pid_file, &["--json", "--timeout", "15s"]);
     assert!(output.status.success(), "{output:?}");
     let lines: Vec<Value> = String::from_utf8(output.stdout)
         .unwrap()
@@ -126,7 +126,7 @@ fn a_gateway_that_is_told_twice_does_not_wait() {
     ];
     let gateway = serve(dir.path(), None, &settings);
     let mut member = gateway.join_json("wss");
-    let output = drain(&dir.path().join("pid"), &["--timeout", "1"]);
+    let output = drain(&dir.path().join("pid"), &["--timeout", "1s"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("goes on draining"), "{said}");

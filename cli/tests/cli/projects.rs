@@ -149,10 +149,10 @@ fn the_printed_curl_sends_a_signal() {
         lines.push(gateway.line());
     }
     let start = lines.iter().position(|line| line.contains("curl --cacert")).unwrap();
-    let join = lines.iter().find(|line| line.contains(" join wss://")).unwrap();
+    let join = lines.iter().find(|line| line.contains(" join wss --dev")).unwrap();
     let shell = |line: &str| {
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", line]);
+        command.args(["-c", line]).env("XDG_RUNTIME_DIR", dir.path());
         command
     };
     let mut member = Process::start(&mut shell(&format!("exec {} --json", join.trim())));

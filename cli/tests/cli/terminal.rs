@@ -11,7 +11,7 @@ const LEFT: &str = "\u{1b}[D";
 const UP: &str = "\u{1b}[A";
 
 /// Starts a command at a terminal of its own.
-fn at_terminal(mut command: Command, kind: &str) -> PtySession {
+pub(crate) fn at_terminal(mut command: Command, kind: &str) -> PtySession {
     command.env("TERM", kind);
     let timeout = Some(PATIENCE.as_millis().try_into().unwrap());
     spawn_with_options(command, Options::new().timeout_ms(timeout)).unwrap()

@@ -23,7 +23,11 @@ use tracing::debug;
 use reading::{Frames, Reading};
 
 use super::{Answer, End, Hearing, Sending, Teller};
-use crate::{dial::tls_config, error::ConnectError, target::Target};
+use crate::{
+    dial::tls_config,
+    error::{ConnectError, UnreachableCause as Cause},
+    target::Target,
+};
 
 /// Streams that the gateway may have open, one per sender; slots cost memory up front. With more
 /// senders than this the quiet ones share, in turn.
@@ -148,7 +152,11 @@ pub(crate) async fn dial(
     early: &[ClientMessage<'_>],
 ) -> Result<Dialled, ConnectError> {
     let name = format!("{} ({address}, UDP)", target.address());
-    let unreachable = |detail: String| ConnectError::Unreachable { address: name.clone(), detail };
+    let failed = |cause, detail: String| {
+        let address = name.clone();
+        ConnectError::Unreachable { address, cause, detail }
+    };
+    let unreachable = |detail: String| failed(Cause::Other, detail);
     let endpoint = endpoints.towards(address).map_err(|error| unreachable(error.to_string()))?;
     let connecting = endpoint
         .connect_with(settings.0.clone(), address, &target.host)
@@ -170,9 +178,22 @@ pub(crate) async fn dial(
             Ok(dialled)
         }
         Err(connecting) => {
-            let connection = connecting.await.map_err(|error| unreachable(error.to_string()))?;
+            let connection =
+                connecting.await.map_err(|error| failed(cause(&error), error.to_string()))?;
             Ok(Dialled { connection, said: None, resumes: false, address: name })
         }
+    }
+}
+
+/// What a failed handshake says. Its own alerts tell what it found wrong with the certificate
+/// (RFC 8446 §6.2, RFC 9001 §4.8).
+fn cause(error: &ConnectionError) -> Cause {
+    let ConnectionError::TransportError(error) = error else { return Cause::Other };
+    match u64::from(error.code).checked_sub(0x100) {
+        // The second is a wrong signature: an authority of the same name with another key.
+        Some(48 | 51) => Cause::UntrustedAuthority,
+        Some(42..=46) => Cause::Certificate,
+        _ => Cause::Other,
     }
 }
 
@@ -185,6 +206,7 @@ impl Dialled {
         let address = self.address.clone();
         let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
             address: address.clone(),
+            cause: Cause::Other,
             detail,
         };
         if self.said.is_none() {

@@ -27,7 +27,7 @@ use tracing::debug;
 use super::{Answer, End, FAREWELL, Hearing, Sending, Teller};
 use crate::{
     dial::tls_config,
-    error::ConnectError,
+    error::{ConnectError, UnreachableCause as Cause},
     target::{Scheme, Target},
 };
 
@@ -108,8 +108,11 @@ pub(crate) async fn dial(
     postcard: bool,
 ) -> Result<Dialled, ConnectError> {
     let name = format!("{} ({address}, TCP)", target.address());
-    let unreachable = |detail: String| ConnectError::Unreachable { address: name.clone(), detail };
-    let io = |error: std::io::Error| unreachable(error.to_string());
+    let unreachable = |cause, detail: String| {
+        let address = name.clone();
+        ConnectError::Unreachable { address, cause, detail }
+    };
+    let io = |error: std::io::Error| unreachable(Cause::of_io(&error), error.to_string());
     let stream = TcpStream::connect(address).await.map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     let (scheme, stream) = match target.scheme {
@@ -130,7 +133,12 @@ pub(crate) async fn dial(
     let (socket, _) =
         tokio_tungstenite::client_async_with_config(request, stream, Some(encoding.config()))
             .await
-            .map_err(|error| unreachable(handshake_detail(error)))?;
+            .map_err(|error| {
+                let answered = matches!(error, tungstenite::Error::Http(_));
+                let plain = target.scheme == Scheme::Ws;
+                let cause = if plain && !answered { Cause::NotHttp } else { Cause::Other };
+                unreachable(cause, handshake_detail(error))
+            })?;
     Ok(Dialled { socket, encoding, address: name })
 }
 
@@ -141,7 +149,10 @@ impl Dialled {
         opening: &[ClientMessage<'_>],
     ) -> Result<(Answer, WebSocketLink), ConnectError> {
         let Self { mut socket, encoding, address } = self;
-        let unreachable = |detail: String| ConnectError::Unreachable { address, detail };
+        let unreachable = |detail: String| {
+            let cause = Cause::Other;
+            ConnectError::Unreachable { address, cause, detail }
+        };
         let mut said = Ok(());
         for message in opening {
             said = said.and(socket.feed(encoding.encode(message)).await);

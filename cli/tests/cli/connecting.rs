@@ -1,0 +1,113 @@
+//! Getting to a gateway: by what `serve --dev` left, and what is said when it does not work.
+
+use std::{
+    net::UdpSocket,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::{Gateway, Process, signalbox, terminal::at_terminal};
+
+/// A command whose profile is in this folder.
+fn at_home(dir: &Path) -> Command {
+    let mut command = signalbox();
+    command.env("XDG_RUNTIME_DIR", dir);
+    command
+}
+
+#[test]
+fn the_gateway_of_dev_is_joined_by_short_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::serve(dir.path(), "text");
+    let session = gateway.line_with("Session").split_whitespace().last().unwrap().to_owned();
+    let commands =
+        [gateway.line_with(" join --dev"), gateway.line_with(" join wss --dev=moderator")];
+    let mut clients = commands.map(|command| {
+        let words = command.split_whitespace().skip(1);
+        let mut join = Process::start(at_home(dir.path()).args(words).arg("--json"));
+        let event = join.event();
+        assert_eq!(event["session"], Value::from(session.clone()), "as printed, it works");
+        (join, event["connection"]["data"].clone())
+    });
+    assert_eq!(clients.each_ref().map(|it| it.1.clone()), ["role=publisher", "role=moderator"]);
+    let file = dir.path().join("signalbox/dev.json");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700), "it holds tokens");
+    // A token for another session is no reason not to do what is asked for.
+    let mut send = at_home(dir.path());
+    let send = send.args(["send", "wss", "--dev", "--data", "x"]).env("SIGNALBOX_TOKEN", "T");
+    assert!(send.status().unwrap().success());
+    while clients[0].0.event()["data"] != "x" {}
+    let both = at_home(dir.path()).args(["join", "--dev", "--token", "T"]).output().unwrap();
+    assert_eq!(both.status.code(), Some(2), "one or the other");
+
+    gateway.terminate();
+    assert!(gateway.succeeds());
+    assert!(!file.exists(), "it is of a gateway that runs");
+    let late = at_home(dir.path()).args(["join", "--dev"]).output().unwrap();
+    let said = String::from_utf8(late.stderr).unwrap();
+    assert!(said.contains("no gateway was started by `signalbox serve --dev`"), "{said}");
+}
+
+/// There, commands are as long as they must be.
+#[test]
+fn without_a_place_for_a_profile_the_commands_say_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Gateway::serve_command(dir.path(), "text");
+    let mut gateway = Process::start(command.env("XDG_RUNTIME_DIR", "/proc/none"));
+    for start in [" join quic://localhost:", " join wss://localhost:"] {
+        let command = gateway.line_with(start);
+        let words = command.split_whitespace().skip(1);
+        let mut join = Process::start(signalbox().args(words).arg("--json"));
+        assert_eq!(join.event()["event"], "sessionConnected", "as printed, it works");
+    }
+}
+
+/// What `join` says of a URL.
+fn said(url: &str, arguments: &[&str], authorities: &str) -> String {
+    let mut command = signalbox();
+    command.args(["join", url, "--token", "T"]).args(arguments);
+    let Output { status, stderr, .. } = command.env("SSL_CERT_FILE", authorities).output().unwrap();
+    assert!(!status.success());
+    String::from_utf8(stderr).unwrap()
+}
+
+#[test]
+fn mistakes_in_the_way_to_a_gateway_are_explained() {
+    let gateway = Gateway::start();
+    let other = Gateway::start_with(&[("SIGNALBOX_TLS__PLAINTEXT_TCP", "true")]);
+    let authorities = other.text("/ca");
+    let hint = |url: &str, arguments: &[&str], part: &str| {
+        let said = said(url, arguments, authorities);
+        let hint = said.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap_or_default();
+        assert!(hint.contains(part), "{url}: {said}");
+        assert_eq!(said.lines().count(), 2, "{said}");
+    };
+    for url in [gateway.url("quic"), gateway.url("wss")] {
+        hint(&url, &[], "--ca FILE");
+        hint(&url, &["--ca", authorities], "another authority than --ca names");
+    }
+    let tls = gateway.text("/https");
+    hint(&format!("ws://{tls}"), &[], &format!("wss://{tls}"));
+    let plain = other.text("/https");
+    hint(&format!("wss://{plain}"), &[], &format!("ws://{plain}"));
+    hint(&format!("https://{tls}"), &[], &format!("wss://{tls}"));
+    hint("wss://127.0.0.1:1", &[], "no program listens there");
+}
+
+#[test]
+fn a_person_who_waits_is_told_for_what_and_what_else_to_try() {
+    // Where UDP is blocked nothing comes back, as here.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut command = signalbox();
+    command.args(["join", &format!("quic://{address}"), "--token", "T"]);
+    let mut terminal = at_terminal(command, "xterm");
+    terminal.exp_string(&format!("connecting to quic://{address}")).unwrap();
+    terminal.exp_string(&format!("(tried quic://{address})")).unwrap();
+    terminal.exp_string(&format!("add --fallback wss://{address}")).unwrap();
+    terminal.exp_eof().unwrap();
+}
