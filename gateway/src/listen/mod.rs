@@ -9,5 +9,6 @@ mod quic_session;
 mod quic_socket;
 mod quic_window;
 pub(crate) mod tcp;
+mod tcp_socket;
 mod unread;
 mod upgrade;

@@ -1,19 +1,10 @@
 //! The TCP listener: accepting and TLS. What is said then is HTTP's ([`super::http`]).
 
-use std::{
-    io,
-    io::IoSlice,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use signalbox_certs::Certificates;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -22,67 +13,20 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
 use tracing::{debug, info, warn};
 
-use super::http::{self, Visitor};
+use super::{
+    http::{self, Visitor},
+    tcp_socket::{self, ClientSocket},
+};
 use crate::{
     gateway::{BindError, Shared},
     link::Place,
 };
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
-
 /// How long accepting pauses when the process has run out of something (descriptors, say).
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's byte stream.
-pub(super) type Carrier = Either<TlsStream<Sender>, TcpStream>;
-
-/// A socket to which TLS writes what it has, which is nearly always in one piece. Writing that as
-/// a list of one costs the system noticeably more.
-pub(super) struct Sender(TcpStream);
-
-impl AsyncRead for Sender {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Sender {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match pieces {
-            [piece] => Pin::new(&mut self.0).poll_write(cx, piece),
-            pieces => Pin::new(&mut self.0).poll_write_vectored(cx, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
+pub(super) type Carrier = Either<TlsStream<ClientSocket>, ClientSocket>;
 
 /// The bound socket.
 pub(crate) struct Listener {
@@ -100,7 +44,7 @@ impl Listener {
         shared: &Shared,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "tcp", address, source };
-        let socket = tcp_socket(address).map_err(listen)?;
+        let socket = tcp_socket::listen(address).map_err(listen)?;
         let address = socket.local_addr().map_err(listen)?;
         let tls = certificates
             .map(|certificates| Arc::new(signalbox_certs::tcp_server(certificates)))
@@ -174,14 +118,16 @@ struct Accepted {
 async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, router: Router, accepted: Accepted) {
     let Accepted { stream, remote, place, places } = accepted;
     let hello_by = Instant::now() + shared.links.hello_timeout();
-    // Signals are small and must not wait for the acknowledgement of the ones before.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%remote, %error, "gone before it was served");
-        return;
-    }
+    let socket = match ClientSocket::new(stream) {
+        Ok(socket) => socket,
+        Err(error) => {
+            debug!(%remote, %error, "gone before it was served");
+            return;
+        }
+    };
     let carrier: Carrier = match tls {
-        None => Either::Right(stream),
-        Some(tls) => match timeout_at(hello_by, tls.accept(Sender(stream))).await {
+        None => Either::Right(socket),
+        Some(tls) => match timeout_at(hello_by, tls.accept(socket)).await {
             Ok(Ok(stream)) => Either::Left(stream),
             Ok(Err(error)) => {
                 debug!(%remote, %error, "TLS handshake failed");
@@ -194,16 +140,4 @@ async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, router: Router, ac
         },
     };
     http::serve(&shared, router, carrier, Visitor::new(remote, hello_by, place, places)).await;
-}
-
-fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        tokio::net::TcpSocket::new_v4()?
-    } else {
-        tokio::net::TcpSocket::new_v6()?
-    };
-    // A restart must not wait until the old connections of the port are forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

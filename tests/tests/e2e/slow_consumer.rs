@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
 use signalbox_tests::{
     Carrier, Member, World,
-    raw::{Quic, WebSocket},
+    raw::{Quic, WebSocket, tls_stream},
     soon,
 };
+use tokio::io::AsyncWriteExt;
 
 const TALKERS: usize = 20;
 
@@ -97,12 +98,25 @@ async fn silence_is_noticed_while_a_write_hangs() {
         let token = world.token(Role::Subscriber);
         let silent = WebSocket::join(world.addresses().tcp, json, &token).await;
         speaker.sees_created().await;
-        // More than the system's buffers hold.
+        // More than the system's buffers hold, unless it is found out before.
+        let mut ended = None;
         for _ in 0..2000 {
             speaker.say("d".repeat(8000)).await;
-            speaker.hear().await;
+            loop {
+                match speaker.next().await {
+                    Event::Signal { .. } => break,
+                    Event::ConnectionDestroyed { reason, .. } => ended = Some(reason),
+                    other => panic!("{other:?}"),
+                }
+            }
+            if ended.is_some() {
+                break;
+            }
         }
-        let (_, reason) = speaker.sees_destroyed().await;
+        let reason = match ended {
+            Some(reason) => reason,
+            None => speaker.sees_destroyed().await.1,
+        };
         assert_eq!(reason, DisconnectReason::NetworkDisconnected);
         drop(silent);
     }
@@ -129,4 +143,53 @@ async fn an_application_that_does_not_listen_is_told_why_it_was_ended() {
     }
     let reason = soon("the end", deaf.ends()).await;
     assert_eq!(reason, CloseReason::SlowConsumer);
+}
+
+/// The gateway's TCP connections that the system has something to do for, by its port.
+fn connections(port: u16) -> Vec<String> {
+    const LISTENS: &str = "0A";
+    const WAITS_FOR_LATE_PACKETS: &str = "06";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ours = format!(":{port:04X}");
+    let rows = table.lines().skip(1).filter(|row| {
+        let mut columns = row.split_whitespace().skip(1);
+        let (local, state) = (columns.next().unwrap(), columns.nth(1).unwrap());
+        local.ends_with(&ours) && ![LISTENS, WAITS_FOR_LATE_PACKETS].contains(&state)
+    });
+    rows.map(str::to_owned).collect()
+}
+
+/// Whatever does not read, a link or an HTTP client, the system keeps nothing of it for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
+    let world = World::with(|config| config.links.hello_timeout_ms = 2000).await;
+    let tcp = world.addresses().tcp;
+    let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
+    let token = world.token(Role::Subscriber);
+    let mut silent = Vec::new();
+    for json in [false, true] {
+        silent.push(WebSocket::join(tcp, json, &token).await);
+        speaker.sees_created().await;
+    }
+    let mut asking = tls_stream(tcp).await;
+    let request = "GET /openapi.yaml HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    asking.write_all(request.repeat(1000).as_bytes()).await.unwrap();
+    assert_eq!(connections(tcp.port()).len(), 3);
+    let mut ended = 0;
+    while ended < silent.len() {
+        speaker.say("d".repeat(8000)).await;
+        loop {
+            match speaker.next().await {
+                Event::ConnectionDestroyed { .. } => ended += 1,
+                Event::Signal { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    soon("the system is done with them", async {
+        while !connections(tcp.port()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -1,0 +1,204 @@
+//! A client's TCP socket, with bounds on what the system keeps of it.
+//!
+//! What is written to a socket the system holds until the client has acknowledged it, and it goes
+//! on holding it when the process has closed the socket: for minutes, if the client does not read.
+//! Left to itself Linux lets that grow to 4 MiB for each client. So the buffer is capped, and a
+//! socket that is closed with something in it has little time left.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+
+/// Bytes that may be written to one client and not acknowledged, as over QUIC; the system doubles
+/// it, for what it needs itself. With half of it a client that sends megabytes to all, itself
+/// included, is ended now and then because it has not read its own words in time.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// How long the system goes on, after the end of a socket, with a client that acknowledges nothing
+/// of what is left. One that reads, however slowly, gets all of it.
+const UNREAD: Duration = Duration::from_secs(5);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// A listening socket whose clients have bounded buffers.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait until the old connections of the port are forgotten.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    // Those that are accepted have the same.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// An accepted socket.
+///
+/// TLS writes what it has nearly always in one piece. Writing that as a list of one costs the
+/// system noticeably more.
+pub(super) struct ClientSocket {
+    stream: TcpStream,
+    /// The last write found no room: something of it never reached the system.
+    is_full: bool,
+}
+
+impl ClientSocket {
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        // Signals are small and must not wait for the acknowledgement of the ones before.
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, is_full: false })
+    }
+
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.is_full = written.is_pending();
+        written
+    }
+}
+
+impl Drop for ClientSocket {
+    fn drop(&mut self) {
+        // Who is dropped with a full buffer had its time to read, and what is in the buffer is cut
+        // off somewhere. To fail here means that the socket is of no use any more.
+        let _ = if self.is_full {
+            self.stream.set_zero_linger()
+        } else {
+            end_unless_read(&self.stream)
+        };
+    }
+}
+
+/// Has the system give up a client that acknowledges nothing more.
+#[cfg(target_os = "linux")]
+fn end_unless_read(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD))
+}
+
+/// Other systems have their own ideas of how long to go on.
+#[cfg(not(target_os = "linux"))]
+fn end_unless_read(_: &TcpStream) -> io::Result<()> {
+    Ok(())
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match pieces {
+            [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
+            pieces => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+        };
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A gateway's and a client's end.
+    async fn pair() -> (ClientSocket, TcpStream) {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), connecting);
+        (ClientSocket::new(accepted.unwrap().0).unwrap(), client.unwrap())
+    }
+
+    /// Writes until nothing goes any more; returns how many bytes went.
+    async fn fill(socket: &mut ClientSocket) -> usize {
+        let mut bytes = 0;
+        while let Poll::Ready(written) =
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut *socket).poll_write(cx, &[7; 4096]))).await
+        {
+            bytes += written.unwrap();
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn an_accepted_socket_holds_no_more_than_it_may() {
+        let (socket, _client) = pair().await;
+        let granted = SockRef::from(&socket.stream).send_buffer_size().unwrap();
+        assert!(granted <= 2 * SEND_BUFFER, "{granted}");
+        assert!(socket.stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_reset() {
+        let (mut socket, mut client) = pair().await;
+        let written = fill(&mut socket).await;
+        drop(socket);
+        let mut read = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        let error = loop {
+            match client.read(&mut buffer).await {
+                Ok(0) => panic!("a clean end after {read} of {written} bytes"),
+                Ok(more) => read += more,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_in_time_gets_everything_and_a_clean_end() {
+        let (mut socket, mut client) = pair().await;
+        let mut read = fill(&mut socket).await;
+        client.read_exact(&mut vec![0; read]).await.unwrap();
+        socket.write_all(b"bye").await.unwrap();
+        read = 0;
+        drop(socket);
+        let mut rest = Vec::new();
+        read += client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((read, &rest[..]), (3, &b"bye"[..]));
+    }
+}
