@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use signalbox_certs::DevAuthority;
 use signalbox_gateway::{
     Config, ProjectEntry,
+    supervise::blocking,
     token::{NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
@@ -90,13 +91,13 @@ impl Dev {
 
     /// Renews the certificate, which lives two weeks at most, when its time comes; the gateway
     /// sees the new file and loads it.
-    pub(crate) async fn keep_certificate(self) {
+    pub(crate) async fn keep_certificate(&self) {
         let mut every = tokio::time::interval(RENEW_EVERY);
         loop {
             every.tick().await;
             let dir = self.dir.clone();
             let renew = move || DevAuthority::open(&dir, SystemTime::now());
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(renew).await {
+            if let Err(error) = blocking(renew).await {
                 tracing::warn!(%error, "cannot renew the development certificate");
             }
         }

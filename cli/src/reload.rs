@@ -1,10 +1,17 @@
 //! What a running gateway takes from its configuration when that changes: its projects.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use signalbox_certs::Certificates;
-use signalbox_gateway::{Config, LiveProjects};
-use tokio::signal::unix::{SignalKind, signal};
+use signalbox_gateway::{
+    Config, LiveProjects,
+    supervise::{blocking, keep_running},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Mutex as AsyncMutex,
+};
 
 use crate::config::Sources;
 
@@ -15,33 +22,40 @@ const CONFIG_POLL: Duration = Duration::from_secs(3);
 /// (The gateway looks at the certificate's files by itself.)
 pub(crate) fn keep_up(
     certificates: Certificates,
-    mut projects: Reload,
+    projects: Reload,
 ) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        let mut poll = tokio::time::interval(CONFIG_POLL);
-        loop {
-            let asked = tokio::select! {
-                hangup = hangup.recv() => hangup.is_some(),
-                _ = poll.tick() => false,
-            };
-            let certificates = asked.then(|| certificates.clone());
-            // Reading files may take a while.
-            let reload = tokio::task::spawn_blocking(move || {
-                if let Some(certificates) = certificates {
-                    // Success and failure are logged there; the old one stays on failure.
-                    let _ = certificates.reload();
-                }
-                projects.look(asked);
-                projects
-            });
-            let Ok(after) = reload.await else {
-                tracing::error!("reading the configuration panicked: it is not read any more");
-                return;
-            };
-            projects = after;
-        }
-    })
+    // From now on SIGHUP does not end the process.
+    let hangups = Arc::new(AsyncMutex::new(signal(SignalKind::hangup())?));
+    let projects = Arc::new(Mutex::new(projects));
+    Ok(keep_running("configuration reload", move || {
+        look_again_and_again(certificates.clone(), projects.clone(), hangups.clone())
+    }))
+}
+
+async fn look_again_and_again(
+    certificates: Certificates,
+    projects: Arc<Mutex<Reload>>,
+    hangups: Arc<AsyncMutex<Signal>>,
+) {
+    let mut hangups = hangups.lock().await;
+    let mut poll = tokio::time::interval(CONFIG_POLL);
+    loop {
+        let asked = tokio::select! {
+            hangup = hangups.recv() => hangup.is_some(),
+            _ = poll.tick() => false,
+        };
+        let certificates = asked.then(|| certificates.clone());
+        let projects = projects.clone();
+        // Reading files may take a while.
+        blocking(move || {
+            if let Some(certificates) = certificates {
+                // Success and failure are logged there; the old one stays on failure.
+                let _ = certificates.reload();
+            }
+            projects.lock().look(asked);
+        })
+        .await;
+    }
 }
 
 /// Takes changed projects from the configuration to the running gateway.

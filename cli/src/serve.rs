@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use signalbox_gateway::{Addresses, Config, Gateway};
+use signalbox_gateway::{Addresses, Config, Gateway, supervise::keep_running};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -203,7 +203,9 @@ async fn serve(
         }
     };
     if let Some(dev) = dev {
-        tokio::spawn(dev.keep_certificate());
+        tokio::spawn(async move {
+            keep_running("certificate renewal", || dev.keep_certificate()).await;
+        });
     }
     // Told a second time, it does not wait for anybody.
     let (told, again) = (Notify::new(), Notify::new());
@@ -218,9 +220,9 @@ async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = gateway.run(told.notified(), again.notified()) => {}
+        ended = gateway.run(told.notified(), again.notified()) => ended?,
         () = listening => {}
-        () = chaos => {}
+        () = chaos => bail!("the proxy of --chaos has ended"),
     }
     drop(profile);
     Ok(ExitCode::SUCCESS)

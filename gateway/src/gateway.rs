@@ -25,6 +25,7 @@ use crate::{
     listen::{quic, tcp},
     project::{Project, Projects},
     state_file::StateFile,
+    supervise::{self, Failure, RunError, keep_running},
     webhook::Webhooks,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Those that wait for connections whose link is lost.
     pub(crate) away: TaskTracker,
+    /// What the gateway cannot do without, and has failed.
+    pub(crate) failure: Failure,
     started: Instant,
 }
 
@@ -75,8 +78,18 @@ impl Shared {
             over: CancellationToken::new(),
             tasks: TaskTracker::new(),
             away: TaskTracker::new(),
+            failure: Failure::default(),
             started: Instant::now(),
         }
+    }
+
+    /// Serves a client in a task of its own. If that panics, the client is the only one to notice.
+    pub(crate) fn spawn(
+        &self,
+        client: SocketAddr,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tasks.spawn(supervise::isolated(client, task));
     }
 
     /// How long connections of a project are kept when their link is lost; zero if not at all, or
@@ -208,7 +221,14 @@ impl Gateway {
     /// serves until `shutdown` is done, then drains: is not ready for a while, then accepts nobody,
     /// asks every client to go, ends those who have not gone in time, and waits for them, for the
     /// configured times. When `at_once` is done, too, everybody is ended at once.
-    pub async fn run(self, shutdown: impl Future<Output = ()>, at_once: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// [`RunError`], if it drained without being told to, because it could not serve any more.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        at_once: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
         let Self { shared, certificates, quic, tcp, state_file, .. } = self;
         if let Some(file) = &state_file {
             file.take_up(&shared);
@@ -217,9 +237,13 @@ impl Gateway {
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(shared.clone()));
         listeners.spawn(tcp.run(shared.clone()));
-        listeners.spawn(shared.closing.clone().run_until_cancelled_owned(watch(certificates)));
+        let watching = keep_running("certificate watch", move || watch(certificates.clone()));
+        listeners.spawn(shared.closing.clone().run_until_cancelled_owned(watching));
         listeners.close();
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = shared.failure.reported() => {}
+        }
 
         let hurry = CancellationToken::new();
         let mut drained = pin!(drain::drain(&shared, state_file.as_ref(), &hurry));
@@ -230,15 +254,22 @@ impl Gateway {
                 drained.await;
             }
         }
-        endpoint.close(
-            signalbox_protocol::CloseReason::ShuttingDown.quic_code().into(),
-            signalbox_protocol::CloseReason::ShuttingDown.name().as_bytes(),
-        );
-        // The last CONNECTION_CLOSE frames leave here. A silent peer would hold this for three
-        // probe timeouts.
-        let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
-        listeners.wait().await;
+        let failed = shared.failure.take();
+        if matches!(failed, Some(RunError::Quic)) {
+            // If it has panicked, so would this, and its end.
+            std::mem::forget(endpoint);
+        } else {
+            endpoint.close(
+                signalbox_protocol::CloseReason::ShuttingDown.quic_code().into(),
+                signalbox_protocol::CloseReason::ShuttingDown.name().as_bytes(),
+            );
+            // The last CONNECTION_CLOSE frames leave here. A silent peer would hold this for three
+            // probe timeouts.
+            let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+            listeners.wait().await;
+        }
         info!("stopped");
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -298,8 +329,6 @@ async fn watch(certificates: Certificates) {
                 let _ = certificates.reload();
             }
         };
-        if tokio::task::spawn_blocking(reload).await.is_err() {
-            warn!("looking at the certificate files panicked");
-        }
+        supervise::blocking(reload).await;
     }
 }

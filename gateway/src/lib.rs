@@ -22,6 +22,7 @@ mod listen;
 mod project;
 mod rest;
 mod state_file;
+pub mod supervise;
 pub mod token;
 mod webhook;
 mod woken;
@@ -32,3 +33,4 @@ pub use config::{
 };
 pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};
+pub use supervise::RunError;

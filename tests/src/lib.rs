@@ -24,7 +24,7 @@ use signalbox_client::{
     Role, Streams,
 };
 use signalbox_gateway::{
-    Config, Gateway, LiveProjects, Monitor, ProjectEntry,
+    Config, Gateway, LiveProjects, Monitor, ProjectEntry, RunError,
     token::{NewServerToken, NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
@@ -65,7 +65,7 @@ pub struct World {
     projects: LiveProjects,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<()>>,
+    running: Option<JoinHandle<Result<(), RunError>>>,
     session: SessionId,
 }
 
@@ -120,7 +120,7 @@ impl World {
     pub async fn stop(&mut self) {
         self.tell_to_stop();
         if let Some(running) = self.running.take() {
-            soon("the gateway stops", running).await.unwrap();
+            soon("the gateway stops", running).await.unwrap().unwrap();
         }
     }
 

@@ -12,6 +12,7 @@ mod chaos;
 mod connecting;
 mod crew;
 mod drain;
+mod failures;
 mod leaving;
 mod logging;
 mod network;

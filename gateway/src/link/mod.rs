@@ -37,7 +37,7 @@ use tokio::{
 };
 use tracing::{Instrument, debug, debug_span, field, trace};
 
-use crate::{gateway::Shared, woken::when_woken};
+use crate::{gateway::Shared, supervise, woken::when_woken};
 
 #[cfg(test)]
 mod tests;
@@ -326,11 +326,12 @@ fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
 pub(crate) fn wait_for(shared: &Shared, away: Away, window: Duration) {
     let until = shared.uptime() + window;
     let over = shared.over.clone();
-    shared.away.spawn(async move {
+    let expiry = async move {
         // Going down, the relay ends those who are away as all the others.
         over.run_until_cancelled(tokio::time::sleep(window)).await;
         away.expire(until);
-    });
+    };
+    shared.away.spawn(supervise::isolated("resume window", expiry));
 }
 
 /// Hands what the client sends to the relay, until the client or a fault of its ends it.

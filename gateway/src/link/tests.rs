@@ -3,7 +3,16 @@
 //! A real socket takes megabytes before it blocks, and then what a test sees depends on luck and
 //! speed. This one takes four kilobytes, and time passes only when nobody has anything to do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use signalbox_protocol::{
@@ -12,7 +21,7 @@ use signalbox_protocol::{
 };
 use signalbox_relay::{Connection, Encoding, Join, Outbox};
 use tokio::{
-    io::DuplexStream,
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     sync::Semaphore,
     task::JoinHandle,
     time::{Instant, timeout},
@@ -30,6 +39,7 @@ use crate::{
     Config, ProjectEntry,
     gateway::Shared,
     gateway::unix_time,
+    supervise::isolated,
     token::{NewToken, Signer},
 };
 
@@ -70,7 +80,16 @@ impl World {
 
     /// A client that has said hello and read nothing yet.
     async fn client(&self, presence: bool) -> Client {
+        self.client_over(presence, |carrier| carrier).await
+    }
+
+    async fn client_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        presence: bool,
+        carrier: impl FnOnce(DuplexStream) -> S,
+    ) -> Client {
         let (near, far) = tokio::io::duplex(CARRIER);
+        let near = carrier(near);
         let subprotocol = websocket::Subprotocol::Postcard;
         let config = Some(subprotocol.config());
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
@@ -84,7 +103,7 @@ impl World {
             place: Arc::new(place),
         };
         let shared = self.shared.clone();
-        let link = tokio::spawn(serve(shared, info, reader, writer));
+        let link = tokio::spawn(isolated("client", serve(shared, info, reader, writer)));
         let mut socket = WebSocketStream::from_raw_socket(far, Side::Client, None).await;
         let token = NewToken {
             key: self.session.project(),
@@ -323,4 +342,60 @@ async fn who_goes_or_is_ended_while_the_gateway_goes_down_is_away() {
         gone.await.expect("nobody is waited for");
         assert_eq!(world.shared.relay.stats().connections, 0);
     }
+}
+
+/// A carrier with a fault in its code, once it has been switched on.
+struct Faulty {
+    carrier: DuplexStream,
+    is_faulty: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Faulty {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        assert!(!self.is_faulty.load(Relaxed), "a fault");
+        Pin::new(&mut self.carrier).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Faulty {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.carrier).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.carrier).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.carrier).poll_shutdown(cx)
+    }
+}
+
+/// A fault of ours that one client meets ends that client's link, and its connection; the others hear
+/// of it, and go on.
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_one_link_and_no_other() {
+    let world = World::new();
+    let mut bystander = world.client(false).await;
+    bystander.welcomed().await;
+    let is_faulty = Arc::new(AtomicBool::new(false));
+    let switch = is_faulty.clone();
+    let mut client = world.client_over(false, |carrier| Faulty { carrier, is_faulty }).await;
+    client.welcomed().await;
+    assert_eq!(world.shared.relay.stats().connections, 2);
+    switch.store(true, Relaxed);
+    client.socket.send(Message::Ping(Vec::new().into())).await.unwrap();
+    client.link.await.unwrap();
+    assert_eq!(world.shared.relay.stats().connections, 1);
+    let (mut speaker, _outbox) = world.member(1, String::new());
+    speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
+    assert_eq!(bystander.next().await, Some(Told::Signal(1)));
 }

@@ -25,6 +25,7 @@ use crate::{
     gateway::{BindError, Shared},
     keys::Keys,
     link::{self, LinkInfo, Place, quic::CONNECTION_WINDOW},
+    supervise::{RunError, keep_running},
 };
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
@@ -82,7 +83,7 @@ impl Listener {
         let mut config = server_config(certificates, &shared.limits, &shared.links)?;
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
-        let runtime = Arc::new(EndpointRuntime::default());
+        let runtime = Arc::new(EndpointRuntime::new(shared.failure.clone()));
         let endpoint = Endpoint::new(keys.endpoint(), Some(config), socket, runtime.clone())
             .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
@@ -102,6 +103,13 @@ impl Listener {
     /// until the endpoint is closed.
     pub(crate) async fn run(self, shared: Arc<Shared>) {
         info!(address = %self.address, "listening for QUIC");
+        keep_running("QUIC listener", || self.accept(&shared)).await;
+        if !shared.closing.is_cancelled() {
+            shared.failure.report(RunError::Quic);
+        }
+    }
+
+    async fn accept(&self, shared: &Arc<Shared>) {
         while let Some(incoming) = self.endpoint.accept().await {
             if shared.closing.is_cancelled() {
                 incoming.refuse();
@@ -109,9 +117,10 @@ impl Listener {
             }
             match self.places.clone().try_acquire_owned() {
                 Ok(permit) => {
+                    let remote = incoming.remote_address();
                     let task =
                         serve(shared.clone(), self.runtime.clone(), incoming, Arc::new(permit));
-                    shared.tasks.spawn(task);
+                    shared.spawn(remote, task);
                 }
                 // Under load an address must first prove that it is one: a stateless retry costs
                 // us one packet and an honest client one round trip. Whoever has proved it is
@@ -152,7 +161,7 @@ async fn serve(
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
         let link = Box::pin(link::serve(shared.clone(), info, reader, writer));
-        shared.tasks.spawn(handshake.into_driver().beside(link));
+        shared.spawn(remote, handshake.into_driver().beside(link));
     }
 }
 
@@ -244,4 +253,37 @@ fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use signalbox_certs::DevAuthority;
+
+    use super::*;
+    use crate::Config;
+
+    #[tokio::test]
+    async fn an_endpoint_that_ends_before_the_gateway_does_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = DevAuthority::open(dir.path(), SystemTime::now()).unwrap();
+        let (certificate, key) = (authority.certificate_path(), authority.key_path());
+        let certificates = Certificates::load(certificate.to_owned(), key.to_owned()).unwrap();
+        for is_closing in [true, false] {
+            let config = Config::default();
+            let shared = Arc::new(Shared::new(&config, config.projects().unwrap()));
+            let address = ([127, 0, 0, 1], 0).into();
+            let keys = Keys::of(b"secret");
+            let listener = Listener::bind(address, &certificates, &keys, &shared).unwrap();
+            let endpoint = listener.endpoint();
+            let running = tokio::spawn(listener.run(shared.clone()));
+            if is_closing {
+                shared.closing.cancel();
+            }
+            endpoint.close(0_u32.into(), b"");
+            running.await.unwrap();
+            assert_eq!(shared.failure.take().is_none(), is_closing);
+        }
+    }
 }

@@ -19,6 +19,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
 
+use crate::supervise;
+
 /// How often in a row each of the two may go on before other tasks have their turn.
 const TURNS: u32 = 4;
 
@@ -42,10 +44,11 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Some(work) = &mut self.0
-            && work.as_mut().poll(cx).is_ready()
+        // Taken out, so that work which panics is gone, and not polled once more.
+        if let Some(mut work) = self.0.take()
+            && work.as_mut().poll(cx).is_pending()
         {
-            self.0 = None;
+            self.0 = Some(work);
         }
     }
 }
@@ -54,7 +57,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Without a runtime there is nothing left to send by.
         if let Some((work, runtime)) = self.0.take().zip(Handle::try_current().ok()) {
-            runtime.spawn(work);
+            runtime.spawn(supervise::isolated("QUIC connection after its link", work));
         }
     }
 }

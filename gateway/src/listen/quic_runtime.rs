@@ -30,15 +30,16 @@ use super::{
     quic_driver::{Driver, Work},
     quic_socket::BatchingSocket,
 };
-use crate::woken::while_woken;
+use crate::{supervise::Failure, woken::while_woken};
 
 /// How often in a row the receiving task may go on: for 1.6 ms. The others wait so long at the worst,
 /// when there is a flood.
 const TURNS: u32 = 32;
 
 /// The runtime of one endpoint.
-#[derive(Default)]
 pub(super) struct EndpointRuntime {
+    /// Told if a task of the endpoint panics.
+    failure: Failure,
     /// Whether the first task, which is the receiving one, has been started.
     receives: AtomicBool,
     /// What the connection that is being accepted wants to have run.
@@ -48,6 +49,11 @@ pub(super) struct EndpointRuntime {
 }
 
 impl EndpointRuntime {
+    pub(super) fn new(failure: Failure) -> Self {
+        let (receives, driver, accepting) = Default::default();
+        Self { failure, receives, driver, accepting }
+    }
+
     /// Accepts a connection. Its driver is the caller's to run.
     pub(super) fn accept(
         &self,
@@ -76,13 +82,14 @@ impl Runtime for EndpointRuntime {
         if self.receives.swap(true, Ordering::Relaxed) {
             *self.driver.lock() = Some(future);
         } else {
-            TokioRuntime.spawn(Box::pin(while_woken(TURNS, future)));
+            let receiving = self.failure.clone().of_quic(while_woken(TURNS, future));
+            TokioRuntime.spawn(Box::pin(receiving));
         }
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let (socket, flusher) = BatchingSocket::new(TokioRuntime.wrap_udp_socket(socket)?);
-        TokioRuntime.spawn(Box::pin(flusher));
+        TokioRuntime.spawn(Box::pin(self.failure.clone().of_quic(flusher)));
         Ok(socket)
     }
 }
@@ -106,8 +113,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_panic_of_the_task_that_receives_is_a_failure() {
+        let failure = Failure::default();
+        let runtime = EndpointRuntime::new(failure.clone());
+        runtime.spawn(Box::pin(async { panic!("a fault") }));
+        failure.reported().await;
+    }
+
+    #[tokio::test]
     async fn only_the_first_task_goes_on() {
-        let runtime = EndpointRuntime::default();
+        let runtime = EndpointRuntime::new(Failure::default());
         let ((receiving, first), (other, second)) = (eager(), eager());
         runtime.spawn(first);
         tokio::spawn(second);
@@ -120,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_others_are_left_to_who_accepts() {
-        let runtime = EndpointRuntime::default();
+        let runtime = EndpointRuntime::new(Failure::default());
         runtime.spawn(eager().1);
         let (polls, driving) = eager();
         runtime.spawn(driving);

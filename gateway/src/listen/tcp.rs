@@ -11,15 +11,17 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::{
     http::{self, Visitor},
+    outage::Outage,
     tcp_socket::{self, ClientSocket},
 };
 use crate::{
     gateway::{BindError, Shared},
     link::Place,
+    supervise::{RunError, keep_running},
 };
 
 /// How long accepting pauses when the process has run out of something (descriptors, say).
@@ -62,35 +64,48 @@ impl Listener {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!(address = %self.address, scheme, "listening for WebSocket and HTTP");
         let router = http::router(&shared);
-        let accepting = async {
-            loop {
-                match self.socket.accept().await {
-                    Ok((stream, remote)) => {
-                        // A client that finds no place holds up those in the backlog, where they
-                        // cost nothing. The place is taken after accepting, or the last one would
-                        // be held while nobody comes, and a WebSocket on a kept connection could
-                        // not have it.
-                        let Ok(permit) = self.places.clone().acquire_owned().await else {
-                            break;
-                        };
-                        let visitor = Accepted {
-                            stream,
-                            remote,
-                            place: Arc::new(permit),
-                            places: self.places.clone(),
-                        };
-                        let task = serve(shared.clone(), self.tls.clone(), router.clone(), visitor);
-                        shared.tasks.spawn(task);
-                    }
-                    Err(error) if is_of_one_connection(&error) => {}
-                    Err(error) => {
-                        warn!(%error, "cannot accept; pausing");
-                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                    }
+        let accepting = keep_running("TCP listener", || self.accept(&shared, &router));
+        shared.closing.run_until_cancelled(accepting).await;
+    }
+
+    async fn accept(&self, shared: &Arc<Shared>, router: &Router) {
+        let mut outage = Outage::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = outage.over() => continue,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    // A client that finds no place holds up those in the backlog, where they
+                    // cost nothing. The place is taken after accepting, or the last one would
+                    // be held while nobody comes, and a WebSocket on a kept connection could
+                    // not have it.
+                    let Ok(permit) = self.places.clone().acquire_owned().await else {
+                        break;
+                    };
+                    let visitor = Accepted {
+                        stream,
+                        remote,
+                        place: Arc::new(permit),
+                        places: self.places.clone(),
+                    };
+                    let task = serve(shared.clone(), self.tls.clone(), router.clone(), visitor);
+                    shared.spawn(remote, task);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                // The socket does not listen any more.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    shared.failure.report(RunError::Tcp(error));
+                    return;
+                }
+                Err(error) => {
+                    outage.failed(&error);
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }
-        };
-        shared.closing.run_until_cancelled(accepting).await;
+        }
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) async fn connect(
     // From now, as the connection may have been open for hours.
     let (remote, hello_by) = (visitor.remote(), Instant::now() + shared.links.hello_timeout());
     let link = become_link(shared.clone(), remote, hello_by, place, subprotocol, upgrade);
-    shared.tasks.spawn(link);
+    shared.spawn(remote, link);
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
@@ -112,7 +112,7 @@ async fn become_link(
     };
     let (reader, writer) = halves(socket, subprotocol, shared.links.idle_timeout());
     let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
-    shared.tasks.spawn(link::serve(shared.clone(), info, reader, writer));
+    shared.spawn(remote, link::serve(shared.clone(), info, reader, writer));
 }
 
 async fn take_back(

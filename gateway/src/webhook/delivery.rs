@@ -25,7 +25,10 @@ use super::{
     Endpoint, Shared,
     queue::{Queue, Waiting},
 };
-use crate::gateway::unix_time;
+use crate::{
+    gateway::unix_time,
+    supervise::{blocking, catch},
+};
 
 /// How long one attempt may take, from connecting to the head of the answer.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -53,9 +56,8 @@ impl Client {
     async fn get(&self) -> &Https {
         self.0
             .get_or_init(|| async {
-                // Reads many files. If it panics, nobody is trusted.
-                let roots =
-                    tokio::task::spawn_blocking(roots).await.unwrap_or(RootCertStore::empty());
+                // Reads many files.
+                let roots = blocking(roots).await;
                 let connector = HttpsConnectorBuilder::new()
                     .with_tls_config(signalbox_certs::client(roots, &[]))
                     .https_or_http()
@@ -89,6 +91,8 @@ enum AttemptError {
     Timeout,
     #[error("{}", chain(.0))]
     Failed(#[source] legacy::Error),
+    #[error("the gateway panicked: {0}")]
+    Panicked(String),
     #[error("the request cannot be made")]
     Request(#[from] hyper::http::Error),
 }
@@ -116,7 +120,9 @@ pub(super) async fn post_all(
             queue.lock().give_up(lane, dropped);
             continue;
         };
-        let Err(error) = attempt(&shared.client, &endpoint, &waiting, dropped).await else {
+        // An event that cannot be posted must not keep those behind it for longer than others.
+        let attempt = catch(attempt(&shared.client, &endpoint, &waiting, dropped)).await;
+        let Err(error) = attempt.unwrap_or_else(|cause| Err(AttemptError::Panicked(cause))) else {
             if queue.lock().taken(lane) {
                 info!(%project, "the webhook works again");
             }

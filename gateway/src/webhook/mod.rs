@@ -30,7 +30,7 @@ use self::{
     delivery::Client,
     queue::{Queue, Waiting},
 };
-use crate::{config::Webhook, gateway::unix_time, project::Projects};
+use crate::{config::Webhook, gateway::unix_time, project::Projects, supervise::keep_running};
 
 /// Where a project's events go, and what signs them.
 pub(crate) struct Endpoint {
@@ -140,7 +140,10 @@ impl Webhooks {
             .clone();
         let idle_lane = queue.lock().push(self.0.hasher.hash_one(session), waiting);
         if let Some(lane) = idle_lane {
-            let post = delivery::post_all(self.0.clone(), project.clone(), queue, lane);
+            let (shared, project) = (self.0.clone(), project.clone());
+            let post = keep_running("webhook delivery", move || {
+                delivery::post_all(shared.clone(), project.clone(), queue.clone(), lane)
+            });
             self.0.tasks.spawn_on(post, &self.0.runtime);
         }
     }

@@ -128,7 +128,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     certificates.reload().unwrap_err();
     assert_eq!(served().await, renewed);
     stop.send(()).unwrap();
-    soon("the gateway stops", running).await.unwrap();
+    soon("the gateway stops", running).await.unwrap().unwrap();
 }
 
 /// The leaf in an authority's files.

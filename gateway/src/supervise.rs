@@ -1,0 +1,203 @@
+//! Supervision of tasks: what happens when one panics, or ends although it should not.
+//!
+//! A task that panics takes nobody with it, so by itself it ends unnoticed. Each task is therefore one of these:
+//!
+//! - A client's task ends alone; the panic is logged ([`isolated`]).
+//! - A background task that can begin again does so after a pause ([`keep_running`]).
+//! - If the gateway cannot serve without it, the gateway ends in good order, with an error ([`Failure`]).
+
+use std::{
+    any::Any,
+    fmt::Display,
+    future::Future,
+    io,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+/// Pauses before a task is started again: doubled from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Runs a background task until it ends by itself. If it panics, that is logged, and it is started
+/// again after a pause.
+pub async fn keep_running<T, F: Future<Output = T>>(
+    task: &'static str,
+    mut start: impl FnMut() -> F,
+) -> T {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let started = Instant::now();
+        let cause = match catch(async { start().await }).await {
+            Ok(result) => return result,
+            Err(cause) => cause,
+        };
+        if started.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        error!(task, cause, restart_in = ?pause, "background task panicked");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Does something that blocks, such as reading files, on a thread for that. If it panics, so does
+/// this, for [`keep_running`] to notice.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(cause) => resume_unwind(cause),
+            // The runtime is being shut down, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// A client's task, whose panic is logged and ends it alone.
+pub(crate) fn isolated(
+    client: impl Display,
+    task: impl Future<Output = ()>,
+) -> impl Future<Output = ()> {
+    catch(task).map(move |result| {
+        if let Err(cause) = result {
+            error!(%client, cause, "client task panicked; its link has ended");
+        }
+    })
+}
+
+/// Why a running gateway ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nothing is received over QUIC any more. The log has the system's error, or our panic.
+    #[error("the QUIC endpoint has failed; the log says why: start the gateway again")]
+    Quic,
+    /// No connection can be accepted any more.
+    #[error("the TCP listener has failed: start the gateway again")]
+    Tcp(#[source] io::Error),
+}
+
+/// Ends the gateway when a part of it has failed that it cannot do without. Its clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    error: Mutex<Option<RunError>>,
+    reported: CancellationToken,
+}
+
+impl Failure {
+    /// Says what has failed. The first counts.
+    pub(crate) fn report(&self, failed: RunError) {
+        let source = std::error::Error::source(&failed).map(tracing::field::display);
+        error!(error = %failed, source, "going down: the gateway cannot serve any more");
+        self.0.error.lock().get_or_insert(failed);
+        self.0.reported.cancel();
+    }
+
+    /// Waits until something has failed.
+    pub(crate) async fn reported(&self) {
+        self.0.reported.cancelled().await;
+    }
+
+    /// Takes what has failed, if anything has.
+    pub(crate) fn take(&self) -> Option<RunError> {
+        self.0.error.lock().take()
+    }
+
+    /// A task without which there is no QUIC.
+    pub(crate) async fn of_quic(self, task: impl Future<Output = ()>) {
+        let mut task = std::pin::pin!(catch(task));
+        // What is left of the task is dropped later, and may panic again.
+        if task.as_mut().await.is_err() {
+            self.report(RunError::Quic);
+        }
+    }
+}
+
+/// A task, or what it says when it panics.
+pub(crate) fn catch<T>(task: impl Future<Output = T>) -> impl Future<Output = Result<T, String>> {
+    AssertUnwindSafe(task).catch_unwind().map(|result| result.map_err(text))
+}
+
+fn text(cause: Box<dyn Any + Send>) -> String {
+    match cause.downcast::<String>() {
+        Ok(text) => *text,
+        Err(cause) => cause.downcast_ref::<&str>().unwrap_or(&"unknown").to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_started_again_after_longer_and_longer_pauses() {
+        let (starts, began) = (AtomicU32::new(0), Instant::now());
+        let task = || async {
+            let start = starts.fetch_add(1, Relaxed);
+            assert!(start == 4, "a fault at start {start}");
+            began.elapsed()
+        };
+        let elapsed = keep_running("test", task).await;
+        assert_eq!(starts.into_inner(), 5);
+        assert_eq!(elapsed.as_millis(), 100 + 200 + 400 + 800);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_before_the_task_begins_is_caught_too() {
+        let mut starts = 0;
+        let task = || {
+            starts += 1;
+            assert!(starts > 1, "a fault");
+            std::future::ready(())
+        };
+        keep_running("test", task).await;
+        assert_eq!(starts, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_on_another_thread_is_that_of_the_task() {
+        let starts = Arc::new(AtomicU32::new(0));
+        let task = || {
+            let starts = starts.clone();
+            blocking(move || assert!(starts.fetch_add(1, Relaxed) == 1, "a fault"))
+        };
+        keep_running("test", task).await;
+        assert_eq!(starts.load(Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_panics_ends_alone() {
+        isolated("client", async { panic!("a fault") }).await;
+        isolated("client", async {}).await;
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_ends_the_gateway() {
+        let failure = Failure::default();
+        failure.clone().of_quic(async {}).await;
+        assert!(failure.take().is_none(), "that is how it ends when it is to");
+        failure.clone().of_quic(async { panic!("a fault") }).await;
+        failure.report(RunError::Tcp(io::Error::other("another")));
+        failure.reported().await;
+        assert!(matches!(failure.take(), Some(RunError::Quic)));
+    }
+
+    #[test]
+    fn what_a_panic_says_is_known() {
+        assert_eq!(text(Box::new("a fault")), "a fault");
+        assert_eq!(text(Box::new("a fault".to_owned())), "a fault");
+        assert_eq!(text(Box::new(5)), "unknown");
+    }
+}
