@@ -5,6 +5,7 @@ pair of its kind and its fields, and the fields have the values of the JSON form
 serves both encodings. Everything that differs between messages is in the tables at the end.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,10 +52,11 @@ class Reader:
 
 @dataclass(frozen=True)
 class Codec:
-    """How values of one type are written and read."""
+    """How values of one type are written and read, and whether a JSON value is one."""
 
     write: Callable[[Any], bytes]
     read: Callable[[Reader], Any]
+    is_json: Callable[[Any], bool]
 
 
 def varint(value: int) -> bytes:
@@ -72,7 +74,11 @@ def number(bits: int) -> Codec:
             raise ValueError(f"{value} is no u{bits}")
         return varint(value)
 
-    return Codec(write, lambda reader: reader.varint(bits))
+    def is_json(value: Any) -> bool:
+        # To Python a bool is a number, and 1.0 is 1.
+        return type(value) is int and 0 <= value < 1 << bits
+
+    return Codec(write, lambda reader: reader.varint(bits), is_json)
 
 
 def read_flag(reader: Reader) -> bool:
@@ -86,6 +92,7 @@ def option(inner: Codec) -> Codec:
     return Codec(
         lambda value: b"\0" if value is None else b"\1" + inner.write(value),
         lambda reader: inner.read(reader) if read_flag(reader) else None,
+        lambda value: value is None or inner.is_json(value),
     )
 
 
@@ -109,7 +116,11 @@ def list_of(inner: Codec) -> Codec:
             raise Malformed(f"{count} elements announced, {reader.left()} bytes there")
         return [inner.read(reader) for _ in range(count)]
 
-    return Codec(lambda values: varint(len(values)) + b"".join(map(inner.write, values)), read)
+    return Codec(
+        lambda values: varint(len(values)) + b"".join(map(inner.write, values)),
+        read,
+        lambda value: isinstance(value, list) and all(map(inner.is_json, value)),
+    )
 
 
 def enum(*names: str) -> Codec:
@@ -121,7 +132,11 @@ def enum(*names: str) -> Codec:
             raise Malformed(f"enum value {index} is not listed")
         return names[index]
 
-    return Codec(lambda name: varint(names.index(name)), read)
+    return Codec(
+        lambda name: varint(names.index(name)),
+        read,
+        lambda value: isinstance(value, str) and value in names,
+    )
 
 
 def code(numbers: dict[str, int]) -> Codec:
@@ -132,23 +147,36 @@ def code(numbers: dict[str, int]) -> Codec:
         value = reader.varint(16)
         return names.get(value, value)
 
-    return Codec(lambda name: varint(numbers[name]), read)
+    return Codec(lambda name: varint(numbers[name]), read, is_string)
 
 
 def fields(**members: Codec) -> Codec:
     return Codec(
         lambda value: b"".join(codec.write(value[name]) for name, codec in members.items()),
         lambda reader: {name: codec.read(reader) for name, codec in members.items()},
+        lambda value: isinstance(value, dict)
+        and all(name in value and codec.is_json(value[name]) for name, codec in members.items()),
     )
 
 
-BOOL = Codec(lambda value: bytes([value]), read_flag)
+def is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def is_id(value: Any) -> bool:
+    return is_string(value) and ID_TEXT.fullmatch(value) is not None
+
+
+ID_TEXT = re.compile("-".join(f"[0-9a-fA-F]{{{count}}}" for count in (8, 4, 4, 4, 12)))
+
+BOOL = Codec(lambda value: bytes([value]), read_flag, lambda value: isinstance(value, bool))
 U32 = number(32)
 U64 = number(64)
-TEXT = Codec(write_text, read_text)
+TEXT = Codec(write_text, read_text, is_string)
 ID = Codec(
     lambda value: uuid.UUID(value).bytes,
     lambda reader: str(uuid.UUID(bytes=reader.take(16))),
+    is_id,
 )
 
 
@@ -161,6 +189,10 @@ class Kinds:
 
     def __contains__(self, kind: str) -> bool:
         return kind in self._codecs
+
+    def is_json(self, kind: str, fields: Any) -> bool:
+        """Whether this is the JSON form of that known kind."""
+        return self._codecs[kind].is_json(fields)
 
     def encode(self, kind: str, fields: dict[str, Any]) -> bytes:
         return varint(self._names.index(kind)) + self._codecs[kind].write(fields)

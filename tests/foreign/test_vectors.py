@@ -11,6 +11,7 @@ import pytest
 
 import postcard
 from postcard import Frames, Malformed
+from ws_client import decode_json
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "protocol/vectors/messages.json").read_text(encoding="utf-8"))
@@ -104,13 +105,63 @@ def test_a_stream_may_not_end_inside_a_frame() -> None:
         frames.end()
 
 
-# The examples of section 3.5, read as messages of a client.
+MALFORMED = [
+    vector
+    for vector in json.loads((ROOT / "protocol/vectors/malformed.json").read_text(encoding="utf-8"))
+    if vector["malformed"]
+]
+TABLE_OF_PLACE = {
+    ("client", "control"): postcard.GATEWAY,
+    ("client", "header"): postcard.GATEWAY_STREAM,
+    ("client", "sender"): postcard.SENDER,
+    # As a gateway written from the document would read them.
+    ("gateway", "first"): postcard.CLIENT,
+    ("gateway", "control"): postcard.CLIENT,
+    ("gateway", "signals"): postcard.CLIENT,
+    ("gateway", "header"): postcard.CLIENT_STREAM,
+}
+
+
+def read_frames(vector: dict) -> None:
+    """As a client reads a stream: in one piece, and byte by byte."""
+    data = bytes.fromhex(vector["hex"])
+    for size in (1, len(data)):
+        frames = Frames()
+        for at in range(0, len(data), size):
+            for message in frames.feed(data[at : at + size]):
+                postcard.GATEWAY.decode(message)
+        if vector.get("fin"):
+            frames.end()
+
+
 @pytest.mark.parametrize(
-    "malformed", ["", "01", "0100000102c328", "01000001ffffffff0f", "010000000707"]
+    "vector",
+    [vector for vector in MALFORMED if "hex" in vector],
+    ids=lambda vector: f"{vector['reader']}-{vector['place']}-{vector['name']}",
 )
-def test_what_the_document_calls_malformed(malformed: str) -> None:
+def test_malformed_postcard_is_refused(vector: dict) -> None:
+    if vector["place"] != "frames":
+        with pytest.raises(Malformed):
+            TABLE_OF_PLACE[vector["reader"], vector["place"]].decode(bytes.fromhex(vector["hex"]))
+    elif vector["reader"] == "client":
+        with pytest.raises(Malformed):
+            read_frames(vector)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in MALFORMED if "json" in vector and vector["reader"] == "client"],
+    ids=lambda vector: vector["name"],
+)
+def test_malformed_json_is_refused(vector: dict) -> None:
     with pytest.raises(Malformed):
-        postcard.CLIENT.decode(bytes.fromhex(malformed))
+        decode_json(vector["json"])
+
+
+@each_vector
+def test_json_of_every_vector_is_taken(vector: dict) -> None:
+    if vector["kind"] == "gateway":
+        assert decode_json(json.dumps(vector["json"])) == message(vector)
 
 
 def test_an_unknown_kind_is_skipped() -> None:

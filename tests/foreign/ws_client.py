@@ -134,6 +134,8 @@ def decode_json(text: str) -> Message | None:
     ((kind, fields),) = message.items()
     if kind not in postcard.GATEWAY:
         return None
+    if not postcard.GATEWAY.is_json(kind, fields):
+        raise Malformed(f"not the fields of {kind}")
     return kind, fields
 
 

@@ -24,4 +24,5 @@ mod resume;
 mod slow_consumer;
 mod streams;
 mod tokens;
+mod vectors;
 mod webhooks;
