@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{ClientMessage, CloseReason, message::Welcome};
+use signalbox_protocol::{ClientMessage, CloseReason, close::ComeBack, message::Welcome};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -163,7 +163,7 @@ pub(crate) fn take_answer(teller: &mut Teller, sending: &Sending, answer: Answer
 
 /// Whether a client tries to come back when a link has ended for this reason.
 pub(crate) fn comes_back(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown)
+    reason.come_back() == Some(ComeBack::Resume)
 }
 
 /// Over how long the clients are to spread that have lost their links with this one.

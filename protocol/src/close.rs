@@ -56,7 +56,51 @@ codes! {
     }
 }
 
+/// How a client may come back after the end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComeBack {
+    /// With its ticket, if it has one; else as a new connection.
+    Resume,
+    /// As a new connection, after a while.
+    Join,
+    /// As a new connection, with another token.
+    NewToken,
+}
+
+impl ComeBack {
+    /// The name, as in `vectors/protocol.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Join => "join",
+            Self::NewToken => "newToken",
+        }
+    }
+}
+
 impl CloseReason {
+    /// Whether and how a client may come back. None: it rests, as it was told to leave, has left by
+    /// itself, goes on on another link, or would run into the same fault.
+    pub fn come_back(self) -> Option<ComeBack> {
+        match self {
+            Self::ClientDisconnected
+            | Self::ForceDisconnected
+            | Self::Superseded
+            | Self::ProtocolError
+            | Self::FrameTooLarge => None,
+            Self::NetworkDisconnected | Self::ShuttingDown => Some(ComeBack::Resume),
+            Self::InvalidToken | Self::TokenExpired | Self::WrongProject => {
+                Some(ComeBack::NewToken)
+            }
+            Self::SlowConsumer
+            | Self::HelloTimeout
+            | Self::ConnectionLimit
+            | Self::InternalError
+            | Self::InvalidTicket
+            | Self::Unknown(_) => Some(ComeBack::Join),
+        }
+    }
+
     /// First of the WebSocket close codes that Signalbox uses; RFC 6455 §7.4.2 leaves 4000–4999
     /// to applications.
     const WEBSOCKET_BASE: u16 = 4000;

@@ -185,7 +185,7 @@ class Kinds:
 
     def __init__(self, **kinds: Codec) -> None:
         self._codecs = kinds
-        self._names = list(kinds)
+        self.names = list(kinds)
 
     def __contains__(self, kind: str) -> bool:
         return kind in self._codecs
@@ -195,15 +195,15 @@ class Kinds:
         return self._codecs[kind].is_json(fields)
 
     def encode(self, kind: str, fields: dict[str, Any]) -> bytes:
-        return varint(self._names.index(kind)) + self._codecs[kind].write(fields)
+        return varint(self.names.index(kind)) + self._codecs[kind].write(fields)
 
     def decode(self, data: bytes) -> Message | None:
         """The message, or None for a kind that is unknown and therefore to be skipped."""
         reader = Reader(data)
         number = reader.varint(32)
-        if number >= len(self._names):
+        if number >= len(self.names):
             return None
-        kind = self._names[number]
+        kind = self.names[number]
         fields = self._codecs[kind].read(reader)
         if reader.left():
             raise Malformed(f"{reader.left()} bytes left over after {kind}")

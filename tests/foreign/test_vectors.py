@@ -177,6 +177,90 @@ def test_unknown_codes_are_accepted_and_unknown_enum_values_are_not() -> None:
         postcard.CLIENT.decode(bytes.fromhex("0000010200"))
 
 
+REGISTRY = json.loads((ROOT / "protocol/vectors/protocol.json").read_text(encoding="utf-8"))
+
+
+def numbers(of: list[dict]) -> dict[str, int]:
+    return {entry["name"]: entry["number"] for entry in of}
+
+
+def test_the_registry_has_what_was_read_in_the_document() -> None:
+    for table, kinds in REGISTRY["kinds"].items():
+        assert [kind["name"] for kind in kinds] == TABLES[table].names
+        assert [kind["number"] for kind in kinds] == list(range(len(kinds)))
+    codes = REGISTRY["codes"]
+    assert numbers(codes["errorCode"]) == postcard.ERROR_CODES
+    assert numbers(codes["closeReason"]) == postcard.REASONS
+    limits = {limit["name"]: limit["atMost"] for limit in REGISTRY["limits"]}
+    assert limits["gateway message, postcard"] == postcard.GATEWAY_FRAME_BYTES
+    assert limits["length of a frame"] == postcard.PREFIX_BYTES
+
+
+def section(number: int) -> str:
+    return re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[number]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of its tables, without links and quotes."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "")
+    lines = [line for line in plain.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_document_has_the_codes_of_the_registry() -> None:
+    codes = REGISTRY["codes"]
+    shown = [row[:3] for row in rows(section(10)) if row[0].isdigit()]
+    assert shown == [
+        [str(code["number"]), code["name"], str(code["http"])] for code in codes["errorCode"]
+    ]
+    shown = [row[:4] for row in rows(section(11)) if row[0].isdigit()]
+    assert shown == [
+        [str(reason[member]) for member in ("quic", "name", "webSocket", "http")]
+        for reason in codes["closeReason"]
+    ]
+
+
+def test_the_document_has_the_limits_of_the_registry() -> None:
+    shown = {number for row in rows(section(9)) for number in re.findall(r"\d+", row[1])}
+    fixed = {limit["atMost"] for limit in REGISTRY["limits"] if limit["name"] != "length of a frame"}
+    assert {str(number) for number in fixed} <= shown
+
+
+# What the document calls a type by another name than the registry.
+CALLED = {"role": "enum", "streams": "enum", "errorCode": "code", "closeReason": "code"}
+CALLED |= {"disconnectReason": "code", "connection": "connection info"}
+CALLED |= {"list connection": "list of connection info", "ticket": "the fields of ticket"}
+CALLED |= {"list cursor": "list of cursor", "list lost": "list of lost"}
+
+
+def test_the_document_has_the_fields_of_the_registry() -> None:
+    """Names, order, types, and what a client may leave out, kind by kind."""
+    kinds = {
+        (kind["name"], kind["number"]): kind["fields"]
+        for table in ("client", "gateway")
+        for kind in REGISTRY["kinds"][table]
+        # Its fields are told where connection info is.
+        if kind["name"] != "connectionCreated"
+    }
+    checked = set()
+    parts = re.split(r"^#### `(\w+)` \((\d+)\)$", section(4).split("### 4.3")[0], flags=re.MULTILINE)
+    for name, number, text in zip(parts[1::3], parts[2::3], parts[3::3]):
+        if (key := (name, int(number))) not in kinds:
+            continue
+        checked.add(key)
+        # Another table, of a type that occurs in the message, follows behind an anchor.
+        shown = [row for row in rows(text.split("<a id=")[0]) if row[0] != "field"]
+        fields = kinds[key]
+        assert [row[0] for row in shown] == [field["name"] for field in fields], name
+        for row, field in zip(shown, fields):
+            assert row[1] == CALLED.get(field["type"], field["type"]), (name, row)
+            if len(row) == 4:
+                default = field.get("jsonDefault", "–")
+                spelt = {"[]": "empty"}.get(json.dumps(default), json.dumps(default).strip('"'))
+                assert row[2] == ("–" if default == "–" else spelt), (name, row)
+    assert checked == set(kinds)
+
+
 # The table of section 3.1.
 @pytest.mark.parametrize(
     ("value", "encoded"),
