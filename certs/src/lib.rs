@@ -18,12 +18,14 @@ mod application;
 mod dev;
 mod files;
 mod pem;
+mod public_key;
 mod resolver;
 mod tls;
 
 pub use application::ApplicationKey;
 pub use dev::{DevAuthority, DevError};
-pub use pem::{LoadError, load};
+pub use pem::{LoadError, load, problems};
+pub use public_key::{PublicKeyError, check_public_key};
 pub use resolver::Certificates;
 pub use tls::{
     RootsError, client, install_provider, provider, quic_server, roots_from_pem, tcp_server,

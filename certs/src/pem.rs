@@ -2,9 +2,10 @@
 //! typing error. So loading is mostly about saying which file is wrong and what to do about it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -97,23 +98,55 @@ pub enum LoadError {
 ///
 /// Each variant of [`LoadError`] names the file and what to do.
 pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
-    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| LoadError::DamagedPem { path: cert.to_owned(), source })?;
-    if chain.is_empty() {
-        return Err(LoadError::NoCertificate { path: cert.to_owned() });
-    }
+    pair(cert, key, chain(cert)?, private_key(key)?)
+}
 
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|source| match source {
-        PemError::NoItemsFound => LoadError::NoKey { path: key.to_owned() },
-        source => LoadError::DamagedPem { path: key.to_owned(), source },
+/// Everything that keeps [`load`] from loading these, and whether it is the key's fault.
+#[must_use]
+pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
+    match (chain(cert), private_key(key)) {
+        (Ok(chain), Ok(private)) => match pair(cert, key, chain, private) {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                let of_key = matches!(error, LoadError::Mismatch { .. });
+                vec![(error, of_key)]
+            }
+        },
+        (chain, private) => {
+            let of_chain = chain.err().map(|error| (error, false));
+            of_chain.into_iter().chain(private.err().map(|error| (error, true))).collect()
+        }
+    }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    let chain = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| LoadError::DamagedPem { path: path.to_owned(), source })?;
+    if chain.is_empty() {
+        return Err(LoadError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(chain)
+}
+
+fn private_key(path: &Path) -> Result<Arc<dyn SigningKey>, LoadError> {
+    let private = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|source| match source {
+        PemError::NoItemsFound => LoadError::NoKey { path: path.to_owned() },
+        source => LoadError::DamagedPem { path: path.to_owned(), source },
     })?;
-    let signing_key = provider()
+    provider()
         .key_provider
         .load_private_key(private)
-        .map_err(|source| LoadError::UnsupportedKey { path: key.to_owned(), source })?;
+        .map_err(|source| LoadError::UnsupportedKey { path: path.to_owned(), source })
+}
 
-    let certified = CertifiedKey::new(chain, signing_key);
+fn pair(
+    cert: &Path,
+    key: &Path,
+    chain: Vec<CertificateDer<'static>>,
+    private: Arc<dyn SigningKey>,
+) -> Result<CertifiedKey, LoadError> {
+    let certified = CertifiedKey::new(chain, private);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {

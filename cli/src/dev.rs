@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(first.project.secret, second.project.secret);
         assert_eq!(first.project.session, second.project.session);
         assert_eq!(first.authority.ca_pem(), second.authority.ca_pem());
-        assert_eq!(first.defaults().problems(), [""; 0]);
+        assert_eq!(first.defaults().problems(), []);
     }
 
     #[test]

@@ -76,9 +76,10 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
     }
     // What a gateway would say of it later is better said now.
     let config = Config { projects: vec![project], ..Config::default() };
-    let wrong: Vec<_> =
-        config.problems().into_iter().filter(|it| it.starts_with("projects")).collect();
-    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    let mut wrong = config.problems();
+    wrong.retain(|it| it.setting.starts_with("projects"));
+    let said: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+    anyhow::ensure!(wrong.is_empty(), "{}", said.join("; "));
     for project in &config.projects {
         if args.json {
             output::line(serde_json::to_string(project)?)?;

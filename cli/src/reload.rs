@@ -13,7 +13,7 @@ use tokio::{
     sync::Mutex as AsyncMutex,
 };
 
-use crate::config::Sources;
+use crate::config::{Mistakes, Sources};
 
 /// How often the configuration is looked at for changed projects.
 const CONFIG_POLL: Duration = Duration::from_secs(3);
@@ -96,16 +96,18 @@ impl Reload {
 
     fn take_up(&mut self, asked: bool) -> anyhow::Result<()> {
         let before = self.seen.take();
-        let config = self.sources.resolve(&self.defaults)?;
+        let config = self.sources.resolve(&self.defaults).map_err(on_one_line)?;
         let stable = before.as_ref() == Some(&config);
         self.seen = Some(config.clone());
         if !asked && !stable {
             return Ok(());
         }
-        let changed = self
-            .projects
-            .replace(&config)
-            .map_err(|problems| anyhow::anyhow!("{}", problems.join("; ")))?;
+        let changed = match self.projects.replace(&config) {
+            Ok(changed) => changed,
+            Err(problems) => {
+                return Err(on_one_line(self.sources.locate(&self.defaults, problems)?.into()));
+            }
+        };
         if changed {
             tracing::info!(projects = config.projects.len(), "took up changed projects");
         }
@@ -116,6 +118,14 @@ impl Reload {
         }
         self.wrong = None;
         Ok(())
+    }
+}
+
+/// The same error for a log, where a line is a message.
+fn on_one_line(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Mistakes>() {
+        Ok(mistakes) => anyhow::anyhow!("{}", mistakes.on_one_line()),
+        Err(error) => error,
     }
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.chaos.is_some() {
         defaults.links.idle_timeout_ms = chaos::IDLE_TIMEOUT_MS;
     }
-    let config = args.sources.resolve(&defaults)?;
+    let config = args.sources.check(&defaults)?;
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, dev, config, defaults));
     // A file that is being read from a dead disk must not keep the process from ending.

@@ -4,14 +4,19 @@
 //! and a name that is not known is an error. Where the values come from (file, environment,
 //! flags) is the command line's business.
 
+mod check;
 mod entry;
+mod forms;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::entry::{OwnLimits, ProjectEntry, Webhook};
-use crate::project::Projects;
+pub use self::{
+    check::Problem,
+    entry::{OwnLimits, ProjectEntry, Webhook},
+    forms::accepted,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -211,79 +216,6 @@ impl Default for Process {
 }
 
 impl Config {
-    /// Everything that is wrong with the values, in words that name the setting.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut least = |name: &str, value: u64, least: u64| {
-            if value < least {
-                problems.push(format!("{name} is {value}, but must be at least {least}"));
-            }
-        };
-        let Limits {
-            connections_per_session,
-            connections_per_project,
-            outbox_frames,
-            outbox_bytes,
-            streams_per_link,
-            handshakes,
-            sessions_per_project,
-            // No limit, or no places, are possible choices.
-            signals_per_second: _,
-            signals_per_second_per_project: _,
-            server_connections: _,
-            webhook_bytes: _,
-        } = self.limits;
-        least("limits.connections_per_session", connections_per_session as u64, 1);
-        least("limits.connections_per_project", connections_per_project as u64, 1);
-        least("limits.sessions_per_project", sessions_per_project as u64, 1);
-        least("limits.outbox_frames", outbox_frames as u64, 1);
-        // The longest JSON form of a signal must fit, or nobody could receive it.
-        least("limits.outbox_bytes", outbox_bytes as u64, 64 * 1024);
-        least("limits.streams_per_link", streams_per_link as u64, 1);
-        least("limits.handshakes", handshakes as u64, 1);
-        least("links.hello_timeout_ms", self.links.hello_timeout_ms, 1);
-        least("links.http_keep_alive_ms", self.links.http_keep_alive_ms, 1000);
-        // Pings go out at a third of it; below a second they would be the load.
-        least("links.idle_timeout_ms", self.links.idle_timeout_ms.into(), 1000);
-        least("process.threads", self.process.threads as u64, 1);
-        if self.tls.certificate.is_none() || self.tls.key.is_none() {
-            problems.push(
-                "tls.certificate and tls.key are not set: name PEM files, or try `serve --dev`"
-                    .into(),
-            );
-        }
-        if let Some(file) = &self.resume.state_file
-            && !file
-                .parent()
-                .is_some_and(|directory| directory.as_os_str().is_empty() || directory.is_dir())
-        {
-            problems
-                .push(format!("resume.state_file: there is no directory for {}", file.display()));
-        }
-        if let Err(wrong) = self.projects() {
-            problems.extend(wrong);
-        }
-        problems
-    }
-
-    /// The projects with the text of their public keys, which are read from their files.
-    ///
-    /// # Errors
-    /// What cannot be read.
-    pub(crate) fn read_projects(&self) -> Result<Vec<ProjectEntry>, Vec<String>> {
-        let (entries, problems): (Vec<_>, Vec<_>) =
-            self.projects.iter().map(ProjectEntry::read_keys).partition(Result::is_ok);
-        if problems.is_empty() {
-            Ok(entries.into_iter().flatten().collect())
-        } else {
-            Err(problems.into_iter().filter_map(Result::err).collect())
-        }
-    }
-
-    pub(crate) fn projects(&self) -> Result<Projects, Vec<String>> {
-        Projects::new(&self.read_projects()?, self)
-    }
-
     /// For how long what happens is kept, with this window: a link may have been dead for the idle
     /// time before that was noticed, and then the connection may be away for the whole window.
     pub(crate) fn backlog_age(&self, window_ms: u32) -> Duration {
@@ -335,89 +267,5 @@ impl Links {
 
     pub(crate) fn drain_spread(&self) -> Duration {
         Duration::from_millis(self.drain_spread_ms)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let entry = |key: &str, secret| ProjectEntry::with_secret(key.parse().unwrap(), secret);
-        let config = Config {
-            projects: vec![entry("1", "s"), entry("1", "s"), entry("2", "")],
-            limits: Limits { outbox_frames: 0, ..Limits::default() },
-            ..Config::default()
-        };
-        let problems = config.problems();
-        for part in ["limits.outbox_frames", "tls.certificate", "no secret", "there twice"] {
-            assert!(problems.iter().any(|problem| problem.contains(part)), "{part}");
-        }
-        assert_eq!(problems.len(), 4, "{problems:#?}");
-    }
-
-    #[test]
-    fn a_state_file_has_a_directory() {
-        let is_bad = |file: PathBuf| {
-            let resume = Resume { state_file: Some(file), ..Resume::default() };
-            let problems = Config { resume, ..Config::default() }.problems();
-            problems.iter().any(|problem| problem.starts_with("resume.state_file"))
-        };
-        assert!(!is_bad("state".into()), "this one");
-        assert!(!is_bad(std::env::temp_dir().join("state")));
-        assert!(is_bad("not/there/state".into()));
-        assert!(is_bad("/".into()));
-    }
-
-    #[test]
-    fn secrets_are_not_in_debug_output() {
-        let mut entry = ProjectEntry::with_secret("1".parse().unwrap(), "hush");
-        let secret = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo".to_owned();
-        entry.webhook = Some(Webhook { url: "https://example.com".into(), secret });
-        let config = Config { projects: vec![entry], ..Config::default() };
-        let shown = format!("{config:?} {:?} {:?}", config.projects(), config.projects[0].webhook);
-        assert!(!shown.contains("hush") && !shown.contains("aHVz"), "{shown}");
-    }
-
-    #[test]
-    fn a_project_is_of_one_kind_and_its_parts_are_good() {
-        let good = ProjectEntry::with_secret("1".parse().unwrap(), "s");
-        let webhook =
-            |url: &str, secret: &str| Some(Webhook { url: url.into(), secret: secret.into() });
-        let secret = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
-        let none = OwnLimits { connections: Some(0), ..OwnLimits::default() };
-        for (part, entry) in [
-            ("one kind", ProjectEntry { public_keys: vec!["-----BEGIN".into()], ..good.clone() }),
-            (
-                "not the PEM",
-                ProjectEntry { public_keys: vec!["-----BEGIN".into()], ..good.clone() },
-            ),
-            (
-                "no/such/file",
-                ProjectEntry { public_keys: vec!["no/such/file".into()], ..good.clone() },
-            ),
-            ("at least 1", ProjectEntry { limits: none, ..good.clone() }),
-            ("url", ProjectEntry { webhook: webhook("ftp://example.com", secret), ..good.clone() }),
-            ("url", ProjectEntry { webhook: webhook("/hook", secret), ..good.clone() }),
-            (
-                "password",
-                ProjectEntry { webhook: webhook("http://me:pw@a", secret), ..good.clone() },
-            ),
-            (
-                "public key",
-                ProjectEntry {
-                    secrets: vec![],
-                    public_keys: vec!["-----BEGIN RSA PRIVATE KEY-----".into()],
-                    ..good.clone()
-                },
-            ),
-            ("secret", ProjectEntry { webhook: webhook("http://a", "hush"), ..good.clone() }),
-            ("secret", ProjectEntry { webhook: webhook("http://a", "whsec_aHVzaA=="), ..good }),
-        ] {
-            let config = Config { projects: vec![entry], ..Config::default() };
-            let problems = config.problems().join("; ");
-            assert!(problems.contains(part), "{part}: {problems}");
-        }
     }
 }

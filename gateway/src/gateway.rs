@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Limits, Links, ProjectEntry},
+    config::{Config, Limits, Links, Problem, ProjectEntry},
     drain::{self, Departures},
     keys::Keys,
     listen::{quic, tcp},
@@ -125,8 +125,8 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The configuration does not make sense; all that is wrong with it.
-    #[error("the configuration is not good:\n  {}", .0.join("\n  "))]
-    Config(Vec<String>),
+    #[error("the configuration cannot be used:\n  {}", lines(.0))]
+    Config(Vec<Problem>),
     /// The certificate or its key is not usable.
     #[error("the certificate cannot be used")]
     Certificate(#[source] signalbox_certs::LoadError),
@@ -147,6 +147,10 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 /// A gateway that has its ports and serves as soon as it is [run](Gateway::run).
@@ -292,7 +296,7 @@ impl LiveProjects {
     ///
     /// # Errors
     /// Everything that is wrong with them; then those of before stay.
-    pub fn replace(&self, config: &Config) -> Result<bool, Vec<String>> {
+    pub fn replace(&self, config: &Config) -> Result<bool, Vec<Problem>> {
         let entries = config.read_projects()?;
         let mut current = self.0.current.lock();
         if *current == entries {

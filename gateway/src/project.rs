@@ -7,7 +7,7 @@ use signalbox_protocol::ProjectKey;
 use signalbox_relay::ProjectLimits;
 
 use crate::{
-    config::{Config, ProjectEntry},
+    config::{Config, Problem, ProjectEntry},
     webhook::Endpoint,
 };
 
@@ -34,16 +34,18 @@ impl Project {
     ///
     /// # Errors
     /// What is wrong with it, for the operator.
-    pub(crate) fn new(entry: &ProjectEntry, defaults: &Config) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
+    pub(crate) fn new(entry: &ProjectEntry, defaults: &Config) -> Result<Self, Vec<Problem>> {
+        let mut problems: Vec<_> = entry.check_limits().collect();
         let mut public = Vec::new();
-        for pem in &entry.public_keys {
-            // A private key would be taken for something, and should not be here at all.
-            let is_public =
-                pem.trim_start().lines().next().is_some_and(|it| it.contains("PUBLIC KEY"));
-            match DecodingKey::from_rsa_pem(pem.as_bytes()) {
-                Ok(key) if is_public => public.push(key),
-                _ => problems.push("public_keys: not the PEM of an RSA public key".into()),
+        for (index, pem) in entry.public_keys.iter().enumerate() {
+            let checked = signalbox_certs::check_public_key(pem.as_bytes());
+            let key = checked.map_err(|error| error.to_string()).and_then(|()| {
+                DecodingKey::from_rsa_pem(pem.as_bytes())
+                    .map_err(|error| format!("cannot be used: {error}"))
+            });
+            match key {
+                Ok(key) => public.push(key),
+                Err(why) => problems.push(Problem::new(format!("public_keys.{index}"), why)),
             }
         }
         // An empty secret would let anyone sign.
@@ -52,11 +54,12 @@ impl Project {
             (false, true) => Keys::Secrets(secrets),
             (true, false) => Keys::Public(public),
             (true, true) => {
-                problems.push("has no secret and no public key".into());
+                problems.push(Problem::new("", "has no secret and no public key"));
                 Keys::Secrets(secrets)
             }
             (false, false) => {
-                problems.push("has secrets and public keys; it must be one kind".into());
+                let problem = "has secrets and public keys, but must have only one kind";
+                problems.push(Problem::new("", problem));
                 Keys::Secrets(secrets)
             }
         };
@@ -70,13 +73,10 @@ impl Project {
                 .unwrap_or(all.signals_per_second_per_project),
             backlog_age: defaults.backlog_age(resume_window_ms),
         };
-        if limits.connections == 0 || limits.sessions == 0 {
-            problems.push("limits: connections and sessions must be at least 1".into());
-        }
         let webhook = match entry.webhook.as_ref().map(Endpoint::new).transpose() {
             Ok(webhook) => webhook.map(Arc::new),
-            Err(problem) => {
-                problems.push(format!("webhook: {problem}"));
+            Err(wrong) => {
+                problems.extend(wrong.into_iter().map(|problem| problem.within("webhook")));
                 None
             }
         };
@@ -126,19 +126,21 @@ impl Projects {
     /// The configured projects.
     ///
     /// # Errors
-    /// Everything that is wrong with them, in words that name the project.
-    pub fn new(entries: &[ProjectEntry], defaults: &Config) -> Result<Self, Vec<String>> {
+    /// Everything that is wrong with them, by their positions.
+    pub fn new(entries: &[ProjectEntry], defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut projects = HashMap::new();
         let mut problems = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            let name = |problem| format!("projects[{index}] ({}) {problem}", entry.key);
+            let within = |problem: Problem| problem.within(format_args!("projects.{index}"));
+            if let Some(first) = entries.iter().take(index).position(|it| it.key == entry.key) {
+                let problem = format!("is the key of projects.{first}, too: {}", entry.key);
+                problems.push(within(Problem::new("key", problem)));
+            }
             match Project::new(entry, defaults) {
                 Ok(project) => {
-                    if projects.insert(entry.key.as_str().to_owned(), project).is_some() {
-                        problems.push(name("is there twice".into()));
-                    }
+                    projects.insert(entry.key.as_str().to_owned(), project);
                 }
-                Err(wrong) => problems.extend(wrong.into_iter().map(name)),
+                Err(wrong) => problems.extend(wrong.into_iter().map(within)),
             }
         }
         if problems.is_empty() { Ok(Self(projects)) } else { Err(problems) }

@@ -24,7 +24,7 @@ use signalbox_client::{
     Role, Streams,
 };
 use signalbox_gateway::{
-    Config, Gateway, LiveProjects, Monitor, ProjectEntry, RunError,
+    Config, Gateway, LiveProjects, Monitor, Problem, ProjectEntry, RunError,
     token::{NewServerToken, NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
@@ -128,7 +128,7 @@ impl World {
     pub fn change_projects(
         &mut self,
         change: impl FnOnce(&mut Vec<ProjectEntry>),
-    ) -> Result<bool, Vec<String>> {
+    ) -> Result<bool, Vec<Problem>> {
         change(&mut self.config.projects);
         self.projects.replace(&self.config)
     }

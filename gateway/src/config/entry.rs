@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::ProjectKey;
 
+use super::Problem;
+
 /// One tenant. It has either secrets or public keys.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,17 +74,24 @@ impl ProjectEntry {
         }
     }
 
-    /// The same with the text of every public key in place of its path.
-    pub(super) fn read_keys(&self) -> Result<Self, String> {
-        let read = |key: &String| {
-            if key.trim_start().starts_with("-----BEGIN") {
-                return Ok(key.clone());
+    /// The same with the text of every public key in place of its path, and the files that cannot
+    /// be read.
+    pub(super) fn read_keys(&self) -> (Self, Vec<Problem>) {
+        let (mut entry, mut problems) = (self.clone(), Vec::new());
+        for (index, key) in entry.public_keys.iter_mut().enumerate() {
+            if key.contains("-----BEGIN") {
+                continue;
             }
-            std::fs::read_to_string(key)
-                .map_err(|error| format!("project {}: cannot read {key}: {error}", self.key))
-        };
-        let public_keys = self.public_keys.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { public_keys, ..self.clone() })
+            match std::fs::read(&*key) {
+                // What is not text is no PEM, which is said where it is looked at.
+                Ok(text) => *key = String::from_utf8_lossy(&text).into_owned(),
+                Err(error) => {
+                    let problem = format!("cannot be read: {key}: {error}");
+                    problems.push(Problem::new(format!("public_keys.{index}"), problem));
+                }
+            }
+        }
+        (entry, problems)
     }
 }
 

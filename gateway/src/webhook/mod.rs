@@ -30,7 +30,12 @@ use self::{
     delivery::Client,
     queue::{Queue, Waiting},
 };
-use crate::{config::Webhook, gateway::unix_time, project::Projects, supervise::keep_running};
+use crate::{
+    config::{Problem, Webhook},
+    gateway::unix_time,
+    project::Projects,
+    supervise::keep_running,
+};
 
 /// Where a project's events go, and what signs them.
 pub(crate) struct Endpoint {
@@ -41,25 +46,37 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// # Errors
     /// What is wrong with the setting, for the operator.
-    pub(crate) fn new(setting: &Webhook) -> Result<Self, &'static str> {
-        let url: Uri = setting.url.parse().map_err(|_| "url is not a URL")?;
-        if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
-            return Err("url must begin with https:// or http:// and name a host");
-        }
-        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(
-                "url must not hold a user's name or password; the signature proves who posts",
-            );
-        }
+    pub(crate) fn new(setting: &Webhook) -> Result<Self, Vec<Problem>> {
+        let url = url_of(setting).map_err(|why| Problem::new("url", why));
         // Standard Webhooks: "between 24 bytes and 64 bytes, serialized as base64, prefixed".
-        setting
+        let secret = setting
             .secret
             .strip_prefix("whsec_")
             .and_then(|encoded| BASE64.decode(encoded).ok())
             .filter(|secret| (24..=64).contains(&secret.len()))
-            .map(|secret| Self { url, key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
-            .ok_or("secret must be whsec_ and 24 to 64 bytes in base64; `signalbox project new` makes one")
+            .ok_or_else(|| {
+                let problem = "must be whsec_ and 24 to 64 bytes in base64; \
+                    signalbox project new --webhook URL makes one";
+                Problem::new("secret", problem)
+            });
+        match (url, secret) {
+            (Ok(url), Ok(secret)) => {
+                Ok(Self { url, key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
+            }
+            (url, secret) => Err(url.err().into_iter().chain(secret.err()).collect()),
+        }
     }
+}
+
+fn url_of(setting: &Webhook) -> Result<Uri, &'static str> {
+    let url: Uri = setting.url.parse().map_err(|_| "is no URL; it must begin with https://")?;
+    if url.host().is_none_or(str::is_empty) || !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err("must begin with https:// or http:// and name a host");
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("must not hold a user's name or password; the signature proves who posts");
+    }
+    Ok(url)
 }
 
 /// All that waits to be posted. Its clones are one.

@@ -50,7 +50,7 @@ async fn secrets_rotate_without_a_gap() {
     join(&world, new).await.unwrap();
     // What is wrong changes nothing.
     let problems = world.change_projects(|it| it[0].secrets.clear()).unwrap_err();
-    assert!(problems[0].contains("no secret"), "{problems:?}");
+    assert!(problems[0].problem.contains("no secret"), "{problems:?}");
     join(&world, new).await.unwrap();
     bystanders.were_undisturbed().await;
 }

@@ -1,0 +1,79 @@
+//! What is wrong with a configuration, as `config` and `serve` say it: the same, and all at once.
+
+use serde_json::Value;
+
+use crate::{run, signalbox};
+
+const BAD: &str = "\
+[limits]
+handshakes = 4611686018427387904
+[[projects]]
+key = \"1\"
+secrets = [\"hush\"]
+[[projects]]
+key = \"1\"
+secrets = [\"hush\"]
+";
+
+#[test]
+fn config_refuses_what_serve_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, BAD).unwrap();
+    let said = |command: &str| {
+        let output = signalbox()
+            .args([command, "--threads", "0", "--config"])
+            .arg(&file)
+            .env("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "10")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let (config, serve) = (said("config"), said("serve"));
+    assert_eq!(config, serve);
+    let path = file.display();
+    for part in [
+        format!("\n  {path}:2: limits.handshakes is 4611686018427387904, but must be"),
+        format!("\n  {path}:7: projects.1.key is the key of projects.0, too: 1"),
+        "\n  SIGNALBOX_LINKS__IDLE_TIMEOUT_MS: links.idle_timeout_ms is 10, but must be".into(),
+        "\n  flag --threads: process.threads is 0, but must be".into(),
+        "\n  tls.certificate is not set".into(),
+        "\n  tls.key is not set".into(),
+    ] {
+        assert!(config.contains(&part), "{part}: {config}");
+    }
+    assert_eq!(config.lines().count(), 7, "{config}");
+}
+
+#[test]
+fn problems_are_in_the_json_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, BAD).unwrap();
+    let output = run(&["config", "--json", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = json["problems"].as_array().unwrap();
+    let handshakes = problems.iter().find(|it| it["setting"] == "limits.handshakes").unwrap();
+    assert_eq!((&handshakes["source"], &handshakes["line"]), (&file.to_str().into(), &2.into()));
+    assert!(handshakes["problem"].as_str().unwrap().contains("1000000"));
+    assert_eq!(json["projects.1.key"]["source"], file.to_str().unwrap());
+}
+
+#[test]
+fn the_log_is_not_turned_off_by_a_mistake() {
+    for level in ["inof", "info,signalbox_gateway=debg", "inof,signalbox_gateway=debug"] {
+        // Without it, this one fails for another reason.
+        let mut command = signalbox();
+        command.args(["send", "wss://127.0.0.1:1", "--token", "x"]).env("SIGNALBOX_LOG", level);
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("SIGNALBOX_LOG")
+                && said.contains("off, error, warn, info, debug or trace"),
+            "{said}"
+        );
+    }
+}
