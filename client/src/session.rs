@@ -137,13 +137,18 @@ impl Session {
                 come_back_to_leave(dialer, resume.as_ref()).await?
             }
         };
-        take_answer(&mut self.teller, &self.sending, answer, self.dialer.options.resume);
+        take_answer(&mut self.teller, &mut self.sending, answer, self.dialer.options.resume);
         Ok(link)
     }
 }
 
 /// The client is back, one way or the other. `resume` says whether it asks to be kept.
-pub(crate) fn take_answer(teller: &mut Teller, sending: &Sending, answer: Answer, resume: bool) {
+pub(crate) fn take_answer(
+    teller: &mut Teller,
+    sending: &mut Sending,
+    answer: Answer,
+    resume: bool,
+) {
     match answer {
         Answer::Resumed { kept, signals, refused, missed, gap, present } => {
             teller.keeping = Keeping::Kept(kept);
@@ -159,6 +164,7 @@ pub(crate) fn take_answer(teller: &mut Teller, sending: &Sending, answer: Answer
             sending.rejoined(resume);
         }
     }
+    sending.pace(teller.shared.limits().signals_per_second);
 }
 
 /// Whether a client tries to come back when a link has ended for this reason.

@@ -1,6 +1,7 @@
 //! The link of a client, per transport: it reads into [`Order`] and writes what the [`Outbox`]
 //! holds. It ends; what the client makes of that is decided in `session.rs`.
 
+mod pace;
 pub(crate) mod quic;
 mod sending;
 mod teller;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use signalbox_protocol::{ClientMessage, ErrorCode};
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until},
+};
 
-use super::Refused;
+use super::{Refused, pace::Pace};
 use crate::{
     event::Event,
     outbox::{Command, Outbox, Wrote},
@@ -54,19 +57,31 @@ pub(crate) struct Sending {
     commands: mpsc::Receiver<Command>,
     /// Taken from the queue a moment ago; empty in between.
     taken: Vec<Command>,
+    /// How fast that is written which had gathered when the client came back; none when all of it is.
+    pace: Option<Pace>,
 }
 
 impl Sending {
     pub(crate) fn new(outbox: Arc<SharedOutbox>, commands: mpsc::Receiver<Command>) -> Self {
-        Self { outbox, commands, taken: Vec::new() }
+        Self { outbox, commands, taken: Vec::new(), pace: None }
     }
 
     /// Writes what there is to be written next, and waits for it. `false` after a goodbye, which
     /// is also said when all clients have been dropped.
     pub(crate) async fn next(&mut self, mut write: impl FnMut(ClientMessage<'_>)) -> bool {
         loop {
-            match self.outbox.outbox.lock().write(BATCH, &mut write) {
-                Wrote::Nothing => {}
+            let max = self.allowed().await;
+            let mut signals = 0;
+            let counted = |message: ClientMessage<'_>| {
+                signals += u64::from(matches!(message, ClientMessage::Signal(_)));
+                write(message);
+            };
+            let wrote = self.outbox.outbox.lock().write(max, counted);
+            if let Some(pace) = &mut self.pace {
+                pace.wrote(signals);
+            }
+            match wrote {
+                Wrote::Nothing => self.pace = None,
                 Wrote::Something => return true,
                 Wrote::Goodbye => return false,
             }
@@ -76,6 +91,22 @@ impl Sending {
             let mut outbox = self.outbox.outbox.lock();
             self.taken.drain(..).for_each(|command| outbox.put(command));
         }
+    }
+
+    /// Waits until something may be written; says how much. May be dropped at its await.
+    async fn allowed(&self) -> usize {
+        let Some(pace) = &self.pace else { return BATCH };
+        loop {
+            match pace.allowed(Instant::now()) {
+                0 => sleep_until(pace.next()).await,
+                allowed => return allowed.min(BATCH),
+            }
+        }
+    }
+
+    /// The client is back, and may send so many signals a second; 0 means no limit.
+    pub(crate) fn pace(&mut self, signals_per_second: u32) {
+        self.pace = Pace::new(signals_per_second, Instant::now());
     }
 
     /// Takes what the application wants to be sent while there is no link.

@@ -15,6 +15,7 @@ mod foreign;
 mod http;
 mod kept;
 mod lifecycle;
+mod pacing;
 mod projects;
 mod proxies;
 mod quic;

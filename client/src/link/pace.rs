@@ -1,0 +1,66 @@
+//! The rate at which a client that is back sends what has gathered, so that the gateway does not
+//! refuse it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const SECOND_NS: u128 = 1_000_000_000;
+
+/// One signal at once, and then so many a second. The gateway allows more at once, but the client
+/// does not know how much of that it had used before its link was lost.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    per_second: u32,
+    since: Instant,
+    written: u64,
+}
+
+impl Pace {
+    /// None if there is no limit (0).
+    pub(crate) fn new(per_second: u32, now: Instant) -> Option<Self> {
+        (per_second > 0).then_some(Self { per_second, since: now, written: 0 })
+    }
+
+    /// How many signals may be written now.
+    pub(crate) fn allowed(&self, now: Instant) -> usize {
+        let due = (now - self.since).as_nanos() * u128::from(self.per_second) / SECOND_NS;
+        usize::try_from((due + 1).saturating_sub(self.written.into())).unwrap_or(usize::MAX)
+    }
+
+    /// When another one may be written.
+    pub(crate) fn next(&self) -> Instant {
+        self.since + Duration::from_secs(self.written) / self.per_second
+    }
+
+    /// So many have been written.
+    pub(crate) fn wrote(&mut self, signals: u64) {
+        self.written += signals;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_once_and_then_the_rate() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10, start).unwrap();
+        let mut now = start;
+        for signal in 0..100 {
+            assert_eq!(pace.allowed(now), 1, "{signal}");
+            pace.wrote(1);
+            assert_eq!(pace.allowed(now), 0);
+            // A timer is late rather than early.
+            now = pace.next() + Duration::from_millis(1);
+        }
+        assert!(now - start < Duration::from_secs(11));
+        assert_eq!(pace.allowed(start + Duration::from_secs(20)), 101, "it may catch up");
+    }
+
+    #[test]
+    fn no_limit_is_no_pace() {
+        assert!(Pace::new(0, Instant::now()).is_none());
+    }
+}

@@ -1,0 +1,46 @@
+//! What has gathered while a client was away goes out at the rate that the gateway allows.
+
+use std::time::Duration;
+
+use signalbox_client::{ConnectOptions, Event, Role};
+use signalbox_tests::{Carrier, World, proxy::Proxy, soon};
+
+/// Three seconds' worth.
+const PER_SECOND: u32 = 20;
+const SIGNALS: usize = 60;
+
+#[tokio::test]
+async fn signals_sent_while_away_are_not_refused_for_their_rate() {
+    let world = World::with(|config| {
+        config.links.idle_timeout_ms = 1500;
+        config.limits.signals_per_second = PER_SECOND;
+    })
+    .await;
+    let proxy = Proxy::new(&world).await;
+    for carrier in [Carrier::Quic, Carrier::Json] {
+        let mut bob = world.join(Carrier::Json, Role::Subscriber).await;
+        let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
+        let options = carrier.options(options).rejoin(false).presence(false);
+        let alice = world.try_join(&options.keep_alive(Duration::from_millis(300))).await.unwrap();
+        let (alice, mut events) = (alice.client, alice.events);
+        assert_eq!(alice.signal().data("first").send().await, Ok(1), "she is kept");
+        proxy.cut().await;
+        let away = soon("the loss is noticed", events.next()).await;
+        assert!(matches!(away, Some(Event::Signal { .. })), "{away:?}");
+        let away = soon("the loss is noticed", events.next()).await;
+        assert!(matches!(away, Some(Event::SessionReconnecting { .. })), "{away:?}");
+        for number in 0..SIGNALS {
+            alice.signal().data(number.to_string()).enqueue().await.unwrap();
+        }
+        let mut heard = Vec::new();
+        while heard.len() <= SIGNALS {
+            if let Event::Signal { data: Some(data), .. } = bob.next().await {
+                heard.push(data);
+            }
+        }
+        let said = (0..SIGNALS).map(|number| number.to_string());
+        let said: Vec<_> = ["first".to_owned()].into_iter().chain(said).collect();
+        assert_eq!(heard, said);
+        alice.disconnect().await;
+    }
+}
