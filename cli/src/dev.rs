@@ -97,7 +97,7 @@ impl Dev {
             every.tick().await;
             let dir = self.dir.clone();
             let renew = move || DevAuthority::open(&dir, SystemTime::now());
-            if let Err(error) = blocking(renew).await {
+            if let Err(error) = blocking("certificate renewal", renew).await {
                 tracing::warn!(%error, "cannot renew the development certificate");
             }
         }

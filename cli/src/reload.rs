@@ -47,7 +47,7 @@ async fn look_again_and_again(
         let certificates = asked.then(|| certificates.clone());
         let projects = projects.clone();
         // Reading files may take a while.
-        blocking(move || {
+        blocking("configuration reload", move || {
             if let Some(certificates) = certificates {
                 // Success and failure are logged there; the old one stays on failure.
                 let _ = certificates.reload();

@@ -333,6 +333,6 @@ async fn watch(certificates: Certificates) {
                 let _ = certificates.reload();
             }
         };
-        supervise::blocking(reload).await;
+        supervise::blocking("certificate watch", reload).await;
     }
 }

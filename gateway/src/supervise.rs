@@ -18,13 +18,16 @@ use std::{
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 /// Pauses before a task is started again: doubled from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After which time work that blocks is reported as slow.
+const SLOW: Duration = Duration::from_secs(30);
 
 /// Runs a background task until it ends by itself. If it panics, that is logged, and it is started
 /// again after a pause.
@@ -49,9 +52,20 @@ pub async fn keep_running<T, F: Future<Output = T>>(
 }
 
 /// Does something that blocks, such as reading files, on a thread for that. If it panics, so does
-/// this, for [`keep_running`] to notice.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+/// this, for [`keep_running`] to notice; if it takes long, as on a dead network disk, that is logged.
+pub async fn blocking<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let mut work = tokio::task::spawn_blocking(work);
+    let result = match timeout(SLOW, &mut work).await {
+        Ok(result) => result,
+        Err(_) => {
+            warn!(work = name, after = ?SLOW, "work on files has not ended; still waiting");
+            work.await
+        }
+    };
+    match result {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(cause) => resume_unwind(cause),
@@ -171,10 +185,22 @@ mod tests {
         let starts = Arc::new(AtomicU32::new(0));
         let task = || {
             let starts = starts.clone();
-            blocking(move || assert!(starts.fetch_add(1, Relaxed) == 1, "a fault"))
+            blocking("test", move || assert!(starts.fetch_add(1, Relaxed) == 1, "a fault"))
         };
         keep_running("test", task).await;
         assert_eq!(starts.load(Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_slow_is_waited_for() {
+        let (go_on, told) = std::sync::mpsc::sync_channel(1);
+        let work = tokio::spawn(blocking("test", move || told.recv().unwrap()));
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * SLOW).await;
+        tokio::task::yield_now().await;
+        assert!(!work.is_finished());
+        go_on.send(5).unwrap();
+        assert_eq!(work.await.unwrap(), 5);
     }
 
     #[tokio::test]

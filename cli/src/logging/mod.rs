@@ -156,6 +156,8 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
 
+    use tracing::enabled;
+
     use super::*;
 
     #[test]
@@ -172,6 +174,30 @@ mod tests {
         ] {
             assert_eq!(directives(wanted, LevelFilter::INFO).unwrap(), expected, "{wanted:?}");
             EnvFilter::try_new(expected).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_strangers_make_libraries_say_is_not_logged_unless_it_is_asked_for() {
+        let is_logged = |wanted, log: fn() -> bool| {
+            let filter = EnvFilter::try_new(directives(wanted, LevelFilter::INFO).unwrap());
+            let subscriber = tracing_subscriber::registry()
+                .with(filter.unwrap())
+                .with(filter_fn(quotes_nothing));
+            tracing::subscriber::with_default(subscriber, log)
+        };
+        let quinn = || enabled!(target: "quinn_proto::bloom_token_log", Level::WARN);
+        let rustls = || enabled!(target: "rustls::msgs::handshake", Level::WARN);
+        for wanted in ["", "info", "debug", "trace"] {
+            assert!(!is_logged(wanted, quinn) && !is_logged(wanted, rustls), "{wanted:?}");
+        }
+        assert!(is_logged("quinn_proto=warn", quinn) && is_logged("debug,rustls=warn", rustls));
+        assert!(is_logged("", || enabled!(target: "rustls::common_state", Level::ERROR)));
+        assert!(is_logged("", || enabled!(target: "signalbox_gateway::drain", Level::INFO)));
+        assert!(!is_logged("off", || enabled!(target: "rustls::common_state", Level::ERROR)));
+        // Not even if it is asked for: it quotes messages.
+        for wanted in ["tungstenite=trace", "tungstenite::protocol=trace", "[{message}]=trace"] {
+            assert!(!is_logged(wanted, || enabled!(target: "tungstenite::protocol", Level::TRACE)));
         }
     }
 

@@ -57,7 +57,7 @@ impl Client {
         self.0
             .get_or_init(|| async {
                 // Reads many files.
-                let roots = blocking(roots).await;
+                let roots = blocking("authorities for webhooks", roots).await;
                 let connector = HttpsConnectorBuilder::new()
                     .with_tls_config(signalbox_certs::client(roots, &[]))
                     .https_or_http()
