@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(&args),
         Command::Session(token::SessionCommand::New(args)) => token::new_session(&args),
         Command::Config(args) => config::run(&args),
-        Command::Bench(args) => bench::run(args).map(|never| match never {}),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

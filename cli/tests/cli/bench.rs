@@ -28,7 +28,13 @@ fn without_the_benchmark_the_next_step_is_said() {
     let output = alone(&dir).1.args(["bench", "latency"]).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cargo build --release -p signalbox-bench"), "{said}");
+    assert!(said.contains("cargo build --release -p signalbox -p signalbox-bench"), "{said}");
+    for help in [&["bench", "--help"][..], &["bench", "-h"], &["bench"]] {
+        let output = alone(&dir).1.args(help).output().unwrap();
+        assert!(output.status.success(), "{help:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("latency") && said.contains("cargo build"), "{said}");
+    }
 }
 
 #[test]
