@@ -12,12 +12,9 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::Serialize;
 use signalbox_protocol::Printable;
 
-use self::{
-    figures::{Better, Row},
-    run::Side,
-};
+use self::{figures::Row, run::Side};
 use crate::{
-    difference::Difference,
+    difference::{Better, Difference},
     report::{Table, with_spread},
 };
 
@@ -57,7 +54,7 @@ struct Compared {
     b: crate::stats::Spread,
     /// How many there were.
     rounds: [usize; 2],
-    /// The median of B as a multiple of that of A; none if that is zero.
+    /// The median of B as a multiple of that of A; none if that is zero, or one of them is below.
     ratio: Option<f64>,
     difference: Difference,
     /// Which way is better; none if that cannot be said.
@@ -96,6 +93,10 @@ impl Compare {
                 let missing = rows.iter().filter(is_missing);
                 missing.map(|it| format!("{name}: {}: only in {side}", it.name)).collect()
             };
+            for (side, scenario) in [("A", a), ("B", b)] {
+                let failed = scenario.failures.iter();
+                not_compared.extend(failed.map(|it| format!("{name}: failed in {side}: {it}")));
+            }
             not_compared.extend(only("A", &a.rows, &b.rows));
             not_compared.extend(only("B", &b.rows, &a.rows));
             for row in &a.rows {
@@ -117,7 +118,7 @@ impl Compare {
         );
         let told = figures.iter().filter(|it| it.difference != Difference::NotKnown);
         let by_chance = |it: &Compared| Difference::by_chance(it.rounds[0], it.rounds[1]);
-        let expected_by_chance = told.map(by_chance).sum();
+        let expected_by_chance = told.map(by_chance).fold(0.0, std::ops::Add::add);
         Ok(Comparison { a, b, warnings, not_compared, figures, expected_by_chance })
     }
 }
@@ -147,7 +148,9 @@ fn compare(
             a: *spread,
             b: *other,
             rounds: [a.rounds, b.rounds],
-            ratio: (spread.median != 0.0).then(|| other.median / spread.median),
+            // Of what can be below zero, as a difference of two looks, a multiple says nothing.
+            ratio: (spread.median > 0.0 && other.median >= 0.0)
+                .then(|| other.median / spread.median),
             difference,
             better,
             warned: a.warned || b.warned,
@@ -215,6 +218,9 @@ impl Comparison {
         );
         if not_known > 0 {
             let _ = write!(text, " Of {not_known} there was a single round: noise is not known.");
+        }
+        if not_known == self.figures.len() {
+            return text;
         }
         let _ = write!(
             text,

@@ -15,6 +15,14 @@ pub(crate) struct Figure {
     pub(crate) rounds: usize,
 }
 
+/// Which way a figure is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Better {
+    Lower,
+    Higher,
+}
+
 /// What can be said of two figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -374,7 +374,8 @@ pub(crate) mod tests {
 
     #[test]
     fn costs_are_per_delivery() {
-        let used = Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0 };
+        let used =
+            Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0, elsewhere: false };
         let (latency, lag) = (timeline(300_000), latencies(20_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.deliveries, 1000);
@@ -386,7 +387,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_spoils_a_measurement_is_said() {
-        let used = Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4 };
+        let used =
+            Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4, elsewhere: false };
         let (latency, lag) = (timeline(300_000), latencies(6_000_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.warnings.len(), 3, "{:?}", measured.warnings);

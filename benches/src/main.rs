@@ -209,7 +209,10 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         anyhow::ensure!(is_there, "--report {}: no file can be there", file.display());
     }
     let launcher = Launcher::new(cli.gateway.clone())?;
-    let mut report = Report::new(cli.elsewhere().unwrap_or_else(|| launcher.version()));
+    let mut report = match cli.elsewhere() {
+        Some(gateway) => Report::elsewhere(gateway),
+        None => Report::new(launcher.version()),
+    };
     match &cli.command {
         Command::Latency(latency) => report.latency = Some(latency.run(&launcher).await?),
         Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),

@@ -46,7 +46,7 @@ impl Report {
             section(&mut page, table, part);
         }
         page.push_str("<section id=\"reading\">\n<h2>How to read this</h2>\n");
-        page.push_str(&html::items(&reading::general(FRAME)));
+        page.push_str(&html::items(&reading::general(FRAME, self.elsewhere)));
         page.push_str("</section>\n</main>\n</body>\n</html>\n");
         page
     }

@@ -93,7 +93,7 @@ pub(crate) fn machine() -> String {
     let kernel = file("/proc/sys/kernel/osrelease");
     let congestion = file("/proc/sys/net/ipv4/tcp_congestion_control");
     format!(
-        "{model}, {cores} cores, {memory} GiB, {} Linux {}, TCP {}, loopback",
+        "{model}, {cores} cores, {memory} GiB, {} Linux {}, TCP {}",
         std::env::consts::ARCH,
         kernel.trim(),
         congestion.trim()

@@ -31,6 +31,9 @@ pub struct Report {
     pub gateway: String,
     /// Where.
     pub machine: String,
+    /// The gateway was running already, so that nothing is known of its process and its network.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
     /// Which run this is.
     #[serde(flatten)]
     pub run: Run,
@@ -73,9 +76,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty report on a gateway, on this machine.
+    /// An empty report on gateways that are started on this machine.
     pub fn new(gateway: String) -> Self {
-        Self { gateway, machine: procfs::machine(), run: Run::this(), ..Self::default() }
+        let machine = format!("{}, loopback", procfs::machine());
+        Self { gateway, machine, run: Run::this(), ..Self::default() }
+    }
+
+    /// An empty report on a gateway that runs already, wherever that is.
+    pub fn elsewhere(gateway: String) -> Self {
+        let machine = format!("{} (the clients')", procfs::machine());
+        Self { gateway, machine, elsewhere: true, run: Run::this(), ..Self::default() }
     }
 
     /// All that speaks against the figures.

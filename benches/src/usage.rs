@@ -13,8 +13,10 @@ const OTHERS_LIMIT: f64 = 0.2;
 /// Processor time used so far.
 pub(crate) struct Usage {
     pub(crate) at_ns: u64,
-    /// Zero if the gateway runs elsewhere.
+    /// Zero if the gateway is not a process of ours.
     gateway: Duration,
+    /// It is not, so that it may be among the others.
+    elsewhere: bool,
     generator: Duration,
     /// By what else the benchmark runs.
     beside: Duration,
@@ -31,6 +33,8 @@ pub(crate) struct Used {
     pub(crate) generator: f64,
     /// Use of the machine by processes outside the benchmark, in cores.
     pub(crate) other_cores: f64,
+    /// The gateway may be among them.
+    pub(crate) elsewhere: bool,
 }
 
 impl Usage {
@@ -40,6 +44,7 @@ impl Usage {
         let at_ns = now_ns();
         Ok(Self {
             at_ns,
+            elsewhere: gateway.is_none(),
             gateway: gateway.map_or(Ok(Duration::ZERO), |it| procfs::cpu_time(it.pid()))?,
             generator: procfs::cpu_time(std::process::id())?,
             beside: beside.iter().map(|pid| procfs::cpu_time(*pid)).sum::<anyhow::Result<_>>()?,
@@ -52,7 +57,8 @@ impl Usage {
         let used = |of: fn(&Self) -> Duration| of(self).saturating_sub(of(before)).as_secs_f64();
         let (gateway, generator) = (used(|it| it.gateway), used(|it| it.generator));
         let others = used(|it| it.machine) - gateway - generator - used(|it| it.beside);
-        Used { seconds, gateway, generator, other_cores: (others / seconds).max(0.0) }
+        let (other_cores, elsewhere) = ((others / seconds).max(0.0), self.elsewhere);
+        Used { seconds, gateway, generator, other_cores, elsewhere }
     }
 }
 
@@ -83,7 +89,12 @@ impl Used {
 
     pub(crate) fn busy_others(&self) -> Option<String> {
         let cores = self.other_cores;
-        (cores > OTHERS_LIMIT).then(|| format!("other processes used {cores:.1} cores meanwhile"))
+        let who = if self.elsewhere {
+            "other processes (with the gateway, if it runs on this machine)"
+        } else {
+            "other processes"
+        };
+        (cores > OTHERS_LIMIT).then(|| format!("{who} used {cores:.1} cores meanwhile"))
     }
 }
 
@@ -93,7 +104,7 @@ pub(crate) mod tests {
 
     pub(crate) fn usage(at_ns: u64, milliseconds: [u64; 4]) -> Usage {
         let [gateway, generator, beside, machine] = milliseconds.map(Duration::from_millis);
-        Usage { at_ns, gateway, generator, beside, machine }
+        Usage { at_ns, gateway, elsewhere: false, generator, beside, machine }
     }
 
     #[test]
@@ -116,5 +127,8 @@ pub(crate) mod tests {
         let before = usage(0, [0, 0, 0, 0]);
         let used = usage(1_000_000_000, [100, 900, 0, 1400]).since(&before);
         assert_eq!(used.warnings().len(), 2, "{:?}", used.warnings());
+        let elsewhere = Usage { elsewhere: true, ..usage(1_000_000_000, [0, 100, 0, 900]) };
+        let warning = elsewhere.since(&before).busy_others().unwrap();
+        assert!(warning.contains("with the gateway, if it runs on this machine"), "{warning}");
     }
 }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::run::warned;
-use crate::stats::Spread;
+use crate::{difference::Better, stats::Spread};
 
 /// Figures of which more is better.
 const HIGHER: [&str; 4] =
     ["requests", "deliveries", "deliveries_per_second", "connects_per_second"];
 
 /// Figures of which less is better. So it is with all that end in one of `TIMES`.
-const LOWER: [&str; 11] = [
+const LOWER: [&str; 15] = [
     "kib_per_connection",
+    "kernel_kib_per_connection",
+    "buffers_kib_per_connection",
     "gateway_kib",
     "gateway_us_per_delivery",
     "gateway_us_per_request",
@@ -22,22 +23,22 @@ const LOWER: [&str; 11] = [
     "late_percent",
     "senders_per_loss",
     "p99_to_control",
+    "p99_to_wss",
+    "late_to_loss",
     "ratio",
     "ratio_to_control",
     "retries",
 ];
 const TIMES: [&str; 3] = ["_us", "_ms", "_s"];
 
+/// What became of a run, which nobody asked for.
+const OUTCOMES: [&str; 2] = ["rows", "failures"];
+
+/// A load that tells rows apart, though it need not be whole.
+const RATE: &str = "rate";
+
 /// How late the benchmark itself was is nobody's merit.
 const OWN: &str = "lag_";
-
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Better {
-    Lower,
-    Higher,
-}
 
 /// None of what is neither good nor bad, such as how busy a processor was, or is not known here.
 pub(super) fn better(figure: &str) -> Option<Better> {
@@ -56,6 +57,8 @@ pub(super) struct Scenario {
     /// What was asked for: all but the rows.
     parameters: BTreeMap<String, Value>,
     pub(super) rows: Vec<Row>,
+    /// Systems that did not keep up, for which there are no rows, or not of all rounds.
+    pub(super) failures: Vec<String>,
 }
 
 /// A row of its table.
@@ -73,9 +76,13 @@ impl Scenario {
     pub(super) fn new(value: &Value) -> Option<Self> {
         let rows = value.get("rows")?.as_array()?;
         let rows = rows.iter().filter_map(Value::as_object).map(Row::new).collect();
-        let parameters = value.as_object()?.iter().filter(|(name, _)| *name != "rows");
+        let failures = value.get("failures").and_then(Value::as_array);
+        let failures = failures.into_iter().flatten().filter_map(Value::as_str);
+        let failures = failures.map(str::to_owned).collect();
+        let parameters = value.as_object()?.iter();
+        let parameters = parameters.filter(|(name, _)| !OUTCOMES.contains(&name.as_str()));
         let parameters = parameters.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Some(Self { parameters, rows })
+        Some(Self { parameters, rows, failures })
     }
 
     /// What was asked for differently.
@@ -97,7 +104,9 @@ impl Row {
             Value::String(text) => Some(text.clone()),
             Value::Bool(true) => Some(name.clone()),
             Value::Bool(false) => Some(format!("not {name}")),
-            Value::Number(number) if number.is_u64() => Some(format!("{name} {number}")),
+            Value::Number(number) if number.is_u64() || name == RATE => {
+                Some(format!("{name} {number}"))
+            }
             // Figures, and what follows from them.
             _ => None,
         });
@@ -142,5 +151,15 @@ mod tests {
         assert_eq!(row.name, "clients 50, not talking, quic");
         assert_eq!(row.rounds, 2);
         assert_eq!(row.figures.keys().collect::<Vec<_>>(), ["p50_ms"]);
+    }
+
+    #[test]
+    fn rows_under_several_rates_are_told_apart() {
+        let row = |rate: f64| {
+            let row = serde_json::json!({ "transport": "quic", "connections": 50, "rate": rate });
+            Row::new(row.as_object().unwrap()).name
+        };
+        assert_eq!(row(980.0), "connections 50, rate 980.0, quic");
+        assert_ne!(row(980.0), row(7840.0));
     }
 }

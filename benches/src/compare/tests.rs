@@ -124,6 +124,47 @@ fn what_makes_runs_hard_to_compare_is_said() {
 }
 
 #[test]
+fn what_failed_is_said_and_keeps_nothing_else_from_being_compared() {
+    let a = report([1.0; 3], [1.0; 3], 3);
+    let mut b = a.clone();
+    b["latency"]["failures"] = json!(["nats, round 1: lost a signal"]);
+    let comparison = compared(&a, &b);
+    assert_eq!(comparison.figures.len(), 3);
+    assert_eq!(comparison.not_compared, ["latency: failed in B: nats, round 1: lost a signal"]);
+}
+
+#[test]
+fn loads_are_compared_with_the_same_load_only() {
+    let spread = |us: f64| json!({ "min": us, "median": us, "max": us });
+    let rounds = vec![json!({ "warnings": [] }); 2];
+    let mesh = |rows: &[(f64, f64)]| {
+        let row = |(rate, us): &(f64, f64)| {
+            json!({ "transport": "quic", "connections": 50, "rate": rate, "p99_us": spread(*us),
+                "rounds": rounds })
+        };
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        json!({ "gateway": "g", "machine": "m", "mesh": { "scenario": "mesh", "rows": rows } })
+    };
+    let comparison = compared(
+        &mesh(&[(980.0, 100.0), (7840.0, 900.0)]),
+        &mesh(&[(7840.0, 900.0), (980.0, 50.0)]),
+    );
+    let ratios: Vec<_> = comparison.figures.iter().map(|it| it.ratio).collect();
+    assert_eq!(ratios, [Some(0.5), Some(1.0)]);
+}
+
+#[test]
+fn what_can_be_below_zero_has_no_ratio_and_single_rounds_no_chance() {
+    let (a, b) = (report([2.0; 3], [-2.0; 3], 1), report([2.0; 3], [1.0; 3], 1));
+    let comparison = compared(&a, &b);
+    let ratio = |figure: &str| {
+        comparison.figures.iter().find(|it| it.figure == figure).and_then(|it| it.ratio)
+    };
+    assert_eq!((ratio("requests"), ratio("p99_us")), (None, Some(1.0)));
+    assert!(!comparison.text().contains("by chance"), "{}", comparison.text());
+}
+
+#[test]
 fn what_is_no_report_is_an_error() {
     let good = report([1.0; 3], [1.0; 3], 3).to_string();
     for (bad, about) in [

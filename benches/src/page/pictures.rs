@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     chart::{Bar, Bars, Dots, Group, Strip, number},
-    difference::Figure,
+    difference::{Better, Figure},
     report::{Report, Table},
     scenario::{
         FloodResult, FloodRow, IdleResult, IdleRow, LossResult, LossRow, RestResult, RestRow,
@@ -27,7 +27,7 @@ pub(super) struct Picture {
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) pictures: Vec<Picture>,
-    /// All of them against the same row.
+    /// Each against the first row that has the figure under the same load.
     pub(super) verdicts: Vec<Verdict>,
 }
 
@@ -114,8 +114,10 @@ fn rest(result: &RestResult) -> Part {
         bars("The gateway's processor time per request", "µs", &cpu),
     ];
     pictures.extend(percentiles("Time to a request's answer by percentile", &curves));
-    let verdicts =
-        [Verdict::of("requests per second", &requests), Verdict::of("CPU per request", &cpu)];
+    let verdicts = [
+        Verdict::of("requests per second", Better::Higher, &requests),
+        Verdict::of("CPU per request", Better::Lower, &cpu),
+    ];
     Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
 
@@ -182,9 +184,9 @@ fn loss(result: &LossResult) -> Part {
     pictures.push(bars("Senders held up by one lost packet", "", &held_up));
     pictures.extend(timelines("Over time", &lines));
     let verdicts = [
-        Verdict::of("p99", &rows(|it| it.p99_ms)),
-        Verdict::of("late signals", &rows(|it| it.late_percent)),
-        Verdict::of("senders held up by a lost packet", &held_up),
+        Verdict::of("p99", Better::Lower, &rows(|it| it.p99_ms)),
+        Verdict::of("late signals", Better::Lower, &rows(|it| it.late_percent)),
+        Verdict::of("senders held up by a lost packet", Better::Lower, &held_up),
     ];
     Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
@@ -209,7 +211,7 @@ fn idle(result: &IdleResult) -> Part {
     let rows: Vec<_> = result.rows.iter().map(row).collect();
     Part {
         pictures: vec![bars("Memory per idle connection", "KiB", &rows)],
-        verdicts: Verdict::of("memory per connection", &rows).into_iter().collect(),
+        verdicts: Verdict::of("memory per connection", Better::Lower, &rows).into_iter().collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     chart::{Axis, Bar, Group, Lines, Scale, Series, number},
+    difference::Better,
     report::Table,
     scenario::{CrashResult, CrashRow, ReconnectResult, ReconnectRow, ResumesResult},
     stats::Spread,
@@ -50,7 +51,7 @@ pub(super) fn reconnect(result: &ReconnectResult) -> Part {
         let rows: Vec<Named> = rows
             .map(|it| (it.way.title().to_owned(), figure(it.back_ms, it.rounds.len())))
             .collect();
-        Verdict::of(&format!("first signal over {rtt} ms"), &rows)
+        Verdict::of(&format!("first signal over {rtt} ms"), Better::Lower, &rows)
     });
     Part { pictures, verdicts: verdicts.collect() }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     chart::{Bar, Group},
-    difference::Figure,
+    difference::{Better, Figure},
     scenario::{CapacityResult, ChurnResult, ChurnRow, SignalsResult, SignalsRow},
     stats::Spread,
 };
@@ -37,13 +37,30 @@ pub(super) fn at_a_rate(result: &SignalsResult) -> Part {
         pictures.push(bars("p99 of the quiet senders' signals", "µs", &quiet));
     }
     pictures.extend(timelines("Over time", &lines));
-    let verdicts = [
-        ("p50", rows(|it| Some(it.p50_us))),
-        ("p99", rows(|it| Some(it.p99_us))),
-        ("p99 of the quiet", quiet),
-        ("CPU per delivery", cpu),
+    Part { pictures, verdicts: verdicts_by_load(result) }
+}
+
+/// Systems beside each other under one load after the other: what a system does under another load
+/// says nothing of the others.
+fn verdicts_by_load(result: &SignalsResult) -> Vec<Verdict> {
+    let figures: [(&str, fn(&SignalsRow) -> Option<Spread>); 4] = [
+        ("p50", |it| Some(it.p50_us)),
+        ("p99", |it| Some(it.p99_us)),
+        ("p99 of the quiet", |it| it.quiet_p99_us),
+        ("CPU per delivery", |it| it.gateway_us_per_delivery),
     ];
-    Part { pictures, verdicts: all(verdicts, result.rows.len()) }
+    let mut loads: Vec<&str> = Vec::new();
+    for row in &result.rows {
+        if !loads.contains(&row.variant.as_str()) {
+            loads.push(&row.variant);
+        }
+    }
+    let of = |load: &str, (what, pick): (&str, fn(&SignalsRow) -> Option<Spread>)| {
+        let rows = result.rows.iter().filter(|it| it.variant == load);
+        let rows = known(rows.map(|it| (it.system.title(), pick(it), it.rounds.len())));
+        Verdict::of(&format!("{what}{load}"), Better::Lower, &rows)
+    };
+    loads.iter().flat_map(|load| figures.iter().filter_map(|it| of(load, *it))).collect()
 }
 
 pub(super) fn capacity(result: &CapacityResult) -> Part {
@@ -68,7 +85,11 @@ pub(super) fn capacity(result: &CapacityResult) -> Part {
             (it.system.title(), figure(it.deliveries_per_second, it.rounds.len()))
         };
         let rates: Vec<Named> = rows().map(rate).collect();
-        verdicts.extend(Verdict::of(&format!("deliveries/s to {receivers}"), &rates));
+        verdicts.extend(Verdict::of(
+            &format!("deliveries/s to {receivers}"),
+            Better::Higher,
+            &rates,
+        ));
     }
     let mut pictures = vec![grouped("Highest rate that was kept, deliveries", "/s", rates, None)];
     if costs.iter().any(|it| !it.bars.is_empty()) {
@@ -91,19 +112,16 @@ pub(super) fn churn(result: &ChurnResult) -> Part {
     if !cpu.is_empty() {
         pictures.push(bars("Processor time per connect", "µs", &cpu));
     }
-    let verdicts =
-        [("connects per second", connects), ("p99 until in", joined), ("CPU per connect", cpu)];
-    Part { pictures, verdicts: all(verdicts, result.rows.len()) }
+    let verdicts = [
+        Verdict::of("connects per second", Better::Higher, &connects),
+        Verdict::of("p99 until in", Better::Lower, &joined),
+        Verdict::of("CPU per connect", Better::Lower, &cpu),
+    ];
+    Part { pictures, verdicts: verdicts.into_iter().flatten().collect() }
 }
 
 /// The rows that have the figure: what is not a process of ours has no processor time.
 fn known(rows: impl Iterator<Item = (String, Option<Spread>, usize)>) -> Vec<Named> {
     rows.filter_map(|(name, spread, rounds)| Some((name, Figure { spread: spread?, rounds })))
         .collect()
-}
-
-/// Those that can be told of every row.
-fn all<const N: usize>(figures: [(&str, Vec<Named>); N], rows: usize) -> Vec<Verdict> {
-    let whole = figures.into_iter().filter(|(_, it)| it.len() == rows);
-    whole.filter_map(|(what, it)| Verdict::of(what, &it)).collect()
 }

@@ -152,6 +152,9 @@ fn a_page_shows_what_was_measured() {
         assert!(page.contains(&format!("<title>{title}")), "{title}");
     }
     // Each round over WebSocket took longer than each over QUIC.
-    assert!(page.contains("<th scope=\"row\">p99</th><td><strong>2</strong></td>"), "{page}");
+    assert!(
+        page.contains("<th scope=\"row\">p99 (lower is better)</th><td><strong>2</strong></td>"),
+        "{page}"
+    );
     assert!(page.contains("nothing was measured"), "idle has no finite figure");
 }

@@ -1,8 +1,10 @@
 //! Signalbox beside the best of the other systems, figure by figure: what a reader takes away.
 
+use clap::ValueEnum as _;
 use serde_json::Value;
 
 use super::Table;
+use crate::Transport;
 
 /// A figure that systems are compared by.
 struct Figure {
@@ -31,6 +33,9 @@ const fn lower(scenario: &'static str, field: &'static str, words: &'static str)
     Figure { scenario, field, words, higher_is_better: false }
 }
 
+/// The transports that stand for the others, if they were measured.
+const MAIN: [&str; 2] = ["quic", "wss"];
+
 /// A row of a scenario: who, under which load, and its median.
 struct Row<'a> {
     who: &'a str,
@@ -38,15 +43,28 @@ struct Row<'a> {
     median: f64,
 }
 
-/// A line for each figure and load that another system has, too; nothing if there is none.
+/// A line for each figure and load that another system has, too, with a column for each way that
+/// Signalbox was measured by; nothing if there is no line.
 pub(super) fn table(report: &Value) -> Option<Table> {
     let mut table = Table::new("Beside the best of the other systems, as ratios of medians");
-    table.row(["figure", "QUIC ÷ best other", "WebSocket over TLS ÷ best other", "best other"]);
+    let all: Vec<_> = FIGURES.iter().map(|figure| (figure, rows(report, figure))).collect();
+    let mut own: Vec<&str> = Vec::new();
+    for row in all.iter().flat_map(|(_, rows)| rows) {
+        if is_own(row.who) && !own.contains(&row.who) {
+            own.push(row.who);
+        }
+    }
+    // Variants of them have other purposes than to be set beside other systems.
+    if own.iter().any(|who| MAIN.contains(who)) {
+        own.retain(|who| MAIN.contains(who) || who.contains("://"));
+    }
+    let column = |who: &&str| format!("{} ÷ best other", title(who));
+    let columns = own.iter().map(column).chain(["best other".into()]);
+    table.cells(["figure".into()].into_iter().chain(columns));
     let mut found = false;
-    for figure in FIGURES {
-        let rows = rows(report, &figure);
+    for (figure, rows) in &all {
         let mut loads: Vec<&String> = Vec::new();
-        for row in &rows {
+        for row in rows {
             if !loads.contains(&&row.load) {
                 loads.push(&row.load);
             }
@@ -59,13 +77,17 @@ pub(super) fn table(report: &Value) -> Option<Table> {
                 if figure.higher_is_better { order.reverse() } else { order }
             };
             let Some(best) = others.min_by(better) else { continue };
-            let ratio = |who: &str| {
-                let own = same().find(|row| row.who == who);
+            let ratio = |who: &&str| {
+                let own = same().find(|row| row.who == *who);
                 own.map(|own| format!("{:.2}", own.median / best.median)).unwrap_or_default()
             };
+            if best.median <= 0.0 || !same().any(|row| is_own(row.who)) {
+                continue;
+            }
             let wish = if figure.higher_is_better { "higher" } else { "lower" };
             let name = format!("{}{load} ({wish} is better)", figure.words);
-            table.row([&name, &ratio("quic"), &ratio("wss"), best.who]);
+            let ratios = own.iter().map(ratio).chain([best.who.to_owned()]);
+            table.cells([name].into_iter().chain(ratios));
             found = true;
         }
     }
@@ -88,10 +110,19 @@ fn rows<'a>(report: &'a Value, figure: &Figure) -> Vec<Row<'a>> {
     rows.into_iter().flatten().filter_map(row).collect()
 }
 
-/// Neither one of our transports nor a floor, nor a gateway elsewhere.
+/// Signalbox, started here by one of our transports or running elsewhere.
+fn is_own(who: &str) -> bool {
+    Transport::from_str(who, false).is_ok() || who.contains("://")
+}
+
+/// Another system, not one of the floors.
 fn is_other(who: &str) -> bool {
-    let ours = ["quic", "quic-single", "wss", "wss-json", "ws"];
-    !ours.contains(&who) && !who.starts_with("floor") && !who.contains("://")
+    !is_own(who) && !who.starts_with("floor")
+}
+
+/// As people call it.
+fn title(who: &str) -> &str {
+    Transport::from_str(who, false).map_or(who, |transport| transport.title())
 }
 
 #[cfg(test)]
@@ -121,9 +152,23 @@ mod tests {
             ] },
         });
         let text = table(&report).unwrap().markdown();
+        let head = "| QUIC, stream per sender ÷ best other | WebSocket over TLS, postcard ÷ best other | best other |";
+        assert!(text.contains(head), "{text}");
         assert!(text.contains("| 1.50 | 0.75 | A 1.0 |"), "{text}");
         assert!(text.contains("|  | 1.50 | B |"), "{text}");
         assert!(!text.contains("to 10 "), "nobody else was measured there: {text}");
         assert!(table(&json!({})).is_none());
+    }
+
+    #[test]
+    fn a_gateway_elsewhere_has_a_column_and_what_was_not_measured_has_no_line() {
+        let row = |who: &str, p50: f64| json!({ "transport": who, "p50_us": { "median": p50 } });
+        let rows = |rows: Vec<Value>| table(&json!({ "latency": { "rows": rows } }));
+        let target = row("wss://gateway.example:4433", 50.0);
+        let text = rows(vec![target.clone(), row("A 1.0", 100.0)]).unwrap().markdown();
+        assert!(text.contains("| figure | wss://gateway.example:4433 ÷ best other |"), "{text}");
+        assert!(text.contains("| 0.50 | A 1.0 |"), "{text}");
+        assert!(rows(vec![row("A 1.0", 100.0), row("floor: x", 1.0)]).is_none());
+        assert!(rows(vec![target]).is_none());
     }
 }
