@@ -64,16 +64,7 @@ struct Proxy {
 
 /// Carries datagrams between clients and the gateway.
 pub(super) async fn carry(spec: Spec, clients: UdpSocket, to: SocketAddr) {
-    let mut proxy = Proxy {
-        spec,
-        clients: Arc::new(clients),
-        to,
-        links: HashMap::new(),
-        dead: HashSet::new(),
-        dead_in_order: VecDeque::new(),
-        room: Arc::new(Semaphore::new(ON_THE_WAY)),
-        opened: 0,
-    };
+    let mut proxy = Proxy::new(spec, clients, to);
     let mut buffer = vec![0; DATAGRAM];
     loop {
         match proxy.clients.recv_from(&mut buffer).await {
@@ -91,10 +82,23 @@ pub(super) async fn carry(spec: Spec, clients: UdpSocket, to: SocketAddr) {
 }
 
 impl Proxy {
+    fn new(spec: Spec, clients: UdpSocket, to: SocketAddr) -> Self {
+        Self {
+            spec,
+            clients: Arc::new(clients),
+            to,
+            links: HashMap::new(),
+            dead: HashSet::new(),
+            dead_in_order: VecDeque::new(),
+            room: Arc::new(Semaphore::new(ON_THE_WAY)),
+            opened: 0,
+        }
+    }
+
     async fn forward(&mut self, client: SocketAddr, datagram: &[u8]) {
         let Some(id) = destination(datagram) else { return };
-        if self.links.get(&client).is_some_and(|link| link.over.is_cancelled()) {
-            self.bury(client);
+        if self.links.get(&client).is_none_or(|link| link.over.is_cancelled()) {
+            self.bury();
         }
         if self.dead.contains(id) {
             return;
@@ -115,10 +119,10 @@ impl Proxy {
         way.send(datagram, packet, link.number, "to gateway").await;
     }
 
-    /// Forgets a link that was cut, and remembers its connection.
-    fn bury(&mut self, client: SocketAddr) {
-        let Some(link) = self.links.remove(&client) else { return };
-        for id in link.ids {
+    /// Forgets links that were cut, each of which holds a socket, and remembers their connections.
+    fn bury(&mut self) {
+        let over = self.links.extract_if(|_, link| link.over.is_cancelled());
+        for id in over.flat_map(|(_, link)| link.ids) {
             if self.dead.insert(id.clone()) {
                 self.dead_in_order.push_back(id);
             }
@@ -131,11 +135,6 @@ impl Proxy {
     }
 
     async fn open(&mut self, client: SocketAddr) -> Option<Link> {
-        if self.links.len() >= LINKS {
-            let over = self.links.iter().filter(|(_, link)| link.over.is_cancelled());
-            let over: Vec<_> = over.map(|(client, _)| *client).collect();
-            over.into_iter().for_each(|client| self.bury(client));
-        }
         if self.links.len() >= LINKS {
             warn!(%client, "no room for another QUIC link; datagram dropped");
             return None;
@@ -262,5 +261,59 @@ async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn socket() -> UdpSocket {
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
+    }
+
+    /// A packet with a short header, addressed to a connection.
+    fn packet(connection: u8) -> [u8; 20] {
+        let mut packet = [connection; 20];
+        packet[0] = 0x40;
+        packet
+    }
+
+    #[tokio::test]
+    async fn links_that_were_cut_hold_nothing_and_stay_cut() {
+        let gateway = socket().await;
+        let spec = "cut=1ms,delay=0,drop=0".parse().unwrap();
+        let mut proxy = Proxy::new(spec, socket().await, gateway.local_addr().unwrap());
+        let client = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for port in 1..=50 {
+            proxy.forward(client(port), &packet(1)).await;
+            if let Some(link) = proxy.links.get(&client(port)) {
+                link.over.clone().cancelled().await;
+            }
+            assert!(proxy.links.len() <= 1, "{} after {port}", proxy.links.len());
+        }
+        assert_eq!(proxy.opened, 1, "its connection is dead, from whatever port it comes");
+        proxy.forward(client(1), &packet(2)).await;
+        assert_eq!((proxy.opened, proxy.links.len()), (2, 1), "another one gets through");
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_or_delayed_too_much_does_not_arrive_and_the_rest_does() {
+        let gateway = socket().await;
+        let spec = "cut=0,delay=1ms,drop=0.5,seed=7".parse().unwrap();
+        let mut proxy = Proxy::new(spec, socket().await, gateway.local_addr().unwrap());
+        let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        for _ in 0..100 {
+            proxy.forward(client, &packet(1)).await;
+        }
+        // Those that wait have a permit each, which they give back when they are sent.
+        let all = u32::try_from(ON_THE_WAY).unwrap();
+        drop(proxy.room.acquire_many(all).await.unwrap());
+        let mut fate = Fate::new(spec, Carrier::Quic, 1).to_gateway;
+        let expected = (0..100).filter(|_| !fate.next().lost).count();
+        let mut buffer = [0; 64];
+        let arrived = std::iter::from_fn(|| gateway.try_recv(&mut buffer).ok());
+        gateway.readable().await.unwrap();
+        assert_eq!(arrived.count(), expected);
     }
 }
