@@ -227,8 +227,8 @@ impl Authority {
         load(ca_pem, ca_key).map_err(|error| match error {
             LoadError::Unreadable { path, source } => DevError::Read { path, source },
             LoadError::Missing { ref path }
-            | LoadError::NoCertificate { ref path }
-            | LoadError::NoKey { ref path }
+            | LoadError::NoCertificate { ref path, .. }
+            | LoadError::NoKey { ref path, .. }
             | LoadError::DamagedPem { ref path, .. }
             | LoadError::DamagedCertificate { ref path, .. }
             | LoadError::UnsupportedKey { ref path, .. }

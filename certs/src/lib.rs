@@ -16,6 +16,7 @@
 
 mod application;
 mod dev;
+mod diagnosis;
 mod files;
 mod pem;
 mod public_key;

@@ -1,6 +1,7 @@
 //! Certificates and keys come from people: the wrong file, a key from last year, a path with a
 //! typing error. So loading is mostly about saying which file is wrong and what to do about it.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -10,6 +11,7 @@ use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::diagnosis;
 use crate::tls::provider;
 
 /// Why a certificate and its key could not be loaded.
@@ -32,44 +34,47 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The file has no `CERTIFICATE` section.
-    #[error(
-        "no certificate in {path}: it must hold the chain as PEM, the server's own certificate first"
-    )]
+    #[error("{path} {why}")]
     NoCertificate {
         /// The file without a certificate.
         path: PathBuf,
+        /// What it is instead, and what to do.
+        why: String,
     },
     /// The file has no private key section that can be used.
-    #[error(
-        "no private key in {path}: it must hold an unencrypted PKCS#8, PKCS#1 or SEC1 key as PEM"
-    )]
+    #[error("{path} {why}")]
     NoKey {
         /// The file without a key.
         path: PathBuf,
+        /// What it is instead, and what to do.
+        why: String,
     },
     /// The file is not intact PEM.
-    #[error("{path} is damaged: copy it again from where it was issued")]
+    #[error("{path} {why}")]
     DamagedPem {
         /// The damaged file.
         path: PathBuf,
-        /// Where reading the PEM stopped.
-        #[source]
-        source: PemError,
+        /// What is wrong with it, and what to do.
+        why: String,
     },
-    /// The PEM is intact, but the first certificate in it is not an X.509 certificate.
-    #[error("the first certificate in {path} is damaged: copy it again from where it was issued")]
+    /// The PEM is intact, but the first certificate in it cannot be used.
+    #[error("the first certificate in {path} {why}")]
     DamagedCertificate {
-        /// The file with the damaged certificate.
+        /// The file with the certificate.
         path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
         /// What rustls said about the certificate.
         #[source]
         source: TlsError,
     },
     /// The key is damaged or of a kind that TLS with this provider cannot sign with.
-    #[error("the key in {path} cannot be used: make an ECDSA P-256, Ed25519 or RSA key instead")]
+    #[error("the key in {path} {why}")]
     UnsupportedKey {
         /// The file with the key.
         path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
         /// What the provider said about the key.
         #[source]
         source: TlsError,
@@ -98,14 +103,15 @@ pub enum LoadError {
 ///
 /// Each variant of [`LoadError`] names the file and what to do.
 pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
-    pair(cert, key, chain(cert)?, private_key(key)?)
+    Files::read(cert, key).load()
 }
 
 /// Everything that keeps [`load`] from loading these, and whether it is the key's fault.
 #[must_use]
 pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
-    match (chain(cert), private_key(key)) {
-        (Ok(chain), Ok(private)) => match pair(cert, key, chain, private) {
+    let files = Files::read(cert, key);
+    match (files.chain(), files.private_key()) {
+        (Ok(chain), Ok(private)) => match files.pair(chain, private) {
             Ok(_) => Vec::new(),
             Err(error) => {
                 let of_key = matches!(error, LoadError::Mismatch { .. });
@@ -119,48 +125,116 @@ pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
-    let chain = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| LoadError::DamagedPem { path: path.to_owned(), source })?;
-    if chain.is_empty() {
-        return Err(LoadError::NoCertificate { path: path.to_owned() });
+/// Bytes that a file may have; chains have some thousand.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The contents of both files, as they were read once.
+pub(crate) struct Files<'a> {
+    paths: (&'a Path, &'a Path),
+    contents: (io::Result<Vec<u8>>, io::Result<Vec<u8>>),
+}
+
+impl<'a> Files<'a> {
+    /// Reads a certificate's file and its key's.
+    pub(crate) fn read(cert: &'a Path, key: &'a Path) -> Self {
+        Self { paths: (cert, key), contents: (read(cert), read(key)) }
     }
-    Ok(chain)
-}
 
-fn private_key(path: &Path) -> Result<Arc<dyn SigningKey>, LoadError> {
-    let private = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|source| match source {
-        PemError::NoItemsFound => LoadError::NoKey { path: path.to_owned() },
-        source => LoadError::DamagedPem { path: path.to_owned(), source },
-    })?;
-    provider()
-        .key_provider
-        .load_private_key(private)
-        .map_err(|source| LoadError::UnsupportedKey { path: path.to_owned(), source })
-}
+    /// The contents, or none of a file that could not be read.
+    pub(crate) fn contents(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        (self.contents.0.as_deref().ok(), self.contents.1.as_deref().ok())
+    }
 
-fn pair(
-    cert: &Path,
-    key: &Path,
-    chain: Vec<CertificateDer<'static>>,
-    private: Arc<dyn SigningKey>,
-) -> Result<CertifiedKey, LoadError> {
-    let certified = CertifiedKey::new(chain, private);
-    match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Err(LoadError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
+    /// See [`load`].
+    pub(crate) fn load(&self) -> Result<CertifiedKey, LoadError> {
+        self.pair(self.chain()?, self.private_key()?)
+    }
+
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+        let path = self.paths.0;
+        let pem = text(path, &self.contents.0)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match chain {
+            Ok(chain) if chain.is_empty() => {
+                let why = diagnosis::no_certificate(pem, path);
+                Err(LoadError::NoCertificate { path: path.to_owned(), why })
+            }
+            Ok(chain) => Ok(chain),
+            Err(error) => {
+                let why = diagnosis::damaged(pem, path, &error);
+                Err(LoadError::DamagedPem { path: path.to_owned(), why })
+            }
         }
-        Err(source) => Err(LoadError::DamagedCertificate { path: cert.to_owned(), source }),
+    }
+
+    fn private_key(&self) -> Result<Arc<dyn SigningKey>, LoadError> {
+        let path = self.paths.1;
+        let pem = text(path, &self.contents.1)?;
+        let private = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+            // A key that is encrypted in the old way looks like one that is damaged.
+            _ if diagnosis::is_encrypted(pem) => {
+                LoadError::NoKey { path: path.to_owned(), why: diagnosis::no_key(pem, path) }
+            }
+            PemError::NoItemsFound => {
+                LoadError::NoKey { path: path.to_owned(), why: diagnosis::no_key(pem, path) }
+            }
+            error => {
+                let why = diagnosis::damaged(pem, path, &error);
+                LoadError::DamagedPem { path: path.to_owned(), why }
+            }
+        })?;
+        let why = diagnosis::unusable_key(&private);
+        provider()
+            .key_provider
+            .load_private_key(private)
+            .map_err(|source| LoadError::UnsupportedKey { path: path.to_owned(), why, source })
+    }
+
+    fn pair(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        private: Arc<dyn SigningKey>,
+    ) -> Result<CertifiedKey, LoadError> {
+        let (cert, key) = self.paths;
+        let certified = CertifiedKey::new(chain, private);
+        match certified.keys_match() {
+            Ok(()) => Ok(certified),
+            Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                Err(LoadError::Mismatch { cert: cert.to_owned(), key: key.to_owned() })
+            }
+            Err(source) => {
+                let why = certified
+                    .cert
+                    .first()
+                    .map_or_else(String::new, |der| diagnosis::unusable_certificate(der));
+                Err(LoadError::DamagedCertificate { path: cert.to_owned(), why, source })
+            }
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => LoadError::Missing { path: path.to_owned() },
-        _ => LoadError::Unreadable { path: path.to_owned(), source },
-    })
+/// Reads a file, and no more of it than a certificate has.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
+    if contents.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 MiB"));
+    }
+    Ok(contents)
+}
+
+/// What was read, without the byte order mark that some editors put before it.
+fn text<'a>(path: &Path, contents: &'a io::Result<Vec<u8>>) -> Result<&'a [u8], LoadError> {
+    match contents {
+        Ok(contents) => Ok(contents.strip_prefix("\u{feff}".as_bytes()).unwrap_or(contents)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(LoadError::Missing { path: path.to_owned() })
+        }
+        Err(error) => {
+            let source = io::Error::new(error.kind(), error.to_string());
+            Err(LoadError::Unreadable { path: path.to_owned(), source })
+        }
+    }
 }
 
 #[cfg(test)]

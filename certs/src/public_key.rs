@@ -6,6 +6,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::{PublicKey, RSAPublicKey};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::diagnosis::significant_bits;
+
 /// Bits of an RSA key with which RS256 may be checked (RFC 7518 §3.3; aws-lc's own maximum).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -67,7 +69,7 @@ pub fn check_public_key(pem: &[u8]) -> Result<(), PublicKeyError> {
             let (_, info) = SubjectPublicKeyInfo::from_der(&pem.contents)
                 .map_err(|_| PublicKeyError::Damaged)?;
             match info.parsed() {
-                Ok(PublicKey::RSA(key)) => key_bits(&key),
+                Ok(PublicKey::RSA(key)) => significant_bits(key.modulus),
                 Ok(_) => return Err(PublicKeyError::NotRsa),
                 Err(_) => return Err(PublicKeyError::Damaged),
             }
@@ -75,22 +77,13 @@ pub fn check_public_key(pem: &[u8]) -> Result<(), PublicKeyError> {
         "RSA PUBLIC KEY" => {
             let (_, key) =
                 RSAPublicKey::from_der(&pem.contents).map_err(|_| PublicKeyError::Damaged)?;
-            key_bits(&key)
+            significant_bits(key.modulus)
         }
         "CERTIFICATE" => return Err(PublicKeyError::Certificate),
         label if label.ends_with("PRIVATE KEY") => return Err(PublicKeyError::Private),
         label => return Err(PublicKeyError::OtherPem(label.to_owned())),
     };
     if RSA_BITS.contains(&bits) { Ok(()) } else { Err(PublicKeyError::Bits(bits)) }
-}
-
-/// Bits of the modulus, without the zeros in front.
-fn key_bits(key: &RSAPublicKey<'_>) -> usize {
-    let modulus = key.modulus;
-    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let significant = modulus.get(zeros..).unwrap_or_default();
-    let unused = significant.first().map_or(0, |byte| byte.leading_zeros() as usize);
-    significant.len() * 8 - unused
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! one opinion on versions and one on resumption. Two providers in a process make rustls' plain
 //! `builder()` panic, so nothing here relies on the process default.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::Resumption;
@@ -12,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 
+use crate::diagnosis;
 use crate::resolver::Certificates;
 
 /// The crypto provider of the whole product: aws-lc-rs with rustls' default suites and groups.
@@ -112,8 +114,8 @@ fn owned(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
 #[non_exhaustive]
 pub enum RootsError {
     /// There is no `CERTIFICATE` section.
-    #[error("no certificate among the trusted roots: give the authority's certificate as PEM")]
-    NoCertificate,
+    #[error("the file of trusted roots {0}; the authority's certificate is needed")]
+    NoCertificate(String),
     /// It is not intact PEM.
     #[error("the trusted roots are damaged: copy them again from where they were issued")]
     DamagedPem(#[source] PemError),
@@ -132,12 +134,15 @@ pub enum RootsError {
 /// When there is no certificate or one is damaged; see [`RootsError`].
 pub fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, RootsError> {
     let mut roots = RootCertStore::empty();
+    // Some editors put a byte order mark before it.
+    let pem = pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem);
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(RootsError::DamagedPem)?;
         roots.add(certificate).map_err(RootsError::DamagedCertificate)?;
     }
     if roots.is_empty() {
-        return Err(RootsError::NoCertificate);
+        let why = diagnosis::no_certificate(pem, Path::new("FILE"));
+        return Err(RootsError::NoCertificate(why));
     }
     Ok(roots)
 }
@@ -364,7 +369,7 @@ mod tests {
 
     #[test]
     fn roots_must_be_whole_certificates() {
-        assert!(matches!(roots_from_pem(b"").unwrap_err(), RootsError::NoCertificate));
+        assert!(matches!(roots_from_pem(b"").unwrap_err(), RootsError::NoCertificate(_)));
         assert!(matches!(
             roots_from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap_err(),
             RootsError::DamagedPem(_)
