@@ -27,7 +27,7 @@ pub use application::ApplicationKey;
 pub use dev::{DevAuthority, DevError};
 pub use pem::{LoadError, load, problems};
 pub use public_key::{PublicKeyError, check_public_key};
-pub use resolver::Certificates;
+pub use resolver::{Certificates, Validity};
 pub use tls::{
     RootsError, client, install_provider, provider, quic_server, roots_from_pem, tcp_server,
 };

@@ -3,17 +3,19 @@
 //! present different certificates.
 
 use std::error::Error as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
-use crate::pem::{LoadError, load};
+use crate::pem::{Files, LoadError};
 
 /// The certificate that all listeners present, replaceable while they run.
 ///
@@ -42,9 +44,9 @@ impl Certificates {
     ///
     /// As [`load`].
     pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
-        // Taken before reading: a file that changes meanwhile then counts as changed.
-        let tried = Stamps::of(&cert, &key);
-        let certified = load(&cert, &key)?;
+        let files = Files::read(&cert, &key);
+        let tried = Stamps::of(&files);
+        let certified = files.load()?;
         Ok(Self {
             shared: Arc::new(Shared {
                 cert,
@@ -66,35 +68,54 @@ impl Certificates {
     pub fn reload(&self) -> Result<(), LoadError> {
         let Shared { cert, key, current, tried } = &*self.shared;
         let mut tried = tried.lock();
-        *tried = Stamps::of(cert, key);
-        match load(cert, key) {
+        let files = Files::read(cert, key);
+        *tried = Stamps::of(&files);
+        match files.load() {
             Ok(certified) => {
                 current.store(Arc::new(certified));
-                tracing::info!(cert = %cert.display(), "presenting the reloaded certificate");
+                tracing::info!(path = %cert.display(), "certificate reloaded");
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(
                     %error,
                     cause = error.source().map(tracing::field::display),
-                    "cannot reload the certificate; still presenting the one before"
+                    "certificate reload failed; keeping the current certificate"
                 );
                 Err(error)
             }
         }
     }
 
-    /// Whether either file looks different from when it was last tried, successfully or not.
+    /// Whether the contents of either file differ from when it was last tried, successfully or not.
     ///
-    /// Looks are the modification time and the length, so this is cheap enough to poll. Because a
-    /// failed [`reload`](Self::reload) counts as tried, a damaged file is reported once and not
+    /// Both small files are read, as nothing else is certain: a renewal may keep the time of change
+    /// and the length. It is cheap enough to poll. Because a failed [`reload`](Self::reload) counts as tried, a damaged file is reported once and not
     /// on every poll. When a certificate and its key are replaced one after the other, the reload
     /// between the two fails, and the second change is seen by the next poll.
     #[must_use]
     pub fn changed_on_disk(&self) -> bool {
         let Shared { cert, key, tried, .. } = &*self.shared;
         let tried = tried.lock();
-        *tried != Stamps::of(cert, key)
+        *tried != Stamps::of(&Files::read(cert, key))
+    }
+
+    /// Where the chain is read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.cert
+    }
+
+    /// From when until when every certificate of the presented chain is valid; none if a
+    /// certificate does not say it in a way that is understood.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        let current = self.shared.current.load();
+        let each = current.cert.iter().map(|certificate| Validity::of(certificate));
+        each.collect::<Option<Vec<_>>>()?.into_iter().reduce(|one, other| Validity {
+            not_before: one.not_before.max(other.not_before),
+            not_after: one.not_after.min(other.not_after),
+        })
     }
 }
 
@@ -105,32 +126,42 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// What both files look like from outside.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamps {
-    cert: Option<Stamp>,
-    key: Option<Stamp>,
+/// When a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: SystemTime,
+    /// The last.
+    pub not_after: SystemTime,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    /// `None` where the file system keeps no modification times.
-    modified: Option<SystemTime>,
-    length: u64,
-}
-
-impl Stamps {
-    fn of(cert: &Path, key: &Path) -> Self {
-        Self { cert: Stamp::of(cert), key: Stamp::of(key) }
+impl Validity {
+    fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let time = |seconds: i64| {
+            let since = Duration::from_secs(seconds.unsigned_abs());
+            let epoch = SystemTime::UNIX_EPOCH;
+            if seconds < 0 { epoch.checked_sub(since) } else { epoch.checked_add(since) }
+        };
+        Some(Self {
+            not_before: time(parsed.validity().not_before.timestamp())?,
+            not_after: time(parsed.validity().not_after.timestamp())?,
+        })
     }
 }
 
-impl Stamp {
-    /// `None` for a file that is missing or hidden, which is a look too. Links are followed,
-    /// since orchestrators and ACME clients publish certificates by moving a link.
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self { modified: metadata.modified().ok(), length: metadata.len() })
+/// The contents of both files, as hashes: the key itself is not kept twice.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamps {
+    cert: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+}
+
+impl Stamps {
+    fn of(files: &Files<'_>) -> Self {
+        let hash = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
+        let (cert, key) = files.contents();
+        Self { cert: cert.map(hash), key: key.map(hash) }
     }
 }
 
@@ -138,24 +169,20 @@ impl Stamp {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::fs::File;
-    use std::time::Duration;
+    use std::fs::{self, File};
 
     use rcgen::generate_simple_self_signed;
 
     use super::*;
 
-    /// A folder in which every write happens a second after the one before, whatever the clock
-    /// and the file system's resolution make of it.
+    /// A folder in which all files have one time of change.
     struct World {
         dir: tempfile::TempDir,
-        clock: SystemTime,
     }
 
     impl World {
         fn new() -> Self {
-            let mut world =
-                Self { dir: tempfile::tempdir().unwrap(), clock: SystemTime::UNIX_EPOCH };
+            let world = Self { dir: tempfile::tempdir().unwrap() };
             world.renew();
             world
         }
@@ -172,15 +199,14 @@ mod tests {
             Certificates::load(self.cert(), self.key()).unwrap()
         }
 
-        fn write(&mut self, path: &Path, contents: &str) {
-            self.clock += Duration::from_secs(1);
+        fn write(&self, path: &Path, contents: &str) {
             fs::write(path, contents).unwrap();
             let file = File::options().write(true).open(path).unwrap();
-            file.set_modified(self.clock).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         }
 
         /// Replaces both files, and returns the DER of the new certificate.
-        fn renew(&mut self) -> Vec<u8> {
+        fn renew(&self) -> Vec<u8> {
             let issued = generate_simple_self_signed(vec!["localhost".into()]).unwrap();
             self.write(&self.cert(), &issued.cert.pem());
             self.write(&self.key(), &issued.signing_key.serialize_pem());
@@ -194,7 +220,7 @@ mod tests {
 
     #[test]
     fn reload_swaps_for_every_clone() {
-        let mut world = World::new();
+        let world = World::new();
         let certificates = world.load();
         let clone = certificates.clone();
 
@@ -206,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_failed_reload_keeps_the_certificate() {
-        let mut world = World::new();
+        let world = World::new();
         let certificates = world.load();
         let before = presented(&certificates);
 
@@ -227,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_change_is_reported_until_it_is_tried() {
-        let mut world = World::new();
+        let world = World::new();
         let certificates = world.load();
         assert!(!certificates.changed_on_disk());
 
@@ -240,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_reported_once() {
-        let mut world = World::new();
+        let world = World::new();
         let certificates = world.load();
 
         world.write(&world.cert(), "not a certificate");
@@ -260,10 +286,60 @@ mod tests {
 
     #[test]
     fn the_key_alone_is_watched_too() {
-        let mut world = World::new();
+        let world = World::new();
         let certificates = world.load();
-        let (key, contents) = (world.key(), fs::read_to_string(world.key()).unwrap());
-        world.write(&key, &contents);
+        let contents = fs::read_to_string(world.key()).unwrap();
+        world.write(&world.key(), &contents);
+        assert!(!certificates.changed_on_disk(), "the same contents, written again");
+        world.write(&world.key(), &format!("{contents}\n"));
         assert!(certificates.changed_on_disk());
+    }
+
+    #[test]
+    fn a_renewal_with_the_same_time_and_length_is_noticed() {
+        let world = World::new();
+        let length = |path: &Path| fs::metadata(path).unwrap().len();
+        let lengths = || (length(&world.cert()), length(&world.key()));
+        for by_rename in [false, true] {
+            let certificates = world.load();
+            let before = lengths();
+            // The length of a signature varies by a byte or two.
+            let other = loop {
+                let other = World::new();
+                if (length(&other.cert()), length(&other.key())) == before {
+                    break other;
+                }
+            };
+            for (from, to) in [(other.cert(), world.cert()), (other.key(), world.key())] {
+                if by_rename {
+                    fs::rename(from, to).unwrap();
+                } else {
+                    world.write(&to, &fs::read_to_string(from).unwrap());
+                }
+                let modified = fs::metadata(world.cert()).unwrap().modified().unwrap();
+                assert_eq!((modified, lengths()), (SystemTime::UNIX_EPOCH, before));
+                assert!(certificates.changed_on_disk());
+            }
+            certificates.reload().unwrap();
+            assert!(!certificates.changed_on_disk());
+        }
+    }
+
+    #[test]
+    fn a_chain_is_valid_while_all_of_it_is() {
+        let day = |day| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * day);
+        let issue = |from: u64, until: u64| {
+            let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+            params.not_before = day(from).into();
+            params.not_after = day(until).into();
+            let key = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let world = World::new();
+        let ((leaf, key), (authority, _)) = (issue(100, 200), issue(50, 150));
+        world.write(&world.cert(), &(leaf + &authority));
+        world.write(&world.key(), &key);
+        let validity = Validity { not_before: day(100), not_after: day(150) };
+        assert_eq!(world.load().validity(), Some(validity));
     }
 }

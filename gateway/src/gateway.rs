@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, Limits, Links, Problem, ProjectEntry},
     drain::{self, Departures},
+    expiry,
     keys::Keys,
     listen::{quic, tcp},
     project::{Project, Projects},
@@ -321,18 +322,20 @@ impl Monitor {
     }
 }
 
-/// Reloads the certificate when its files change. A failure is logged by the resolver, which
-/// then goes on with the old certificate.
+/// Reloads the certificate when its files change, and warns before it expires. A failure is logged
+/// by the resolver, which then goes on with the old certificate.
 async fn watch(certificates: Certificates) {
     let mut poll = tokio::time::interval(CERTIFICATE_POLL);
+    let mut expiry = expiry::Watch::default();
     loop {
         poll.tick().await;
-        let certificates = certificates.clone();
+        let reloaded = certificates.clone();
         let reload = move || {
-            if certificates.changed_on_disk() {
-                let _ = certificates.reload();
+            if reloaded.changed_on_disk() {
+                let _ = reloaded.reload();
             }
         };
         supervise::blocking("certificate watch", reload).await;
+        expiry.look(&certificates, SystemTime::now());
     }
 }

@@ -15,6 +15,7 @@
 
 mod config;
 mod drain;
+mod expiry;
 mod gateway;
 mod keys;
 mod link;

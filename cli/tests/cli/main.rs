@@ -8,6 +8,7 @@
 
 mod attacks;
 mod bench;
+mod certificates;
 mod chaos;
 mod config;
 mod connecting;
