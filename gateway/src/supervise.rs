@@ -109,7 +109,7 @@ struct State {
 }
 
 impl Failure {
-    /// Says what has failed. The first counts.
+    /// Reports a part that has failed. Only the first report counts.
     pub(crate) fn report(&self, failed: RunError) {
         let source = std::error::Error::source(&failed).map(tracing::field::display);
         error!(error = %failed, source, "going down: the gateway cannot serve any more");
@@ -122,7 +122,7 @@ impl Failure {
         self.0.reported.cancelled().await;
     }
 
-    /// Takes what has failed, if anything has.
+    /// Takes the first report, if there is one.
     pub(crate) fn take(&self) -> Option<RunError> {
         self.0.error.lock().take()
     }
@@ -137,7 +137,7 @@ impl Failure {
     }
 }
 
-/// A task, or what it says when it panics.
+/// The result of a task, or the message of its panic.
 pub(crate) fn catch<T>(task: impl Future<Output = T>) -> impl Future<Output = Result<T, String>> {
     AssertUnwindSafe(task).catch_unwind().map(|result| result.map_err(text))
 }

@@ -130,3 +130,20 @@ fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     let began = scene.logged.iter().filter(|line| line.contains("cannot accept; pausing"));
     assert_eq!(began.count(), 1, "{:?}", scene.logged);
 }
+
+/// A limit of file sizes is met by a signal that ends a process (SIGXFSZ), if it does nothing about it.
+#[test]
+fn a_state_file_over_the_limit_of_file_sizes_is_an_error_and_the_drain_goes_on() {
+    let mut scene = Scene::start();
+    let mut client = scene.gateway.join_json("quic");
+    let none = Rlimit { current: Some(0), maximum: None };
+    prlimit(Some(scene.pid()), Resource::Fsize, none).unwrap();
+    scene.gateway.process.terminate();
+    client.line_with("sessionReconnecting");
+    assert!(scene.says("File too large", PATIENCE), "{:?}", scene.logged);
+    assert!(scene.says("stopped", PATIENCE), "{:?}", scene.logged);
+    assert!(scene.gateway.process.child.wait().unwrap().success());
+    let left = fs::read_dir(scene.dir.path()).unwrap();
+    let left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["dev"], "a part of a state file is there");
+}
