@@ -201,11 +201,14 @@ async fn come_back(
     index: u64,
 ) -> anyhow::Result<Back> {
     sleep_until(due_ns).await;
-    let mut retried = 0;
+    let mut attempt = 1;
     loop {
-        let attempt = tokio::time::timeout(ATTEMPT, dialer.resume(&ticket)).await;
-        let why = match attempt {
-            Ok(Ok((link, _))) => return Ok(Back { link, due_ns, at_ns: now_ns(), retried }),
+        let answer = tokio::time::timeout(ATTEMPT, dialer.resume(&ticket, attempt)).await;
+        let why = match answer {
+            Ok(Ok((link, _))) => {
+                let retried = u64::from(attempt - 1);
+                return Ok(Back { link, due_ns, at_ns: now_ns(), retried });
+            }
             Ok(Err(Failure::Refused(CloseReason::InvalidTicket))) => {
                 bail!("a connection of the crowd was not kept until its client came back")
             }
@@ -215,8 +218,8 @@ async fn come_back(
         if now_ns() > due_ns + nanos(PATIENCE) {
             bail!("a client of the crowd cannot come back: {why}");
         }
-        retried += 1;
-        tokio::time::sleep(pause(index, retried)).await;
+        tokio::time::sleep(pause(index, attempt.into())).await;
+        attempt += 1;
     }
 }
 

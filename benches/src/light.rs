@@ -123,10 +123,15 @@ impl Dialer {
         Ok((link, ticket))
     }
 
-    /// Comes back to the connection of a ticket; the link and the next ticket.
-    pub(crate) async fn resume(&self, ticket: &str) -> Result<(Link, String), Failure> {
+    /// Comes back to the connection of a ticket, in its n-th attempt; the link and the next ticket.
+    pub(crate) async fn resume(
+        &self,
+        ticket: &str,
+        attempt: u32,
+    ) -> Result<(Link, String), Failure> {
         let resume = ClientMessage::Resume(Resume {
             ticket: Text::from(ticket),
+            attempt,
             streams: Streams::Single,
             events: 0,
             cursors: Vec::new(),

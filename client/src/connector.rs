@@ -10,6 +10,7 @@ use crate::{
     dial::Dialer,
     error::ConnectError,
     link::{Answer, quic},
+    opening::Opening,
     options::ConnectOptions,
     session,
 };
@@ -70,7 +71,7 @@ impl Connector {
         options: &ConnectOptions,
     ) -> Result<(Client, Events), ConnectError> {
         let mut dialer = Dialer::new(self.clone(), options.clone())?;
-        match dialer.open(&options.hello(), TIMEOUT).await? {
+        match dialer.open(Opening::Hello(options), TIMEOUT).await? {
             (Answer::Welcome(welcome), link) => Ok(session::start(dialer, &welcome, link)),
             (Answer::Resumed { .. }, _) => {
                 Err(ConnectError::Protocol("the answer to the hello is no welcome".into()))

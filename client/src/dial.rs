@@ -1,21 +1,22 @@
 //! Dialling: from the gateway's URLs to a link on which it has answered.
 //!
 //! Addresses and URLs race, but only to the end of the carrier's handshake; then the winner alone
-//! says what the client has to say. A ticket that is used twice would end the link that used it
-//! first. Whoever starts first may say it already with its first packet (0-RTT), if it is QUIC and
-//! the gateway is known; the others start later than an answer takes.
+//! says what the client has to say. The first to start may say a `resume` already in its first packet
+//! (0-RTT), if it is QUIC and the gateway is known. If its answer takes longer than the others'
+//! handshakes, the winner says the `resume` again, as a later attempt, and the first is given up.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use rustls::{RootCertStore, client::Resumption, crypto::CryptoProvider};
-use signalbox_protocol::{ClientMessage, CloseReason::ShuttingDown};
+use signalbox_protocol::CloseReason::ShuttingDown;
 
 use crate::{
     connector::Connector,
     error::ConnectError,
     link::{Answer, Dialled, Link, quic, websocket},
+    opening::Opening,
     options::ConnectOptions,
     target::{Scheme, Target},
 };
@@ -53,7 +54,7 @@ impl Dialer {
     /// Reaches the gateway, says `opening` and takes the answer, within a time.
     pub(crate) async fn open(
         &mut self,
-        opening: &[ClientMessage<'_>],
+        opening: Opening<'_>,
         within: Duration,
     ) -> Result<(Answer, Link), ConnectError> {
         let tried = Mutex::default();
@@ -66,7 +67,7 @@ impl Dialer {
 
     async fn race(
         &self,
-        opening: &[ClientMessage<'_>],
+        opening: Opening<'_>,
         tried: &Mutex<Vec<String>>,
     ) -> Result<(usize, Answer, Link), ConnectError> {
         let first = self.targets.iter().enumerate().skip(self.first).take(1);
@@ -75,7 +76,7 @@ impl Dialer {
             .zip(first.chain(others))
             .map(|(rank, (index, target))| async move {
                 tokio::time::sleep(HEAD_START * rank).await;
-                let early = if rank == 0 { opening } else { &[] };
+                let early = (rank == 0).then_some(opening);
                 (index, self.dial(target, early, tried).await)
             })
             .collect();
@@ -103,7 +104,7 @@ impl Dialer {
     async fn dial(
         &self,
         target: &Target,
-        early: &[ClientMessage<'_>],
+        early: Option<Opening<'_>>,
         tried: &Mutex<Vec<String>>,
     ) -> Result<Dialled, ConnectError> {
         let addresses = target.resolve().await?;
@@ -113,7 +114,7 @@ impl Dialer {
         match target.scheme {
             Scheme::Quic => {
                 let dial = |rank, to| {
-                    let early = if rank == 0 { early } else { &[] };
+                    let early = early.filter(|_| rank == 0);
                     quic::dial(endpoints, &self.quic, target, to, early)
                 };
                 race(addresses, dial).await.map(Dialled::Quic)

@@ -36,6 +36,7 @@ mod dial;
 mod error;
 mod event;
 mod link;
+mod opening;
 mod options;
 mod order;
 mod outbox;

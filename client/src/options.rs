@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use signalbox_protocol::{
-    ClientMessage, Streams,
-    limits::CURSORS,
-    message::{Hello, Resume},
-};
+use signalbox_protocol::Streams;
 
-use crate::{error::ConnectError, order::Claim, target::Target};
+use crate::{error::ConnectError, target::Target};
 
 /// How often a QUIC client shows that it is there, unless the options say otherwise: a third of
 /// the gateway's default idle timeout, and often enough to keep a NAT's mapping alive.
@@ -121,67 +117,5 @@ impl ConnectOptions {
 
     pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {
         self.urls.iter().map(|url| Target::parse(url)).collect()
-    }
-
-    /// What a new connection begins with.
-    pub(crate) fn hello(&self) -> Vec<ClientMessage<'_>> {
-        let hello = ClientMessage::Hello(Hello {
-            token: self.token.as_str().into(),
-            presence: self.presence,
-            streams: self.streams,
-            agent: Some(self.agent.as_str().into()),
-        });
-        let keep = self.resume.then_some(ClientMessage::Keep {});
-        [hello].into_iter().chain(keep).collect()
-    }
-
-    /// What a new link of an old connection begins with.
-    pub(crate) fn resumption<'a>(
-        &'a self,
-        ticket: &'a str,
-        claim: &Claim,
-    ) -> Vec<ClientMessage<'a>> {
-        let mut chunks = claim.cursors.chunks(CURSORS).map(<[_]>::to_vec).peekable();
-        let cursors = chunks.next().unwrap_or_default();
-        let resume = ClientMessage::Resume(Resume {
-            ticket: ticket.into(),
-            streams: self.streams,
-            events: claim.events,
-            cursors,
-            more: chunks.peek().is_some(),
-            agent: Some(self.agent.as_str().into()),
-        });
-        let mut messages = vec![resume];
-        while let Some(cursors) = chunks.next() {
-            messages.push(ClientMessage::Heard { cursors, more: chunks.peek().is_some() });
-        }
-        messages
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use signalbox_protocol::message::Cursor;
-
-    use super::*;
-
-    #[test]
-    fn many_cursors_take_several_messages() {
-        let options = ConnectOptions::new("quic://a", "token");
-        for (count, expected) in [
-            (0, vec![(0, false)]),
-            (500, vec![(500, false)]),
-            (501, vec![(500, true), (1, false)]),
-            (1500, vec![(500, true), (500, true), (500, false)]),
-        ] {
-            let cursors = vec![Cursor { from: None, seq: 1 }; count];
-            let messages = options.resumption("ticket", &Claim { events: 0, cursors });
-            let sizes = messages.iter().map(|message| match message {
-                ClientMessage::Resume(resume) => (resume.cursors.len(), resume.more),
-                ClientMessage::Heard { cursors, more } => (cursors.len(), *more),
-                other => panic!("{other:?}"),
-            });
-            assert_eq!(sizes.collect::<Vec<_>>(), expected);
-        }
     }
 }

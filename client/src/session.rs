@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{ClientMessage, CloseReason, close::ComeBack, message::Welcome};
+use signalbox_protocol::{CloseReason, close::ComeBack, message::Welcome};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -17,6 +17,7 @@ use crate::{
     error::ConnectError,
     event::Event,
     link::{Answer, End, Keeping, Kept, Link, Sending, SharedOutbox, Teller},
+    opening::Opening,
     order::{Claim, Order},
 };
 
@@ -189,15 +190,15 @@ async fn come_back(
     tokio::time::sleep(pause).await;
     let options = dialer.options.clone();
     if let Some((kept, claim)) = resume {
-        let opening = options.resumption(&kept.ticket, claim);
+        let opening = Opening::Resume { options: &options, kept, claim };
         let time = kept.window + backoff.restart_left(Instant::now());
-        if let Some(back) = attempts(dialer, backoff, &opening, time, verdict_on_resuming).await? {
+        if let Some(back) = attempts(dialer, backoff, opening, time, verdict_on_resuming).await? {
             return Ok(back);
         }
     }
     if options.rejoin {
-        let hello = options.hello();
-        if let Some(back) = attempts(dialer, backoff, &hello, REJOIN, verdict).await? {
+        let hello = Opening::Hello(&options);
+        if let Some(back) = attempts(dialer, backoff, hello, REJOIN, verdict).await? {
             return Ok(back);
         }
     }
@@ -213,8 +214,8 @@ async fn come_back_to_leave(
     let over = || End::new(CloseReason::ClientDisconnected, "the client left while it was away");
     let (kept, claim) = resume.ok_or_else(over)?;
     let options = dialer.options.clone();
-    let opening = options.resumption(&kept.ticket, claim);
-    dialer.open(&opening, FAREWELL).await.map_err(|_| over())
+    let opening = Opening::Resume { options: &options, kept, claim };
+    dialer.open(opening, FAREWELL).await.map_err(|_| over())
 }
 
 /// What a refusal means for the next attempt.
@@ -250,7 +251,7 @@ pub(crate) fn verdict_on_resuming(reason: CloseReason) -> Verdict {
 async fn attempts(
     dialer: &mut Dialer,
     backoff: &mut Backoff,
-    opening: &[ClientMessage<'_>],
+    opening: Opening<'_>,
     time: Duration,
     verdict: impl Fn(CloseReason) -> Verdict,
 ) -> Result<Option<(Answer, Link)>, End> {

@@ -157,6 +157,10 @@ pub struct Resume<'a> {
     /// The last ticket that the client was given.
     #[serde(borrow)]
     pub ticket: Text<'a>,
+    /// Number of this attempt: greater than in every earlier `resume` with the same ticket, from 1.
+    /// The gateway accepts an attempt only if its number is greater than that of the last attempt
+    /// it accepted, so one that the client has given up cannot take the connection from a later one.
+    pub attempt: u32,
     /// How a QUIC client wants its signals on this link.
     #[serde(default)]
     pub streams: Streams,

@@ -293,6 +293,7 @@ fn vectors() -> Vec<Vector> {
             ClientMessage,
             ClientMessage::Resume(Resume {
                 ticket: "Zm9v-_".into(),
+                attempt: 1,
                 streams: Streams::PerSender,
                 events: 3,
                 cursors: vec![],
@@ -306,6 +307,7 @@ fn vectors() -> Vec<Vector> {
             ClientMessage,
             ClientMessage::Resume(Resume {
                 ticket: "Zm9v-_".into(),
+                attempt: 2,
                 streams: Streams::Single,
                 events: 300,
                 cursors: vec![Cursor { from: Some(bob), seq: 129 }, Cursor { from: None, seq: 1 },],

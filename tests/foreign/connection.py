@@ -23,6 +23,8 @@ class Connection:
     welcome: Fields | None = None
     # The newest that has come; with it a link that is lost is not the end.
     ticket: str | None = None
+    # How many times it has said `resume`.
+    attempts: int = 0
     events: int = 0
     cursors: dict[str | None, int] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)

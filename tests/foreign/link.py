@@ -154,6 +154,7 @@ class Link(ABC):
     ) -> None:
         """Says `resume` for what is known, in as many messages as it takes."""
         self._resuming = True
+        self.connection.attempts += 1
         cursors = self.connection.all_cursors()
         starts = range(0, max(len(cursors), 1), cursors_each)
         for start in starts:
@@ -162,7 +163,12 @@ class Link(ABC):
                 "more": start != starts[-1],
             }
             if start == 0:
-                about = {"ticket": ticket, "streams": streams, "events": self.connection.events}
+                about = {
+                    "ticket": ticket,
+                    "attempt": self.connection.attempts,
+                    "streams": streams,
+                    "events": self.connection.events,
+                }
                 await self.send("resume", {**about, **part, "agent": AGENT})
             else:
                 await self.send("heard", part)

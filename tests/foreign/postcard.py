@@ -296,7 +296,13 @@ CLIENT = Kinds(
     goodbye=fields(signals=U64),
     keep=fields(),
     resume=fields(
-        ticket=TEXT, streams=STREAMS, events=U64, cursors=CURSORS, more=BOOL, agent=option(TEXT)
+        ticket=TEXT,
+        attempt=U32,
+        streams=STREAMS,
+        events=U64,
+        cursors=CURSORS,
+        more=BOOL,
+        agent=option(TEXT),
     ),
     heard=fields(cursors=CURSORS, more=BOOL),
 )

@@ -183,7 +183,7 @@ def cursors(count: int) -> list[dict[str, Any]]:
 
 def resume(ticket: str, **fields: Any) -> tuple[str, dict[str, Any]]:
     nothing = {"streams": "perSender", "events": 0, "cursors": [], "more": False, "agent": AGENT}
-    return "resume", {**nothing, "ticket": ticket, **fields}
+    return "resume", {**nothing, "ticket": ticket, "attempt": 1, **fields}
 
 
 def heard(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:

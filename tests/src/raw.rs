@@ -35,10 +35,16 @@ pub fn hello(token: &str) -> ClientMessage<'_> {
     })
 }
 
-/// A resume of a client that has heard nothing.
+/// The first attempt to resume with this ticket, by a client that has received nothing.
 pub fn resume(ticket: &str) -> ClientMessage<'_> {
+    resume_again(ticket, 1)
+}
+
+/// The same, as the attempt with this number.
+pub fn resume_again(ticket: &str, attempt: u32) -> ClientMessage<'_> {
     ClientMessage::Resume(Resume {
         ticket: ticket.into(),
+        attempt,
         streams: Streams::Single,
         events: 0,
         cursors: vec![],

@@ -7,10 +7,10 @@ mod sending;
 mod teller;
 pub(crate) mod websocket;
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU32, time::Duration};
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionInfo, ErrorCode, GatewayMessage,
+    CloseReason, ConnectionInfo, ErrorCode, GatewayMessage,
     message::{self, Welcome},
 };
 
@@ -18,7 +18,7 @@ pub(crate) use self::{
     sending::{Sending, SharedOutbox},
     teller::{Keeping, Teller},
 };
-use crate::{error::ConnectError, event::Gap};
+use crate::{error::ConnectError, event::Gap, opening::Opening};
 
 /// How long the end of a link may take once it has been announced; the gateway waits as long.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -31,10 +31,7 @@ pub(crate) enum Dialled {
 
 impl Dialled {
     /// Says the first messages and takes the answer.
-    pub(crate) async fn open(
-        self,
-        opening: &[ClientMessage<'_>],
-    ) -> Result<(Answer, Link), ConnectError> {
+    pub(crate) async fn open(self, opening: Opening<'_>) -> Result<(Answer, Link), ConnectError> {
         match self {
             Self::Quic(dialled) => {
                 let (answer, link) = dialled.open(opening).await?;
@@ -131,17 +128,18 @@ impl Hearing {
 }
 
 /// What lets the client come back.
-#[derive(Clone)]
 pub(crate) struct Kept {
     pub(crate) ticket: String,
+    /// How many attempts to resume have been made with the ticket.
+    pub(crate) attempts: AtomicU32,
     /// How long it is good after a loss.
     pub(crate) window: Duration,
 }
 
 impl Kept {
-    fn new(ticket: message::Ticket<'_>) -> Self {
+    pub(crate) fn new(ticket: message::Ticket<'_>) -> Self {
         let window = Duration::from_millis(ticket.window_ms.into());
-        Self { ticket: ticket.ticket.into_string(), window }
+        Self { ticket: ticket.ticket.into_string(), attempts: AtomicU32::new(0), window }
     }
 }
 

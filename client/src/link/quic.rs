@@ -26,6 +26,7 @@ use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
     dial::tls_config,
     error::{ConnectError, UnreachableCause as Cause},
+    opening::Opening,
     target::Target,
 };
 
@@ -149,7 +150,7 @@ pub(crate) async fn dial(
     settings: &Settings,
     target: &Target,
     address: SocketAddr,
-    early: &[ClientMessage<'_>],
+    early: Option<Opening<'_>>,
 ) -> Result<Dialled, ConnectError> {
     let name = format!("{} ({address}, UDP)", target.address());
     let failed = |cause, detail: String| {
@@ -161,10 +162,14 @@ pub(crate) async fn dial(
     let connecting = endpoint
         .connect_with(settings.0.clone(), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
-    let known = if is_resumption(early) { connecting.into_0rtt() } else { Err(connecting) };
+    let early = early.filter(|early| early.is_resume());
+    let known = match early {
+        Some(early) => connecting.into_0rtt().map(|known| (early, known)),
+        None => Err(connecting),
+    };
     match known {
-        Ok((connection, accepted)) => {
-            let said = say(&connection, early).await.ok();
+        Ok((early, (connection, accepted))) => {
+            let said = say(&connection, &early.messages()).await.ok();
             let said = said.map(|(control_out, control_in)| (control_out, Some(control_in)));
             let mut dialled = Dialled { connection, said, resumes: true, address: name.clone() };
             let accepted = accepted.await;
@@ -201,7 +206,7 @@ impl Dialled {
     /// Says the first messages and takes the answer.
     pub(super) async fn open(
         mut self,
-        opening: &[ClientMessage<'_>],
+        opening: Opening<'_>,
     ) -> Result<(Answer, QuicLink), ConnectError> {
         let address = self.address.clone();
         let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
@@ -210,8 +215,8 @@ impl Dialled {
             detail,
         };
         if self.said.is_none() {
-            self.resumes = is_resumption(opening);
-            let said = say(&self.connection, opening).await.map_err(lost)?;
+            self.resumes = opening.is_resume();
+            let said = say(&self.connection, &opening.messages()).await.map_err(lost)?;
             self.said = Some((said.0, Some(said.1)));
         }
         let control_in = self.said.as_mut().and_then(|(_, control_in)| control_in.take());
@@ -251,10 +256,6 @@ impl Dialled {
             });
         }
     }
-}
-
-fn is_resumption(opening: &[ClientMessage<'_>]) -> bool {
-    matches!(opening.first(), Some(ClientMessage::Resume(_)))
 }
 
 /// Opens the control stream with these messages.

@@ -28,6 +28,7 @@ use super::{Answer, End, FAREWELL, Hearing, Sending, Teller};
 use crate::{
     dial::tls_config,
     error::{ConnectError, UnreachableCause as Cause},
+    opening::Opening,
     target::{Scheme, Target},
 };
 
@@ -146,7 +147,7 @@ impl Dialled {
     /// Says the first messages and takes the answer.
     pub(super) async fn open(
         self,
-        opening: &[ClientMessage<'_>],
+        opening: Opening<'_>,
     ) -> Result<(Answer, WebSocketLink), ConnectError> {
         let Self { mut socket, encoding, address } = self;
         let unreachable = |detail: String| {
@@ -154,8 +155,8 @@ impl Dialled {
             ConnectError::Unreachable { address, cause, detail }
         };
         let mut said = Ok(());
-        for message in opening {
-            said = said.and(socket.feed(encoding.encode(message)).await);
+        for message in opening.messages() {
+            said = said.and(socket.feed(encoding.encode(&message)).await);
         }
         if let Err(error) = said.and(socket.flush().await) {
             return Err(unreachable(error.to_string()));

@@ -90,12 +90,27 @@ pub(crate) struct Dropped {
     pub(crate) directed: HashMap<(ConnectionId, Sender), (u64, u64)>,
     /// The number of the last presence event.
     pub(crate) events: u64,
-    /// Up to this position the end of somebody went for want of room, and with it what is known of
-    /// its signals.
-    pub(crate) ends: u64,
+    /// Last signals of connections whose end was dropped, too; the latest [`MAX_GONE`].
+    pub(crate) gone: VecDeque<Gone>,
+    /// Up to this position `gone` is incomplete.
+    pub(crate) forgotten: u64,
     /// Up to this position nothing is known of what was dropped, or was never written.
     pub(crate) unknown: u64,
 }
+
+/// The last signal that was dropped of a connection that is gone.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    pub(crate) from: ConnectionId,
+    /// The one receiver, or none if it was for more than one.
+    pub(crate) to: Option<ConnectionId>,
+    pub(crate) seq: u64,
+    pub(crate) position: u64,
+}
+
+/// How many of the connections that are gone are remembered. Clients that declined presence are told
+/// which of their signals are lost; beyond this they are told that some may be.
+const MAX_GONE: usize = 1024;
 
 /// Entries in [`Dropped`]; beyond that its maps are given up for `unknown`.
 const MAX_DROPPED: usize = 4096;
@@ -111,6 +126,24 @@ pub(crate) struct Backlog {
     dropped: Dropped,
 }
 
+impl Dropped {
+    /// A connection is gone, and its end was dropped: moves what is known of its signals to `gone`.
+    fn end(&mut self, id: ConnectionId) {
+        let to_many = self.signals.remove(&Some(id)).map(|last| (None, last));
+        let directed = self.directed.extract_if(|(to, from), _| *to == id || *from == Some(id));
+        let of_it = directed.filter(|((_, from), _)| *from == Some(id));
+        let to_one = of_it.map(|((to, _), last)| (Some(to), last));
+        for (to, (seq, position)) in to_many.into_iter().chain(to_one) {
+            if self.gone.len() == MAX_GONE
+                && let Some(oldest) = self.gone.pop_front()
+            {
+                self.forgotten = self.forgotten.max(oldest.position + 1);
+            }
+            self.gone.push_back(Gone { from: id, to, seq, position });
+        }
+    }
+}
+
 impl Backlog {
     pub(crate) fn new() -> Self {
         Self { entries: VecDeque::new(), first: 0, bytes: 0, dropped: Dropped::default() }
@@ -119,6 +152,11 @@ impl Backlog {
     /// The position of what happens next.
     pub(crate) fn position(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    /// The position of the oldest entry, or of the next one if there is none.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.first
     }
 
     /// When something last happened, as far as it is kept.
@@ -145,11 +183,11 @@ impl Backlog {
             if !too_many && entry.at + bounds.age >= now {
                 break;
             }
-            self.drop_first(too_many);
+            self.drop_first();
         }
     }
 
-    fn drop_first(&mut self, for_room: bool) {
+    fn drop_first(&mut self) {
         let Some(Entry { happened, .. }) = self.entries.pop_front() else { return };
         self.bytes -= happened.cost();
         let position = self.first;
@@ -163,13 +201,9 @@ impl Backlog {
             }
             Happened::Created { number, .. } => self.dropped.events = number,
             Happened::Destroyed { number, id, .. } => {
-                // Whoever has missed this event is told of everything anew.
+                // A client that has missed this event is told everyone who is there.
                 self.dropped.events = number;
-                if for_room {
-                    self.dropped.ends = self.first;
-                }
-                self.dropped.signals.remove(&Some(id));
-                self.dropped.directed.retain(|(to, from), _| *to != id && *from != Some(id));
+                self.dropped.end(id);
             }
         }
         if self.dropped.signals.len() + self.dropped.directed.len() > MAX_DROPPED {

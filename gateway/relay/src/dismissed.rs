@@ -32,6 +32,6 @@ impl Dismissed {
     /// Whether somebody was sent away who had a ticket with this secret.
     pub(crate) fn knows(&self, id: ConnectionId, secret: &crate::Secret) -> bool {
         let all = self.0.lock();
-        all.iter().any(|(one, kept)| *one == id && kept.shown(secret).is_some())
+        all.iter().any(|(one, kept)| *one == id && kept.has(secret))
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Of the bytes.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// A relay that has been put away.
 pub struct Frozen {

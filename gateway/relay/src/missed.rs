@@ -52,7 +52,7 @@ impl Members {
             comeback.cursors.keys().flatten().any(|id| !known(id))
         } else {
             // It names everyone it ever heard, so this says nothing of whom it waits for.
-            dropped.ends > shown.position
+            dropped.forgotten > shown.position
         };
         // Who asked to be kept so late that nobody wrote any more finds what is missing unknown.
         let all_anew = forgotten
@@ -68,8 +68,14 @@ impl Members {
         let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
         let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
         let to_me = to_me.map(|((_, from), last)| (*from, *last));
+        // A client with presence is told of these in full, or not at all: `all_anew` says which.
+        let gone = dropped
+            .gone
+            .iter()
+            .filter(|gone| !member.presence && gone.to.is_none_or(|to| to == id));
+        let gone = gone.map(|gone| (Some(gone.from), (gone.seq, gone.position)));
         let mut until: HashMap<Sender, u64> = HashMap::new();
-        for (from, (seq, position)) in to_many.chain(to_me) {
+        for (from, (seq, position)) in to_many.chain(to_me).chain(gone) {
             if member.receives()
                 && position >= shown.position
                 && seq > cursor(&from)
@@ -86,7 +92,7 @@ impl Members {
 
         let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
             Happened::Signal { from, seq, audience, encoding, frame } => {
-                let known = if all_anew {
+                let known = if all_anew && member.presence {
                     from.is_none_or(|from| self.by_id.contains_key(&from))
                 } else {
                     !over(from)

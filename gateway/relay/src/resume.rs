@@ -29,8 +29,8 @@ pub type Secret = [u8; 32];
 pub(crate) struct Kept {
     /// The ticket that its client holds.
     ticket: Ticket,
-    /// The one before, until the client has shown that it has the new one.
-    used: Option<Ticket>,
+    /// The ticket before, until the client has shown that it has the new one.
+    used: Option<UsedTicket>,
     /// Until when its token is good, for whoever brings it back.
     token_until: Duration,
     /// What its client may not have read of what was refused.
@@ -44,6 +44,14 @@ pub(crate) struct Ticket {
     /// Where the backlog was, and how many presence events there had been.
     pub(crate) position: u64,
     pub(crate) events: u64,
+}
+
+/// A ticket that has been exchanged for a new one, which its client may not have received.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct UsedTicket {
+    ticket: Ticket,
+    /// Number of the attempt that was accepted last. An earlier one, delayed on its way, is refused.
+    attempt: u32,
 }
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
@@ -100,6 +108,8 @@ pub struct Comeback<'a> {
     pub connection: ConnectionId,
     /// The ticket's secret.
     pub secret: Secret,
+    /// Number of the attempt, among all with this ticket.
+    pub attempt: u32,
     /// The secret of its next ticket.
     pub next: Secret,
     /// Presence events that it has had.
@@ -141,6 +151,9 @@ pub enum ResumeError {
     /// Somebody has disconnected it, and it may not have heard.
     #[error("the connection was disconnected by a moderator or a server")]
     Dismissed,
+    /// A later attempt with the same ticket has been accepted.
+    #[error("a later attempt with this ticket has been accepted")]
+    Superseded,
     /// It claims to have what was never sent.
     #[error("the client claims to have what it was never sent")]
     Ahead,
@@ -155,6 +168,7 @@ impl ResumeError {
         match self {
             Self::Ticket => CloseReason::InvalidTicket,
             Self::Dismissed => CloseReason::ForceDisconnected,
+            Self::Superseded => CloseReason::Superseded,
             Self::Ahead => CloseReason::ProtocolError,
             Self::ShuttingDown => CloseReason::ShuttingDown,
         }
@@ -172,14 +186,18 @@ impl Relay {
         session: &SessionId,
         connection: ConnectionId,
         secret: &Secret,
+        attempt: u32,
     ) -> Result<(), ResumeError> {
-        let kept = self.0.find(session).is_some_and(|session| {
-            session.with(&self.0, |members| {
-                let kept = members.by_id.get(&connection).and_then(|it| it.kept.as_ref());
-                kept.is_some_and(|kept| kept.shown(secret).is_some())
+        let unknown = || self.unknown(connection, secret);
+        let session = self.0.find(session).ok_or_else(unknown)?;
+        session.with(&self.0, |members| {
+            let kept = members.by_id.get(&connection).and_then(|it| it.kept.as_ref());
+            let kept = kept.ok_or_else(unknown)?;
+            kept.presented(secret, attempt).map(|_| ()).map_err(|error| match error {
+                ResumeError::Ticket => unknown(),
+                error => error,
             })
-        });
-        if kept { Ok(()) } else { Err(self.unknown(connection, secret)) }
+        })
     }
 
     /// Why nothing is kept for a ticket.
@@ -314,7 +332,7 @@ impl Members {
         let id = comeback.connection;
         let member = self.by_id.get(&id).ok_or(ResumeError::Ticket)?;
         let kept = member.kept.as_ref().ok_or(ResumeError::Ticket)?;
-        let shown = *kept.shown(&comeback.secret).ok_or(ResumeError::Ticket)?;
+        let shown = *kept.presented(&comeback.secret, comeback.attempt)?;
         self.check_claims(&shown, comeback)?;
 
         let Missed { lost, all_anew, replay } = self.missed(member, &shown, comeback);
@@ -332,9 +350,10 @@ impl Members {
             present.retain(|info| info.id != id);
             present
         });
-        // After a gap in presence it is as if the client had joined now.
+        // After a gap in presence the client counts events from here. What the backlog still has is
+        // on its way to the client, and is due again if this link breaks before it has arrived.
         let next = if all_anew {
-            let (position, events) = (self.backlog.position(), self.events);
+            let (position, events) = (self.backlog.oldest(), self.events);
             Ticket { secret: comeback.next, position, events }
         } else {
             Ticket { secret: comeback.next, ..shown }
@@ -348,7 +367,7 @@ impl Members {
         member.transport = comeback.transport.into();
         let (mut token_until, mut refused) = (Duration::ZERO, Vec::new());
         if let Some(kept) = &mut member.kept {
-            kept.used = Some(shown);
+            kept.used = Some(UsedTicket { ticket: shown, attempt: comeback.attempt });
             kept.ticket = next;
             token_until = kept.token_until;
             refused = kept.refused.to_vec();
@@ -381,11 +400,28 @@ impl Kept {
         self.refused.clear();
     }
 
-    /// Its ticket with this secret. Looks at every byte, so that time tells nothing.
-    pub(crate) fn shown(&self, secret: &Secret) -> Option<&Ticket> {
-        let is = |ticket: &&Ticket| {
-            ticket.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-        };
-        Some(&self.ticket).filter(is).or(self.used.as_ref().filter(is))
+    /// The ticket that an attempt to resume presents.
+    fn presented(&self, secret: &Secret, attempt: u32) -> Result<&Ticket, ResumeError> {
+        if self.ticket.has(secret) {
+            return Ok(&self.ticket);
+        }
+        match &self.used {
+            Some(used) if !used.ticket.has(secret) => Err(ResumeError::Ticket),
+            Some(used) if attempt <= used.attempt => Err(ResumeError::Superseded),
+            Some(used) => Ok(&used.ticket),
+            None => Err(ResumeError::Ticket),
+        }
+    }
+
+    /// Whether one of its tickets has this secret.
+    pub(crate) fn has(&self, secret: &Secret) -> bool {
+        self.ticket.has(secret) || self.used.is_some_and(|used| used.ticket.has(secret))
+    }
+}
+
+impl Ticket {
+    /// Compares every byte, so that the time taken tells nothing about the secret.
+    fn has(&self, secret: &Secret) -> bool {
+        self.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 }

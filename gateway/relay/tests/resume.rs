@@ -389,6 +389,7 @@ fn who_asks_late_is_told_that_something_may_be_lost() {
         session: &here,
         connection: id,
         secret,
+        attempt: 1,
         next: [1; 32],
         events: 0,
         cursors: &HashMap::new(),
@@ -414,7 +415,7 @@ fn who_was_sent_away_without_hearing_it_is_told_when_it_comes_back() {
     for keeper in [&mut away, &mut dead] {
         let (id, good) = (keeper.id, keeper.secret);
         assert_eq!(keeper.resume(&world, Encoding::Json).err(), Some(ResumeError::Dismissed));
-        let check = |secret| world.relay.check_ticket(&here, id, secret);
+        let check = |secret| world.relay.check_ticket(&here, id, secret, 1);
         assert_eq!(check(&good), Err(ResumeError::Dismissed));
         assert_eq!(check(&forged.secret), Err(ResumeError::Ticket), "only to whom it is");
     }

@@ -19,6 +19,7 @@ use crate::gateway::{Shared, unix_time};
 /// What a client says when it comes back, without what borrows from the link.
 pub(super) struct Claim {
     ticket: Option<Ticket>,
+    attempt: u32,
     streams: Streams,
     events: u64,
     cursors: HashMap<Option<ConnectionId>, u64>,
@@ -29,12 +30,13 @@ pub(super) struct Claim {
 
 impl Claim {
     pub(super) fn new(resume: Resume<'_>) -> Result<Self, LinkError> {
-        let Resume { ticket, streams, events, cursors, more, agent } = resume;
+        let Resume { ticket, attempt, streams, events, cursors, more, agent } = resume;
         if agent.as_ref().is_some_and(|agent| agent.len() > AGENT_BYTES) {
             return Err(LinkError::protocol("the client's name is longer than 64 bytes"));
         }
         let mut claim = Self {
             ticket: Ticket::decode(&ticket),
+            attempt,
             streams,
             events,
             cursors: HashMap::new(),
@@ -49,7 +51,7 @@ impl Claim {
     pub(super) fn check(&self, shared: &Shared) -> Result<(), End> {
         let ticket = self.ticket.as_ref().ok_or(End::by(CloseReason::InvalidTicket))?;
         let Ticket { session, connection, secret } = ticket;
-        shared.relay.check_ticket(session, *connection, secret).map_err(refused)
+        shared.relay.check_ticket(session, *connection, secret, self.attempt).map_err(refused)
     }
 
     /// Takes more cursors.
@@ -95,6 +97,7 @@ pub(super) async fn resume(
         session: &session,
         connection,
         secret,
+        attempt: claim.attempt,
         next,
         events: claim.events,
         cursors: &claim.cursors,

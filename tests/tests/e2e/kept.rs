@@ -13,7 +13,7 @@ use signalbox_tests::{
     Carrier, Member, PROJECT, World,
     bystanders::Bystanders,
     new_session,
-    raw::{Quic, WebSocket, hello, resume, signal, ticket_in},
+    raw::{Quic, WebSocket, hello, resume, resume_again, signal, ticket_in},
     rest::Server,
     soon, token, unix_time,
 };
@@ -105,6 +105,34 @@ async fn a_connection_changes_its_transport_and_nobody_notices() {
             other => panic!("somebody noticed: {other:?}"),
         }
     }
+}
+
+/// An attempt that its client has given up can still arrive, on any transport.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_attempt_is_refused_and_the_later_link_goes_on() {
+    let world = World::new().await;
+    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    cut(link);
+    let mut later = WebSocket::connect(world.addresses().tcp, true).await;
+    later.say(&resume_again(&ticket, 2)).await;
+    let resumed = hear_until(&mut later, "Resumed").await;
+    for attempt in [1, 2] {
+        let mut late = Quic::connect(world.addresses().quic).await;
+        late.say(&resume_again(&ticket, attempt)).await;
+        let answer = late.hear().await;
+        assert!(answer.starts_with("Bye { reason: Superseded"), "{answer}");
+    }
+    later.say(&signal("still here")).await;
+    assert!(hear_until(&mut later, "Signal").await.contains("still here"));
+    // Before it said that, the used ticket was good for a still later attempt; now it is void.
+    let mut late = Quic::connect(world.addresses().quic).await;
+    late.say(&resume_again(&ticket, 3)).await;
+    assert!(late.hear().await.starts_with("Bye { reason: InvalidTicket"));
+    // And the ticket that came with the answer is the good one.
+    cut(later);
+    let mut back = Quic::connect(world.addresses().quic).await;
+    back.say(&resume(&ticket_in(&resumed))).await;
+    assert!(back.hear().await.starts_with("Resumed"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

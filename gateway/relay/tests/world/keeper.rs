@@ -1,9 +1,12 @@
 //! A client that asks to be kept, and comes back.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use signalbox_protocol::{ConnectionId, Role, SessionId, message::Lost};
-use signalbox_relay::{Away, Comeback, Encoding, ResumeError, Secret};
+use signalbox_relay::{Away, Comeback, Connection, Encoding, ResumeError, Resumed, Secret};
 
 use super::{Client, Told, World};
 
@@ -14,12 +17,16 @@ pub(crate) struct Keeper {
     pub(crate) client: Option<Client>,
     pub(crate) session: SessionId,
     pub(crate) id: ConnectionId,
+    pub(crate) presence: bool,
     pub(crate) secret: Secret,
-    pub(crate) links: u8,
+    /// Attempts to resume, over all tickets.
+    pub(crate) attempts: u32,
     pub(crate) events: u64,
     pub(crate) cursors: HashMap<Option<ConnectionId>, u64>,
     /// All that it was told, but for confirmations.
     pub(crate) told: Vec<Told>,
+    /// What the present link has brought and the client has not read.
+    waiting: VecDeque<Told>,
     pub(crate) accepted: u64,
 }
 
@@ -36,9 +43,10 @@ pub(crate) fn whole(signals: u64) -> Answer {
     Answer { signals, lost: vec![], present: None }
 }
 
-pub(crate) fn secret(id: ConnectionId, link: u8) -> Secret {
-    let mut secret = [link; 32];
+pub(crate) fn secret(id: ConnectionId, number: u32) -> Secret {
+    let mut secret = [0; 32];
     secret[..16].copy_from_slice(id.as_bytes());
+    secret[16..20].copy_from_slice(&number.to_be_bytes());
     secret
 }
 
@@ -56,16 +64,18 @@ impl Keeper {
         let client = world.try_join(session, Role::Moderator, presence, form).unwrap();
         let id = client.id;
         assert!(client.connection.keep(secret(id, 0), Duration::ZERO));
-        assert!(!client.connection.keep(secret(id, 9), Duration::ZERO), "once");
+        assert!(!client.connection.keep(secret(id, u32::MAX), Duration::ZERO), "once");
         Self {
             client: Some(client),
             session: session.clone(),
             id,
+            presence,
             secret: secret(id, 0),
-            links: 0,
+            attempts: 0,
             events: 0,
             cursors: HashMap::new(),
             told: Vec::new(),
+            waiting: VecDeque::new(),
             accepted: 0,
         }
     }
@@ -76,8 +86,17 @@ impl Keeper {
 
     /// Reads all that waits.
     pub(crate) fn read(&mut self) {
-        for told in self.client.as_ref().map(Client::read).unwrap_or_default() {
+        self.read_some(usize::MAX);
+    }
+
+    /// Reads at most this many of the messages that wait.
+    pub(crate) fn read_some(&mut self, most: usize) {
+        self.waiting.extend(self.client.as_ref().map(Client::read).unwrap_or_default());
+        let some = most.min(self.waiting.len());
+        for told in self.waiting.drain(..some) {
             match &told {
+                // For its link alone, which ends the sender's stream.
+                Told::Destroyed(..) if !self.presence => continue,
                 Told::Created(_) | Told::Destroyed(..) => self.events += 1,
                 Told::Signal { from, seq, .. } => {
                     let last = self.cursors.insert(*from, *seq).unwrap_or(0);
@@ -101,6 +120,7 @@ impl Keeper {
     }
 
     pub(crate) fn lose(&mut self, world: &World) -> Away {
+        self.waiting.clear();
         self.client.take().unwrap().connection.lost(world.now).unwrap()
     }
 
@@ -109,6 +129,7 @@ impl Keeper {
             session: &self.session,
             connection: self.id,
             secret: self.secret,
+            attempt: self.attempts,
             next,
             events: self.events,
             cursors: &self.cursors,
@@ -118,10 +139,32 @@ impl Keeper {
     }
 
     pub(crate) fn resume(&mut self, world: &World, form: Encoding) -> Result<Answer, ResumeError> {
-        let next = secret(self.id, self.links + 1);
-        let (connection, resumed) = world.relay.resume(&self.comeback(form, next), world.now)?;
-        self.links += 1;
-        self.secret = next;
+        let (connection, resumed) = self.attempt(world, form)?;
+        Ok(self.adopt(connection, resumed, form))
+    }
+
+    /// Tries to resume, and reads nothing more from the old link. The client does not know the answer
+    /// yet.
+    pub(crate) fn attempt(
+        &mut self,
+        world: &World,
+        form: Encoding,
+    ) -> Result<(Connection, Resumed), ResumeError> {
+        self.attempts += 1;
+        self.waiting.clear();
+        let next = secret(self.id, self.attempts);
+        world.relay.resume(&self.comeback(form, next), world.now)
+    }
+
+    /// The client has read the answer to its latest attempt.
+    pub(crate) fn adopt(
+        &mut self,
+        connection: Connection,
+        resumed: Resumed,
+        form: Encoding,
+    ) -> Answer {
+        self.secret = secret(self.id, self.attempts);
+        self.waiting.clear();
         for lost in &resumed.lost {
             self.cursors.insert(lost.from, lost.until);
         }
@@ -136,7 +179,7 @@ impl Keeper {
         };
         let returned = Client::returned(self.id, connection, resumed.outbox, form);
         self.client = Some(returned);
-        Ok(answer)
+        answer
     }
 }
 

@@ -1,0 +1,114 @@
+//! The first messages on a link: a `hello`, or a `resume` with the number of the attempt.
+
+use std::sync::atomic::Ordering;
+
+use signalbox_protocol::{
+    ClientMessage,
+    limits::CURSORS,
+    message::{Hello, Resume},
+};
+
+use crate::{link::Kept, options::ConnectOptions, order::Claim};
+
+/// What a client says first on each link that it opens, until one is answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Opening<'a> {
+    /// Joins as a new connection.
+    Hello(&'a ConnectOptions),
+    /// Continues a connection whose link is lost.
+    Resume { options: &'a ConnectOptions, kept: &'a Kept, claim: &'a Claim },
+}
+
+impl<'a> Opening<'a> {
+    pub(crate) fn is_resume(self) -> bool {
+        matches!(self, Self::Resume { .. })
+    }
+
+    /// The messages for one link. Each call counts as an attempt: the gateway refuses an attempt
+    /// that arrives after a later one, so two links must never carry the same number.
+    pub(crate) fn messages(self) -> Vec<ClientMessage<'a>> {
+        match self {
+            Self::Hello(options) => hello(options),
+            Self::Resume { options, kept, claim } => resume(options, kept, claim),
+        }
+    }
+}
+
+fn hello(options: &ConnectOptions) -> Vec<ClientMessage<'_>> {
+    let hello = ClientMessage::Hello(Hello {
+        token: options.token.as_str().into(),
+        presence: options.presence,
+        streams: options.streams,
+        agent: Some(options.agent.as_str().into()),
+    });
+    let keep = options.resume.then_some(ClientMessage::Keep {});
+    [hello].into_iter().chain(keep).collect()
+}
+
+fn resume<'a>(
+    options: &'a ConnectOptions,
+    kept: &'a Kept,
+    claim: &Claim,
+) -> Vec<ClientMessage<'a>> {
+    let mut chunks = claim.cursors.chunks(CURSORS).map(<[_]>::to_vec).peekable();
+    let cursors = chunks.next().unwrap_or_default();
+    let resume = ClientMessage::Resume(Resume {
+        ticket: kept.ticket.as_str().into(),
+        attempt: kept.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+        streams: options.streams,
+        events: claim.events,
+        cursors,
+        more: chunks.peek().is_some(),
+        agent: Some(options.agent.as_str().into()),
+    });
+    let mut messages = vec![resume];
+    while let Some(cursors) = chunks.next() {
+        messages.push(ClientMessage::Heard { cursors, more: chunks.peek().is_some() });
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_protocol::message::{Cursor, Ticket};
+
+    use super::*;
+
+    #[test]
+    fn many_cursors_take_several_messages() {
+        let options = ConnectOptions::new("quic://a", "token");
+        let kept = Kept::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
+        for (count, expected) in [
+            (0, vec![(0, false)]),
+            (500, vec![(500, false)]),
+            (501, vec![(500, true), (1, false)]),
+            (1500, vec![(500, true), (500, true), (500, false)]),
+        ] {
+            let cursors = vec![Cursor { from: None, seq: 1 }; count];
+            let claim = Claim { events: 0, cursors };
+            let messages =
+                Opening::Resume { options: &options, kept: &kept, claim: &claim }.messages();
+            let sizes = messages.iter().map(|message| match message {
+                ClientMessage::Resume(resume) => (resume.cursors.len(), resume.more),
+                ClientMessage::Heard { cursors, more } => (cursors.len(), *more),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(sizes.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn attempts_with_one_ticket_are_numbered_from_one() {
+        let options = ConnectOptions::new("quic://a", "token");
+        let kept = Kept::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
+        let claim = Claim { events: 0, cursors: vec![] };
+        let opening = Opening::Resume { options: &options, kept: &kept, claim: &claim };
+        for expected in 1..=3 {
+            let messages = opening.messages();
+            let [ClientMessage::Resume(Resume { attempt, .. })] = messages[..] else {
+                panic!("{messages:?}")
+            };
+            assert_eq!(attempt, expected);
+        }
+    }
+}
