@@ -181,7 +181,8 @@ pub struct Resume {
     /// Bytes of signals and events that a session keeps for those who are away.
     pub backlog_bytes: usize,
     /// File by which connections outlive a clean restart of the gateway, if they are kept. It is for
-    /// its owner alone, as whoever has it can come back in their place. Its directory must exist.
+    /// its owner alone, as whoever has it can come back in their place. Its directory must exist; a
+    /// file with the same name and `.key` appended holds the secret that authenticates it.
     pub state_file: Option<PathBuf>,
     /// Bytes that it may have; sessions that find no room in it end.
     pub state_bytes: usize,

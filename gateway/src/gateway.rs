@@ -25,6 +25,7 @@ use crate::{
     keys::Keys,
     listen::{quic, tcp},
     project::{Project, Projects},
+    secret::{self, SecretError},
     state_file::StateFile,
     supervise::{self, Failure, RunError, keep_running},
     webhook::Webhooks,
@@ -134,6 +135,9 @@ pub enum BindError {
     /// The private key could not be read again.
     #[error("cannot read the private key")]
     Key(#[source] io::Error),
+    /// The secret that belongs to the state file is not usable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The TLS configuration does not suit QUIC.
     #[error("the TLS configuration does not suit QUIC")]
     Tls(#[source] quinn::crypto::rustls::NoInitialCipherSuite),
@@ -190,8 +194,11 @@ impl Gateway {
             config: config.clone(),
             current: Mutex::new(entries),
         }));
-        // It has just been read, so it can be read.
-        let keys = Keys::of(&std::fs::read(key).map_err(BindError::Key)?);
+        let secret = match &config.resume.state_file {
+            Some(path) => secret::beside(path)?,
+            None => std::fs::read(key).map_err(BindError::Key)?,
+        };
+        let keys = Keys::of(&secret);
         let quic = quic::Listener::bind(config.listen.quic, &certificates, &keys, &shared)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls, &shared)?;

@@ -2,9 +2,8 @@
 //!
 //! A client whose gateway has crashed learns of it from the answer to its next packet, a stateless
 //! reset (RFC 9000 §10.3), but only if the gateway that came up in its place can make the reset
-//! that the one before has promised. The same goes for the tokens by which an address is known
-//! from before, and for what a gateway puts away for the next run. All of them are derived from the TLS private key, a secret that outlives the
-//! process and is configured anyway.
+//! that the one before has promised. The same goes for address validation tokens and for the state
+//! file. All of these keys are derived from one secret that outlives the process ([`crate::secret`]).
 
 use std::{sync::Arc, time::Duration};
 

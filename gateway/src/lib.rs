@@ -16,12 +16,14 @@
 mod config;
 mod drain;
 mod expiry;
+mod file;
 mod gateway;
 mod keys;
 mod link;
 mod listen;
 mod project;
 mod rest;
+mod secret;
 mod state_file;
 pub mod supervise;
 pub mod token;
@@ -34,4 +36,5 @@ pub use config::{
 };
 pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};
+pub use secret::SecretError;
 pub use supervise::RunError;

@@ -1,18 +1,18 @@
 //! The state file: what a gateway that goes down leaves to the one that comes up in its place.
 //!
 //! Whoever holds the file holds the tickets of all connections in it, so it is for its owner alone;
-//! and whoever could write it could bring connections about that nobody has joined, so it proves
-//! that a gateway with the same private key has written it. It is gone once it is read: what is in
-//! it is good once.
+//! and a forged file could bring connections about that nobody has joined, so it is authenticated
+//! with a key that only gateways with this state file have (`secret.rs`). It is removed once it is
+//! read: what is in it is good once.
 //!
 //! ```text
 //! "signalbox state\n" · when, milliseconds since 1970 (u64, little endian) · HMAC-SHA256 of all else · relay
 //! ```
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,9 +23,10 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
+    file,
     gateway::{Shared, unix_time},
     link,
 };
@@ -60,7 +61,7 @@ pub(crate) enum StateError {
     Foreign,
     #[error("it is longer than resume.state_bytes")]
     TooLong,
-    #[error("it is damaged, or was written with another private key")]
+    #[error("it is damaged, or was written by a gateway with another key file")]
     NotOurs,
 }
 
@@ -128,12 +129,12 @@ impl StateFile {
             }
             None => ("it took longer than links.drain_ms allows".into(), None),
         };
-        error!(%file, error, cause, connections, "the state file is not written: these end");
+        warn!(%file, error, cause, connections, "the state file is not written: these end");
         shared.relay.abandon(&frozen);
     }
 
     /// Reads it and removes it, even if it is of no use; but not if it is something else. `None` if
-    /// there is none.
+    /// there is none, or an empty file in its place.
     pub(crate) fn take(&self) -> Result<Option<State>, StateError> {
         let file = match open(&self.path) {
             Ok(file) => file,
@@ -141,14 +142,20 @@ impl StateFile {
             Err(error) => return Err(error.into()),
         };
         let state = self.read(&file);
+        if matches!(state, Ok(None)) {
+            return Ok(None);
+        }
         if !matches!(state, Err(StateError::Foreign)) {
             std::fs::remove_file(&self.path)?;
         }
-        state.map(Some)
+        state
     }
 
-    fn read(&self, mut file: &File) -> Result<State, StateError> {
+    fn read(&self, mut file: &File) -> Result<Option<State>, StateError> {
         let metadata = file.metadata()?;
+        if metadata.len() == 0 {
+            return Ok(None);
+        }
         let mut magic = [0; MAGIC.len()];
         if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
             return Err(StateError::Foreign);
@@ -168,10 +175,10 @@ impl StateFile {
         hmac::verify(&self.key, &said, proof).map_err(|_| StateError::NotOurs)?;
         // A clock that was set back makes it new.
         let at = Duration::from_millis(u64::from_le_bytes(*at));
-        Ok(State { bytes: bytes.to_vec(), age: unix_time().saturating_sub(at) })
+        Ok(Some(State { bytes: bytes.to_vec(), age: unix_time().saturating_sub(at) }))
     }
 
-    /// Writes it anew: the whole of it, or nothing.
+    /// Writes all of it, or nothing.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateError> {
         self.write_as_of(unix_time(), bytes)
     }
@@ -180,33 +187,17 @@ impl StateFile {
         match open(&self.path) {
             Ok(mut file) => {
                 let mut magic = [0; MAGIC.len()];
-                if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+                let foreign = file.read_exact(&mut magic).is_err() || magic != *MAGIC;
+                if foreign && file.metadata()?.len() > 0 {
                     return Err(StateError::Foreign);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        // What a gateway that was killed may have left there.
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX).to_le_bytes();
         let proof = hmac::sign(&self.key, &[MAGIC, &at[..], bytes].concat());
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        let written = [MAGIC, &at[..], proof.as_ref(), bytes]
-            .into_iter()
-            .try_for_each(|part| file.write_all(part))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&beside, &self.path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
-        Ok(written?)
+        Ok(file::replace(&self.path, &[MAGIC, &at, proof.as_ref(), bytes])?)
     }
 }
 
@@ -332,7 +323,7 @@ mod tests {
     fn what_is_something_else_is_left_alone() {
         let place = Place::new();
         let file = place.file(b"secret");
-        for other in ["", "somebody's only copy of a novel"] {
+        for other in ["short", "somebody's only copy of a novel"] {
             fs::write(place.path(), other).unwrap();
             assert!(matches!(file.take(), Err(StateError::Foreign)));
             assert!(matches!(file.write(b"relay"), Err(StateError::Foreign)));
@@ -350,6 +341,16 @@ mod tests {
         assert!(file.take().is_err());
         assert!(file.write(b"relay").is_err());
         assert_eq!(place.files(), 1);
+    }
+
+    #[test]
+    fn an_empty_file_is_none_and_is_written_over() {
+        let place = Place::new();
+        let file = place.file(b"secret");
+        fs::write(place.path(), "").unwrap();
+        assert!(file.take().unwrap().is_none());
+        file.write(b"relay").unwrap();
+        assert_eq!(file.take().unwrap().unwrap().bytes, b"relay");
     }
 
     /// The window of thirty seconds begins when the file is written, not when it is read.

@@ -16,7 +16,7 @@ pub mod proxy;
 pub mod raw;
 pub mod rest;
 
-use std::{future::Future, sync::LazyLock, time::Duration};
+use std::{future::Future, path::Path, sync::LazyLock, time::Duration};
 
 use signalbox_certs::DevAuthority;
 use signalbox_client::{
@@ -48,6 +48,18 @@ static AUTHORITY: LazyLock<DevAuthority> = LazyLock::new(|| {
 /// The development authority's files.
 pub fn authority() -> &'static DevAuthority {
     &AUTHORITY
+}
+
+/// A new certificate with a new key, issued in this directory by the same authority.
+pub fn renewed_certificate(dir: &Path) -> DevAuthority {
+    std::fs::create_dir_all(dir).unwrap();
+    for file in ["ca.pem", "ca.key"] {
+        std::fs::copy(authority().ca_pem_path().with_file_name(file), dir.join(file)).unwrap();
+    }
+    for file in ["leaf.pem", "leaf.key"] {
+        let _ = std::fs::remove_file(dir.join(file));
+    }
+    DevAuthority::open(dir, std::time::SystemTime::now()).unwrap()
 }
 
 /// Fails the test if `future` takes longer than [`PATIENCE`].

@@ -184,7 +184,7 @@ fn a_damaged_file_is_told_of_and_people_come_back_as_others() {
     for part in [
         "the state file is refused: nobody can come back from before",
         scene.dir.path().join("state").to_str().unwrap(),
-        "it is damaged, or was written with another private key",
+        "it is damaged, or was written by a gateway with another key file",
     ] {
         assert!(warning.contains(part), "{part}: {said}");
     }

@@ -270,9 +270,9 @@ async fn what_was_refused_is_said_again_until_it_must_be_known() {
     hear_until(&mut link, "Accepted { signals: 3 }").await;
     cut(link);
     // Nobody knows whether it has read that; nor whether it has read the first answer.
-    for _ in 0..2 {
+    for attempt in [1, 2] {
         let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-        link.say(&resume(&ticket)).await;
+        link.say(&resume_again(&ticket, attempt)).await;
         for refused in [1, 3] {
             let error = link.hear().await;
             assert!(error.starts_with(&format!("Error {{ signal: Some({refused})")), "{error}");
@@ -283,7 +283,7 @@ async fn what_was_refused_is_said_again_until_it_must_be_known() {
     }
     // Who has the ticket has read the errors.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-    link.say(&resume(&ticket)).await;
+    link.say(&resume_again(&ticket, 3)).await;
     let ticket = ticket_in(&hear_until(&mut link, "Resumed").await);
     link.say(&ClientMessage::Keep {}).await;
     link.say(&signal("4")).await;

@@ -3,12 +3,18 @@
 
 use std::{fs, path::Path};
 
+use signalbox_certs::DevAuthority;
 use signalbox_client::{CloseReason, ConnectOptions, Event, Role};
-use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
+use signalbox_tests::{Carrier, Member, World, authority, proxy::Proxy, renewed_certificate, soon};
 
-/// A gateway with a state file.
-async fn world(file: &Path) -> World {
-    World::with(|config| config.resume.state_file = Some(file.to_owned())).await
+/// A gateway with a state file and this certificate.
+async fn world(file: &Path, certificate: &DevAuthority) -> World {
+    World::with(|config| {
+        config.resume.state_file = Some(file.to_owned());
+        config.tls.certificate = Some(certificate.certificate_path().to_owned());
+        config.tls.key = Some(certificate.key_path().to_owned());
+    })
+    .await
 }
 
 /// Members over each carrier, by way of the proxy, who know of each other.
@@ -29,9 +35,20 @@ async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_anybody() {
+    nobody_notices(|_| authority().clone()).await;
+}
+
+/// Certificates are renewed often, and most programs that do it make a new key each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_anybody_although_the_certificate_has_a_new_key() {
+    nobody_notices(renewed_certificate).await;
+}
+
+/// `certificate` is that of the second gateway.
+async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("state");
-    let mut first = world(&file).await;
+    let mut first = world(&file, authority()).await;
     let proxy = Proxy::new(&first).await;
     let mut members = members(&first, &proxy, false).await;
     for (n, member) in members.iter().enumerate() {
@@ -42,7 +59,7 @@ async fn nobody_notices_anybody() {
     for (n, member) in members.iter().enumerate() {
         member.client.signal().data(format!("{n} meanwhile")).enqueue().await.unwrap();
     }
-    let second = world(&file).await;
+    let second = world(&file, &certificate(&place.path().join("renewed"))).await;
     proxy.lead_to(&second);
     for member in &members {
         assert_eq!(member.client.signal().data("after").send().await, Ok(3));
