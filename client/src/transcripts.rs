@@ -16,6 +16,7 @@ use crate::{
     error::ConnectError,
     event::Event,
     link::{Answer, Hearing, Keeping, Kept, Sending, SharedOutbox, Teller},
+    opening::Opening,
     options::ConnectOptions,
     order::{Claim, Order},
     outbox::{Command, Outgoing},
@@ -103,10 +104,12 @@ impl Player {
 
     /// Opens a link and says what comes first.
     fn open(&mut self, then: &str) {
+        let options = &self.options;
         let opening = match (then, &self.resume) {
-            ("resume", Some((kept, claim))) => self.options.resumption(&kept.ticket, claim),
-            _ => self.options.hello(),
+            ("resume", Some((kept, claim))) => Opening::Resume { options, kept, claim },
+            _ => Opening::Hello(options),
         };
+        let opening = opening.messages();
         let opening = opening.iter().map(|it| serde_json::from_str(&wire::encode(it)).unwrap());
         self.sent = opening.collect();
         self.hearing = Some(Hearing::default());

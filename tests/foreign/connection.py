@@ -5,6 +5,7 @@ confirmations are about; when what it says is *told*, the application has it, wh
 about. Between the two, on QUIC, `ordering` may hold it.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +24,8 @@ class Connection:
     welcome: Fields | None = None
     # The newest that has come; with it a link that is lost is not the end.
     ticket: str | None = None
-    # How many times it has said `resume`.
-    attempts: int = 0
+    # How many times it has said `resume` with each ticket.
+    attempts: Counter[str] = field(default_factory=Counter)
     events: int = 0
     cursors: dict[str | None, int] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)

@@ -154,7 +154,7 @@ class Link(ABC):
     ) -> None:
         """Says `resume` for what is known, in as many messages as it takes."""
         self._resuming = True
-        self.connection.attempts += 1
+        self.connection.attempts[ticket] += 1
         cursors = self.connection.all_cursors()
         starts = range(0, max(len(cursors), 1), cursors_each)
         for start in starts:
@@ -165,7 +165,7 @@ class Link(ABC):
             if start == 0:
                 about = {
                     "ticket": ticket,
-                    "attempt": self.connection.attempts,
+                    "attempt": self.connection.attempts[ticket],
                     "streams": streams,
                     "events": self.connection.events,
                 }

@@ -52,7 +52,12 @@ class Player:
         self._ahead: list[Fields] = []
         if self._resuming:
             connection = self._connection
-            resume = {"ticket": connection.ticket, "events": connection.events}
+            connection.attempts[connection.ticket] += 1
+            resume = {
+                "ticket": connection.ticket,
+                "attempt": connection.attempts[connection.ticket],
+                "events": connection.events,
+            }
             cursors = {"cursors": connection.all_cursors(), "more": False}
             self._sent = [{"resume": {**resume, **cursors}}]
         else:
