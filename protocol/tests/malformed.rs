@@ -142,7 +142,7 @@ fn malformed_postcard_of_a_client() -> Vec<Vector> {
     add("first", "a bool that is neither", &format!("00 {TOKEN} 02 00 00"));
     add("first", "an enum value that is not listed", &format!("00 {TOKEN} 01 02 00"));
     add("first", "a hello with something behind it", &format!("00 {TOKEN} 01 00 00 00"));
-    add("first", "a resume that is cut short", "05 06 5a 6d 39 76 2d 5f 00 03 00");
+    add("first", "a resume that is cut short", "05 06 5a 6d 39 76 2d 5f 01 00 03 00");
     add("header", "no bytes", "");
     add("header", "a header with something behind it", "00 00");
     list
@@ -217,7 +217,7 @@ fn malformed_json_of_a_client() -> Vec<Vector> {
     add("first", "an object for an enum", &hello(r#","streams":{"single":null}"#));
     add("first", "a number for a bool", &hello(r#","presence":1"#));
     let cursors = |cursors: &str| {
-        format!(r#"{{"resume":{{"ticket":"Zm9v-_","events":0,"cursors":{cursors}}}}}"#)
+        format!(r#"{{"resume":{{"ticket":"Zm9v-_","attempt":1,"events":0,"cursors":{cursors}}}}}"#)
     };
     add("first", "an array for a cursor", &cursors("[[null,1]]"));
     add("first", "an object for cursors", &cursors(r#"{"from":null,"seq":1}"#));
@@ -252,6 +252,7 @@ fn forbidden_messages_of_a_client() -> Vec<Vector> {
     let resume = |ticket: &str, cursors: Vec<Cursor>| {
         ClientMessage::Resume(Resume {
             ticket: ticket.to_owned().into(),
+            attempt: 1,
             streams: Streams::PerSender,
             events: 0,
             cursors,

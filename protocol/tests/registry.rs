@@ -41,6 +41,7 @@ const CLIENT: &[Fields] = &[
     &[],
     &[
         ("ticket", "text", None),
+        ("attempt", "u32", None),
         ("streams", "streams", Some("\"perSender\"")),
         ("events", "u64", None),
         ("cursors", "list cursor", Some("[]")),
