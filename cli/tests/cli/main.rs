@@ -20,6 +20,7 @@ mod logging;
 mod network;
 mod projects;
 mod restart;
+mod stalled;
 mod state_file;
 mod terminal;
 
@@ -183,6 +184,14 @@ impl Gateway {
         self.announcement.pointer(path).and_then(Value::as_str).unwrap()
     }
 
+    /// How much memory it has.
+    fn resident_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     fn url(&self, scheme: &str) -> String {
         let place = if scheme == "quic" { "/quic" } else { "/https" };
         format!("{scheme}://{}", self.text(place))
@@ -276,12 +285,6 @@ fn slow_consumers_do_not_fill_the_memory() {
     use signalbox_client::{CloseReason, ConnectOptions, Connector, Event};
 
     let gateway = Gateway::start();
-    let status = format!("/proc/{}/status", gateway.process.child.id());
-    let resident_kib = || -> u64 {
-        let status = std::fs::read_to_string(&status).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
     let pem = std::fs::read(gateway.text("/ca")).unwrap();
     let talk = async {
         let join = async |scheme: &str| {
@@ -294,7 +297,7 @@ fn slow_consumers_do_not_fill_the_memory() {
         let (speaker, mut heard) = join("quic").await;
         let (_deaf_quic, mut never_heard) = join("quic").await;
         let (_deaf_wss, mut never_heard_either) = join("wss").await;
-        let before = resident_kib();
+        let before = gateway.resident_kib();
         let mut said_kib = 0;
         // Far more than the outboxes, the carriers' windows and the clients' queues hold.
         while said_kib < 200 * 1024 {
@@ -302,7 +305,7 @@ fn slow_consumers_do_not_fill_the_memory() {
             said_kib += 8;
             while !matches!(heard.next().await.unwrap(), Event::Signal { .. }) {}
         }
-        let grown = resident_kib().saturating_sub(before);
+        let grown = gateway.resident_kib().saturating_sub(before);
         assert!(grown < 32 * 1024, "{grown} KiB more after {said_kib} KiB were said");
         for events in [&mut never_heard, &mut never_heard_either] {
             let reason = loop {

@@ -1,6 +1,7 @@
 //! A link over QUIC, receiving half: the control stream and the client's one stream of signals.
 //! The sending half, with a stream per sender, is in `senders.rs`.
 
+mod chunks;
 mod lane;
 mod senders;
 mod watch;
@@ -15,6 +16,7 @@ use signalbox_protocol::{
 };
 
 use super::{Incoming, LinkError, Reader};
+pub(crate) use chunks::SEND_WINDOW;
 pub(crate) use senders::QuicWriter;
 
 /// Bytes taken from a stream at once; a datagram brings less.

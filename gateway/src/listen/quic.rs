@@ -40,10 +40,6 @@ const CLIENT_STREAMS: u32 = 2;
 /// Bytes that a client may send on one stream before they are read: some longest frames.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Bytes towards one client that may be unacknowledged: what one slow or hostile client may hold
-/// beside its outbox.
-const SEND_WINDOW: u64 = 1024 * 1024;
-
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
@@ -221,7 +217,7 @@ fn transport_config(links: &Links) -> TransportConfig {
         .max_concurrent_uni_streams(CLIENT_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
-        .send_window(SEND_WINDOW)
+        .send_window(link::quic::SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         // Streams are served in the order in which they were written, not a packet each in turn.
         .send_fairness(false)

@@ -25,6 +25,7 @@ use signalbox_protocol::{
 use signalbox_relay::{Encoding, Outbox, Outgoing};
 
 use super::{
+    chunks::Chunks,
     connection_error,
     lane::{Lane, Written},
     watch::watch,
@@ -42,6 +43,7 @@ pub(crate) struct QuicWriter {
     connection: quinn::Connection,
     /// How often the client is to hear something, if more often than all others.
     keep_alive: Option<Duration>,
+    chunks: Chunks,
     control: Lane,
     senders: HashMap<Sender, State>,
     /// Senders whose lane has something to write.
@@ -95,7 +97,9 @@ impl Writer for QuicWriter {
 
     async fn send(&mut self, message: &GatewayMessage<'_>) -> Result<(), LinkError> {
         self.control.push_own(frame::encode(message));
-        poll_fn(|cx| self.control.poll_write(cx, &mut Written::default())).await
+        self.chunks.free();
+        let Self { control, connection, chunks, .. } = self;
+        poll_fn(|cx| control.poll_write(cx, connection, chunks, &mut Written::default())).await
     }
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
@@ -135,6 +139,7 @@ impl QuicWriter {
         Self {
             connection,
             keep_alive,
+            chunks: Chunks::default(),
             control: Lane::new(control),
             senders: HashMap::new(),
             busy: Vec::new(),
@@ -256,7 +261,7 @@ impl QuicWriter {
         cx: &mut Context<'_>,
         written: &mut Written,
     ) -> Result<bool, LinkError> {
-        let control = self.control.poll_write(cx, written)?;
+        let control = self.control.poll_write(cx, &self.connection, &mut self.chunks, written)?;
         loop {
             self.poll_open(cx)?;
             self.poll_busy(cx, written)?;
@@ -277,7 +282,7 @@ impl QuicWriter {
                 continue;
             };
             let done = match &mut state.lane {
-                Some(lane) => lane.poll_write(cx, written),
+                Some(lane) => lane.poll_write(cx, &self.connection, &mut self.chunks, written),
                 None => Poll::Ready(Ok(())),
             };
             match done {

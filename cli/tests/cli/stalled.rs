@@ -1,0 +1,91 @@
+//! QUIC clients that acknowledge nothing any more: what the gateway holds for them is bounded.
+
+use signalbox_client::{Client, ConnectOptions, Connector, Event, Events};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{Gateway, PATIENCE};
+
+const RECEIVERS: usize = 20;
+
+/// Each has a stream to each receiver, of which the client takes 256 KiB.
+const SPEAKERS: usize = 4;
+
+/// Clients whose process has stopped: their runtime does not run any more.
+struct Stopped {
+    _runtime: Runtime,
+    _clients: Vec<(Client, Events)>,
+}
+
+async fn join(gateway: &Gateway, role: &str) -> (Client, Events) {
+    let pem = std::fs::read(gateway.text("/ca")).unwrap();
+    let token = gateway.text(&format!("/tokens/{role}"));
+    let options = ConnectOptions::new(gateway.url("quic"), token).presence(false);
+    Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
+}
+
+impl Stopped {
+    fn join(gateway: &Gateway, number: usize) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let clients = runtime.block_on(async {
+            let mut clients = Vec::new();
+            for _ in 0..number {
+                clients.push(join(gateway, "subscriber").await);
+            }
+            clients
+        });
+        Self { _runtime: runtime, _clients: clients }
+    }
+}
+
+fn start() -> Gateway {
+    // Nobody is lost for its silence meanwhile.
+    Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "600000")])
+}
+
+/// Has each of them say so many empty signals, and hear all that they say together.
+async fn speak(speakers: &mut [(Client, Events)], signals: usize) {
+    let expected = signals * speakers.len();
+    let each = speakers.iter_mut().map(|(client, events)| async move {
+        let speaking = async {
+            for _ in 0..signals {
+                client.signal().enqueue().await.unwrap();
+            }
+        };
+        let hearing = async {
+            let mut heard = 0;
+            while heard < expected {
+                match events.next().await.unwrap() {
+                    Event::Signal { .. } => heard += 1,
+                    Event::SessionConnected { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        tokio::join!(speaking, hearing);
+    });
+    let all = futures_util::future::join_all(each);
+    tokio::time::timeout(3 * PATIENCE, all).await.unwrap();
+}
+
+/// An empty signal is six bytes, and quinn alone would need 32 more for each that is not
+/// acknowledged.
+#[test]
+fn tiny_signals_for_those_who_acknowledge_nothing_cost_little_more_than_their_bytes() {
+    const SIGNALS: usize = 120_000;
+    const MOST_KIB: u64 = 2048;
+    let gateway = start();
+    let _stopped = Stopped::join(&gateway, RECEIVERS);
+    let runtime = Runtime::new().unwrap();
+    let grown = runtime.block_on(async {
+        let mut speakers = Vec::new();
+        for _ in 0..SPEAKERS {
+            speakers.push(join(&gateway, "publisher").await);
+        }
+        speak(&mut speakers, 1000).await;
+        let before = gateway.resident_kib();
+        speak(&mut speakers, SIGNALS / SPEAKERS).await;
+        gateway.resident_kib().saturating_sub(before)
+    });
+    let each = grown / RECEIVERS as u64;
+    assert!(each < MOST_KIB, "{each} KiB for each of them");
+}
