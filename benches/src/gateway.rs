@@ -14,6 +14,7 @@ use signalbox_client::Connector;
 use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::{
     emulation::{Emulation, Host},
@@ -35,9 +36,44 @@ pub struct Launcher {
     program: PathBuf,
     dir: TempDir,
     started: AtomicUsize,
+    interrupted: watch::Sender<bool>,
 }
 
+/// How long a measurement that fails waits to learn whether it was interrupted: ctrl-c goes to the
+/// gateways, too, which may be gone before the benchmark knows why.
+const WHY: Duration = Duration::from_millis(200);
+
 impl Launcher {
+    /// Ends the measurement that goes on; there will be no other.
+    pub fn interrupt(&self) {
+        self.interrupted.send_replace(true);
+    }
+
+    /// Whether it has been interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+
+    /// A measurement; none if it is interrupted before it is done.
+    pub(crate) async fn unless_interrupted<T>(
+        &self,
+        measurement: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let mut interrupted = self.interrupted.subscribe();
+        let result = tokio::select! {
+            biased;
+            _ = interrupted.wait_for(|it| *it) => return Ok(None),
+            result = measurement => result,
+        };
+        if result.is_err() {
+            let why = interrupted.wait_for(|it| *it);
+            if tokio::time::timeout(WHY, why).await.is_ok() {
+                return Ok(None);
+            }
+        }
+        result.map(Some)
+    }
+
     /// Uses the gateway at `program`; without one, the `signalbox` next to this executable. It need
     /// not be there unless one is started.
     ///
@@ -53,7 +89,12 @@ impl Launcher {
             .prefix("signalbox-bench-")
             .tempdir()
             .context("cannot make a folder for the gateway")?;
-        Ok(Self { program, dir, started: AtomicUsize::new(0) })
+        Ok(Self {
+            program,
+            dir,
+            started: AtomicUsize::new(0),
+            interrupted: watch::Sender::new(false),
+        })
     }
 
     /// What the program says that it is.

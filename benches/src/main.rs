@@ -163,7 +163,7 @@ fn main() -> ExitCode {
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(run_until_told(&cli)));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
@@ -171,34 +171,49 @@ fn main() -> ExitCode {
     }
 }
 
-/// Dropping the run ends the gateway, whichever way we get there.
-async fn run_until_told(cli: &Cli) -> anyhow::Result<()> {
+/// The exit code of a run that was interrupted, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Told once, it ends the measurement that goes on, and shows those that were done; told twice, it
+/// ends at once. Dropping the run ends the gateway, whichever way we get there.
+async fn run_until_told(cli: &Cli) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    if let Some(helped) = help_out(cli).await {
+        return helped.map(|()| ExitCode::SUCCESS);
+    }
+    let launcher = Launcher::new(cli.gateway.clone())?;
+    let told_twice = async {
+        for times in 1.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if times == 2 {
+                break;
+            }
+            note("interrupted: this measurement is given up; once more, and there are no results");
+            launcher.interrupt();
+        }
+    };
     tokio::select! {
-        result = run(cli) => result,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted; there are no results")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop; there are no results")),
+        result = run(cli, &launcher) => result,
+        () = told_twice => Err(anyhow::anyhow!("interrupted; there are no results")),
     }
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<()> {
-    match &cli.command {
-        Command::Flooder(flooder) => return flooder.run().await,
-        Command::Crowd(crowd) => return crowd.run().await,
-        Command::Compare(compare) => {
-            anyhow::ensure!(
-                cli.report.is_none(),
-                "`compare` measures nothing: there is no --report"
-            );
-            let comparison = compare.run()?;
-            let json = || serde_json::to_string_pretty(&comparison);
-            line(if cli.json { json()? } else { comparison.text().trim_end().to_owned() })?;
-            return Ok(());
-        }
-        Command::Echo(echo) => return echo.run().await,
-        _ => {}
-    }
+/// The commands that measure nothing themselves; none if this is another.
+async fn help_out(cli: &Cli) -> Option<anyhow::Result<()>> {
+    Some(match &cli.command {
+        Command::Flooder(flooder) => flooder.run().await,
+        Command::Crowd(crowd) => crowd.run().await,
+        Command::Echo(echo) => echo.run().await,
+        Command::Compare(compare) => cli.compare(compare),
+        _ => return None,
+    })
+}
+
+async fn run(cli: &Cli, launcher: &Launcher) -> anyhow::Result<ExitCode> {
     if cfg!(debug_assertions) {
         note("warning: this is a debug build, its figures say nothing (cargo build --release)");
     }
@@ -208,27 +223,30 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         let is_there = folder.is_none_or(std::path::Path::is_dir) && !file.is_dir();
         anyhow::ensure!(is_there, "--report {}: no file can be there", file.display());
     }
-    let launcher = Launcher::new(cli.gateway.clone())?;
     let mut report = match cli.elsewhere() {
         Some(gateway) => Report::elsewhere(gateway),
         None => Report::new(launcher.version()),
     };
     match &cli.command {
-        Command::Latency(latency) => report.latency = Some(latency.run(&launcher).await?),
-        Command::Fanout(fanout) => report.fanout = Some(fanout.run(&launcher).await?),
-        Command::Mesh(mesh) => report.mesh = Some(mesh.run(&launcher).await?),
-        Command::Capacity(capacity) => report.capacity = Some(capacity.run(&launcher).await?),
-        Command::Churn(churn) => report.churn = Some(churn.run(&launcher).await?),
-        Command::Rest(rest) => report.rest = Some(rest.run(&launcher).await?),
-        Command::Flood(flood) => report.flood = Some(flood.run(&launcher).await?),
-        Command::Loss(loss) => report.loss = Some(loss.run(&launcher).await?),
-        Command::Reconnect(reconnect) => report.reconnect = Some(reconnect.run(&launcher).await?),
-        Command::Crash(crash) => report.crash = Some(crash.run(&launcher).await?),
-        Command::Resumes(resumes) => report.resumes = Some(resumes.run(&launcher).await?),
-        Command::Idle(idle) => report.idle = Some(idle.run(&launcher).await?),
-        Command::All(all) => all.run(&launcher, &mut report).await?,
+        Command::Latency(latency) => report.latency = Some(latency.run(launcher).await?),
+        Command::Fanout(fanout) => report.fanout = Some(fanout.run(launcher).await?),
+        Command::Mesh(mesh) => report.mesh = Some(mesh.run(launcher).await?),
+        Command::Capacity(capacity) => report.capacity = Some(capacity.run(launcher).await?),
+        Command::Churn(churn) => report.churn = Some(churn.run(launcher).await?),
+        Command::Rest(rest) => report.rest = Some(rest.run(launcher).await?),
+        Command::Flood(flood) => report.flood = Some(flood.run(launcher).await?),
+        Command::Loss(loss) => report.loss = Some(loss.run(launcher).await?),
+        Command::Reconnect(reconnect) => report.reconnect = Some(reconnect.run(launcher).await?),
+        Command::Crash(crash) => report.crash = Some(crash.run(launcher).await?),
+        Command::Resumes(resumes) => report.resumes = Some(resumes.run(launcher).await?),
+        Command::Idle(idle) => report.idle = Some(idle.run(launcher).await?),
+        Command::All(all) => all.run(launcher, &mut report).await?,
         // Done above: they need no gateway of their own.
         Command::Flooder(_) | Command::Crowd(_) | Command::Compare(_) | Command::Echo(_) => {}
+    }
+    let interrupted = launcher.is_interrupted();
+    if interrupted && !report.interrupted() {
+        anyhow::bail!("interrupted before the first measurement was done; there are no results");
     }
     if let Some(file) = &cli.report {
         std::fs::write(file, report.page())
@@ -239,10 +257,18 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     } else {
         line(format_args!("{}\n{}\n\n{}", report.gateway, report.machine, report.tables()))?;
     }
-    Ok(())
+    Ok(if interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 impl Cli {
+    fn compare(&self, compare: &Compare) -> anyhow::Result<()> {
+        anyhow::ensure!(self.report.is_none(), "`compare` measures nothing: there is no --report");
+        let comparison = compare.run()?;
+        let json = || serde_json::to_string_pretty(&comparison);
+        line(if self.json { json()? } else { comparison.text().trim_end().to_owned() })?;
+        Ok(())
+    }
+
     /// The gateway that runs already, if that is what is measured.
     fn elsewhere(&self) -> Option<String> {
         let systems = match &self.command {
@@ -324,7 +350,9 @@ impl All {
             report.resumes = Some(resumes.run(launcher).await?);
         }
         report.idle = Some(idle.run(launcher).await?);
-        if let Some(file) = &self.markdown {
+        if launcher.is_interrupted() && self.markdown.is_some() {
+            note("interrupted: no document is written, as it would lack what was not measured");
+        } else if let Some(file) = &self.markdown {
             let flag = |name: &str, value: usize, default: usize| {
                 if value == default { String::new() } else { format!(" --{name} {value}") }
             };

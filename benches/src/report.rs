@@ -24,6 +24,10 @@ use crate::{
 /// The file around the tables; `docs/benchmarks.md` is written from it and never by hand.
 pub(crate) const FRAME: &str = include_str!("benchmarks.md.in");
 
+/// The first of the warnings of a run that was ended.
+const INTERRUPTED: &str =
+    "the run was interrupted: only the rounds that were finished by then are in it";
+
 /// What was measured.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -34,6 +38,9 @@ pub struct Report {
     /// The gateway was running already, so that nothing is known of its process and its network.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub elsewhere: bool,
+    /// It was ended before everything was measured: only what was finished by then is in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Which run this is.
     #[serde(flatten)]
     pub run: Run,
@@ -88,6 +95,24 @@ impl Report {
         Self { gateway, machine, elsewhere: true, run: Run::this(), ..Self::default() }
     }
 
+    /// Keeps what was finished when the run was interrupted. `false` if that is nothing.
+    pub fn interrupted(&mut self) -> bool {
+        self.interrupted = true;
+        self.latency.take_if(|it| it.rows.is_empty());
+        self.fanout.take_if(|it| it.rows.is_empty());
+        self.mesh.take_if(|it| it.rows.is_empty());
+        self.capacity.take_if(|it| it.rows.is_empty());
+        self.churn.take_if(|it| it.rows.is_empty());
+        self.rest.take_if(|it| it.rows.is_empty());
+        self.flood.take_if(|it| it.rows.is_empty());
+        self.loss.take_if(|it| it.rows.is_empty());
+        self.reconnect.take_if(|it| it.rows.is_empty());
+        self.crash.take_if(|it| it.rows.is_empty());
+        self.resumes.take_if(|it| it.rows.is_empty());
+        self.idle.take_if(|it| it.rows.is_empty());
+        !self.scenarios().is_empty()
+    }
+
     /// All that speaks against the figures.
     pub fn warnings(&self) -> Vec<String> {
         let signals = [("latency", &self.latency), ("fanout", &self.fanout), ("mesh", &self.mesh)];
@@ -117,6 +142,8 @@ impl Report {
         let idle = self.idle.iter().flat_map(|it| &it.rows);
         let idle = idle.flat_map(|row| row.warnings().map(|it| format!("idle: {it}")));
         let coming_back = reconnect.chain(resumes);
+        let interrupted = self.interrupted.then(|| INTERRUPTED.to_owned()).into_iter();
+        let signals = interrupted.chain(signals);
         signals.chain(rest).chain(flood).chain(loss).chain(coming_back).chain(idle).collect()
     }
 

@@ -33,6 +33,8 @@ struct About {
     settings: Vec<String>,
     #[serde(default)]
     debug_build: bool,
+    #[serde(default)]
+    interrupted: bool,
 }
 
 /// Reads one.
@@ -71,6 +73,9 @@ impl Side {
         for (name, side) in [("A", self), ("B", other)] {
             if side.about.debug_build {
                 warnings.push(format!("{name} is of a debug build: its figures say nothing"));
+            }
+            if side.about.interrupted {
+                warnings.push(format!("{name} was interrupted: some of its rounds are missing"));
             }
             if side.warned > 0 {
                 let count = side.warned;

@@ -40,10 +40,13 @@ pub(super) fn at_a_rate(result: &SignalsResult) -> Part {
     Part { pictures, verdicts: verdicts_by_load(result) }
 }
 
+/// A figure of a row, if it has it.
+type Pick = fn(&SignalsRow) -> Option<Spread>;
+
 /// Systems beside each other under one load after the other: what a system does under another load
 /// says nothing of the others.
 fn verdicts_by_load(result: &SignalsResult) -> Vec<Verdict> {
-    let figures: [(&str, fn(&SignalsRow) -> Option<Spread>); 4] = [
+    let figures: [(&str, Pick); 4] = [
         ("p50", |it| Some(it.p50_us)),
         ("p99", |it| Some(it.p99_us)),
         ("p99 of the quiet", |it| it.quiet_p99_us),
@@ -55,7 +58,7 @@ fn verdicts_by_load(result: &SignalsResult) -> Vec<Verdict> {
             loads.push(&row.variant);
         }
     }
-    let of = |load: &str, (what, pick): (&str, fn(&SignalsRow) -> Option<Spread>)| {
+    let of = |load: &str, (what, pick): (&str, Pick)| {
         let rows = result.rows.iter().filter(|it| it.variant == load);
         let rows = known(rows.map(|it| (it.system.title(), pick(it), it.rounds.len())));
         Verdict::of(&format!("{what}{load}"), Better::Lower, &rows)

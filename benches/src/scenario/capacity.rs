@@ -121,17 +121,20 @@ impl Capacity {
         }
         let indexed: Vec<usize> = (0..places.len()).collect();
         let mut failures = Vec::new();
-        for round in 0..self.repeat {
+        'rounds: for round in 0..self.repeat {
             for index in order(&indexed, round) {
                 let Some((system, receivers, rounds)) = places.get_mut(index) else { continue };
-                let (deliveries, measured) = match self.search(launcher, system, *receivers).await {
+                let search = self.search(launcher, system, *receivers);
+                let (deliveries, measured) = match launcher.unless_interrupted(search).await {
                     // That another system cannot keep up is a result, too.
                     Err(error) if matches!(system, System::Peer(_)) => {
                         note(format_args!("capacity {}/{}  {error:#}", round + 1, self.repeat));
                         failures.push(format!("{error:#}"));
                         continue;
                     }
-                    found => found?,
+                    Ok(Some(found)) => found,
+                    Ok(None) => break 'rounds,
+                    Err(error) => return Err(error),
                 };
                 note(format_args!(
                     "capacity {}/{}  {:<32} to {receivers}: {deliveries:.0} deliveries/s, \

@@ -126,14 +126,20 @@ impl Churn {
         let systems = self.systems.all()?;
         let mut done: Vec<Vec<ChurnMeasured>> = systems.iter().map(|_| Vec::new()).collect();
         let indexed: Vec<usize> = (0..systems.len()).collect();
-        for round in 0..self.rounds.repeat {
+        'rounds: for round in 0..self.rounds.repeat {
             for index in order(&indexed, round) {
                 let (Some(system), Some(rounds)) = (systems.get(index), done.get_mut(index)) else {
                     continue;
                 };
-                let running = system.start(launcher, None).await?;
-                let measured = self.measure(running.room().await?, running.process()).await?;
-                running.stop().await?;
+                let measuring = async {
+                    let running = system.start(launcher, None).await?;
+                    let measured = self.measure(running.room().await?, running.process()).await?;
+                    running.stop().await?;
+                    Ok(measured)
+                };
+                let Some(measured) = launcher.unless_interrupted(measuring).await? else {
+                    break 'rounds;
+                };
                 note(format_args!(
                     "churn {}/{}  {:<32} {:.0} connects/s, p50 {:.0} µs",
                     round + 1,
@@ -148,7 +154,8 @@ impl Churn {
                 rounds.push(measured);
             }
         }
-        let rows = systems.into_iter().zip(done).map(|(system, it)| ChurnRow::new(system, it));
+        let rows = systems.into_iter().zip(done).filter(|(_, rounds)| !rounds.is_empty());
+        let rows = rows.map(|(system, it)| ChurnRow::new(system, it));
         Ok(ChurnResult {
             scenario: "churn",
             clients: self.clients,

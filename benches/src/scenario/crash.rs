@@ -208,11 +208,14 @@ impl Crash {
                 done.extend([false, true].map(kind));
             }
         }
-        for round in 0..self.repeat {
+        'rounds: for round in 0..self.repeat {
             for ending in order(&Ending::ALL, round) {
                 let kinds = || done.iter().map(|it| it.0).filter(|it| it.ending == ending);
                 let kinds: Vec<_> = kinds().collect();
-                let backs = self.measure(launcher, ending, &kinds, each).await?;
+                let measuring = self.measure(launcher, ending, &kinds, each);
+                let Some(backs) = launcher.unless_interrupted(measuring).await? else {
+                    break 'rounds;
+                };
                 for (kind, back) in kinds.into_iter().zip(backs) {
                     note(format_args!(
                         "crash {}/{}  {}: noticed after {:.0} ms, back after {:.0}, {:.0}, {:.0} ms \
@@ -232,6 +235,7 @@ impl Crash {
                 }
             }
         }
+        done.retain(|(_, rounds)| !rounds.is_empty());
         Ok(CrashResult {
             scenario: "crash",
             clients: each * 2 * self.transport.len(),

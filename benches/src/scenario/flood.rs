@@ -202,10 +202,13 @@ impl Flood {
         for transport in &self.transport {
             done.extend(Attack::ALL.map(|attack| (*transport, attack, Vec::new())));
         }
-        for round in 0..self.rounds.repeat {
+        'rounds: for round in 0..self.rounds.repeat {
             for transport in order(&self.transport, round) {
                 for attack in order(&Attack::ALL, round) {
-                    let measured = self.measure(launcher, transport, attack).await?;
+                    let measuring = self.measure(launcher, transport, attack);
+                    let Some(measured) = launcher.unless_interrupted(measuring).await? else {
+                        break 'rounds;
+                    };
                     note(format_args!(
                         "flood {}/{}  {}, {}: p50 {:.0} µs, p99 {:.0} µs, gateway {:.2} cores, \
                          {:.0} answers/s, others {:.2}",
@@ -229,6 +232,7 @@ impl Flood {
                 }
             }
         }
+        done.retain(|(_, _, rounds)| !rounds.is_empty());
         Ok(FloodResult {
             scenario: "flood",
             rate: self.rate,

@@ -184,9 +184,12 @@ impl Idle {
         }
         let mut done: Vec<(Transport, Vec<Memory>)> =
             self.transport.iter().map(|it| (*it, Vec::new())).collect();
-        for round in 0..self.repeat {
+        'rounds: for round in 0..self.repeat {
             for transport in order(&self.transport, round) {
-                let memory = self.measure(launcher, transport).await?;
+                let measuring = self.measure(launcher, transport);
+                let Some(memory) = launcher.unless_interrupted(measuring).await? else {
+                    break 'rounds;
+                };
                 note(format_args!(
                     "idle {}/{}  {:<30} {:.1} KiB per connection, {:.1} of the kernel{}",
                     round + 1,
@@ -201,6 +204,7 @@ impl Idle {
                 }
             }
         }
+        done.retain(|(_, rounds)| !rounds.is_empty());
         Ok(IdleResult {
             scenario: "idle",
             connections: self.connections,

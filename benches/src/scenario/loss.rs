@@ -157,7 +157,7 @@ impl Loss {
         anyhow::ensure!(!way.is_zero(), "--rtt must be above 0: late is what took longer");
         let mut done: Vec<(Transport, Vec<LossMeasured>)> =
             self.transport.iter().map(|it| (*it, Vec::new())).collect();
-        for round in 0..self.repeat {
+        'rounds: for round in 0..self.repeat {
             for transport in order(&self.transport, round) {
                 let load = lossy::Load {
                     transport,
@@ -167,7 +167,10 @@ impl Loss {
                     duration: super::time(self.seconds),
                     seed: network.seed().wrapping_add(round as u64),
                 };
-                let measured = lossy::measure(launcher, &network, &load).await?;
+                let measuring = lossy::measure(launcher, &network, &load);
+                let Some(measured) = launcher.unless_interrupted(measuring).await? else {
+                    break 'rounds;
+                };
                 note(format_args!(
                     "loss {}/{}  {:<30} p50 {:.1} ms, p99 {:.1} ms, {:.1} % late at {:.1} % loss",
                     round + 1,
@@ -186,6 +189,7 @@ impl Loss {
                 }
             }
         }
+        done.retain(|(_, rounds)| !rounds.is_empty());
         let wss = done.iter().find(|(it, _)| *it == Transport::Wss).map(|(_, it)| it.clone());
         Ok(LossResult {
             scenario: "loss",

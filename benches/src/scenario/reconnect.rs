@@ -180,8 +180,13 @@ impl Reconnect {
         let kinds = self.rtt.iter().flat_map(|rtt| Way::ALL.map(|way| (*rtt, way)));
         let mut done: Vec<_> = kinds.map(|kind| (kind, Vec::new())).collect();
         let kinds: Vec<_> = done.iter().map(|it| it.0).collect();
-        for round in 0..self.repeat {
-            for (kind, change) in measure(&gateway, &lines, &order(&kinds, round)).await? {
+        'rounds: for round in 0..self.repeat {
+            let kinds = order(&kinds, round);
+            let measuring = measure(&gateway, &lines, &kinds);
+            let Some(changes) = launcher.unless_interrupted(measuring).await? else {
+                break 'rounds;
+            };
+            for (kind, change) in changes {
                 let (rtt, way) = kind;
                 note(format_args!(
                     "reconnect {}/{}  {}, {rtt} ms: back {:.1} ms after {}, silent for {:.1} ms",
@@ -200,7 +205,11 @@ impl Reconnect {
                 }
             }
         }
-        gateway.stop().await?;
+        // Interrupted, it may have gone by itself.
+        if !launcher.is_interrupted() {
+            gateway.stop().await?;
+        }
+        done.retain(|(_, rounds)| !rounds.is_empty());
         let row = |((rtt, way), rounds)| ReconnectRow::new(rtt, way, rounds);
         Ok(ReconnectResult {
             scenario: "reconnect",

@@ -143,11 +143,17 @@ impl Rest {
         let cores = Apart::new()?;
         let mut done: Vec<(Transport, Vec<RestMeasured>)> =
             self.transport.iter().map(|it| (*it, Vec::new())).collect();
-        for round in 0..self.rounds.repeat {
+        'rounds: for round in 0..self.rounds.repeat {
             for transport in order(&self.transport, round) {
-                let gateway = launcher.start_on(cores.gateway()).await?;
-                let measured = self.measure(&gateway, transport).await?;
-                gateway.stop().await?;
+                let measuring = async {
+                    let gateway = launcher.start_on(cores.gateway()).await?;
+                    let measured = self.measure(&gateway, transport).await?;
+                    gateway.stop().await?;
+                    Ok(measured)
+                };
+                let Some(measured) = launcher.unless_interrupted(measuring).await? else {
+                    break 'rounds;
+                };
                 note(format_args!(
                     "rest {}/{}  {:<30} {:.0} requests/s, p99 {:.0} µs, gateway {:.1} µs per \
                      request, its core {:.2}, ours {:.2}, others {:.2}",
@@ -169,6 +175,7 @@ impl Rest {
                 }
             }
         }
+        done.retain(|(_, rounds)| !rounds.is_empty());
         Ok(RestResult {
             scenario: "rest",
             connections: self.connections,

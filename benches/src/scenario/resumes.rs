@@ -189,10 +189,13 @@ impl Resumes {
         for transport in &self.transport {
             done.extend([true, false].map(|elsewhere| (*transport, elsewhere, Vec::new())));
         }
-        for round in 0..self.repeat {
+        'rounds: for round in 0..self.repeat {
             for transport in order(&self.transport, round) {
                 for elsewhere in order(&[true, false], round) {
-                    let measured = self.measure(launcher, transport, elsewhere).await?;
+                    let measuring = self.measure(launcher, transport, elsewhere);
+                    let Some(measured) = launcher.unless_interrupted(measuring).await? else {
+                        break 'rounds;
+                    };
                     note(format_args!(
                         "resumes {}/{}  {}: p99 {:.0} µs before, {:.0} µs meanwhile; all back in \
                          {:.1} s, p99 {:.1} ms, {} again; gateway {:.2} cores, they {:.2}, others \
@@ -216,6 +219,7 @@ impl Resumes {
                 }
             }
         }
+        done.retain(|(_, _, rounds)| !rounds.is_empty());
         Ok(ResumesResult {
             scenario: "resumes",
             connections: self.connections,

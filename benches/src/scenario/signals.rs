@@ -315,11 +315,12 @@ impl Plan {
             rows.extend(systems.iter().map(|it| ((it.clone(), load, variant.clone()), Vec::new())));
         }
         let mut failures = Vec::new();
-        for round in 0..repeat {
+        'rounds: for round in 0..repeat {
             for index in order(&(0..rows.len()).collect::<Vec<_>>(), round) {
                 let Some(((system, load, variant), rounds)) = rows.get_mut(index) else { continue };
                 let title = format!("{}{variant}", system.title());
-                let measured = match once(launcher, system, load, network).await {
+                let measuring = once(launcher, system, load, network);
+                let measured = match launcher.unless_interrupted(measuring).await {
                     // That another system cannot keep up is a result, too.
                     Err(error) if matches!(system, System::Peer(_)) => {
                         let error = format!("{error:#}");
@@ -328,7 +329,9 @@ impl Plan {
                         failures.push(format!("{title}, round {}: {why}", round + 1));
                         continue;
                     }
-                    measured => measured?,
+                    Ok(Some(measured)) => measured,
+                    Ok(None) => break 'rounds,
+                    Err(error) => return Err(error),
                 };
                 note(format_args!(
                     "{scenario} {}/{repeat}  {title:<40} p50 {:.0} µs, p99 {:.0} µs{}",
