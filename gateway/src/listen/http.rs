@@ -23,7 +23,7 @@ use axum::{
     extract::State,
     http::{HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::get,
 };
 use hyper::{
@@ -44,6 +44,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    malformed,
     unread::Unread,
     upgrade::{self, has_token},
 };
@@ -209,13 +210,18 @@ async fn keep_or_close(
     // For the body and for what is left of it together.
     let body_by = Instant::now() + shared.links.hello_timeout();
     let last = has_token(request.headers(), header::CONNECTION, "close");
+    let checked = malformed::check(&request);
     let (request, unread) = Unread::of(request);
-    let mut response = next.run(request).await;
+    let mut response = match checked {
+        Ok(()) => next.run(request).await,
+        Err(malformed) => malformed.into_response(),
+    };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
     unread.drain(body_by).await;
-    if last || shared.closing.is_cancelled() || !visitor.may_stay() {
+    // Where one request is not understood, nobody knows where the next one begins.
+    if last || checked.is_err() || shared.closing.is_cancelled() || !visitor.may_stay() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
         let idle = if visitor.has_server_place() {

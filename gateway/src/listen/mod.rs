@@ -2,6 +2,7 @@
 //! the link over. Only they know TLS, HTTP and addresses.
 
 pub(crate) mod http;
+mod malformed;
 mod outage;
 pub(crate) mod quic;
 mod quic_driver;

@@ -5,10 +5,17 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use base64::{
+    Engine as _,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
+use hyper::{
+    body::Body as _,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::{
@@ -31,6 +38,12 @@ use crate::{
 pub(super) enum UpgradeError {
     #[error("this is a WebSocket endpoint: connect with a WebSocket client (RFC 6455)")]
     NotWebSocket,
+    #[error("a WebSocket begins with GET (RFC 6455)")]
+    Method,
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455, 4.1)")]
+    Key,
+    #[error("a WebSocket's request has no body")]
+    Body,
     #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
     #[error(
@@ -47,13 +60,20 @@ pub(super) enum UpgradeError {
 impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::NotWebSocket | Self::Subprotocol => StatusCode::BAD_REQUEST,
+            Self::NotWebSocket | Self::Key | Self::Body | Self::Subprotocol => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
-        (status, version, format!("{self}\n")).into_response()
+        let mut response = (status, version, format!("{self}\n")).into_response();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
     }
 }
 
@@ -63,11 +83,23 @@ pub(super) async fn connect(
     Extension(visitor): Extension<Visitor>,
     mut request: Request,
 ) -> Result<Response, UpgradeError> {
+    // What is routed for GET is for HEAD, too.
+    if request.method() != Method::GET {
+        return Err(UpgradeError::Method);
+    }
     let headers = request.headers();
-    let upgrade = has_token(headers, header::UPGRADE, "websocket")
+    let upgrade = request.version() >= Version::HTTP_11
+        && has_token(headers, header::UPGRADE, "websocket")
         && has_token(headers, header::CONNECTION, "upgrade");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| upgrade);
-    let accept = derive_accept_key(key.ok_or(UpgradeError::NotWebSocket)?.as_bytes());
+    let key = key.ok_or(UpgradeError::NotWebSocket)?.as_bytes();
+    if !is_key(key) {
+        return Err(UpgradeError::Key);
+    }
+    let accept = derive_accept_key(key);
+    if !request.body().is_end_stream() {
+        return Err(UpgradeError::Body);
+    }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UpgradeError::Version);
     }
@@ -143,6 +175,14 @@ async fn take_back(
         Some(subprotocol.config()),
     );
     Some(socket.await)
+}
+
+/// Whether this is 16 bytes in base64. What the last character has beyond them is ignored, as some
+/// clients choose it at random with the others.
+fn is_key(key: &[u8]) -> bool {
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let base64 = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+    base64.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
 /// Whether a header's list of tokens has this one, in any case.

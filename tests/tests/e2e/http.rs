@@ -83,6 +83,88 @@ async fn other_requests_get_an_answer() {
     }
 }
 
+/// A request with an upgrade's headers, but for the change of one of them.
+fn upgrade_but(from: &str, to: &str) -> String {
+    let good = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: signalbox.v1.json\r\n\r\n";
+    assert!(good.contains(from));
+    good.replace(from, to)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_is_as_rfc_6455_wants_it() {
+    let world = World::with(|config| {
+        config.links.allowed_origins = vec!["https://app.example".into()];
+    })
+    .await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let origin = "Origin: https://app.example\r\n";
+    for (text, status) in [
+        (upgrade_but("", ""), "101"),
+        // Bits beyond the sixteen bytes.
+        (upgrade_but("jZQ==", "jZR=="), "101"),
+        (upgrade_but("GET", "HEAD"), "405"),
+        (upgrade_but("GET", "POST"), "405"),
+        (upgrade_but("HTTP/1.1", "HTTP/1.0"), "400"),
+        (upgrade_but(key, ""), "400"),
+        (upgrade_but(key, "Sec-WebSocket-Key:\r\n"), "400"),
+        (upgrade_but(key, "Sec-WebSocket-Key: c2hvcnQ=\r\n"), "400"),
+        (upgrade_but(key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE=\r\n"), "400"),
+        (upgrade_but(key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n"), "400"),
+        (upgrade_but(key, "Sec-WebSocket-Key: not base64, 24 bytes!!!!\r\n"), "400"),
+        (upgrade_but(key, &key.repeat(2)), "400"),
+        (upgrade_but("Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 12\r\n"), "426"),
+        (upgrade_but(key, &format!("{key}Sec-WebSocket-Version: 13\r\n")), "400"),
+        (upgrade_but(key, &format!("{key}{origin}")), "101"),
+        (upgrade_but(key, &format!("{key}{origin}Origin: https://evil.example\r\n")), "400"),
+        (upgrade_but(key, &format!("{key}Content-Length: 5\r\n")), "400"),
+        (upgrade_but(key, &format!("{key}Transfer-Encoding: chunked\r\n")), "400"),
+    ] {
+        let answer = head(&world, &text).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{text}: {answer}");
+        let allows = answer.to_lowercase().contains("allow: get");
+        assert_eq!(allows, status == "405", "{text}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_could_be_understood_in_two_ways_is_refused_and_the_connection_closed() {
+    let world = World::new().await;
+    let ask = |headers: &str| format!("GET /healthz HTTP/1.1\r\n{headers}\r\n");
+    for (text, status) in [
+        (ask("Host: x\r\n"), 200),
+        (ask("Host:\r\n"), 200),
+        (ask("Host: [::1]:4433\r\n"), 200),
+        ("GET /healthz HTTP/1.0\r\n\r\n".into(), 200),
+        ("GET http://x/healthz HTTP/1.1\r\nHost: y\r\n\r\n".into(), 200),
+        (ask(""), 400),
+        (ask("Host: x\r\nHost: x\r\n"), 400),
+        (ask("Host: x\r\nhost: y\r\n"), 400),
+        ("GET /healthz HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n".into(), 400),
+        (ask("Host: x y\r\n"), 400),
+        (ask("Host: x/y\r\n"), 400),
+        (ask("Host: me@x\r\n"), 400),
+        (ask("Host: x, y\r\n"), 400),
+        (ask("Host: x\r\nContent-Type: text/plain\r\nContent-Type: application/json\r\n"), 400),
+        (ask("Host: x\r\nOrigin: https://a\r\nOrigin: https://b\r\n"), 400),
+        (ask("Host: x\r\nContent-Length: 0\r\nContent-Length: 1\r\n"), 400),
+    ] {
+        let mut stream = tls_stream(world.addresses().tcp).await;
+        let answered = ask_on(&mut stream, &text).await.unwrap();
+        assert_eq!(answered.status, status, "{text}: {answered:?}");
+        if status == 400 {
+            assert_eq!(answered.header("connection"), Some("close"), "{text}: {answered:?}");
+            assert!(answer(&mut stream).await.is_none(), "{text}: closed");
+        }
+    }
+    let two_lengths = ask("Host: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n");
+    let mut stream = tls_stream(world.addresses().tcp).await;
+    let answered = ask_on(&mut stream, two_lengths + "0\r\n\r\n").await.unwrap();
+    assert_eq!(answered.header("connection"), Some("close"), "{answered:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
     let world = World::with(|config| {
