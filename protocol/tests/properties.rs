@@ -177,6 +177,9 @@ fn messages_of_a_newer_peer_are_skipped() {
     assert!(
         json::decode::<ClientMessage>(r#"{"signal":{"data":"x","color":1}}"#).unwrap().is_some()
     );
+    let escaped =
+        r#"{"signal":{"d\u0061ta":"x","color":1,"typ\u0065":"t","shap\u0065":2,"size":3}}"#;
+    assert!(json::decode::<ClientMessage>(escaped).unwrap().is_some());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! can see two different things in it. This reader wraps `serde_json`'s and refuses all three, in
 //! every object of the text, also in members that nobody reads.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt, mem};
 
 use serde::{
     Deserialize, Deserializer,
@@ -14,6 +14,7 @@ use serde::{
         VariantAccess, Visitor,
         value::{BorrowedStrDeserializer, StrDeserializer},
     },
+    forward_to_deserialize_any,
 };
 
 /// Reads a value from a whole text.
@@ -22,13 +23,25 @@ use serde::{
 /// If the text is not JSON, has an object with a member twice, or is not a `T`.
 pub fn from_str<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = T::deserialize(Strict(&mut json))?;
+    let value = T::deserialize(Strict(&mut json, ()))?;
     json.end()?;
     Ok(value)
 }
 
-/// The wrapper, around a deserializer of a self-describing format.
-struct Strict<D>(D);
+/// The wrapper, and who is told that its value is ignored.
+struct Strict<D, I>(D, I);
+
+/// What is to be done about a value that is not read.
+trait OnIgnored {
+    fn ignored<E: de::Error>(self) -> Result<(), E>;
+}
+
+/// Nothing, but where it is a member of a struct ([`Names`]).
+impl OnIgnored for () {
+    fn ignored<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
 
 macro_rules! leaf {
     ($($method:ident)+) => {$(
@@ -46,7 +59,7 @@ macro_rules! nested {
     )+};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
+impl<'de, D: Deserializer<'de>, I: OnIgnored> Deserializer<'de> for Strict<D, I> {
     type Error = D::Error;
 
     leaf! {
@@ -99,7 +112,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Object(visitor))
+        self.0.deserialize_map(Struct(visitor))
     }
 
     /// An enum's variant is an object with one member, or the bare name if it has no contents.
@@ -114,6 +127,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
 
     /// What nobody reads is still checked.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.1.ignored()?;
         self.0.deserialize_any(Inner(IgnoredAny))?;
         visitor.visit_unit()
     }
@@ -160,11 +174,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Inner<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(value))
+        self.0.visit_some(Strict(value, ()))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(value))
+        self.0.visit_newtype_struct(Strict(value, ()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
@@ -172,14 +186,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Inner<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Members { members, seen: Seen::default() })
+        self.0.visit_map(Members { members, seen: BTreeSet::new() })
     }
 }
 
-/// A visitor that is handed objects only.
-struct Object<V>(V);
+/// The visitor of a struct, which is handed objects only.
+struct Struct<V>(V);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,7 +201,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Members { members, seen: Seen::default() })
+        self.0.visit_map(Fields { members, names: Names::default() })
     }
 }
 
@@ -206,11 +220,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Variant<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<V::Value, A::Error> {
-        let value = self.0.visit_enum(OneMember(&mut members))?;
-        match members.next_key::<Key<'_>>()? {
-            None => Ok(value),
-            Some(_) => Err(A::Error::custom("more than one member")),
-        }
+        // serde_json fails if there are more members than were asked for.
+        self.0.visit_enum(OneMember(&mut members))
     }
 }
 
@@ -237,7 +248,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneMember<'_, A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(StrictSeed(seed))
+        self.0.next_value_seed(StrictSeed(seed, ()))
     }
 
     fn tuple_variant<V: Visitor<'de>>(
@@ -264,18 +275,18 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Contents<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, contents: D) -> Result<V::Value, D::Error> {
-        contents.deserialize_map(Object(self.0))
+        contents.deserialize_map(Struct(self.0))
     }
 }
 
 /// Reads strictly what a seed reads.
-struct StrictSeed<S>(S);
+struct StrictSeed<S, I>(S, I);
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for StrictSeed<S> {
+impl<'de, S: DeserializeSeed<'de>, I: OnIgnored> DeserializeSeed<'de> for StrictSeed<S, I> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(value))
+        self.0.deserialize(Strict(value, self.1))
     }
 }
 
@@ -289,7 +300,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(StrictSeed(seed))
+        self.0.next_element_seed(StrictSeed(seed, ()))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -297,10 +308,96 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<A> {
     }
 }
 
-/// The members of an object, none of them twice.
+/// The members of a struct. Its own fields serde does not take twice; the others are for us to
+/// remember, which costs nothing where there are none.
+struct Fields<'de, A> {
+    members: A,
+    names: Names<'de>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.members.next_key_seed(Noted(seed, &mut self.names))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.members.next_value_seed(StrictSeed(seed, &mut self.names))
+    }
+}
+
+/// The name of the member that is read, and of those that were ignored.
+#[derive(Default)]
+struct Names<'de> {
+    /// None if it was written with escapes.
+    name: Option<&'de str>,
+    escaped: String,
+    ignored: BTreeSet<Cow<'de, str>>,
+}
+
+impl OnIgnored for &mut Names<'_> {
+    fn ignored<E: de::Error>(self) -> Result<(), E> {
+        let escaped = || Cow::Owned(mem::take(&mut self.escaped));
+        let name = self.name.map_or_else(escaped, Cow::Borrowed);
+        if self.ignored.insert(name) { Ok(()) } else { Err(E::custom(TWICE)) }
+    }
+}
+
+const TWICE: &str = "a member is there twice";
+
+/// Reads a field's name, and notes it. (First as a seed, then as the deserializer that the seed is
+/// given, then as the visitor that sees the name.)
+struct Noted<'n, 'de, T>(T, &'n mut Names<'de>);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Noted<'_, 'de, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<S::Value, D::Error> {
+        self.0.deserialize(Noted(name, self.1))
+    }
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Noted<'_, 'de, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_identifier(Noted(visitor, self.1))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Noted<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<V::Value, E> {
+        self.1.name = Some(name);
+        self.0.visit_borrowed_str(name)
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<V::Value, E> {
+        self.1.name = None;
+        name.clone_into(&mut self.1.escaped);
+        self.0.visit_str(name)
+    }
+}
+
+/// The members of any other object, none of them twice.
 struct Members<'de, A> {
     members: A,
-    seen: Seen<'de>,
+    seen: BTreeSet<Cow<'de, str>>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'de, A> {
@@ -311,24 +408,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'de, A> {
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
         let Some(Key(name)) = self.members.next_key()? else { return Ok(None) };
-        if self.seen.has(&name) {
-            return Err(A::Error::custom("a member is there twice"));
-        }
-        match name {
-            Cow::Borrowed(name) => {
-                self.seen.add(name);
-                seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
-            }
-            Cow::Owned(name) => {
-                let key = seed.deserialize(StrDeserializer::new(&name))?;
-                self.seen.more.insert(Cow::Owned(name));
-                Ok(Some(key))
-            }
-        }
+        let key = match &name {
+            Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
+            Cow::Owned(name) => seed.deserialize(StrDeserializer::new(name)),
+        }?;
+        if self.seen.insert(name) { Ok(Some(key)) } else { Err(A::Error::custom(TWICE)) }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.members.next_value_seed(StrictSeed(seed))
+        self.members.next_value_seed(StrictSeed(seed, ()))
     }
 }
 
@@ -356,37 +444,5 @@ impl<'de> Deserialize<'de> for Key<'de> {
         }
 
         deserializer.deserialize_str(Borrow)
-    }
-}
-
-/// How many names an object may have before any of them costs memory of its own. No message has
-/// more.
-const FEW: usize = 8;
-
-/// The names of members that an object has had so far.
-#[derive(Default)]
-struct Seen<'de> {
-    /// The first ones. A few comparisons are cheaper than a set.
-    few: [&'de str; FEW],
-    count: usize,
-    /// All others, and those that were written with escapes.
-    more: BTreeSet<Cow<'de, str>>,
-}
-
-impl<'de> Seen<'de> {
-    fn has(&self, name: &str) -> bool {
-        self.few.iter().take(self.count).any(|seen| *seen == name) || self.more.contains(name)
-    }
-
-    fn add(&mut self, name: &'de str) {
-        match self.few.get_mut(self.count) {
-            Some(free) => {
-                *free = name;
-                self.count += 1;
-            }
-            None => {
-                self.more.insert(Cow::Borrowed(name));
-            }
-        }
     }
 }
