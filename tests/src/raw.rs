@@ -300,19 +300,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// (none if the carrier just ends).
     pub async fn end(mut self) -> (Option<CloseReason>, Option<CloseReason>) {
         let (mut bye, mut close) = (None, None);
-        while let Some(Ok(message)) = soon("the end of the link", self.socket.next()).await {
-            match message {
-                Message::Close(frame) => {
-                    close = frame.map(|frame| CloseReason::from_websocket_code(frame.code.into()));
-                }
-                Message::Text(_) | Message::Binary(_) => {
-                    if let GatewayMessage::Bye { reason, .. } = decode(&message) {
-                        bye = Some(reason);
+        // All of it: pings alone must not keep a test waiting.
+        let last_words = async {
+            while let Some(Ok(message)) = self.socket.next().await {
+                match message {
+                    Message::Close(frame) => {
+                        close =
+                            frame.map(|frame| CloseReason::from_websocket_code(frame.code.into()));
                     }
+                    Message::Text(_) | Message::Binary(_) => {
+                        if let GatewayMessage::Bye { reason, .. } = decode(&message) {
+                            bye = Some(reason);
+                        }
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
+        };
+        soon("the end of the link", last_words).await;
         (bye, close)
     }
 }
