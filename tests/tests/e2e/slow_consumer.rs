@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
+use signalbox_protocol::ClientMessage;
 use signalbox_tests::{
     Carrier, Member, World,
-    raw::{Quic, WebSocket, tls_stream},
+    raw::{Quic, WebSocket, hello, resume, ticket_in, tls_stream},
     soon,
 };
 use tokio::io::AsyncWriteExt;
@@ -192,4 +193,41 @@ async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
         }
     })
     .await;
+}
+
+/// Where not even a bye fits any more, the client learns that its connection is gone when it comes
+/// back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() {
+    let world = World::new().await;
+    let tcp = world.addresses().tcp;
+    let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut silent = WebSocket::connect(tcp, true).await;
+    silent.say(&hello(&world.token(Role::Subscriber))).await;
+    silent.say(&ClientMessage::Keep {}).await;
+    assert!(silent.hear().await.starts_with("Welcome"));
+    let ticket = ticket_in(&silent.hear().await);
+    speaker.sees_created().await;
+    let mut ended = false;
+    while !ended {
+        speaker.say("d".repeat(8000)).await;
+        loop {
+            match speaker.next().await {
+                Event::ConnectionDestroyed { .. } => ended = true,
+                Event::Signal { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    soon("the gateway ends TCP", async {
+        while !connections(tcp.port()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(silent.end().await, (None, None));
+    let mut back = WebSocket::connect(tcp, true).await;
+    back.say(&resume(&ticket)).await;
+    let answer = back.hear().await;
+    assert!(answer.contains("InvalidTicket"), "{answer}");
 }
