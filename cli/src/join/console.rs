@@ -24,6 +24,9 @@ const QUEUE: usize = 256;
 /// How long the last lines may take.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(1);
 
+/// A line that is not seen: up, and down again by its end.
+const NOTHING: &str = "\x1b[A";
+
 /// The printing end. Clones print to the same place.
 #[derive(Clone)]
 pub(super) struct Console {
@@ -59,6 +62,12 @@ pub(super) fn open(mut above: Option<Above>) -> (Console, Writing) {
                     }
                     (Printed::Line(line), None) => output::line(line)?,
                     (Printed::Note(note), _) => output::note(note),
+                }
+            }
+            // The editor's thread prints, and takes a line only when it has printed the one before.
+            for _ in 0..2 {
+                if let Some(above) = &mut above {
+                    above(NOTHING.into())?;
                 }
             }
             Ok(())
