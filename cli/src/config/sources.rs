@@ -9,6 +9,7 @@ use figment::{
     value::{Dict, Map, Tag, Value},
 };
 use signalbox_gateway::{Config, Problem};
+use toml::de::DeTable;
 
 use super::{
     mistakes::{Mistake, Mistakes, extract},
@@ -50,7 +51,10 @@ impl Sources {
         // Variables of other tools (SIGNALBOX_TOKEN …) have no section.
         let env = Env::prefixed("SIGNALBOX_")
             .filter(|name| name.as_str().contains("__") || name == "projects");
-        figment = figment.merge(env.split("__"));
+        let env = env.split("__");
+        let twice =
+            env.iter().filter_map(|(name, value)| said_twice(name.as_str(), &value)).collect();
+        figment = figment.merge(env);
         let flags = [
             ("listen", "quic", "--quic", self.quic.map(|it| Value::from(it.to_string()))),
             ("listen", "tcp", "--tcp", self.tcp.map(|it| Value::from(it.to_string()))),
@@ -63,7 +67,7 @@ impl Sources {
             }
         }
         let value = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
-        Ok(Read { figment, value, file })
+        Ok(Read { figment, value, file, twice })
     }
 
     /// The configuration, if each setting has a value of its kind.
@@ -105,6 +109,8 @@ pub(super) struct Read {
     figment: Figment,
     pub(super) value: Value,
     file: Option<TomlFile>,
+    /// Variables that say one thing twice.
+    twice: Vec<Mistake>,
 }
 
 impl Read {
@@ -114,6 +120,7 @@ impl Read {
         if let Some(file) = &self.file {
             mistakes.add(file.mistakes());
         }
+        mistakes.add(self.twice.clone());
         let (config, problems) = extract(self.value.clone());
         mistakes.add(self.locate(problems));
         (config, mistakes)
@@ -178,6 +185,18 @@ fn variable(setting: &str) -> String {
     let in_list = |part: &&str| part.bytes().all(|it| it.is_ascii_digit());
     let parts: Vec<_> = setting.split('.').take_while(|part| !in_list(part)).collect();
     format!("SIGNALBOX_{}", parts.join("__").to_uppercase())
+}
+
+/// A variable whose value is a list or a table in which a name is there twice. figment takes the last
+/// one; in a file it is a mistake. Whatever else is wrong with a value, figment finds.
+pub(super) fn said_twice(setting: &str, value: &str) -> Option<Mistake> {
+    let error = DeTable::parse(&format!("value = {value}")).err()?;
+    error.message().contains("duplicate key").then(|| Mistake {
+        setting: Some(setting.to_owned()),
+        problem: "must not say the same name twice".into(),
+        source: Some(variable(setting)),
+        line: None,
+    })
 }
 
 /// A setting that a flag sets.

@@ -203,3 +203,14 @@ fn sources_of_flags_and_lists_are_named() {
     let threads = mistakes.iter().find(|it| it.setting.as_deref() == Some("process.threads"));
     assert!(threads.unwrap().to_string().starts_with("flag --threads: process.threads is 0"));
 }
+
+#[test]
+fn a_variable_that_says_one_thing_twice_is_a_mistake() {
+    let mistake = |value| super::sources::said_twice("projects", value).map(|it| it.to_string());
+    let twice = Some("SIGNALBOX_PROJECTS: projects must not say the same name twice".to_owned());
+    assert_eq!(mistake(r#"[{key="1",secrets=["HUSH"],secrets=["b"]}]"#), twice);
+    assert_eq!(mistake(r#"[{key="1",webhook={url="a",url="b"}}]"#), twice);
+    for good in [r#"[{key="1",secrets=["a"]},{key="2",secrets=["a"]}]"#, "9000", "no TOML", ""] {
+        assert_eq!(mistake(good), None, "{good}");
+    }
+}
