@@ -1,0 +1,195 @@
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.BiConsumer;
+
+/**
+ * The duties of section 7: what is read from many streams is surfaced in an order that makes sense.
+ * Where all signals share a stream, nothing is ever held but the ends that came over from another link.
+ */
+final class Ordering {
+    /** A stream of the gateway, by its header. A sender that is {@code null} is the servers. */
+    private static final class Stream {
+        boolean headerRead;
+        boolean ignored;
+        String from;
+        long after;
+        final Deque<Message> held = new ArrayDeque<>();
+    }
+
+    private record End(String reason, long lastSeq) {}
+
+    private final String self;
+    private final boolean presence;
+    private final BiConsumer<String, Map<String, Object>> surface;
+
+    // Of the connection; it stays from link to link.
+    private final Map<String, Long> cursors = new HashMap<>();
+    private final Set<String> named = new HashSet<>();
+    private final Map<String, End> heldEnds = new LinkedHashMap<>();
+
+    // Of the link.
+    private final Map<Long, Stream> streams;
+    private final Set<String> reset = new HashSet<>();
+
+    /** Streams that were opened before {@code welcome} told who oneself is are handed over. */
+    Ordering(String self, boolean presence, BiConsumer<String, Map<String, Object>> surface) {
+        this.self = self;
+        this.presence = presence;
+        this.surface = surface;
+        streams = new TreeMap<>();
+    }
+
+    /** The link is lost: all that its streams hold comes again on another. */
+    void linkLost() {
+        streams.clear();
+        reset.clear();
+    }
+
+    void created(Message connection) {
+        named.add(connection.text("id"));
+        surface.accept("created", connection.fields());
+        release();
+    }
+
+    void destroyed(Message event) {
+        String id = event.text("id");
+        heldEnds.put(id, new End(event.text("reason"), event.number("lastSeq")));
+        release();
+    }
+
+    /** A signal on the stream that all senders share. */
+    void signal(String from, Message signal) {
+        surfaceSignal(from, signal);
+        release();
+    }
+
+    void header(long stream, Message header) {
+        Stream opened = streams.computeIfAbsent(stream, id -> new Stream());
+        opened.headerRead = true;
+        opened.ignored = header == Message.UNKNOWN;
+        if (!opened.ignored) {
+            opened.from = header.text("from");
+            opened.after = header.number("after");
+        }
+        release();
+    }
+
+    void onStream(long stream, Message signal) {
+        Stream open = streams.get(stream);
+        if (!open.ignored && signal != Message.UNKNOWN) {
+            open.held.add(signal);
+            release();
+        }
+    }
+
+    void streamReset(long stream) {
+        Stream was = streams.get(stream);
+        if (was != null && was.headerRead && !was.ignored) {
+            reset.add(was.from);
+        }
+        release();
+    }
+
+    /** Surfaces all that nothing holds any more (rules 2 to 5). */
+    private void release() {
+        boolean more = true;
+        while (more) {
+            more = false;
+            for (Stream stream : streams.values()) {
+                while (!stream.held.isEmpty() && mayBeSurfaced(stream)) {
+                    surfaceSignal(stream.from, stream.held.remove());
+                    more = true;
+                }
+            }
+            for (String id : new ArrayList<>(heldEnds.keySet())) {
+                End end = heldEnds.get(id);
+                if (Long.compareUnsigned(cursor(id), end.lastSeq) >= 0 || reset.contains(id)) {
+                    surfaceEnd(id, end.reason);
+                }
+            }
+        }
+    }
+
+    private boolean mayBeSurfaced(Stream stream) {
+        boolean known = !presence || stream.from == null || stream.from.equals(self)
+                || named.contains(stream.from);
+        return known && Long.compareUnsigned(cursor(stream.from), stream.after) >= 0;
+    }
+
+    private void surfaceSignal(String from, Message signal) {
+        cursors.put(from, signal.number("seq"));
+        Map<String, Object> event = new LinkedHashMap<>();
+        event.put("from", from);
+        event.put("seq", signal.number("seq"));
+        event.put("type", "".equals(signal.text("type")) ? null : signal.text("type"));
+        event.put("data", signal.text("data"));
+        surface.accept("signal", event);
+    }
+
+    private void surfaceEnd(String id, String reason) {
+        heldEnds.remove(id);
+        cursors.remove(id);
+        named.remove(id);
+        surface.accept("destroyed", Map.of("id", id, "reason", reason));
+    }
+
+    private long cursor(String from) {
+        return cursors.getOrDefault(from, 0L);
+    }
+
+    /** What a {@code resume} says: how far each sender was heard, and whom an end still waits for. */
+    List<Map<String, Object>> cursors() {
+        Map<String, Long> all = new HashMap<>(cursors);
+        heldEnds.keySet().forEach(id -> all.putIfAbsent(id, 0L));
+        List<Map<String, Object>> list = new ArrayList<>();
+        all.forEach((from, seq) -> {
+            Map<String, Object> cursor = new LinkedHashMap<>();
+            cursor.put("from", from);
+            cursor.put("seq", seq);
+            list.add(cursor);
+        });
+        return list;
+    }
+
+    /**
+     * What the gateway said is lost (section 5.10), steps 2 to 5. {@code present} are those who are
+     * there, or {@code null} if no presence is lost.
+     */
+    void resumed(List<Map<String, Object>> lost, List<Map<String, Object>> present) {
+        for (Map<String, Object> each : lost) {
+            cursors.put((String) each.get("from"), (Long) each.get("until"));
+        }
+        for (String id : new ArrayList<>(heldEnds.keySet())) {
+            End end = heldEnds.get(id);
+            if (Long.compareUnsigned(cursor(id), end.lastSeq) >= 0) {
+                surfaceEnd(id, end.reason);
+            }
+        }
+        if (present != null && presence) {
+            Map<String, Map<String, Object>> there = new LinkedHashMap<>();
+            present.forEach(each -> there.put((String) each.get("id"), each));
+            for (String id : new ArrayList<>(named)) {
+                if (!there.containsKey(id)) {
+                    End held = heldEnds.get(id);
+                    surfaceEnd(id, held == null ? "networkDisconnected" : held.reason);
+                }
+            }
+            // Nor will anybody be heard who came and went meanwhile, whom only `lost` has named.
+            cursors.keySet().removeIf(id -> id != null && !id.equals(self) && !there.containsKey(id));
+            there.forEach((id, connection) -> {
+                if (named.add(id)) {
+                    surface.accept("created", connection);
+                }
+            });
+        }
+        release();
+    }
+}

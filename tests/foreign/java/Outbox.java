@@ -1,0 +1,71 @@
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+
+/** A client's own signals, in order, each until the gateway has taken it (sections 5.2 and 5.8). */
+final class Outbox {
+    /** How many wait at most; {@link #add} refuses more. */
+    static final int LIMIT = 10_000;
+
+    private final Deque<Map<String, Object>> signals = new ArrayDeque<>();
+    /** How many of this connection's signals are forgotten: all up to this number. */
+    private long forgotten;
+    /** How many, of those that are remembered, were sent on this link. */
+    private int sent;
+    /** How many, of those that are remembered, were sent on any link. */
+    private int everSent;
+
+    void add(Map<String, Object> signal) {
+        if (signals.size() == LIMIT) {
+            throw new IllegalStateException(LIMIT + " signals wait to be taken");
+        }
+        signals.add(signal);
+    }
+
+    /** Number of the last signal. */
+    long last() {
+        return forgotten + signals.size();
+    }
+
+    boolean isEmpty() {
+        return signals.isEmpty();
+    }
+
+    /** The next signal to be sent on this link, or {@code null}. */
+    Map<String, Object> next() {
+        if (sent == signals.size()) {
+            return null;
+        }
+        Map<String, Object> next = new ArrayList<>(signals).get(sent);
+        sent++;
+        everSent = Math.max(everSent, sent);
+        return next;
+    }
+
+    /** The gateway has taken all up to this number. */
+    void taken(long number) {
+        while (forgotten < number && !signals.isEmpty()) {
+            signals.remove();
+            forgotten++;
+            sent = Math.max(0, sent - 1);
+            everSent = Math.max(0, everSent - 1);
+        }
+    }
+
+    /** On another link everything that was not taken is sent again. */
+    void linkLost() {
+        sent = 0;
+    }
+
+    /** Another connection counts from 1. It gets what was never sent; the rest could come twice. */
+    void joinAnew() {
+        List<Map<String, Object>> unsent = new ArrayList<>(signals).subList(everSent, signals.size());
+        signals.clear();
+        signals.addAll(unsent);
+        forgotten = 0;
+        sent = 0;
+        everSent = 0;
+    }
+}

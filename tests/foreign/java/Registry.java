@@ -1,0 +1,111 @@
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** The tables of {@code protocol/vectors/protocol.json}: kinds, fields, enums, codes and limits. */
+final class Registry {
+    /** A field; {@code mayBeLeftOut} says that JSON has a default for it. */
+    record Field(String name, String type, boolean mayBeLeftOut, Object jsonDefault) {}
+
+    record Kind(long number, String name, List<Field> fields) {}
+
+    /** Names and numbers of an enum (closed) or of codes (open). */
+    record Names(boolean closed, Map<Long, String> names, Map<String, Long> numbers) {}
+
+    private final Map<String, List<Kind>> kinds = new HashMap<>();
+    private final Map<String, List<Field>> types = new HashMap<>();
+    private final Map<String, Names> names = new HashMap<>();
+    private final Map<String, Map<String, Object>> reasons = new HashMap<>();
+    private final Map<String, Long> limits = new HashMap<>();
+    final Map<String, Object> subprotocols;
+    final String webSocketPath;
+
+    Registry(Path vectors) throws IOException {
+        Map<String, Object> json =
+                Json.object(Json.parse(Files.readString(vectors.resolve("protocol.json"))));
+        Json.object(json.get("kinds")).forEach((table, list) -> {
+            List<Kind> all = new ArrayList<>();
+            for (Object each : Json.array(list)) {
+                Map<String, Object> kind = Json.object(each);
+                all.add(new Kind((Long) kind.get("number"), (String) kind.get("name"), fields(kind.get("fields"))));
+            }
+            kinds.put(table, all);
+        });
+        Json.object(json.get("types")).forEach((type, list) -> types.put(type, fields(list)));
+        Json.object(json.get("enums")).forEach((name, list) -> names.put(name, named(true, list)));
+        Json.object(json.get("codes")).forEach((name, list) -> names.put(name, named(false, list)));
+        for (Object each : Json.array(Json.object(json.get("codes")).get("closeReason"))) {
+            reasons.put((String) Json.object(each).get("name"), Json.object(each));
+        }
+        for (Object each : Json.array(json.get("limits"))) {
+            Map<String, Object> limit = Json.object(each);
+            limits.put((String) limit.get("name"), (Long) limit.get("atMost"));
+        }
+        subprotocols = Json.object(json.get("subprotocols"));
+        webSocketPath = (String) json.get("webSocketPath");
+    }
+
+    private static List<Field> fields(Object list) {
+        List<Field> fields = new ArrayList<>();
+        for (Object each : Json.array(list)) {
+            Map<String, Object> field = Json.object(each);
+            fields.add(new Field((String) field.get("name"), (String) field.get("type"),
+                    field.containsKey("jsonDefault"), field.get("jsonDefault")));
+        }
+        return fields;
+    }
+
+    private static Names named(boolean closed, Object list) {
+        Names names = new Names(closed, new HashMap<>(), new HashMap<>());
+        for (Object each : Json.array(list)) {
+            Map<String, Object> entry = Json.object(each);
+            names.names.put((Long) entry.get("number"), (String) entry.get("name"));
+            names.numbers.put((String) entry.get("name"), (Long) entry.get("number"));
+        }
+        return names;
+    }
+
+    /** The kind with this number, or {@code null}. */
+    Kind kind(String table, long number) {
+        return kinds.get(table).stream().filter(kind -> kind.number == number).findAny().orElse(null);
+    }
+
+    /** The kind with this name, or {@code null}. */
+    Kind kind(String table, String name) {
+        return kinds.get(table).stream().filter(kind -> kind.name.equals(name)).findAny().orElse(null);
+    }
+
+    /** The fields of a type that occurs in several messages, or {@code null} if it is none. */
+    List<Field> type(String type) {
+        return types.get(type);
+    }
+
+    /** The names of an enum or of codes, or {@code null} if it is neither. */
+    Names names(String type) {
+        return names.get(type);
+    }
+
+    int limit(String name) {
+        return Math.toIntExact(limits.get(name));
+    }
+
+    /** What to do after a close reason: {@code resume}, {@code join}, {@code newToken} or {@code no}. */
+    String comeBack(String reason) {
+        // Section 11: a reason that is not known is like internalError.
+        Map<String, Object> known = reasons.getOrDefault(reason, reasons.get("internalError"));
+        return (String) known.get("comeBack");
+    }
+
+    /** The reason for which the gateway closes a WebSocket with a code. */
+    String reason(int webSocketCode) {
+        if (webSocketCode < 4000 || webSocketCode > 4999) {
+            return "networkDisconnected";
+        }
+        String name = names.get("closeReason").names.get((long) webSocketCode - 4000);
+        return name == null ? Postcard.unknown(webSocketCode - 4000) : name;
+    }
+}
