@@ -136,7 +136,7 @@ final class Connection {
         if (next != null) {
             output.send("signals", new Message("signal", next));
             if (unkept) {
-                outbox.taken(outbox.last());
+                outbox.forgetSent();
             }
             return true;
         }
@@ -261,7 +261,7 @@ final class Connection {
         if (signal == null) {
             if (error.text("code").equals("unsupported") && ticket == null) {
                 unkept = true;
-                outbox.taken(outbox.last());
+                outbox.forgetSent();
             }
         } else if (Long.compareUnsigned((Long) signal, accepted) > 0 && refused.add((Long) signal)) {
             boolean known = registry.names("errorCode").numbers().containsKey(error.text("code"));
@@ -336,7 +336,7 @@ final class Connection {
 
     /** Rule 1: nothing is surfaced before {@code welcome} or {@code resumed}. */
     private void inOrder(Runnable step) {
-        if (state == State.JOINING || state == State.RESUMING) {
+        if (ordering == null || state == State.RESUMING) {
             early.add(step);
         } else {
             step.run();
@@ -464,6 +464,14 @@ final class Connection {
 
     boolean isAnswered() {
         return state != State.JOINING && state != State.RESUMING;
+    }
+
+    boolean isLeaving() {
+        return state == State.LEAVING;
+    }
+
+    boolean isResumable() {
+        return state == State.RESUMABLE;
     }
 
     boolean isAllTaken() {

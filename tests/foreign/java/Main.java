@@ -12,8 +12,20 @@ final class Main {
             case "transcripts":
                 new Transcripts(vectors, registry).check();
                 break;
+            case "live":
+                live(registry, arguments).check(arguments[5]);
+                break;
+            case "chaos":
+                new Chaos(live(registry, arguments), Long.parseLong(arguments[5])).check();
+                break;
             default:
                 throw new IllegalArgumentException("no such test: " + arguments[1]);
         }
+        System.exit(0); // the library's threads would keep the process for a while
+    }
+
+    /** {@code ADDRESS CA TOKEN}, behind the test's name. */
+    private static Live live(Registry registry, String[] arguments) throws Exception {
+        return new Live(registry, arguments[2], Path.of(arguments[3]), arguments[4]);
     }
 }

@@ -1,6 +1,4 @@
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 
@@ -9,7 +7,7 @@ final class Outbox {
     /** How many wait at most; {@link #add} refuses more. */
     static final int LIMIT = 10_000;
 
-    private final Deque<Map<String, Object>> signals = new ArrayDeque<>();
+    private final List<Map<String, Object>> signals = new ArrayList<>();
     /** How many of this connection's signals are forgotten: all up to this number. */
     private long forgotten;
     /** How many, of those that are remembered, were sent on this link. */
@@ -38,7 +36,7 @@ final class Outbox {
         if (sent == signals.size()) {
             return null;
         }
-        Map<String, Object> next = new ArrayList<>(signals).get(sent);
+        Map<String, Object> next = signals.get(sent);
         sent++;
         everSent = Math.max(everSent, sent);
         return next;
@@ -46,12 +44,22 @@ final class Outbox {
 
     /** The gateway has taken all up to this number. */
     void taken(long number) {
-        while (forgotten < number && !signals.isEmpty()) {
-            signals.remove();
-            forgotten++;
-            sent = Math.max(0, sent - 1);
-            everSent = Math.max(0, everSent - 1);
+        if (Long.compareUnsigned(number, last()) > 0) {
+            throw new Malformed("the gateway took more signals than were sent");
         }
+        forget((int) Math.max(0, number - forgotten));
+    }
+
+    /** Nothing will be confirmed: what is sent is sent. */
+    void forgetSent() {
+        forget(sent);
+    }
+
+    private void forget(int count) {
+        signals.subList(0, count).clear();
+        forgotten += count;
+        sent = Math.max(0, sent - count);
+        everSent = Math.max(0, everSent - count);
     }
 
     /** On another link everything that was not taken is sent again. */
@@ -61,9 +69,7 @@ final class Outbox {
 
     /** Another connection counts from 1. It gets what was never sent; the rest could come twice. */
     void joinAnew() {
-        List<Map<String, Object>> unsent = new ArrayList<>(signals).subList(everSent, signals.size());
-        signals.clear();
-        signals.addAll(unsent);
+        signals.subList(0, everSent).clear();
         forgotten = 0;
         sent = 0;
         everSent = 0;
