@@ -348,7 +348,7 @@ final class Connection {
     private void bye(Message message) {
         bye = message;
         String reason = message.text("reason");
-        if (state == State.RESUMABLE && reason.equals("shuttingDown") || state == State.RESUMING) {
+        if (reason.equals("shuttingDown") || state == State.RESUMING) {
             linkEnds(reason);
         } else {
             endIfAllIsRead();
@@ -386,7 +386,7 @@ final class Connection {
             case RESUMING -> resumingEnds(reason);
             case RESUMABLE -> registry.comeBack(reason).equals("resume") ? away() : ends(reason);
             case LEAVING -> rest(reason);
-            default -> reason.equals("networkDisconnected") ? joinAnew() : ends(reason);
+            default -> registry.comeBack(reason).equals("resume") ? joinAnew() : ends(reason);
         });
     }
 
@@ -407,9 +407,13 @@ final class Connection {
             case "forceDisconnected":
             case "superseded":
                 return rest(reason);
+            case "invalidTicket":
+            case "protocolError":
+            case "frameTooLarge":
+                return joinAnew();
             default:
                 boolean known = registry.names("closeReason").numbers().containsKey(reason);
-                return known ? joinAnew() : away();
+                return known ? ends(reason) : away();
         }
     }
 

@@ -14,8 +14,8 @@ final class Frames {
         return out.toByteArray();
     }
 
-    /** The messages on a stream that has ended. */
-    static List<byte[]> read(byte[] stream, int limit) {
+    /** The messages of which all bytes have come; if the stream has ended, none may be cut short. */
+    static List<byte[]> read(byte[] stream, boolean ended, int limit) {
         List<byte[]> messages = new ArrayList<>();
         int at = 0;
         while (at < stream.length) {
@@ -27,7 +27,7 @@ final class Frames {
                     throw new Malformed("a length of more than " + LENGTH_BYTES + " bytes");
                 }
                 if (at == stream.length) {
-                    throw new Malformed("the stream ends inside a length");
+                    return incomplete(messages, ended);
                 }
                 next = stream[at++];
                 length |= (next & 0x7f) << 7 * bytes++;
@@ -39,10 +39,17 @@ final class Frames {
                 throw new Malformed("a frame of length " + length);
             }
             if (length > stream.length - at) {
-                throw new Malformed("the stream ends inside a frame");
+                return incomplete(messages, ended);
             }
             messages.add(Arrays.copyOfRange(stream, at, at + length));
             at += length;
+        }
+        return messages;
+    }
+
+    private static List<byte[]> incomplete(List<byte[]> messages, boolean ended) {
+        if (ended) {
+            throw new Malformed("the stream ends inside a frame");
         }
         return messages;
     }

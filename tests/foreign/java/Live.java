@@ -18,6 +18,9 @@ import javax.net.ssl.TrustManagerFactory;
 final class Live {
     private static final String NOBODY = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10";
 
+    /** Signals of the greatest size; together they are more than 1 MiB. */
+    private static final int MORE_THAN_IS_KEPT = 150;
+
     private final Registry registry;
     private final HttpClient http;
     private final URI uri;
@@ -67,9 +70,10 @@ final class Live {
         signals(alice, aliceId, bob, bobId);
         resume(alice, aliceId, bob, bobId);
         answersAreLost(alice, bob, bobId);
+        gap(encoding, alice, bob);
         attempts(encoding, alice);
         goodbye(alice, aliceId, bob, bobId);
-        System.out.println("signals, resume, lost answers, attempts, goodbye: " + encoding);
+        System.out.println("signals, resume, lost answers, a gap, attempts, goodbye: " + encoding);
     }
 
     private void signals(Client alice, String aliceId, Client bob, String bobId) throws Exception {
@@ -122,6 +126,31 @@ final class Live {
         Check.equal(1L, alice.next("resumed").get("missed"), "how many were missed");
         Check.equal(3L, alice.links() - links, "links until an answer was read");
         Check.equal(signal(bobId, 51, null, "51"), alice.next("signal"), "missed");
+    }
+
+    /** Somebody comes, says more than the gateway keeps for those who are away, and leaves. */
+    private void gap(String encoding, Client alice, Client bob) throws Exception {
+        alice.cut();
+        Client visitor = client(encoding);
+        String id = (String) visitor.next("connected").get("id");
+        Check.that(visitor.next("created") != null && visitor.next("created") != null, "who was present");
+        Check.equal(id, bob.next("created").get("id"), "who came");
+        String much = "x".repeat(registry.limit("signal.data"));
+        for (int number = 1; number <= MORE_THAN_IS_KEPT; number++) {
+            visitor.signal(null, null, much);
+            Check.equal(signal(id, number, null, much), bob.next("signal"), "much");
+        }
+        visitor.leave();
+        Check.equal(Map.of("id", id, "reason", "clientDisconnected"), bob.next("destroyed"), "who left");
+
+        alice.comeBack();
+        Map<String, Object> resumed = alice.next("resumed");
+        Check.equal(true, resumed.get("presence"), "whether presence is lost");
+        Check.equal(0L, resumed.get("missed"), "of a visitor who was never named");
+        // Nor is anything of that visitor left for the next link.
+        alice.cut();
+        alice.comeBack();
+        Check.equal(Map.of("missed", 0L, "lost", List.of(), "presence", false), alice.next("resumed"), "later");
     }
 
     /** Attempts to resume that arrive late, by hand; the connection is another one, without presence. */
