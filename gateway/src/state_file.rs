@@ -119,15 +119,18 @@ impl StateFile {
         });
         let file = self.path.display();
         let (error, cause) = match written.await {
-            Some(Ok(())) => {
+            Ok(Ok(())) => {
                 info!(%file, connections, "left to the next gateway");
                 return;
             }
-            Some(Err(error)) => {
+            Ok(Err(error)) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 (error.to_string(), cause)
             }
-            None => ("it took longer than links.drain_ms allows".into(), None),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                (error.to_string(), cause)
+            }
         };
         warn!(%file, error, cause, connections, "the state file is not written: these end");
         shared.relay.abandon(&frozen);
@@ -210,21 +213,36 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Does something that may block, on a thread that nobody waits for longer than until then: not even
-/// the end of the process, as that of a runtime's would. `None` if it takes longer; what it yields
-/// in the end is then for `late`.
+/// Why work on a thread of its own has no result.
+#[derive(Debug, thiserror::Error)]
+enum NoResult {
+    #[error("it took longer than links.drain_ms allows")]
+    Late,
+    #[error("no thread could be started for it")]
+    NoThread(#[source] io::Error),
+    #[error("writing it panicked; the log says why")]
+    Panicked,
+}
+
+/// Does something that may block on a thread of its own. Nothing waits for that thread beyond
+/// `until`, not even the end of the process, which would wait for a thread of the runtime. A result
+/// that comes later goes to `late`.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     until: Instant,
     late: impl FnOnce(T) + Send + 'static,
-) -> Option<T> {
+) -> Result<T, NoResult> {
     let (done, result) = oneshot::channel();
-    std::thread::spawn(move || {
-        if let Err(result) = done.send(work()) {
-            late(result);
-        }
-    });
-    timeout_at(until, result).await.ok()?.ok()
+    std::thread::Builder::new()
+        .name("state file".into())
+        .spawn(move || {
+            if let Err(result) = done.send(work()) {
+                late(result);
+            }
+        })
+        .map_err(NoResult::NoThread)?;
+    let result = timeout_at(until, result).await.map_err(|_| NoResult::Late)?;
+    result.map_err(|_| NoResult::Panicked)
 }
 
 #[cfg(test)]
@@ -393,12 +411,14 @@ mod tests {
         let (late, was_late) = std::sync::mpsc::sync_channel(1);
         let work = move || wait.recv().is_ok();
         let soon = Instant::now() + Duration::from_millis(10);
-        assert_eq!(aside(work, soon, move |result| late.send(result).unwrap()).await, None);
+        let result = aside(work, soon, move |result| late.send(result).unwrap()).await;
+        assert!(matches!(result, Err(NoResult::Late)));
         go_on.send(()).unwrap();
         assert_eq!(was_late.recv(), Ok(true));
         let later = Instant::now() + Duration::from_secs(60);
-        assert_eq!(aside(|| 1, later, |_| ()).await, Some(1));
+        assert_eq!(aside(|| 1, later, |_| ()).await.unwrap(), 1);
         // One that panics is no reason to wait.
-        assert_eq!(aside(|| panic!("as a test"), later, |(): ()| ()).await, None);
+        let result = aside(|| panic!("as a test"), later, |(): ()| ()).await;
+        assert!(matches!(result, Err(NoResult::Panicked)));
     }
 }

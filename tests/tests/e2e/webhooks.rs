@@ -268,7 +268,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
     let created = endpoint.next(200).await;
     assert_eq!(created.event().1, alice.id().to_string());
     if write_fails {
-        std::fs::remove_dir(file.parent().unwrap()).unwrap();
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
     let told = async {
         let json = endpoint.next(200).await.json();
