@@ -123,13 +123,16 @@ impl Session {
         self.teller.order.tell(Event::SessionReconnecting { reason, message });
         self.teller.tell().await;
 
+        let noticed_within = self.teller.noticed_within();
         let Self { dialer, sending, leaving, backoff, .. } = self;
         let back = tokio::select! {
             biased;
             // An error means that all clients have been dropped.
             _ = leaving.wait_for(|leaving| *leaving) => None,
             () = sending.absorb() => None,
-            back = come_back(dialer, backoff, pause, resume.as_ref()) => Some(back),
+            back = come_back(dialer, backoff, (pause, noticed_within), resume.as_ref()) => {
+                Some(back)
+            }
         };
         let (answer, link) = match back {
             Some(back) => back?,
@@ -180,18 +183,19 @@ fn crowd(reason: CloseReason, leaves_at: Option<Instant>, now: Instant) -> Durat
     if reason == CloseReason::ShuttingDown && !spread { SPREAD } else { Duration::ZERO }
 }
 
-/// Tries to come back: as the same connection while that is kept, else anew.
+/// Tries to come back after a pause: as the same connection while the gateway can still hold it, else as a
+/// new one. The gateway's window begins when it notices the loss, `noticed_within` later at most.
 async fn come_back(
     dialer: &mut Dialer,
     backoff: &mut Backoff,
-    pause: Duration,
+    (pause, noticed_within): (Duration, Duration),
     resume: Option<&(Kept, Claim)>,
 ) -> Result<(Answer, Link), End> {
     tokio::time::sleep(pause).await;
     let options = dialer.options.clone();
     if let Some((kept, claim)) = resume {
         let opening = Opening::Resume { options: &options, kept, claim };
-        let time = kept.window + backoff.restart_left(Instant::now());
+        let time = kept.window + noticed_within + backoff.restart_left(Instant::now());
         if let Some(back) = attempts(dialer, backoff, opening, time, verdict_on_resuming).await? {
             return Ok(back);
         }

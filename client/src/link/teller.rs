@@ -71,6 +71,12 @@ impl Teller {
         End::gone()
     }
 
+    /// How long the gateway may take to notice that a link is lost: its idle timeout, and a third for
+    /// the checks of a WebSocket.
+    pub(crate) fn noticed_within(&self) -> Duration {
+        self.idle_timeout() * 4 / 3
+    }
+
     /// After how long a silence the link is to be taken for lost.
     pub(super) fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.shared.limits().idle_timeout_ms.into())
