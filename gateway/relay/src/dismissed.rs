@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use signalbox_protocol::ConnectionId;
 
-use crate::resume::Kept;
+use crate::kept::Kept;
 
 /// How many are remembered, in all sessions; the oldest is forgotten first.
 const REMEMBERED: usize = 1024;

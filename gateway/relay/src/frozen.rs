@@ -14,10 +14,11 @@ use signalbox_protocol::{CloseReason, ConnectionInfo, Role, SessionId};
 
 use crate::{
     backlog::Backlog,
+    kept::Kept,
     member::Member,
     rate::Bucket,
     relay::{Relay, Settings},
-    resume::{Away, Kept},
+    resume::Away,
     session::Members,
 };
 

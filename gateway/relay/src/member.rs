@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use signalbox_protocol::{ConnectionInfo, Role, Signal};
 
 use crate::{
-    connection::Refused, encode::Encoding, outbox::Outbox, rate::Bucket, relay::Settings,
-    resume::Kept,
+    connection::Refused, encode::Encoding, kept::Kept, outbox::Outbox, rate::Bucket,
+    relay::Settings,
 };
 
 /// A connection as its session sees it.

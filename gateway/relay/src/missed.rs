@@ -12,9 +12,10 @@ use signalbox_protocol::{
 use crate::{
     backlog::{Happened, Sender},
     encode::{Encoding, Encodings, EventEncodings},
+    kept::Ticket,
     member::Member,
     outbox::Outgoing,
-    resume::{Comeback, Ticket},
+    resume::Comeback,
     session::Members,
 };
 

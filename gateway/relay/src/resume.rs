@@ -6,53 +6,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use signalbox_protocol::{CloseReason, ConnectionId, ConnectionInfo, SessionId, message::Lost};
 
 use crate::{
     backlog::Sender,
     connection::Connection,
     encode::Encoding,
+    kept::{Kept, Secret, Ticket},
     member::{Attached, Member},
     missed::Missed,
     outbox::{Outbox, Outgoing},
-    refusals::{Refusal, Refusals},
+    refusals::Refusal,
     relay::{Relay, Settings},
     session::{Members, Session},
 };
-
-/// The secret part of a ticket.
-pub type Secret = [u8; 32];
-
-/// How a connection is known when it comes back.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    /// The ticket that its client holds.
-    ticket: Ticket,
-    /// The ticket before, until the client has shown that it has the new one.
-    used: Option<UsedTicket>,
-    /// Until when its token is good, for whoever brings it back.
-    token_until: Duration,
-    /// What its client may not have read of what was refused.
-    refused: Refusals,
-}
-
-/// A ticket, and what whoever holds it counts from.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Ticket {
-    secret: Secret,
-    /// Where the backlog was, and how many presence events there had been.
-    pub(crate) position: u64,
-    pub(crate) events: u64,
-}
-
-/// A ticket that has been exchanged for a new one, which its client may not have received.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct UsedTicket {
-    ticket: Ticket,
-    /// Number of the attempt that was accepted last. An earlier one, delayed on its way, is refused.
-    attempt: u32,
-}
 
 /// A connection whose link is lost. When this is dropped, it is over for the connection, unless it
 /// has come back.
@@ -261,9 +228,7 @@ impl Connection {
         let (id, generation) = (self.id(), self.generation());
         self.session().with(&self.relay().0, |members| {
             if let Some(Member { kept: Some(kept), .. }) = members.member(id, generation) {
-                kept.used = None;
-                // They came with the ticket.
-                kept.refused.clear();
+                kept.confirm_ticket();
             }
         });
     }
@@ -298,8 +263,7 @@ impl Members {
         };
         let (position, events) = (member.joined_at, member.joined_event);
         let ticket = Ticket { secret, position, events };
-        let refused = Refusals::default();
-        member.kept = Some(Kept { ticket, used: None, token_until, refused });
+        member.kept = Some(Kept::new(ticket, token_until));
         if let (Some(link), 1..) = (&member.link, member.sent) {
             link.outbox.accept(member.sent);
         }
@@ -310,7 +274,7 @@ impl Members {
     /// Remembers a refusal for a member that is kept, if this is still its link.
     pub(crate) fn remember(&mut self, id: ConnectionId, generation: u64, refusal: Refusal) {
         if let Some(Member { kept: Some(kept), .. }) = self.member(id, generation) {
-            kept.refused.push(refusal);
+            kept.refuse(refusal);
         }
     }
 
@@ -367,10 +331,9 @@ impl Members {
         member.transport = comeback.transport.into();
         let (mut token_until, mut refused) = (Duration::ZERO, Vec::new());
         if let Some(kept) = &mut member.kept {
-            kept.used = Some(UsedTicket { ticket: shown, attempt: comeback.attempt });
-            kept.ticket = next;
-            token_until = kept.token_until;
-            refused = kept.refused.to_vec();
+            kept.exchange(shown, comeback.attempt, next);
+            token_until = kept.token_until();
+            refused = kept.refused();
         }
         let (presence, signals) = (member.presence, member.sent);
         let resumed =
@@ -392,36 +355,5 @@ impl Members {
                 .iter()
                 .any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
         if ahead { Err(ResumeError::Ahead) } else { Ok(()) }
-    }
-}
-
-impl Kept {
-    pub(crate) fn forget_refusals(&mut self) {
-        self.refused.clear();
-    }
-
-    /// The ticket that an attempt to resume presents.
-    fn presented(&self, secret: &Secret, attempt: u32) -> Result<&Ticket, ResumeError> {
-        if self.ticket.has(secret) {
-            return Ok(&self.ticket);
-        }
-        match &self.used {
-            Some(used) if !used.ticket.has(secret) => Err(ResumeError::Ticket),
-            Some(used) if attempt <= used.attempt => Err(ResumeError::Superseded),
-            Some(used) => Ok(&used.ticket),
-            None => Err(ResumeError::Ticket),
-        }
-    }
-
-    /// Whether one of its tickets has this secret.
-    pub(crate) fn has(&self, secret: &Secret) -> bool {
-        self.ticket.has(secret) || self.used.is_some_and(|used| used.ticket.has(secret))
-    }
-}
-
-impl Ticket {
-    /// Compares every byte, so that the time taken tells nothing about the secret.
-    fn has(&self, secret: &Secret) -> bool {
-        self.secret.iter().zip(secret).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 }
