@@ -20,10 +20,6 @@ use signalbox_protocol::{
 
 use crate::event::{Event, Gap};
 
-/// Senders of whom nothing is known but that signals of theirs are lost. Of those who are forgotten
-/// the gateway says it once more.
-const UNHEARD: usize = 1024;
-
 /// A stream, by the link's own numbering in the order of their opening.
 pub(crate) type StreamKey = u64;
 
@@ -37,8 +33,6 @@ pub(crate) struct Order {
     presence: bool,
     senders: HashMap<Sender, SenderState>,
     streams: HashMap<StreamKey, Sender>,
-    /// Those of whom only a gap was told, and up to where; the latest last.
-    unheard: VecDeque<Cursor>,
     /// Comings and goings read since the welcome, or since everyone was last named anew.
     events: u64,
     /// How many connections the gateway has still to name as present.
@@ -97,7 +91,6 @@ impl Order {
             presence,
             senders: HashMap::new(),
             streams: HashMap::new(),
-            unheard: VecDeque::new(),
             events: 0,
             unnamed: welcome.present,
             out: VecDeque::from([first]),
@@ -172,25 +165,17 @@ impl Order {
     pub(crate) fn lost(&mut self) -> Option<Claim> {
         self.streams.clear();
         let whole = self.unnamed == 0 && !self.senders.values().any(|state| state.broken);
-        let (me, presence) = (self.me, self.presence);
-        for (from, state) in &mut self.senders {
+        for state in self.senders.values_mut() {
             state.streams.clear();
-            // Signals of this one are said to be lost, and nothing else was ever heard of it.
-            let unknown = presence && !state.created && *from != Some(me) && from.is_some();
-            if unknown && state.told > 0 {
-                remember(&mut self.unheard, Cursor { from: *from, seq: state.told });
-                state.told = 0;
-            }
         }
         self.senders.retain(|_, state| state.created || state.told > 0);
         // Of one that has left and is in none of them the gateway takes it that all was told.
         let known = |state: &SenderState| state.told > 0 || state.destroyed.is_some();
         let told = self.senders.iter().filter(|(_, state)| known(state));
-        let mut cursors: Vec<_> =
+        let cursors: Vec<_> =
             told.map(|(from, state)| Cursor { from: *from, seq: state.told }).collect();
-        let room = CURSORS_IN_ALL.checked_sub(cursors.len()).filter(|_| whole)?;
-        cursors.extend(self.unheard.iter().rev().take(room));
-        Some(Claim { events: self.events, cursors })
+        let claim = whole && cursors.len() <= CURSORS_IN_ALL;
+        claim.then_some(Claim { events: self.events, cursors })
     }
 
     /// A sender's stream has been opened.
@@ -259,6 +244,11 @@ impl Order {
             let reason = destroyed.map_or(DisconnectReason::NetworkDisconnected, |it| it.0);
             self.destroyed(id, reason);
         }
+        // A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
+        let (me, presence) = (self.me, self.presence);
+        if presence {
+            self.senders.retain(|from, _| from.is_none_or(|id| id == me || named.contains(&id)));
+        }
     }
 
     fn created(&mut self, connection: ConnectionInfo) {
@@ -300,14 +290,6 @@ impl Order {
         self.senders.remove(&Some(id));
         self.out.push_back(Event::ConnectionDestroyed { id, reason });
     }
-}
-
-/// The oldest is forgotten for it, if need be.
-fn remember(unheard: &mut VecDeque<Cursor>, cursor: Cursor) {
-    if unheard.len() >= UNHEARD {
-        unheard.pop_front();
-    }
-    unheard.push_back(cursor);
 }
 
 fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {

@@ -134,6 +134,9 @@ class Connection:
         held = {fields["id"]: fields["reason"] for fields in self.destroyed}
         self.destroyed = []
         gone = sorted(self.named - set(there))
+        # A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
+        awaited = {None, self.me, *self.named, *there}
+        self.cursors = {sender: seq for sender, seq in self.cursors.items() if sender in awaited}
         new = [connection for id, connection in there.items() if id not in self.named]
         return [("connectionDestroyed", missing(id, held)) for id in gone] + [
             ("connectionCreated", connection) for connection in new
