@@ -2,9 +2,9 @@
 //!
 //! A task that panics takes nobody with it, so by itself it ends unnoticed. Each task is therefore one of these:
 //!
-//! - A client's task ends alone; the panic is logged ([`isolated`]).
+//! - A client's task ends alone; the panic is logged (`isolated`).
 //! - A background task that can begin again does so after a pause ([`keep_running`]).
-//! - If the gateway cannot serve without it, the gateway ends in good order, with an error ([`Failure`]).
+//! - If the gateway cannot serve without it, the gateway ends in good order, with an error (`Failure`).
 
 use std::{
     any::Any,

@@ -24,7 +24,7 @@ final class Connection {
         void over(Next next);
     }
 
-    private enum State { JOINING, JOINED, RESUMABLE, AWAY, RESUMING, LEAVING, ENDING, OVER }
+    private enum State { JOINING, JOINED, RESUMABLE, AWAY, RESUMING, LEAVING, OVER }
 
     private static final int CURSORS_OF_A_MESSAGE = 500;
 
@@ -72,7 +72,7 @@ final class Connection {
 
     /** Gives the signal the next number, and sends it now or when there is a link. */
     long signal(String to, String type, String data) {
-        if (state == State.OVER || state == State.ENDING || leaving) {
+        if (state == State.OVER || leaving) {
             throw new IllegalStateException("the connection is over");
         }
         isAllowed(type, data);
