@@ -42,7 +42,7 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// As [`load`].
+    /// As [`crate::load`].
     pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
         let files = Files::read(&cert, &key);
         let tried = Stamps::of(&files);
@@ -64,7 +64,7 @@ impl Certificates {
     ///
     /// # Errors
     ///
-    /// As [`load`]. The certificate that was in use stays in use.
+    /// As [`crate::load`]. The certificate that was in use stays in use.
     pub fn reload(&self) -> Result<(), LoadError> {
         let Shared { cert, key, current, tried } = &*self.shared;
         let mut tried = tried.lock();
