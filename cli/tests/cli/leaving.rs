@@ -48,6 +48,20 @@ impl Drop for Ended {
     }
 }
 
+/// The command as an interactive shell starts it. Tests that run in the background inherit ignored
+/// signals, which the command would leave ignored.
+fn with_default_signals(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=INT,TERM,HUP").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
+}
+
 /// Starts `join`, and waits until the others have seen it.
 fn start(command: &mut Command, watcher: &mut Watcher) -> Ended {
     let child = Ended(command.spawn().unwrap());
@@ -61,7 +75,7 @@ fn a_signal_to_the_process_is_a_goodbye() {
     let mut watcher = Watcher::of(&gateway);
     for scheme in ["quic", "wss"] {
         for signal in ["-INT", "-TERM", "-HUP"] {
-            let mut command = gateway.command("join", scheme, "publisher");
+            let mut command = with_default_signals(&gateway.command("join", scheme, "publisher"));
             let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
             let mut join = start(command, &mut watcher);
             kill(signal, &join.0);
@@ -69,7 +83,7 @@ fn a_signal_to_the_process_is_a_goodbye() {
             assert!(join.0.wait().unwrap().success(), "{signal}");
 
             // `send` waits for a line.
-            let mut command = gateway.command("send", scheme, "publisher");
+            let mut command = with_default_signals(&gateway.command("send", scheme, "publisher"));
             let mut send = start(command.arg("--stdin").stdin(Stdio::piped()), &mut watcher);
             kill(signal, &send.0);
             watcher.sees_a_goodbye(signal);
