@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Gateway, PATIENCE, Process};
+use crate::{Gateway, PATIENCE, Process, with_default_signals};
 
 /// One who sees the others come and go.
 struct Watcher(Process);
@@ -46,20 +46,6 @@ impl Drop for Ended {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The command as an interactive shell starts it. Tests that run in the background inherit ignored
-/// signals, which the command would leave ignored.
-fn with_default_signals(command: &Command) -> Command {
-    let mut env = Command::new("env");
-    env.arg("--default-signal=INT,TERM,HUP").arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => env.env(name, value),
-            None => env.env_remove(name),
-        };
-    }
-    env
 }
 
 /// Starts `join`, and waits until the others have seen it.

@@ -43,6 +43,20 @@ fn signalbox() -> Command {
     command
 }
 
+/// The command as an interactive shell starts it. Tests that run in the background inherit ignored
+/// signals, which the command would leave ignored.
+fn with_default_signals(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=INT,TERM,HUP").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
+}
+
 fn run(arguments: &[&str]) -> Output {
     signalbox().args(arguments).output().unwrap()
 }
