@@ -38,7 +38,7 @@ pub enum LoadError {
     NoCertificate {
         /// The file without a certificate.
         path: PathBuf,
-        /// What it is instead, and what to do.
+        /// The real contents, and what to do.
         why: String,
     },
     /// The file has no private key section that can be used.
@@ -46,7 +46,7 @@ pub enum LoadError {
     NoKey {
         /// The file without a key.
         path: PathBuf,
-        /// What it is instead, and what to do.
+        /// The real contents, and what to do.
         why: String,
     },
     /// The file is not intact PEM.

@@ -62,7 +62,7 @@ impl Fate {
     /// Of the link with this number, counted from 1 for each carrier.
     pub(super) fn new(spec: Spec, carrier: Carrier, link: u64) -> Self {
         let mut rng = derived(spec.seed, [carrier as u64, link]);
-        // Neither the moment nor the way can be foreseen by those who are cut.
+        // Clients can foresee neither the moment nor the kind of a cut.
         let lifetime = spec.cut.mul_f64(0.5 + rng.f64());
         let cut = match (carrier, rng.u8(0..3)) {
             (Carrier::Tcp, 0) => Cut::Reset,

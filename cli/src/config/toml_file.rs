@@ -83,7 +83,7 @@ impl TomlFile {
         self.wrong.iter().map(mistake).collect()
     }
 
-    /// The line of a setting, or of what it is in if it is not set.
+    /// The line of a setting, or of its table if it is not set.
     pub(super) fn line_of(&self, setting: &str) -> Option<usize> {
         let around = std::iter::successors(Some(setting), |it| Some(it.rsplit_once('.')?.0));
         around.filter_map(|it| self.lines.get(it)).next().copied()

@@ -19,7 +19,7 @@ const ATTACK: &str = "\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\r\nforged\u{9b}31m\u{202e}\
 /// The same as it is to be seen.
 const SHOWN: &str = r"\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\r\nforged\u{9b}31m\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}\u{feff}\u{7f}";
 
-/// Characters of the attack that are in a text; line ends are looked at by those who call this.
+/// Characters of the attack that are in a text. Callers check line ends.
 fn acts(text: &str) -> bool {
     text.contains(|c: char| c != '\n' && (c.is_control() || !c.is_ascii() && ATTACK.contains(c)))
 }

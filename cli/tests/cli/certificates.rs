@@ -12,7 +12,7 @@ use std::{
 
 use crate::{PATIENCE, Process, signalbox};
 
-/// Makes a key and a certificate for it that is valid from now for so many days.
+/// Makes a key and a certificate that is valid from now for this many days.
 fn issue(dir: &Path, days: i32) {
     let commands = format!(
         "openssl ecparam -name prime256v1 -genkey -noout -out key.new

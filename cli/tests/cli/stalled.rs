@@ -42,7 +42,7 @@ fn start() -> Gateway {
     Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "600000")])
 }
 
-/// Has each of them say so many empty signals, and hear all that they say together.
+/// Has each speaker send this many empty signals and receive those of all speakers.
 async fn speak(speakers: &mut [(Client, Events)], signals: usize) {
     let expected = signals * speakers.len();
     let each = speakers.iter_mut().map(|(client, events)| async move {
