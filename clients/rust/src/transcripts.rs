@@ -25,7 +25,7 @@ use crate::{
 
 #[test]
 fn this_client_does_what_the_transcripts_say() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/transcripts.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../protocol/vectors/transcripts.json");
     let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let mut played = 0;
     for transcript in file["transcripts"].as_array().unwrap() {
