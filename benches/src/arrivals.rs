@@ -6,9 +6,10 @@ use std::{
 };
 
 use serde::Serialize;
+use signalbox_netem::DroppedPacket;
 use signalbox_protocol::ConnectionId;
 
-use crate::{curve::Timeline, emulation::Dropped, payload};
+use crate::{curve::Timeline, payload};
 
 /// The least that a packet with a signal in it has: the data, and the headers of IP and UDP.
 const CARRIES: usize = payload::BYTES + 28;
@@ -85,7 +86,7 @@ pub(crate) struct Late {
 /// Each late signal is charged to one lost packet: the last one before the signal had passed the link,
 /// for which it has half the way's time. `drops` are in the order of time; those that are too short
 /// to have held a signal (acknowledgements) held up nobody and do not count.
-pub(crate) fn late(arrivals: &[Arrival], drops: &[Dropped], way_ns: u64) -> Late {
+pub(crate) fn late(arrivals: &[Arrival], drops: &[DroppedPacket], way_ns: u64) -> Late {
     let lost: Vec<u64> = drops.iter().filter(|it| it.bytes >= CARRIES).map(|it| it.at_ns).collect();
     let late = || arrivals.iter().filter(|it| it.is_late(way_ns));
     let held_up: HashSet<_> = late()
@@ -114,8 +115,8 @@ mod tests {
         signals.iter().map(arrival).collect()
     }
 
-    fn drops(at_ms: &[u64]) -> Vec<Dropped> {
-        at_ms.iter().map(|at| Dropped { at_ns: at * MS, bytes: 200 }).collect()
+    fn drops(at_ms: &[u64]) -> Vec<DroppedPacket> {
+        at_ms.iter().map(|at| DroppedPacket { at_ns: at * MS, bytes: 200 }).collect()
     }
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn lost_acknowledgements_hold_up_nobody() {
         let mut lost = drops(&[1]);
-        lost.push(Dropped { at_ns: 2 * MS, bytes: 60 });
+        lost.push(DroppedPacket { at_ns: 2 * MS, bytes: 60 });
         assert_eq!(late(&arrivals(&[(1, 0, 64)]), &lost, 20 * MS).senders_per_loss, 1.0);
     }
 

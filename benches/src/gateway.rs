@@ -12,12 +12,12 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Deserialize;
 use signalbox_client::Connector;
 use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
+use signalbox_netem::namespace::{Host, Network};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::{
-    emulation::{Emulation, Host},
     place::Place,
     process::{Process, mortal},
     room::Room,
@@ -106,10 +106,10 @@ impl Launcher {
 
     /// A place for the process of another system, which gets a certificate of the gateways'
     /// authority.
-    pub(crate) fn place<'a>(&self, emulation: Option<&'a Emulation>) -> anyhow::Result<Place<'a>> {
+    pub(crate) fn place<'a>(&self, emulation: Option<&'a Network>) -> anyhow::Result<Place<'a>> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir.path().join(format!("system-{number}"));
-        Place::new(dir, &self.authority(), emulation.map(Emulation::gateway))
+        Place::new(dir, &self.authority(), emulation.map(Network::server))
     }
 
     fn authority(&self) -> PathBuf {
@@ -125,13 +125,13 @@ impl Launcher {
     /// one.
     pub(crate) async fn start_in(
         &self,
-        emulation: Option<&Emulation>,
+        emulation: Option<&Network>,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Gateway> {
         let Some(emulation) = emulation else { return self.start_with(settings).await };
         let mut command = mortal(&self.program);
         command.envs(settings.iter().copied());
-        self.run(command, Some(emulation.gateway()), ANY_PORT, ANY_PORT).await
+        self.run(command, Some(emulation.server()), ANY_PORT, ANY_PORT).await
     }
 
     /// The same with settings of its own.

@@ -28,8 +28,6 @@
 //! crowd        clients that lose their links and resume together, from another
 //! light        what the crowd is made of: links without the SDK
 //! dialogue     two clients that signal to each other, and hear everything
-//! line         a way to the gateway that takes time and can be cut
-//! emulation/   a bad network: two hosts, and a link that delays and loses packets
 //! cores        one core for the gateway, another one for the generator
 //! usage        who used how much processor time, and whether that spoils a measurement
 //! scenario/    latency, fanout, rest, flood, loss, reconnect, crash, resumes, idle: which measurements, in which order
@@ -55,14 +53,12 @@ mod crowd;
 mod curve;
 mod dialogue;
 mod difference;
-pub mod emulation;
 mod flooder;
 mod floors;
 mod gateway;
 mod helper;
 mod http;
 mod light;
-mod line;
 mod load;
 mod lossy;
 pub mod output;

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use serde::Serialize;
 use signalbox_client::{Client, ConnectOptions, Connector, Event, Events};
+use signalbox_netem::{Direction, Impairment, LinkCounts, namespace::LinkControl};
 use signalbox_protocol::ConnectionId;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ use crate::{
     arrivals::{self, Arrival, Sender},
     clock::{Metronome, nanos, now_ns},
     curve::{Point, Slice, Timeline},
-    emulation::{Counts, Impairment, Link, Towards, random::Random},
     gateway::{Gateway, Launcher},
     payload,
     receivers::Receivers,
@@ -68,9 +68,9 @@ pub struct LossMeasured {
     /// How many senders one lost packet held up, on average.
     pub senders_per_loss: f64,
     /// What the link did with the packets to the receiver, after the warm-up.
-    pub to_receiver: Counts,
+    pub to_receiver: LinkCounts,
     /// And with those of the receiver.
-    pub to_gateway: Counts,
+    pub to_gateway: LinkCounts,
     /// Processors that the gateway kept busy.
     pub gateway_cores: f64,
     /// Use that the generator and the link made, as a share of one processor.
@@ -98,7 +98,7 @@ pub(crate) async fn measure(
     let gateway = launcher.start_in(Some(&emulation), &[]).await?;
     let options = load.transport.options(&gateway, &gateway.token()?);
     let mut senders = Vec::new();
-    let inside = emulation.gateway().enter()?;
+    let inside = emulation.server().enter()?;
     for _ in 0..load.senders {
         senders.push(join(&gateway, gateway.connector(), &options).await?);
     }
@@ -126,11 +126,11 @@ pub(crate) async fn measure(
         }
     };
     gateway.stop().await?;
-    let drops = emulation.link().drops(Towards::Client);
+    let drops = emulation.link().drops(Direction::ToClient);
     let until_ns = ran.from_ns + nanos(load.duration);
     let counted = |at_ns| (ran.from_ns..until_ns).contains(&at_ns);
     let drops: Vec<_> = drops.into_iter().filter(|it| counted(it.at_ns)).collect();
-    let way_ns = nanos(network.conditions(Towards::Client).delay);
+    let way_ns = nanos(network.model(Direction::ToClient).delay);
     let late = arrivals::late(&ran.arrivals, &drops, way_ns);
     let timeline = arrivals::timeline(&ran.arrivals, ran.from_ns, load.duration);
     let senders = arrivals::by_sender(&ran.arrivals, way_ns);
@@ -154,14 +154,14 @@ struct Ran {
     arrivals: Vec<Arrival>,
     lag: Latencies,
     used: Used,
-    to_receiver: Counts,
-    to_gateway: Counts,
+    to_receiver: LinkCounts,
+    to_gateway: LinkCounts,
 }
 
 async fn run(
     load: &Load,
     gateway: &Gateway,
-    link: &Link,
+    link: &LinkControl,
     senders: &[Client],
     to: ConnectionId,
     events: Events,
@@ -172,11 +172,11 @@ async fn run(
     let signals = nanos(load.warm_up + load.duration) / interval_ns.max(1);
     anyhow::ensure!(signals > 0, "no signal at all would be sent: raise the rate or the duration");
     let lag = Arc::new(Mutex::new(Latencies::new()));
-    let mut random = Random::new(load.seed);
+    let mut random = fastrand::Rng::with_seed(load.seed);
     // Aborted when this is over, whatever the reason.
     let mut sending = JoinSet::new();
     for sender in senders {
-        let first_ns = start_ns + (random.share() * interval_ns as f64) as u64;
+        let first_ns = start_ns + (random.f64() * interval_ns as f64) as u64;
         let metronome = Metronome::start(first_ns, interval_ns)?;
         sending.spawn(send(sender.clone(), to, metronome, signals, lag.clone()));
     }
@@ -188,7 +188,7 @@ async fn run(
     };
     let look = || {
         let [to_receiver, to_gateway] =
-            [Towards::Client, Towards::Gateway].map(|it| link.counts(it));
+            [Direction::ToClient, Direction::ToServer].map(|it| link.counts(it));
         anyhow::Ok((Usage::now(Some(gateway.process()), &[])?, to_receiver, to_gateway))
     };
     let first_look = async {
@@ -267,7 +267,7 @@ fn evaluate(
             lag_us.p99 / 1000.0
         ));
     }
-    let Counts { lost, overflowed, cut, .. } = ran.to_receiver;
+    let LinkCounts { lost, overflowed, cut, .. } = ran.to_receiver;
     let dropped = lost + overflowed + cut;
     LossMeasured {
         latency_us: latencies.percentiles(),

@@ -10,10 +10,10 @@ use std::{
 use anyhow::Context as _;
 use rustls_pki_types::ServerName;
 use signalbox_certs::DevAuthority;
+use signalbox_netem::namespace::Host;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
-    emulation::Host,
     process::{Process, mortal},
     wire::stream::Dialer,
 };

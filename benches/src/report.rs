@@ -8,11 +8,11 @@ mod table;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use signalbox_netem::LinkCounts;
 use signalbox_protocol::Printable;
 
 pub(crate) use self::table::{Table, with_spread};
 use crate::{
-    emulation::Counts,
     procfs,
     run::Run,
     scenario::{
@@ -269,7 +269,7 @@ fn loss_table(result: &LossResult) -> Table {
         "packets to the receiver: all / lost / dropped by the queue",
     ]);
     for row in &result.rows {
-        let Counts { lost, overflowed, .. } = row.to_receiver;
+        let LinkCounts { lost, overflowed, .. } = row.to_receiver;
         table.row([
             row.transport.title(),
             &with_spread(row.p50_ms, 1),

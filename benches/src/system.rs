@@ -5,10 +5,10 @@ use std::{fs, path::PathBuf, str::FromStr};
 
 use anyhow::{Context as _, ensure};
 use serde::{Serialize, Serializer};
+use signalbox_netem::namespace::Network;
 use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
-    emulation::Emulation,
     floors::{Floor, RunningFloor},
     gateway::{Gateway, Launcher},
     peers::{Kind, Peer, RunningPeer},
@@ -50,7 +50,7 @@ impl System {
     pub(crate) async fn start(
         &self,
         launcher: &Launcher,
-        emulation: Option<&Emulation>,
+        emulation: Option<&Network>,
     ) -> anyhow::Result<Running> {
         match self {
             Self::Signalbox(transport) => {

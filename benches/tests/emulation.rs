@@ -1,15 +1,10 @@
-//! The emulated network with real sockets. It needs root, and says aloud where it has to do without.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test's panic is its answer"
-)]
+//! The benchmark on an emulated network. It needs root, and says aloud where it has to do without.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Command,
@@ -17,202 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signalbox_bench::emulation::{Conditions, Emulation, Host, Towards};
+use signalbox_netem::{LinkModel, namespace::Network};
 
 /// No test waits for longer than this for anything that is to come.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// None, and a word about it, where the system lets us make no network.
-fn emulate(towards_client: Conditions, towards_gateway: Conditions) -> Option<Emulation> {
-    emulate_with(towards_client, towards_gateway, 7)
-}
-
-fn emulate_with(
-    towards_client: Conditions,
-    towards_gateway: Conditions,
-    seed: u64,
-) -> Option<Emulation> {
-    match Emulation::start(towards_client, towards_gateway, seed) {
-        Ok(emulation) => Some(emulation),
-        Err(error) => {
-            let refused = |it: &io::Error| {
-                matches!(it.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound)
-            };
-            let refused = error.chain().any(|it| it.downcast_ref().is_some_and(refused));
-            assert!(
-                refused,
-                "only what the system refuses or lacks is no fault of ours: {error:#}"
-            );
-            let note = format!("note: nothing was tested over an emulated network: {error:#}\n");
-            // Past the capture of test output, which would hide it.
-            let _ = std::io::stderr().write_all(note.as_bytes());
-            None
-        }
-    }
-}
-
-fn slow() -> Conditions {
-    Conditions { delay: Duration::from_millis(20), ..Conditions::default() }
-}
-
-/// A socket on a host.
-fn udp(host: &Host, address: &str) -> UdpSocket {
-    let _inside = host.enter().unwrap();
-    let socket = UdpSocket::bind((address, 0)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
-/// Sockets of the gateway and a client, each of which has heard the other.
-fn acquainted(emulation: &Emulation) -> (UdpSocket, UdpSocket) {
-    let gateway = udp(emulation.gateway(), "127.0.0.1");
-    let client = udp(emulation.client(), "0.0.0.0");
-    client.connect(("127.0.0.1", gateway.local_addr().unwrap().port())).unwrap();
-    client.send(b"hello").unwrap();
-    let (_, from) = gateway.recv_from(&mut [0; 16]).unwrap();
-    gateway.connect(from).unwrap();
-    (gateway, client)
-}
-
-#[test]
-fn datagrams_take_the_delay_of_each_way() {
-    let other = Conditions { delay: Duration::from_millis(50), ..slow() };
-    let Some(emulation) = emulate(slow(), other) else { return };
-    let (gateway, client) = acquainted(&emulation);
-    for (from, to, delay) in [(&gateway, &client, 20), (&client, &gateway, 50)] {
-        let delay = Duration::from_millis(delay);
-        // The machine may be busy now and then, the link is never early.
-        let took = (0..10).map(|_| {
-            let start = Instant::now();
-            from.send(&[0; 1000]).unwrap();
-            assert_eq!(to.recv(&mut [0; 2000]).unwrap(), 1000);
-            start.elapsed()
-        });
-        let least = took.min().unwrap();
-        assert!(least >= delay && least < delay + Duration::from_millis(5), "{least:?}");
-    }
-    let counts = emulation.link().counts(Towards::Client);
-    let bytes = counts.passed_bytes;
-    assert_eq!((counts.passed, bytes), (10, 10_280), "with the headers of IP and UDP");
-    assert_eq!(emulation.link().counts(Towards::Both).passed, 21);
-}
-
-#[test]
-fn a_seed_loses_the_same_datagrams_again_about_as_many_as_asked_for_and_keeps_order() {
-    const SENT: u32 = 2000;
-    let lossy = Conditions { loss: 0.05, jitter: Duration::from_millis(5), ..slow() };
-    let arrived = |seed| {
-        let emulation = emulate_with(slow(), lossy, seed)?;
-        let gateway = udp(emulation.gateway(), "127.0.0.1");
-        let client = udp(emulation.client(), "0.0.0.0");
-        client.connect(gateway.local_addr().unwrap()).unwrap();
-        let mut numbers = Vec::new();
-        for number in 0..SENT {
-            client.send(&number.to_be_bytes()).unwrap();
-            // No more at a time than the receiver's socket holds.
-            if (number + 1).is_multiple_of(100) {
-                let counts = || emulation.link().counts(Towards::Gateway);
-                until(|| counts().offered() == u64::from(number + 1));
-                while counts().passed > numbers.len() as u64 {
-                    let mut number = [0; 4];
-                    gateway.recv(&mut number).unwrap();
-                    numbers.push(u32::from_be_bytes(number));
-                }
-            }
-        }
-        Some(numbers)
-    };
-    let Some(first) = arrived(3) else { return };
-    assert!(first.is_sorted(), "jitter reorders nothing");
-    let lost = SENT as usize - first.len();
-    assert!((70..130).contains(&lost), "5 % of {SENT} are not {lost}");
-    assert_eq!(arrived(3).unwrap(), first);
-    assert_ne!(arrived(4).unwrap(), first);
-}
-
-#[test]
-fn the_link_loses_counts_and_remembers() {
-    let Some(emulation) = emulate(slow(), slow()) else { return };
-    let (gateway, client) = acquainted(&emulation);
-    emulation.link().change(Towards::Client, |it| it.loss = 1.0);
-    for _ in 0..10 {
-        gateway.send(b"lost").unwrap();
-    }
-    until(|| emulation.link().counts(Towards::Client).lost == 10);
-    let drops = emulation.link().drops(Towards::Client);
-    assert!(drops.iter().all(|it| it.bytes == 32) && drops.is_sorted_by_key(|it| it.at_ns));
-    // The other way is as it was, and so is this one again.
-    emulation.link().change(Towards::Client, |it| it.loss = 0.0);
-    client.send(b"there").unwrap();
-    gateway.recv(&mut [0; 16]).unwrap();
-    gateway.send(b"back").unwrap();
-    assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4);
-}
-
-#[test]
-fn a_cut_link_mends_by_itself() {
-    let Some(emulation) = emulate(slow(), slow()) else { return };
-    let (gateway, client) = acquainted(&emulation);
-    emulation.link().cut(Towards::Both, PATIENCE);
-    gateway.send(b"lost").unwrap();
-    client.send(b"lost").unwrap();
-    until(|| emulation.link().counts(Towards::Both).cut == 2);
-    emulation.link().cut(Towards::Both, Duration::ZERO);
-    gateway.send(b"again").unwrap();
-    assert_eq!(client.recv(&mut [0; 16]).unwrap(), 5);
-}
-
-#[test]
-fn tcp_gets_everything_through_loss_reordering_and_a_narrow_queue() {
-    let bad = Conditions {
-        delay: Duration::from_millis(5),
-        jitter: Duration::from_millis(2),
-        loss: 0.02,
-        reorder: 0.02,
-        rate: Some(20_000_000),
-        queue: 30_000,
-    };
-    let Some(emulation) = emulate(bad, bad) else { return };
-    let inside = emulation.gateway().enter().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    drop(inside);
-    let address = listener.local_addr().unwrap();
-    let inside = emulation.client().enter().unwrap();
-    let mut client = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-    drop(inside);
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let (mut gateway, _) = listener.accept().unwrap();
-    let sent: Vec<u8> = (0..500_000u32).flat_map(u32::to_be_bytes).collect();
-    let expected = sent.clone();
-    let start = Instant::now();
-    let sender = thread::spawn(move || gateway.write_all(&sent));
-    let mut received = Vec::new();
-    client.read_to_end(&mut received).unwrap();
-    sender.join().unwrap().unwrap();
-    assert!(received == expected, "{} of {} bytes", received.len(), expected.len());
-    let counts = emulation.link().counts(Towards::Client);
-    assert!(counts.lost > 0 && counts.reordered > 0, "{counts:?}");
-    assert!(start.elapsed() >= Duration::from_millis(800), "2 MB at 20 Mbit/s");
-}
-
-#[test]
-fn the_thread_comes_back_and_the_hosts_are_apart() {
-    let Some(emulation) = emulate(slow(), slow()) else { return };
-    let own = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
-    let before = own();
-    let gateway = {
-        let _inside = emulation.gateway().enter().unwrap();
-        let gateway = own();
-        {
-            let _further = emulation.client().enter().unwrap();
-            assert!(own() != gateway && own() != before);
-        }
-        assert_eq!(own(), gateway, "back on the host before");
-        gateway
-    };
-    assert_ne!(gateway, before);
-    assert_eq!(own(), before);
-}
 
 /// Packets need a moment to come to the link.
 fn until(happened: impl Fn() -> bool) {
@@ -226,7 +29,10 @@ fn until(happened: impl Fn() -> bool) {
 /// What the benchmark starts on its emulated network ends with it, even if it is killed.
 #[test]
 fn nothing_outlives_a_benchmark_that_is_killed() {
-    if emulate(slow(), slow()).is_none() {
+    if let Err(error) = Network::start(LinkModel::default(), LinkModel::default(), 1) {
+        let note = format!("note: nothing was tested over an emulated network: {error:#}\n");
+        // Past the capture of test output, which would hide it.
+        let _ = std::io::stderr().write_all(note.as_bytes());
         return;
     }
     let dir = tempfile::tempdir().unwrap();

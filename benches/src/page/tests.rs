@@ -1,8 +1,9 @@
+use signalbox_netem::{Impairment, LinkCounts};
+
 use super::*;
 use crate::{
     Transport,
     curve::{Point, Slice},
-    emulation::{Counts, Impairment},
     load::{Measured, tests::measured},
     scenario::{IdleResult, IdleRow, SignalsResult, SignalsRow},
     stats::Spread,
@@ -84,7 +85,7 @@ fn loss() -> crate::scenario::LossResult {
         packet_loss_percent: zero,
         late_to_loss: zero,
         senders_per_loss: zero,
-        to_receiver: Counts::default(),
+        to_receiver: LinkCounts::default(),
         rounds: Vec::new(),
     };
     crate::scenario::LossResult {

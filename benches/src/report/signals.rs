@@ -1,9 +1,10 @@
 //! Tables of what several systems can be measured in: signals at a rate, the highest rate, and
 //! coming and going.
 
+use signalbox_netem::Impairment;
+
 use super::{Table, with_spread};
 use crate::{
-    emulation::Impairment,
     scenario::{CapacityResult, ChurnResult, SignalsResult},
     stats::Spread,
 };

@@ -6,13 +6,13 @@
 //! twice in a row: a single pause of a busy machine is not the system's.
 
 use serde::Serialize;
+use signalbox_netem::Impairment;
 
 use super::{
     order,
     signals::{Rounds, once},
 };
 use crate::{
-    emulation::Impairment,
     gateway::{Launcher, allow_files},
     load::{Measured, Pattern},
     output::note,

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use signalbox_netem::{Direction, Impairment, LinkCounts};
 
 use super::order;
 use crate::{
-    emulation::{Counts, Impairment, Towards},
     gateway::Launcher,
     lossy::{self, LossMeasured},
     output::note,
@@ -94,7 +94,7 @@ pub struct LossRow {
     /// How many senders one lost packet held up, on average.
     pub senders_per_loss: Spread,
     /// What the link did with packets to the receiver, in all rounds together.
-    pub to_receiver: Counts,
+    pub to_receiver: LinkCounts,
     /// The single measurements.
     pub rounds: Vec<LossMeasured>,
 }
@@ -120,7 +120,7 @@ impl LossRow {
             to_receiver: rounds
                 .iter()
                 .map(|it| it.to_receiver)
-                .fold(Counts::default(), |a, b| a + b),
+                .fold(LinkCounts::default(), |a, b| a + b),
             rounds,
         }
     }
@@ -138,7 +138,7 @@ impl Loss {
         Impairment {
             rtt: given.rtt.or(Some(RTT)),
             loss: given.loss.or(Some(LOSS)),
-            loss_towards: given.loss_towards.or(Some(Towards::Client)),
+            loss_towards: given.loss_towards.or(Some(Direction::ToClient)),
             ..given
         }
     }
@@ -153,7 +153,7 @@ impl Loss {
         anyhow::ensure!(self.senders > 0, "--senders must be at least 1");
         anyhow::ensure!(self.rate > 0.0, "--rate must be above 0");
         let network = self.network();
-        let way = network.conditions(Towards::Client).delay;
+        let way = network.model(Direction::ToClient).delay;
         anyhow::ensure!(!way.is_zero(), "--rtt must be above 0: late is what took longer");
         let mut done: Vec<(Transport, Vec<LossMeasured>)> =
             self.transport.iter().map(|it| (*it, Vec::new())).collect();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use signalbox_client::{Client, ConnectOptions, Events};
+use signalbox_netem::proxy::{Proxy, ProxyRuntime, Targets};
 use tokio::task::JoinSet;
 
 use super::order;
@@ -17,7 +18,6 @@ use crate::{
     clock::{nanos, now_ns, sleep_until},
     dialogue::{Heard, INTERVAL, Plan, listen, talk},
     gateway::{Gateway, Launcher},
-    line::{Line, Lines},
     output::note,
     stats::Spread,
     transport::Transport,
@@ -80,10 +80,10 @@ impl Way {
         }
     }
 
-    fn options(self, line: &Line, token: &str) -> ConnectOptions {
+    fn options(self, proxy: &Proxy, token: &str) -> ConnectOptions {
         let options = match self {
-            Self::WebSocket => Transport::Wss.options_to(line.https, token),
-            _ => Transport::Quic.options_to(line.quic, token),
+            Self::WebSocket => Transport::Wss.options_to(proxy.tcp(), token),
+            _ => Transport::Quic.options_to(proxy.udp(), token),
         };
         options.keep_alive(KEEP_ALIVE).early_data(self != Self::Handshake)
     }
@@ -176,13 +176,14 @@ impl Reconnect {
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<ReconnectResult> {
         ensure!(self.repeat > 0, "--repeat must be at least 1");
         let gateway = launcher.start_with(SETTINGS).await?;
-        let lines = Lines::new()?;
+        let proxies = ProxyRuntime::new()?;
+        let targets = Targets { udp: gateway.quic().parse()?, tcp: gateway.https().parse()? };
         let kinds = self.rtt.iter().flat_map(|rtt| Way::ALL.map(|way| (*rtt, way)));
         let mut done: Vec<_> = kinds.map(|kind| (kind, Vec::new())).collect();
         let kinds: Vec<_> = done.iter().map(|it| it.0).collect();
         'rounds: for round in 0..self.repeat {
             let kinds = order(&kinds, round);
-            let measuring = measure(&gateway, &lines, &kinds);
+            let measuring = measure(&gateway, (&proxies, targets), &kinds);
             let Some(changes) = launcher.unless_interrupted(measuring).await? else {
                 break 'rounds;
             };
@@ -224,29 +225,30 @@ type Kind = (u32, Way);
 /// All of them at the same time, each with a session of its own, and cut one after the other.
 async fn measure(
     gateway: &Gateway,
-    lines: &Lines,
+    (proxies, targets): (&ProxyRuntime, Targets),
     kinds: &[Kind],
 ) -> anyhow::Result<Vec<(Kind, Change)>> {
     let mut pairs = Vec::new();
     for (rtt, way) in kinds {
-        let line = lines.line(gateway, Duration::from_millis((*rtt).into()) / 2).await?;
+        let delay = Duration::from_millis((*rtt).into()) / 2;
+        let proxy = proxies.proxy(targets, delay).await?;
         let token = gateway.token()?;
         // Of its own: clients of one move together.
         let connector = gateway.another_connector()?;
-        let client = connector.connect(&way.options(&line, &token)).await?;
+        let client = connector.connect(&way.options(&proxy, &token)).await?;
         let beside = Transport::Quic.options(gateway, &token).keep_alive(KEEP_ALIVE);
         let partner = gateway.connector().connect(&beside.presence(true)).await?;
-        pairs.push((*rtt, *way, line, client, partner));
+        pairs.push((*rtt, *way, proxy, client, partner));
     }
     let start_ns = now_ns() + nanos(BEFORE / 2);
     let count = u32::try_from(kinds.len())?;
     let time = BEFORE + BETWEEN * count + AFTER;
     let plan = Plan { start_ns, signals: time.as_millis() as u64 / INTERVAL.as_millis() as u64 };
     let mut changes = JoinSet::new();
-    for (number, (rtt, way, line, client, partner)) in (0..).zip(pairs) {
+    for (number, (rtt, way, proxy, client, partner)) in (0..).zip(pairs) {
         let cut_ns = start_ns + nanos(BEFORE + BETWEEN * number);
         changes.spawn(async move {
-            let change = change(plan, rtt, way, line, client, partner, cut_ns).await;
+            let change = change(plan, rtt, way, proxy, client, partner, cut_ns).await;
             let context = || format!("{}, {rtt} ms: the measurement is void", way.title());
             anyhow::Ok(((rtt, way), change.with_context(context)?))
         });
@@ -267,7 +269,7 @@ async fn change(
     plan: Plan,
     rtt: u32,
     way: Way,
-    line: Line,
+    proxy: Proxy,
     client: (Client, Events),
     partner: (Client, Events),
     cut_ns: u64,
@@ -277,7 +279,7 @@ async fn change(
     let cutting = async {
         sleep_until(cut_ns).await;
         let now_ns = now_ns();
-        line.cut();
+        proxy.cut_path();
         if way == Way::Migration {
             client.rebind().context("no new socket")?;
         }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use signalbox_netem::Impairment;
 
 use super::{order, time};
 use crate::{
-    emulation::Impairment,
     floors::Floor,
     gateway::{Launcher, allow_files},
     load::{self, Load, Measured, Pattern},

@@ -20,7 +20,7 @@ fn scaled(text: &str, units: &[(&str, f64)]) -> Result<f64, String> {
 }
 
 /// `250us`, `40ms`, `1.5s`; a minute at most.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = scaled(text, &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0)])?;
     if seconds > 60.0 {
         return Err(format!("{text:?} is more than a minute"));
@@ -29,7 +29,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `2%`, as 0.02; 100 % at most.
-pub(super) fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share = scaled(text, &[("%", 0.01)])?;
     if share > 1.0 {
         return Err(format!("{text:?} is more than everything"));
@@ -38,7 +38,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
 }
 
 /// `64kbit`, `10mbit`, `1gbit`: bits per second, of a thousand each; no less than 1 kbit.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let bits = scaled(text, &[("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)])?;
     if bits < 1e3 {
         return Err(format!("{text:?} is less than 1kbit"));
@@ -47,7 +47,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// `1500b`, `256kb`, `1mb`: bytes, by the thousand.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     Ok(scaled(text, &[("b", 1.0), ("kb", 1e3), ("mb", 1e6)])? as u64)
 }
 

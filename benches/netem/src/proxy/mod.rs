@@ -20,36 +20,51 @@ use tokio::{
     time::Instant,
 };
 
-use crate::gateway::Gateway;
-
 /// What may be under way in one direction; a datagram more is dropped, and bytes wait.
 const UNDER_WAY: usize = 4096;
 
 /// The longest datagram, and the longest piece of TCP.
 const PIECE: usize = 64 * 1024;
 
-/// A thread of its own that carries all lines.
-pub(crate) struct Lines(Option<Runtime>);
+/// The ports of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets {
+    /// Where UDP goes.
+    pub udp: SocketAddr,
+    /// Where TCP goes.
+    pub tcp: SocketAddr,
+}
 
-/// A line to a gateway, for one client. Dropping it ends it.
-pub(crate) struct Line {
-    pub(crate) quic: SocketAddr,
-    pub(crate) https: SocketAddr,
+/// A thread that runs proxies, so that they do not use the time of the caller's thread.
+#[derive(Debug)]
+pub struct ProxyRuntime(Option<Runtime>);
+
+/// A proxy in front of a server, for one client or several. Dropping it ends it.
+#[derive(Debug)]
+pub struct Proxy {
+    udp: SocketAddr,
+    tcp: SocketAddr,
     cuts: Arc<watch::Sender<()>>,
     _tasks: JoinSet<io::Result<()>>,
 }
 
-impl Lines {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+impl ProxyRuntime {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn new() -> anyhow::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build();
-        Ok(Self(Some(runtime.context("cannot start the thread of the lines")?)))
+        Ok(Self(Some(runtime.context("cannot start the thread of the proxies")?)))
     }
 
-    /// A line on which everything takes `delay` in each direction.
-    pub(crate) async fn line(&self, gateway: &Gateway, delay: Duration) -> anyhow::Result<Line> {
-        let runtime = self.0.as_ref().context("the lines have ended")?;
-        let (quic, https) = (gateway.quic().parse()?, gateway.https().parse()?);
+    /// A proxy that delays everything by `delay` in each direction.
+    ///
+    /// # Errors
+    /// If the system has no socket left.
+    pub async fn proxy(&self, targets: Targets, delay: Duration) -> anyhow::Result<Proxy> {
+        let runtime = self.0.as_ref().context("the thread of the proxies has ended")?;
         let cuts = Arc::new(watch::Sender::new(()));
         let opened = {
             let cuts = cuts.clone();
@@ -58,17 +73,17 @@ impl Lines {
                 let tcp = TcpListener::bind("127.0.0.1:0").await?;
                 let addresses = (udp.local_addr()?, tcp.local_addr()?);
                 let mut tasks = JoinSet::new();
-                tasks.spawn(carry_datagrams(udp, quic, delay, cuts.clone()));
-                tasks.spawn(carry_connections(tcp, https, delay, cuts));
+                tasks.spawn(carry_datagrams(udp, targets.udp, delay, cuts.clone()));
+                tasks.spawn(carry_connections(tcp, targets.tcp, delay, cuts));
                 io::Result::Ok((addresses, tasks))
             })
         };
-        let ((quic, https), tasks) = opened.await?.context("cannot open a line")?;
-        Ok(Line { quic, https, cuts, _tasks: tasks })
+        let ((udp, tcp), tasks) = opened.await?.context("cannot open a proxy")?;
+        Ok(Proxy { udp, tcp, cuts, _tasks: tasks })
     }
 }
 
-impl Drop for Lines {
+impl Drop for ProxyRuntime {
     fn drop(&mut self) {
         // To wait for it is not allowed where other tasks run.
         if let Some(runtime) = self.0.take() {
@@ -77,11 +92,21 @@ impl Drop for Lines {
     }
 }
 
-impl Line {
-    /// Ends everything that goes over it, without a word to anybody, and what is under way is
-    /// lost. What begins afterwards gets through: connections over TCP, handshakes of QUIC, and
-    /// clients at new addresses.
-    pub(crate) fn cut(&self) {
+impl Proxy {
+    /// Where clients reach the server over UDP.
+    pub fn udp(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// Where clients reach the server over TCP.
+    pub fn tcp(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    /// Cuts the path of all clients. Nothing more passes to or from their current addresses, what
+    /// is under way is lost, and neither end is told. New TCP connections, new QUIC handshakes and
+    /// packets from new addresses pass.
+    pub fn cut_path(&self) {
         self.cuts.send_replace(());
     }
 }

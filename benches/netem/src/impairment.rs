@@ -4,8 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::{
-    Conditions, Emulation, Towards,
+#[cfg(target_os = "linux")]
+use crate::namespace::Network;
+use crate::{
+    Direction, LinkModel,
     units::{duration, rate, share, size},
 };
 
@@ -14,7 +16,7 @@ const SEED: u64 = 1;
 
 /// Flags for an emulated link between clients and gateway. It needs root.
 #[derive(Debug, Clone, Copy, Default, clap::Args, Serialize)]
-#[command(next_help_heading = "Emulated network between gateway and clients (needs root)")]
+#[command(next_help_heading = "Emulated network between clients and server (needs root)")]
 pub struct Impairment {
     /// Round trip over the link: half of it each way.
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -25,9 +27,9 @@ pub struct Impairment {
     /// Packets that are lost, in percent.
     #[arg(long, value_name = "PERCENT", value_parser = share)]
     pub loss: Option<f64>,
-    /// On which way packets are lost; `client` is what the gateway sends.
+    /// On which way packets are lost; `client` is what the server sends.
     #[arg(long, value_name = "SIDE", value_enum)]
-    pub loss_towards: Option<Towards>,
+    pub loss_towards: Option<Direction>,
     /// Bits per second, each way (kbit, mbit, gbit).
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub link_rate: Option<u64>,
@@ -47,14 +49,15 @@ impl Impairment {
     ///
     /// # Errors
     /// If this system or user cannot have one.
-    pub fn start(&self) -> anyhow::Result<Option<Emulation>> {
+    #[cfg(target_os = "linux")]
+    pub fn start(&self) -> anyhow::Result<Option<Network>> {
         let Self { rtt, jitter, loss, link_rate, reorder, .. } = self;
         let asked = rtt.or(*jitter).is_some() || loss.or(*reorder).is_some() || link_rate.is_some();
         asked.then(|| self.emulate()).transpose()
     }
 
     /// Which packets are lost.
-    pub(crate) fn seed(&self) -> u64 {
+    pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(SEED)
     }
 
@@ -62,16 +65,17 @@ impl Impairment {
     ///
     /// # Errors
     /// If this system or user cannot have one.
-    pub fn emulate(&self) -> anyhow::Result<Emulation> {
-        let [client, gateway] = [Towards::Client, Towards::Gateway].map(|way| self.conditions(way));
-        Emulation::start(client, gateway, self.seed())
+    #[cfg(target_os = "linux")]
+    pub fn emulate(&self) -> anyhow::Result<Network> {
+        let [client, server] = [Direction::ToClient, Direction::ToServer].map(|it| self.model(it));
+        Network::start(client, server, self.seed())
     }
 
     /// How one way is.
-    pub fn conditions(&self, towards: Towards) -> Conditions {
-        let default = Conditions::default();
-        let lossy = self.loss_towards.is_none_or(|it| it == Towards::Both || it == towards);
-        Conditions {
+    pub fn model(&self, towards: Direction) -> LinkModel {
+        let default = LinkModel::default();
+        let lossy = self.loss_towards.is_none_or(|it| it == Direction::Both || it == towards);
+        LinkModel {
             delay: self.rtt.unwrap_or_default() / 2,
             jitter: self.jitter.unwrap_or_default(),
             loss: self.loss.filter(|_| lossy).unwrap_or_default(),
@@ -87,9 +91,9 @@ impl fmt::Display for Impairment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: f64| (share * 1e5).round() / 1e3;
         let towards = match self.loss_towards {
-            Some(Towards::Client) => " towards clients",
-            Some(Towards::Gateway) => " towards the gateway",
-            Some(Towards::Both) | None => "",
+            Some(Direction::ToClient) => " towards clients",
+            Some(Direction::ToServer) => " towards the server",
+            Some(Direction::Both) | None => "",
         };
         let words = [
             self.rtt.map(|it| format!("{it:?} round trip")),
@@ -124,7 +128,7 @@ mod tests {
         let all = "--rtt 40ms --jitter 5ms --loss 2% --link-rate 10mbit --reorder 1% --queue 64kb \
                    --seed 7 --loss-towards client";
         let impairment = parse(all).unwrap();
-        let client = Conditions {
+        let client = LinkModel {
             delay: Duration::from_millis(20),
             jitter: Duration::from_millis(5),
             loss: 0.02,
@@ -132,9 +136,9 @@ mod tests {
             rate: Some(10_000_000),
             queue: 64_000,
         };
-        assert_eq!(impairment.conditions(Towards::Client), client);
-        let gateway = Conditions { loss: 0.0, ..client };
-        assert_eq!(impairment.conditions(Towards::Gateway), gateway);
+        assert_eq!(impairment.model(Direction::ToClient), client);
+        let gateway = LinkModel { loss: 0.0, ..client };
+        assert_eq!(impairment.model(Direction::ToServer), gateway);
         assert_eq!(
             impairment.to_string(),
             "40ms round trip, 5ms jitter, 2 % loss towards clients, 1 % reordered, 10 Mbit/s"
@@ -144,12 +148,12 @@ mod tests {
     #[test]
     fn only_what_is_given_applies() {
         let both = parse("--loss 2%").unwrap();
-        for towards in [Towards::Client, Towards::Gateway] {
-            let expected = Conditions { loss: 0.02, ..Conditions::default() };
-            assert_eq!(both.conditions(towards), expected);
+        for towards in [Direction::ToClient, Direction::ToServer] {
+            let expected = LinkModel { loss: 0.02, ..LinkModel::default() };
+            assert_eq!(both.model(towards), expected);
         }
         let none = parse("").unwrap();
-        assert_eq!(none.conditions(Towards::Client), Conditions::default());
+        assert_eq!(none.model(Direction::ToClient), LinkModel::default());
         assert!(none.start().unwrap().is_none());
         assert_eq!(none.to_string(), "");
     }

@@ -18,10 +18,10 @@ use rustix::{
 };
 use tun_rs::SyncDevice;
 
-use super::way::{Conditions, Counts, Dropped, Way};
+use super::now_ns;
 use crate::{
-    clock::{nanos, now_ns},
-    output::note,
+    Direction, DroppedPacket, LinkCounts, LinkModel, SimulatedLink,
+    link::{SECOND, nanos},
 };
 
 /// The longest packet of IP.
@@ -30,55 +30,43 @@ const PACKET: usize = 65_536;
 /// Packets taken from a device before we look whether one is to be delivered.
 const BATCH: usize = 64;
 
-const SECOND: u64 = 1_000_000_000;
-
-/// One way of the link, or both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Towards {
-    /// What the gateway sends.
-    Client,
-    /// What clients send.
-    Gateway,
-    /// All of it.
-    Both,
-}
-
 /// A handle on a running link: what it does, and what it is to do. Clones are the same link.
 #[derive(Debug, Clone)]
-pub struct Link {
-    client: Arc<Mutex<Way>>,
-    gateway: Arc<Mutex<Way>>,
+pub struct LinkControl {
+    client: Arc<Mutex<SimulatedLink>>,
+    server: Arc<Mutex<SimulatedLink>>,
 }
 
-impl Link {
-    fn ways(&self, towards: Towards) -> impl Iterator<Item = &Mutex<Way>> {
-        let client = (towards != Towards::Gateway).then_some(&*self.client);
-        let gateway = (towards != Towards::Client).then_some(&*self.gateway);
-        client.into_iter().chain(gateway)
+impl LinkControl {
+    fn ways(&self, direction: Direction) -> impl Iterator<Item = &Mutex<SimulatedLink>> {
+        let client = (direction != Direction::ToServer).then_some(&*self.client);
+        let server = (direction != Direction::ToClient).then_some(&*self.server);
+        client.into_iter().chain(server)
     }
 
     /// Changes how the link is for packets that come to it from now on.
-    pub fn change(&self, towards: Towards, change: impl Fn(&mut Conditions)) {
-        self.ways(towards).for_each(|way| change(&mut way.lock().conditions));
+    pub fn change(&self, direction: Direction, change: impl Fn(&mut LinkModel)) {
+        self.ways(direction).for_each(|way| change(&mut way.lock().model));
     }
 
     /// Drops all that comes to the link for so long from now; an earlier cut is forgotten. What is
     /// under way still arrives.
-    pub fn cut(&self, towards: Towards, time: Duration) {
+    pub fn cut(&self, direction: Direction, time: Duration) {
         let until_ns = now_ns() + nanos(time);
-        self.ways(towards).for_each(|way| way.lock().cut(until_ns));
+        self.ways(direction).for_each(|way| way.lock().cut(until_ns));
     }
 
     /// What has become of all packets so far.
-    pub fn counts(&self, towards: Towards) -> Counts {
-        self.ways(towards).map(|way| way.lock().counts()).fold(Counts::default(), |a, b| a + b)
+    pub fn counts(&self, direction: Direction) -> LinkCounts {
+        self.ways(direction)
+            .map(|way| way.lock().counts())
+            .fold(LinkCounts::default(), |a, b| a + b)
     }
 
     /// The packets that did not arrive so far, in the order of time (of each way): the first
     /// million of each.
-    pub fn drops(&self, towards: Towards) -> Vec<Dropped> {
-        self.ways(towards).flat_map(|way| way.lock().drops().to_vec()).collect()
+    pub fn drops(&self, direction: Direction) -> Vec<DroppedPacket> {
+        self.ways(direction).flat_map(|way| way.lock().drops().to_vec()).collect()
     }
 }
 
@@ -91,27 +79,27 @@ pub(super) struct Pumps {
 
 /// Joins the two devices.
 pub(super) fn start(
-    gateway: SyncDevice,
+    server: SyncDevice,
     client: SyncDevice,
-    towards_client: Conditions,
-    towards_gateway: Conditions,
+    to_client: LinkModel,
+    to_server: LinkModel,
     seed: u64,
-) -> anyhow::Result<(Link, Pumps)> {
-    let way = |conditions, seed| Arc::new(Mutex::new(Way::new(conditions, seed)));
+) -> anyhow::Result<(LinkControl, Pumps)> {
+    let way = |model, seed| Arc::new(Mutex::new(SimulatedLink::new(model, seed)));
     // Other packets are lost on the way back than on the way there.
-    let link = Link { client: way(towards_client, seed), gateway: way(towards_gateway, !seed) };
+    let link = LinkControl { client: way(to_client, seed), server: way(to_server, !seed) };
     let stop = eventfd(0, EventfdFlags::CLOEXEC).context("cannot make an event")?;
     let mut pumps = Pumps { stop: Arc::new(stop), threads: Vec::new() };
-    let (gateway, client) = (Arc::new(gateway), Arc::new(client));
+    let (server, client) = (Arc::new(server), Arc::new(client));
     let ways = [
-        ("to-client", gateway.clone(), client.clone(), link.client.clone()),
-        ("to-gateway", client, gateway, link.gateway.clone()),
+        ("to-client", server.clone(), client.clone(), link.client.clone()),
+        ("to-server", client, server, link.server.clone()),
     ];
     for (name, from, to, way) in ways {
         let stop = pumps.stop.clone();
         let run = move || {
             if let Err(error) = pump(&from, &to, &way, &stop) {
-                note(format_args!("error: the emulated link ({name}) has failed: {error}"));
+                eprintln!("error: the emulated link ({name}) has failed: {error}");
             }
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(run);
@@ -131,7 +119,12 @@ impl Drop for Pumps {
     }
 }
 
-fn pump(from: &SyncDevice, to: &SyncDevice, way: &Mutex<Way>, stop: &OwnedFd) -> io::Result<()> {
+fn pump(
+    from: &SyncDevice,
+    to: &SyncDevice,
+    way: &Mutex<SimulatedLink>,
+    stop: &OwnedFd,
+) -> io::Result<()> {
     // The system may otherwise wake us 50 µs late, to save a wake-up.
     set_current_timer_slack(NonZeroU64::new(1))?;
     let mut buffer = vec![0; PACKET];
@@ -156,14 +149,14 @@ fn pump(from: &SyncDevice, to: &SyncDevice, way: &Mutex<Way>, stop: &OwnedFd) ->
     }
 }
 
-fn deliver(to: &SyncDevice, way: &Mutex<Way>) -> io::Result<()> {
+fn deliver(to: &SyncDevice, way: &Mutex<SimulatedLink>) -> io::Result<()> {
     loop {
         let Some(packet) = way.lock().poll(now_ns()) else { return Ok(()) };
         to.send(&packet)?;
     }
 }
 
-fn take(from: &SyncDevice, way: &Mutex<Way>, buffer: &mut [u8]) -> io::Result<()> {
+fn take(from: &SyncDevice, way: &Mutex<SimulatedLink>, buffer: &mut [u8]) -> io::Result<()> {
     for _ in 0..BATCH {
         match from.recv(buffer) {
             Ok(length) => {

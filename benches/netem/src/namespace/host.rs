@@ -26,7 +26,7 @@ const DEVICE_QUEUE: usize = 10_000;
 const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Ends of the link (RFC 5737: for documentation, so that nobody has them for other purposes).
-const GATEWAY: &str = "192.0.2.1";
+const SERVER: &str = "192.0.2.1";
 const CLIENT: &str = "192.0.2.2";
 
 const PRIVILEGES: &str = "a network can be emulated by root only (or with CAP_SYS_ADMIN and \
@@ -39,13 +39,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// The gateway's host, with its end of the link.
-    pub(super) fn gateway() -> anyhow::Result<(Self, SyncDevice)> {
-        make(&format!("addr add {GATEWAY}/30 dev {DEVICE}\nlink set {DEVICE} up\n"))
+    /// The server's host, with its end of the link.
+    pub(super) fn server() -> anyhow::Result<(Self, SyncDevice)> {
+        make(&format!("addr add {SERVER}/30 dev {DEVICE}\nlink set {DEVICE} up\n"))
     }
 
-    /// The clients' host, with its end of the link. There 127.0.0.1 is the gateway's host: that is
-    /// where a gateway listens and what its certificate is for, so neither it nor a scenario has
+    /// The clients' host, with its end of the link. There 127.0.0.1 is the server's host: that is
+    /// where a server listens and what its certificate is for, so neither it nor a scenario has
     /// to know of other addresses.
     pub(super) fn client() -> anyhow::Result<(Self, SyncDevice)> {
         make(&format!(
@@ -62,23 +62,23 @@ impl Host {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn enter(&self) -> io::Result<Inside> {
+    pub fn enter(&self) -> io::Result<EnteredHost> {
         let before = File::open(OWN)?;
         move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        Ok(Inside { before, _thread: PhantomData })
+        Ok(EnteredHost { before, _thread: PhantomData })
     }
 }
 
 /// This thread is on a host; dropping this brings it back to where it was.
 #[derive(Debug)]
 #[must_use = "dropping this leaves the host"]
-pub struct Inside {
+pub struct EnteredHost {
     before: File,
     /// It is about one thread and must not go to another.
     _thread: PhantomData<*const ()>,
 }
 
-impl Drop for Inside {
+impl Drop for EnteredHost {
     fn drop(&mut self) {
         // It came from there, so it may go back; and if it could not, nothing could be done here.
         let _ = move_into_link_name_space(self.before.as_fd(), Some(LinkNameSpaceType::Network));

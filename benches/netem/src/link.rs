@@ -8,8 +8,29 @@ use std::{
     time::Duration,
 };
 
-use super::random::Random;
-use crate::clock::nanos;
+use crate::random::Random;
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// A duration in nanoseconds.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A direction of a link, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "flags", derive(clap::ValueEnum, serde::Serialize))]
+#[cfg_attr(feature = "flags", serde(rename_all = "kebab-case"))]
+pub enum Direction {
+    /// What the server sends.
+    #[cfg_attr(feature = "flags", value(name = "client"), serde(rename = "client"))]
+    ToClient,
+    /// What clients send.
+    #[cfg_attr(feature = "flags", value(name = "server"), serde(rename = "server"))]
+    ToServer,
+    /// Everything.
+    Both,
+}
 
 /// Bytes on the line, beside what its queue holds: more than a fast, long link of a benchmark has
 /// under way. What comes on top is dropped as from a full queue.
@@ -25,7 +46,7 @@ const HELD_BACK_NS: u64 = 1_000_000;
 
 /// How one way of a link is. By default it is perfect.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Conditions {
+pub struct LinkModel {
     /// How long every packet takes.
     pub delay: Duration,
     /// How much longer it takes at most, all values alike. Packets keep their order.
@@ -40,7 +61,7 @@ pub struct Conditions {
     pub queue: u64,
 }
 
-impl Default for Conditions {
+impl Default for LinkModel {
     fn default() -> Self {
         let none = Duration::ZERO;
         Self { delay: none, jitter: none, loss: 0.0, reorder: 0.0, rate: None, queue: 256_000 }
@@ -48,8 +69,9 @@ impl Default for Conditions {
 }
 
 /// What became of the packets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "flags", derive(serde::Serialize))]
+pub struct LinkCounts {
     /// Packets that arrived or will.
     pub passed: u64,
     /// Their bytes.
@@ -64,7 +86,7 @@ pub struct Counts {
     pub cut: u64,
 }
 
-impl Counts {
+impl LinkCounts {
     /// All packets that came to the link.
     pub fn offered(&self) -> u64 {
         self.passed + self.lost + self.overflowed + self.cut
@@ -84,7 +106,7 @@ impl Counts {
     }
 }
 
-impl std::ops::Add for Counts {
+impl std::ops::Add for LinkCounts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -101,7 +123,7 @@ impl std::ops::Add for Counts {
 
 /// A packet that did not arrive, whatever the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dropped {
+pub struct DroppedPacket {
     /// When it came to the link, by the monotonic clock.
     pub at_ns: u64,
     /// Its length, IP header included.
@@ -110,8 +132,9 @@ pub struct Dropped {
 
 /// One way of a link.
 #[derive(Debug)]
-pub(crate) struct Way {
-    pub(crate) conditions: Conditions,
+pub struct SimulatedLink {
+    /// Applies to packets that come from now on.
+    pub model: LinkModel,
     random: Random,
     /// Packets that come before this are dropped.
     cut_until_ns: u64,
@@ -122,8 +145,8 @@ pub(crate) struct Way {
     line: BinaryHeap<Reverse<Packet>>,
     line_bytes: usize,
     taken: u64,
-    counts: Counts,
-    drops: Vec<Dropped>,
+    counts: LinkCounts,
+    drops: Vec<DroppedPacket>,
 }
 
 /// Ordered by arrival, and then by when it was taken.
@@ -134,10 +157,11 @@ struct Packet {
     data: Vec<u8>,
 }
 
-impl Way {
-    pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
+impl SimulatedLink {
+    /// A link that is like this.
+    pub fn new(model: LinkModel, seed: u64) -> Self {
         Self {
-            conditions,
+            model,
             random: Random::new(seed),
             cut_until_ns: 0,
             left_ns: 0,
@@ -145,17 +169,17 @@ impl Way {
             line: BinaryHeap::new(),
             line_bytes: 0,
             taken: 0,
-            counts: Counts::default(),
+            counts: LinkCounts::default(),
             drops: Vec::new(),
         }
     }
 
     /// A packet has come to the link.
-    pub(crate) fn handle(&mut self, now_ns: u64, data: &[u8]) {
+    pub fn handle(&mut self, now_ns: u64, data: &[u8]) {
         // As many draws for each packet, whatever becomes of it and however the link is: so the
         // same seed loses the same packets, counted from the first one.
         let [lost, late, overtaken] = [(); 3].map(|()| self.random.share());
-        let Conditions { delay, jitter, loss, reorder, .. } = self.conditions;
+        let LinkModel { delay, jitter, loss, reorder, .. } = self.model;
         if now_ns < self.cut_until_ns {
             self.counts.cut += 1;
             return self.drop(now_ns, data.len());
@@ -190,11 +214,11 @@ impl Way {
         if self.line_bytes + bytes > LINE {
             return None;
         }
-        let Some(rate) = self.conditions.rate else { return Some(now_ns) };
+        let Some(rate) = self.model.rate else { return Some(now_ns) };
         let wait_ns = self.left_ns.saturating_sub(now_ns);
         let waiting = u128::from(wait_ns) * u128::from(rate) / 8_000_000_000;
         // An idle link takes any packet.
-        if waiting > 0 && waiting + bytes as u128 > u128::from(self.conditions.queue) {
+        if waiting > 0 && waiting + bytes as u128 > u128::from(self.model.queue) {
             return None;
         }
         let takes_ns = (bytes as u64 * 8_000_000_000).div_ceil(rate);
@@ -204,12 +228,12 @@ impl Way {
 
     fn drop(&mut self, at_ns: u64, bytes: usize) {
         if self.drops.len() < LOG {
-            self.drops.push(Dropped { at_ns, bytes });
+            self.drops.push(DroppedPacket { at_ns, bytes });
         }
     }
 
     /// A packet that has arrived by now.
-    pub(crate) fn poll(&mut self, now_ns: u64) -> Option<Vec<u8>> {
+    pub fn poll(&mut self, now_ns: u64) -> Option<Vec<u8>> {
         let first = self.line.peek_mut()?;
         if first.0.at_ns > now_ns {
             return None;
@@ -220,21 +244,22 @@ impl Way {
     }
 
     /// When the next packet arrives.
-    pub(crate) fn next_ns(&self) -> Option<u64> {
+    pub fn next_ns(&self) -> Option<u64> {
         self.line.peek().map(|packet| packet.0.at_ns)
     }
 
     /// What comes before this is dropped; what is under way arrives.
-    pub(crate) fn cut(&mut self, until_ns: u64) {
+    pub fn cut(&mut self, until_ns: u64) {
         self.cut_until_ns = until_ns;
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// What has become of the packets so far.
+    pub fn counts(&self) -> LinkCounts {
         self.counts
     }
 
     /// In the order of time.
-    pub(crate) fn drops(&self) -> &[Dropped] {
+    pub fn drops(&self) -> &[DroppedPacket] {
         &self.drops
     }
 }
@@ -245,14 +270,17 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn way(change: impl FnOnce(&mut Conditions)) -> Way {
-        let mut conditions = Conditions::default();
-        change(&mut conditions);
-        Way::new(conditions, 7)
+    fn way(change: impl FnOnce(&mut LinkModel)) -> SimulatedLink {
+        let mut model = LinkModel::default();
+        change(&mut model);
+        SimulatedLink::new(model, 7)
     }
 
     /// Sends packets of these lengths at these times; when each of them arrives, by its number.
-    fn arrivals(way: &mut Way, packets: impl IntoIterator<Item = (u64, usize)>) -> Vec<(u64, u8)> {
+    fn arrivals(
+        way: &mut SimulatedLink,
+        packets: impl IntoIterator<Item = (u64, usize)>,
+    ) -> Vec<(u64, u8)> {
         for (number, (at_ns, bytes)) in (0..).zip(packets) {
             way.handle(at_ns, &vec![number; bytes]);
         }
@@ -310,7 +338,7 @@ mod tests {
 
     #[test]
     fn which_ones_are_lost_does_not_depend_on_the_rest() {
-        let lost = |change: fn(&mut Conditions)| {
+        let lost = |change: fn(&mut LinkModel)| {
             let mut way = way(|it| {
                 it.loss = 0.1;
                 change(it);
@@ -349,7 +377,7 @@ mod tests {
             [0, 1, 3]
         );
         assert_eq!(way.counts().overflowed, 1);
-        assert_eq!(way.drops(), [Dropped { at_ns: 0, bytes: 500 }]);
+        assert_eq!(way.drops(), [DroppedPacket { at_ns: 0, bytes: 500 }]);
     }
 
     #[test]
@@ -397,7 +425,7 @@ mod tests {
     fn a_shorter_delay_lets_nobody_overtake() {
         let mut way = way(|it| it.delay = Duration::from_millis(20));
         way.handle(0, &[0]);
-        way.conditions.delay = Duration::ZERO;
+        way.model.delay = Duration::ZERO;
         assert_eq!(arrivals(&mut way, [(MS, 1)]), [(20 * MS, 0), (20 * MS, 0)]);
     }
 }
