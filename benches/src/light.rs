@@ -16,9 +16,8 @@ use quinn::{
 };
 use rustls_pki_types::ServerName;
 use signalbox_protocol::{
-    ALPN, ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_POSTCARD, Streams, Text,
-    WEBSOCKET_PATH, binary, frame, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
-    message::Resume,
+    ALPN, ClientMessage, CloseReason, Codec, GatewayMessage, Streams, Text, WEBSOCKET_PATH, binary,
+    frame, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES, message::Resume,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -161,7 +160,7 @@ impl Dialer {
                 let stream = tls.connect(ServerName::from(self.address.ip()), stream).await?;
                 let url = format!("wss://{}{WEBSOCKET_PATH}", self.address);
                 let mut request = url.into_client_request()?;
-                let offered = HeaderValue::from_static(SUBPROTOCOL_POSTCARD);
+                let offered = HeaderValue::from_static(Codec::Postcard.subprotocol());
                 request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
                 let config = WebSocketConfig::default().read_buffer_size(BUFFER);
                 let opened =

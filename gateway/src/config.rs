@@ -11,6 +11,7 @@ mod forms;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use signalbox_protocol::DEFAULT_PORT;
 
 pub use self::{
     check::Problem,
@@ -47,9 +48,6 @@ pub struct Listen {
     /// TCP address for WebSocket and HTTP.
     pub tcp: SocketAddr,
 }
-
-/// Port on which a gateway listens unless told otherwise, UDP and TCP alike.
-pub const DEFAULT_PORT: u16 = 4433;
 
 impl Default for Listen {
     fn default() -> Self {

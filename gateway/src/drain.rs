@@ -18,7 +18,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{config::Links, gateway::Shared, link::FAREWELL, state_file::StateFile};
+use signalbox_protocol::limits::FAREWELL;
+
+use crate::{config::Links, gateway::Shared, state_file::StateFile};
 
 /// When each client must be gone.
 pub(crate) struct Departures {

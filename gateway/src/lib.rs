@@ -31,8 +31,8 @@ mod webhook;
 mod woken;
 
 pub use config::{
-    Config, DEFAULT_PORT, Limits, Links, Listen, OwnLimits, Problem, Process, ProjectEntry, Resume,
-    Tls, Webhook, accepted,
+    Config, Limits, Links, Listen, OwnLimits, Problem, Process, ProjectEntry, Resume, Tls, Webhook,
+    accepted,
 };
 pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
 pub use project::{Project, Projects};

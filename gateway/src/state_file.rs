@@ -250,7 +250,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use signalbox_protocol::{
-        ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId,
+        ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
     };
     use signalbox_relay::{Encoding, Join};
 
@@ -391,7 +391,7 @@ mod tests {
             role: Role::Publisher,
             presence: true,
             encoding: Encoding::Shared,
-            transport: "none",
+            transport: Transport::WebSocket,
         };
         let joined = first.relay.join(join, first.uptime()).unwrap();
         assert!(joined.connection.keep([0; 32], Duration::MAX));

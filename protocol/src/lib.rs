@@ -11,6 +11,7 @@
 
 pub mod binary;
 pub mod close;
+mod codec;
 pub mod error;
 pub mod frame;
 pub mod id;
@@ -21,8 +22,10 @@ mod printable;
 pub mod session_id;
 pub mod signal;
 mod text;
+mod transport;
 
 pub use close::{CloseReason, DisconnectReason};
+pub use codec::Codec;
 pub use error::ErrorCode;
 pub use id::{ConnectionId, ProjectKey};
 pub use message::{
@@ -33,16 +36,14 @@ pub use printable::Printable;
 pub use session_id::{MediaMode, SessionId};
 pub use signal::Signal;
 pub use text::Text;
+pub use transport::Transport;
 
 /// ALPN protocol id of Signalbox over QUIC (RFC 7301). A wire that old peers could not read gets
 /// a new number; both ends then choose by ALPN, as TLS does for them.
 pub const ALPN: &[u8] = b"signalbox/1";
 
-/// WebSocket subprotocol (RFC 6455 §1.9) whose binary messages are postcard.
-pub const SUBPROTOCOL_POSTCARD: &str = "signalbox.v1.postcard";
-
-/// WebSocket subprotocol whose text messages are JSON.
-pub const SUBPROTOCOL_JSON: &str = "signalbox.v1.json";
+/// Default port of a gateway, UDP for QUIC and TCP for WebSockets and HTTP.
+pub const DEFAULT_PORT: u16 = 4433;
 
 /// Path of the WebSocket endpoint on the gateway's TCP port.
 pub const WEBSOCKET_PATH: &str = "/v1/connect";

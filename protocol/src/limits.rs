@@ -1,6 +1,8 @@
 //! How long things may be. The first three are the vendor's documented limits, which servers and
 //! clients that come from there rely on; the rest bound what one peer can make the other hold.
 
+use std::time::Duration;
+
 /// Longest signal `type`, in bytes.
 pub const TYPE_BYTES: usize = 128;
 
@@ -50,3 +52,7 @@ pub const TICKET_BYTES: usize = 512;
 
 /// How many senders one `gap` message names at most.
 pub const LOST: usize = 500;
+
+/// How long one side of a link waits for the other once the end of the link has been announced: a
+/// client for what is left to read, a gateway for the client to close.
+pub const FAREWELL: Duration = Duration::from_secs(1);

@@ -16,9 +16,9 @@ use std::{collections::HashSet, fs, path::PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, DisconnectReason, ErrorCode, GatewayMessage,
-    GatewayStream, Role, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, SenderMessage, SessionId, Streams,
-    WEBSOCKET_PATH, close::ComeBack, frame, json as json_form, limits, message::Message,
+    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode,
+    GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, WEBSOCKET_PATH,
+    close::ComeBack, frame, json as json_form, limits, message::Message,
 };
 
 /// The fields of a message or a type: name, type, and what a client may leave out in JSON.
@@ -213,7 +213,7 @@ fn registry() -> Value {
     json!({
         "version": 1,
         "alpn": std::str::from_utf8(ALPN).unwrap(),
-        "subprotocols": { "postcard": SUBPROTOCOL_POSTCARD, "json": SUBPROTOCOL_JSON },
+        "subprotocols": { "postcard": Codec::Postcard.subprotocol(), "json": Codec::Json.subprotocol() },
         "webSocketPath": WEBSOCKET_PATH,
         "kinds": {
             "client": kinds::<ClientMessage<'_>>(CLIENT),

@@ -6,8 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, GatewayMessage, SUBPROTOCOL_JSON,
-    SUBPROTOCOL_POSTCARD, Streams, binary, frame,
+    ALPN, ClientMessage, ClientStream, CloseReason, Codec, GatewayMessage, Streams, binary, frame,
     frame::FrameBuffer,
     json,
     limits::GATEWAY_FRAME_BYTES,
@@ -237,7 +236,7 @@ pub struct WebSocket<S = TlsStream<TcpStream>> {
 impl WebSocket {
     /// Connects with a subprotocol.
     pub async fn connect(address: SocketAddr, json: bool) -> Self {
-        let subprotocol = if json { SUBPROTOCOL_JSON } else { SUBPROTOCOL_POSTCARD };
+        let subprotocol = if json { Codec::Json } else { Codec::Postcard }.subprotocol();
         let socket = Self::handshake(address, Some(subprotocol), &[]).await.unwrap();
         Self { socket, json }
     }
@@ -263,7 +262,7 @@ impl WebSocket {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The opening handshake on a stream that is there, for JSON.
     pub async fn on(stream: S) -> Self {
-        let socket = handshake_on(stream, Some(SUBPROTOCOL_JSON), &[]).await.unwrap();
+        let socket = handshake_on(stream, Some(Codec::Json.subprotocol()), &[]).await.unwrap();
         Self { socket, json: true }
     }
 

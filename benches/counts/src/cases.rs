@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use signalbox_protocol::{
     ClientMessage, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode, ProjectKey, Role,
-    SenderMessage, SessionId, Signal, binary,
+    SenderMessage, SessionId, Signal, Transport, binary,
     frame::{self, FrameBuffer},
     json,
     message::{ReceivedSignal, SendSignal, SequencedSignal},
@@ -214,7 +214,7 @@ impl World {
                 role: Role::Publisher,
                 presence: false,
                 encoding: *encoding,
-                transport: "none",
+                transport: Transport::WebSocket,
             };
             let joined = relay.join(join, Duration::ZERO)?;
             joined.connection.keep([0; 32], Duration::MAX);

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use anyhow::{Context as _, bail};
 use signalbox_protocol::{
-    ClientMessage, ConnectionId, GatewayMessage, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, Signal,
-    Streams, WEBSOCKET_PATH, binary, json,
+    ClientMessage, Codec, ConnectionId, GatewayMessage, Signal, Streams, WEBSOCKET_PATH, binary,
+    json,
     message::{Hello, SendSignal},
 };
 
@@ -91,7 +91,7 @@ impl WebSocketSpeech {
 
 impl Speech for WebSocketSpeech {
     fn greeting(&mut self) -> Vec<u8> {
-        let subprotocol = if self.json { SUBPROTOCOL_JSON } else { SUBPROTOCOL_POSTCARD };
+        let subprotocol = if self.json { Codec::Json } else { Codec::Postcard }.subprotocol();
         websocket::upgrade(&self.host, WEBSOCKET_PATH, Some(subprotocol))
     }
 

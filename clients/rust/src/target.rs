@@ -2,12 +2,10 @@
 
 use std::net::SocketAddr;
 
+use signalbox_protocol::DEFAULT_PORT;
 use url::Url;
 
 use crate::error::ConnectError;
-
-/// Port of a gateway unless the URL names another.
-const DEFAULT_PORT: u16 = 4433;
 
 /// How the gateway is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

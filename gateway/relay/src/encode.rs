@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::{
-    ConnectionId, GatewayMessage, SenderMessage, Signal, frame, json,
+    Codec, ConnectionId, GatewayMessage, SenderMessage, Signal, frame, json,
     message::{ReceivedSignal, SequencedSignal},
 };
 
@@ -16,6 +16,16 @@ pub enum Encoding {
     Shared,
     /// JSON text.
     Json,
+}
+
+impl Encoding {
+    /// The codec of these frames.
+    pub const fn codec(self) -> Codec {
+        match self {
+            Self::PerSender | Self::Shared => Codec::Postcard,
+            Self::Json => Codec::Json,
+        }
+    }
 }
 
 /// A signal and the forms that it has taken so far.

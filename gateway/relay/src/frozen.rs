@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use signalbox_protocol::{CloseReason, ConnectionInfo, Role, SessionId};
+use signalbox_protocol::{CloseReason, Codec, ConnectionInfo, Role, SessionId, Transport};
 
 use crate::{
     backlog::Backlog,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Of the bytes.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// A relay that has been put away.
 pub struct Frozen {
@@ -61,7 +61,8 @@ struct FrozenMember {
     info: Arc<ConnectionInfo>,
     role: Role,
     presence: bool,
-    transport: String,
+    transport: Transport,
+    codec: Codec,
     generation: u64,
     sent: u64,
     joined_at: u64,
@@ -194,14 +195,15 @@ impl FrozenSession {
 
 impl FrozenMember {
     fn of(member: Member) -> Option<Self> {
-        let Member { info, role, presence, generation, sent, joined_at, joined_event, .. } = member;
-        let transport = member.transport.into_owned();
+        let Member { info, role, presence, transport, codec, generation, sent, .. } = member;
+        let Member { joined_at, joined_event, .. } = member;
         let kept = member.kept?;
         Some(Self {
             info,
             role,
             presence,
             transport,
+            codec,
             generation,
             sent,
             joined_at,
@@ -211,13 +213,14 @@ impl FrozenMember {
     }
 
     fn thaw(self, settings: &Settings) -> Member {
-        let Self { info, role, presence, transport, generation, sent, .. } = self;
+        let Self { info, role, presence, transport, codec, generation, sent, .. } = self;
         Member {
             info,
             role,
             presence,
             link: None,
-            transport: transport.into(),
+            transport,
+            codec,
             generation,
             sent,
             bucket: Bucket::new(settings.signals_per_second),

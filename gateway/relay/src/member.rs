@@ -1,8 +1,8 @@
 //! A member: a connection as its session sees it, with or without a link.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{ConnectionInfo, Role, Signal};
+use signalbox_protocol::{Codec, ConnectionInfo, Role, Signal, Transport};
 
 use crate::{
     connection::Refused, encode::Encoding, kept::Kept, outbox::Outbox, rate::Bucket,
@@ -16,8 +16,10 @@ pub(crate) struct Member {
     pub(crate) presence: bool,
     /// What carries it now; none while it is away.
     pub(crate) link: Option<Attached>,
-    /// Name of the transport of its last link.
-    pub(crate) transport: Cow<'static, str>,
+    /// Transport of its last link.
+    pub(crate) transport: Transport,
+    /// Codec of its last link.
+    pub(crate) codec: Codec,
     /// Counts its links: whoever holds an older one has nothing to say any more.
     pub(crate) generation: u64,
     /// Signals that it has sent, refused ones included: the last sequence number.

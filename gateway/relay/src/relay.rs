@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionId};
+use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionId, Transport};
 
 use crate::{
     backlog::Bounds,
@@ -83,8 +83,8 @@ pub struct Join {
     pub presence: bool,
     /// The form of what is pushed to its outbox.
     pub encoding: Encoding,
-    /// Name of the transport of its link, for those who list connections.
-    pub transport: &'static str,
+    /// Transport of its link, for the list of connections.
+    pub transport: Transport,
 }
 
 /// A new connection.
@@ -179,7 +179,8 @@ impl Relay {
                     role,
                     presence,
                     link: Some(Attached { encoding, outbox: outbox.clone() }),
-                    transport: transport.into(),
+                    transport,
+                    codec: encoding.codec(),
                     generation: 0,
                     sent: 0,
                     bucket: Bucket::new(self.0.settings.signals_per_second),

@@ -6,7 +6,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use signalbox_protocol::{CloseReason, ConnectionId, ConnectionInfo, SessionId, message::Lost};
+use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, SessionId, Transport, message::Lost,
+};
 
 use crate::{
     backlog::Sender,
@@ -85,8 +87,8 @@ pub struct Comeback<'a> {
     pub cursors: &'a HashMap<Option<ConnectionId>, u64>,
     /// The form of what is pushed to its outbox.
     pub encoding: Encoding,
-    /// Name of the transport of its new link.
-    pub transport: &'static str,
+    /// Transport of its new link.
+    pub transport: Transport,
 }
 
 /// What comes of a resume.
@@ -328,7 +330,8 @@ impl Members {
             old.outbox.end(CloseReason::Superseded);
         }
         member.generation += 1;
-        member.transport = comeback.transport.into();
+        member.transport = comeback.transport;
+        member.codec = comeback.encoding.codec();
         let (mut token_until, mut refused) = (Duration::ZERO, Vec::new());
         if let Some(kept) = &mut member.kept {
             kept.exchange(shown, comeback.attempt, next);

@@ -3,9 +3,9 @@
 //! A server is no member of a session. Its signals have no sender, and all servers of a session
 //! together count as one: everyone receives their signals in the order in which they came here.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use signalbox_protocol::{ConnectionId, ConnectionInfo, Role, SessionId, Signal};
+use signalbox_protocol::{Codec, ConnectionId, ConnectionInfo, Role, SessionId, Signal, Transport};
 
 use crate::{
     backlog::Audience,
@@ -36,13 +36,16 @@ pub struct Listed {
     pub info: Arc<ConnectionInfo>,
     /// What it may do.
     pub role: Role,
-    /// Name of the transport of its link.
-    pub transport: Cow<'static, str>,
+    /// Transport of its link.
+    pub transport: Transport,
+    /// Codec of its link.
+    pub codec: Codec,
 }
 
 impl Listed {
     pub(crate) fn of(member: &Member) -> Self {
-        Self { info: member.info.clone(), role: member.role, transport: member.transport.clone() }
+        let Member { ref info, role, transport, codec, .. } = *member;
+        Self { info: info.clone(), role, transport, codec }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, ConnectionId, Role, message::Lost};
+use signalbox_protocol::{CloseReason, ConnectionId, Role, Transport, message::Lost};
 use signalbox_relay::{
     Away, Comeback, Connection, Encoding, Recipients, ResumeError, Resumed, Secret, Settings, Stats,
 };
@@ -133,7 +133,7 @@ impl Attempt {
             events: self.events,
             cursors: &self.cursors,
             encoding: Encoding::Json,
-            transport: "late",
+            transport: Transport::WebSocket,
         };
         world.relay.resume(&comeback, world.now)
     }

@@ -11,7 +11,9 @@ mod world;
 use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Role, message::Lost};
+use signalbox_protocol::{
+    CloseReason, ConnectionId, DisconnectReason, Role, Transport, message::Lost,
+};
 use signalbox_relay::{
     Away, Comeback, Encoding, Recipients, Refused, ResumeError, Secret, Settings, Stats,
 };
@@ -394,7 +396,7 @@ fn who_asks_late_is_told_that_something_may_be_lost() {
         events: 0,
         cursors: &HashMap::new(),
         encoding: Encoding::Json,
-        transport: "test",
+        transport: Transport::WebSocket,
     };
     let (_, resumed) = world.relay.resume(&comeback, world.now).unwrap();
     assert_eq!(resumed.present.map(|present| present.len()), Some(1));

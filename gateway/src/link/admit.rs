@@ -4,7 +4,7 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage,
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, Transport,
     limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
     message::{Hello, Limits, Welcome},
 };
@@ -25,7 +25,7 @@ use crate::{
 /// back to it.
 pub(super) async fn admit(
     shared: &Shared,
-    transport: &'static str,
+    transport: Transport,
     hello_by: Instant,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
@@ -57,7 +57,7 @@ enum First {
 
 async fn first(
     shared: &Shared,
-    transport: &'static str,
+    transport: Transport,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> Result<First, End> {
@@ -102,7 +102,7 @@ pub(super) async fn greet(
 /// Checks the token and makes the connection.
 fn join(
     shared: &Shared,
-    transport: &'static str,
+    transport: Transport,
     hello: &Hello<'_>,
     writer: &mut impl Writer,
 ) -> Result<(Joined, Welcome, Duration), End> {

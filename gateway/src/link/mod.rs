@@ -28,7 +28,8 @@ use std::{
 };
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ErrorCode, GatewayMessage, Streams, message::SendSignal,
+    ClientMessage, CloseReason, Codec, ErrorCode, GatewayMessage, Streams, Transport,
+    limits::FAREWELL, message::SendSignal,
 };
 use signalbox_relay::{Away, Connection, Encoding, Outbox, SignalError};
 use tokio::{
@@ -41,10 +42,6 @@ use crate::{gateway::Shared, supervise, woken::when_woken};
 
 #[cfg(test)]
 mod tests;
-
-/// How long a farewell may take, from the end of the connection to the end of the carrier. The
-/// protocol names this figure, too, as clients wait as long.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// After how many messages in a row the reading half lets other tasks run, so that a sender
 /// that never pauses cannot keep receivers from being served.
@@ -185,8 +182,10 @@ impl From<LinkError> for End {
 
 /// What is known of a link before its hello.
 pub(crate) struct LinkInfo {
-    /// Name of the transport, for the log and for servers.
-    pub(crate) transport: &'static str,
+    /// Its transport, for the log and for servers.
+    pub(crate) transport: Transport,
+    /// Its codec, for the log.
+    pub(crate) codec: Codec,
     /// The client's address.
     pub(crate) remote: SocketAddr,
     /// Until when the hello must be here.
@@ -209,9 +208,15 @@ pub(crate) fn serve(
     mut reader: impl Reader,
     mut writer: impl Writer,
 ) -> impl Future<Output = ()> + Send {
-    let LinkInfo { transport, remote, hello_by, place } = info;
-    let span =
-        debug_span!("link", transport, %remote, session = field::Empty, connection = field::Empty);
+    let LinkInfo { transport, codec, remote, hello_by, place } = info;
+    let span = debug_span!(
+        "link",
+        transport = transport.as_str(),
+        codec = codec.as_str(),
+        %remote,
+        session = field::Empty,
+        connection = field::Empty,
+    );
     let life = async move {
         let (reader, writer) = (&mut reader, &mut writer);
         let admission = Box::pin(admit::admit(&shared, transport, hello_by, reader, writer));

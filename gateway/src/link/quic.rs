@@ -37,7 +37,7 @@ pub(crate) fn halves(
     let reader = QuicReader {
         connection: connection.clone(),
         handshake: Some(handshake),
-        control: Frames::new(recv),
+        control: ClientFrames::new(recv),
         control_ended: false,
         signals: None,
         greeted: false,
@@ -51,7 +51,7 @@ pub(crate) struct QuicReader {
     /// Done when the handshake is; until then the client may be somebody who plays again what he
     /// has captured.
     handshake: Option<ZeroRttAccepted>,
-    control: Frames,
+    control: ClientFrames,
     /// Whether the client has ended the control stream. Signals that it sent before may still be
     /// on their way.
     control_ended: bool,
@@ -62,7 +62,7 @@ pub(crate) struct QuicReader {
 
 /// The client's stream of signals.
 struct Signals {
-    frames: Frames,
+    frames: ClientFrames,
     /// Whether the header has been read.
     opened: bool,
     /// Whether it has ended, after a whole frame: the client sends no more.
@@ -173,7 +173,7 @@ impl QuicReader {
                     if self.signals.is_some() {
                         return Err(LinkError::protocol("a second stream of signals"));
                     }
-                    let frames = Frames::new(stream);
+                    let frames = ClientFrames::new(stream);
                     self.signals = Some(Signals { frames, opened: false, finished: false });
                 }
                 stream = self.connection.accept_bi() => {
@@ -201,12 +201,12 @@ impl Signals {
 }
 
 /// The frames of one stream.
-struct Frames {
+struct ClientFrames {
     stream: RecvStream,
     buffer: FrameBuffer,
 }
 
-impl Frames {
+impl ClientFrames {
     fn new(stream: RecvStream) -> Self {
         Self { stream, buffer: FrameBuffer::new(CLIENT_FRAME_BYTES) }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, GatewayMessage, ProjectKey, Streams,
+    ClientMessage, CloseReason, ConnectionId, GatewayMessage, ProjectKey, Streams, Transport,
     limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
@@ -86,7 +86,7 @@ impl Claim {
 /// Brings the connection back, and says what there is to be said before what it missed.
 pub(super) async fn resume(
     shared: &Shared,
-    transport: &'static str,
+    transport: Transport,
     claim: Claim,
     writer: &mut impl Writer,
 ) -> Result<Admitted, End> {

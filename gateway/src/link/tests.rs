@@ -16,8 +16,9 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode,
-    ProjectKey, Role, SessionId, Signal, Streams, binary, message::Hello,
+    ClientMessage, CloseReason, Codec, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode,
+    ProjectKey, Role, SessionId, Signal, Streams, Transport, binary, limits::FAREWELL,
+    message::Hello,
 };
 use signalbox_relay::{Connection, Encoding, Join, Outbox};
 use tokio::{
@@ -71,7 +72,7 @@ impl World {
                 role: Role::Moderator,
                 presence: false,
                 encoding: Encoding::Shared,
-                transport: "none",
+                transport: Transport::WebSocket,
             },
             Duration::ZERO,
         );
@@ -90,14 +91,14 @@ impl World {
     ) -> Client {
         let (near, far) = tokio::io::duplex(CARRIER);
         let near = carrier(near);
-        let subprotocol = websocket::Subprotocol::Postcard;
-        let config = Some(subprotocol.config());
+        let config = Some(websocket::config(Codec::Postcard));
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
         let links = &self.shared.links;
-        let (reader, writer) = websocket::halves(socket, subprotocol, links.idle_timeout());
+        let (reader, writer) = websocket::halves(socket, Codec::Postcard, links.idle_timeout());
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let info = LinkInfo {
-            transport: "memory",
+            transport: Transport::WebSocket,
+            codec: Codec::Postcard,
             remote: ([127, 0, 0, 1], 0).into(),
             hello_by: Instant::now() + links.hello_timeout(),
             place: Arc::new(place),
@@ -232,7 +233,7 @@ async fn the_bell_is_heard_while_a_client_is_welcomed() {
     moderator.force_disconnect(id, Duration::ZERO).unwrap();
     timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
     // A farewell takes a second; a part of the welcome may take five.
-    assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
+    assert!(before.elapsed() <= FAREWELL, "{:?}", before.elapsed());
 }
 
 /// A client that reads nothing at all holds a link no longer than its farewell.
@@ -247,7 +248,7 @@ async fn a_farewell_is_not_waited_for_twice() {
     let before = Instant::now();
     speaker.force_disconnect(id, Duration::ZERO).unwrap();
     timeout(Duration::from_secs(60), client.link).await.expect("the link ends").unwrap();
-    assert!(before.elapsed() <= super::FAREWELL, "{:?}", before.elapsed());
+    assert!(before.elapsed() <= FAREWELL, "{:?}", before.elapsed());
 }
 
 /// Who closes a link in good form, but not for good, is answered at once; its connection is away.

@@ -19,9 +19,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use parking_lot::Mutex;
 use signalbox_protocol::{
-    ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, Streams,
-    binary, frame, json,
-    limits::{CLIENT_FRAME_BYTES, CLIENT_JSON_BYTES},
+    ClientMessage, CloseReason, Codec, GatewayMessage, Streams, binary, frame, json,
 };
 use signalbox_relay::{Encoding, Outbox, Outgoing};
 use tokio::{
@@ -50,56 +48,28 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// Bytes that the write buffer may reach at all: the above and one longest message.
 const MAX_WRITE_BUFFER: usize = 256 * 1024;
 
-/// The subprotocols, which decide how messages are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subprotocol {
-    Postcard,
-    Json,
-}
-
-impl Subprotocol {
-    /// The first one that we know of those that a client offers, in its order of preference.
-    pub(crate) fn choose<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        offered.into_iter().find_map(|name| match name.trim() {
-            SUBPROTOCOL_POSTCARD => Some(Self::Postcard),
-            SUBPROTOCOL_JSON => Some(Self::Json),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Postcard => SUBPROTOCOL_POSTCARD,
-            Self::Json => SUBPROTOCOL_JSON,
-        }
-    }
-
-    /// Limits and buffers for a socket that speaks it.
-    pub(crate) fn config(self) -> WebSocketConfig {
-        let max = match self {
-            Self::Postcard => CLIENT_FRAME_BYTES,
-            Self::Json => CLIENT_JSON_BYTES,
-        };
-        WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(MAX_WRITE_BUFFER)
-            .max_message_size(Some(max))
-            .max_frame_size(Some(max))
-    }
+/// Limits and buffers for a socket with this codec.
+pub(crate) fn config(codec: Codec) -> WebSocketConfig {
+    let max = codec.client_message_bytes();
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(Some(max))
+        .max_frame_size(Some(max))
 }
 
 /// Makes the halves of a link from a socket whose HTTP upgrade is done.
 pub(crate) fn halves<S>(
     socket: WebSocketStream<S>,
-    subprotocol: Subprotocol,
+    codec: Codec,
     idle_timeout: Duration,
 ) -> (WebSocketReader<S>, WebSocketWriter<S>) {
     let socket = Arc::new(Socket { stream: Mutex::new(socket), heard: AtomicBool::new(true) });
-    let reader = WebSocketReader { socket: socket.clone(), subprotocol, last: None, failed: false };
+    let reader = WebSocketReader { socket: socket.clone(), codec, last: None, failed: false };
     let writer = WebSocketWriter {
         socket,
-        subprotocol,
+        codec,
         queue: VecDeque::new(),
         unflushed: Unflushed::default(),
         moved: false,
@@ -120,7 +90,7 @@ struct Socket<S> {
 /// The receiving half.
 pub(crate) struct WebSocketReader<S> {
     socket: Arc<Socket<S>>,
-    subprotocol: Subprotocol,
+    codec: Codec,
     /// The message that was handed out last, as it is borrowed from.
     last: Option<Message>,
     /// The client has broken the rules of WebSocket; what follows cannot be understood.
@@ -157,11 +127,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
                 }
             }
         }
-        match (&self.last, self.subprotocol) {
-            (Some(Message::Binary(bytes)), Subprotocol::Postcard) => {
+        match (&self.last, self.codec) {
+            (Some(Message::Binary(bytes)), Codec::Postcard) => {
                 decoded(binary::decode(bytes).map_err(|error| error.to_string()))
             }
-            (Some(Message::Text(text)), Subprotocol::Json) => {
+            (Some(Message::Text(text)), Codec::Json) => {
                 decoded(json::decode(text.as_str()).map_err(|error| error.to_string()))
             }
             _ => Err(LinkError::protocol("text and binary messages go with their subprotocol")),
@@ -226,7 +196,7 @@ struct Unflushed {
 /// The sending half.
 pub(crate) struct WebSocketWriter<S> {
     socket: Arc<Socket<S>>,
-    subprotocol: Subprotocol,
+    codec: Codec,
     /// Taken from the outbox and not yet fed to the socket.
     queue: VecDeque<Outgoing>,
     unflushed: Unflushed,
@@ -242,9 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
     }
 
     fn encoding(&self, _streams: Streams) -> Encoding {
-        match self.subprotocol {
-            Subprotocol::Postcard => Encoding::Shared,
-            Subprotocol::Json => Encoding::Json,
+        match self.codec {
+            Codec::Postcard => Encoding::Shared,
+            Codec::Json => Encoding::Json,
         }
     }
 
@@ -334,9 +304,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
     }
 
     fn encode(&self, message: &GatewayMessage<'_>) -> Message {
-        match self.subprotocol {
-            Subprotocol::Postcard => Message::Binary(binary::encode(message).into()),
-            Subprotocol::Json => Message::text(json::encode(message)),
+        match self.codec {
+            Codec::Postcard => Message::Binary(binary::encode(message).into()),
+            Codec::Json => Message::text(json::encode(message)),
         }
     }
 
@@ -352,12 +322,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
             // Only those with a stream per sender get this one.
             Outgoing::Destroyed { .. } => return None,
         };
-        match self.subprotocol {
-            Subprotocol::Postcard => {
-                Some(Message::Binary(frame.slice_ref(frame::message_of(&frame))))
-            }
+        match self.codec {
+            Codec::Postcard => Some(Message::Binary(frame.slice_ref(frame::message_of(&frame)))),
             // The relay made it from strings, so it is UTF-8.
-            Subprotocol::Json => Utf8Bytes::try_from(frame).ok().map(Message::Text),
+            Codec::Json => Utf8Bytes::try_from(frame).ok().map(Message::Text),
         }
     }
 

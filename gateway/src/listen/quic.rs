@@ -7,7 +7,7 @@ use quinn::{
     ServerConfig, TransportConfig, VarInt, ZeroRttAccepted,
 };
 use signalbox_certs::Certificates;
-use signalbox_protocol::{ALPN, CloseReason};
+use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     sync::Semaphore,
@@ -150,7 +150,8 @@ async fn serve(
     };
     let mut handshake = driver.beside(Box::pin(establish(connecting, remote, hello_by)));
     if let Some((connection, control)) = (&mut handshake).await {
-        let info = LinkInfo { transport: "quic", remote, hello_by, place };
+        let (transport, codec) = (Transport::Quic, Codec::Postcard);
+        let info = LinkInfo { transport, codec, remote, hello_by, place };
         let max_streams = shared.limits.streams_per_link;
         let keep_alive = keep_alive(&connection.0, shared.links.idle_timeout());
         let (reader, writer) = link::quic::halves(connection, control, max_streams, keep_alive);

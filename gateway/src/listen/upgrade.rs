@@ -17,6 +17,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
+use signalbox_protocol::{Codec, Transport};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -29,7 +30,7 @@ use crate::{
     gateway::Shared,
     link::{
         self, LinkInfo, Place,
-        websocket::{Subprotocol, halves},
+        websocket::{config, halves},
     },
 };
 
@@ -111,20 +112,21 @@ pub(super) async fn connect(
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    let subprotocol = Subprotocol::choose(offered).ok_or(UpgradeError::Subprotocol)?;
+    let codec = offered.map(str::trim).find_map(Codec::from_subprotocol);
+    let codec = codec.ok_or(UpgradeError::Subprotocol)?;
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
     let place = visitor.link_place(Instant::now() + shared.links.hello_timeout()).await;
     let place = place.ok_or(UpgradeError::Busy)?;
     // From now, as the connection may have been open for hours.
     let (remote, hello_by) = (visitor.remote(), Instant::now() + shared.links.hello_timeout());
-    let link = become_link(shared.clone(), remote, hello_by, place, subprotocol, upgrade);
+    let link = become_link(shared.clone(), remote, hello_by, place, codec, upgrade);
     shared.spawn(remote, link);
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
         (header::SEC_WEBSOCKET_ACCEPT, &accept),
-        (header::SEC_WEBSOCKET_PROTOCOL, subprotocol.name()),
+        (header::SEC_WEBSOCKET_PROTOCOL, codec.subprotocol()),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
@@ -136,20 +138,20 @@ async fn become_link(
     remote: SocketAddr,
     hello_by: Instant,
     place: Place,
-    subprotocol: Subprotocol,
+    codec: Codec,
     upgrade: OnUpgrade,
 ) {
-    let Some(socket) = take_back(upgrade, subprotocol, remote, hello_by).await else {
+    let Some(socket) = take_back(upgrade, codec, remote, hello_by).await else {
         return;
     };
-    let (reader, writer) = halves(socket, subprotocol, shared.links.idle_timeout());
-    let info = LinkInfo { transport: subprotocol.name(), remote, hello_by, place };
+    let (reader, writer) = halves(socket, codec, shared.links.idle_timeout());
+    let info = LinkInfo { transport: Transport::WebSocket, codec, remote, hello_by, place };
     shared.spawn(remote, link::serve(shared.clone(), info, reader, writer));
 }
 
 async fn take_back(
     upgrade: OnUpgrade,
-    subprotocol: Subprotocol,
+    codec: Codec,
     remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<WebSocketStream<Carrier>> {
@@ -172,7 +174,7 @@ async fn take_back(
         parts.io.into_inner(),
         parts.read_buf.to_vec(),
         Role::Server,
-        Some(subprotocol.config()),
+        Some(config(codec)),
     );
     Some(socket.await)
 }

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
-use signalbox_protocol::{ConnectionId, Role, SessionId};
+use signalbox_protocol::{Codec, ConnectionId, Role, SessionId, Transport};
 use signalbox_relay::Listed;
 
 use super::{
@@ -42,7 +42,8 @@ struct Item<'a> {
 struct Details<'a> {
     data: &'a str,
     role: Role,
-    transport: &'a str,
+    transport: Transport,
+    codec: Codec,
 }
 
 pub(super) async fn list(
@@ -105,7 +106,8 @@ fn item(listed: &Listed, details: bool) -> Item<'_> {
         details: details.then(|| Details {
             data: &listed.info.data,
             role: listed.role,
-            transport: &listed.transport,
+            transport: listed.transport,
+            codec: listed.codec,
         }),
     }
 }

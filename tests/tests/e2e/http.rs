@@ -1,7 +1,7 @@
 //! The TCP port before it is a WebSocket.
 
 use signalbox_client::Role;
-use signalbox_protocol::{CloseReason, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
+use signalbox_protocol::{CloseReason, Codec};
 use signalbox_tests::{
     Carrier, PROJECT, World, credential,
     raw::{WebSocket, hello, tls_stream},
@@ -33,7 +33,7 @@ async fn the_handshake_says_what_is_missing() {
         config.links.allowed_origins = vec!["https://app.example".into()];
     })
     .await;
-    let json = Some(SUBPROTOCOL_JSON);
+    let json = Some(Codec::Json.subprotocol());
     assert_eq!(status(&world, json, &[]).await, 101, "no browser, no origin");
     assert_eq!(status(&world, None, &[]).await, 400);
     assert_eq!(status(&world, Some("mqtt"), &[]).await, 400);
@@ -46,8 +46,8 @@ async fn the_handshake_says_what_is_missing() {
 async fn the_first_known_subprotocol_is_taken() {
     let world = World::new().await;
     for (offered, chosen) in [
-        ("mqtt, signalbox.v1.postcard, signalbox.v1.json", SUBPROTOCOL_POSTCARD),
-        ("signalbox.v1.json,signalbox.v1.postcard", SUBPROTOCOL_JSON),
+        ("mqtt, signalbox.v1.postcard, signalbox.v1.json", Codec::Postcard.subprotocol()),
+        ("signalbox.v1.json,signalbox.v1.postcard", Codec::Json.subprotocol()),
     ] {
         let answer = head(
             &world,

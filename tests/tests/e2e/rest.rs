@@ -315,9 +315,10 @@ async fn the_list_is_the_vendors_and_tells_more_on_demand() {
         assert_eq!(answer.json(), expected, "exactly the vendor's fields");
     }
     let detailed = server.ask("GET", "/connection?details=true", None).await.json();
-    let transports = ["quic", "quic", "signalbox.v1.postcard", "signalbox.v1.json"];
+    let (transports, codecs) = (["quic", "quic", "websocket", "websocket"], ["postcard", "json"]);
     for (index, item) in detailed["items"].as_array().unwrap().iter().enumerate() {
         assert_eq!(item["transport"], transports[index % 4]);
+        assert_eq!(item["codec"], codecs[usize::from(index % 4 == 3)]);
         assert_eq!((&item["role"], &item["data"]), (&"subscriber".into(), &"".into()));
     }
 }

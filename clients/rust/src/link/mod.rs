@@ -20,9 +20,6 @@ pub(crate) use self::{
 };
 use crate::{error::ConnectError, event::Gap, opening::Opening};
 
-/// How long the end of a link may take once it has been announced; the gateway waits as long.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// A carrier that has been opened, and nothing said on it.
 pub(crate) enum Dialled {
     Quic(quic::Dialled),

@@ -20,7 +20,7 @@ use signalbox_protocol::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
-use reading::{Frames, Reading};
+use reading::{GatewayFrames, Reading};
 
 use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
@@ -140,7 +140,7 @@ impl Drop for Dialled {
 pub(crate) struct QuicLink {
     connection: Connection,
     control_out: SendStream,
-    control_in: Frames,
+    control_in: GatewayFrames,
 }
 
 /// Connects to one address. To a gateway that is known it says `early` with its first packet, if
@@ -221,7 +221,7 @@ impl Dialled {
         }
         let control_in = self.said.as_mut().and_then(|(_, control_in)| control_in.take());
         let mut control_in =
-            Frames::new(control_in.ok_or_else(|| lost(End::lost("nothing was said")))?);
+            GatewayFrames::new(control_in.ok_or_else(|| lost(End::lost("nothing was said")))?);
         let mut hearing = Hearing::default();
         loop {
             let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;

@@ -6,9 +6,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
 use signalbox_protocol::{
-    ClientMessage, CloseReason, GatewayMessage, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, binary,
-    json,
-    limits::{GATEWAY_FRAME_BYTES, GATEWAY_JSON_BYTES},
+    ClientMessage, CloseReason, Codec, GatewayMessage, binary, json, limits::FAREWELL,
 };
 use tokio::{net::TcpStream, time::MissedTickBehavior};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -24,7 +22,7 @@ use tokio_tungstenite::{
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::{Answer, End, FAREWELL, Hearing, Sending, Teller};
+use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
     dial::tls_config,
     error::{ConnectError, UnreachableCause as Cause},
@@ -40,7 +38,7 @@ type Socket = WebSocketStream<Either<TlsStream<TcpStream>, TcpStream>>;
 /// A WebSocket on which nothing has been said.
 pub(crate) struct Dialled {
     socket: Socket,
-    encoding: Encoding,
+    codec: Codec,
     /// For errors.
     address: String,
 }
@@ -48,56 +46,37 @@ pub(crate) struct Dialled {
 /// A WebSocket on which the gateway has answered.
 pub(crate) struct WebSocketLink {
     socket: Socket,
-    encoding: Encoding,
+    codec: Codec,
 }
 
-/// How messages are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Postcard,
-    Json,
+fn config(codec: Codec) -> WebSocketConfig {
+    let max = codec.gateway_message_bytes();
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(max))
+        .max_frame_size(Some(max))
 }
 
-impl Encoding {
-    fn subprotocol(self) -> &'static str {
-        match self {
-            Self::Postcard => SUBPROTOCOL_POSTCARD,
-            Self::Json => SUBPROTOCOL_JSON,
-        }
+fn encode(codec: Codec, message: &ClientMessage<'_>) -> Message {
+    match codec {
+        Codec::Postcard => Message::Binary(binary::encode(message).into()),
+        Codec::Json => Message::text(json::encode(message)),
     }
+}
 
-    fn config(self) -> WebSocketConfig {
-        let max = match self {
-            Self::Postcard => GATEWAY_FRAME_BYTES,
-            Self::Json => GATEWAY_JSON_BYTES,
-        };
-        WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(max))
-            .max_frame_size(Some(max))
-    }
-
-    fn encode(self, message: &ClientMessage<'_>) -> Message {
-        match self {
-            Self::Postcard => Message::Binary(binary::encode(message).into()),
-            Self::Json => Message::text(json::encode(message)),
+/// The gateway's message in a frame; none if it is of no known kind or carries none.
+fn decode(codec: Codec, message: &Message) -> Result<Option<GatewayMessage<'_>>, End> {
+    match (codec, message) {
+        (Codec::Postcard, Message::Binary(bytes)) => {
+            binary::decode(bytes).map_err(|error| End::protocol(error.to_string()))
         }
-    }
-
-    /// The gateway's message in a frame; none if it is of no known kind or carries none.
-    fn decode(self, message: &Message) -> Result<Option<GatewayMessage<'_>>, End> {
-        match (self, message) {
-            (Self::Postcard, Message::Binary(bytes)) => {
-                binary::decode(bytes).map_err(|error| End::protocol(error.to_string()))
-            }
-            (Self::Json, Message::Text(text)) => {
-                json::decode(text.as_str()).map_err(|error| End::protocol(error.to_string()))
-            }
-            (_, Message::Binary(_) | Message::Text(_)) => {
-                Err(End::protocol("a message of the other subprotocol"))
-            }
-            _ => Ok(None),
+        (Codec::Json, Message::Text(text)) => {
+            json::decode(text.as_str()).map_err(|error| End::protocol(error.to_string()))
         }
+        (_, Message::Binary(_) | Message::Text(_)) => {
+            Err(End::protocol("a message of the other subprotocol"))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -125,14 +104,14 @@ pub(crate) async fn dial(
             ("wss", Either::Left(tls.connect(name, stream).await.map_err(io)?))
         }
     };
-    let encoding = if postcard { Encoding::Postcard } else { Encoding::Json };
+    let codec = if postcard { Codec::Postcard } else { Codec::Json };
     let mut request = format!("{scheme}://{}{}", target.address(), target.path)
         .into_client_request()
         .map_err(|error| ConnectError::Url(error.to_string()))?;
-    let offered = HeaderValue::from_static(encoding.subprotocol());
+    let offered = HeaderValue::from_static(codec.subprotocol());
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
     let (socket, _) =
-        tokio_tungstenite::client_async_with_config(request, stream, Some(encoding.config()))
+        tokio_tungstenite::client_async_with_config(request, stream, Some(config(codec)))
             .await
             .map_err(|error| {
                 let answered = matches!(error, tungstenite::Error::Http(_));
@@ -140,7 +119,7 @@ pub(crate) async fn dial(
                 let cause = if plain && !answered { Cause::NotHttp } else { Cause::Other };
                 unreachable(cause, handshake_detail(error))
             })?;
-    Ok(Dialled { socket, encoding, address: name })
+    Ok(Dialled { socket, codec, address: name })
 }
 
 impl Dialled {
@@ -149,14 +128,14 @@ impl Dialled {
         self,
         opening: Opening<'_>,
     ) -> Result<(Answer, WebSocketLink), ConnectError> {
-        let Self { mut socket, encoding, address } = self;
+        let Self { mut socket, codec, address } = self;
         let unreachable = |detail: String| {
             let cause = Cause::Other;
             ConnectError::Unreachable { address, cause, detail }
         };
         let mut said = Ok(());
         for message in opening.messages() {
-            said = said.and(socket.feed(encoding.encode(&message)).await);
+            said = said.and(socket.feed(encode(codec, &message)).await);
         }
         if let Err(error) = said.and(socket.flush().await) {
             return Err(unreachable(error.to_string()));
@@ -175,14 +154,14 @@ impl Dialled {
                 Some(Err(error)) => return Err(unreachable(error.to_string())),
                 None => return Err(unreachable("no answer came".into())),
             };
-            let message = match encoding.decode(&message) {
+            let message = match decode(codec, &message) {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
                 Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
             };
             match hearing.hear(message) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return Ok((answer, WebSocketLink { socket, encoding })),
+                Ok(Some(answer)) => return Ok((answer, WebSocketLink { socket, codec })),
                 Err(error) => {
                     // Answers the gateway's close.
                     let rest = async { while let Some(Ok(_)) = socket.next().await {} };
@@ -216,12 +195,12 @@ fn handshake_detail(error: tungstenite::Error) -> String {
 impl WebSocketLink {
     /// Carries the connection until the link ends.
     pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
-        let Self { socket, encoding } = self;
+        let Self { socket, codec } = self;
         let (mut sink, mut stream) = socket.split();
         let end = {
-            let reading = read(&mut stream, encoding, teller);
+            let reading = read(&mut stream, codec, teller);
             let writing = async {
-                if let Err(error) = write(&mut sink, encoding, sending).await {
+                if let Err(error) = write(&mut sink, codec, sending).await {
                     // The reading half learns of it, too, and better.
                     debug!(%error, "writing failed");
                 }
@@ -245,12 +224,12 @@ impl WebSocketLink {
 /// Writes what there is to be sent until a goodbye.
 async fn write(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
-    encoding: Encoding,
+    codec: Codec,
     sending: &mut Sending,
 ) -> Result<(), tungstenite::Error> {
     let mut batch = Vec::new();
     loop {
-        let more = sending.next(|message| batch.push(encoding.encode(&message))).await;
+        let more = sending.next(|message| batch.push(encode(codec, &message))).await;
         for message in batch.drain(..) {
             sink.feed(message).await?;
         }
@@ -263,7 +242,7 @@ async fn write(
 
 async fn read(
     stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
-    encoding: Encoding,
+    codec: Codec,
     teller: &mut Teller,
 ) -> End {
     // The gateway pings as often as this ticks. A timer that runs by itself costs less than one
@@ -295,7 +274,7 @@ async fn read(
             Some(Err(error)) => return End::lost(error.to_string()),
             None => return End::lost("the connection ended without a close"),
         };
-        match encoding.decode(&message) {
+        match decode(codec, &message) {
             Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
                 let end = End::new(reason, message.into_string());
                 // Answers the gateway's close.

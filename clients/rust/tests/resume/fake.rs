@@ -9,7 +9,7 @@ use signalbox_client::{
     Events, Limits, Role,
 };
 use signalbox_protocol::{
-    ClientMessage, GatewayMessage, SUBPROTOCOL_POSTCARD, binary,
+    ClientMessage, Codec, GatewayMessage, binary,
     message::{Cursor, ReceivedSignal, Ticket, Welcome},
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -132,7 +132,7 @@ impl FakeLink {
     async fn new(stream: TcpStream) -> Self {
         #[expect(clippy::result_large_err, reason = "the library's type")]
         let choose = |_: &Request, mut response: Response| {
-            let chosen = HeaderValue::from_static(SUBPROTOCOL_POSTCARD);
+            let chosen = HeaderValue::from_static(Codec::Postcard.subprotocol());
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
             Ok(response)
         };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use signalbox_protocol::{ConnectionId, Role, SessionId, message::Lost};
+use signalbox_protocol::{ConnectionId, Role, SessionId, Transport, message::Lost};
 use signalbox_relay::{Away, Comeback, Connection, Encoding, ResumeError, Resumed, Secret};
 
 use super::{Client, Told, World};
@@ -134,7 +134,7 @@ impl Keeper {
             events: self.events,
             cursors: &self.cursors,
             encoding: form,
-            transport: "test",
+            transport: Transport::WebSocket,
         }
     }
 

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayMessage,
-    MediaMode, Role, SenderMessage, SessionId, Signal, binary, frame, json,
+    MediaMode, Role, SenderMessage, SessionId, Signal, Transport, binary, frame, json,
 };
 use signalbox_relay::{
     Away, Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused,
@@ -131,7 +131,7 @@ impl World {
         let id = ConnectionId::from_bytes(bytes);
         let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
         let session = session.clone();
-        let transport = "test";
+        let transport = Transport::WebSocket;
         let join = Join { session, info, role, presence, encoding, transport };
         let joined = self.relay.join(join, self.now)?;
         Ok(Client {

@@ -1,6 +1,8 @@
 //! How long an HTTP client can hold what it takes, on a carrier in memory and in simulated time.
 
-use signalbox_protocol::{ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId};
+use signalbox_protocol::{
+    ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
+};
 use signalbox_relay::{Encoding, Join};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -28,7 +30,7 @@ fn gateway() -> (Arc<Shared>, SessionId) {
                 role: Role::Publisher,
                 presence: false,
                 encoding: Encoding::Shared,
-                transport: "none",
+                transport: Transport::WebSocket,
             },
             Duration::ZERO,
         );

@@ -8,15 +8,16 @@ use std::collections::HashMap;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use quinn::{Connection, ReadError, RecvStream};
 use signalbox_protocol::{
-    CloseReason, GatewayMessage, GatewayStream, SenderMessage, Signal, binary, frame::FrameBuffer,
-    limits::GATEWAY_FRAME_BYTES,
+    CloseReason, GatewayMessage, GatewayStream, SenderMessage, Signal, binary,
+    frame::FrameBuffer,
+    limits::{FAREWELL, GATEWAY_FRAME_BYTES},
 };
 
 use super::{ended, frame_error};
 use tokio::time::Instant;
 
 use crate::{
-    link::{End, FAREWELL, Teller},
+    link::{End, Teller},
     order::StreamKey,
 };
 
@@ -26,7 +27,7 @@ const CHUNK: usize = 16 * 1024;
 /// The reading half: the control stream and all senders' streams.
 pub(super) struct Reading<'a> {
     connection: &'a Connection,
-    control: Frames,
+    control: GatewayFrames,
     /// Streams opened so far; the next one's key.
     opened: StreamKey,
     /// Streams that the gateway has opened, by its bye.
@@ -38,7 +39,7 @@ pub(super) struct Reading<'a> {
 /// A sender's stream.
 struct SenderStream {
     key: StreamKey,
-    frames: Frames,
+    frames: GatewayFrames,
     /// Whether the header has been read.
     known: bool,
 }
@@ -77,7 +78,7 @@ async fn read_more(mut stream: SenderStream) -> Progress {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(connection: &'a Connection, control: Frames) -> Self {
+    pub(super) fn new(connection: &'a Connection, control: GatewayFrames) -> Self {
         Self { connection, control, opened: 0, expected: 0, parked: HashMap::new() }
     }
 
@@ -130,7 +131,7 @@ impl<'a> Reading<'a> {
     fn accept(&mut self, stream: RecvStream) -> SenderStream {
         let key = self.opened;
         self.opened += 1;
-        SenderStream { key, frames: Frames::new(stream), known: false }
+        SenderStream { key, frames: GatewayFrames::new(stream), known: false }
     }
 
     /// Takes what the control stream has brought.
@@ -210,12 +211,12 @@ impl SenderStream {
 }
 
 /// The frames of one stream.
-pub(super) struct Frames {
+pub(super) struct GatewayFrames {
     stream: RecvStream,
     pub(super) buffer: FrameBuffer,
 }
 
-impl Frames {
+impl GatewayFrames {
     pub(super) fn new(stream: RecvStream) -> Self {
         Self { stream, buffer: FrameBuffer::new(GATEWAY_FRAME_BYTES) }
     }
