@@ -8,10 +8,14 @@
 //! - [`proxy`]: sockets in user space, for UDP and TCP. It needs no privileges.
 //!
 //! [`SimulatedLink`] is the model itself, without I/O and without a clock.
+//!
+//! All random decisions come from a seed, so that a run can be repeated.
 
 #[cfg(feature = "flags")]
 mod impairment;
 mod link;
+mod loss;
+mod model;
 #[cfg(target_os = "linux")]
 pub mod namespace;
 pub mod proxy;
@@ -21,4 +25,6 @@ mod units;
 
 #[cfg(feature = "flags")]
 pub use impairment::Impairment;
-pub use link::{Direction, DroppedPacket, LinkCounts, LinkModel, SimulatedLink};
+pub use link::{DroppedPacket, LinkCounts, SimulatedLink};
+pub use loss::{GilbertElliott, LossModel};
+pub use model::{Direction, LinkModel};

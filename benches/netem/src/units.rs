@@ -1,54 +1,48 @@
-//! Quantities as people write them: `40ms`, `2%`, `10mbit`, `256kb`.
+//! Quantities on the command line: `40ms`, `2%`, `10mbit`, `256kb`.
 
 use std::time::Duration;
 
-/// The number in front of the unit, and the unit in lower case.
-fn split(text: &str) -> Result<(f64, String), String> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number = number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
-    Ok((number, unit.trim().to_ascii_lowercase()))
-}
+use bytesize::ByteSize;
 
-fn scaled(text: &str, units: &[(&str, f64)]) -> Result<f64, String> {
-    let (number, unit) = split(text)?;
-    let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
-    scale.map(|scale| number * scale).ok_or_else(|| {
-        let names: Vec<_> = units.iter().map(|(name, _)| *name).collect();
-        format!("{text:?} needs one of these units: {}", names.join(", "))
-    })
-}
+/// The longest delay that makes sense.
+const MAX_DURATION: Duration = Duration::from_secs(60);
 
-/// `250us`, `40ms`, `1.5s`; a minute at most.
+/// `250us`, `40ms`, `1.5s`: a minute at most.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = scaled(text, &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0)])?;
-    if seconds > 60.0 {
-        return Err(format!("{text:?} is more than a minute"));
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > MAX_DURATION {
+        return Err(format!("{text} is more than a minute"));
     }
-    Ok(Duration::from_secs_f64(seconds))
+    Ok(duration)
 }
 
-/// `2%`, as 0.02; 100 % at most.
+/// `2%`, as 0.02: 100 % at most.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
-    let share = scaled(text, &[("%", 0.01)])?;
-    if share > 1.0 {
-        return Err(format!("{text:?} is more than everything"));
-    }
-    Ok(share)
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| format!("{text:?} is not a share from 0% to 100%"))
 }
 
-/// `64kbit`, `10mbit`, `1gbit`: bits per second, of a thousand each; no less than 1 kbit.
+/// `64kbit`, `10mbit`, `1gbit`: bits per second, in powers of 1000.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let bits = scaled(text, &[("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)])?;
-    if bits < 1e3 {
-        return Err(format!("{text:?} is less than 1kbit"));
-    }
-    Ok(bits as u64)
+    let lower = text.to_ascii_lowercase();
+    let bits = lower.strip_suffix("bit").and_then(|number| number.parse::<ByteSize>().ok());
+    bits.map(|bits| bits.as_u64())
+        .filter(|bits| *bits >= 1000)
+        .ok_or_else(|| format!("{text:?} is not a rate of at least 1kbit, such as 10mbit"))
 }
 
-/// `1500b`, `256kb`, `1mb`: bytes, by the thousand.
+/// `1500b`, `256kb`, `1mb`: bytes, in powers of 1000.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    Ok(scaled(text, &[("b", 1.0), ("kb", 1e3), ("mb", 1e6)])? as u64)
+    text.parse::<ByteSize>().map(|size| size.as_u64())
+}
+
+/// Packets: 1 at least.
+pub(crate) fn burst(text: &str) -> Result<f64, String> {
+    let length = text.parse::<f64>().ok().filter(|length| (1.0..=1e6).contains(length));
+    length.ok_or_else(|| format!("{text:?} is not a number of packets from 1 to a million"))
 }
 
 #[cfg(test)]
@@ -56,31 +50,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_write() {
+    fn accepted_forms() {
         assert_eq!(duration("40ms"), Ok(Duration::from_millis(40)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(share("2%"), Ok(0.02));
         assert_eq!(share("0.5 %"), Ok(0.005));
         assert_eq!(rate("10mbit"), Ok(10_000_000));
+        assert_eq!(rate("64kbit"), Ok(64_000));
+        assert_eq!(rate("1Gbit"), Ok(1_000_000_000));
         assert_eq!(size("256kb"), Ok(256_000));
         assert_eq!(size("1500B"), Ok(1500));
+        assert_eq!(burst("2.5"), Ok(2.5));
     }
 
     #[test]
-    fn what_is_refused_is_said() {
-        for (error, about) in [
-            (duration("40").unwrap_err(), "us, ms, s"),
+    fn errors_name_what_is_wrong() {
+        for (error, part) in [
+            (duration("40").unwrap_err(), "unit"),
             (duration("ms").unwrap_err(), "number"),
             (duration("61s").unwrap_err(), "minute"),
             (duration("-1s").unwrap_err(), "number"),
             (share("2").unwrap_err(), "%"),
-            (share("101%").unwrap_err(), "everything"),
-            (rate("1bit").unwrap_err(), "kbit, mbit"),
+            (share("101%").unwrap_err(), "100%"),
+            (share("-1%").unwrap_err(), "0%"),
+            (rate("1bit").unwrap_err(), "10mbit"),
             (rate("0kbit").unwrap_err(), "1kbit"),
-            (size("1gb").unwrap_err(), "b, kb, mb"),
+            (size("1x").unwrap_err(), "x"),
+            (burst("0.5").unwrap_err(), "from 1"),
         ] {
-            assert!(error.contains(about), "{error}");
+            assert!(error.contains(part), "{error}");
         }
     }
 }

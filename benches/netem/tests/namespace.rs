@@ -14,7 +14,7 @@ use std::{
 };
 
 use signalbox_netem::{
-    Direction, LinkModel,
+    Direction, LinkModel, LossModel,
     namespace::{Host, Network},
 };
 
@@ -95,7 +95,8 @@ fn datagrams_take_the_delay_of_each_way() {
 #[test]
 fn a_seed_loses_the_same_datagrams_again_about_as_many_as_asked_for_and_keeps_order() {
     const SENT: u32 = 2000;
-    let lossy = LinkModel { loss: 0.05, jitter: Duration::from_millis(5), ..slow() };
+    let lossy =
+        LinkModel { loss: LossModel::Uniform(0.05), jitter: Duration::from_millis(5), ..slow() };
     let arrived = |seed| {
         let network = emulate_with(slow(), lossy, seed)?;
         let server = udp(network.server(), "127.0.0.1");
@@ -129,7 +130,7 @@ fn a_seed_loses_the_same_datagrams_again_about_as_many_as_asked_for_and_keeps_or
 fn the_link_loses_counts_and_remembers() {
     let Some(network) = emulate(slow(), slow()) else { return };
     let (server, client) = acquainted(&network);
-    network.link().change(Direction::ToClient, |it| it.loss = 1.0);
+    network.link().change(Direction::ToClient, |it| it.loss = LossModel::Uniform(1.0));
     for _ in 0..10 {
         server.send(b"lost").unwrap();
     }
@@ -137,7 +138,7 @@ fn the_link_loses_counts_and_remembers() {
     let drops = network.link().drops(Direction::ToClient);
     assert!(drops.iter().all(|it| it.bytes == 32) && drops.is_sorted_by_key(|it| it.at_ns));
     // The other way is as it was, and so is this one again.
-    network.link().change(Direction::ToClient, |it| it.loss = 0.0);
+    network.link().change(Direction::ToClient, |it| it.loss = LossModel::NONE);
     client.send(b"there").unwrap();
     server.recv(&mut [0; 16]).unwrap();
     server.send(b"back").unwrap();
@@ -162,7 +163,7 @@ fn tcp_gets_everything_through_loss_reordering_and_a_narrow_queue() {
     let bad = LinkModel {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(2),
-        loss: 0.02,
+        loss: LossModel::Uniform(0.02),
         reorder: 0.02,
         rate: Some(20_000_000),
         queue: 30_000,

@@ -10,7 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use signalbox_client::{Client, ConnectOptions, Events};
-use signalbox_netem::proxy::{Proxy, ProxyRuntime, Targets};
+use signalbox_netem::{
+    LinkModel,
+    proxy::{Proxy, ProxyRuntime, Targets},
+};
 use tokio::task::JoinSet;
 
 use super::order;
@@ -176,7 +179,7 @@ impl Reconnect {
     pub async fn run(&self, launcher: &Launcher) -> anyhow::Result<ReconnectResult> {
         ensure!(self.repeat > 0, "--repeat must be at least 1");
         let gateway = launcher.start_with(SETTINGS).await?;
-        let proxies = ProxyRuntime::new()?;
+        let proxies = ProxyRuntime::start()?;
         let targets = Targets { udp: gateway.quic().parse()?, tcp: gateway.https().parse()? };
         let kinds = self.rtt.iter().flat_map(|rtt| Way::ALL.map(|way| (*rtt, way)));
         let mut done: Vec<_> = kinds.map(|kind| (kind, Vec::new())).collect();
@@ -231,7 +234,8 @@ async fn measure(
     let mut pairs = Vec::new();
     for (rtt, way) in kinds {
         let delay = Duration::from_millis((*rtt).into()) / 2;
-        let proxy = proxies.proxy(targets, delay).await?;
+        let link = LinkModel { delay, ..LinkModel::default() };
+        let proxy = proxies.proxy(targets, link, link, 0).await?;
         let token = gateway.token()?;
         // Of its own: clients of one move together.
         let connector = gateway.another_connector()?;
@@ -279,7 +283,7 @@ async fn change(
     let cutting = async {
         sleep_until(cut_ns).await;
         let now_ns = now_ns();
-        proxy.cut_path();
+        proxy.cut_path().await;
         if way == Way::Migration {
             client.rebind().context("no new socket")?;
         }

@@ -2,6 +2,7 @@
 //! so early can be captured and played again.
 
 use signalbox_client::{ConnectOptions, Event, Role};
+use signalbox_netem::proxy::PassingAnswers;
 use signalbox_protocol::{ClientMessage, frame};
 use signalbox_tests::{
     Carrier, World,
@@ -34,14 +35,14 @@ async fn a_client_comes_back_with_its_first_packet() {
             alice.hear_data().await;
             watcher.hear_data().await;
             // It is lost, and nobody says so.
-            proxy.cut().await;
+            proxy.cut_connections().await;
             alice.client.signal().data("b").enqueue().await.unwrap();
             assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
             assert!(matches!(alice.next().await, Event::SessionReconnected { gap: None, .. }));
             assert_eq!(alice.hear_data().await, "b");
             assert_eq!(watcher.hear_data().await, "b");
             // One ticket is enough for the next time.
-            assert_eq!(proxy.early().len() >= round, early, "in round {round}");
+            assert_eq!(proxy.early_data().len() >= round, early, "in round {round}");
         }
         alice.client.disconnect().await;
         watcher.sees_destroyed().await;
@@ -60,7 +61,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
     assert!(matches!(watcher.next().await, Event::ConnectionCreated(_)));
 
     // Neither can finish its handshake, so either may be somebody who plays back a recording.
-    proxy.lose_answers(true);
+    proxy.pass_answers(PassingAnswers::None);
     let mut newcomer = Quic::connect_early(&newcomer, quic).await;
     newcomer.say(&hello(&token)).await;
     let mut returner = Quic::connect_early(&returner, quic).await;
@@ -82,7 +83,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
         assert_eq!(watcher.hear_data().await, round.to_string());
     }
 
-    proxy.lose_answers(false);
+    proxy.pass_answers(PassingAnswers::All);
     assert!(returner.hear().await.starts_with("Resumed"));
     assert!(newcomer.hear().await.starts_with("Welcome"));
     let (mut come, mut said) = (0, 0);
@@ -109,7 +110,7 @@ async fn what_was_captured_is_of_no_use() {
     let mut link = Quic::connect_early(&known, quic).await;
     link.say(&resume(&ticket)).await;
     let next = ticket_in(&link.hear().await);
-    assert!(!proxy.early().is_empty());
+    assert!(!proxy.early_data().is_empty());
     link.endpoint.close(2u32.into(), b"not a goodbye");
 
     // The ticket in it is still good, as the client has not shown that it has the next one. Were

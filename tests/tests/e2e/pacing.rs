@@ -24,7 +24,7 @@ async fn signals_sent_while_away_are_not_refused_for_their_rate() {
         let alice = world.try_join(&options.keep_alive(Duration::from_millis(300))).await.unwrap();
         let (alice, mut events) = (alice.client, alice.events);
         assert_eq!(alice.signal().data("first").send().await, Ok(1), "she is kept");
-        proxy.cut().await;
+        proxy.cut_connections().await;
         let away = soon("the loss is noticed", events.next()).await;
         assert!(matches!(away, Some(Event::Signal { .. })), "{away:?}");
         let away = soon("the loss is noticed", events.next()).await;

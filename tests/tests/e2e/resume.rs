@@ -7,6 +7,7 @@ use signalbox_client::{
     CloseReason, ConnectOptions, ConnectionId, DisconnectReason, Event, Events, Role,
 };
 use signalbox_gateway::Config;
+use signalbox_netem::proxy::PassingAnswers;
 use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
 
 /// A gateway on which a dead link is soon known to be dead.
@@ -85,7 +86,7 @@ async fn a_cut_is_not_noticed(carrier: Carrier) {
     assert_eq!(bob_hears.next().await, "alice: 0");
 
     for round in 1..=2 {
-        proxy.cut().await;
+        proxy.cut_connections().await;
         // She does not know yet.
         let say = |text: &str| alice.signal().data(format!("{round}{text}")).enqueue();
         say("a").await.unwrap();
@@ -158,7 +159,7 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
                             // In the middle of what the other says.
                             let every = SIGNALS / (cuts + 1);
                             if from != ids[index] && last.is_multiple_of(every) && *last < SIGNALS {
-                                proxy.cut().await;
+                                proxy.cut_connections().await;
                             }
                         }
                         Event::SessionReconnecting { .. } => {}
@@ -241,12 +242,12 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
     let mut bob_hears = Listener::new(bob.events, &names);
     assert_eq!(alice_hears.next().await, "+bob");
     assert_eq!(bob_hears.next().await, "+alice");
-    assert_eq!(proxy.tcp_count(), 0, "QUIC has a head start");
+    assert_eq!(proxy.tcp_connections(), 0, "QUIC has a head start");
     for (round, quic, tcp, tcp_count) in
         [(1, false, true, 1), (2, true, false, 1), (3, true, true, 1)]
     {
-        proxy.open(quic, tcp);
-        proxy.cut().await;
+        proxy.allow(quic, tcp);
+        proxy.cut_connections().await;
         bob.client.signal().data(format!("{round}")).send().await.unwrap();
         let sent = alice.client.signal().data(format!("{round}")).send();
         assert_eq!(soon("sending", sent).await, Ok(round));
@@ -258,7 +259,7 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
         let mut all = bob_hears.hear(2).await;
         all.sort();
         assert_eq!(all, both);
-        assert_eq!(proxy.tcp_count(), tcp_count);
+        assert_eq!(proxy.tcp_connections(), tcp_count);
     }
 }
 
@@ -272,12 +273,12 @@ async fn an_attempt_that_is_given_up_is_no_goodbye() {
     assert_eq!(bob.sees_created().await, alice.id());
     assert_eq!(alice.sees_created().await, bob.id());
     // The gateway takes her back, and she never learns of it.
-    proxy.open(true, false);
-    proxy.lose_answers_after_handshakes(true);
-    proxy.cut().await;
+    proxy.allow(true, false);
+    proxy.pass_answers(PassingAnswers::Handshakes);
+    proxy.cut_connections().await;
     assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
     proxy.quic_begun(2).await;
-    proxy.lose_answers_after_handshakes(false);
+    proxy.pass_answers(PassingAnswers::All);
     assert!(matches!(alice.next().await, Event::SessionReconnected { gap: None, .. }));
     alice.say("back").await;
     assert_eq!(bob.hear_data().await, "back", "and nobody has noticed");
@@ -298,12 +299,12 @@ async fn who_comes_back_too_late_joins_anew() {
         let before = alice.id();
         assert_eq!(bob.sees_created().await, before);
         assert_eq!(alice.sees_created().await, bob.id());
-        proxy.open(false, false);
-        proxy.cut().await;
+        proxy.allow(false, false);
+        proxy.cut_connections().await;
         assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
         alice.say("while away").await;
         assert_eq!(bob.sees_destroyed().await, (before, DisconnectReason::NetworkDisconnected));
-        proxy.open(true, true);
+        proxy.allow(true, true);
         let after = match alice.next().await {
             Event::SessionRejoined { connection } => connection.id,
             other => panic!("{other:?}"),
@@ -331,13 +332,13 @@ async fn what_a_gateway_could_not_keep_is_named() {
         bob.sees_created().await;
         bob.say("0").await;
         assert_eq!(alice.hear_data().await, "0");
-        proxy.open(false, false);
-        proxy.cut().await;
+        proxy.allow(false, false);
+        proxy.cut_connections().await;
         for _ in 0..SIGNALS {
             bob.client.signal().data("d".repeat(1000)).send().await.unwrap();
         }
         assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
-        proxy.open(true, true);
+        proxy.allow(true, true);
         let Event::SessionReconnected { gap: Some(gap), .. } = alice.next().await else {
             panic!("nothing is missing of 100 kB in 20");
         };
@@ -395,17 +396,17 @@ async fn who_is_sent_away_while_away_does_not_join_anew() {
     let proxy = Proxy::new(&world).await;
     let mut moderator = world.join(Carrier::Json, Role::Moderator).await;
     for carrier in Carrier::ALL {
-        proxy.open(true, true);
+        proxy.allow(true, true);
         let options = through(&proxy, &world, carrier).rejoin(true).presence(false);
         let mut mallory = world.try_join(&options).await.unwrap();
         assert_eq!(moderator.sees_created().await, mallory.id());
-        proxy.open(false, false);
-        proxy.cut().await;
+        proxy.allow(false, false);
+        proxy.cut_connections().await;
         assert!(matches!(mallory.next().await, Event::SessionReconnecting { .. }));
         moderator.client.force_disconnect(mallory.id()).await.unwrap();
         let gone = (mallory.id(), DisconnectReason::ForceDisconnected);
         assert_eq!(moderator.sees_destroyed().await, gone);
-        proxy.open(true, true);
+        proxy.allow(true, true);
         assert_eq!(mallory.ends().await, CloseReason::ForceDisconnected);
     }
 }
@@ -418,7 +419,7 @@ async fn a_gateway_that_keeps_nothing_is_joined_anew() {
     let mut alice = world.try_join(&options).await.unwrap();
     assert_eq!(alice.client.signal().to(alice.id()).data("a").send().await, Ok(1));
     assert_eq!(alice.hear_data().await, "a");
-    proxy.cut().await;
+    proxy.cut_connections().await;
     assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
     assert!(matches!(alice.next().await, Event::SessionRejoined { .. }));
 }
