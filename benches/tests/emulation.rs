@@ -1,43 +1,40 @@
-//! The benchmark on an emulated network. It needs root, and says aloud where it has to do without.
-#![cfg(target_os = "linux")]
+//! The benchmark on an emulated network. Needs root.
 #![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
 
 use std::{
     fs,
-    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    process::Command,
+    process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
 
-use signalbox_netem::{LinkModel, namespace::Network};
+use signalbox_netem::namespace;
+use signalbox_test_harness::{Requirement, run, trials};
 
-/// No test waits for longer than this for anything that is to come.
+fn main() -> ExitCode {
+    let network = Requirement { name: "network", unavailable: namespace::unavailable };
+    run(trials![network; nothing_outlives_a_benchmark_that_is_killed])
+}
+
+/// The longest wait of a test for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Packets need a moment to come to the link.
+/// Waits for another process.
 fn until(happened: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !happened() {
-        assert!(Instant::now() < deadline, "it did not happen");
+        assert!(Instant::now() < deadline, "timed out");
         thread::yield_now();
     }
 }
 
-/// What the benchmark starts on its emulated network ends with it, even if it is killed.
-#[test]
+/// Processes that the benchmark starts on its emulated network end with it, even if it is killed.
 fn nothing_outlives_a_benchmark_that_is_killed() {
-    if let Err(error) = Network::start(LinkModel::default(), LinkModel::default(), 1) {
-        let note = format!("note: nothing was tested over an emulated network: {error:#}\n");
-        // Past the capture of test output, which would hide it.
-        let _ = std::io::stderr().write_all(note.as_bytes());
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let (program, pid) = (dir.path().join("gateway"), dir.path().join("pid"));
-    // Says who it is, never that it is ready, and stays.
+    // Writes its process id, never announces that it is ready, and stays.
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = serve ] || exit 0\necho $$ >{0}.new; mv {0}.new {0}\nexec sleep 600\n",
         pid.display()
@@ -53,7 +50,7 @@ fn nothing_outlives_a_benchmark_that_is_killed() {
     let namespace =
         PathBuf::from(format!("/proc/{}/ns/net", fs::read_to_string(&pid).unwrap().trim()));
     let there = fs::read_link(&namespace).unwrap();
-    assert_ne!(there, fs::read_link("/proc/self/ns/net").unwrap(), "it is on a host of its own");
+    assert_ne!(there, fs::read_link("/proc/self/ns/net").unwrap(), "it runs on another host");
     benchmark.kill().unwrap();
     benchmark.wait().unwrap();
     until(|| fs::read_link(&namespace).is_err());

@@ -17,31 +17,24 @@ mod drain;
 mod failures;
 mod leaving;
 mod logging;
-mod network;
 mod projects;
 mod restart;
 mod stalled;
 mod state_file;
+#[path = "../support/mod.rs"]
+mod support;
 mod terminal;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
     sync::mpsc,
-    time::Duration,
 };
 
 use serde_json::Value;
 
-/// How long a test waits for something that is to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn signalbox() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
-    command.env_remove("SIGNALBOX_TOKEN").env_remove("SIGNALBOX_SECRET");
-    command
-}
+use self::support::{PATIENCE, Process, signalbox, stdout};
 
 /// The command as an interactive shell starts it. Tests that run in the background inherit ignored
 /// signals, which the command would leave ignored.
@@ -59,104 +52,6 @@ fn with_default_signals(command: &Command) -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     signalbox().args(arguments).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap().trim_end().to_owned()
-}
-
-/// A child process whose standard output is read line by line, and which does not outlive its
-/// test.
-struct Process {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        Self::start_with_log(command, Stdio::piped())
-    }
-
-    /// The same, with its standard error elsewhere.
-    fn start_with_log(command: &mut Command, log: Stdio) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let (sender, lines) = mpsc::sync_channel(100_000);
-        let out = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => line,
-            Err(error) => {
-                let _ = self.child.kill();
-                let mut said = String::new();
-                if let Some(mut log) = self.child.stderr.take() {
-                    let _ = log.read_to_string(&mut said);
-                }
-                panic!("no line of output ({error}); it said: {said}")
-            }
-        }
-    }
-
-    /// The next line that contains `part`.
-    fn line_with(&mut self, part: &str) -> String {
-        loop {
-            let line = self.line();
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn event(&mut self) -> Value {
-        serde_json::from_str(&self.line()).unwrap()
-    }
-
-    fn type_line(&mut self, line: &str) {
-        let input = self.child.stdin.as_mut().unwrap();
-        writeln!(input, "{line}").unwrap();
-        input.flush().unwrap();
-    }
-
-    fn terminate(&self) {
-        self.signal("-TERM");
-    }
-
-    fn signal(&self, signal: &str) {
-        // The id of a child that has not been waited for is its own.
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-
-    /// Reads what it says on standard error, from now on.
-    fn stderr(&mut self) -> std::thread::JoinHandle<String> {
-        let mut stderr = self.child.stderr.take().unwrap();
-        std::thread::spawn(move || {
-            let mut said = Vec::new();
-            stderr.read_to_end(&mut said).unwrap();
-            String::from_utf8(said).unwrap()
-        })
-    }
-
-    /// Waits for its end; `true` if it says that all went well.
-    fn succeeds(mut self) -> bool {
-        self.child.wait().unwrap().success()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A gateway by `serve --dev`.

@@ -33,8 +33,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Addresses from .1 to .6.
 const PREFIX: u32 = 29;
 
-const PRIVILEGES: &str = "a network can be emulated by root only (or with CAP_SYS_ADMIN and \
-                          CAP_NET_ADMIN): run it with sudo";
+const PRIVILEGES: &str = "network emulation needs root, or CAP_SYS_ADMIN and CAP_NET_ADMIN";
 
 /// A host at one end of an emulated link.
 #[derive(Debug)]
