@@ -235,7 +235,7 @@ async fn receive(mut events: Events, signals: u64) -> anyhow::Result<Vec<Arrival
             format!("nothing more came for {SILENCE:?}, after {received} of {signals} signals")
         })?;
         match event.context("the receiver's connection is over")? {
-            Event::Signal { from: Some(from), data, .. } => {
+            Event::Signal { from: signalbox_client::Sender::Connection(from), data, .. } => {
                 let due_ns = data.as_deref().and_then(payload::decode);
                 let due_ns = due_ns.context("a signal came that the benchmark did not send")?;
                 arrivals.push(Arrival { from, due_ns, at_ns: now_ns() });

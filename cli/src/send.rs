@@ -234,7 +234,7 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
     let mut refused = 0;
     while let Some(event) = events.next().await {
         match event {
-            Event::Signal { from, .. } if from == Some(me) => window.add_permits(1),
+            Event::Signal { from, .. } if from == me.into() => window.add_permits(1),
             Event::Refused { signal, code, message } => {
                 window.add_permits(1);
                 refused += 1;

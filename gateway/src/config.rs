@@ -11,7 +11,7 @@ mod forms;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use signalbox_protocol::DEFAULT_PORT;
+use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
 pub use self::{
     check::Problem,
@@ -23,6 +23,8 @@ pub use self::{
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The gateway's name, unique among the gateways that serve the same sessions.
+    pub name: GatewayId,
     /// Where the gateway listens.
     pub listen: Listen,
     /// Its certificate.
@@ -227,6 +229,7 @@ impl Config {
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
         signalbox_relay::Settings {
+            gateway: self.name.clone(),
             connections_per_session: self.limits.connections_per_session,
             project: signalbox_relay::ProjectLimits {
                 connections: self.limits.connections_per_project,

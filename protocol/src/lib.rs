@@ -19,6 +19,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 mod printable;
+pub mod sender;
 pub mod session_id;
 pub mod signal;
 mod text;
@@ -33,6 +34,7 @@ pub use message::{
     SenderMessage, Streams,
 };
 pub use printable::Printable;
+pub use sender::{GatewayId, Sender};
 pub use session_id::{MediaMode, SessionId};
 pub use signal::Signal;
 pub use text::Text;

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::streams::{ClientStream, GatewayStream, SenderMessage, SequencedSignal};
 
-use crate::{CloseReason, ConnectionId, DisconnectReason, ErrorCode, SessionId, Signal, Text};
+use crate::{
+    CloseReason, ConnectionId, DisconnectReason, ErrorCode, Sender, SessionId, Signal, Text,
+};
 
 /// A message that has a place on the wire.
 ///
@@ -179,12 +181,12 @@ pub struct Resume<'a> {
     pub agent: Option<Text<'a>>,
 }
 
-/// How far a client has heard one sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The last signal that a client has received from one sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cursor {
-    /// The sender's connection; none for servers.
-    pub from: Option<ConnectionId>,
+    /// The sender.
+    pub from: Sender,
     /// Sequence number of the last signal that the client has; it has all before it, too.
     pub seq: u64,
 }
@@ -336,11 +338,11 @@ pub struct Ticket<'a> {
 }
 
 /// Signals of one sender that a client will never get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lost {
-    /// The sender's connection; none for servers.
-    pub from: Option<ConnectionId>,
+    /// The sender.
+    pub from: Sender,
     /// The last one that the client has.
     pub after: u64,
     /// The last one that is lost; between the two some were for this client.
@@ -381,8 +383,8 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceivedSignal<'a> {
-    /// The sender's connection; none if a server sent it.
-    pub from: Option<ConnectionId>,
+    /// The sender.
+    pub from: Sender,
     /// The sender's sequence number: rising, with holes where a signal was for somebody else.
     pub seq: u64,
     /// The signal's type.

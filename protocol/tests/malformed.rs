@@ -111,6 +111,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 const BOB: &str = "f4 7a c1 0b 58 cc 43 72 a5 67 0e 02 b2 c3 d4 79";
+const GATEWAY: &str = "04 67 77 2d 31";
 const TOKEN: &str = "0b 61 62 63 2e 64 65 66 2e 67 68 69";
 
 fn malformed_postcard_of_a_client() -> Vec<Vector> {
@@ -129,7 +130,12 @@ fn malformed_postcard_of_a_client() -> Vec<Vector> {
     add("control", "a goodbye in more than 64 bits", "03 ff ff ff ff ff ff ff ff ff 02");
     add("control", "a keep with something behind it", "04 00");
     add("control", "more cursors than there are bytes", "06 ff ff 03");
-    add("control", "a cursor that is cut short", &format!("06 01 01 {BOB}"));
+    add("control", "a cursor that is cut short", &format!("06 01 00 {BOB}"));
+    add("control", "a sender of neither kind", &format!("06 01 02 {BOB} 01 00"));
+    add("control", "a server without a name", "06 01 01 00 01 00");
+    add("control", "a server whose name has a space", "06 01 01 04 67 77 20 31 01 00");
+    let long = "78 ".repeat(65);
+    add("control", "a server with a name of 65 bytes", &format!("06 01 01 41 {long} 01 00"));
     add("signals", "a kind without its fields", "01");
     add("signals", "bytes missing", "01 00 00 01 05 68 65 6c 6c");
     add("signals", "bytes left over", "01 00 00 00 07 07");
@@ -219,9 +225,17 @@ fn malformed_json_of_a_client() -> Vec<Vector> {
     let cursors = |cursors: &str| {
         format!(r#"{{"resume":{{"ticket":"Zm9v-_","attempt":1,"events":0,"cursors":{cursors}}}}}"#)
     };
-    add("first", "an array for a cursor", &cursors("[[null,1]]"));
-    add("first", "an object for cursors", &cursors(r#"{"from":null,"seq":1}"#));
-    add("first", "a cursor without a number", &cursors(r#"[{"from":null}]"#));
+    let server = r#"{"server":"gw-1"}"#;
+    add("first", "an array for a cursor", &cursors(&format!("[[{server},1]]")));
+    add("first", "an object for cursors", &cursors(&format!(r#"{{"from":{server},"seq":1}}"#)));
+    add("first", "a cursor without a number", &cursors(&format!(r#"[{{"from":{server}}}]"#)));
+    add("first", "a cursor without a sender", &cursors(r#"[{"seq":1}]"#));
+    let from = |from: &str| cursors(&format!(r#"[{{"from":{from},"seq":1}}]"#));
+    add("first", "null for a sender", &from("null"));
+    add("first", "an array for a sender", &from(r#"["gw-1"]"#));
+    add("first", "a sender that is neither a connection nor a server", &from(r#"{"client":"a"}"#));
+    add("first", "a server twice", &from(r#"{"server":"a","server":"a"}"#));
+    add("first", "a server whose name has a space", &from(r#"{"server":"gw 1"}"#));
     list
 }
 
@@ -267,9 +281,9 @@ fn forbidden_messages_of_a_client() -> Vec<Vector> {
     let many = (0..501u64).map(|number| {
         let mut id = [0; 16];
         id[8..].copy_from_slice(&number.to_be_bytes());
-        Cursor { from: Some(ConnectionId::from_bytes(id)), seq: 1 }
+        Cursor { from: ConnectionId::from_bytes(id).into(), seq: 1 }
     });
-    let twice = vec![Cursor { from: Some(bob), seq: 1 }; 2];
+    let twice = vec![Cursor { from: bob.into(), seq: 1 }; 2];
     let none = || signal(None, None, None);
     let token = || "abc.def.ghi".to_owned();
     let heard = ClientMessage::Heard { cursors: vec![], more: false };
@@ -355,8 +369,10 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
     add("control", "a goAway in more than 32 bits", "0b ff ff ff ff 10");
     add("header", "no bytes", "");
     add("header", "a header without its fields", "00");
-    add("header", "a header that is cut short", &format!("00 01 {BOB}"));
-    add("header", "a header with something behind it", "00 00 00 00");
+    add("header", "a header that is cut short", &format!("00 00 {BOB}"));
+    add("header", "a header with something behind it", &format!("00 01 {GATEWAY} 00 00"));
+    add("header", "a sender of neither kind", &format!("00 02 {GATEWAY} 00"));
+    add("header", "a server without a name", "00 01 00 00");
     add("sender", "no bytes", "");
     add("sender", "a signal that is cut short", "00 01 01 04 63 68 61");
     add("sender", "a signal with something behind it", "00 01 00 00 00");
@@ -390,8 +406,13 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
         "an array for a connection",
         &format!(r#"{{"present":{{"connections":[["{BOB_ID}",1,""]]}}}}"#),
     );
+    add("no sender", r#"{"signal":{"seq":1,"type":null,"data":null}}"#);
+    add("null for a sender", r#"{"signal":{"from":null,"seq":1,"type":null,"data":null}}"#);
     add("no id", r#"{"signal":{"from":"bob","seq":1,"type":null,"data":null}}"#);
-    add("an unpaired surrogate", r#"{"signal":{"from":null,"seq":1,"type":null,"data":"\ud800"}}"#);
+    add(
+        "an unpaired surrogate",
+        r#"{"signal":{"from":{"server":"gw-1"},"seq":1,"type":null,"data":"\ud800"}}"#,
+    );
     add("a role that is not listed", &WELCOME.replace("publisher", "king"));
     add("an object for a role", &WELCOME.replace(r#""publisher""#, r#"{"publisher":null}"#));
     list

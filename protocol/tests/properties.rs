@@ -10,7 +10,8 @@ use std::{collections::HashSet, fmt};
 
 use proptest::prelude::*;
 use signalbox_protocol::{
-    ClientMessage, ConnectionId, GatewayMessage, GatewayStream, SenderMessage, Signal, binary,
+    ClientMessage, ConnectionId, GatewayMessage, GatewayStream, Sender, SenderMessage, Signal,
+    binary,
     frame::{self, FrameBuffer},
     json,
     message::{ReceivedSignal, SendSignal},
@@ -18,6 +19,13 @@ use signalbox_protocol::{
 
 fn connection_id() -> impl Strategy<Value = ConnectionId> {
     any::<[u8; 16]>().prop_map(ConnectionId::from_bytes)
+}
+
+fn sender() -> impl Strategy<Value = Sender> {
+    prop_oneof![
+        connection_id().prop_map(Sender::from),
+        "[A-Za-z0-9._-]{1,64}".prop_map(|name| Sender::Server(name.parse().unwrap())),
+    ]
 }
 
 fn text() -> impl Strategy<Value = Option<String>> {
@@ -39,7 +47,7 @@ proptest! {
 
     #[test]
     fn encodings_are_canonical(
-        from in prop::option::of(connection_id()), seq: u64, signal_type in text(), data in text(),
+        from in sender(), seq: u64, signal_type in text(), data in text(),
     ) {
         let message = GatewayMessage::Signal(ReceivedSignal {
             from,

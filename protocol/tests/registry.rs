@@ -16,7 +16,7 @@ use std::{collections::HashSet, fs, path::PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode,
+    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode, GatewayId,
     GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, WEBSOCKET_PATH,
     close::ComeBack, frame, json as json_form, limits, message::Message,
 };
@@ -63,7 +63,7 @@ const GATEWAY: &[Fields] = &[
     CONNECTION,
     &[("id", "id", None), ("reason", "disconnectReason", None), ("lastSeq", "u64", None)],
     &[
-        ("from", "option id", None),
+        ("from", "sender", None),
         ("seq", "u64", None),
         ("type", "option text", None),
         ("data", "option text", None),
@@ -78,7 +78,7 @@ const GATEWAY: &[Fields] = &[
 ];
 
 const CLIENT_STREAM: &[Fields] = &[&[]];
-const GATEWAY_STREAM: &[Fields] = &[&[("from", "option id", None), ("after", "u64", None)]];
+const GATEWAY_STREAM: &[Fields] = &[&[("from", "sender", None), ("after", "u64", None)]];
 const SENDER: &[Fields] =
     &[&[("seq", "u64", None), ("type", "option text", None), ("data", "option text", None)]];
 
@@ -87,7 +87,7 @@ const CONNECTION: Fields =
 const TICKET: Fields = &[("ticket", "text", None), ("windowMs", "u32", None)];
 const TYPES: &[(&str, Fields)] = &[
     ("connection", CONNECTION),
-    ("cursor", &[("from", "option id", Some("null")), ("seq", "u64", None)]),
+    ("cursor", &[("from", "sender", None), ("seq", "u64", None)]),
     (
         "limits",
         &[
@@ -97,7 +97,7 @@ const TYPES: &[(&str, Fields)] = &[
             ("idleTimeoutMs", "u32", None),
         ],
     ),
-    ("lost", &[("from", "option id", None), ("after", "u64", None), ("until", "u64", None)]),
+    ("lost", &[("from", "sender", None), ("after", "u64", None), ("until", "u64", None)]),
     ("ticket", TICKET),
 ];
 
@@ -143,6 +143,15 @@ fn close_reasons() -> Value {
         })
     };
     CloseReason::ALL.iter().map(reason).collect()
+}
+
+/// What may stand in a field of another type, by its number in postcard. In JSON a `bare` value stands
+/// alone, and another is the one member of an object.
+fn unions() -> Value {
+    json!({ "sender": [
+        { "number": 0, "name": "connection", "type": "id", "bare": true },
+        { "number": 1, "name": "server", "type": "text", "bare": false },
+    ] })
 }
 
 fn limits() -> Value {
@@ -196,6 +205,7 @@ fn limits() -> Value {
             reason(CloseReason::InvalidToken)
         ),
         limit("session id", SessionId::MAX_BYTES, "bytes", Value::Null),
+        limit("gateway name", GatewayId::MAX_BYTES, "bytes", Value::Null),
     ])
 }
 
@@ -223,6 +233,7 @@ fn registry() -> Value {
             "sender": kinds::<SenderMessage<'_>>(SENDER),
         },
         "types": types,
+        "unions": unions(),
         "enums": {
             "role": closed(&Role::ALL),
             "streams": closed(&[Streams::PerSender, Streams::Single]),
@@ -288,6 +299,17 @@ impl Reader<'_> {
         found.unwrap()["name"].clone()
     }
 
+    fn union(&mut self, list: &Value) -> Value {
+        let number = self.varint();
+        let found = list.as_array().unwrap().iter().find(|it| it["number"] == number).unwrap();
+        let value = self.value(found["type"].as_str().unwrap());
+        if found["bare"] == true {
+            value
+        } else {
+            json!({ found["name"].as_str().unwrap(): value })
+        }
+    }
+
     fn fields(&mut self, fields: &Value) -> Value {
         let mut object = Map::new();
         for field in fields.as_array().unwrap() {
@@ -319,6 +341,9 @@ impl Reader<'_> {
             _ => {
                 let registry = self.registry;
                 let all = |table: &str| Some(&registry[table][kind]).filter(|it| !it.is_null());
+                if let Some(list) = all("unions") {
+                    return self.union(list);
+                }
                 match (all("types"), all("enums").or_else(|| all("codes"))) {
                     (Some(fields), _) => self.fields(fields),
                     (_, Some(list)) => self.named(list),

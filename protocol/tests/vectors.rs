@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use signalbox_protocol::{
     ClientMessage, ClientStream, CloseReason, ConnectionId, ConnectionInfo, DisconnectReason,
-    ErrorCode, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, binary,
-    frame, json,
+    ErrorCode, GatewayId, GatewayMessage, GatewayStream, Role, Sender, SenderMessage, SessionId,
+    Streams, binary, frame, json,
     message::{
         Cursor, Hello, Limits, Lost, ReceivedSignal, Resume, SendSignal, SequencedSignal, Ticket,
         Welcome,
@@ -68,6 +68,8 @@ fn vectors() -> Vec<Vector> {
         0x0b, 0x2f, 0x6a, 0x7e, 0x54, 0xc1, 0x4d, 0x0a, 0x9a, 0x39, 0x1c, 0x4d, 0xca, 0x4d, 0x9f,
         0x10,
     ]);
+    let gateway: GatewayId = "gw-1".parse().unwrap();
+    let servers = Sender::Server(gateway);
     let bob = ConnectionId::from_bytes([
         0xf4, 0x7a, 0xc1, 0x0b, 0x58, 0xcc, 0x43, 0x72, 0xa5, 0x67, 0x0e, 0x02, 0xb2, 0xc3, 0xd4,
         0x79,
@@ -205,7 +207,7 @@ fn vectors() -> Vec<Vector> {
             "gateway",
             GatewayMessage,
             GatewayMessage::Signal(ReceivedSignal {
-                from: Some(bob),
+                from: bob.into(),
                 seq: 1,
                 signal_type: Some("chat".into()),
                 data: Some("hello".into()),
@@ -216,7 +218,7 @@ fn vectors() -> Vec<Vector> {
             "gateway",
             GatewayMessage,
             GatewayMessage::Signal(ReceivedSignal {
-                from: None,
+                from: servers.clone(),
                 seq: 70_000,
                 signal_type: None,
                 data: Some("maintenance at noon".into()),
@@ -262,19 +264,19 @@ fn vectors() -> Vec<Vector> {
             "header of a sender's first stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender { from: Some(bob), after: 0 },
+            GatewayStream::Sender { from: bob.into(), after: 0 },
         ),
         vector!(
             "header of a sender's later stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender { from: Some(bob), after: 129 },
+            GatewayStream::Sender { from: bob.into(), after: 129 },
         ),
         vector!(
             "header of the servers' stream",
             "gatewayStream",
             GatewayStream,
-            GatewayStream::Sender { from: None, after: 0 },
+            GatewayStream::Sender { from: servers.clone(), after: 0 },
         ),
         vector!(
             "signal on a sender's stream",
@@ -310,7 +312,10 @@ fn vectors() -> Vec<Vector> {
                 attempt: 2,
                 streams: Streams::Single,
                 events: 300,
-                cursors: vec![Cursor { from: Some(bob), seq: 129 }, Cursor { from: None, seq: 1 },],
+                cursors: vec![
+                    Cursor { from: bob.into(), seq: 129 },
+                    Cursor { from: servers.clone(), seq: 1 },
+                ],
                 more: true,
                 agent: Some("test/1".into()),
             }),
@@ -320,7 +325,7 @@ fn vectors() -> Vec<Vector> {
             "client",
             ClientMessage,
             ClientMessage::Heard {
-                cursors: vec![Cursor { from: Some(alice), seq: 7 }],
+                cursors: vec![Cursor { from: alice.into(), seq: 7 }],
                 more: false
             },
         ),
@@ -346,8 +351,8 @@ fn vectors() -> Vec<Vector> {
             GatewayMessage,
             GatewayMessage::Gap {
                 lost: vec![
-                    Lost { from: Some(bob), after: 129, until: 140 },
-                    Lost { from: None, after: 0, until: 2 },
+                    Lost { from: bob.into(), after: 129, until: 140 },
+                    Lost { from: servers.clone(), after: 0, until: 2 },
                 ],
                 presence: false,
                 present: 0,

@@ -1,6 +1,6 @@
 //! Two honest clients that talk all the while somebody else misbehaves in their session.
 
-use signalbox_client::{Event, Role};
+use signalbox_client::{Event, Role, Sender};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Carrier, Member, World, soon};
@@ -63,7 +63,7 @@ async fn talk(speaker: &mut Member, listener: &mut Member, round: u64) {
     for member in [speaker, listener] {
         loop {
             match member.next().await {
-                Event::Signal { from: Some(id), data, .. } if id == from => {
+                Event::Signal { from: Sender::Connection(id), data, .. } if id == from => {
                     assert_eq!(data.as_ref(), Some(&word), "in order, none lost, none twice");
                     break;
                 }

@@ -305,7 +305,7 @@ impl Member {
     /// The next event, which must be a signal.
     pub async fn hear(&mut self) -> Heard {
         match self.next().await {
-            Event::Signal { from, signal_type, data, .. } => (from, signal_type, data),
+            Event::Signal { from, signal_type, data, .. } => (from.connection(), signal_type, data),
             other => panic!("not a signal: {other:?}"),
         }
     }

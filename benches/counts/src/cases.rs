@@ -98,7 +98,7 @@ fn sequenced() -> SenderMessage<'static> {
 
 fn received() -> GatewayMessage<'static> {
     let (signal_type, data) = (Some(TYPE.into()), Some(DATA.into()));
-    GatewayMessage::Signal(ReceivedSignal { from: Some(id(1)), seq: 1000, signal_type, data })
+    GatewayMessage::Signal(ReceivedSignal { from: id(1).into(), seq: 1000, signal_type, data })
 }
 
 fn id(number: u8) -> ConnectionId {

@@ -9,6 +9,7 @@ use figment::{
     value::{Dict, Map, Tag, Value},
 };
 use signalbox_gateway::{Config, Problem};
+use signalbox_protocol::GatewayId;
 use toml::de::DeTable;
 
 use super::{
@@ -23,6 +24,9 @@ pub(crate) struct Sources {
     /// setting with __ for the dot, as in SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=10000.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Name of this gateway (name), which clients see as the sender of the servers' signals.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<GatewayId>,
     /// UDP address for QUIC (listen.quic).
     #[arg(long, value_name = "ADDRESS")]
     pub(super) quic: Option<std::net::SocketAddr>,
@@ -50,12 +54,13 @@ impl Sources {
         }
         // Variables of other tools (SIGNALBOX_TOKEN …) have no section.
         let env = Env::prefixed("SIGNALBOX_")
-            .filter(|name| name.as_str().contains("__") || name == "projects");
+            .filter(|name| name.as_str().contains("__") || name == "projects" || name == "name");
         let env = env.split("__");
         let twice =
             env.iter().filter_map(|(name, value)| said_twice(name.as_str(), &value)).collect();
         figment = figment.merge(env);
         let flags = [
+            ("", "name", "--name", self.name.as_ref().map(|it| Value::from(it.as_str()))),
             ("listen", "quic", "--quic", self.quic.map(|it| Value::from(it.to_string()))),
             ("listen", "tcp", "--tcp", self.tcp.map(|it| Value::from(it.to_string()))),
             ("process", "pid_file", "--pid-file", self.pid_file.as_deref().map(path_value)),
@@ -201,6 +206,7 @@ pub(super) fn said_twice(setting: &str, value: &str) -> Option<Mistake> {
 
 /// A setting that a flag sets.
 struct Flag {
+    /// The setting's table; empty for a setting outside all tables.
     section: &'static str,
     name: &'static str,
     flag: &'static str,
@@ -214,7 +220,10 @@ impl Provider for Flag {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let inner = Dict::from([(self.name.to_owned(), self.value.clone())]);
-        let outer = Dict::from([(self.section.to_owned(), inner.into())]);
+        let outer = match self.section {
+            "" => inner,
+            section => Dict::from([(section.to_owned(), inner.into())]),
+        };
         Ok(Map::from([(Profile::Default, outer)]))
     }
 }

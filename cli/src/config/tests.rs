@@ -29,6 +29,17 @@ fn flags_override_the_file() {
 }
 
 #[test]
+fn the_name_comes_from_file_or_flag_and_has_an_alphabet() {
+    assert_eq!(Config::default().name.as_str(), "gateway");
+    assert_eq!(resolve("name = \"gw-1\"").unwrap().name.as_str(), "gw-1");
+    let name = Some("gw-2".parse().unwrap());
+    let config = Sources { name, ..Sources::default() }.resolve(&Config::default()).unwrap();
+    assert_eq!(config.name.as_str(), "gw-2");
+    let error = resolve("name = \"gw 1\"").unwrap_err().to_string();
+    assert!(error.contains("gateway.toml:1: name must be 1 to 64 letters"), "{error}");
+}
+
+#[test]
 fn what_is_not_known_is_an_error_that_names_it() {
     for (toml, part) in [
         ("[links]\nidle_timeout = 9\n", "idle_timeout"),
@@ -129,7 +140,7 @@ public_keys = [\"no/such.pub.pem\"]
         "gateway.toml:17: links.allowed_origins.1 has no scheme",
         "gateway.toml:17: links.allowed_origins.2 must be an origin",
         "gateway.toml:19: resume.window_ms must be a whole number of milliseconds",
-        "gateway.toml:20: link is no setting; there are listen, tls,",
+        "gateway.toml:20: link is no setting; there are name, listen, tls,",
         "gateway.toml:22: projects.0.key is not set; it must be 1 to 64 letters",
         "gateway.toml:23: projects.0.secrets must be a list of texts",
         "gateway.toml:25: projects.1.key must be 1 to 64 letters",

@@ -1,7 +1,7 @@
 //! Events as text for people, and as JSON for programs.
 
 use serde_json::json;
-use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap, Printable};
+use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap, Printable, Sender};
 
 use crate::ids::short;
 
@@ -34,9 +34,9 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
         Event::ConnectionDestroyed { id, reason } => format!("* {} left: {reason}", short(id)),
         Event::Signal { from, signal_type, data, .. } => {
             let who = match from {
-                Some(id) if *id == me => "you".to_owned(),
-                Some(id) => short(id),
-                None => "server".to_owned(),
+                Sender::Connection(id) if *id == me => "you".to_owned(),
+                Sender::Connection(id) => short(id),
+                Sender::Server(_) => "server".to_owned(),
             };
             match (signal_type.as_deref().unwrap_or_default(), data.as_deref()) {
                 ("", None) => format!("{who} (ping)"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use signalbox_client::{
-    Client, CloseReason, ConnectOptions, ConnectionId, Connector, Event, Events,
+    Client, CloseReason, ConnectOptions, ConnectionId, Connector, Event, Events, Sender,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -139,7 +139,7 @@ async fn talk(
             }
         };
         match event {
-            Some(Event::Signal { from: Some(from), seq, data, .. }) => {
+            Some(Event::Signal { from: Sender::Connection(from), seq, data, .. }) => {
                 let last = seen.heard.insert(from, seq);
                 if last.is_some_and(|last| seq != last + 1) {
                     seen.wrong.push(format!("signal {seq} of {from} after {last:?}"));

@@ -405,6 +405,7 @@ fn the_configuration_tells_where_it_comes_from() {
         .args(["config", "--tcp", "127.0.0.1:9", "--config"])
         .arg(&file)
         .env("SIGNALBOX_LIMITS__OUTBOX_FRAMES", "77")
+        .env("SIGNALBOX_NAME", "gw-1")
         .output()
         .unwrap();
     // A certificate is missing, but the rest is shown.
@@ -416,6 +417,7 @@ fn the_configuration_tells_where_it_comes_from() {
         line("limits.outbox_frames = 77").contains("SIGNALBOX_LIMITS__OUTBOX_FRAMES"),
         "{said}"
     );
+    assert!(line("name = \"gw-1\"").contains("SIGNALBOX_NAME"), "{said}");
     assert!(line("listen.tcp = \"127.0.0.1:9\"").contains("flag"), "{said}");
     assert!(line("links.drain_ms = 10000").contains("default"), "{said}");
     assert!(!said.contains("hush"), "secrets are not shown");

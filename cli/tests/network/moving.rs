@@ -104,7 +104,7 @@ async fn receives_everything(mut events: Events) {
         let event = timeout(PATIENCE, events.next()).await.unwrap();
         match event.unwrap() {
             Event::Signal { from, seq, .. } => {
-                let last = received.entry(from.unwrap()).or_default();
+                let last = received.entry(from.connection().unwrap()).or_default();
                 assert_eq!(seq, *last + 1, "none lost, none twice, in order");
                 *last = seq;
             }

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use anyhow::Context as _;
-use signalbox_client::{ConnectOptions, Connector, Event, Printable};
+use signalbox_client::{ConnectOptions, Connector, Event, Printable, Sender};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::main]
@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
             event = events.next() => match event {
                 Some(Event::ConnectionCreated(other)) => println!("* {} is here", other.id),
                 Some(Event::ConnectionDestroyed { id, reason }) => println!("* {id} left: {reason}"),
-                Some(Event::Signal { from: Some(from), data: Some(data), .. }) => {
+                Some(Event::Signal { from: Sender::Connection(from), data: Some(data), .. }) => {
                     if from != client.connection().id {
                         // What others send must not act on the terminal.
                         println!("{from}: {}", Printable(data));

@@ -5,7 +5,7 @@
 //! ```
 
 use anyhow::Context as _;
-use signalbox_client::{ConnectOptions, Connector, Event};
+use signalbox_client::{ConnectOptions, Connector, Event, Sender};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
     while let Some(event) = events.next().await {
         // Its own echoes come back to nobody, or there would be no end to them.
-        if let Event::Signal { from: Some(from), signal_type, data, .. } = event
+        if let Event::Signal { from: Sender::Connection(from), signal_type, data, .. } = event
             && from != client.connection().id
         {
             let mut echo = client.signal().to(from);

@@ -1,7 +1,7 @@
 //! What an application is told.
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, SessionId,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, Sender, SessionId,
     message::Lost,
 };
 
@@ -28,8 +28,8 @@ pub enum Event {
     },
     /// A signal. With neither type nor data it is a ping.
     Signal {
-        /// The connection that sent it (perhaps the client's own); none if a server did.
-        from: Option<ConnectionId>,
+        /// The sender: a connection (perhaps the client's own) or a server.
+        from: Sender,
         /// The sender's sequence number: rising, with holes where a signal was for another.
         seq: u64,
         /// The type.

@@ -53,7 +53,7 @@ pub use event::{Event, Gap};
 pub use options::ConnectOptions;
 pub use signal::SignalBuilder;
 pub use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, Printable, Role,
-    SessionId, Streams,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayId, Printable,
+    Role, Sender, SessionId, Streams,
     message::{Limits, Lost},
 };

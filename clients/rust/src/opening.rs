@@ -84,7 +84,11 @@ mod tests {
             (501, vec![(500, true), (1, false)]),
             (1500, vec![(500, true), (500, true), (500, false)]),
         ] {
-            let cursors = vec![Cursor { from: None, seq: 1 }; count];
+            let cursors =
+                vec![
+                    Cursor { from: signalbox_protocol::GatewayId::default().into(), seq: 1 };
+                    count
+                ];
             let claim = Claim { events: 0, cursors };
             let messages =
                 Opening::Resume { options: &options, kept: &kept, claim: &claim }.messages();

@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use signalbox_protocol::{
-    ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Signal, Text,
+    ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Sender, Signal, Text,
     limits::CURSORS_IN_ALL,
     message::{Cursor, Lost, Welcome},
 };
@@ -22,9 +22,6 @@ use crate::event::{Event, Gap};
 
 /// A stream, by the link's own numbering in the order of their opening.
 pub(crate) type StreamKey = u64;
-
-/// Who a stream belongs to; none is the servers.
-type Sender = Option<ConnectionId>;
 
 /// Puts events into the order that applications rely on.
 #[derive(Debug)]
@@ -103,9 +100,9 @@ impl Order {
         self.out.push_back(Event::SessionReconnected { missed, gap });
         for Lost { from, until, .. } in lost {
             // Nobody waits for it any more, and it is not asked for again.
-            let state = self.senders.entry(from).or_default();
+            let state = self.senders.entry(from.clone()).or_default();
             state.told = state.told.max(until);
-            self.advance(from);
+            self.advance(&from);
         }
         if presence {
             self.events = 0;
@@ -138,16 +135,17 @@ impl Order {
             }
             GatewayMessage::ConnectionDestroyed { id, reason, last_seq } => {
                 self.events += 1;
-                self.senders.entry(Some(id)).or_default().destroyed = Some((reason, last_seq));
-                self.advance(Some(id));
+                let from = Sender::Connection(id);
+                self.senders.entry(from.clone()).or_default().destroyed = Some((reason, last_seq));
+                self.advance(&from);
             }
             GatewayMessage::Signal(signal) => {
                 // All on one stream: the gateway's order is the order.
                 let contents = Signal { signal_type: signal.signal_type, data: signal.data };
-                self.senders.entry(signal.from).or_default().told = signal.seq;
-                self.out.push_back(event(signal.from, signal.seq, contents));
+                self.senders.entry(signal.from.clone()).or_default().told = signal.seq;
+                self.out.push_back(event(signal.from.clone(), signal.seq, contents));
                 // Somebody who left on an earlier link may have waited for this.
-                self.advance(signal.from);
+                self.advance(&signal.from);
             }
             // These are the link's.
             GatewayMessage::Welcome(_)
@@ -173,14 +171,14 @@ impl Order {
         let known = |state: &SenderState| state.told > 0 || state.destroyed.is_some();
         let told = self.senders.iter().filter(|(_, state)| known(state));
         let cursors: Vec<_> =
-            told.map(|(from, state)| Cursor { from: *from, seq: state.told }).collect();
+            told.map(|(from, state)| Cursor { from: from.clone(), seq: state.told }).collect();
         let claim = whole && cursors.len() <= CURSORS_IN_ALL;
         claim.then_some(Claim { events: self.events, cursors })
     }
 
     /// A sender's stream has been opened.
     pub(crate) fn open(&mut self, stream: StreamKey, from: Sender, after: u64) {
-        self.streams.insert(stream, from);
+        self.streams.insert(stream, from.clone());
         let state = self.senders.entry(from).or_default();
         state.streams.push(HeldStream { key: stream, after, held: VecDeque::new() });
         state.streams.sort_by_key(|stream| stream.after);
@@ -188,7 +186,7 @@ impl Order {
 
     /// A signal has come on a sender's stream.
     pub(crate) fn signal(&mut self, stream: StreamKey, seq: u64, signal: Signal<'static>) {
-        let Some(from) = self.streams.get(&stream).copied() else {
+        let Some(from) = self.streams.get(&stream).cloned() else {
             return;
         };
         // A sender that has been told as destroyed has nothing more to say.
@@ -198,7 +196,7 @@ impl Order {
         if let Some(stream) = state.streams.iter_mut().find(|it| it.key == stream) {
             stream.held.push_back((seq, signal));
         }
-        self.advance(from);
+        self.advance(&from);
     }
 
     /// A sender's stream has ended; `reset` if not cleanly.
@@ -209,7 +207,7 @@ impl Order {
         if let Some(state) = self.senders.get_mut(&from) {
             state.broken |= reset;
         }
-        self.advance(from);
+        self.advance(&from);
         // What it still holds waits for the others; an empty one is done.
         if let Some(state) = self.senders.get_mut(&from) {
             state.streams.retain(|it| it.key != stream || !it.held.is_empty());
@@ -226,7 +224,7 @@ impl Order {
     /// Connections that are there. Those that are named anew are known already.
     fn present(&mut self, connections: Vec<ConnectionInfo>) {
         for connection in connections {
-            let known = self.senders.get(&Some(connection.id)).is_some_and(|state| state.created);
+            let known = self.senders.get(&connection.id.into()).is_some_and(|state| state.created);
             if !known {
                 self.created(connection);
             }
@@ -237,7 +235,7 @@ impl Order {
     fn all_named(&mut self, named: &HashSet<ConnectionId>) {
         let known = self.senders.iter().filter(|(_, state)| state.created);
         let left: Vec<_> = known
-            .filter_map(|(from, state)| Some(((*from)?, state.destroyed)))
+            .filter_map(|(from, state)| Some((from.connection()?, state.destroyed)))
             .filter(|(id, _)| !named.contains(id))
             .collect();
         for (id, destroyed) in left {
@@ -247,21 +245,24 @@ impl Order {
         // A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
         let (me, presence) = (self.me, self.presence);
         if presence {
-            self.senders.retain(|from, _| from.is_none_or(|id| id == me || named.contains(&id)));
+            self.senders.retain(|from, _| {
+                from.connection().is_none_or(|id| id == me || named.contains(&id))
+            });
         }
     }
 
     fn created(&mut self, connection: ConnectionInfo) {
         let id = connection.id;
-        self.senders.entry(Some(id)).or_default().created = true;
+        let from = Sender::Connection(id);
+        self.senders.entry(from.clone()).or_default().created = true;
         self.out.push_back(Event::ConnectionCreated(connection));
-        self.advance(Some(id));
+        self.advance(&from);
     }
 
     /// Tells what has become tellable of this sender.
-    fn advance(&mut self, from: Sender) {
-        let known = !self.presence || from.is_none() || from == Some(self.me);
-        let Some(state) = self.senders.get_mut(&from) else {
+    fn advance(&mut self, from: &Sender) {
+        let known = !self.presence || from.connection().is_none_or(|id| id == self.me);
+        let Some(state) = self.senders.get_mut(from) else {
             return;
         };
         if !known && !state.created {
@@ -273,12 +274,12 @@ impl Order {
             }
             for (seq, signal) in stream.held.drain(..) {
                 state.told = seq;
-                self.out.push_back(event(from, seq, signal));
+                self.out.push_back(event(from.clone(), seq, signal));
             }
         }
         let live = &self.streams;
         state.streams.retain(|it| live.contains_key(&it.key) || !it.held.is_empty());
-        if let (Some(id), Some((reason, last_seq))) = (from, state.destroyed)
+        if let (Some(id), Some((reason, last_seq))) = (from.connection(), state.destroyed)
             && (state.told >= last_seq || state.broken)
         {
             self.destroyed(id, reason);
@@ -287,7 +288,7 @@ impl Order {
 
     fn destroyed(&mut self, id: ConnectionId, reason: DisconnectReason) {
         // Whoever is not named when the client comes back, and has left, has been heard to the end.
-        self.senders.remove(&Some(id));
+        self.senders.remove(&id.into());
         self.out.push_back(Event::ConnectionDestroyed { id, reason });
     }
 }

@@ -386,7 +386,6 @@ fn in_json(event: Event) -> Value {
             json!({"destroyed": {"id": id.to_string(), "reason": reason.name()}})
         }
         Event::Signal { from, seq, signal_type, data } => {
-            let from = from.map(|from| from.to_string());
             json!({"signal": {"from": from, "seq": seq, "type": signal_type, "data": data}})
         }
         Event::Refused { signal, code, .. } => {
@@ -398,7 +397,7 @@ fn in_json(event: Event) -> Value {
                 .lost
                 .iter()
                 .map(|lost| {
-                    let from = lost.from.map(|from| from.to_string());
+                    let from = &lost.from;
                     json!({"from": from, "after": lost.after, "until": lost.until})
                 })
                 .collect();

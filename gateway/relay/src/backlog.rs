@@ -13,12 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use signalbox_protocol::{ConnectionId, ConnectionInfo, DisconnectReason};
+use signalbox_protocol::{ConnectionId, ConnectionInfo, DisconnectReason, Sender};
 
 use crate::encode::Encoding;
-
-/// Who sent a signal; none is the servers.
-pub(crate) type Sender = Option<ConnectionId>;
 
 /// Whom a signal was for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -129,9 +126,10 @@ pub(crate) struct Backlog {
 impl Dropped {
     /// A connection is gone, and its end was dropped: moves what is known of its signals to `gone`.
     fn end(&mut self, id: ConnectionId) {
-        let to_many = self.signals.remove(&Some(id)).map(|last| (None, last));
-        let directed = self.directed.extract_if(|(to, from), _| *to == id || *from == Some(id));
-        let of_it = directed.filter(|((_, from), _)| *from == Some(id));
+        let sender = Sender::Connection(id);
+        let to_many = self.signals.remove(&sender).map(|last| (None, last));
+        let directed = self.directed.extract_if(|(to, from), _| *to == id || *from == sender);
+        let of_it = directed.filter(|((_, from), _)| *from == sender);
         let to_one = of_it.map(|((to, _), last)| (Some(to), last));
         for (to, (seq, position)) in to_many.into_iter().chain(to_one) {
             if self.gone.len() == MAX_GONE
@@ -245,13 +243,13 @@ mod tests {
 
     fn signal(from: u8, seq: u64, audience: Audience) -> Happened {
         let frame = Bytes::from_static(&[0; 100]);
-        let from = Some(ConnectionId::from_bytes([from; 16]));
+        let from = ConnectionId::from_bytes([from; 16]).into();
         Happened::Signal { from, seq, audience, encoding: Encoding::Shared, frame }
     }
 
     #[test]
     fn the_oldest_go_at_either_bound_and_are_remembered() {
-        let sender = Some(ConnectionId::from_bytes([1; 16]));
+        let sender = Sender::Connection(ConnectionId::from_bytes([1; 16]));
         let receiver = ConnectionId::from_bytes([2; 16]);
         let mut backlog = Backlog::new();
         let cost = signal(1, 1, Audience::All).cost();
@@ -300,7 +298,7 @@ mod tests {
         let mut backlog = Backlog::new();
         let bounds = Bounds { bytes: 0, age: at(10) };
         for n in 0..2 * MAX_DROPPED as u128 {
-            let from = Some(ConnectionId::from_bytes(n.to_be_bytes()));
+            let from = ConnectionId::from_bytes(n.to_be_bytes()).into();
             let frame = Bytes::new();
             let encoding = Encoding::Shared;
             let audience = Audience::All;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::{
-    Codec, ConnectionId, GatewayMessage, SenderMessage, Signal, frame, json,
+    Codec, GatewayMessage, Sender, SenderMessage, Signal, frame, json,
     message::{ReceivedSignal, SequencedSignal},
 };
 
@@ -30,7 +30,7 @@ impl Encoding {
 
 /// A signal and the forms that it has taken so far.
 pub(crate) struct Encodings<'a> {
-    from: Option<ConnectionId>,
+    from: Sender,
     seq: u64,
     signal: Signal<'a>,
     per_sender: Option<Bytes>,
@@ -39,13 +39,13 @@ pub(crate) struct Encodings<'a> {
 }
 
 impl<'a> Encodings<'a> {
-    pub(crate) fn new(from: Option<ConnectionId>, seq: u64, signal: Signal<'a>) -> Self {
+    pub(crate) fn new(from: Sender, seq: u64, signal: Signal<'a>) -> Self {
         Self { from, seq, signal, per_sender: None, shared: None, json: None }
     }
 
     /// Who sent it, and its number.
-    pub(crate) fn origin(&self) -> (Option<ConnectionId>, u64) {
-        (self.from, self.seq)
+    pub(crate) fn origin(&self) -> (Sender, u64) {
+        (self.from.clone(), self.seq)
     }
 
     /// The signal in a form that it has taken, or in the shortest.
@@ -63,7 +63,7 @@ impl<'a> Encodings<'a> {
         let Self { from, seq, signal, .. } = self;
         let named = || {
             GatewayMessage::Signal(ReceivedSignal {
-                from: *from,
+                from: from.clone(),
                 seq: *seq,
                 signal_type: signal.signal_type.as_deref().map(Into::into),
                 data: signal.data.as_deref().map(Into::into),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Of the bytes.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// A relay that has been put away.
 pub struct Frozen {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use signalbox_protocol::{
-    ConnectionId, GatewayMessage, SenderMessage, Signal, binary, frame, json,
+    ConnectionId, GatewayMessage, Sender, SenderMessage, Signal, binary, frame, json,
     message::{Lost, ReceivedSignal},
 };
 
 use crate::{
-    backlog::{Happened, Sender},
+    backlog::Happened,
     encode::{Encoding, Encodings, EventEncodings},
     kept::Ticket,
     member::Member,
@@ -50,7 +50,7 @@ impl Members {
         // Somebody for whose last signals the client waits, and of whom nothing is known any more.
         let forgotten = if member.presence {
             let known = |id: &ConnectionId| self.by_id.contains_key(id) || ended.contains_key(id);
-            comeback.cursors.keys().flatten().any(|id| !known(id))
+            comeback.cursors.keys().filter_map(Sender::connection).any(|id| !known(&id))
         } else {
             // It names everyone it ever heard, so this says nothing of whom it waits for.
             dropped.forgotten > shown.position
@@ -63,18 +63,20 @@ impl Members {
         let over = |from: &Sender| {
             member.presence
                 && !comeback.cursors.contains_key(from)
-                && from.is_some_and(|id| ended.get(&id).is_some_and(|end| *end <= had_events))
+                && from
+                    .connection()
+                    .is_some_and(|id| ended.get(&id).is_some_and(|end| *end <= had_events))
         };
 
-        let to_many = dropped.signals.iter().map(|(from, last)| (*from, *last));
+        let to_many = dropped.signals.iter().map(|(from, last)| (from.clone(), *last));
         let to_me = dropped.directed.iter().filter(|((to, _), _)| *to == id);
-        let to_me = to_me.map(|((_, from), last)| (*from, *last));
+        let to_me = to_me.map(|((_, from), last)| (from.clone(), *last));
         // A client with presence is told of these in full, or not at all: `all_anew` says which.
         let gone = dropped
             .gone
             .iter()
             .filter(|gone| !member.presence && gone.to.is_none_or(|to| to == id));
-        let gone = gone.map(|gone| (Some(gone.from), (gone.seq, gone.position)));
+        let gone = gone.map(|gone| (gone.from.into(), (gone.seq, gone.position)));
         let mut until: HashMap<Sender, u64> = HashMap::new();
         for (from, (seq, position)) in to_many.chain(to_me).chain(gone) {
             if member.receives()
@@ -88,21 +90,21 @@ impl Members {
         }
         let lost = until
             .into_iter()
-            .map(|(from, until)| Lost { from, after: cursor(&from), until })
+            .map(|(from, until)| Lost { after: cursor(&from), from, until })
             .collect();
 
         let replay = self.backlog.since(shown.position).filter_map(|happened| match happened {
             Happened::Signal { from, seq, audience, encoding, frame } => {
                 let known = if all_anew && member.presence {
-                    from.is_none_or(|from| self.by_id.contains_key(&from))
+                    from.connection().is_none_or(|id| self.by_id.contains_key(&id))
                 } else {
                     !over(from)
                 };
                 let missed = audience.includes(id) && *seq > cursor(from);
                 (member.receives() && known && missed).then(|| Outgoing::Signal {
-                    from: *from,
+                    from: from.clone(),
                     seq: *seq,
-                    frame: recode(*from, *seq, *encoding, frame, comeback.encoding),
+                    frame: recode(from, *seq, *encoding, frame, comeback.encoding),
                 })
             }
             Happened::Created { number, info } => {
@@ -130,13 +132,13 @@ impl Members {
 }
 
 /// A signal in the form that its receiver wants now.
-fn recode(from: Sender, seq: u64, encoding: Encoding, frame: &Bytes, wanted: Encoding) -> Bytes {
+fn recode(from: &Sender, seq: u64, encoding: Encoding, frame: &Bytes, wanted: Encoding) -> Bytes {
     if encoding == wanted {
         return frame.clone();
     }
     // What was encoded here can be decoded here.
     let signal = decode(encoding, frame).unwrap_or_default();
-    Encodings::new(from, seq, signal).get(wanted)
+    Encodings::new(from.clone(), seq, signal).get(wanted)
 }
 
 fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {

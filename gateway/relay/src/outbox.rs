@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason};
+use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Sender};
 
 /// Something on its way to a receiver, in the receiver's encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Outgoing {
     /// A signal. `frame` is shared with the other receivers of the same encoding.
     Signal {
         /// The sender; none for servers.
-        from: Option<ConnectionId>,
+        from: Sender,
         /// The sender's sequence number.
         seq: u64,
         /// The encoded signal.

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use signalbox_protocol::{CloseReason, ConnectionInfo, ProjectKey, Role, SessionId, Transport};
+use signalbox_protocol::{
+    CloseReason, ConnectionInfo, GatewayId, ProjectKey, Role, SessionId, Transport,
+};
 
 use crate::{
     backlog::Bounds,
@@ -21,6 +23,8 @@ use crate::{
 /// What the relay allows. Every number is at least 1 unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The gateway's name, which the signals of servers carry.
+    pub gateway: GatewayId,
     /// Connections that one session may have.
     pub connections_per_session: usize,
     /// What each project may use, unless it has [limits of its own](Relay::set_limits).
@@ -41,6 +45,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            gateway: GatewayId::default(),
             // The vendor's present limit.
             connections_per_session: 15_000,
             project: ProjectLimits::default(),

@@ -7,11 +7,11 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, SessionId, Transport, message::Lost,
+    CloseReason, ConnectionId, ConnectionInfo, GatewayId, Sender, SessionId, Transport,
+    message::Lost,
 };
 
 use crate::{
-    backlog::Sender,
     connection::Connection,
     encode::Encoding,
     kept::{Kept, Secret, Ticket},
@@ -84,7 +84,7 @@ pub struct Comeback<'a> {
     /// Presence events that it has had.
     pub events: u64,
     /// The last signal that it has of each sender.
-    pub cursors: &'a HashMap<Option<ConnectionId>, u64>,
+    pub cursors: &'a HashMap<Sender, u64>,
     /// The form of what is pushed to its outbox.
     pub encoding: Encoding,
     /// Transport of its new link.
@@ -299,7 +299,7 @@ impl Members {
         let member = self.by_id.get(&id).ok_or(ResumeError::Ticket)?;
         let kept = member.kept.as_ref().ok_or(ResumeError::Ticket)?;
         let shown = *kept.presented(&comeback.secret, comeback.attempt)?;
-        self.check_claims(&shown, comeback)?;
+        self.check_claims(&shown, comeback, &settings.gateway)?;
 
         let Missed { lost, all_anew, replay } = self.missed(member, &shown, comeback);
         let missed = replay.len() as u64;
@@ -345,12 +345,17 @@ impl Members {
     }
 
     /// Whether the client can have what it says that it has.
-    fn check_claims(&self, shown: &Ticket, comeback: &Comeback<'_>) -> Result<(), ResumeError> {
+    fn check_claims(
+        &self,
+        shown: &Ticket,
+        comeback: &Comeback<'_>,
+        gateway: &GatewayId,
+    ) -> Result<(), ResumeError> {
         let events = self.events.saturating_sub(shown.events);
         let sent = |from: &Sender| match from {
-            None => Some(self.server_seq),
-            // Of one that is gone nobody knows any more.
-            Some(from) => self.by_id.get(from).map(|sender| sender.sent),
+            Sender::Server(from) => (from == gateway).then_some(self.server_seq),
+            // The count of a connection that is gone is not kept.
+            Sender::Connection(id) => self.by_id.get(id).map(|sender| sender.sent),
         };
         let ahead = comeback.events > events
             || comeback

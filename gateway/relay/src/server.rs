@@ -5,7 +5,9 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use signalbox_protocol::{Codec, ConnectionId, ConnectionInfo, Role, SessionId, Signal, Transport};
+use signalbox_protocol::{
+    Codec, ConnectionId, ConnectionInfo, GatewayId, Role, SessionId, Signal, Transport,
+};
 
 use crate::{
     backlog::Audience,
@@ -69,7 +71,8 @@ impl Relay {
         if !session.rate().take(now) {
             return Err(Refused::ProjectRateLimited);
         }
-        session.with(&self.0, |members| members.signal_from_server(to, signal, now))
+        let gateway = &self.0.settings.gateway;
+        session.with(&self.0, |members| members.signal_from_server(gateway, to, signal, now))
     }
 
     /// Ends a connection.
@@ -102,6 +105,7 @@ impl Members {
     /// nothing, are returned.
     pub(crate) fn signal_from_server(
         &mut self,
+        gateway: &GatewayId,
         to: Recipients<'_>,
         signal: Signal<'_>,
         now: Duration,
@@ -133,7 +137,8 @@ impl Members {
             Recipients::Only(ids) => Audience::Only(Arc::new(ids.clone())),
             Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
         };
-        self.deliver(Encodings::new(None, self.server_seq, signal), audience, now);
+        let from = gateway.clone().into();
+        self.deliver(Encodings::new(from, self.server_seq, signal), audience, now);
         Ok(missing)
     }
 

@@ -224,7 +224,7 @@ impl Members {
                 Audience::One(to)
             }
         };
-        self.deliver(Encodings::new(Some(from), seq, signal), audience, now);
+        self.deliver(Encodings::new(from.into(), seq, signal), audience, now);
         self.accept(from, generation, seq);
         Ok(seq)
     }
@@ -246,7 +246,7 @@ impl Members {
         let (from, seq) = encodings.origin();
         let mut outgoing = |member: &Member, link: &Attached| {
             member.receives().then(|| Outgoing::Signal {
-                from,
+                from: from.clone(),
                 seq,
                 frame: encodings.get(link.encoding),
             })

@@ -17,7 +17,7 @@ use signalbox_relay::{
 };
 use world::{
     Told, World,
-    keeper::{FORMS, Keeper, signal, whole},
+    keeper::{FORMS, Keeper, servers, signal, whole},
     session,
 };
 
@@ -46,7 +46,7 @@ fn who_is_kept_goes_on_in_the_next_run_and_nobody_is_told() {
         assert_eq!(world.relay.connections(&here).len(), 2);
 
         assert_eq!(bob.resume(&world, after), Ok(whole(0)));
-        alice.cursors.insert(Some(alice_id), 1);
+        alice.cursors.insert(alice_id.into(), 1);
         alice.events = 1;
         assert_eq!(alice.resume(&world, after), Ok(whole(3)));
         alice.client().say("live").unwrap();
@@ -55,11 +55,11 @@ fn who_is_kept_goes_on_in_the_next_run_and_nobody_is_told() {
         assert_eq!(
             news,
             [
-                signal(Some(alice_id), 2, "not read"),
-                signal(Some(alice_id), 3, "for one"),
-                signal(None, 1, "from a server"),
-                signal(Some(alice_id), 4, "live"),
-                signal(None, 2, "and on"),
+                signal(alice_id, 2, "not read"),
+                signal(alice_id, 3, "for one"),
+                signal(servers(), 1, "from a server"),
+                signal(alice_id, 4, "live"),
+                signal(servers(), 2, "and on"),
             ],
             "{before:?} and {after:?}"
         );

@@ -15,7 +15,9 @@ use std::{
 };
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, ConnectionId, Role, Transport, message::Lost};
+use signalbox_protocol::{
+    CloseReason, ConnectionId, GatewayId, Role, Sender, Transport, message::Lost,
+};
 use signalbox_relay::{
     Away, Comeback, Connection, Encoding, Recipients, ResumeError, Resumed, Secret, Settings, Stats,
 };
@@ -48,8 +50,7 @@ fn a_replay_read_in_part_after_a_presence_gap_goes_on_at_the_next_resume() {
         let _away = bob.lose(&world);
         let answer = bob.resume(&world, form).unwrap();
         assert_eq!((answer.lost, answer.present), (vec![], None), "nothing else is lost");
-        let all: Vec<_> =
-            (until + 1..=100).map(|n| signal(Some(alice.id), n, &n.to_string())).collect();
+        let all: Vec<_> = (until + 1..=100).map(|n| signal(alice.id, n, &n.to_string())).collect();
         assert_eq!(bob.news(), all, "{form:?}");
     }
 }
@@ -69,7 +70,7 @@ fn a_late_attempt_takes_nothing_away_from_a_later_one() {
     let check = world.relay.check_ticket(&here, bob.id, &given_up.secret, given_up.number);
     assert_eq!(check, Err(ResumeError::Superseded), "already before the cursors are read");
     alice.say("still there?").unwrap();
-    assert_eq!(bob.news(), [signal(Some(alice.id), 1, "still there?")]);
+    assert_eq!(bob.news(), [signal(alice.id, 1, "still there?")]);
     let _away = bob.lose(&world);
     bob.resume(&world, Encoding::Json).unwrap();
 }
@@ -113,7 +114,7 @@ struct Attempt {
     number: u32,
     secret: Secret,
     events: u64,
-    cursors: HashMap<Option<ConnectionId>, u64>,
+    cursors: HashMap<Sender, u64>,
 }
 
 impl Attempt {
@@ -144,7 +145,7 @@ struct Actor {
     keeper: Keeper,
     away: Option<Away>,
     /// Of each sender the signals that are for it and that it has neither read nor been told lost.
-    due: HashMap<Option<ConnectionId>, VecDeque<u64>>,
+    due: HashMap<Sender, VecDeque<u64>>,
     /// Others, as it was told.
     known: BTreeSet<ConnectionId>,
     /// Senders of which it was told that signals may be missing.
@@ -159,7 +160,8 @@ impl Actor {
         for told in std::mem::take(&mut self.keeper.told) {
             match told {
                 Told::Signal { from, seq, .. } => {
-                    let due = self.due.entry(from).or_default();
+                    let due = self.due.entry(from.clone()).or_default();
+                    let from = from.connection();
                     if from.is_some_and(|id| self.doubtful.contains(&id)) {
                         due.retain(|due| *due >= seq);
                     }
@@ -170,9 +172,9 @@ impl Actor {
                 Told::Created(id) => assert!(self.known.insert(id), "created once"),
                 Told::Destroyed(id, _) => {
                     assert!(self.known.remove(&id), "destroyed once");
-                    let due = self.due.remove(&Some(id)).unwrap_or_default();
+                    let due = self.due.remove(&id.into()).unwrap_or_default();
                     assert!(due.is_empty(), "destroyed after its last signal");
-                    self.keeper.cursors.remove(&Some(id));
+                    self.keeper.cursors.remove(&id.into());
                 }
                 other => panic!("no step makes {other:?}"),
             }
@@ -194,18 +196,19 @@ impl Actor {
             Some(present) if self.keeper.presence => {
                 self.known = present.into_iter().collect();
                 let Self { known, keeper, .. } = self;
-                let stays = |id: &Option<ConnectionId>| {
-                    id.is_none_or(|id| id == keeper.id || known.contains(&id))
+                let stays = |id: &Sender| {
+                    id.connection().is_none_or(|id| id == keeper.id || known.contains(&id))
                 };
                 self.due.retain(|from, _| stays(from));
                 let gone: Vec<_> =
-                    keeper.cursors.keys().filter(|from| !stays(from)).copied().collect();
+                    keeper.cursors.keys().filter(|from| !stays(from)).cloned().collect();
                 for from in &gone {
                     keeper.cursors.remove(from);
                 }
             }
             Some(_) => {
-                let gone = self.due.keys().flatten().filter(|id| !there.contains(id));
+                let gone =
+                    self.due.keys().filter_map(Sender::connection).filter(|id| !there.contains(id));
                 self.doubtful.extend(gone);
             }
             None => {}
@@ -214,7 +217,7 @@ impl Actor {
 
     fn finish(&mut self, there: &[ConnectionId]) {
         let doubtful =
-            |from: &Option<ConnectionId>| from.is_some_and(|id| self.doubtful.contains(&id));
+            |from: &Sender| from.connection().is_some_and(|id| self.doubtful.contains(&id));
         for (from, due) in &self.due {
             assert!(due.is_empty() || doubtful(from), "lost in silence: {from:?} {due:?}");
         }
@@ -259,7 +262,7 @@ fn run(backlog_bytes: usize, steps: Vec<Step>) {
                 let (from, seq) = (client.id, client.connection.sent());
                 for actor in &mut actors {
                     if to.is_none_or(|to| to == actor.keeper.id) {
-                        actor.due.entry(Some(from)).or_default().push_back(seq);
+                        actor.due.entry(from.into()).or_default().push_back(seq);
                     }
                 }
             }
@@ -267,7 +270,7 @@ fn run(backlog_bytes: usize, steps: Vec<Step>) {
                 world.serve(&here, Recipients::All, "x").unwrap();
                 served += 1;
                 for actor in &mut actors {
-                    actor.due.entry(None).or_default().push_back(served);
+                    actor.due.entry(GatewayId::default().into()).or_default().push_back(served);
                 }
             }
             Step::Read { who, most } => actors[pick(who)].read(most),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, ConnectionId, Role, SessionId};
+use signalbox_protocol::{CloseReason, ConnectionId, GatewayId, Role, Sender, SessionId};
 use signalbox_relay::{Encoding, Recipients, Settings, SignalError, Stats};
 use world::{Client, Told, World, session};
 
@@ -55,7 +55,7 @@ struct Actor {
     told: Vec<Told>,
     /// Signals that were accepted for it while it was there: sender and sequence number. (Those of
     /// servers by their data, as who is the first of a session is not seen from here.)
-    due: Vec<(Option<ConnectionId>, u64)>,
+    due: Vec<(Sender, u64)>,
 }
 
 const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
@@ -88,7 +88,7 @@ fn run(steps: Vec<Step>) {
                     Ok(()) => {
                         let seq = actors[who].client.connection.sent();
                         for actor in actors.iter_mut().filter(|actor| actor.session == home) {
-                            actor.due.push((Some(from), seq));
+                            actor.due.push((from.into(), seq));
                         }
                     }
                     Err(error) => assert_eq!(error, SignalError::Ended),
@@ -105,7 +105,7 @@ fn run(steps: Vec<Step>) {
                         assert!(reachable && alive);
                         let from = actors[who].client.id;
                         let seq = actors[who].client.connection.sent();
-                        actors[to].due.push((Some(from), seq));
+                        actors[to].due.push((from.into(), seq));
                     }
                     Err(SignalError::Ended) => assert!(!alive),
                     Err(SignalError::Refused { .. }) => assert!(!reachable),
@@ -135,7 +135,7 @@ fn run(steps: Vec<Step>) {
                 assert_eq!(sent.is_ok(), anybody);
                 if anybody {
                     for (actor, _) in actors.iter_mut().zip(due).filter(|(_, due)| *due) {
-                        actor.due.push((None, served));
+                        actor.due.push((GatewayId::default().into(), served));
                     }
                 }
             }
@@ -206,7 +206,7 @@ fn observed(world: &World, sessions: &[SessionId], homes: &BTreeMap<ConnectionId
 fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
     let mut created = BTreeSet::from([actor.client.id]);
     let mut destroyed = BTreeSet::new();
-    let mut last: BTreeMap<Option<ConnectionId>, u64> = BTreeMap::new();
+    let mut last: BTreeMap<Sender, u64> = BTreeMap::new();
     let mut heard = Vec::new();
     for told in &actor.told {
         match told {
@@ -219,14 +219,15 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 assert!(destroyed.insert(*id), "destroyed once");
             }
             Told::Signal { from, seq, data } => {
-                if let Some(from) = from {
+                if let Sender::Connection(from) = from {
                     assert_eq!(homes[from], actor.session, "nothing crosses sessions");
                     assert!(created.contains(from), "created before the first signal");
                     assert!(!destroyed.contains(from), "destroyed after the last signal");
                 }
-                let before = last.insert(*from, *seq).unwrap_or(0);
+                let before = last.insert(from.clone(), *seq).unwrap_or(0);
                 assert!(before < *seq, "in order, none twice");
-                heard.push((*from, if from.is_some() { *seq } else { data.parse().unwrap() }));
+                let seq = if from.is_server() { data.parse().unwrap() } else { *seq };
+                heard.push((from.clone(), seq));
             }
             Told::Error { .. } | Told::Accepted(_) | Told::GoAway(_) => panic!("no step makes one"),
         }

@@ -12,14 +12,14 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 use signalbox_protocol::{
-    CloseReason, ConnectionId, DisconnectReason, Role, Transport, message::Lost,
+    CloseReason, ConnectionId, DisconnectReason, Role, Sender, Transport, message::Lost,
 };
 use signalbox_relay::{
     Away, Comeback, Encoding, Recipients, Refused, ResumeError, Secret, Settings, Stats,
 };
 use world::{
     Told, World,
-    keeper::{Answer, FORMS, Keeper, secret, signal, whole},
+    keeper::{Answer, FORMS, Keeper, secret, servers, signal, whole},
     session,
 };
 
@@ -36,7 +36,7 @@ fn who_comes_back_gets_what_it_missed_and_nobody_saw_it_leave() {
         let mut bob = Keeper::join(&mut world, &here, before);
         alice.read();
         alice.say("heard").unwrap();
-        assert_eq!(bob.news(), [signal(Some(alice.id), 1, "heard")]);
+        assert_eq!(bob.news(), [signal(alice.id, 1, "heard")]);
         alice.say("on its way when the link broke").unwrap();
         let away = bob.lose(&world);
         alice.say("all").unwrap();
@@ -58,14 +58,14 @@ fn who_comes_back_gets_what_it_missed_and_nobody_saw_it_leave() {
         assert_eq!(
             bob.news(),
             [
-                signal(Some(alice.id), 2, "on its way when the link broke"),
-                signal(Some(alice.id), 3, "all"),
-                signal(Some(alice.id), 4, "one"),
+                signal(alice.id, 2, "on its way when the link broke"),
+                signal(alice.id, 3, "all"),
+                signal(alice.id, 4, "one"),
                 Told::Created(carol.id),
-                signal(None, 1, "from a server"),
+                signal(servers(), 1, "from a server"),
                 Told::Destroyed(carol.id, DisconnectReason::ClientDisconnected),
-                signal(Some(alice.id), 6, "last"),
-                signal(Some(alice.id), 7, "live"),
+                signal(alice.id, 6, "last"),
+                signal(alice.id, 7, "live"),
             ],
             "{before:?} and {after:?}"
         );
@@ -91,11 +91,7 @@ fn its_own_signals_go_on_where_the_gateway_has_them() {
     alice.client().say("four").unwrap();
     assert_eq!(
         alice.news(),
-        [
-            signal(Some(alice.id), 1, "one"),
-            signal(Some(alice.id), 3, "three"),
-            signal(Some(alice.id), 4, "four"),
-        ]
+        [signal(alice.id, 1, "one"), signal(alice.id, 3, "three"), signal(alice.id, 4, "four"),]
     );
     assert_eq!(alice.accepted, 4);
 }
@@ -153,8 +149,8 @@ fn a_second_link_takes_over_from_a_living_one() {
     );
     old.connection.leave(CloseReason::ClientDisconnected, world.now);
     alice.say("to the new one").unwrap();
-    assert_eq!(bob.news(), [signal(Some(alice.id), 1, "to the new one")]);
-    assert_eq!(alice.read(), [signal(Some(alice.id), 1, "to the new one")]);
+    assert_eq!(bob.news(), [signal(alice.id, 1, "to the new one")]);
+    assert_eq!(alice.read(), [signal(alice.id, 1, "to the new one")]);
 }
 
 #[test]
@@ -213,8 +209,8 @@ fn nobody_has_what_was_never_sent() {
     alice.say("one").unwrap();
     bob.read();
     let _away = bob.lose(&world);
-    for (from, seq) in [(Some(alice.id), 2), (None, 1), (Some(bob.id), 1)] {
-        let before = bob.cursors.insert(from, seq);
+    for (from, seq) in [(alice.id.into(), 2), (servers(), 1), (bob.id.into(), 1)] {
+        let before = bob.cursors.insert(from.clone(), seq);
         assert_eq!(bob.resume(&world, Encoding::Json), Err(ResumeError::Ahead));
         bob.cursors.remove(&from);
         bob.cursors.extend(before.map(|seq| (from, seq)));
@@ -241,11 +237,11 @@ fn what_is_no_longer_kept_is_a_gap_with_names() {
     }
     let answer = bob.resume(&world, Encoding::Shared).unwrap();
     assert_eq!(answer.present, None, "no presence is lost");
-    let [Lost { from, after: 1, until }] = answer.lost[..] else { panic!("{answer:?}") };
-    assert_eq!(from, Some(alice.id));
+    let [Lost { ref from, after: 1, until }] = answer.lost[..] else { panic!("{answer:?}") };
+    assert_eq!(*from, alice.id.into());
     assert!((2..21).contains(&until), "{until}");
     let told = bob.news();
-    assert_eq!(told.first(), Some(&signal(from, until + 1, &(until - 1).to_string())));
+    assert_eq!(told.first(), Some(&signal(from.clone(), until + 1, &(until - 1).to_string())));
     assert_eq!(told.len() as u64, 21 - until, "what is kept comes, in order");
     // It is said once.
     let _away = bob.lose(&world);
@@ -271,7 +267,7 @@ fn lost_presence_is_named_anew() {
     }
     let answer = bob.resume(&world, Encoding::PerSender).unwrap();
     assert_eq!(answer.present, Some(vec![alice.id, carol.id]));
-    let known = |told: &Told| matches!(told, Told::Signal { from, .. } if *from == Some(alice.id));
+    let known = |told: &Told| matches!(told, Told::Signal { from, .. } if *from == alice.id.into());
     assert!(bob.news().iter().all(known), "nothing of those who are gone");
     // Who has not read that far counts as before.
     (bob.secret, bob.events) = old;
@@ -302,13 +298,13 @@ fn of_who_is_gone_nothing_comes_again_unless_it_is_asked_for() {
         // It has read all of that. A client forgets whom it has told the end of; over streams it
         // may have read the end and still wait for what comes before it.
         bob.news();
-        bob.cursors.remove(&Some(id));
+        bob.cursors.remove(&id.into());
         if named {
-            bob.cursors.insert(Some(id), 1);
+            bob.cursors.insert(id.into(), 1);
         }
         let _away = bob.lose(&world);
         assert_eq!(bob.resume(&world, Encoding::Json), Ok(whole(0)));
-        let expected = if named { vec![signal(Some(id), 2, "two")] } else { vec![] };
+        let expected = if named { vec![signal(id, 2, "two")] } else { vec![] };
         assert_eq!(bob.news(), expected);
     }
 }
@@ -336,12 +332,12 @@ fn of_who_is_gone_a_gap_is_told_if_it_is_waited_for_and_only_then() {
                     alice.say(&n.to_string()).unwrap();
                 }
                 if waited_for {
-                    bob.cursors.insert(Some(id), 5);
+                    bob.cursors.insert(id.into(), 5);
                 } else if presence {
-                    bob.cursors.remove(&Some(id));
+                    bob.cursors.remove(&id.into());
                 }
                 let answer = bob.resume(&world, Encoding::Json).unwrap();
-                let of_carol = answer.lost.iter().any(|lost| lost.from == Some(id));
+                let of_carol = answer.lost.iter().any(|lost| lost.from == id.into());
                 let told = of_carol || answer.present.is_some();
                 if waited_for {
                     assert!(told, "{presence} {later}: {answer:?}");
@@ -349,7 +345,7 @@ fn of_who_is_gone_a_gap_is_told_if_it_is_waited_for_and_only_then() {
                     assert_eq!(answer, whole(0), "{later}");
                 }
                 let again =
-                    |told: &Told| matches!(told, Told::Signal { from, .. } if *from == Some(id));
+                    |told: &Told| matches!(told, Told::Signal { from, .. } if *from == id.into());
                 let again = bob.news().iter().filter(|told| again(told)).count();
                 assert!(waited_for || again == 0, "{presence} {later}: {again}");
             }
@@ -367,7 +363,7 @@ fn what_is_too_old_is_not_kept() {
     let _away = bob.lose(&world);
     alice.say("old").unwrap();
     world.now = at(61);
-    let lost = vec![Lost { from: Some(alice.id), after: 0, until: 1 }];
+    let lost = vec![Lost { from: alice.id.into(), after: 0, until: 1 }];
     let answer = bob.resume(&world, Encoding::Json).unwrap();
     assert_eq!(answer, Answer { signals: 0, lost, present: None });
 }
@@ -532,7 +528,7 @@ fn run(steps: Vec<Step>) {
                     None => client.say(&data).unwrap(),
                     Some(to) => client.say_to(to, &data).unwrap(),
                 }
-                let told = signal(Some(from), seq, &data);
+                let told = signal(from, seq, &data);
                 for actor in &mut actors {
                     if to.is_none_or(|to| to == actor.keeper.id) {
                         actor.due.push(told.clone());
@@ -544,7 +540,7 @@ fn run(steps: Vec<Step>) {
                 world.serve(&here, Recipients::All, &data).unwrap();
                 for actor in &mut actors {
                     // Its number is not known here; the data says enough.
-                    actor.due.push(signal(None, 0, &data));
+                    actor.due.push(signal(servers(), 0, &data));
                 }
             }
             Step::Read { who } => {
@@ -623,7 +619,9 @@ fn gone(actors: &mut Vec<Actor>, who: usize, reason: DisconnectReason) {
 
 fn without_server_seq(told: Told) -> Told {
     match told {
-        Told::Signal { from: None, data, .. } => Told::Signal { from: None, seq: 0, data },
+        Told::Signal { from: Sender::Server(from), data, .. } => {
+            Told::Signal { from: from.into(), seq: 0, data }
+        }
         told => told,
     }
 }

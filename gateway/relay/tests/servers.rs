@@ -10,7 +10,7 @@ mod world;
 
 use std::{collections::HashMap, time::Duration};
 
-use signalbox_protocol::{CloseReason, DisconnectReason, Role, Signal};
+use signalbox_protocol::{CloseReason, DisconnectReason, GatewayId, Role, Signal};
 use signalbox_relay::{
     Encoding, JoinError, ProjectLimits, Recipients, Refused, Settings, SignalError,
 };
@@ -25,7 +25,11 @@ fn a_servers_signals_have_no_sender_and_one_order() {
     world.serve(&here, Recipients::All, "all").unwrap();
     world.serve(&here, Recipients::One(receivers[0].id), "one").unwrap();
     world.serve(&here, Recipients::All, "all again").unwrap();
-    let signal = |seq, data: &str| Told::Signal { from: None, seq, data: data.into() };
+    let signal = |seq, data: &str| Told::Signal {
+        from: GatewayId::default().into(),
+        seq,
+        data: data.into(),
+    };
     assert_eq!(
         receivers[0].read(),
         [signal(1, "all"), signal(2, "one"), signal(3, "all again")],

@@ -81,8 +81,8 @@ fn every_form_of_receiver_gets_the_same() {
             receiver.read(),
             [
                 Told::Created(from),
-                Told::Signal { from: Some(from), seq: 1, data: "one".into() },
-                Told::Signal { from: Some(from), seq: 2 + index as u64, data: "two".into() },
+                Told::Signal { from: from.into(), seq: 1, data: "one".into() },
+                Told::Signal { from: from.into(), seq: 2 + index as u64, data: "two".into() },
                 Told::Destroyed(from, DisconnectReason::ClientDisconnected),
             ]
         );

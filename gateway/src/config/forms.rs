@@ -160,6 +160,7 @@ const ADDRESS: &str =
     "an IP address and a port, in quotes, such as \"0.0.0.0:4433\" or \"[::]:4433\"";
 
 const WORDS: &[(&str, &str)] = &[
+    ("name", "1 to 64 letters, digits, '.', '_' or '-', in quotes"),
     ("listen", "a table that begins with [listen]"),
     ("listen.quic", ADDRESS),
     ("listen.tcp", ADDRESS),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, GatewayMessage, ProjectKey, Streams, Transport,
+    ClientMessage, CloseReason, GatewayMessage, ProjectKey, Sender, Streams, Transport,
     limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
@@ -22,7 +22,7 @@ pub(super) struct Claim {
     attempt: u32,
     streams: Streams,
     events: u64,
-    cursors: HashMap<Option<ConnectionId>, u64>,
+    cursors: HashMap<Sender, u64>,
     /// Whether more of them follow.
     pub(super) more: bool,
     agent: Option<String>,
@@ -60,7 +60,7 @@ impl Claim {
             return Err(LinkError::protocol("too many cursors"));
         }
         for Cursor { from, seq } in cursors {
-            if self.cursors.insert(*from, *seq).is_some() {
+            if self.cursors.insert(from.clone(), *seq).is_some() {
                 return Err(LinkError::protocol("two cursors for one sender"));
             }
         }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Message;
-use crate::{ConnectionId, Text};
+use crate::{Sender, Text};
 
 /// First frame of a unidirectional stream that a client opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,8 @@ impl Message<'_> for ClientStream {
 pub enum GatewayStream {
     /// Tag 0. Signals of one sender: [`SenderMessage`]s follow.
     Sender {
-        /// The sender's connection; none for servers.
-        from: Option<ConnectionId>,
+        /// The sender.
+        from: Sender,
         /// Sequence number of the last signal on this sender's previous stream, 0 if there was
         /// none. A client reads that one before anything on this stream.
         after: u64,

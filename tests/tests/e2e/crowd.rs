@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use signalbox_client::{ConnectionId, Event, Role};
+use signalbox_client::{ConnectionId, Event, Role, Sender};
 use signalbox_tests::{Carrier, Member, World};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -61,7 +61,7 @@ async fn take_part(
         let mut missing: usize = due.iter().map(Vec::len).sum();
         while missing > 0 {
             match events.next().await.expect("the session is not over") {
-                Event::Signal { from: Some(from), seq, data, .. } => {
+                Event::Signal { from: Sender::Connection(from), seq, data, .. } => {
                     let sender: usize = index[&from];
                     assert_eq!(data, Some(seq.to_string()));
                     assert_eq!(

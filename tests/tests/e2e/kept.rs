@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use signalbox_client::{CloseReason, Event, Role};
 use signalbox_gateway::OwnLimits;
 use signalbox_protocol::{
-    ClientMessage, ConnectionId,
+    ClientMessage, ConnectionId, GatewayId,
     message::{Cursor, Hello, Resume},
 };
 use signalbox_tests::{
@@ -91,14 +91,14 @@ async fn a_connection_changes_its_transport_and_nobody_notices() {
     let mut back = WebSocket::connect(world.addresses().tcp, true).await;
     let ticket = ticket_in(&resumed);
     let ClientMessage::Resume(again) = resume(&ticket) else { panic!() };
-    let cursors = vec![Cursor { from: Some(watcher.id()), seq: 1 }];
+    let cursors = vec![Cursor { from: watcher.id().into(), seq: 1 }];
     back.say(&ClientMessage::Resume(Resume { cursors, ..again })).await;
     assert!(hear_until(&mut back, "Resumed").await.contains("signals: 0"));
     back.say(&signal("still the same")).await;
     loop {
         match watcher.next().await {
             Event::Signal { from, data, .. } if data.as_deref() == Some("still the same") => {
-                assert_eq!(from, Some(id));
+                assert_eq!(from, id.into());
                 break;
             }
             Event::Signal { .. } => {}
@@ -161,7 +161,7 @@ async fn a_gap_is_told_before_anything_else() {
     }
     let kinds: Vec<_> = heard.iter().map(|it| it.split([' ', '(']).next().unwrap()).collect();
     assert_eq!(kinds, ["Gap", "Gap", "Present", "Resumed"], "{heard:#?}");
-    assert!(heard[0].contains(&format!("from: Some({})", watcher.id())), "{}", heard[0]);
+    assert!(heard[0].contains(&format!("from: Connection({})", watcher.id())), "{}", heard[0]);
     assert!(heard[1].contains("presence: true, present: 11"), "{}", heard[1]);
 }
 
@@ -215,27 +215,33 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
         change(&mut resume);
         ClientMessage::Resume(resume)
     };
-    let stranger = Cursor { from: Some(ConnectionId::from_bytes([9; 16])), seq: 7 };
-    let other = Cursor { from: Some(ConnectionId::from_bytes([8; 16])), seq: 7 };
-    let servers = Cursor { from: None, seq: 1 };
+    let stranger = Cursor { from: ConnectionId::from_bytes([9; 16]).into(), seq: 7 };
+    let other = Cursor { from: ConnectionId::from_bytes([8; 16]).into(), seq: 7 };
+    let servers = Cursor { from: GatewayId::default().into(), seq: 1 };
     let many: Vec<_> = (0..501u128)
         .map(|number| ConnectionId::from_bytes(number.to_be_bytes()))
-        .map(|id| Cursor { from: Some(id), seq: 7 })
+        .map(|id| Cursor { from: id.into(), seq: 7 })
         .collect();
     for (what, messages) in [
         ("ahead in events", vec![with(&|it| it.events = 1)]),
-        ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers])]),
+        ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers.clone()])]),
         ("too many cursors", vec![with(&|it| it.cursors = many.clone())]),
-        ("a sender twice", vec![with(&|it| it.cursors = vec![stranger, stranger])]),
+        ("a sender twice", vec![with(&|it| it.cursors = vec![stranger.clone(); 2])]),
         (
             "a sender twice, over two messages",
             vec![
-                with(&|it| (it.cursors, it.more) = (vec![stranger], true)),
-                ClientMessage::Heard { cursors: vec![other], more: true },
-                ClientMessage::Heard { cursors: vec![Cursor { seq: 0, ..stranger }], more: false },
+                with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true)),
+                ClientMessage::Heard { cursors: vec![other.clone()], more: true },
+                ClientMessage::Heard {
+                    cursors: vec![Cursor { seq: 0, ..stranger.clone() }],
+                    more: false,
+                },
             ],
         ),
-        ("the servers twice", vec![with(&|it| it.cursors = vec![Cursor { seq: 0, ..servers }; 2])]),
+        (
+            "the servers twice",
+            vec![with(&|it| it.cursors = vec![Cursor { seq: 0, ..servers.clone() }; 2])],
+        ),
         ("a signal where more should come", vec![with(&|it| it.more = true), signal("x")]),
         ("cursors first", vec![ClientMessage::Heard { cursors: vec![], more: false }]),
         ("a long name", vec![with(&|it| it.agent = Some("x".repeat(65).into()))]),
@@ -250,8 +256,8 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
     }
     // Unknown senders are nobody's business; more cursors may follow.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-    link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger], true))).await;
-    link.say(&ClientMessage::Heard { cursors: vec![other], more: true }).await;
+    link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true))).await;
+    link.say(&ClientMessage::Heard { cursors: vec![other.clone()], more: true }).await;
     link.say(&ClientMessage::Heard { cursors: vec![], more: false }).await;
     hear_until(&mut link, "Resumed").await;
     link.say(&resume(&ticket)).await;

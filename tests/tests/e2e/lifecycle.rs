@@ -204,7 +204,7 @@ async fn a_dropped_client_has_left() {
         member.say("last words").await;
         drop(member);
         match watcher.next().await {
-            Event::Signal { from, .. } => assert_eq!(from, Some(id)),
+            Event::Signal { from, .. } => assert_eq!(from, id.into()),
             other => panic!("{other:?}"),
         }
         let left = (id, DisconnectReason::ClientDisconnected);

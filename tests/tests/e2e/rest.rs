@@ -1,7 +1,7 @@
 //! What servers are answered, for good requests and for bad ones, while clients in the same
 //! session must notice nothing of it.
 
-use signalbox_client::{ConnectionId, Role};
+use signalbox_client::{ConnectionId, Event, Role, Sender};
 use signalbox_tests::{
     Carrier, PROJECT, STRANGERS, World,
     bystanders::Bystanders,
@@ -161,7 +161,7 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
     server.signal(None, "{\"type\":\"last\",\"data\":\"\"}").await;
     loop {
         match watcher.next().await {
-            signalbox_client::Event::Signal { from: Some(_), .. } => {}
+            signalbox_client::Event::Signal { from: Sender::Connection(_), .. } => {}
             signalbox_client::Event::Signal { signal_type, .. } => {
                 assert_eq!(signal_type.as_deref(), Some("last"));
                 break;
@@ -320,6 +320,27 @@ async fn the_list_is_the_vendors_and_tells_more_on_demand() {
         assert_eq!(item["transport"], transports[index % 4]);
         assert_eq!(item["codec"], codecs[usize::from(index % 4 == 3)]);
         assert_eq!((&item["role"], &item["data"]), (&"subscriber".into(), &"".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_of_a_server_names_the_gateway() {
+    let world = World::with(|config| config.name = "gw-1".parse().unwrap()).await;
+    for carrier in [Carrier::Quic, Carrier::Postcard, Carrier::Json] {
+        let mut member = world.join(carrier, Role::Subscriber).await;
+        let mut server = Server::of(&world).await;
+        assert_eq!(server.signal(None, r#"{"data":"x"}"#).await.status, 204);
+        loop {
+            match member.next().await {
+                Event::Signal { from: Sender::Server(gateway), .. } => {
+                    assert_eq!(gateway.as_str(), "gw-1");
+                    break;
+                }
+                Event::Signal { from, .. } => panic!("{from:?}"),
+                _ => {}
+            }
+        }
+        member.client.disconnect().await;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use signalbox_certs::DevAuthority;
-use signalbox_client::{CloseReason, ConnectOptions, Event, Role};
+use signalbox_client::{CloseReason, ConnectOptions, Event, Role, Sender};
 use signalbox_tests::{Carrier, Member, World, authority, proxy::Proxy, renewed_certificate, soon};
 
 /// A gateway with a state file and this certificate.
@@ -70,7 +70,9 @@ async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
         let (mut heard, mut away) = (Vec::new(), Vec::new());
         while heard.len() < 3 * Carrier::ALL.len() {
             match soon("an event", member.events.next()).await.unwrap() {
-                Event::Signal { from: Some(from), seq, .. } => heard.push((from, seq)),
+                Event::Signal { from: Sender::Connection(from), seq, .. } => {
+                    heard.push((from, seq));
+                }
                 Event::SessionReconnecting { reason, .. } => away.push(Some(reason)),
                 Event::SessionReconnected { gap: None, .. } => away.push(None),
                 other => panic!("{other:?}"),

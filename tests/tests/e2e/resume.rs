@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use signalbox_client::{
-    CloseReason, ConnectOptions, ConnectionId, DisconnectReason, Event, Events, Role,
+    CloseReason, ConnectOptions, ConnectionId, DisconnectReason, Event, Events, Role, Sender,
 };
 use signalbox_gateway::Config;
 use signalbox_netem::proxy::PassingAnswers;
@@ -40,7 +40,7 @@ impl Listener {
         match soon("an event", self.events.next()).await.expect("the session is not over") {
             Event::ConnectionCreated(info) => format!("+{}", name(&info.id)),
             Event::ConnectionDestroyed { id, .. } => format!("-{}", name(&id)),
-            Event::Signal { from: Some(from), data, .. } => {
+            Event::Signal { from: Sender::Connection(from), data, .. } => {
                 format!("{}: {}", name(&from), data.unwrap_or_default())
             }
             Event::SessionReconnecting { .. } => "away".into(),
@@ -151,7 +151,7 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
                 let mut backs = 0;
                 while heard.values().any(|heard| *heard < SIGNALS) {
                     match soon("an event", events.next()).await.expect("it is not over") {
-                        Event::Signal { from: Some(from), data, seq, .. } => {
+                        Event::Signal { from: Sender::Connection(from), data, seq, .. } => {
                             let last = heard.get_mut(&from).unwrap();
                             assert_eq!(data, Some((*last + 1).to_string()));
                             assert_eq!(seq, *last + 1);
@@ -182,7 +182,9 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
         let mut left = 0;
         while left < 2 {
             match watcher.next().await {
-                Event::Signal { from: Some(from), .. } => *heard.entry(from).or_default() += 1,
+                Event::Signal { from: Sender::Connection(from), .. } => {
+                    *heard.entry(from).or_default() += 1;
+                }
                 Event::ConnectionDestroyed { reason, .. } => {
                     assert_eq!(reason, DisconnectReason::ClientDisconnected);
                     left += 1;
@@ -342,8 +344,8 @@ async fn what_a_gateway_could_not_keep_is_named() {
         let Event::SessionReconnected { gap: Some(gap), .. } = alice.next().await else {
             panic!("nothing is missing of 100 kB in 20");
         };
-        let [lost] = gap.lost[..] else { panic!("{gap:?}") };
-        assert_eq!((lost.from, lost.after), (Some(bob.id()), 1));
+        let [lost] = &gap.lost[..] else { panic!("{gap:?}") };
+        assert_eq!((&lost.from, lost.after), (&bob.id().into(), 1));
         assert!((2..SIGNALS).contains(&lost.until), "some are kept: {lost:?}");
         let mut next = lost.until + 1;
         while next <= SIGNALS + 1 {
@@ -446,7 +448,7 @@ async fn a_client_that_moves_loses_nothing_and_nobody_notices() {
         let mut heard: HashMap<ConnectionId, u64> = HashMap::new();
         while heard.len() < 2 || heard.values().any(|last| *last < SIGNALS) {
             match soon("an event", listener.next()).await.unwrap() {
-                Event::Signal { from: Some(from), seq, .. } => {
+                Event::Signal { from: Sender::Connection(from), seq, .. } => {
                     let last = heard.entry(from).or_default();
                     assert_eq!(seq, *last + 1);
                     *last = seq;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use signalbox_client::{ConnectionId, Event, Role};
+use signalbox_client::{ConnectionId, Event, Role, Sender};
 use signalbox_protocol::{
     GatewayStream, SenderMessage, binary, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
 };
@@ -35,7 +35,8 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
                 None => {
                     let GatewayStream::Sender { from, after } =
                         binary::decode(frame).unwrap().unwrap();
-                    read = Some(Stream { from: from.unwrap(), after, seqs: Vec::new() });
+                    read =
+                        Some(Stream { from: from.connection().unwrap(), after, seqs: Vec::new() });
                 }
                 Some(read) => {
                     let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
@@ -139,7 +140,7 @@ async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sende
         while let Some(frame) = buffer.next_frame().unwrap() {
             let Some((from, after)) = &mut header else {
                 let GatewayStream::Sender { from, after } = binary::decode(frame).unwrap().unwrap();
-                header = Some((from.unwrap(), Some(after)));
+                header = Some((from.connection().unwrap(), Some(after)));
                 continue;
             };
             let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
@@ -165,7 +166,10 @@ async fn more_senders_than_streams_are_heard_in_order() {
     }
     let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
     for _ in 0..ROUNDS * SENDERS as u64 {
-        let Event::Signal { from: Some(from), seq, .. } = receiver.next().await else { panic!() };
+        let Event::Signal { from: Sender::Connection(from), seq, .. } = receiver.next().await
+        else {
+            panic!()
+        };
         let before = last.insert(from, seq).unwrap_or_default();
         assert_eq!(before + 1, seq);
     }

@@ -9,17 +9,17 @@ use super::{tests::*, *};
 
 fn claim(order: &mut Order) -> Claim {
     let mut claim = order.lost().expect("it can be resumed");
-    claim.cursors.sort_by_key(|cursor| cursor.from);
+    claim.cursors.sort_by(|a, b| a.from.cmp(&b.from));
     claim
 }
 
 fn cursor(n: u8, seq: u64) -> Cursor {
-    Cursor { from: Some(id(n)), seq }
+    Cursor { from: id(n).into(), seq }
 }
 
 fn shared_signal(from: u8, seq: u64) -> GatewayMessage<'static> {
     GatewayMessage::Signal(ReceivedSignal {
-        from: Some(id(from)),
+        from: id(from).into(),
         seq,
         signal_type: None,
         data: None,
@@ -27,7 +27,8 @@ fn shared_signal(from: u8, seq: u64) -> GatewayMessage<'static> {
 }
 
 fn lost(lost: &[(u8, u64, u64)], presence: bool) -> Option<Gap> {
-    let lost = lost.iter().map(|&(from, after, until)| Lost { from: Some(id(from)), after, until });
+    let lost =
+        lost.iter().map(|&(from, after, until)| Lost { from: id(from).into(), after, until });
     Some(Gap { lost: lost.collect(), presence })
 }
 
@@ -40,7 +41,7 @@ fn what_was_told_is_claimed_whatever_it_came_on() {
     let mut order = order(true);
     order.control(created(1));
     order.control(created(2));
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 7, Signal::default());
     order.control(shared_signal(2, 3));
     order.control(shared_signal(0, 1));
@@ -66,7 +67,7 @@ fn a_list_that_is_cut_short_cannot_be_gone_on_from() {
 fn what_was_given_up_cannot_be_gone_on_from() {
     let mut order = order(true);
     order.control(created(1));
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.end(0, true);
     assert_eq!(order.lost(), None);
 }
@@ -74,11 +75,11 @@ fn what_was_given_up_cannot_be_gone_on_from() {
 #[test]
 fn what_was_held_comes_again() {
     let mut order = order(true);
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
     order.control(created(1));
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     assert_eq!(told(&mut order), ["+1", "1:1"]);
 }
@@ -92,7 +93,7 @@ fn a_leaving_that_was_held_waits_on() {
         let claimed = claim(&mut order);
         assert_eq!(claimed, Claim { events: 2, cursors: vec![cursor(1, 0)] });
         if on_stream {
-            order.open(0, Some(id(1)), 0);
+            order.open(0, id(1).into(), 0);
             order.signal(0, 1, Signal::default());
             order.signal(0, 2, Signal::default());
         } else {
@@ -116,7 +117,7 @@ fn those_who_have_left_and_were_heard_to_the_end_are_not_named() {
 fn claims_are_bounded() {
     let mut order = order(false);
     for n in 0..CURSORS_IN_ALL as u128 {
-        let from = Some(ConnectionId::from_bytes((n + 1).to_be_bytes()));
+        let from = ConnectionId::from_bytes((n + 1).to_be_bytes()).into();
         order.control(GatewayMessage::Signal(ReceivedSignal {
             from,
             seq: 1,
@@ -245,7 +246,7 @@ fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
                         if let Some((before, _)) = previous {
                             lanes[before].push(Input::End(before as u64));
                         }
-                        lanes[lane].push(Input::Open(lane as u64, Some(id(n)), after));
+                        lanes[lane].push(Input::Open(lane as u64, id(n).into(), after));
                         lane
                     }
                 };
@@ -259,7 +260,7 @@ fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
 
 /// What a gateway sends to one who comes back with this claim.
 fn missed(history: &[Happened], claim: &Claim) -> Vec<Happened> {
-    let had = |n: u8| claim.cursors.iter().find(|it| it.from == Some(id(n))).map(|it| it.seq);
+    let had = |n: u8| claim.cursors.iter().find(|it| it.from == id(n).into()).map(|it| it.seq);
     let is_event = |happened: &&Happened| !matches!(happened, Happened::Signal(..));
     let had_events: Vec<_> = history.iter().filter(is_event).take(claim.events as usize).collect();
     // Of whom the end is known, and nothing is asked, all is known.

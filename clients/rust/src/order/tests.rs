@@ -1,7 +1,7 @@
 //! Whatever the network does to streams, the application hears one order.
 
 use proptest::prelude::*;
-use signalbox_protocol::{Role, message::Limits};
+use signalbox_protocol::{GatewayId, Role, message::Limits};
 
 use super::*;
 
@@ -48,12 +48,14 @@ pub(super) fn told(order: &mut Order) -> Vec<String> {
         .map(|event| match event {
             Event::ConnectionCreated(info) => format!("+{}", info.id.as_bytes()[0]),
             Event::ConnectionDestroyed { id, .. } => format!("-{}", id.as_bytes()[0]),
-            Event::Signal { from: Some(id), seq, .. } => format!("{}:{seq}", id.as_bytes()[0]),
-            Event::Signal { from: None, seq, .. } => format!("s:{seq}"),
+            Event::Signal { from: Sender::Connection(id), seq, .. } => {
+                format!("{}:{seq}", id.as_bytes()[0])
+            }
+            Event::Signal { from: Sender::Server(_), seq, .. } => format!("s:{seq}"),
             Event::SessionReconnected { gap: None, .. } => "back".to_owned(),
             Event::SessionReconnected { gap: Some(Gap { lost, presence }), .. } => {
                 let lost = lost.iter().map(|Lost { from, after, until }| {
-                    format!("{}:{after}-{until}", from.unwrap().as_bytes()[0])
+                    format!("{}:{after}-{until}", from.connection().unwrap().as_bytes()[0])
                 });
                 let presence = presence.then(|| "and presence".to_owned());
                 let all: Vec<_> = lost.chain(presence).collect();
@@ -76,7 +78,7 @@ pub(super) fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
 #[test]
 fn signals_wait_for_their_sender_to_be_created() {
     let mut order = order(true);
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     assert!(order.is_held(0));
     assert_eq!(told(&mut order), [""; 0]);
@@ -89,13 +91,13 @@ fn signals_wait_for_their_sender_to_be_created() {
 #[test]
 fn nobody_waits_for_servers_or_oneself_or_without_presence() {
     let mut first = order(true);
-    first.open(0, None, 0);
+    first.open(0, GatewayId::default().into(), 0);
     first.signal(0, 1, Signal::default());
-    first.open(1, Some(id(0)), 0);
+    first.open(1, id(0).into(), 0);
     first.signal(1, 1, Signal::default());
     assert_eq!(told(&mut first), ["s:1", "0:1"]);
     let mut second = order(false);
-    second.open(0, Some(id(1)), 0);
+    second.open(0, id(1).into(), 0);
     second.signal(0, 1, Signal::default());
     assert_eq!(told(&mut second), ["1:1"]);
 }
@@ -106,7 +108,7 @@ fn destroyed_waits_for_the_last_signal() {
     order.control(created(1));
     order.control(destroyed(1, 2));
     assert_eq!(told(&mut order), ["+1"]);
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     order.signal(0, 2, Signal::default());
     order.end(0, false);
@@ -118,7 +120,7 @@ fn destroyed_waits_for_the_last_signal() {
 fn destroyed_does_not_wait_for_what_never_comes() {
     let mut order = order(true);
     order.control(created(1));
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     order.control(destroyed(1, 3));
     order.end(0, true);
@@ -129,10 +131,10 @@ fn destroyed_does_not_wait_for_what_never_comes() {
 fn a_later_stream_waits_for_the_earlier_one() {
     let mut order = order(true);
     order.control(created(1));
-    order.open(1, Some(id(1)), 2);
+    order.open(1, id(1).into(), 2);
     order.signal(1, 3, Signal::default());
     assert_eq!(told(&mut order), ["+1"]);
-    order.open(0, Some(id(1)), 0);
+    order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     order.end(1, false);
     assert_eq!(told(&mut order), ["1:1"]);
@@ -140,7 +142,7 @@ fn a_later_stream_waits_for_the_earlier_one() {
     order.end(0, false);
     assert_eq!(told(&mut order), ["1:2", "1:3"]);
     // The earlier one has ended; the next names the last of it.
-    order.open(2, Some(id(1)), 3);
+    order.open(2, id(1).into(), 3);
     order.signal(2, 9, Signal::default());
     assert_eq!(told(&mut order), ["1:9"]);
 }
@@ -174,7 +176,7 @@ fn lanes(signals: u64, per_stream: u64) -> (Vec<Vec<Input>>, Vec<Vec<String>>) {
         lanes[0].push(Input::Control(created(sender)));
         let mut seq = 0;
         while seq < signals {
-            let mut stream = vec![Input::Open(key, Some(id(sender)), seq)];
+            let mut stream = vec![Input::Open(key, id(sender).into(), seq)];
             for _ in 0..per_stream.min(signals - seq) {
                 seq += 1;
                 story.push(format!("{sender}:{seq}"));

@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use signalbox_client::{
     Client, CloseReason, ConnectOptions, ConnectionId, ConnectionInfo, Connector, ErrorCode, Event,
-    Events, Limits, Role,
+    Events, Limits, Role, Sender,
 };
 use signalbox_protocol::{
     ClientMessage, Codec, GatewayMessage, binary,
@@ -44,7 +44,7 @@ pub(crate) fn ticket(ticket: &str, window_ms: u32) -> Ticket<'_> {
 
 pub(crate) fn signal(from: u8, seq: u64) -> GatewayMessage<'static> {
     let data = Some("d".into());
-    GatewayMessage::Signal(ReceivedSignal { from: Some(id(from)), seq, signal_type: None, data })
+    GatewayMessage::Signal(ReceivedSignal { from: id(from).into(), seq, signal_type: None, data })
 }
 
 pub(crate) fn bye(reason: CloseReason) -> GatewayMessage<'static> {
@@ -189,9 +189,9 @@ impl FakeLink {
 
 fn in_short(message: ClientMessage<'_>) -> String {
     let heard = |cursors: Vec<Cursor>| {
-        let each = cursors.iter().map(|cursor| match cursor.from {
-            Some(from) => format!("{}:{}", from.as_bytes()[0], cursor.seq),
-            None => format!("s:{}", cursor.seq),
+        let each = cursors.iter().map(|cursor| match &cursor.from {
+            Sender::Connection(from) => format!("{}:{}", from.as_bytes()[0], cursor.seq),
+            Sender::Server(_) => format!("s:{}", cursor.seq),
         });
         let mut each: Vec<_> = each.collect();
         each.sort();

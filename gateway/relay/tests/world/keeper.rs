@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use signalbox_protocol::{ConnectionId, Role, SessionId, Transport, message::Lost};
+use signalbox_protocol::{
+    ConnectionId, GatewayId, Role, Sender, SessionId, Transport, message::Lost,
+};
 use signalbox_relay::{Away, Comeback, Connection, Encoding, ResumeError, Resumed, Secret};
 
 use super::{Client, Told, World};
@@ -22,7 +24,7 @@ pub(crate) struct Keeper {
     /// Attempts to resume, over all tickets.
     pub(crate) attempts: u32,
     pub(crate) events: u64,
-    pub(crate) cursors: HashMap<Option<ConnectionId>, u64>,
+    pub(crate) cursors: HashMap<Sender, u64>,
     /// All that it was told, but for confirmations.
     pub(crate) told: Vec<Told>,
     /// What the present link has brought and the client has not read.
@@ -99,7 +101,7 @@ impl Keeper {
                 Told::Destroyed(..) if !self.presence => continue,
                 Told::Created(_) | Told::Destroyed(..) => self.events += 1,
                 Told::Signal { from, seq, .. } => {
-                    let last = self.cursors.insert(*from, *seq).unwrap_or(0);
+                    let last = self.cursors.insert(from.clone(), *seq).unwrap_or(0);
                     assert!(last < *seq, "in order, none twice");
                 }
                 Told::Accepted(signals) => {
@@ -166,7 +168,7 @@ impl Keeper {
         self.secret = secret(self.id, self.attempts);
         self.waiting.clear();
         for lost in &resumed.lost {
-            self.cursors.insert(lost.from, lost.until);
+            self.cursors.insert(lost.from.clone(), lost.until);
         }
         let present = resumed.present.as_ref();
         if present.is_some() {
@@ -183,6 +185,11 @@ impl Keeper {
     }
 }
 
-pub(crate) fn signal(from: Option<ConnectionId>, seq: u64, data: &str) -> Told {
-    Told::Signal { from, seq, data: data.into() }
+/// The servers of the world's gateway.
+pub(crate) fn servers() -> Sender {
+    GatewayId::default().into()
+}
+
+pub(crate) fn signal(from: impl Into<Sender>, seq: u64, data: &str) -> Told {
+    Told::Signal { from: from.into(), seq, data: data.into() }
 }

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayMessage,
-    MediaMode, Role, SenderMessage, SessionId, Signal, Transport, binary, frame, json,
+    MediaMode, Role, Sender, SenderMessage, SessionId, Signal, Transport, binary, frame, json,
 };
 use signalbox_relay::{
     Away, Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused,
@@ -31,7 +31,7 @@ pub(crate) fn session(project: u32, number: u8) -> SessionId {
 pub(crate) enum Told {
     Created(ConnectionId),
     Destroyed(ConnectionId, DisconnectReason),
-    Signal { from: Option<ConnectionId>, seq: u64, data: String },
+    Signal { from: Sender, seq: u64, data: String },
     Error { signal: Option<u64>, code: ErrorCode },
     Accepted(u64),
     GoAway(u32),
@@ -204,7 +204,7 @@ impl Client {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;
                 let data = signal.data.unwrap().into_string();
-                Told::Signal { from: *from, seq: signal.seq, data }
+                Told::Signal { from: from.clone(), seq: signal.seq, data }
             }
             (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => {
                 told(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())

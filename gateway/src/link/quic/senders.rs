@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use quinn::{ConnectionError, SendStream};
 use signalbox_protocol::{
-    CloseReason, ConnectionId, GatewayMessage, GatewayStream, Streams, frame,
+    CloseReason, ConnectionId, GatewayMessage, GatewayStream, Sender, Streams, frame,
 };
 use signalbox_relay::{Encoding, Outbox, Outgoing};
 
@@ -31,9 +31,6 @@ use super::{
     watch::watch,
 };
 use crate::link::{LinkError, Writer};
-
-/// Who a stream belongs to; none is the servers' stream.
-type Sender = Option<ConnectionId>;
 
 /// A request for another stream, waiting for the client to grant one.
 type Opening = Pin<Box<dyn Future<Output = Result<SendStream, ConnectionError>> + Send>>;
@@ -195,7 +192,7 @@ impl QuicWriter {
             }
             (Outgoing::Signal { from, seq, frame }, Streams::PerSender) => {
                 self.tick += 1;
-                let state = self.senders.entry(from).or_default();
+                let state = self.senders.entry(from.clone()).or_default();
                 state.last_seq = seq;
                 state.last_spoke = self.tick;
                 match &mut state.lane {
@@ -236,22 +233,23 @@ impl QuicWriter {
 
     /// A sender's connection is gone: its stream ends with its last signal. Returns which.
     fn dismiss(&mut self, id: ConnectionId) -> u64 {
-        let Some(state) = self.senders.get_mut(&Some(id)) else {
+        let sender = Sender::Connection(id);
+        let Some(state) = self.senders.get_mut(&sender) else {
             return 0;
         };
         let last_seq = state.last_seq;
         state.gone = true;
         if state.pending.is_empty() && state.lane.as_ref().is_none_or(Lane::is_idle) {
-            self.forget(Some(id));
+            self.forget(&sender);
         }
         last_seq
     }
 
     /// Ends the stream of a sender that will not speak again.
-    fn forget(&mut self, sender: Sender) {
-        if let Some(State { lane: Some(mut lane), .. }) = self.senders.remove(&sender) {
+    fn forget(&mut self, sender: &Sender) {
+        if let Some(State { lane: Some(mut lane), .. }) = self.senders.remove(sender) {
             lane.finish();
-            self.open.retain(|open| *open != sender);
+            self.open.retain(|open| open != sender);
         }
     }
 
@@ -276,8 +274,8 @@ impl QuicWriter {
     /// Writes to the senders' streams; those that are still busy then have their waker set.
     fn poll_busy(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Result<(), LinkError> {
         let mut index = 0;
-        while let Some(sender) = self.busy.get(index).copied() {
-            let Some(state) = self.senders.get_mut(&sender) else {
+        while let Some(sender) = self.busy.get(index) {
+            let Some(state) = self.senders.get_mut(sender) else {
                 self.busy.swap_remove(index);
                 continue;
             };
@@ -288,9 +286,10 @@ impl QuicWriter {
             match done {
                 Poll::Ready(result) => {
                     result?;
-                    self.busy.swap_remove(index);
-                    if state.gone {
-                        self.forget(sender);
+                    let gone = state.gone;
+                    let sender = self.busy.swap_remove(index);
+                    if gone {
+                        self.forget(&sender);
                     }
                 }
                 Poll::Pending => index += 1,
@@ -301,9 +300,7 @@ impl QuicWriter {
 
     /// Opens streams for those who wait, as far as the client grants them.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Result<(), LinkError> {
-        while self.open.len() < self.max_open
-            && let Some(sender) = self.waiting.front().copied()
-        {
+        while self.open.len() < self.max_open && !self.waiting.is_empty() {
             let opening = self.opening.get_or_insert_with(|| {
                 let connection = self.connection.clone();
                 Box::pin(async move { connection.open_uni().await })
@@ -312,13 +309,13 @@ impl QuicWriter {
                 return Ok(());
             };
             self.opening = None;
-            self.waiting.pop_front();
-            self.open.push(sender);
+            let Some(sender) = self.waiting.pop_front() else { return Ok(()) };
+            self.open.push(sender.clone());
             self.opened += 1;
             self.evicted = self.evicted.saturating_sub(1);
             let mut lane = Lane::new(stream.map_err(connection_error)?);
             if let Some(state) = self.senders.get_mut(&sender) {
-                let header = GatewayStream::Sender { from: sender, after: state.after };
+                let header = GatewayStream::Sender { from: sender.clone(), after: state.after };
                 lane.push_own(frame::encode(&header));
                 for frame in state.pending.drain(..) {
                     let cost = frame.len();
