@@ -1,4 +1,4 @@
-//! Tells the program which compiler made it: what it counts is that compiler's work as well.
+//! Passes the compiler's version to the program: another compiler generates other instructions.
 
 use std::{
     env,

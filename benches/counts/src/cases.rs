@@ -1,4 +1,5 @@
-//! What is counted: the way of one signal, as far as it is functions over data.
+//! The counted cases: one signal, from the sender's encoding to the receivers' outboxes and back
+//! out of them, without I/O.
 
 use std::{
     collections::VecDeque,
@@ -20,47 +21,47 @@ use signalbox_relay::{Connection, Encoding, Join, Outbox, Outgoing, Relay, Setti
 
 use crate::callgrind::counted;
 
-/// Rounds of a case before it is counted: until buffers have their size and the backlog is full.
+/// Uncounted rounds of a case, until buffers have their size and the backlog is full.
 const WARM_UP: u32 = 50;
 
-/// Rounds of a case that are counted.
+/// Counted rounds of a case.
 pub(crate) const ROUNDS: usize = 20;
 
-/// Data of every signal: 128 bytes, as in `signalbox-bench`.
+/// The data of every signal: 128 bytes, as in `signalbox-bench`.
 const DATA: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\
                     0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Type of every signal.
+/// The type of every signal.
 const TYPE: &str = "chat";
 
-/// Everyone in a relay's session, the sender among them.
+/// Members of the relay's session, the sender included.
 const MEMBERS: u8 = 100;
 
-/// Does a part of a round, and counts it if it is to be counted.
+/// Runs a part of a round, and counts it unless the round is a warm-up.
 type Meter = fn(&mut dyn FnMut());
 
-/// Does one round, with one part of it under the meter. Fails if that did not do what it should:
-/// what does nothing costs little.
+/// Runs one round with one part of it under the meter. Fails if the part did not do its work, which
+/// would cost little.
 type Round = Box<dyn FnMut(Meter) -> anyhow::Result<()>>;
 
-/// Makes what a case needs, and with it its rounds.
+/// Sets a case up.
 type Make = fn() -> anyhow::Result<Round>;
 
-/// All cases with their names, in the order in which they are counted and shown.
+/// All cases in the order of the table.
 pub(crate) const ALL: [(&str, Make); 18] = [
-    // What a client does, and the gateway with it.
+    // From a client to the gateway.
     ("client-encode-postcard", || encode(sent(), frame::encode)),
     ("client-encode-json", || encode(sent(), |sent| json::encode(sent).into())),
     ("gateway-decode-postcard", || decode_frame(frame::encode(&sent()), is_sent)),
     ("gateway-decode-json", || decode_text(json::encode(&sent()), is_sent_json)),
-    // What the gateway does, and a client with it.
+    // From the gateway to a client.
     ("gateway-encode-per-sender", || encode(sequenced(), frame::encode)),
     ("gateway-encode-shared", || encode(received(), frame::encode)),
     ("gateway-encode-json", || encode(received(), |it| json::encode(it).into())),
     ("client-decode-per-sender", || decode_frame(frame::encode(&sequenced()), is_sequenced)),
     ("client-decode-shared", || decode_frame(frame::encode(&received()), is_received)),
     ("client-decode-json", || decode_text(json::encode(&received()), is_received_json)),
-    // From a signal to a hundred outboxes, and out of them.
+    // From a signal to a hundred outboxes, and out of them again.
     ("relay-100-per-sender", || relay(&[Encoding::PerSender])),
     ("relay-100-shared", || relay(&[Encoding::Shared])),
     ("relay-100-json", || relay(&[Encoding::Json])),
@@ -73,7 +74,7 @@ pub(crate) const ALL: [(&str, Make); 18] = [
 
 const MIXED: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
 
-/// Does all cases, for callgrind to count.
+/// Runs all cases under callgrind.
 pub(crate) fn run() -> anyhow::Result<()> {
     for (name, make) in ALL {
         let mut round = make().context(name)?;
@@ -105,7 +106,7 @@ fn id(number: u8) -> ConnectionId {
     ConnectionId::from_bytes([number; 16])
 }
 
-// In what follows, black boxes keep the compiler from working out beforehand what is to be counted.
+// The black boxes below keep the compiler from computing results at compile time.
 
 fn encode<M: 'static>(message: M, encode: fn(&M) -> Vec<u8>) -> anyhow::Result<Round> {
     Ok(Box::new(move |meter| {
@@ -116,7 +117,7 @@ fn encode<M: 'static>(message: M, encode: fn(&M) -> Vec<u8>) -> anyhow::Result<R
     }))
 }
 
-/// From bytes that a stream has brought to the message in them.
+/// From received bytes to the message in them.
 fn decode_frame(frame: Vec<u8>, decode: fn(&[u8]) -> bool) -> anyhow::Result<Round> {
     let mut buffer = FrameBuffer::new(frame.len());
     Ok(Box::new(move |meter| {
@@ -160,9 +161,9 @@ fn is_received_json(text: &str) -> bool {
     matches!(black_box(json::decode(text)), Ok(Some(GatewayMessage::Signal(_))))
 }
 
-/// Pushing one signal to everyone in a session.
+/// Pushes one signal to all members of a session.
 fn relay(encodings: &[Encoding]) -> anyhow::Result<Round> {
-    let mut world = World::new(encodings)?;
+    let mut world = RelayFixture::new(encodings)?;
     Ok(Box::new(move |meter| {
         let mut sent = Ok(());
         meter(&mut || sent = world.send());
@@ -173,9 +174,9 @@ fn relay(encodings: &[Encoding]) -> anyhow::Result<Round> {
     }))
 }
 
-/// Taking what one signal has left in everyone's outbox.
+/// Takes one signal out of the outboxes of all members.
 fn drain(encodings: &[Encoding]) -> anyhow::Result<Round> {
-    let mut world = World::new(encodings)?;
+    let mut world = RelayFixture::new(encodings)?;
     Ok(Box::new(move |meter| {
         world.send()?;
         let mut taken = 0;
@@ -185,23 +186,24 @@ fn drain(encodings: &[Encoding]) -> anyhow::Result<Round> {
     }))
 }
 
-/// A session of [`MEMBERS`] who all wish to be kept when they lose their link, as the SDK does, and whose links
-/// wait for what is pushed. A signal is written into the session's backlog, which is full.
-struct World {
+/// A session of [`MEMBERS`] with resumption enabled, as by the SDK, whose links wait for frames. Its
+/// backlog is full and records every signal.
+struct RelayFixture {
     sender: Connection,
-    links: Vec<Link>,
-    /// Members, so that they stay.
+    links: Vec<IdleLink>,
+    /// Held so that the members stay.
     _others: Vec<Connection>,
 }
 
-struct Link {
+/// A link that waits for frames.
+struct IdleLink {
     outbox: Outbox,
     queue: VecDeque<Outgoing>,
 }
 
-impl World {
+impl RelayFixture {
     fn new(encodings: &[Encoding]) -> anyhow::Result<Self> {
-        // Full when the warming up is over.
+        // Small enough to be full after the warm-up.
         let settings = Settings { backlog_bytes: 4096, ..Settings::default() };
         let relay = Relay::new(settings, Arc::new(()));
         let project: ProjectKey = "12345678".parse()?;
@@ -218,10 +220,10 @@ impl World {
             };
             let joined = relay.join(join, Duration::ZERO)?;
             joined.connection.keep([0; 32], Duration::MAX);
-            links.push(Link { outbox: joined.outbox, queue: VecDeque::new() });
+            links.push(IdleLink { outbox: joined.outbox, queue: VecDeque::new() });
             connections.push(joined.connection);
         }
-        let Some(sender) = connections.pop() else { bail!("nobody has joined") };
+        let Some(sender) = connections.pop() else { bail!("the session is empty") };
         let mut world = Self { sender, links, _others: connections };
         world.drain();
         Ok(world)
@@ -232,12 +234,12 @@ impl World {
         Ok(self.sender.signal(None, signal, Duration::ZERO)?)
     }
 
-    /// Does what links do, but for writing: takes, lets go of, and waits. Returns how many were taken:
-    /// one by each member, and the sender's confirmation.
+    /// Drains all outboxes as links do, without writing. Returns the number of frames taken: one for
+    /// each member, and the sender's confirmation.
     fn drain(&mut self) -> usize {
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = 0;
-        for Link { outbox, queue } in &mut self.links {
+        for IdleLink { outbox, queue } in &mut self.links {
             while let Poll::Ready(Ok(())) = outbox.poll_take(&mut cx, queue) {
                 let frames = queue.len();
                 let bytes = queue.drain(..).map(|outgoing| black_box(outgoing).cost()).sum();

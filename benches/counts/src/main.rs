@@ -1,12 +1,8 @@
-//! `signalbox-counts`: how many instructions the hot path takes, against a committed baseline.
+//! `signalbox-counts`: instructions and allocations of the hot path, compared with a committed
+//! baseline. See `README.md`.
 //!
-//! Time on a busy machine says little about a change; the number of instructions says the same on every
-//! run. So this is the one benchmark that can fail a build: `./check counts` runs it. What it cannot
-//! see is everything that makes equal instructions unequally fast (caches, locks, system calls);
-//! `signalbox-bench` measures that.
-//!
-//! The program runs itself once more under valgrind ([`callgrind`]) to count each of the [`cases`],
-//! and compares with the [`baseline`].
+//! The program runs itself under valgrind ([`callgrind`]) to count each of the [`cases`], and
+//! compares the costs with the [`baseline`].
 
 mod baseline;
 mod callgrind;
@@ -22,7 +18,7 @@ use anyhow::{Context as _, bail, ensure};
 use baseline::{Baseline, Comparison};
 use callgrind::Cost;
 
-/// What the program's own second run is called with.
+/// The argument of the program's run under valgrind.
 const RUN_CASES: &str = "--run-cases";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -40,7 +36,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn check() -> anyhow::Result<ExitCode> {
-    // First: without it there is nothing to count for.
+    // First: without a baseline there is no need to count.
     let baseline = Baseline::read()?;
     let Comparison { table, verdict, passed } = baseline.compare(&count()?);
     write!(io::stdout(), "{table}{verdict}")?;
@@ -48,19 +44,19 @@ fn check() -> anyhow::Result<ExitCode> {
 }
 
 fn renew() -> anyhow::Result<ExitCode> {
-    let baseline = Baseline::new(count()?);
-    // For the message of the commit; there may be none yet, or none that can be read any more.
+    let costs = count()?;
+    // For the commit message, if there is an earlier baseline.
     if let Ok(old) = Baseline::read() {
-        write!(io::stdout(), "{}", old.compare(baseline.costs()).table)?;
+        write!(io::stdout(), "{}", old.compare(&costs).table)?;
     }
-    let path = baseline.write()?;
+    let path = Baseline::new(&costs).write()?;
     writeln!(io::stdout(), "wrote {}", path.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn count() -> anyhow::Result<Vec<(String, Cost)>> {
+fn count() -> anyhow::Result<Vec<(&'static str, Cost)>> {
     let rounds = callgrind::count(RUN_CASES).context("count instructions")?;
-    ensure!(rounds.len() == cases::ALL.len() * cases::ROUNDS, "{} were counted", rounds.len());
+    ensure!(rounds.len() == cases::ALL.len() * cases::ROUNDS, "{} rounds counted", rounds.len());
     let costs = rounds.chunks(cases::ROUNDS).map(Cost::mean);
-    Ok(cases::ALL.iter().map(|(name, _)| (*name).to_owned()).zip(costs).collect())
+    Ok(cases::ALL.iter().map(|(name, _)| *name).zip(costs).collect())
 }
