@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use signalbox_certs::Certificates;
 use signalbox_gateway::{
-    Config, LiveProjects,
+    Config, ProjectsHandle,
     supervise::{blocking, keep_running},
 };
 use tokio::{
@@ -62,7 +62,7 @@ async fn look_again_and_again(
 pub(crate) struct Reload {
     sources: Sources,
     defaults: Config,
-    projects: LiveProjects,
+    projects: ProjectsHandle,
     /// What the last look saw, if it has not been taken up yet.
     seen: Option<Config>,
     /// What was wrong then, so that it is said once.
@@ -77,7 +77,7 @@ impl Reload {
         sources: Sources,
         defaults: Config,
         config: &Config,
-        projects: LiveProjects,
+        projects: ProjectsHandle,
     ) -> Self {
         Self { sources, defaults, projects, seen: None, wrong: None, rest: rest_of(config) }
     }

@@ -13,17 +13,24 @@
 //!
 //! Start reading at [`Gateway`], then `link/mod.rs`.
 
+mod admission;
+mod clock;
 mod config;
+mod context;
 mod drain;
+mod error;
 mod expiry;
 mod file;
 mod gateway;
+mod handles;
 mod keys;
+mod lifecycle;
 mod link;
 mod listen;
 mod project;
 mod rest;
 mod secret;
+mod services;
 mod state_file;
 pub mod supervise;
 pub mod token;
@@ -34,7 +41,9 @@ pub use config::{
     Config, Limits, Links, Listen, OwnLimits, Problem, Process, ProjectEntry, Resume, Tls, Webhook,
     accepted,
 };
-pub use gateway::{Addresses, BindError, Gateway, LiveProjects, Monitor};
+pub use error::BindError;
+pub use gateway::{Addresses, Gateway};
+pub use handles::{ProjectsHandle, StatsHandle};
 pub use project::{Project, Projects};
 pub use secret::SecretError;
 pub use supervise::RunError;

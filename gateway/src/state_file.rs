@@ -25,11 +25,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{
-    file,
-    gateway::{Shared, unix_time},
-    link,
-};
+use crate::{clock::unix_time, file, lifecycle::Lifecycle, services::Services};
 
 const MAGIC: &[u8; 16] = b"signalbox state\n";
 const PROOF: usize = 32;
@@ -74,7 +70,7 @@ impl StateFile {
     /// Takes up what the gateway before has left, before anybody is let in. Those who do not come
     /// back in time end as ever. What cannot be taken up is told to the operator, and costs the
     /// resumes alone.
-    pub(crate) fn take_up(&self, shared: &Shared) {
+    pub(crate) fn take_up(&self, services: &Services, lifecycle: &Lifecycle) {
         let file = self.path.display();
         let State { bytes, age } = match self.take() {
             Ok(Some(state)) => state,
@@ -88,12 +84,13 @@ impl StateFile {
                 return;
             }
         };
-        match shared.relay.thaw(&bytes, shared.uptime()) {
+        match services.relay().thaw(&bytes, services.uptime()) {
             Ok(all) => {
                 info!(%file, connections = all.len(), "those of before can come back");
                 for away in all {
-                    let window = shared.resume_window(away.session_id().project());
-                    link::wait_for(shared, away, window.saturating_sub(age));
+                    let window = services.resume_window(away.session_id().project());
+                    let left = window.saturating_sub(age);
+                    lifecycle.expire_after(left, away, services.uptime());
                 }
             }
             Err(error) => {
@@ -104,8 +101,8 @@ impl StateFile {
 
     /// Leaves those who may come back to the next gateway, and ends the others. If the file is not
     /// written by then, these end, too.
-    pub(crate) async fn leave(self: &Arc<Self>, shared: &Shared, until: Instant) {
-        let frozen = Arc::new(shared.relay.freeze(self.max_bytes, shared.uptime()));
+    pub(crate) async fn leave(self: &Arc<Self>, services: &Services, until: Instant) {
+        let frozen = Arc::new(services.relay().freeze(self.max_bytes, services.uptime()));
         let (connections, left_out) = (frozen.connections, frozen.left_out);
         if left_out > 0 {
             warn!(left_out, "more connections than resume.state_bytes has room for: these end");
@@ -133,7 +130,7 @@ impl StateFile {
             }
         };
         warn!(%file, error, cause, connections, "the state file is not written: these end");
-        shared.relay.abandon(&frozen);
+        services.relay().abandon(&frozen);
     }
 
     /// Reads it and removes it, even if it is of no use; but not if it is something else. `None` if
@@ -255,7 +252,7 @@ mod tests {
     use signalbox_relay::{Encoding, Join};
 
     use super::*;
-    use crate::{Config, ProjectEntry, keys::Keys};
+    use crate::{Config, ProjectEntry, context::ServerContext, keys::Keys};
 
     /// A place for a file of its own, gone with it.
     struct Place(tempfile::TempDir);
@@ -379,8 +376,8 @@ mod tests {
         let key: ProjectKey = "1".parse().unwrap();
         let project = ProjectEntry::with_secret(key.clone(), "secret");
         let config = Config { projects: vec![project], ..Config::default() };
-        let gateway = || Shared::new(&config, config.projects().unwrap());
-        let first = gateway();
+        let gateway = || ServerContext::of(&config);
+        let first = gateway().services;
         let join = Join {
             session: SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]),
             info: ConnectionInfo {
@@ -393,16 +390,16 @@ mod tests {
             encoding: Encoding::Shared,
             transport: Transport::WebSocket,
         };
-        let joined = first.relay.join(join, first.uptime()).unwrap();
+        let joined = first.relay().join(join, first.uptime()).unwrap();
         assert!(joined.connection.keep([0; 32], Duration::MAX));
-        let frozen = first.relay.freeze(file.max_bytes, first.uptime());
+        let frozen = first.relay().freeze(file.max_bytes, first.uptime());
         file.write_as_of(unix_time() - Duration::from_secs(20), &frozen.bytes).unwrap();
         let second = gateway();
-        file.take_up(&second);
+        file.take_up(&second.services, &second.lifecycle);
         tokio::time::sleep(Duration::from_secs(8)).await;
-        assert_eq!(second.relay.stats().connections, 1);
+        assert_eq!(second.services.relay().stats().connections, 1);
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(second.relay.stats().connections, 0);
+        assert_eq!(second.services.relay().stats().connections, 0);
     }
 
     #[tokio::test]

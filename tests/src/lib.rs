@@ -24,7 +24,7 @@ use signalbox_client::{
     Role, Streams,
 };
 use signalbox_gateway::{
-    Config, Gateway, LiveProjects, Monitor, Problem, ProjectEntry, RunError,
+    Config, Gateway, Problem, ProjectEntry, ProjectsHandle, RunError, StatsHandle,
     token::{NewServerToken, NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
@@ -73,8 +73,8 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// A gateway in this process, on ports of its own.
 pub struct World {
     addresses: signalbox_gateway::Addresses,
-    monitor: Monitor,
-    projects: LiveProjects,
+    stats: StatsHandle,
+    projects: ProjectsHandle,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<(), RunError>>>,
@@ -109,7 +109,7 @@ impl World {
         config.links.drain_spread_ms = 200;
         change(&mut config);
         let gateway = Gateway::bind(config.clone()).ok()?;
-        let (addresses, monitor) = (gateway.addresses(), gateway.monitor());
+        let (addresses, stats) = (gateway.addresses(), gateway.stats());
         let projects = gateway.projects();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
@@ -119,7 +119,7 @@ impl World {
         let session = new_session(PROJECT.0);
         Some(Self {
             addresses,
-            monitor,
+            stats,
             projects,
             config,
             stop: Some(stop),
@@ -199,7 +199,7 @@ impl World {
     /// Waits until the gateway holds no connection any more, so that none has leaked.
     pub async fn is_empty(&self) {
         let empty = async {
-            while self.monitor.stats().connections > 0 || self.monitor.stats().sessions > 0 {
+            while self.stats.stats().connections > 0 || self.stats.stats().sessions > 0 {
                 tokio::task::yield_now().await;
             }
         };

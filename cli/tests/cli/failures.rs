@@ -83,7 +83,7 @@ impl Scene {
     /// It ends as one that is told to, but says why it was not, and fails.
     fn ends_with(mut self, error: &str) {
         let status = self.gateway.process.child.wait().unwrap();
-        assert!(self.says("stopped", PATIENCE), "{:?}", self.logged);
+        assert!(self.says("gateway stopped", PATIENCE), "{:?}", self.logged);
         assert!(self.says(&format!("error: {error}"), PATIENCE), "{:?}", self.logged);
         assert_eq!(status.code(), Some(1));
         assert!(self.dir.path().join("state").exists(), "those who were there cannot come back");
@@ -141,7 +141,7 @@ fn a_state_file_over_the_limit_of_file_sizes_is_an_error_and_the_drain_goes_on()
     scene.gateway.process.terminate();
     client.line_with("sessionReconnecting");
     assert!(scene.says("File too large", PATIENCE), "{:?}", scene.logged);
-    assert!(scene.says("stopped", PATIENCE), "{:?}", scene.logged);
+    assert!(scene.says("gateway stopped", PATIENCE), "{:?}", scene.logged);
     assert!(scene.gateway.process.child.wait().unwrap().success());
     let left = fs::read_dir(scene.dir.path()).unwrap();
     let mut left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();

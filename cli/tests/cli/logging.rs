@@ -224,7 +224,10 @@ fn a_disk_that_was_full_has_a_whole_log_that_says_how_much_is_missing() {
     // No line is there in part.
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["fields"]["message"] == "stopped"), "the end is missing");
+    assert!(
+        lines.iter().any(|line| line["fields"]["message"] == "gateway stopped"),
+        "the end is missing"
+    );
 }
 
 /// While the file may not grow, the gateway ends as ever.
@@ -285,7 +288,7 @@ fn a_gateway_serves_if_nobody_reads_its_announcement() {
         let address = listening.split(' ').find_map(|part| part.strip_prefix("address=")).unwrap();
         stranger(address);
         process.terminate();
-        line_with(&mut log, "stopped");
+        line_with(&mut log, "gateway stopped");
         assert!(process.child.wait().unwrap().success());
     }
 }

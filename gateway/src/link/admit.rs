@@ -17,24 +17,27 @@ use super::{
     resume::{self, Claim},
 };
 use crate::{
-    gateway::{Shared, unix_time},
+    clock::{millis, unix_time},
+    lifecycle::Lifecycle,
+    services::Services,
     token::{self, Grant},
 };
 
 /// From the first byte to the welcome. Whoever fails here was never a connection, or has not come
 /// back to it.
 pub(super) async fn admit(
-    shared: &Shared,
+    services: &Services,
+    lifecycle: &Lifecycle,
     transport: Transport,
     hello_by: Instant,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> Result<Admitted, End> {
-    let greeting = timeout_at(hello_by, first(shared, transport, reader, writer));
+    let greeting = timeout_at(hello_by, first(services, transport, reader, writer));
     let first = tokio::select! {
         // Nobody comes in once the gateway goes down, not even with a hello that is there already.
         biased;
-        () = shared.closing.cancelled() => return Err(End::by(CloseReason::ShuttingDown)),
+        () = lifecycle.drain_begun() => return Err(End::by(CloseReason::ShuttingDown)),
         result = greeting => result.unwrap_or_else(|_| Err(End::by(CloseReason::HelloTimeout)))?,
     };
     match first {
@@ -43,9 +46,9 @@ pub(super) async fn admit(
             let mut present = present.iter();
             let present = std::iter::from_fn(|| next_present(&mut present));
             let opening = [GatewayMessage::Welcome(welcome)].into_iter().chain(present);
-            greet(shared, admitted, opening, writer).await
+            greet(services, lifecycle, admitted, opening, writer).await
         }
-        First::Claim(claim) => resume::resume(shared, transport, claim, writer).await,
+        First::Claim(claim) => resume::resume(services, lifecycle, transport, claim, writer).await,
     }
 }
 
@@ -56,21 +59,21 @@ enum First {
 }
 
 async fn first(
-    shared: &Shared,
+    services: &Services,
     transport: Transport,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> Result<First, End> {
     let mut claim = match reader.next().await? {
         Incoming::Message(ClientMessage::Hello(hello)) => {
-            let (joined, welcome, expires_in) = join(shared, transport, &hello, writer)?;
+            let (joined, welcome, expires_in) = join(services, transport, &hello, writer)?;
             return Ok(First::Joined(joined, welcome, expires_in));
         }
         Incoming::Message(ClientMessage::Resume(resume)) => Claim::new(resume)?,
         Incoming::Closed => return Err(LinkError::Closed.into()),
         _ => return Err(LinkError::protocol("the first message is no hello").into()),
     };
-    claim.check(shared)?;
+    claim.check(services)?;
     claim.complete(reader).await?;
     Ok(First::Claim(claim))
 }
@@ -78,14 +81,15 @@ async fn first(
 /// Says what comes before the outbox, which fills from now on, within its bound. A client that does
 /// not even read its welcome has as long for each part of it as it had for its hello.
 pub(super) async fn greet(
-    shared: &Shared,
+    services: &Services,
+    lifecycle: &Lifecycle,
     admitted: Admitted,
     opening: impl Iterator<Item = GatewayMessage<'_>>,
     writer: &mut impl Writer,
 ) -> Result<Admitted, End> {
     for message in opening {
         let end = tokio::select! {
-            sent = timeout(shared.links.hello_timeout(), writer.send(&message)) => match sent {
+            sent = timeout(services.policy().links.hello_timeout(), writer.send(&message)) => match sent {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => End::from(error),
                 Err(_) => End::by(CloseReason::SlowConsumer).dead(),
@@ -93,7 +97,7 @@ pub(super) async fn greet(
             // Others may end the connection while it is still being welcomed.
             reason = poll_fn(|cx| admitted.outbox.poll_ended(cx)) => End::by(reason),
         };
-        depart(shared, admitted.connection, end.reason);
+        depart(services, lifecycle, admitted.connection, end.reason);
         return Err(end);
     }
     Ok(admitted)
@@ -101,7 +105,7 @@ pub(super) async fn greet(
 
 /// Checks the token and makes the connection.
 fn join(
-    shared: &Shared,
+    services: &Services,
     transport: Transport,
     hello: &Hello<'_>,
     writer: &mut impl Writer,
@@ -111,18 +115,18 @@ fn join(
     }
     let now = unix_time();
     let Grant { session, role, connection_data, expires_at } =
-        token::verify(&shared.projects.load(), &hello.token, shared.links.t1_tokens, now)
+        token::verify(&services.projects(), &hello.token, services.policy().links.t1_tokens, now)
             .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     let connection = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
-        created_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        created_at: millis(now),
         data: connection_data,
     };
     let span = tracing::Span::current();
     span.record("session", field::display(&session));
     span.record("connection", field::display(&connection.id));
-    let joined = shared
-        .relay
+    let joined = services
+        .relay()
         .join(
             Join {
                 session: session.clone(),
@@ -132,7 +136,7 @@ fn join(
                 encoding: writer.accept(hello.presence, hello.streams),
                 transport,
             },
-            shared.uptime(),
+            services.uptime(),
         )
         .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
@@ -140,18 +144,18 @@ fn join(
         connection,
         session,
         role,
-        limits: limits(shared),
+        limits: limits(services),
         present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
     };
     Ok((joined, welcome, (expires_at + token::LEEWAY).saturating_sub(now)))
 }
 
-fn limits(shared: &Shared) -> Limits {
+fn limits(services: &Services) -> Limits {
     Limits {
         type_bytes: TYPE_BYTES as u32,
         data_bytes: DATA_BYTES as u32,
-        signals_per_second: shared.limits.signals_per_second,
-        idle_timeout_ms: shared.links.idle_timeout_ms,
+        signals_per_second: services.policy().limits.signals_per_second,
+        idle_timeout_ms: services.policy().links.idle_timeout_ms,
     }
 }
 

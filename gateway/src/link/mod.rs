@@ -31,14 +31,13 @@ use signalbox_protocol::{
     ClientMessage, CloseReason, Codec, ErrorCode, GatewayMessage, Streams, Transport,
     limits::FAREWELL, message::SendSignal,
 };
-use signalbox_relay::{Away, Connection, Encoding, Outbox, SignalError};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
-};
+use signalbox_relay::{Connection, Encoding, Outbox, SignalError};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, debug, debug_span, field, trace};
 
-use crate::{gateway::Shared, supervise, woken::when_woken};
+use crate::{
+    admission::AdmissionPermit, lifecycle::Lifecycle, services::Services, woken::when_woken,
+};
 
 #[cfg(test)]
 mod tests;
@@ -190,12 +189,9 @@ pub(crate) struct LinkInfo {
     pub(crate) remote: SocketAddr,
     /// Until when the hello must be here.
     pub(crate) hello_by: Instant,
-    /// The place that the client takes among those that have not joined yet.
-    pub(crate) place: Place,
+    /// Held until the client has been welcomed.
+    pub(crate) permit: AdmissionPermit,
 }
-
-/// A place among the clients that have not joined yet; free again when the last holder drops it.
-pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// Serves a link from its hello to its end.
 ///
@@ -203,12 +199,13 @@ pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 /// once, and for its arguments a second time if it is an `async fn`. So this is none, and what is
 /// rare and large in it is boxed.
 pub(crate) fn serve(
-    shared: Arc<Shared>,
+    services: Arc<Services>,
+    lifecycle: Arc<Lifecycle>,
     info: LinkInfo,
     mut reader: impl Reader,
     mut writer: impl Writer,
 ) -> impl Future<Output = ()> + Send {
-    let LinkInfo { transport, codec, remote, hello_by, place } = info;
+    let LinkInfo { transport, codec, remote, hello_by, permit } = info;
     let span = debug_span!(
         "link",
         transport = transport.as_str(),
@@ -219,11 +216,12 @@ pub(crate) fn serve(
     );
     let life = async move {
         let (reader, writer) = (&mut reader, &mut writer);
-        let admission = Box::pin(admit::admit(&shared, transport, hello_by, reader, writer));
+        let admission =
+            Box::pin(admit::admit(&services, &lifecycle, transport, hello_by, reader, writer));
         let end = match admission.await {
             Ok(admitted) => {
-                drop(place);
-                carry(&shared, admitted, reader, writer).await
+                drop(permit);
+                carry(&services, &lifecycle, admitted, reader, writer).await
             }
             Err(end) => end,
         };
@@ -259,7 +257,8 @@ struct Admitted {
 
 /// Carries a connection until something ends it.
 fn carry(
-    shared: &Shared,
+    services: &Services,
+    lifecycle: &Lifecycle,
     admitted: Admitted,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
@@ -267,15 +266,15 @@ fn carry(
     let Admitted { mut connection, outbox, expires_in, resumed } = admitted;
     async move {
         let expired = async {
-            if shared.links.end_when_token_expires {
+            if services.policy().links.end_when_token_expires {
                 Box::pin(tokio::time::sleep(expires_in)).await;
             } else {
                 pending::<()>().await;
             }
         };
         let going_down = async {
-            shared.closing.cancelled().await;
-            let within = shared.departures.next();
+            lifecycle.drain_begun().await;
+            let within = lifecycle.schedule().next();
             // If all are ended in one moment, none of them has been spread by us.
             if !within.is_zero() {
                 outbox.go_away(u32::try_from(within.as_millis()).unwrap_or(u32::MAX));
@@ -284,7 +283,7 @@ fn carry(
         };
         let watch = writer.watch();
         let end = async {
-            let reading = pin!(read(shared, &mut connection, (expires_in, resumed), reader));
+            let reading = pin!(read(services, &mut connection, (expires_in, resumed), reader));
             let pumping = pin!(writer.pump(&outbox));
             let ending = pin!(async {
                 tokio::select! {
@@ -304,7 +303,7 @@ fn carry(
             }
         };
         let end = end.await;
-        depart(shared, connection, end.reason);
+        depart(services, lifecycle, connection, end.reason);
         if end.alive && end.reason != CloseReason::SlowConsumer {
             // The outbox has ended now; what waits in it is still the client's.
             let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
@@ -314,34 +313,22 @@ fn carry(
 }
 
 /// The connection leaves its link: for good, or until it comes back.
-fn depart(shared: &Shared, connection: Connection, reason: CloseReason) {
-    let now = shared.uptime();
+fn depart(services: &Services, lifecycle: &Lifecycle, connection: Connection, reason: CloseReason) {
+    let now = services.uptime();
     // Of one that is ended because the gateway goes down the others need not hear before they go.
     if !matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown) {
         connection.leave(reason, now);
         return;
     }
-    let window = shared.resume_window(connection.session_id().project());
+    let window = services.resume_window(connection.session_id().project());
     if let Some(away) = connection.lost(now) {
-        wait_for(shared, away, window);
+        lifecycle.expire_after(window, away, services.uptime());
     }
-}
-
-/// Gives somebody who is away so much time to come back.
-pub(crate) fn wait_for(shared: &Shared, away: Away, window: Duration) {
-    let until = shared.uptime() + window;
-    let over = shared.over.clone();
-    let expiry = async move {
-        // Going down, the relay ends those who are away as all the others.
-        over.run_until_cancelled(tokio::time::sleep(window)).await;
-        away.expire(until);
-    };
-    shared.away.spawn(supervise::isolated("resume window", expiry));
 }
 
 /// Hands what the client sends to the relay, until the client or a fault of its ends it.
 async fn read<R: Reader>(
-    shared: &Shared,
+    services: &Services,
     connection: &mut Connection,
     (expires_in, mut resumed): (Duration, bool),
     reader: &mut R,
@@ -368,22 +355,22 @@ async fn read<R: Reader>(
             connection.has_ticket();
         }
         match message {
-            ClientMessage::Signal(send) => signal(shared, connection, send).await,
+            ClientMessage::Signal(send) => signal(services, connection, send).await,
             ClientMessage::ForceDisconnect { id } => {
-                if let Err(refused) = connection.force_disconnect(id, shared.uptime()) {
+                if let Err(refused) = connection.force_disconnect(id, services.uptime()) {
                     connection.tell_error(None, refused.code(), &refused.to_string());
                 }
             }
             ClientMessage::Goodbye { signals } => {
                 if R::OVERTAKES {
-                    let rest = Box::pin(overtaken(shared, connection, reader, signals));
+                    let rest = Box::pin(overtaken(services, connection, reader, signals));
                     let _ = timeout(FAREWELL, rest).await;
                 }
                 // Only now: the farewell has a second of its own, however long the signals took.
                 return End::by(CloseReason::ClientDisconnected);
             }
             ClientMessage::Keep {} => {
-                resume::keep(shared, connection, expires_in.saturating_sub(since.elapsed()));
+                resume::keep(services, connection, expires_in.saturating_sub(since.elapsed()));
             }
             ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Heard { .. } => {
                 return LinkError::protocol("a second hello").into();
@@ -406,9 +393,9 @@ impl Burst {
     }
 }
 
-async fn signal(shared: &Shared, connection: &mut Connection, send: SendSignal<'_>) {
+async fn signal(services: &Services, connection: &mut Connection, send: SendSignal<'_>) {
     let to = send.to;
-    match connection.signal(to, send.into_signal(), shared.uptime()) {
+    match connection.signal(to, send.into_signal(), services.uptime()) {
         Ok(()) => trace!(seq = connection.sent(), "signal"),
         Err(SignalError::Refused { seq, refused }) => {
             connection.tell_error(Some(seq), refused.code(), &refused.to_string());
@@ -420,7 +407,7 @@ async fn signal(shared: &Shared, connection: &mut Connection, send: SendSignal<'
 
 /// After a goodbye: the signals that it has overtaken.
 async fn overtaken(
-    shared: &Shared,
+    services: &Services,
     connection: &mut Connection,
     reader: &mut impl Reader,
     signals: u64,
@@ -430,7 +417,7 @@ async fn overtaken(
         burst.breathe().await;
         match reader.next().await {
             Ok(Incoming::Message(ClientMessage::Signal(send))) => {
-                signal(shared, connection, send).await;
+                signal(services, connection, send).await;
             }
             // It may end its control stream after the goodbye.
             Ok(Incoming::Closed | Incoming::Unknown) => {}

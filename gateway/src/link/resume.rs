@@ -14,7 +14,7 @@ use super::{
     Admitted, End, Incoming, LinkError, Reader, Writer, admit,
     ticket::{self, Ticket},
 };
-use crate::gateway::{Shared, unix_time};
+use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
 
 /// What a client says when it comes back, without what borrows from the link.
 pub(super) struct Claim {
@@ -48,10 +48,10 @@ impl Claim {
     }
 
     /// Looks whether its ticket is good. Who has none may not make us remember what it says it has.
-    pub(super) fn check(&self, shared: &Shared) -> Result<(), End> {
+    pub(super) fn check(&self, services: &Services) -> Result<(), End> {
         let ticket = self.ticket.as_ref().ok_or(End::by(CloseReason::InvalidTicket))?;
         let Ticket { session, connection, secret } = ticket;
-        shared.relay.check_ticket(session, *connection, secret, self.attempt).map_err(refused)
+        services.relay().check_ticket(session, *connection, secret, self.attempt).map_err(refused)
     }
 
     /// Takes more cursors.
@@ -85,7 +85,8 @@ impl Claim {
 
 /// Brings the connection back, and says what there is to be said before what it missed.
 pub(super) async fn resume(
-    shared: &Shared,
+    services: &Services,
+    lifecycle: &Lifecycle,
     transport: Transport,
     claim: Claim,
     writer: &mut impl Writer,
@@ -104,7 +105,8 @@ pub(super) async fn resume(
         encoding: writer.encoding(claim.streams),
         transport,
     };
-    let (connection, resumed) = shared.relay.resume(&comeback, shared.uptime()).map_err(refused)?;
+    let (connection, resumed) =
+        services.relay().resume(&comeback, services.uptime()).map_err(refused)?;
     let Resumed { outbox, presence, token_until, signals, refused, missed, lost, present } =
         resumed;
     writer.accept(presence, claim.streams);
@@ -127,7 +129,8 @@ pub(super) async fn resume(
     };
     let (id, project) = (admitted.connection.id(), session.project().clone());
     let ticket = Ticket { session, connection: id, secret: next }.encode();
-    let ticket = message::Ticket { ticket: ticket.into(), window_ms: window_ms(shared, &project) };
+    let ticket =
+        message::Ticket { ticket: ticket.into(), window_ms: window_ms(services, &project) };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),
@@ -148,7 +151,7 @@ pub(super) async fn resume(
     });
     // Last, so that whoever has the new ticket has read all that.
     let opening = refused.chain(gaps).chain(named).chain(present).chain([resumed]);
-    admit::greet(shared, admitted, opening, writer).await
+    admit::greet(services, lifecycle, admitted, opening, writer).await
 }
 
 fn refused(error: ResumeError) -> End {
@@ -156,11 +159,11 @@ fn refused(error: ResumeError) -> End {
 }
 
 /// Answers a `keep`.
-pub(super) fn keep(shared: &Shared, connection: &Connection, expires_in: std::time::Duration) {
+pub(super) fn keep(services: &Services, connection: &Connection, expires_in: std::time::Duration) {
     let unsupported = |why: &str| {
         connection.tell_error(None, signalbox_protocol::ErrorCode::Unsupported, why);
     };
-    let window_ms = window_ms(shared, connection.session_id().project());
+    let window_ms = window_ms(services, connection.session_id().project());
     if window_ms == 0 {
         return unsupported("this gateway keeps no connection whose link is lost");
     }
@@ -175,8 +178,8 @@ pub(super) fn keep(shared: &Shared, connection: &Connection, expires_in: std::ti
     }
 }
 
-fn window_ms(shared: &Shared, project: &ProjectKey) -> u32 {
-    u32::try_from(shared.resume_window(project).as_millis()).unwrap_or(u32::MAX)
+fn window_ms(services: &Services, project: &ProjectKey) -> u32 {
+    u32::try_from(services.resume_window(project).as_millis()).unwrap_or(u32::MAX)
 }
 
 fn new_secret() -> Result<signalbox_relay::Secret, End> {

@@ -38,8 +38,8 @@ use tokio_tungstenite::{
 use super::{LinkInfo, serve, websocket};
 use crate::{
     Config, ProjectEntry,
-    gateway::Shared,
-    gateway::unix_time,
+    clock::unix_time,
+    context::ServerContext,
     supervise::isolated,
     token::{NewToken, Signer},
 };
@@ -48,7 +48,7 @@ use crate::{
 const CARRIER: usize = 4096;
 
 struct World {
-    shared: Arc<Shared>,
+    context: ServerContext,
     session: SessionId,
 }
 
@@ -58,14 +58,13 @@ impl World {
         let project = ProjectEntry::with_secret(key.clone(), "secret");
         let config = Config { projects: vec![project], ..Config::default() };
         let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
-        let shared = Shared::new(&config, config.projects().unwrap());
-        Self { shared: Arc::new(shared), session }
+        Self { context: ServerContext::of(&config), session }
     }
 
     /// A member without a link, by its hand on the relay.
     fn member(&self, number: u8, data: String) -> (Connection, Outbox) {
         let id = ConnectionId::from_bytes([number; 16]);
-        let joined = self.shared.relay.join(
+        let joined = self.context.services.relay().join(
             Join {
                 session: self.session.clone(),
                 info: ConnectionInfo { id, created_at: 0, data },
@@ -93,18 +92,19 @@ impl World {
         let near = carrier(near);
         let config = Some(websocket::config(Codec::Postcard));
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
-        let links = &self.shared.links;
+        let links = &self.context.services.policy().links;
         let (reader, writer) = websocket::halves(socket, Codec::Postcard, links.idle_timeout());
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let info = LinkInfo {
             transport: Transport::WebSocket,
             codec: Codec::Postcard,
             remote: ([127, 0, 0, 1], 0).into(),
             hello_by: Instant::now() + links.hello_timeout(),
-            place: Arc::new(place),
+            permit: Arc::new(permit),
         };
-        let shared = self.shared.clone();
-        let link = tokio::spawn(isolated("client", serve(shared, info, reader, writer)));
+        let ServerContext { services, lifecycle, .. } = self.context.clone();
+        let link =
+            tokio::spawn(isolated("client", serve(services, lifecycle, info, reader, writer)));
         let mut socket = WebSocketStream::from_raw_socket(far, Side::Client, None).await;
         let token = NewToken {
             key: self.session.project(),
@@ -203,7 +203,7 @@ async fn what_waits_at_the_end_is_still_written() {
             }
             settle().await;
             match reason {
-                CloseReason::ShuttingDown => world.shared.relay.shut_down(),
+                CloseReason::ShuttingDown => world.context.services.relay().shut_down(),
                 _ => speaker.force_disconnect(id, Duration::ZERO).unwrap(),
             }
             settle().await;
@@ -267,11 +267,11 @@ async fn a_link_that_is_given_up_ends_at_once_and_its_connection_stays() {
     while client.next().await.is_some() {}
     client.link.await.unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
+    assert_eq!(world.context.services.relay().stats().connections, 2, "it is away");
     // It does not come back.
-    tokio::time::advance(world.shared.resume_window(world.session.project())).await;
+    tokio::time::advance(world.context.services.resume_window(world.session.project())).await;
     settle().await;
-    assert_eq!(world.shared.relay.stats().connections, 1);
+    assert_eq!(world.context.services.relay().stats().connections, 1);
 }
 
 /// Going down, a gateway asks everybody to go, and goes on serving those who are still there until
@@ -284,7 +284,7 @@ async fn a_client_that_does_not_go_is_served_until_its_end() {
     for client in &mut clients {
         client.welcomed().await;
     }
-    world.shared.closing.cancel();
+    world.context.lifecycle.begin_drain();
     let asked = Instant::now();
     let mut ends = Vec::new();
     for client in &mut clients {
@@ -322,7 +322,7 @@ async fn who_goes_or_is_ended_while_the_gateway_goes_down_is_away() {
         let keep = binary::encode(&ClientMessage::Keep {});
         client.socket.send(Message::Binary(keep.into())).await.unwrap();
         assert_eq!(client.next().await, Some(Told::Other), "the ticket");
-        world.shared.closing.cancel();
+        world.context.lifecycle.begin_drain();
         assert!(matches!(client.next().await, Some(Told::GoAway(_))));
         if goes {
             let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
@@ -333,15 +333,14 @@ async fn who_goes_or_is_ended_while_the_gateway_goes_down_is_away() {
         while client.next().await.is_some() {}
         client.link.await.unwrap();
         settle().await;
-        assert_eq!(world.shared.relay.stats().connections, 2, "it is away");
+        assert_eq!(world.context.services.relay().stats().connections, 2, "it is away");
         let (frames, _) = watching.load();
         assert_eq!(frames, 0, "nobody is told");
-        world.shared.relay.shut_down();
-        world.shared.over.cancel();
-        world.shared.away.close();
-        let gone = timeout(Duration::from_secs(1), world.shared.away.wait());
+        world.context.services.relay().shut_down();
+        world.context.lifecycle.end();
+        let gone = timeout(Duration::from_secs(1), world.context.lifecycle.detached_done());
         gone.await.expect("nobody is waited for");
-        assert_eq!(world.shared.relay.stats().connections, 0);
+        assert_eq!(world.context.services.relay().stats().connections, 0);
     }
 }
 
@@ -391,11 +390,11 @@ async fn a_panic_ends_one_link_and_no_other() {
     let switch = is_faulty.clone();
     let mut client = world.client_over(false, |carrier| Faulty { carrier, is_faulty }).await;
     client.welcomed().await;
-    assert_eq!(world.shared.relay.stats().connections, 2);
+    assert_eq!(world.context.services.relay().stats().connections, 2);
     switch.store(true, Relaxed);
     client.socket.send(Message::Ping(Vec::new().into())).await.unwrap();
     client.link.await.unwrap();
-    assert_eq!(world.shared.relay.stats().connections, 1);
+    assert_eq!(world.context.services.relay().stats().connections, 1);
     let (mut speaker, _outbox) = world.member(1, String::new());
     speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
     assert_eq!(bystander.next().await, Some(Told::Signal(1)));

@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until, timeout_at},
 };
 use tracing::debug;
@@ -48,7 +48,12 @@ use super::{
     unread::Unread,
     upgrade::{self, has_token},
 };
-use crate::{gateway::Shared, link::Place, rest};
+use crate::{
+    admission::{Admission, AdmissionPermit},
+    context::ServerContext,
+    lifecycle::Lifecycle,
+    rest,
+};
 
 /// Bytes that the head of an HTTP request may have; hyper's minimum, and plenty.
 const HTTP_BUFFER: usize = 8 * 1024;
@@ -58,30 +63,30 @@ const HTTP_BUFFER: usize = 8 * 1024;
 const EXCHANGE: Duration = Duration::from_secs(30);
 
 /// Everything that the port answers.
-pub(super) fn router(shared: &Arc<Shared>) -> Router {
+pub(super) fn router(context: &ServerContext) -> Router {
     Router::new()
         .route(WEBSOCKET_PATH, get(upgrade::connect))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .merge(rest::router())
+        .merge(rest::router().with_state(context.services.clone()))
         .fallback(|| async { rest::Error::NoSuchResource })
         .method_not_allowed_fallback(|| async { rest::Error::NoSuchMethod })
-        .layer(middleware::from_fn_with_state(shared.clone(), keep_or_close))
-        .with_state(shared.clone())
+        .layer(middleware::from_fn_with_state(context.clone(), keep_or_close))
+        .with_state(context.clone())
 }
 
 /// `GET /readyz`: whether clients should be sent here.
-async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    if shared.leaving.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "going down\n")
-    } else {
+async fn ready(State(lifecycle): State<Arc<Lifecycle>>) -> (StatusCode, &'static str) {
+    if lifecycle.is_ready() {
         (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "going down\n")
     }
 }
 
 /// Serves one connection until it ends or becomes a WebSocket.
 pub(super) async fn serve(
-    shared: &Shared,
+    context: &ServerContext,
     router: Router,
     carrier: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     visitor: Visitor,
@@ -98,12 +103,13 @@ pub(super) async fn serve(
         let answering = hyper::service::Service::call(&router, request);
         async move { Ok::<_, Infallible>(answering.await?.map(|body| Answer { body, _ended: ended })) }
     });
-    let patience = shared.links.hello_timeout();
+    let links = &context.services.policy().links;
+    let patience = links.hello_timeout();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // It counts from the end of the answer before, so it is the time between requests, too.
         // A client without a credential has less ([`Visitor::done_by`]).
-        .header_read_timeout(shared.links.http_keep_alive())
+        .header_read_timeout(links.http_keep_alive())
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
@@ -120,7 +126,7 @@ pub(super) async fn serve(
         };
         tokio::select! {
             result = connection.as_mut() => break result,
-            () = shared.closing.cancelled(), if !closing => {
+            () = context.lifecycle.drain_begun(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -202,13 +208,14 @@ impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
 
 /// Says with the answer whether the connection goes on.
 async fn keep_or_close(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<ServerContext>,
     axum::Extension(visitor): axum::Extension<Visitor>,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
     // For the body and for what is left of it together.
-    let body_by = Instant::now() + shared.links.hello_timeout();
+    let links = &context.services.policy().links;
+    let body_by = Instant::now() + links.hello_timeout();
     let last = has_token(request.headers(), header::CONNECTION, "close");
     let checked = malformed::check(&request);
     let (request, unread) = Unread::of(request);
@@ -221,13 +228,13 @@ async fn keep_or_close(
     }
     unread.drain(body_by).await;
     // Where one request is not understood, nobody knows where the next one begins.
-    if last || checked.is_err() || shared.closing.is_cancelled() || !visitor.may_stay() {
+    if last || checked.is_err() || context.lifecycle.is_draining() || !visitor.may_stay() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
         let idle = if visitor.has_server_place() {
-            shared.links.http_keep_alive()
+            links.http_keep_alive()
         } else {
-            shared.links.hello_timeout()
+            links.hello_timeout()
         };
         // A little less than the truth, so that a client does not ask in the moment of the end.
         let seconds = idle.as_secs().saturating_sub(1);
@@ -247,13 +254,13 @@ struct VisitorState {
     /// When a client without a credential must be done.
     hello_by: Instant,
     /// Where a WebSocket takes its place if the connection's own has been given back.
-    places: Arc<Semaphore>,
+    admission: Arc<Admission>,
     standing: Mutex<Standing>,
 }
 
 enum Standing {
     /// It has not said who it is.
-    Unknown(Place),
+    Unknown(AdmissionPermit),
     /// A server, with a place for itself.
     Server { _place: OwnedSemaphorePermit },
 }
@@ -262,11 +269,11 @@ impl Visitor {
     pub(super) fn new(
         remote: SocketAddr,
         hello_by: Instant,
-        place: Place,
-        places: Arc<Semaphore>,
+        permit: AdmissionPermit,
+        admission: Arc<Admission>,
     ) -> Self {
-        let standing = Mutex::new(Standing::Unknown(place));
-        Self(Arc::new(VisitorState { remote, hello_by, places, standing }))
+        let standing = Mutex::new(Standing::Unknown(permit));
+        Self(Arc::new(VisitorState { remote, hello_by, admission, standing }))
     }
 
     pub(super) fn remote(&self) -> SocketAddr {
@@ -275,19 +282,20 @@ impl Visitor {
 
     /// The place that a WebSocket takes until its welcome: the connection's own, or one of the
     /// listener's if the connection is a server's. None if no place is free in time.
-    pub(super) async fn link_place(&self, by: Instant) -> Option<Place> {
+    pub(super) async fn link_place(&self, by: Instant) -> Option<AdmissionPermit> {
         if let Standing::Unknown(place) = &*self.0.standing.lock() {
             return Some(place.clone());
         }
-        let permit = timeout_at(by, self.0.places.clone().acquire_owned()).await.ok()?.ok()?;
+        let permit =
+            timeout_at(by, self.0.admission.tcp().clone().acquire_owned()).await.ok()?.ok()?;
         Some(Arc::new(permit))
     }
 
     /// It has shown a server's credential: it may stay, if there is a place for a server.
-    pub(crate) fn is_server(&self, places: &Arc<Semaphore>) {
+    pub(crate) fn is_server(&self) {
         let mut standing = self.0.standing.lock();
         if let Standing::Unknown(_) = *standing
-            && let Ok(place) = places.clone().try_acquire_owned()
+            && let Ok(place) = self.0.admission.servers().clone().try_acquire_owned()
         {
             *standing = Standing::Server { _place: place };
         }

@@ -9,10 +9,7 @@ use quinn::{
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::{
@@ -21,10 +18,13 @@ use super::{
     quic_window::Windows,
 };
 use crate::{
-    config::{Limits, Links},
-    gateway::{BindError, Shared},
+    admission::AdmissionPermit,
+    config::Links,
+    context::ServerContext,
+    error::BindError,
     keys::Keys,
-    link::{self, LinkInfo, Place, quic::CONNECTION_WINDOW},
+    link::{self, LinkInfo, quic::CONNECTION_WINDOW},
+    services::Policy,
     supervise::{RunError, keep_running},
 };
 
@@ -62,9 +62,6 @@ const SHORTEST_KEEP_ALIVE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     endpoint: Endpoint,
     runtime: Arc<EndpointRuntime>,
-    /// For clients that have not joined yet. Each listener has its own, so that a flood on one
-    /// port leaves the other open.
-    places: Arc<Semaphore>,
     address: SocketAddr,
 }
 
@@ -73,18 +70,17 @@ impl Listener {
         address: SocketAddr,
         certificates: &Certificates,
         keys: &Keys,
-        shared: &Shared,
+        context: &ServerContext,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "udp", address, source };
-        let mut config = server_config(certificates, &shared.limits, &shared.links)?;
+        let mut config = server_config(certificates, context.services.policy())?;
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
-        let runtime = Arc::new(EndpointRuntime::new(shared.failure.clone()));
+        let runtime = Arc::new(EndpointRuntime::new(context.lifecycle.failure().clone()));
         let endpoint = Endpoint::new(keys.endpoint(), Some(config), socket, runtime.clone())
             .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let places = Arc::new(Semaphore::new(shared.limits.handshakes));
-        Ok(Self { endpoint, runtime, places, address })
+        Ok(Self { endpoint, runtime, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,26 +93,26 @@ impl Listener {
 
     /// Accepts until the gateway closes. From then on it refuses, so that clients look elsewhere,
     /// until the endpoint is closed.
-    pub(crate) async fn run(self, shared: Arc<Shared>) {
+    pub(crate) async fn run(self, context: ServerContext) {
         info!(address = %self.address, "listening for QUIC");
-        keep_running("QUIC listener", || self.accept(&shared)).await;
-        if !shared.closing.is_cancelled() {
-            shared.failure.report(RunError::Quic);
+        keep_running("QUIC listener", || self.accept(&context)).await;
+        if !context.lifecycle.is_draining() {
+            context.lifecycle.failure().report(RunError::Quic);
         }
     }
 
-    async fn accept(&self, shared: &Arc<Shared>) {
+    async fn accept(&self, context: &ServerContext) {
         while let Some(incoming) = self.endpoint.accept().await {
-            if shared.closing.is_cancelled() {
+            if context.lifecycle.is_draining() {
                 incoming.refuse();
                 continue;
             }
-            match self.places.clone().try_acquire_owned() {
+            match context.admission.quic().clone().try_acquire_owned() {
                 Ok(permit) => {
                     let remote = incoming.remote_address();
                     let task =
-                        serve(shared.clone(), self.runtime.clone(), incoming, Arc::new(permit));
-                    shared.spawn(remote, task);
+                        serve(context.clone(), self.runtime.clone(), incoming, Arc::new(permit));
+                    context.lifecycle.spawn(remote, task);
                 }
                 // Under load an address must first prove that it is one: a stateless retry costs
                 // us one packet and an honest client one round trip. Whoever has proved it is
@@ -134,12 +130,13 @@ impl Listener {
 
 /// From the first packet to the hello.
 async fn serve(
-    shared: Arc<Shared>,
+    context: ServerContext,
     runtime: Arc<EndpointRuntime>,
     incoming: Incoming,
-    place: Place,
+    permit: AdmissionPermit,
 ) {
-    let hello_by = Instant::now() + shared.links.hello_timeout();
+    let policy = context.services.policy();
+    let hello_by = Instant::now() + policy.links.hello_timeout();
     let remote = incoming.remote_address();
     let (connecting, driver) = match runtime.accept(incoming) {
         Ok(accepted) => accepted,
@@ -151,14 +148,20 @@ async fn serve(
     let mut handshake = driver.beside(Box::pin(establish(connecting, remote, hello_by)));
     if let Some((connection, control)) = (&mut handshake).await {
         let (transport, codec) = (Transport::Quic, Codec::Postcard);
-        let info = LinkInfo { transport, codec, remote, hello_by, place };
-        let max_streams = shared.limits.streams_per_link;
-        let keep_alive = keep_alive(&connection.0, shared.links.idle_timeout());
+        let info = LinkInfo { transport, codec, remote, hello_by, permit };
+        let max_streams = policy.limits.streams_per_link;
+        let keep_alive = keep_alive(&connection.0, policy.links.idle_timeout());
         let (reader, writer) = link::quic::halves(connection, control, max_streams, keep_alive);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
-        let link = Box::pin(link::serve(shared.clone(), info, reader, writer));
-        shared.spawn(remote, handshake.into_driver().beside(link));
+        let link = Box::pin(link::serve(
+            context.services.clone(),
+            context.lifecycle.clone(),
+            info,
+            reader,
+            writer,
+        ));
+        context.lifecycle.spawn(remote, handshake.into_driver().beside(link));
     }
 }
 
@@ -194,20 +197,16 @@ fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duratio
     (timeout < idle_timeout).then(|| (timeout / KEEP_ALIVES).max(SHORTEST_KEEP_ALIVE))
 }
 
-fn server_config(
-    certificates: &Certificates,
-    limits: &Limits,
-    links: &Links,
-) -> Result<ServerConfig, BindError> {
+fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerConfig, BindError> {
     let tls = signalbox_certs::quic_server(certificates, &[ALPN]);
     let crypto = Sessions::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .max_incoming(limits.handshakes)
+        .max_incoming(policy.limits.handshakes)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFERS)
         .migration(true)
-        .transport_config(Arc::new(transport_config(links)));
+        .transport_config(Arc::new(transport_config(&policy.links)));
     Ok(config)
 }
 
@@ -269,18 +268,18 @@ mod tests {
         let certificates = Certificates::load(certificate.to_owned(), key.to_owned()).unwrap();
         for is_closing in [true, false] {
             let config = Config::default();
-            let shared = Arc::new(Shared::new(&config, config.projects().unwrap()));
+            let context = ServerContext::of(&config);
             let address = ([127, 0, 0, 1], 0).into();
             let keys = Keys::of(b"secret");
-            let listener = Listener::bind(address, &certificates, &keys, &shared).unwrap();
+            let listener = Listener::bind(address, &certificates, &keys, &context).unwrap();
             let endpoint = listener.endpoint();
-            let running = tokio::spawn(listener.run(shared.clone()));
+            let running = tokio::spawn(listener.run(context.clone()));
             if is_closing {
-                shared.closing.cancel();
+                context.lifecycle.begin_drain();
             }
             endpoint.close(0_u32.into(), b"");
             running.await.unwrap();
-            assert_eq!(shared.failure.take().is_none(), is_closing);
+            assert_eq!(context.lifecycle.failure().take().is_none(), is_closing);
         }
     }
 }

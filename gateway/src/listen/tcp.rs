@@ -6,7 +6,6 @@ use axum::Router;
 use signalbox_certs::Certificates;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -19,8 +18,9 @@ use super::{
     tcp_socket::{self, ClientSocket},
 };
 use crate::{
-    gateway::{BindError, Shared},
-    link::Place,
+    admission::AdmissionPermit,
+    context::ServerContext,
+    error::BindError,
     supervise::{RunError, keep_running},
 };
 
@@ -35,7 +35,6 @@ pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
     /// For clients that have not joined yet.
-    places: Arc<Semaphore>,
     address: SocketAddr,
 }
 
@@ -43,7 +42,6 @@ impl Listener {
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: Option<&Certificates>,
-        shared: &Shared,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "tcp", address, source };
         let socket = tcp_socket::listen(address).map_err(listen)?;
@@ -51,8 +49,7 @@ impl Listener {
         let tls = certificates
             .map(|certificates| Arc::new(signalbox_certs::tcp_server(certificates)))
             .map(TlsAcceptor::from);
-        let places = Arc::new(Semaphore::new(shared.limits.handshakes));
-        Ok(Self { socket, tls, places, address })
+        Ok(Self { socket, tls, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -60,15 +57,15 @@ impl Listener {
     }
 
     /// Accepts until the gateway closes.
-    pub(crate) async fn run(self, shared: Arc<Shared>) {
+    pub(crate) async fn run(self, context: ServerContext) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!(address = %self.address, scheme, "listening for WebSocket and HTTP");
-        let router = http::router(&shared);
-        let accepting = keep_running("TCP listener", || self.accept(&shared, &router));
-        shared.closing.run_until_cancelled(accepting).await;
+        let router = http::router(&context);
+        let accepting = keep_running("TCP listener", || self.accept(&context, &router));
+        context.lifecycle.until_drain(accepting).await;
     }
 
-    async fn accept(&self, shared: &Arc<Shared>, router: &Router) {
+    async fn accept(&self, context: &ServerContext, router: &Router) {
         let mut outage = Outage::default();
         loop {
             let accepted = tokio::select! {
@@ -82,22 +79,17 @@ impl Listener {
                     // cost nothing. The place is taken after accepting, or the last one would
                     // be held while nobody comes, and a WebSocket on a kept connection could
                     // not have it.
-                    let Ok(permit) = self.places.clone().acquire_owned().await else {
+                    let Ok(permit) = context.admission.tcp().clone().acquire_owned().await else {
                         break;
                     };
-                    let visitor = Accepted {
-                        stream,
-                        remote,
-                        place: Arc::new(permit),
-                        places: self.places.clone(),
-                    };
-                    let task = serve(shared.clone(), self.tls.clone(), router.clone(), visitor);
-                    shared.spawn(remote, task);
+                    let visitor = Accepted { stream, remote, permit: Arc::new(permit) };
+                    let task = serve(context.clone(), self.tls.clone(), router.clone(), visitor);
+                    context.lifecycle.spawn(remote, task);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 // The socket does not listen any more.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    shared.failure.report(RunError::Tcp(error));
+                    context.lifecycle.failure().report(RunError::Tcp(error));
                     return;
                 }
                 Err(error) => {
@@ -124,15 +116,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
-    place: Place,
-    /// Where the place is from.
-    places: Arc<Semaphore>,
+    permit: AdmissionPermit,
 }
 
 /// TLS and HTTP for one connection.
-async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, router: Router, accepted: Accepted) {
-    let Accepted { stream, remote, place, places } = accepted;
-    let hello_by = Instant::now() + shared.links.hello_timeout();
+async fn serve(
+    context: ServerContext,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    accepted: Accepted,
+) {
+    let Accepted { stream, remote, permit } = accepted;
+    let hello_by = Instant::now() + context.services.policy().links.hello_timeout();
     let socket = match ClientSocket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {
@@ -154,5 +149,6 @@ async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, router: Router, ac
             }
         },
     };
-    http::serve(&shared, router, carrier, Visitor::new(remote, hello_by, place, places)).await;
+    let visitor = Visitor::new(remote, hello_by, permit, context.admission.clone());
+    http::serve(&context, router, carrier, visitor).await;
 }

@@ -1,6 +1,6 @@
 //! The opening handshake of a WebSocket (RFC 6455 §4.2), and from there to a link.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use axum::{
     Extension,
@@ -27,9 +27,10 @@ use tracing::debug;
 
 use super::{http::Visitor, tcp::Carrier};
 use crate::{
-    gateway::Shared,
+    admission::AdmissionPermit,
+    context::ServerContext,
     link::{
-        self, LinkInfo, Place,
+        self, LinkInfo,
         websocket::{config, halves},
     },
 };
@@ -80,7 +81,7 @@ impl IntoResponse for UpgradeError {
 
 /// `GET /v1/connect`: the opening handshake of RFC 6455 §4.2.
 pub(super) async fn connect(
-    State(shared): State<Arc<Shared>>,
+    State(context): State<ServerContext>,
     Extension(visitor): Extension<Visitor>,
     mut request: Request,
 ) -> Result<Response, UpgradeError> {
@@ -104,7 +105,8 @@ pub(super) async fn connect(
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UpgradeError::Version);
     }
-    if !origin_allowed(headers, &shared.links.allowed_origins) {
+    let links = &context.services.policy().links;
+    if !origin_allowed(headers, &links.allowed_origins) {
         return Err(UpgradeError::Origin);
     }
     let offered = headers
@@ -116,12 +118,12 @@ pub(super) async fn connect(
     let codec = codec.ok_or(UpgradeError::Subprotocol)?;
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
-    let place = visitor.link_place(Instant::now() + shared.links.hello_timeout()).await;
-    let place = place.ok_or(UpgradeError::Busy)?;
+    let permit = visitor.link_place(Instant::now() + links.hello_timeout()).await;
+    let permit = permit.ok_or(UpgradeError::Busy)?;
     // From now, as the connection may have been open for hours.
-    let (remote, hello_by) = (visitor.remote(), Instant::now() + shared.links.hello_timeout());
-    let link = become_link(shared.clone(), remote, hello_by, place, codec, upgrade);
-    shared.spawn(remote, link);
+    let (remote, hello_by) = (visitor.remote(), Instant::now() + links.hello_timeout());
+    let link = become_link(context.clone(), remote, hello_by, permit, codec, upgrade);
+    context.lifecycle.spawn(remote, link);
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
@@ -134,19 +136,21 @@ pub(super) async fn connect(
 /// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed, and has
 /// the link served in another: the state of getting there is larger, and a task keeps its size.
 async fn become_link(
-    shared: Arc<Shared>,
+    context: ServerContext,
     remote: SocketAddr,
     hello_by: Instant,
-    place: Place,
+    permit: AdmissionPermit,
     codec: Codec,
     upgrade: OnUpgrade,
 ) {
     let Some(socket) = take_back(upgrade, codec, remote, hello_by).await else {
         return;
     };
-    let (reader, writer) = halves(socket, codec, shared.links.idle_timeout());
-    let info = LinkInfo { transport: Transport::WebSocket, codec, remote, hello_by, place };
-    shared.spawn(remote, link::serve(shared.clone(), info, reader, writer));
+    let (reader, writer) = halves(socket, codec, context.services.policy().links.idle_timeout());
+    let info = LinkInfo { transport: Transport::WebSocket, codec, remote, hello_by, permit };
+    let link =
+        link::serve(context.services.clone(), context.lifecycle.clone(), info, reader, writer);
+    context.lifecycle.spawn(remote, link);
 }
 
 async fn take_back(

@@ -10,8 +10,9 @@ use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
 
 use super::error::Error;
 use crate::{
-    gateway::{Shared, unix_time},
+    clock::unix_time,
     listen::http::Visitor,
+    services::Services,
     token::server::{self, CredentialError},
 };
 
@@ -25,19 +26,22 @@ pub(super) struct Caller {
     pub(super) is_application: bool,
 }
 
-impl FromRequestParts<Arc<Shared>> for Caller {
+impl FromRequestParts<Arc<Services>> for Caller {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Error> {
         let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
-        let projects = shared.projects.load();
+        let projects = services.projects();
         let project =
             server::verify(&projects, credential, unix_time()).map_err(|error| match error {
                 CredentialError::UnknownProject => Error::UnknownIssuer,
                 CredentialError::Unauthorized(why) => Error::Unauthorized(why),
             })?;
         if let Some(visitor) = parts.extensions.get::<Visitor>() {
-            visitor.is_server(&shared.server_places);
+            visitor.is_server();
         }
         Ok(Self { key: project.key().clone(), is_application: project.is_application() })
     }
@@ -63,20 +67,26 @@ pub(super) struct InSession(pub(super) SessionId);
 /// A connection in a session of the caller's project, from the path.
 pub(super) struct InConnection(pub(super) SessionId, pub(super) ConnectionId);
 
-impl FromRequestParts<Arc<Shared>> for InSession {
+impl FromRequestParts<Arc<Services>> for InSession {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
-        let Target { session, .. } = Target::of(parts, shared).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Error> {
+        let Target { session, .. } = Target::of(parts, services).await?;
         Ok(Self(session))
     }
 }
 
-impl FromRequestParts<Arc<Shared>> for InConnection {
+impl FromRequestParts<Arc<Services>> for InConnection {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
-        let Target { session, connection } = Target::of(parts, shared).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Error> {
+        let Target { session, connection } = Target::of(parts, services).await?;
         let connection = connection.and_then(|id| id.parse().ok());
         Ok(Self(session, connection.ok_or(Error::invalid("Invalid connection ID"))?))
     }
@@ -88,12 +98,12 @@ struct Target {
 }
 
 impl Target {
-    async fn of(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Error> {
-        let caller = Caller::from_request_parts(parts, shared).await?;
+    async fn of(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, services).await?;
         let invalid = || Error::invalid("Invalid session ID");
         // It fails for text that is not UTF-8 when unescaped.
         let params =
-            RawPathParams::from_request_parts(parts, shared).await.map_err(|_| invalid())?;
+            RawPathParams::from_request_parts(parts, services).await.map_err(|_| invalid())?;
         let param = |name| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
         if param("project") != Some(caller.key.as_str()) {
             return Err(Error::WrongProject);

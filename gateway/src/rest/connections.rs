@@ -19,7 +19,7 @@ use super::{
     auth::{InConnection, InSession},
     error::Error,
 };
-use crate::gateway::Shared;
+use crate::services::Services;
 
 /// Connections that are written at a time; all of a large session with its data would be tens of
 /// megabytes.
@@ -47,12 +47,12 @@ struct Details<'a> {
 }
 
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    State(services): State<Arc<Services>>,
     InSession(session): InSession,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let details = wants_details(query.as_deref().unwrap_or_default())?;
-    let connections = shared.relay.connections(&session);
+    let connections = services.relay().connections(&session);
     if connections.is_empty() {
         return Err(Error::SessionNotFound);
     }
@@ -113,9 +113,9 @@ fn item(listed: &Listed, details: bool) -> Item<'_> {
 }
 
 pub(super) async fn disconnect(
-    State(shared): State<Arc<Shared>>,
+    State(services): State<Arc<Services>>,
     InConnection(session, connection): InConnection,
 ) -> Result<StatusCode, Error> {
-    shared.relay.force_disconnect(&session, connection, shared.uptime())?;
+    services.relay().force_disconnect(&session, connection, services.uptime())?;
     Ok(DONE)
 }

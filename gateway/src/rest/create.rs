@@ -15,15 +15,15 @@ use signalbox_protocol::{MediaMode, ProjectKey, SessionId, json};
 use time::OffsetDateTime;
 
 use super::{auth::Caller, body, error::Error};
-use crate::gateway::{Shared, unix_time};
+use crate::{clock::unix_time, services::Services};
 
-pub(super) async fn create(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+pub(super) async fn create(State(services): State<Arc<Services>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     // Of the vendor's SDKs three ask for JSON and three parse XML.
     let json = wants_json(&parts.headers);
     let made = async {
-        let caller = Caller::from_request_parts(&mut parts, &shared).await?;
-        let created = make(&shared, &caller, body).await?;
+        let caller = Caller::from_request_parts(&mut parts, &services).await?;
+        let created = make(&services, &caller, body).await?;
         Ok(if json { created.into_json(&caller) } else { created.into_xml(&caller) })
     };
     made.await.unwrap_or_else(
@@ -47,8 +47,8 @@ struct Created {
     at: OffsetDateTime,
 }
 
-async fn make(shared: &Shared, caller: &Caller, body: Body) -> Result<Created, Error> {
-    let body = body::read(body, shared.links.hello_timeout()).await?;
+async fn make(services: &Services, caller: &Caller, body: Body) -> Result<Created, Error> {
+    let body = body::read(body, services.policy().links.hello_timeout()).await?;
     let fields = fields(&body)?;
     // Some SDKs write the name of what is not set, or the word null.
     let field = |name: &str| {

@@ -22,13 +22,13 @@ use axum::{
 };
 
 pub(crate) use self::error::Error;
-use crate::gateway::Shared;
+use crate::services::Services;
 
 /// The specification, as it is served.
 const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 
 /// The API at the root, where the vendor's SDKs expect it.
-pub(crate) fn router() -> Router<Arc<Shared>> {
+pub(crate) fn router() -> Router<Arc<Services>> {
     const SESSION: &str = "/v2/project/{project}/session/{session}";
     let session = |rest: &str| format!("{SESSION}{rest}");
     Router::new()

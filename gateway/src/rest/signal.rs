@@ -19,7 +19,7 @@ use super::{
     body,
     error::Error,
 };
-use crate::gateway::Shared;
+use crate::services::Services;
 
 /// Connections that one request may name.
 const MAX_NAMED: usize = 1000;
@@ -39,31 +39,31 @@ struct Posted<'a> {
 }
 
 pub(super) async fn to_session(
-    State(shared): State<Arc<Shared>>,
+    State(services): State<Arc<Services>>,
     InSession(session): InSession,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    post(&shared, &session, None, &headers, body).await
+    post(&services, &session, None, &headers, body).await
 }
 
 pub(super) async fn to_connection(
-    State(shared): State<Arc<Shared>>,
+    State(services): State<Arc<Services>>,
     InConnection(session, connection): InConnection,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    post(&shared, &session, Some(connection), &headers, body).await
+    post(&services, &session, Some(connection), &headers, body).await
 }
 
 async fn post(
-    shared: &Shared,
+    services: &Services,
     session: &SessionId,
     connection: Option<ConnectionId>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let body = body::read(body, shared.links.hello_timeout()).await?;
+    let body = body::read(body, services.policy().links.hello_timeout()).await?;
     if !body::is_json(headers) {
         return Err(Error::invalid("The Content-Type must be application/json"));
     }
@@ -81,7 +81,7 @@ async fn post(
     let data = posted.data.ok_or(Error::DataMissing)?;
     let signal_type = posted.signal_type.filter(|signal_type| !signal_type.is_empty());
     let signal = Signal::new(signal_type, Some(data));
-    let missing = shared.relay.signal_from_server(session, to, signal, shared.uptime())?;
+    let missing = services.relay().signal_from_server(session, to, signal, services.uptime())?;
     if missing.is_empty() {
         return Ok(DONE.into_response());
     }

@@ -26,7 +26,8 @@ use super::{
     queue::{Queue, Waiting},
 };
 use crate::{
-    gateway::unix_time,
+    clock::unix_time,
+    error::with_causes,
     supervise::{blocking, catch},
 };
 
@@ -89,18 +90,13 @@ enum AttemptError {
     Status(StatusCode),
     #[error("it did not answer within {} s", ATTEMPT.as_secs())]
     Timeout,
-    #[error("{}", chain(.0))]
+    // Its own text names only the phase that failed.
+    #[error("{}", with_causes(.0))]
     Failed(#[source] legacy::Error),
     #[error("the gateway panicked: {0}")]
     Panicked(String),
     #[error("the request cannot be made")]
     Request(#[from] hyper::http::Error),
-}
-
-/// The client's own text says only in which phase it failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Posts what is in one lane of a project's queue, until nothing is.

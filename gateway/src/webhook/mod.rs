@@ -15,7 +15,6 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hyper::Uri;
@@ -31,9 +30,9 @@ use self::{
     queue::{Queue, Waiting},
 };
 use crate::{
+    clock::{millis, unix_time},
     config::{Problem, Webhook},
-    gateway::unix_time,
-    project::Projects,
+    services::SharedProjects,
     supervise::keep_running,
 };
 
@@ -84,7 +83,7 @@ fn url_of(setting: &Webhook) -> Result<Uri, &'static str> {
 pub(crate) struct Webhooks(Arc<Shared>);
 
 struct Shared {
-    projects: Arc<ArcSwap<Projects>>,
+    projects: SharedProjects,
     /// A queue for each project that has had an event since it has a webhook.
     queues: Mutex<HashMap<ProjectKey, Arc<Mutex<Queue>>>>,
     /// Bytes that may wait for one project.
@@ -98,7 +97,7 @@ struct Shared {
 
 impl Webhooks {
     /// Must be called inside a tokio runtime, in which it will post.
-    pub(crate) fn new(projects: Arc<ArcSwap<Projects>>, max_bytes: usize) -> Self {
+    pub(crate) fn new(projects: SharedProjects, max_bytes: usize) -> Self {
         Self(Arc::new(Shared {
             projects,
             queues: Mutex::default(),
@@ -138,7 +137,7 @@ impl Webhooks {
             project_id: project,
             event,
             reason,
-            timestamp: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            timestamp: millis(now),
             connection: Connection {
                 id: connection.id.to_string(),
                 created_at: connection.created_at,

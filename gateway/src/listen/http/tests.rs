@@ -9,21 +9,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use super::*;
 use crate::{
     Config, ProjectEntry,
-    gateway::unix_time,
+    clock::unix_time,
     token::{NewServerToken, Signer},
 };
 
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
-fn gateway() -> (Arc<Shared>, SessionId) {
+fn gateway() -> (ServerContext, SessionId) {
     let key: ProjectKey = "1".parse().unwrap();
     let project = ProjectEntry::with_secret(key.clone(), "secret");
     let config = Config { projects: vec![project], ..Config::default() };
-    let shared = Arc::new(Shared::new(&config, config.projects().unwrap()));
+    let context = ServerContext::of(&config);
     let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
     for number in 0..1000_u128 {
         let id = ConnectionId::from_bytes(number.to_be_bytes());
         let info = ConnectionInfo { id, created_at: 0, data: "x".repeat(4096) };
-        let joined = shared.relay.join(
+        let joined = context.services.relay().join(
             Join {
                 session: session.clone(),
                 info,
@@ -37,7 +37,7 @@ fn gateway() -> (Arc<Shared>, SessionId) {
         // It stays until the test is over.
         std::mem::forget(joined.unwrap().connection);
     }
-    (shared, session)
+    (context, session)
 }
 
 /// Asks for a list of all of them, which is far more than a carrier holds.
@@ -52,50 +52,50 @@ async fn ask(carrier: &mut DuplexStream, session: &SessionId) {
     carrier.write_all(request.as_bytes()).await.unwrap();
 }
 
-async fn visitor(shared: &Shared) -> Visitor {
-    visitor_from(shared, &Arc::new(Semaphore::new(1))).await
+/// A client that holds an admission permit.
+async fn visitor(context: &ServerContext) -> Visitor {
+    let permit = Arc::new(context.admission.tcp().clone().acquire_owned().await.unwrap());
+    let hello_by = Instant::now() + patience(context);
+    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, permit, context.admission.clone())
 }
 
-/// A visitor that has taken one of these places.
-async fn visitor_from(shared: &Shared, places: &Arc<Semaphore>) -> Visitor {
-    let place = places.clone().acquire_owned().await.unwrap();
-    let hello_by = Instant::now() + shared.links.hello_timeout();
-    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, Arc::new(place), places.clone())
+fn patience(context: &ServerContext) -> Duration {
+    context.services.policy().links.hello_timeout()
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_does_not_read_the_answer_is_cut_off() {
-    let (shared, session) = gateway();
+    let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
     let started = Instant::now();
-    serve(&shared, router(&shared), near, visitor(&shared).await).await;
+    serve(&context, router(&context), near, visitor(&context).await).await;
     assert_eq!(started.elapsed().as_secs(), EXCHANGE.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
-    let (shared, _) = gateway();
+    let (context, _) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let patience = shared.links.hello_timeout();
+    let patience = patience(&context);
     let started = Instant::now();
-    let visitor = visitor(&shared).await;
+    let visitor = visitor(&context).await;
     let asking = async {
         // At the last moment, and for more than the carrier holds.
         tokio::time::advance(patience - Duration::from_millis(1)).await;
         far.write_all(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     };
-    tokio::join!(serve(&shared, router(&shared), near, visitor), asking);
+    tokio::join!(serve(&context, router(&context), near, visitor), asking);
     assert_eq!(started.elapsed().as_secs(), 2 * patience.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
-    let (shared, session) = gateway();
+    let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
-    let visitor = visitor(&shared).await;
-    let serving = async { serve(&shared, router(&shared), near, visitor).await };
+    let visitor = visitor(&context).await;
+    let serving = async { serve(&context, router(&context), near, visitor).await };
     let reading = async {
         tokio::time::advance(EXCHANGE / 2).await;
         let mut answer = Vec::new();
@@ -131,11 +131,11 @@ async fn ask_as_server(far: &mut DuplexStream, session: &SessionId) {
 
 #[tokio::test(start_paused = true)]
 async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
-    let (shared, session) = gateway();
+    let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let visitor = visitor(&shared).await;
+    let visitor = visitor(&context).await;
     let serving = async {
-        serve(&shared, router(&shared), near, visitor).await;
+        serve(&context, router(&context), near, visitor).await;
         Instant::now()
     };
     let asking = async {
@@ -157,15 +157,15 @@ async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
-    let (shared, session) = gateway();
+    let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let places = Arc::new(Semaphore::new(1));
-    let visitor = visitor_from(&shared, &places).await;
-    let serving = serve(&shared, router(&shared), near, visitor);
+    let visitor = visitor(&context).await;
+    let serving = serve(&context, router(&context), near, visitor);
     let asking = async {
         ask_as_server(&mut far, &session).await;
         answered(&mut far, "keep-alive").await;
-        let _other = places.acquire().await.unwrap();
+        let all = context.services.policy().limits.handshakes as u32;
+        let _others = context.admission.tcp().acquire_many(all).await.unwrap();
         let upgrade = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -173,7 +173,7 @@ async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
         let asked = Instant::now();
         far.write_all(upgrade.as_bytes()).await.unwrap();
         answered(&mut far, "HTTP/1.1 503 ").await;
-        assert_eq!(asked.elapsed(), shared.links.hello_timeout());
+        assert_eq!(asked.elapsed(), patience(&context));
         drop(far);
     };
     tokio::join!(serving, asking);

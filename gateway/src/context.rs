@@ -1,0 +1,55 @@
+//! The composition of one gateway, by what each part may be used for.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use signalbox_relay::Observer;
+
+use crate::{
+    admission::Admission,
+    config::Config,
+    lifecycle::Lifecycle,
+    services::{Services, SharedProjects},
+};
+
+/// What the listeners share. Links get the services and the lifecycle, REST handlers the services.
+/// A clone is another handle of the same gateway.
+#[derive(Clone)]
+pub(crate) struct ServerContext {
+    pub(crate) services: Arc<Services>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl ServerContext {
+    pub(crate) fn new(
+        config: &Config,
+        projects: SharedProjects,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            services: Arc::new(Services::new(config, projects, observer)),
+            lifecycle: Arc::new(Lifecycle::new(&config.links)),
+            admission: Arc::new(Admission::new(&config.limits)),
+        }
+    }
+
+    /// A gateway without listeners and webhooks, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(config: &Config) -> Self {
+        let projects = config.projects().expect("the projects of a test are valid");
+        Self::new(config, Arc::new(Arc::new(projects).into()), Arc::new(()))
+    }
+}
+
+impl FromRef<ServerContext> for Arc<Services> {
+    fn from_ref(context: &ServerContext) -> Self {
+        context.services.clone()
+    }
+}
+
+impl FromRef<ServerContext> for Arc<Lifecycle> {
+    fn from_ref(context: &ServerContext) -> Self {
+        context.lifecycle.clone()
+    }
+}

@@ -1,0 +1,66 @@
+//! Departure times of the links that end because of a drain.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use signalbox_protocol::limits::FAREWELL;
+
+use crate::config::Links;
+
+/// Spreads the ends of all links evenly over the configured time.
+pub(crate) struct DrainSchedule {
+    spread: Duration,
+    assigned: AtomicU64,
+}
+
+impl DrainSchedule {
+    pub(crate) fn new(links: &Links) -> Self {
+        // The last link needs time for its farewell, too.
+        let spread = links.drain_spread().min(links.drain().saturating_sub(FAREWELL));
+        Self { spread, assigned: AtomicU64::new(0) }
+    }
+
+    /// The time in which all links end.
+    pub(crate) fn spread(&self) -> Duration {
+        self.spread
+    }
+
+    /// How long the next link may stay: at least a quarter of the spread, and by multiples of the
+    /// golden ratio, so that the ends are even whatever the number of links.
+    pub(crate) fn next(&self) -> Duration {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let number = self.assigned.fetch_add(1, Ordering::Relaxed);
+        let part = number.wrapping_mul(GOLDEN) as f64 / u64::MAX as f64;
+        self.spread.mul_f64(0.25 + 0.75 * part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_are_even_for_any_number_of_links() {
+        let links = Links { drain_spread_ms: 4000, ..Links::default() };
+        for clients in [3_u32, 30, 3000] {
+            let schedule = DrainSchedule::new(&links);
+            let mut ends: Vec<_> = (0..clients).map(|_| schedule.next()).collect();
+            ends.sort();
+            assert!(ends.iter().all(|end| (1000..=4000).contains(&end.as_millis())), "{ends:?}");
+            assert!(ends[ends.len() - 1] - ends[0] > Duration::from_millis(1500), "{ends:?}");
+            let widest = ends.windows(2).map(|pair| pair[1] - pair[0]).max();
+            // Equal distances would be three seconds divided by their number.
+            assert!(widest < Some(2 * Duration::from_secs(3) / (clients - 1)), "{widest:?}");
+        }
+    }
+
+    #[test]
+    fn the_spread_leaves_time_for_the_last_farewell() {
+        let links = Links { drain_ms: 3000, drain_spread_ms: 60_000, ..Links::default() };
+        assert_eq!(DrainSchedule::new(&links).spread(), Duration::from_secs(2));
+        let links = Links { drain_ms: 500, ..links };
+        assert_eq!(DrainSchedule::new(&links).next(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,76 @@
+//! Services of links and REST handlers: everything that answers a client, and nothing that can stop
+//! the gateway ([`Lifecycle`](crate::lifecycle)) or change what it accepts ([`crate::admission`]).
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, Guard};
+use signalbox_protocol::ProjectKey;
+use signalbox_relay::{Observer, Relay};
+
+use crate::{
+    clock::Clock,
+    config::{Config, Limits, Links},
+    project::{Project, Projects},
+};
+
+/// The projects, replaced as a whole on reload.
+pub(crate) type SharedProjects = Arc<ArcSwap<Projects>>;
+
+/// Settings that links and handlers apply. They do not change while the gateway runs.
+pub(crate) struct Policy {
+    pub(crate) limits: Limits,
+    pub(crate) links: Links,
+}
+
+/// The relay, its clock, the projects and the policy of one gateway.
+pub(crate) struct Services {
+    relay: Relay,
+    clock: Clock,
+    projects: SharedProjects,
+    policy: Policy,
+}
+
+impl Services {
+    pub(crate) fn new(
+        config: &Config,
+        projects: SharedProjects,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let relay = Relay::new(config.relay_settings(), observer);
+        relay.set_limits(projects.load().limits());
+        let policy = Policy { limits: config.limits.clone(), links: config.links.clone() };
+        Self { relay, clock: Clock::start(), projects, policy }
+    }
+
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Time since the gateway started: the relay's clock.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.clock.uptime()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The current projects. Not to be held across an await, as a reload would not be seen.
+    pub(crate) fn projects(&self) -> Guard<Arc<Projects>> {
+        self.projects.load()
+    }
+
+    /// Replaces all projects, and their limits in the relay.
+    pub(crate) fn replace_projects(&self, projects: Projects) {
+        self.relay.set_limits(projects.limits());
+        self.projects.store(Arc::new(projects));
+    }
+
+    /// How long detached connections of a project stay resumable. Zero if it has no resumption, or
+    /// if it has been removed.
+    pub(crate) fn resume_window(&self, project: &ProjectKey) -> Duration {
+        let projects = self.projects.load();
+        let window_ms = projects.get(project.as_str()).map_or(0, Project::resume_window_ms);
+        Duration::from_millis(window_ms.into())
+    }
+}
