@@ -64,7 +64,7 @@ Examples:
   signalbox-bench idle --connections 10000 --gateway /usr/local/bin/signalbox
 
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the
-environment (SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=60000 ...).";
+environment (SIGNALBOX_TIMEOUTS__IDLE_MS=60000 ...).";
 
 /// Length of a measurement in `all`: there are many, and the whole must not take longer than somebody
 /// waits.

@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn settings_are_kept_and_secrets_are_not() {
-        let idle = setting("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "60000");
-        assert_eq!(idle.as_deref(), Some("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=60000"));
+        let idle = setting("SIGNALBOX_TIMEOUTS__IDLE_MS", "60000");
+        assert_eq!(idle.as_deref(), Some("SIGNALBOX_TIMEOUTS__IDLE_MS=60000"));
         let secret = setting("SIGNALBOX_WEBHOOKS__SECRET", "hush");
         assert_eq!(secret.as_deref(), Some("SIGNALBOX_WEBHOOKS__SECRET=…"));
         assert_eq!(setting("SIGNALBOX_PROJECTS", "[]"), None);

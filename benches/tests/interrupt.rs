@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use signalbox_certs::DevAuthority;
 use signalbox_gateway::{
-    Config, Gateway, ProjectEntry,
+    Config, Gateway, ProjectConfig,
     token::{NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
@@ -25,7 +25,7 @@ fn start(dir: &std::path::Path) -> (String, String) {
     config.listen.tcp = "127.0.0.1:0".parse().unwrap();
     config.tls.certificate = Some(authority.certificate_path().to_owned());
     config.tls.key = Some(authority.key_path().to_owned());
-    config.projects = vec![ProjectEntry::with_secret(key.clone(), "secret")];
+    config.projects = vec![ProjectConfig::with_secret(key.clone(), "secret")];
     let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [7; 24]);
     let token = NewToken {
         key: &key,

@@ -1,7 +1,7 @@
-//! The configuration: from defaults, file, environment and flags to one whole, and `signalbox
-//! config`, which shows it with where each value came from, and all that is wrong with it.
+//! `signalbox config`: prints the resolved configuration, the source of each value, and all faults.
 
-mod mistakes;
+mod error;
+mod extract;
 mod sources;
 mod toml_file;
 
@@ -10,57 +10,63 @@ use std::process::ExitCode;
 use figment::value::Value;
 use signalbox_gateway::Config;
 
-pub(crate) use self::{mistakes::Mistakes, sources::Sources};
+pub(crate) use self::{error::InvalidConfig, sources::Sources};
 use crate::output;
 
-/// Print the resolved configuration and where each value came from. Secrets are not shown.
+/// Print the resolved configuration and the source of each value, and check it.
 ///
-/// What is wrong with it is said on standard error, all at once; then the exit code is 1, as
+/// Secrets are not shown. All faults are reported at once; the exit code is then 1, because
 /// `signalbox serve` would not start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  signalbox config
-      The defaults, with what the environment changes.
+  signalbox config --default > gateway.toml
+      Write a file with every setting, its meaning, bounds and default.
   signalbox config --config gateway.toml
-      What `signalbox serve --config gateway.toml` would use, and whether it would start.
+      Check a file: print what `signalbox serve --config gateway.toml` would use, and every fault.
   signalbox config --config gateway.toml --json | jq .problems
-      What is wrong with it, for programs.")]
+      The faults for programs: setting, kind, source (file and line, variable or flag), message.")]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// Print JSON: an object with each setting, and the list of problems.
+    /// Print the default configuration file: every setting with its meaning, bounds and default.
+    #[arg(long, exclusive = true)]
+    default: bool,
+    /// Print JSON: each setting with its value and source, and the list of problems.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let read = args.sources.read(&Config::default())?;
-    let (config, mut mistakes) = read.extract();
-    mistakes.add(read.locate(config.problems()));
-    let mut lines = Vec::new();
-    flatten("", &read.value, &mut |key, value, tag| {
-        lines.push((key.to_owned(), value, read.source_of(tag, key)));
+    if args.default {
+        output::line(signalbox_gateway::default_file().trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let merged = args.sources.read(&Config::default())?;
+    let (_, invalid) = merged.check();
+    let mut settings = Vec::new();
+    flatten("", merged.value(), &mut |key, value, tag| {
+        settings.push((key.to_owned(), value, merged.source_of(tag, key)));
     });
     if args.json {
-        let mut object: serde_json::Map<_, _> = lines
+        let mut object: serde_json::Map<_, _> = settings
             .into_iter()
             .map(|(key, value, source)| {
                 (key, serde_json::json!({ "value": value, "source": source }))
             })
             .collect();
-        object.insert("problems".into(), serde_json::to_value(&mistakes)?);
+        object.insert("problems".into(), serde_json::to_value(&invalid)?);
         output::line(serde_json::Value::Object(object))?;
-        return Ok(output::code(mistakes.is_empty()));
+        return Ok(output::code(invalid.is_empty()));
     }
-    for (key, value, source) in lines {
+    for (key, value, source) in settings {
         output::line(format_args!("{key} = {value}  # {source}"))?;
     }
-    mistakes.none()?;
+    invalid.into_result()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Calls `leaf` for every value, with its dotted path and the tag that says where it is from.
+/// Calls `leaf` for every value, with its dotted path and the tag of its source.
 fn flatten(
     path: &str,
     value: &Value,
@@ -81,7 +87,7 @@ fn flatten(
         Value::Array(tag, items) if path.ends_with(".secrets") => {
             leaf(path, format!("{} not shown", items.len()).into(), *tag);
         }
-        // Whatever is there instead of a list may be a secret.
+        // A value of the wrong type may be a secret, too.
         _ if path.ends_with(".secret") || path.ends_with(".secrets") => {
             leaf(path, "not shown".into(), value.tag());
         }

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use signalbox_certs::DevAuthority;
 use signalbox_gateway::{
-    Config, ProjectEntry,
+    Config, ProjectConfig,
     supervise::blocking,
     token::{NewToken, Signer},
 };
@@ -81,11 +81,11 @@ impl Dev {
         config.listen.quic.set_ip([127, 0, 0, 1].into());
         config.listen.tcp.set_ip([127, 0, 0, 1].into());
         // Whoever tries it out wants it to stop soon after ctrl-c.
-        config.links.drain_spread_ms = 300;
+        config.drain.spread_ms = 300;
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());
         config.tls.key = Some(self.authority.key_path().to_owned());
         let DevProject { key, secret, .. } = &self.project;
-        config.projects = vec![ProjectEntry::with_secret(key.clone(), secret)];
+        config.projects = vec![ProjectConfig::with_secret(key.clone(), secret)];
         config
     }
 
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(first.project.secret, second.project.secret);
         assert_eq!(first.project.session, second.project.session);
         assert_eq!(first.authority.ca_pem(), second.authority.ca_pem());
-        assert_eq!(first.defaults().problems(), []);
+        assert_eq!(signalbox_gateway::Gateway::check(&first.defaults()), []);
     }
 
     #[test]

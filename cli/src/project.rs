@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::Subcommand;
 use signalbox_certs::ApplicationKey;
-use signalbox_gateway::{Config, OwnLimits, ProjectEntry, Webhook};
+use signalbox_gateway::{Config, Gateway, ProjectConfig, ProjectLimitOverrides, WebhookConfig};
 use signalbox_protocol::ProjectKey;
 
 use crate::{output, token::random};
@@ -52,16 +52,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut project = ProjectEntry {
+    let mut project = ProjectConfig {
         key: new_key()?,
         secrets: Vec::new(),
         public_keys: Vec::new(),
-        limits: OwnLimits::default(),
+        limits: ProjectLimitOverrides::default(),
         webhook: None,
     };
     if let Some(url) = &args.webhook {
         let secret = format!("whsec_{}", BASE64.encode(random::<32>()?));
-        project.webhook = Some(Webhook { url: url.clone(), secret });
+        project.webhook = Some(WebhookConfig { url: url.clone(), secret });
     }
     if args.application {
         project.key = uuid::Uuid::new_v4().hyphenated().to_string().parse()?;
@@ -76,7 +76,7 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
     }
     // What a gateway would say of it later is better said now.
     let config = Config { projects: vec![project], ..Config::default() };
-    let mut wrong = config.problems();
+    let mut wrong = Gateway::check(&config);
     wrong.retain(|it| it.setting.starts_with("projects"));
     let said: Vec<_> = wrong.iter().map(ToString::to_string).collect();
     anyhow::ensure!(wrong.is_empty(), "{}", said.join("; "));
@@ -92,7 +92,7 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// A table of the configuration file. No value in it has a character that TOML would escape, but
 /// for a path or URL that somebody chose; JSON's escapes are TOML's.
-fn toml(project: &ProjectEntry) -> String {
+fn toml(project: &ProjectConfig) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let list =
         |items: &[String]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");

@@ -13,7 +13,7 @@ use tokio::{
     sync::Mutex as AsyncMutex,
 };
 
-use crate::config::{Mistakes, Sources};
+use crate::config::{InvalidConfig, Sources};
 
 /// How often the configuration is looked at for changed projects.
 const CONFIG_POLL: Duration = Duration::from_secs(3);
@@ -123,8 +123,8 @@ impl Reload {
 
 /// The same error for a log, where a line is a message.
 fn on_one_line(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Mistakes>() {
-        Ok(mistakes) => anyhow::anyhow!("{}", mistakes.on_one_line()),
+    match error.downcast::<InvalidConfig>() {
+        Ok(invalid) => anyhow::anyhow!("{}", invalid.on_one_line()),
         Err(error) => error,
     }
 }

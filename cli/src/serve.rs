@@ -119,7 +119,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dev = args.dev.then(|| Dev::open(&args.dev_dir)).transpose()?;
     let mut defaults = dev.as_ref().map(Dev::defaults).unwrap_or_default();
     if args.chaos.is_some() {
-        defaults.links.idle_timeout_ms = chaos::IDLE_TIMEOUT_MS;
+        defaults.timeouts.idle_ms = chaos::IDLE_TIMEOUT_MS;
     }
     let config = args.sources.check(&defaults)?;
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;

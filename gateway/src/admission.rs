@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Limits;
+use crate::config::LimitsConfig;
 
 /// The permit of a client between accept and welcome. It is returned when its last clone is dropped.
 pub(crate) type AdmissionPermit = Arc<OwnedSemaphorePermit>;
@@ -20,11 +20,11 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &LimitsConfig) -> Self {
         Self {
-            quic: Arc::new(Semaphore::new(limits.handshakes)),
-            tcp: Arc::new(Semaphore::new(limits.handshakes)),
-            servers: Arc::new(Semaphore::new(limits.server_connections)),
+            quic: Arc::new(Semaphore::new(limits.pending_handshakes)),
+            tcp: Arc::new(Semaphore::new(limits.pending_handshakes)),
+            servers: Arc::new(Semaphore::new(limits.http_keep_alive_connections)),
         }
     }
 

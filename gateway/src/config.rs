@@ -1,230 +1,221 @@
-//! What a gateway is told: where it listens, whom it knows, what it allows.
+//! Configuration of a gateway.
 //!
-//! The types here are the configuration file (TOML), field by field; every field has a default,
-//! and a name that is not known is an error. Where the values come from (file, environment,
-//! flags) is the command line's business.
+//! The types here are the TOML file, field by field. Every setting has a default, and an unknown
+//! name is an error. Merging of file, environment and flags is done by the command line.
 
 mod check;
-mod entry;
-mod forms;
+mod default_file;
+mod origin;
+mod problem;
+mod project;
+mod setting;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
 pub use self::{
-    check::Problem,
-    entry::{OwnLimits, ProjectEntry, Webhook},
-    forms::accepted,
+    check::accepted,
+    default_file::default_file,
+    problem::{Problem, ProblemKind},
+    project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
+};
+use self::{
+    origin::ORIGIN,
+    setting::{ADDRESS, FILE, Form, UNBOUNDED, number, number_or_zero, section},
 };
 
-/// The whole configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The gateway's name, unique among the gateways that serve the same sessions.
-    pub name: GatewayId,
-    /// Where the gateway listens.
-    pub listen: Listen,
-    /// Its certificate.
-    pub tls: Tls,
-    /// Its tenants. Without one nobody can join.
-    pub projects: Vec<ProjectEntry>,
-    /// What clients may use of it.
-    pub limits: Limits,
-    /// How links are treated.
-    pub links: Links,
-    /// How connections outlive their links.
-    pub resume: Resume,
-    /// What whoever runs the process wants of it.
-    pub process: Process,
-}
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// Far beyond what one process can serve, and far below what its counters can hold.
+const MILLION: u64 = 1_000_000;
+const SIGNALS_MAX: u64 = u32::MAX as u64;
+const RESUME_WINDOW_MAX_MS: u64 = 7 * DAY;
+/// The longest JSON form of a signal must fit, or no client could receive it.
+const OUTBOX_MIN_BYTES: u64 = 64 * 1024;
+const ANY_ADDRESS: [u8; 4] = [0, 0, 0, 0];
 
-/// Where the gateway listens. Port 0 lets the system choose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    /// UDP address for QUIC.
-    pub quic: SocketAddr,
-    /// TCP address for WebSocket and HTTP.
-    pub tcp: SocketAddr,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        let everywhere = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT));
-        Self { quic: everywhere, tcp: everywhere }
+section! {
+    /// The whole configuration of a gateway.
+    pub struct Config {
+        /// Name of the gateway, unique among gateways that serve the same sessions: 1 to 64 letters,
+        /// digits, '.', '_' or '-'. Clients see it as the sender of the servers' signals.
+        name: GatewayId = GatewayId::default(),
+            Form::Text("1 to 64 letters, digits, '.', '_' or '-', in quotes");
+        /// Addresses.
+        listen: ListenConfig = ListenConfig::default(), Form::Table(&ListenConfig::TABLE);
+        /// The certificate.
+        tls: TlsConfig = TlsConfig::default(), Form::Table(&TlsConfig::TABLE);
+        /// Rules for joining and sending.
+        auth: AuthConfig = AuthConfig::default(), Form::Table(&AuthConfig::TABLE);
+        /// Limits on what clients and projects may use.
+        limits: LimitsConfig = LimitsConfig::default(), Form::Table(&LimitsConfig::TABLE);
+        /// Time limits of links and HTTP connections.
+        timeouts: TimeoutsConfig = TimeoutsConfig::default(), Form::Table(&TimeoutsConfig::TABLE);
+        /// Resumption of connections.
+        resume: ResumeConfig = ResumeConfig::default(), Form::Table(&ResumeConfig::TABLE);
+        /// Graceful shutdown.
+        drain: DrainConfig = DrainConfig::default(), Form::Table(&DrainConfig::TABLE);
+        /// The process itself.
+        process: ProcessConfig = ProcessConfig::default(), Form::Table(&ProcessConfig::TABLE);
+        /// The projects. Without one, no client can join.
+        projects: Vec<ProjectConfig> = Vec::new(), Form::Tables(&ProjectConfig::TABLE);
     }
 }
 
-/// The certificate, for QUIC and TCP alike. Files that change are loaded anew.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// PEM file with the certificate chain, leaf first.
-    pub certificate: Option<PathBuf>,
-    /// PEM file with the private key.
-    pub key: Option<PathBuf>,
-    /// Speak plaintext on the TCP port, for a proxy in front that ends TLS. QUIC has TLS always.
-    pub plaintext_tcp: bool,
-}
-
-/// What clients may use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Connections that one session may have.
-    pub connections_per_session: usize,
-    /// Connections that one project may have.
-    pub connections_per_project: usize,
-    /// Sessions with a connection that one project may have.
-    pub sessions_per_project: usize,
-    /// Signals per second that one project may send, its clients and servers together; 0 means
-    /// no limit.
-    pub signals_per_second_per_project: u32,
-    /// Signals per second that one connection may send; 0 means no limit.
-    pub signals_per_second: u32,
-    /// Frames that may wait for one connection before it is ended as a slow consumer.
-    pub outbox_frames: usize,
-    /// Bytes that may wait for one connection before it is ended as a slow consumer.
-    pub outbox_bytes: usize,
-    /// Streams that one QUIC client may have open towards it, one per sender; beyond that the
-    /// sender that has been quiet longest loses its stream until it speaks again.
-    pub streams_per_link: usize,
-    /// Clients that may be in the middle of a handshake or of an HTTP request.
-    pub handshakes: usize,
-    /// HTTP connections of servers with a credential that may be kept open between requests.
-    pub server_connections: usize,
-    /// Bytes of events that may wait for one project's webhook; beyond that the oldest go.
-    pub webhook_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let relay = signalbox_relay::Settings::default();
-        Self {
-            connections_per_session: relay.connections_per_session,
-            connections_per_project: relay.project.connections,
-            sessions_per_project: relay.project.sessions,
-            signals_per_second_per_project: relay.project.signals_per_second,
-            signals_per_second: relay.signals_per_second,
-            outbox_frames: relay.outbox_frames,
-            outbox_bytes: relay.outbox_bytes,
-            streams_per_link: 256,
-            handshakes: 1024,
-            server_connections: 256,
-            // Some fifteen thousand events of usual size.
-            webhook_bytes: 4 * 1024 * 1024,
-        }
+section! {
+    /// Addresses on which the gateway listens. Port 0 lets the system choose.
+    pub struct ListenConfig {
+        /// UDP address for QUIC.
+        quic: SocketAddr = (ANY_ADDRESS, DEFAULT_PORT).into(), ADDRESS;
+        /// TCP address for WebSocket and HTTP.
+        tcp: SocketAddr = (ANY_ADDRESS, DEFAULT_PORT).into(), ADDRESS;
     }
 }
 
-/// How links are treated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Links {
-    /// How long a client may take from its first packet, or from its WebSocket upgrade, to its
-    /// hello, in milliseconds.
-    pub hello_timeout_ms: u64,
-    /// How long an HTTP connection of a server may be idle between requests, in milliseconds. A
-    /// load balancer must close its idle connections before that.
-    pub http_keep_alive_ms: u64,
-    /// After how long a silence a link is taken for lost, in milliseconds.
-    pub idle_timeout_ms: u32,
-    /// How long the gateway goes on as before when it is told to go down, but for saying at
-    /// `/readyz` that it is not ready, so that nobody is sent to it any more; in milliseconds.
-    pub drain_notice_ms: u64,
-    /// How long the gateway waits for its clients to take their leave when it goes down, in
-    /// milliseconds.
-    pub drain_ms: u64,
-    /// Over how long the ends of its links are spread then, in milliseconds; at most until a
-    /// second before `drain_ms` are over. 0 ends all of them at once, unasked.
-    pub drain_spread_ms: u64,
-    /// Origins (RFC 6454) whose pages may open a WebSocket; `*` means any. Clients that are no
-    /// browsers send none and are let in.
-    pub allowed_origins: Vec<String>,
-    /// Whether clients may join with tokens of the legacy form `T1==`.
-    pub t1_tokens: bool,
-    /// Whether subscribers may send signals.
-    pub subscribers_may_send: bool,
-    /// Whether a connection ends when its token expires; if not, the token's time matters only
-    /// when joining, as with the vendor.
-    pub end_when_token_expires: bool,
-}
-
-impl Default for Links {
-    fn default() -> Self {
-        Self {
-            hello_timeout_ms: 5000,
-            // nginx and the usual load balancers keep a connection for 60 seconds.
-            http_keep_alive_ms: 75_000,
-            idle_timeout_ms: 30_000,
-            drain_notice_ms: 0,
-            drain_ms: 10_000,
-            drain_spread_ms: 3000,
-            allowed_origins: vec!["*".into()],
-            t1_tokens: true,
-            subscribers_may_send: false,
-            end_when_token_expires: false,
-        }
+section! {
+    /// The certificate for QUIC and TCP. Changed files are reloaded while the gateway runs.
+    pub struct TlsConfig {
+        /// PEM file with the certificate chain, leaf first. Required.
+        certificate: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/tls.crt\"";
+        /// PEM file with the private key. Required.
+        key: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/tls.key\"";
+        /// Speak plaintext on the TCP port, behind a proxy that terminates TLS. QUIC always has TLS.
+        plaintext_tcp: bool = false, Form::Boolean;
     }
 }
 
-/// How connections outlive their links.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Resume {
-    /// How long a connection whose client asked for it is kept when its link is lost, in
-    /// milliseconds; 0 means not at all.
-    pub window_ms: u32,
-    /// Bytes of signals and events that a session keeps for those who are away.
-    pub backlog_bytes: usize,
-    /// File by which connections outlive a clean restart of the gateway, if they are kept. It is for
-    /// its owner alone, as whoever has it can come back in their place. Its directory must exist; a
-    /// file with the same name and `.key` appended holds the secret that authenticates it.
-    pub state_file: Option<PathBuf>,
-    /// Bytes that it may have; sessions that find no room in it end.
-    pub state_bytes: usize,
-}
-
-impl Default for Resume {
-    fn default() -> Self {
-        Self {
-            window_ms: 30_000,
-            backlog_bytes: 1024 * 1024,
-            state_file: None,
-            state_bytes: 64 * 1024 * 1024,
-        }
+section! {
+    /// Rules for joining a session and sending signals.
+    pub struct AuthConfig {
+        /// Origins (RFC 6454) of web pages that may open a WebSocket; "*" allows all of them.
+        /// Clients other than browsers send no origin and are always allowed.
+        allowed_origins: Vec<String> = vec!["*".into()], Form::List {
+            list: "a list of origins in quotes, such as [\"https://app.example.com\"], or [\"*\"] for all",
+            item: ORIGIN,
+        };
+        /// Accept the vendor's older tokens, which begin with T1==.
+        legacy_t1_tokens: bool = true, Form::Boolean;
+        /// Let clients with the role subscriber send signals.
+        subscribers_may_send: bool = false, Form::Boolean;
+        /// End a connection when its token expires. If false, the token is checked only when the
+        /// client joins, as with the vendor.
+        end_on_token_expiry: bool = false, Form::Boolean;
     }
 }
 
-/// What whoever runs the process wants of it. The program's business, not the gateway's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Process {
-    /// File that names the process while it runs, for `signalbox drain`.
-    pub pid_file: Option<PathBuf>,
-    /// Threads that carry links. Waking one thread from another costs more than all else that is
-    /// done for a signal, so one thread does most until it is busy all the time.
-    pub threads: usize,
+section! {
+    /// Limits on what clients and projects may use.
+    pub struct LimitsConfig {
+        /// Connections of one session.
+        connections_per_session: usize =
+            signalbox_relay::Settings::default().connections_per_session, number("", 1, UNBOUNDED);
+        /// Connections of one project.
+        connections_per_project: usize =
+            signalbox_relay::ProjectLimits::default().connections, number("", 1, UNBOUNDED);
+        /// Sessions of one project that have a connection.
+        sessions_per_project: usize =
+            signalbox_relay::ProjectLimits::default().sessions, number("", 1, UNBOUNDED);
+        /// Signals per second of one connection. A connection that paused may send one second's
+        /// worth at once.
+        signals_per_second_per_connection: u32 =
+            signalbox_relay::Settings::default().signals_per_second,
+            number_or_zero("signals", 0, SIGNALS_MAX, "no limit");
+        /// Signals per second of all clients and servers of one project together.
+        signals_per_second_per_project: u32 =
+            signalbox_relay::ProjectLimits::default().signals_per_second,
+            number_or_zero("signals", 0, SIGNALS_MAX, "no limit");
+        /// Frames queued for one connection. Beyond it the connection ends as a slow consumer.
+        outbox_frames: usize =
+            signalbox_relay::Settings::default().outbox_frames, number("frames", 1, UNBOUNDED);
+        /// Bytes queued for one connection. Beyond it the connection ends as a slow consumer.
+        outbox_bytes: usize =
+            signalbox_relay::Settings::default().outbox_bytes,
+            number("bytes", OUTBOX_MIN_BYTES, UNBOUNDED);
+        /// Streams towards one QUIC client, one per sender. Beyond it the least recently active
+        /// sender loses its stream until its next signal.
+        streams_per_client: usize = 256, number("streams", 1, UNBOUNDED);
+        /// Clients between accept and welcome, for QUIC and TCP each, and HTTP connections without a
+        /// credential.
+        pending_handshakes: usize = 1024, number("clients", 1, MILLION);
+        /// HTTP connections of servers that are kept open between requests.
+        http_keep_alive_connections: usize = 256, number("connections", 0, MILLION);
+        /// Bytes of events queued for the webhook of one project, some fifteen thousand events by
+        /// default. Beyond it the oldest are dropped.
+        webhook_queue_bytes: usize = 4 * 1024 * 1024, number("bytes", 0, UNBOUNDED);
+    }
 }
 
-impl Default for Process {
-    fn default() -> Self {
-        Self { pid_file: None, threads: 1 }
+section! {
+    /// Time limits of links and HTTP connections.
+    pub struct TimeoutsConfig {
+        /// Time from accept, or from the WebSocket upgrade, to the client's hello; and for the client
+        /// to take each part of its welcome.
+        hello_ms: u64 = 5000, number("milliseconds", 1, HOUR);
+        /// Silence after which a link is lost. The gateway pings every third of it.
+        // Below a second the pings would be the load.
+        idle_ms: u32 = 30_000, number("milliseconds", 1000, DAY);
+        /// Idle time of a server's HTTP connection between requests. Load balancers must close
+        /// theirs earlier; nginx and most others do so after 60 seconds.
+        http_keep_alive_ms: u64 = 75_000, number("milliseconds", 1000, DAY);
+    }
+}
+
+section! {
+    /// Resumption: connections that outlive their links.
+    pub struct ResumeConfig {
+        /// Time for a client to resume its connection after its link was lost.
+        window_ms: u32 = 30_000,
+            number_or_zero("milliseconds", 0, RESUME_WINDOW_MAX_MS, "not at all");
+        /// Bytes of signals and events that one session keeps for detached connections. Beyond it
+        /// the oldest are dropped, and the client is told of a gap.
+        history_bytes: usize = signalbox_relay::Settings::default().backlog_bytes,
+            number("bytes", 0, UNBOUNDED);
+        /// File that carries resumable connections over a clean restart; without it they end with the
+        /// process. It and the key file beside it (the same name with .key appended) must be readable
+        /// by the gateway alone. The directory must exist.
+        state_file: Option<PathBuf> = None, FILE, example "\"/var/lib/signalbox/state\"";
+        /// Size of that file. Sessions that do not fit end.
+        state_file_max_bytes: usize = 64 * 1024 * 1024, number("bytes", 0, UNBOUNDED);
+    }
+}
+
+section! {
+    /// Graceful shutdown, after SIGTERM, SIGINT or signalbox drain.
+    pub struct DrainConfig {
+        /// Time to keep serving as before while /readyz returns 503, so that load balancers stop
+        /// routing to this gateway.
+        readiness_delay_ms: u64 = 0, number("milliseconds", 0, DAY);
+        /// Time over which clients are then disconnected, evenly spread. It ends a second before
+        /// timeout_ms at the latest.
+        spread_ms: u64 = 3000, number_or_zero("milliseconds", 0, DAY, "all links end at once");
+        /// Time to wait for clients and webhooks, after which the process ends.
+        timeout_ms: u64 = 10_000, number("milliseconds", 0, DAY);
+    }
+}
+
+section! {
+    /// The process itself.
+    pub struct ProcessConfig {
+        /// File with the process id while the gateway runs, for signalbox drain.
+        pid_file: Option<PathBuf> = None, FILE, example "\"/run/signalbox.pid\"";
+        /// Threads that carry links. Waking another thread costs more than the rest of a signal's
+        /// work, so one thread is best until it is busy all the time.
+        threads: usize = 1, number("threads", 1, 1024);
     }
 }
 
 impl Config {
-    /// For how long what happens is kept, with this window: a link may have been dead for the idle
-    /// time before that was noticed, and then the connection may be away for the whole window.
-    pub(crate) fn backlog_age(&self, window_ms: u32) -> Duration {
+    /// Time for which a session keeps its history with this resume window: a link may have been dead
+    /// for the idle timeout before that was noticed, and then the connection may be detached for the
+    /// whole window.
+    pub(crate) fn history_age(&self, window_ms: u32) -> Duration {
         if window_ms == 0 {
             return Duration::ZERO;
         }
-        // A WebSocket's silence is noticed up to a third later.
-        Duration::from_millis(window_ms.into()) + self.links.idle_timeout() * 4 / 3
+        // A silent WebSocket is noticed up to a third later.
+        Duration::from_millis(window_ms.into()) + self.timeouts.idle() * 4 / 3
     }
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
@@ -235,39 +226,41 @@ impl Config {
                 connections: self.limits.connections_per_project,
                 sessions: self.limits.sessions_per_project,
                 signals_per_second: self.limits.signals_per_second_per_project,
-                backlog_age: self.backlog_age(self.resume.window_ms),
+                backlog_age: self.history_age(self.resume.window_ms),
             },
             outbox_frames: self.limits.outbox_frames,
             outbox_bytes: self.limits.outbox_bytes,
-            signals_per_second: self.limits.signals_per_second,
-            subscribers_may_send: self.links.subscribers_may_send,
-            backlog_bytes: self.resume.backlog_bytes,
+            signals_per_second: self.limits.signals_per_second_per_connection,
+            subscribers_may_send: self.auth.subscribers_may_send,
+            backlog_bytes: self.resume.history_bytes,
         }
     }
 }
 
-impl Links {
-    pub(crate) fn hello_timeout(&self) -> Duration {
-        Duration::from_millis(self.hello_timeout_ms)
+impl TimeoutsConfig {
+    pub(crate) fn hello(&self) -> Duration {
+        Duration::from_millis(self.hello_ms)
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms.into())
     }
 
     pub(crate) fn http_keep_alive(&self) -> Duration {
         Duration::from_millis(self.http_keep_alive_ms)
     }
+}
 
-    pub(crate) fn idle_timeout(&self) -> Duration {
-        Duration::from_millis(self.idle_timeout_ms.into())
+impl DrainConfig {
+    pub(crate) fn readiness_delay(&self) -> Duration {
+        Duration::from_millis(self.readiness_delay_ms)
     }
 
-    pub(crate) fn drain_notice(&self) -> Duration {
-        Duration::from_millis(self.drain_notice_ms)
+    pub(crate) fn spread(&self) -> Duration {
+        Duration::from_millis(self.spread_ms)
     }
 
-    pub(crate) fn drain(&self) -> Duration {
-        Duration::from_millis(self.drain_ms)
-    }
-
-    pub(crate) fn drain_spread(&self) -> Duration {
-        Duration::from_millis(self.drain_spread_ms)
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
     }
 }

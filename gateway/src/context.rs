@@ -29,7 +29,7 @@ impl ServerContext {
     ) -> Self {
         Self {
             services: Arc::new(Services::new(config, projects, observer)),
-            lifecycle: Arc::new(Lifecycle::new(&config.links)),
+            lifecycle: Arc::new(Lifecycle::new(&config.drain)),
             admission: Arc::new(Admission::new(&config.limits)),
         }
     }
@@ -37,7 +37,8 @@ impl ServerContext {
     /// A gateway without listeners and webhooks, for tests.
     #[cfg(test)]
     pub(crate) fn of(config: &Config) -> Self {
-        let projects = config.projects().expect("the projects of a test are valid");
+        let projects =
+            crate::Projects::from_config(config).expect("the projects of a test are valid");
         Self::new(config, Arc::new(Arc::new(projects).into()), Arc::new(()))
     }
 }

@@ -24,13 +24,13 @@ pub(crate) async fn drain(
     state_file: Option<&Arc<StateFile>>,
     hurry: &CancellationToken,
 ) {
-    let (relay, links) = (services.relay(), &services.policy().links);
+    let (relay, drain) = (services.relay(), &services.policy().drain);
     // Load balancers stop sending clients before clients are refused.
     lifecycle.mark_unready();
-    hurry.run_until_cancelled(sleep(links.drain_notice())).await;
+    hurry.run_until_cancelled(sleep(drain.readiness_delay())).await;
 
     info!(connections = relay.stats().connections, "drain started");
-    let done_by = Instant::now() + links.drain();
+    let done_by = Instant::now() + drain.timeout();
     lifecycle.begin_drain();
     let all_gone = timeout(lifecycle.schedule().spread(), lifecycle.clients_done());
     let _ = hurry.run_until_cancelled(all_gone).await;

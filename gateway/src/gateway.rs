@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{Config, Problem},
     context::ServerContext,
     drain,
     error::BindError,
@@ -23,7 +23,7 @@ use crate::{
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
     listen::{quic, tcp},
-    project::Projects,
+    project::{self, Projects},
     secret,
     state_file::StateFile,
     supervise::{self, RunError, keep_running},
@@ -59,18 +59,26 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Every fault for which a gateway would not start with this configuration, the files that it
+    /// names included.
+    pub fn check(config: &Config) -> Vec<Problem> {
+        let mut problems = config.check();
+        problems.extend(Projects::from_config(config).err().unwrap_or_default());
+        problems
+    }
+
     /// Loads the certificate and binds both ports. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`BindError`], which says what to fix.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let problems = config.problems();
+        let problems = Self::check(&config);
         let (Some(certificate), Some(key), true) =
             (&config.tls.certificate, &config.tls.key, problems.is_empty())
         else {
             return Err(BindError::Config(problems));
         };
-        let entries = config.read_projects().map_err(BindError::Config)?;
+        let entries = project::read_keys(&config).map_err(BindError::Config)?;
         let projects = Projects::new(&entries, &config).map_err(BindError::Config)?;
         if projects.is_empty() {
             warn!("no project is configured: no client can join");
@@ -78,7 +86,7 @@ impl Gateway {
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
         let projects = Arc::new(ArcSwap::from_pointee(projects));
-        let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_bytes);
+        let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
         let context = ServerContext::new(&config, projects, Arc::new(webhooks.clone()));
         let projects = ProjectsHandle::new(context.services.clone(), config.clone(), entries);
         let secret = match &config.resume.state_file {
@@ -91,7 +99,7 @@ impl Gateway {
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
         let state_file = config.resume.state_file.map(|path| {
-            Arc::new(StateFile::new(path, config.resume.state_bytes, keys.state_file()))
+            Arc::new(StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file()))
         });
         Ok(Self { context, webhooks, projects, certificates, quic, tcp, addresses, state_file })
     }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use signalbox_relay::Stats;
 
 use crate::{
-    config::{Config, Problem, ProjectEntry},
+    config::{Config, Problem, ProjectConfig},
     project::Projects,
     services::Services,
 };
@@ -20,11 +20,15 @@ struct Configured {
     /// The configuration that the gateway was started with.
     config: Config,
     /// The current projects as configured, with the text of their public keys.
-    current: Mutex<Vec<ProjectEntry>>,
+    current: Mutex<Vec<ProjectConfig>>,
 }
 
 impl ProjectsHandle {
-    pub(crate) fn new(services: Arc<Services>, config: Config, current: Vec<ProjectEntry>) -> Self {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        config: Config,
+        current: Vec<ProjectConfig>,
+    ) -> Self {
         Self(Arc::new(Configured { services, config, current: Mutex::new(current) }))
     }
 
@@ -35,7 +39,7 @@ impl ProjectsHandle {
     /// # Errors
     /// Every problem of the projects. The gateway then keeps its current projects.
     pub fn replace(&self, config: &Config) -> Result<bool, Vec<Problem>> {
-        let entries = config.read_projects()?;
+        let entries = crate::project::read_keys(config)?;
         let mut current = self.0.current.lock();
         if *current == entries {
             return Ok(false);

@@ -38,8 +38,9 @@ mod webhook;
 mod woken;
 
 pub use config::{
-    Config, Limits, Links, Listen, OwnLimits, Problem, Process, ProjectEntry, Resume, Tls, Webhook,
-    accepted,
+    AuthConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem, ProblemKind,
+    ProcessConfig, ProjectConfig, ProjectLimitOverrides, ResumeConfig, TimeoutsConfig, TlsConfig,
+    WebhookConfig, accepted, default_file,
 };
 pub use error::BindError;
 pub use gateway::{Addresses, Gateway};

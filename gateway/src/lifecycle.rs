@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::schedule::DrainSchedule;
 use crate::{
-    config::Links,
+    config::DrainConfig,
     supervise::{self, Failure},
 };
 
@@ -33,12 +33,12 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(links: &Links) -> Self {
+    pub(crate) fn new(drain: &DrainConfig) -> Self {
         Self {
             unready: CancellationToken::new(),
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
-            schedule: DrainSchedule::new(links),
+            schedule: DrainSchedule::new(drain),
             clients: TaskTracker::new(),
             detached: TaskTracker::new(),
             failure: Failure::default(),

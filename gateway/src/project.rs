@@ -7,7 +7,7 @@ use signalbox_protocol::ProjectKey;
 use signalbox_relay::ProjectLimits;
 
 use crate::{
-    config::{Config, Problem, ProjectEntry},
+    config::{Config, Problem, ProjectConfig},
     webhook::Endpoint,
 };
 
@@ -30,12 +30,13 @@ pub(crate) enum Keys {
 }
 
 impl Project {
-    /// A project as it is configured, its public keys having been [read](ProjectEntry::read_keys).
+    /// A project as it is configured, its public keys having been [read](ProjectConfig::read_keys).
     ///
     /// # Errors
     /// What is wrong with it, for the operator.
-    pub(crate) fn new(entry: &ProjectEntry, defaults: &Config) -> Result<Self, Vec<Problem>> {
-        let mut problems: Vec<_> = entry.check_limits().collect();
+    pub(crate) fn new(entry: &ProjectConfig, defaults: &Config) -> Result<Self, Vec<Problem>> {
+        let mut problems: Vec<_> =
+            entry.limits.check().into_iter().map(|it| it.within("limits")).collect();
         let mut public = Vec::new();
         for (index, pem) in entry.public_keys.iter().enumerate() {
             let checked = signalbox_certs::check_public_key(pem.as_bytes());
@@ -45,7 +46,7 @@ impl Project {
             });
             match key {
                 Ok(key) => public.push(key),
-                Err(why) => problems.push(Problem::new(format!("public_keys.{index}"), why)),
+                Err(why) => problems.push(Problem::invalid(format!("public_keys.{index}"), why)),
             }
         }
         // An empty secret would let anyone sign.
@@ -54,12 +55,12 @@ impl Project {
             (false, true) => Keys::Secrets(secrets),
             (true, false) => Keys::Public(public),
             (true, true) => {
-                problems.push(Problem::new("", "has no secret and no public key"));
+                problems.push(Problem::invalid("", "has no secret and no public key"));
                 Keys::Secrets(secrets)
             }
             (false, false) => {
                 let problem = "has secrets and public keys, but must have only one kind";
-                problems.push(Problem::new("", problem));
+                problems.push(Problem::invalid("", problem));
                 Keys::Secrets(secrets)
             }
         };
@@ -71,7 +72,7 @@ impl Project {
             signals_per_second: own
                 .signals_per_second
                 .unwrap_or(all.signals_per_second_per_project),
-            backlog_age: defaults.backlog_age(resume_window_ms),
+            backlog_age: defaults.history_age(resume_window_ms),
         };
         let webhook = match entry.webhook.as_ref().map(Endpoint::new).transpose() {
             Ok(webhook) => webhook.map(Arc::new),
@@ -127,14 +128,14 @@ impl Projects {
     ///
     /// # Errors
     /// Everything that is wrong with them, by their positions.
-    pub fn new(entries: &[ProjectEntry], defaults: &Config) -> Result<Self, Vec<Problem>> {
+    pub fn new(entries: &[ProjectConfig], defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut projects = HashMap::new();
         let mut problems = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             let within = |problem: Problem| problem.within(format_args!("projects.{index}"));
             if let Some(first) = entries.iter().take(index).position(|it| it.key == entry.key) {
                 let problem = format!("is the key of projects.{first}, too: {}", entry.key);
-                problems.push(within(Problem::new("key", problem)));
+                problems.push(within(Problem::invalid("key", problem)));
             }
             match Project::new(entry, defaults) {
                 Ok(project) => {
@@ -144,6 +145,14 @@ impl Projects {
             }
         }
         if problems.is_empty() { Ok(Self(projects)) } else { Err(problems) }
+    }
+
+    /// The projects of a configuration. Their public keys are read from their files.
+    ///
+    /// # Errors
+    /// All their faults, by their positions.
+    pub(crate) fn from_config(config: &Config) -> Result<Self, Vec<Problem>> {
+        Self::new(&read_keys(config)?, config)
     }
 
     /// The project with this key.
@@ -159,4 +168,27 @@ impl Projects {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The configured projects with the text of their public keys, read from their files.
+///
+/// # Errors
+/// All faults of the projects, by their positions.
+pub(crate) fn read_keys(config: &Config) -> Result<Vec<ProjectConfig>, Vec<Problem>> {
+    let (mut projects, mut problems) = (Vec::new(), Vec::new());
+    for (index, project) in config.projects.iter().enumerate() {
+        let (project, unread) = project.read_keys();
+        projects.push(project);
+        let within = |problem: Problem| problem.within(format_args!("projects.{index}"));
+        problems.extend(unread.into_iter().map(within));
+    }
+    if problems.is_empty() {
+        return Ok(projects);
+    }
+    // The other faults are reported too, except that the path of an unreadable file is no key.
+    let others = Projects::new(&projects, config).err().unwrap_or_default();
+    let reported = |it: &Problem| problems.iter().any(|known| known.setting == it.setting);
+    let others: Vec<_> = others.into_iter().filter(|it| !reported(it)).collect();
+    problems.extend(others);
+    Err(problems)
 }

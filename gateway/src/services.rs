@@ -9,7 +9,7 @@ use signalbox_relay::{Observer, Relay};
 
 use crate::{
     clock::Clock,
-    config::{Config, Limits, Links},
+    config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
     project::{Project, Projects},
 };
 
@@ -18,8 +18,10 @@ pub(crate) type SharedProjects = Arc<ArcSwap<Projects>>;
 
 /// Settings that links and handlers apply. They do not change while the gateway runs.
 pub(crate) struct Policy {
-    pub(crate) limits: Limits,
-    pub(crate) links: Links,
+    pub(crate) auth: AuthConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) timeouts: TimeoutsConfig,
+    pub(crate) drain: DrainConfig,
 }
 
 /// The relay, its clock, the projects and the policy of one gateway.
@@ -38,7 +40,12 @@ impl Services {
     ) -> Self {
         let relay = Relay::new(config.relay_settings(), observer);
         relay.set_limits(projects.load().limits());
-        let policy = Policy { limits: config.limits.clone(), links: config.links.clone() };
+        let policy = Policy {
+            auth: config.auth.clone(),
+            limits: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            drain: config.drain.clone(),
+        };
         Self { relay, clock: Clock::start(), projects, policy }
     }
 

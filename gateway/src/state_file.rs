@@ -55,7 +55,7 @@ pub(crate) enum StateError {
     Open,
     #[error("it is no state file; it is left alone")]
     Foreign,
-    #[error("it is longer than resume.state_bytes")]
+    #[error("it is longer than resume.state_file_max_bytes")]
     TooLong,
     #[error("it is damaged, or was written by a gateway with another key file")]
     NotOurs,
@@ -105,7 +105,10 @@ impl StateFile {
         let frozen = Arc::new(services.relay().freeze(self.max_bytes, services.uptime()));
         let (connections, left_out) = (frozen.connections, frozen.left_out);
         if left_out > 0 {
-            warn!(left_out, "more connections than resume.state_bytes has room for: these end");
+            warn!(
+                left_out,
+                "more connections than resume.state_file_max_bytes has room for: these end"
+            );
         }
         let (this, bytes) = (self.clone(), frozen.clone());
         let write = move || this.write(&bytes.bytes);
@@ -213,7 +216,7 @@ fn open(path: &Path) -> io::Result<File> {
 /// Why work on a thread of its own has no result.
 #[derive(Debug, thiserror::Error)]
 enum NoResult {
-    #[error("it took longer than links.drain_ms allows")]
+    #[error("it took longer than drain.timeout_ms allows")]
     Late,
     #[error("no thread could be started for it")]
     NoThread(#[source] io::Error),
@@ -252,7 +255,7 @@ mod tests {
     use signalbox_relay::{Encoding, Join};
 
     use super::*;
-    use crate::{Config, ProjectEntry, context::ServerContext, keys::Keys};
+    use crate::{Config, ProjectConfig, context::ServerContext, keys::Keys};
 
     /// A place for a file of its own, gone with it.
     struct Place(tempfile::TempDir);
@@ -374,7 +377,7 @@ mod tests {
         let place = Place::new();
         let file = StateFile { max_bytes: 10_000, ..place.file(b"secret") };
         let key: ProjectKey = "1".parse().unwrap();
-        let project = ProjectEntry::with_secret(key.clone(), "secret");
+        let project = ProjectConfig::with_secret(key.clone(), "secret");
         let config = Config { projects: vec![project], ..Config::default() };
         let gateway = || ServerContext::of(&config);
         let first = gateway().services;

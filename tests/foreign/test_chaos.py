@@ -114,7 +114,7 @@ def test_through_chaos_nothing_is_lost_and_nothing_comes_twice(
                 assert numbers == list(range(numbers[0], senders[me].sent + 1))
 
     options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--chaos", CHAOS)
-    settings = {"SIGNALBOX_LINKS__IDLE_TIMEOUT_MS": str(int(IDLE_TIMEOUT_S * 1000))}
+    settings = {"SIGNALBOX_TIMEOUTS__IDLE_MS": str(int(IDLE_TIMEOUT_S * 1000))}
     with running(tmp_path / "stderr.log", *options, **settings) as announcement:
         perform(scenario, Gateway.parse(announcement), one)
 

@@ -43,8 +43,8 @@ def test_a_gateway_that_goes_down_asks_its_clients_to_go(tmp_path: Path, carrier
         assert "invalidTicket" not in str(refused.value)
 
     settings = {
-        "SIGNALBOX_LINKS__DRAIN_SPREAD_MS": str(SPREAD_MS),
-        "SIGNALBOX_LINKS__DRAIN_MS": str(2 * SPREAD_MS),
+        "SIGNALBOX_DRAIN__SPREAD_MS": str(SPREAD_MS),
+        "SIGNALBOX_DRAIN__TIMEOUT_MS": str(2 * SPREAD_MS),
     }
     options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--pid-file", str(pid_file))
     # That it is told to stop a second time, when the scenario is over, ends it at once.

@@ -51,7 +51,7 @@ def test_live(classes: Path, gateway: Gateway, encoding: str) -> None:
 
 def test_bad_network(classes: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     options = ["--dev", "--dev-dir", str(tmp_path / "dev"), "--chaos", BAD_NETWORK]
-    settings = {"SIGNALBOX_LINKS__IDLE_TIMEOUT_MS": IDLE_TIMEOUT_MS}
+    settings = {"SIGNALBOX_TIMEOUTS__IDLE_MS": IDLE_TIMEOUT_MS}
     stderr_path = log_to_show(pytestconfig, tmp_path / "stderr.log")
     with running(stderr_path, *options, **settings) as announcement:
         play_on(classes, Gateway.parse(announcement), "chaos", str(SIGNALS))

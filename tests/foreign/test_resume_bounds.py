@@ -24,7 +24,7 @@ from resume_scenarios import (
 )
 from stage import QUIC, QUIC_SINGLE, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Stage, signal
 
-BACKLOG_BYTES = 4096
+HISTORY_BYTES = 4096
 # Of such signals few fit.
 LARGE = "x" * 1000
 LARGE_SIGNALS = 20
@@ -63,7 +63,7 @@ def short_of_time(
 def short_of_room(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Gateway]:
-    settings = {"SIGNALBOX_RESUME__BACKLOG_BYTES": str(BACKLOG_BYTES)}
+    settings = {"SIGNALBOX_RESUME__HISTORY_BYTES": str(HISTORY_BYTES)}
     with bounded(tmp_path_factory, pytestconfig, "short-of-room", **settings) as gateway:
         yield gateway
 
@@ -179,7 +179,7 @@ def test_lost_signals_are_named(short_of_room: Gateway, way: Way) -> None:
         assert lost[carol.me] == (told, told + PART)
         after, until = lost[alice.me]
         assert after == told
-        assert told + LARGE_SIGNALS - BACKLOG_BYTES // len(LARGE) <= until < last
+        assert told + LARGE_SIGNALS - HISTORY_BYTES // len(LARGE) <= until < last
         assert (gap["presence"], gap["present"]) == (False, 0)
         for number in range(until + 1, last + 1):
             assert await bob.next("signal") == signal(alice, number, None, LARGE)

@@ -24,7 +24,7 @@ use signalbox_client::{
     Role, Streams,
 };
 use signalbox_gateway::{
-    Config, Gateway, Problem, ProjectEntry, ProjectsHandle, RunError, StatsHandle,
+    Config, Gateway, Problem, ProjectConfig, ProjectsHandle, RunError, StatsHandle,
     token::{NewServerToken, NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
@@ -104,9 +104,9 @@ impl World {
         config.tls.certificate = Some(authority().certificate_path().to_owned());
         config.tls.key = Some(authority().key_path().to_owned());
         config.projects = [PROJECT, STRANGERS]
-            .map(|(key, secret)| ProjectEntry::with_secret(key.parse().unwrap(), secret))
+            .map(|(key, secret)| ProjectConfig::with_secret(key.parse().unwrap(), secret))
             .to_vec();
-        config.links.drain_spread_ms = 200;
+        config.drain.spread_ms = 200;
         change(&mut config);
         let gateway = Gateway::bind(config.clone()).ok()?;
         let (addresses, stats) = (gateway.addresses(), gateway.stats());
@@ -139,7 +139,7 @@ impl World {
     /// Changes the projects of the running gateway; tells whether that changed anything.
     pub fn change_projects(
         &mut self,
-        change: impl FnOnce(&mut Vec<ProjectEntry>),
+        change: impl FnOnce(&mut Vec<ProjectConfig>),
     ) -> Result<bool, Vec<Problem>> {
         change(&mut self.config.projects);
         self.projects.replace(&self.config)

@@ -39,7 +39,7 @@ const AFTER: Duration = Duration::from_millis(3500);
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// So that a link that has fallen silent is soon taken for lost; how soon is not what is measured.
-const SETTINGS: &[(&str, &str)] = &[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500")];
+const SETTINGS: &[(&str, &str)] = &[("SIGNALBOX_TIMEOUTS__IDLE_MS", "1500")];
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// What a migration may cost beside two round trips without being worth a warning.

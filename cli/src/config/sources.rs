@@ -1,4 +1,4 @@
-//! Where the configuration comes from: defaults, file, environment and flags.
+//! Sources of the configuration: defaults, file, environment and flags.
 
 use std::path::PathBuf;
 
@@ -8,23 +8,24 @@ use figment::{
     providers::{Env, Serialized},
     value::{Dict, Map, Tag, Value},
 };
-use signalbox_gateway::{Config, Problem};
+use signalbox_gateway::{Config, Gateway, Problem, ProblemKind};
 use signalbox_protocol::GatewayId;
 use toml::de::DeTable;
 
 use super::{
-    mistakes::{Mistake, Mistakes, extract},
+    error::{InvalidConfig, LocatedProblem, SettingSource},
+    extract::extract,
     toml_file::TomlFile,
 };
 
-/// Where the configuration comes from; each source overrides the ones before.
+/// Sources of the configuration. Each overrides the ones before it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Sources {
-    /// TOML file with the configuration. Environment variables override it: SIGNALBOX_ and the
-    /// setting with __ for the dot, as in SIGNALBOX_LINKS__IDLE_TIMEOUT_MS=10000.
+    /// Configuration file (TOML). Environment variables override it: SIGNALBOX_ and the setting
+    /// with __ for the dot, as in SIGNALBOX_TIMEOUTS__IDLE_MS=10000.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Name of this gateway (name), which clients see as the sender of the servers' signals.
+    /// Name of this gateway, which clients see as the sender of the servers' signals (name).
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<GatewayId>,
     /// UDP address for QUIC (listen.quic).
@@ -33,7 +34,7 @@ pub(crate) struct Sources {
     /// TCP address for WebSocket and HTTP (listen.tcp).
     #[arg(long, value_name = "ADDRESS")]
     pub(super) tcp: Option<std::net::SocketAddr>,
-    /// File that names the process while it runs, for `signalbox drain` (process.pid_file).
+    /// File for the process id, for `signalbox drain` (process.pid_file).
     #[arg(long, value_name = "PATH")]
     pub(super) pid_file: Option<PathBuf>,
     /// Threads that carry links (process.threads).
@@ -43,7 +44,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// All sources merged, `defaults` being the weakest.
-    pub(super) fn read(&self, defaults: &Config) -> anyhow::Result<Read> {
+    pub(super) fn read(&self, defaults: &Config) -> anyhow::Result<MergedConfig> {
         let mut figment = Figment::from(Serialized::defaults(defaults));
         let mut file = None;
         if let Some(path) = &self.config {
@@ -56,8 +57,8 @@ impl Sources {
         let env = Env::prefixed("SIGNALBOX_")
             .filter(|name| name.as_str().contains("__") || name == "projects" || name == "name");
         let env = env.split("__");
-        let twice =
-            env.iter().filter_map(|(name, value)| said_twice(name.as_str(), &value)).collect();
+        let repeated =
+            env.iter().filter_map(|(name, value)| repeated(name.as_str(), &value)).collect();
         figment = figment.merge(env);
         let flags = [
             ("", "name", "--name", self.name.as_ref().map(|it| Value::from(it.as_str()))),
@@ -72,36 +73,32 @@ impl Sources {
             }
         }
         let value = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
-        Ok(Read { figment, value, file, twice })
+        Ok(MergedConfig { figment, value, file, repeated })
     }
 
     /// The configuration, if each setting has a value of its kind.
     pub(crate) fn resolve(&self, defaults: &Config) -> anyhow::Result<Config> {
-        let (config, mistakes) = self.read(defaults)?.extract();
-        mistakes.none()?;
+        let (config, invalid) = self.read(defaults)?.extract();
+        invalid.into_result()?;
         Ok(config)
     }
 
     /// The configuration, if a gateway would start with it.
     pub(crate) fn check(&self, defaults: &Config) -> anyhow::Result<Config> {
-        let read = self.read(defaults)?;
-        let (config, mut mistakes) = read.extract();
-        mistakes.add(read.locate(config.problems()));
-        mistakes.none()?;
+        let (config, invalid) = self.read(defaults)?.check();
+        invalid.into_result()?;
         Ok(config)
     }
-}
 
-impl Sources {
-    /// Says where the setting of each problem is set.
+    /// Finds where the setting of each problem is set.
     pub(crate) fn locate(
         &self,
         defaults: &Config,
         problems: Vec<Problem>,
-    ) -> anyhow::Result<Mistakes> {
-        let mut mistakes = Mistakes::default();
-        mistakes.add(self.read(defaults)?.locate(problems));
-        Ok(mistakes)
+    ) -> anyhow::Result<InvalidConfig> {
+        let mut invalid = InvalidConfig::default();
+        invalid.add(self.read(defaults)?.locate(problems));
+        Ok(invalid)
     }
 }
 
@@ -109,47 +106,49 @@ fn path_value(path: &std::path::Path) -> Value {
     Value::from(path.to_string_lossy().into_owned())
 }
 
-/// What all sources say together.
-pub(super) struct Read {
+/// The values of all sources, merged.
+pub(super) struct MergedConfig {
     figment: Figment,
-    pub(super) value: Value,
+    value: Value,
     file: Option<TomlFile>,
-    /// Variables that say one thing twice.
-    twice: Vec<Mistake>,
+    /// Variables whose value has a name twice.
+    repeated: Vec<LocatedProblem>,
 }
 
-impl Read {
-    /// The configuration, with defaults for what has no value of its kind, and what these are.
-    pub(super) fn extract(&self) -> (Config, Mistakes) {
-        let mut mistakes = Mistakes::default();
+impl MergedConfig {
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The configuration and all its faults, the files that it names included.
+    pub(super) fn check(&self) -> (Config, InvalidConfig) {
+        let (config, mut invalid) = self.extract();
+        invalid.add(self.locate(Gateway::check(&config)));
+        (config, invalid)
+    }
+
+    /// The configuration, with defaults in place of values of the wrong type, and what these are.
+    pub(super) fn extract(&self) -> (Config, InvalidConfig) {
+        let mut invalid = InvalidConfig::default();
         if let Some(file) = &self.file {
-            mistakes.add(file.mistakes());
+            invalid.add(file.syntax_errors());
         }
-        mistakes.add(self.twice.clone());
+        invalid.add(self.repeated.clone());
         let (config, problems) = extract(self.value.clone());
-        mistakes.add(self.locate(problems));
-        (config, mistakes)
+        invalid.add(self.locate(problems));
+        (config, invalid)
     }
 
-    /// Says where the setting of each problem is set.
-    pub(super) fn locate(&self, problems: Vec<Problem>) -> Vec<Mistake> {
-        problems.into_iter().map(|problem| self.place(problem)).collect()
+    /// Finds where the setting of each problem is set.
+    pub(super) fn locate(&self, problems: Vec<Problem>) -> Vec<LocatedProblem> {
+        let locate = |Problem { setting, kind }| {
+            let source = self.source_of(self.tag_of(&setting), &setting);
+            LocatedProblem::Setting { setting, kind, source }
+        };
+        problems.into_iter().map(locate).collect()
     }
 
-    fn place(&self, problem: Problem) -> Mistake {
-        let Problem { setting, problem } = problem;
-        let mut mistake = Mistake { setting: Some(setting), problem, source: None, line: None };
-        let setting = mistake.setting.as_deref().unwrap_or_default();
-        let source = self.source_of(self.tag_of(setting), setting);
-        if source != DEFAULT {
-            let is_file = |file: &&TomlFile| file.name() == source;
-            mistake.line = self.file.as_ref().filter(is_file).and_then(|it| it.line_of(setting));
-            mistake.source = Some(source);
-        }
-        mistake
-    }
-
-    /// The tag of a value; of one that is not set, that of the item of a list that it is missing in.
+    /// The tag of a value; of a missing one in a list, the tag of the item that it is missing in.
     fn tag_of(&self, setting: &str) -> Tag {
         let (mut value, mut in_list) = (&self.value, false);
         for part in setting.split('.') {
@@ -170,19 +169,23 @@ impl Read {
         value.tag()
     }
 
-    /// What a person calls the source of a value.
-    pub(super) fn source_of(&self, tag: Tag, setting: &str) -> String {
-        let Some(metadata) = self.figment.get_metadata(tag) else { return DEFAULT.to_owned() };
+    /// The source of a value, by the tag that figment gave it.
+    pub(super) fn source_of(&self, tag: Tag, setting: &str) -> SettingSource {
+        let Some(metadata) = self.figment.get_metadata(tag) else { return SettingSource::Default };
         match (&metadata.source, metadata.name.as_ref()) {
-            (Some(Source::File(file)), _) => file.display().to_string(),
-            (_, name) if name.contains("environment") => variable(setting),
-            (_, name) if name.starts_with(FLAG) => name.to_owned(),
-            _ => DEFAULT.to_owned(),
+            (Some(Source::File(path)), _) => {
+                let line = self.file.as_ref().and_then(|file| file.line_of(setting));
+                SettingSource::File { path: path.clone(), line }
+            }
+            (_, name) if name.contains("environment") => SettingSource::Variable(variable(setting)),
+            (_, name) => match name.strip_prefix(FLAG) {
+                Some(flag) => SettingSource::Flag(flag.to_owned()),
+                None => SettingSource::Default,
+            },
         }
     }
 }
 
-const DEFAULT: &str = "default";
 const FLAG: &str = "flag ";
 
 /// The environment variable of a setting; what is in a list has that of the list.
@@ -192,21 +195,20 @@ fn variable(setting: &str) -> String {
     format!("SIGNALBOX_{}", parts.join("__").to_uppercase())
 }
 
-/// A variable whose value is a list or a table in which a name is there twice. figment takes the last
-/// one; in a file it is a mistake. Whatever else is wrong with a value, figment finds.
-pub(super) fn said_twice(setting: &str, value: &str) -> Option<Mistake> {
+/// The fault of a variable whose value is a list or a table in which a name is there twice: figment
+/// takes the last one, but a file may not have it either. All other faults figment finds.
+pub(super) fn repeated(setting: &str, value: &str) -> Option<LocatedProblem> {
     let error = DeTable::parse(&format!("value = {value}")).err()?;
-    error.message().contains("duplicate key").then(|| Mistake {
-        setting: Some(setting.to_owned()),
-        problem: "must not say the same name twice".into(),
-        source: Some(variable(setting)),
-        line: None,
+    error.message().contains("duplicate key").then(|| LocatedProblem::Setting {
+        setting: setting.to_owned(),
+        kind: ProblemKind::Repeated,
+        source: SettingSource::Variable(variable(setting)),
     })
 }
 
 /// A setting that a flag sets.
 struct Flag {
-    /// The setting's table; empty for a setting outside all tables.
+    /// The section; empty for a setting outside all of them.
     section: &'static str,
     name: &'static str,
     flag: &'static str,

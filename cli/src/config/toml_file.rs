@@ -16,16 +16,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::mistakes::Mistake;
+use super::error::{LocatedProblem, SettingSource};
 
-/// A file as it was read.
+/// The contents of a configuration file.
 pub(super) struct TomlFile {
     path: PathBuf,
     values: Dict,
     /// The line of each setting, by its dotted name.
     lines: BTreeMap<String, usize>,
-    /// Where it is no TOML, and why.
-    wrong: Vec<(usize, String)>,
+    /// The lines that are no TOML, and the reasons.
+    syntax_errors: Vec<(usize, String)>,
 }
 
 impl TomlFile {
@@ -35,7 +35,7 @@ impl TomlFile {
             path: path.to_owned(),
             values: Dict::new(),
             lines: BTreeMap::new(),
-            wrong: vec![],
+            syntax_errors: vec![],
         };
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
@@ -43,7 +43,7 @@ impl TomlFile {
                 let good = error.utf8_error().valid_up_to();
                 let line =
                     1 + error.as_bytes().iter().take(good).filter(|it| **it == b'\n').count();
-                file.wrong.push((line, "is no UTF-8 text".into()));
+                file.syntax_errors.push((line, "is not UTF-8 text".into()));
                 return Ok(file);
             }
         };
@@ -51,10 +51,10 @@ impl TomlFile {
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             let line = line_at(error.span().map_or(0, |span| span.start));
-            file.wrong.push((line, in_words(error.message())));
+            file.syntax_errors.push((line, in_words(error.message())));
         }
-        file.wrong.dedup();
-        if file.wrong.is_empty() {
+        file.syntax_errors.dedup();
+        if file.syntax_errors.is_empty() {
             note_lines("", table.get_ref(), &line_at, &mut file.lines);
             let values = toml::Table::deserialize(toml::de::Deserializer::from(table))
                 .map_err(|error| error.message().to_owned())
@@ -62,28 +62,22 @@ impl TomlFile {
             match values {
                 Ok(Value::Dict(_, values)) => file.values = values,
                 Ok(_) => {}
-                Err(why) => file.wrong.push((1, in_words(&why))),
+                Err(why) => file.syntax_errors.push((1, in_words(&why))),
             }
         }
         Ok(file)
     }
 
-    pub(super) fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    /// Where it is no TOML.
-    pub(super) fn mistakes(&self) -> Vec<Mistake> {
-        let mistake = |(line, problem): &(usize, String)| Mistake {
-            setting: None,
-            problem: problem.clone(),
-            source: Some(self.name()),
-            line: Some(*line),
+    /// Lines that cannot be parsed.
+    pub(super) fn syntax_errors(&self) -> Vec<LocatedProblem> {
+        let problem = |(line, message): &(usize, String)| LocatedProblem::Syntax {
+            source: SettingSource::File { path: self.path.clone(), line: Some(*line) },
+            message: message.clone(),
         };
-        self.wrong.iter().map(mistake).collect()
+        self.syntax_errors.iter().map(problem).collect()
     }
 
-    /// The line of a setting, or of its table if it is not set.
+    /// The line of a setting, or of its table if the setting is not set.
     pub(super) fn line_of(&self, setting: &str) -> Option<usize> {
         let around = std::iter::successors(Some(setting), |it| Some(it.rsplit_once('.')?.0));
         around.filter_map(|it| self.lines.get(it)).next().copied()
@@ -100,9 +94,12 @@ impl Provider for &TomlFile {
     }
 }
 
-/// What a parser says, on one line and without its quotes.
+/// The message of the parser on one line, without its quotes.
 fn in_words(message: &str) -> String {
-    format!("is no TOML: {}", message.lines().collect::<Vec<_>>().join(", ").replace('`', "'"))
+    format!(
+        "is not valid TOML: {}",
+        message.lines().collect::<Vec<_>>().join(", ").replace('`', "'")
+    )
 }
 
 fn note_lines(

@@ -12,7 +12,7 @@ use crate::{Gateway, PATIENCE, Process, crew::Crew, run};
 fn chaotic(spec: &str, idle_timeout_ms: &str) -> (Gateway, mpsc::Receiver<String>) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Gateway::serve_command(dir.path(), "json");
-    command.args(["--chaos", spec]).env("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", idle_timeout_ms);
+    command.args(["--chaos", spec]).env("SIGNALBOX_TIMEOUTS__IDLE_MS", idle_timeout_ms);
     let mut process = Process::start(&mut command);
     // Full, it holds up the reading of the log, and then the gateway: the test fails by its patience.
     let (sender, log) = mpsc::sync_channel(100_000);

@@ -1,12 +1,12 @@
-//! What is wrong with a configuration, as `config` and `serve` say it: the same, and all at once.
+//! Faults of a configuration: `config` and `serve` report the same ones, all at once.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{run, signalbox};
 
 const BAD: &str = "\
 [limits]
-handshakes = 4611686018427387904
+pending_handshakes = 4611686018427387904
 [[projects]]
 key = \"1\"
 secrets = [\"hush\"]
@@ -24,7 +24,7 @@ fn config_refuses_what_serve_refuses() {
         let output = signalbox()
             .args([command, "--threads", "0", "--config"])
             .arg(&file)
-            .env("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "10")
+            .env("SIGNALBOX_TIMEOUTS__IDLE_MS", "10")
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(1), "{command}");
@@ -34,9 +34,9 @@ fn config_refuses_what_serve_refuses() {
     assert_eq!(config, serve);
     let path = file.display();
     for part in [
-        format!("\n  {path}:2: limits.handshakes is 4611686018427387904, but must be"),
+        format!("\n  {path}:2: limits.pending_handshakes is 4611686018427387904, but must be"),
         format!("\n  {path}:7: projects.1.key is the key of projects.0, too: 1"),
-        "\n  SIGNALBOX_LINKS__IDLE_TIMEOUT_MS: links.idle_timeout_ms is 10, but must be".into(),
+        "\n  SIGNALBOX_TIMEOUTS__IDLE_MS: timeouts.idle_ms is 10, but must be".into(),
         "\n  flag --threads: process.threads is 0, but must be".into(),
         "\n  tls.certificate is not set".into(),
         "\n  tls.key is not set".into(),
@@ -55,10 +55,14 @@ fn problems_are_in_the_json_too() {
     assert_eq!(output.status.code(), Some(1));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let problems = json["problems"].as_array().unwrap();
-    let handshakes = problems.iter().find(|it| it["setting"] == "limits.handshakes").unwrap();
-    assert_eq!((&handshakes["source"], &handshakes["line"]), (&file.to_str().into(), &2.into()));
-    assert!(handshakes["problem"].as_str().unwrap().contains("1000000"));
-    assert_eq!(json["projects.1.key"]["source"], file.to_str().unwrap());
+    let handshakes =
+        problems.iter().find(|it| it["setting"] == "limits.pending_handshakes").unwrap();
+    assert_eq!(handshakes["kind"], "outOfRange");
+    assert_eq!(handshakes["source"], json!({ "file": { "path": file, "line": 2 } }));
+    assert!(handshakes["message"].as_str().unwrap().contains("1000000"));
+    let source = &json["projects.1.key"]["source"];
+    assert_eq!(*source, json!({ "file": { "path": file, "line": 7 } }));
+    assert_eq!(json["timeouts.idle_ms"]["source"], "default");
 }
 
 #[test]
@@ -76,4 +80,19 @@ fn the_log_is_not_turned_off_by_a_mistake() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn the_default_file_is_a_configuration_that_only_lacks_a_certificate() {
+    let output = run(&["config", "--default"]);
+    assert!(output.status.success());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, output.stdout).unwrap();
+    let output = run(&["config", "--json", "--config", file.to_str().unwrap()]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = json["problems"].as_array().unwrap();
+    let settings: Vec<_> = problems.iter().map(|it| it["setting"].as_str().unwrap()).collect();
+    assert_eq!(settings, ["tls.certificate", "tls.key"]);
+    assert_eq!(json["timeouts.idle_ms"]["value"], 30_000);
 }

@@ -46,10 +46,8 @@ fn thirty_talking_clients_go_one_after_the_other_and_are_all_back_after_a_restar
     const CLIENTS: usize = 30;
     const SPREAD: Duration = Duration::from_secs(4);
     let dir = tempfile::tempdir().unwrap();
-    let settings = [
-        ("SIGNALBOX_LINKS__DRAIN_NOTICE_MS", "1000"),
-        ("SIGNALBOX_LINKS__DRAIN_SPREAD_MS", "4000"),
-    ];
+    let settings =
+        [("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "1000"), ("SIGNALBOX_DRAIN__SPREAD_MS", "4000")];
     let mut gateway = serve(dir.path(), None, &settings);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut crew = runtime.block_on(Crew::join(&gateway, CLIENTS));
@@ -90,7 +88,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
     // Those who have gone are not waited for, though they could come back for longer than this.
-    let gateway = serve(dir.path(), None, &[("SIGNALBOX_LINKS__DRAIN_MS", "60000")]);
+    let gateway = serve(dir.path(), None, &[("SIGNALBOX_DRAIN__TIMEOUT_MS", "60000")]);
     let mut member = gateway.join_json("quic");
     let output = drain(&pid_file, &["--json", "--timeout", "15s"]);
     assert!(output.status.success(), "{output:?}");
@@ -107,7 +105,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
     assert!(!pid_file.exists());
 
     // For people, with nobody connected: at once, and in words.
-    let gateway = serve(dir.path(), None, &[("SIGNALBOX_LINKS__DRAIN_SPREAD_MS", "8000")]);
+    let gateway = serve(dir.path(), None, &[("SIGNALBOX_DRAIN__SPREAD_MS", "8000")]);
     let started = Instant::now();
     let output = drain(&pid_file, &[]);
     assert!(output.status.success(), "{output:?}");
@@ -120,9 +118,9 @@ fn a_gateway_is_drained_by_its_pid_file() {
 fn a_gateway_that_is_told_twice_does_not_wait() {
     let dir = tempfile::tempdir().unwrap();
     let settings = [
-        ("SIGNALBOX_LINKS__DRAIN_NOTICE_MS", "60000"),
-        ("SIGNALBOX_LINKS__DRAIN_MS", "60000"),
-        ("SIGNALBOX_LINKS__DRAIN_SPREAD_MS", "60000"),
+        ("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "60000"),
+        ("SIGNALBOX_DRAIN__TIMEOUT_MS", "60000"),
+        ("SIGNALBOX_DRAIN__SPREAD_MS", "60000"),
     ];
     let gateway = serve(dir.path(), None, &settings);
     let mut member = gateway.join_json("wss");

@@ -173,7 +173,7 @@ fn two_terminals_talk() {
 #[test]
 fn a_client_that_is_killed_is_network_disconnected() {
     let gateway = Gateway::start_with(&[
-        ("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500"),
+        ("SIGNALBOX_TIMEOUTS__IDLE_MS", "1500"),
         ("SIGNALBOX_RESUME__WINDOW_MS", "500"),
     ]);
     let mut watcher = gateway.join_json("quic");
@@ -399,7 +399,7 @@ fn mistakes_are_explained() {
 fn the_configuration_tells_where_it_comes_from() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gateway.toml");
-    let toml = "[links]\nidle_timeout_ms = 9000\n[[projects]]\nkey = \"1\"\nsecrets = [\"hush\"]\n";
+    let toml = "[timeouts]\nidle_ms = 9000\n[[projects]]\nkey = \"1\"\nsecrets = [\"hush\"]\n";
     std::fs::write(&file, toml).unwrap();
     let output = signalbox()
         .args(["config", "--tcp", "127.0.0.1:9", "--config"])
@@ -412,14 +412,14 @@ fn the_configuration_tells_where_it_comes_from() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stdout).unwrap();
     let line = |part: &str| said.lines().find(|line| line.starts_with(part)).unwrap_or_default();
-    assert!(line("links.idle_timeout_ms = 9000").contains("gateway.toml"), "{said}");
+    assert!(line("timeouts.idle_ms = 9000").contains("gateway.toml"), "{said}");
     assert!(
         line("limits.outbox_frames = 77").contains("SIGNALBOX_LIMITS__OUTBOX_FRAMES"),
         "{said}"
     );
     assert!(line("name = \"gw-1\"").contains("SIGNALBOX_NAME"), "{said}");
     assert!(line("listen.tcp = \"127.0.0.1:9\"").contains("flag"), "{said}");
-    assert!(line("links.drain_ms = 10000").contains("default"), "{said}");
+    assert!(line("drain.timeout_ms = 10000").contains("default"), "{said}");
     assert!(!said.contains("hush"), "secrets are not shown");
 }
 

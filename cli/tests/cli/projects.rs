@@ -109,7 +109,7 @@ fn a_new_project_is_taken_up_by_a_running_gateway() {
         let said = log.by_ref().map_while(Result::ok).any(|line| line.contains(part));
         assert!(said, "it never said: {part}");
     };
-    gateway.add("[limits]\nhandshakes = 9");
+    gateway.add("[limits]\npending_handshakes = 9");
     gateway.process.signal("-HUP");
     says("needs a restart");
     gateway.add("[[projects]]\nkey = \"half\"");

@@ -39,7 +39,7 @@ impl Stopped {
 
 fn start() -> Gateway {
     // Nobody is lost for its silence meanwhile.
-    Gateway::start_with(&[("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "600000")])
+    Gateway::start_with(&[("SIGNALBOX_TIMEOUTS__IDLE_MS", "600000")])
 }
 
 /// Has each speaker send this many empty signals and receive those of all speakers.

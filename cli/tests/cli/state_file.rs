@@ -133,9 +133,9 @@ fn people_see_of_a_restart_that_they_were_away_and_nothing_else() {
 #[test]
 fn a_gateway_that_is_told_twice_leaves_its_file() {
     let mut scene = Scene::new(&[
-        ("SIGNALBOX_LINKS__DRAIN_NOTICE_MS", "60000"),
-        ("SIGNALBOX_LINKS__DRAIN_MS", "60000"),
-        ("SIGNALBOX_LINKS__DRAIN_SPREAD_MS", "60000"),
+        ("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "60000"),
+        ("SIGNALBOX_DRAIN__TIMEOUT_MS", "60000"),
+        ("SIGNALBOX_DRAIN__SPREAD_MS", "60000"),
     ]);
     let started = Instant::now();
     scene.gateway.process.terminate();

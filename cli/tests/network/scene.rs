@@ -40,7 +40,7 @@ impl Scene {
             .arg(dir.path())
             .args(["--quic", &address, "--tcp", &address])
             .env("XDG_RUNTIME_DIR", dir.path())
-            .env("SIGNALBOX_LINKS__IDLE_TIMEOUT_MS", "1500")
+            .env("SIGNALBOX_TIMEOUTS__IDLE_MS", "1500")
             .envs(environment.iter().copied());
         let mut gateway = start(network.server(), &mut serve);
         let announcement = gateway.event();

@@ -1,64 +1,56 @@
-//! Validation: everything for which a gateway would not start, found before it does.
+//! Validation of a configuration, before a gateway starts with it.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
 use super::{
-    Config, ProjectEntry,
-    forms::{NUMBERS, ORIGIN, PROJECT_NUMBERS},
+    Config, Problem, ProblemKind,
+    origin::{ORIGIN, check_origin},
+    project::ProjectLimitOverrides,
+    setting::{Form, Table},
 };
-use crate::project::Projects;
 
-/// Something that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The setting, with dots, and with the position of what is in a list: `projects.0.key`.
-    pub setting: String,
-    /// What is wrong with it, and what to do: a text that follows the setting's name.
-    pub problem: String,
+/// The values that a setting accepts: a phrase that follows "must be". None if there is no such
+/// setting. Items of lists are named by their position, as in `projects.0.key`.
+pub fn accepted(setting: &str) -> Option<String> {
+    accepted_in("", &Config::TABLE, &setting.split('.').collect::<Vec<_>>())
 }
 
-impl Problem {
-    /// A problem of this setting.
-    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { setting: setting.into(), problem: problem.into() }
-    }
-
-    /// The same problem of a setting that is inside another.
-    pub(crate) fn within(self, setting: impl fmt::Display) -> Self {
-        let setting = match self.setting.as_str() {
-            "" => setting.to_string(),
-            inner => format!("{setting}.{inner}"),
-        };
-        Self { setting, ..self }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.setting, self.problem)
+fn accepted_in(outer: &str, table: &Table, path: &[&str]) -> Option<String> {
+    let (name, rest) = path.split_first()?;
+    let setting = table.settings.iter().find(|it| it.name == *name)?;
+    let header = if outer.is_empty() { (*name).to_owned() } else { format!("{outer}.{name}") };
+    let is_position = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    match (&setting.form, rest) {
+        (Form::Table(_), []) => Some(format!("a table that begins with [{header}]")),
+        (Form::Table(inner), rest) => accepted_in(&header, inner, rest),
+        (Form::Tables(_), []) => {
+            Some(format!("a list of tables that each begin with [[{header}]]"))
+        }
+        (Form::List { item, .. }, [at]) if is_position(at) => Some((*item).into()),
+        (Form::Tables(_), [at]) if is_position(at) => {
+            Some(format!("a table that begins with [[{header}]]"))
+        }
+        (Form::Tables(inner), [at, rest @ ..]) if is_position(at) => {
+            accepted_in(&header, inner, rest)
+        }
+        (form, []) => form.description(),
+        _ => None,
     }
 }
 
 impl Config {
-    /// Everything for which a gateway would not start with this, the files that it names included.
-    pub fn problems(&self) -> Vec<Problem> {
+    /// Faults of all settings but the projects, and of the files that they name.
+    pub(crate) fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for number in NUMBERS {
-            let value = (number.value)(self);
-            if !number.takes(value) {
-                let problem = format!("is {value}, but must be {number}");
-                problems.push(Problem::new(number.setting, problem));
-            }
-        }
-        for (index, origin) in self.links.allowed_origins.iter().enumerate() {
-            if let Err(why) = check_origin(origin) {
-                let setting = format!("links.allowed_origins.{index}");
-                problems.push(Problem::new(setting, format!("{why}; it must be {ORIGIN}")));
+        let values = serde_json::to_value(self).unwrap_or_default();
+        problems.extend(out_of_range(&Self::TABLE, &values));
+        for (index, origin) in self.auth.allowed_origins.iter().enumerate() {
+            if let Err(error) = check_origin(origin) {
+                let setting = format!("auth.allowed_origins.{index}");
+                problems.push(Problem::invalid(setting, format!("{error}; it must be {ORIGIN}")));
             }
         }
         self.check_certificate(&mut problems);
@@ -67,12 +59,9 @@ impl Config {
             ("process.pid_file", &self.process.pid_file),
         ];
         for (setting, file) in files {
-            if let Some(Err(why)) = file.as_deref().map(check_directory) {
-                problems.push(Problem::new(setting, why));
+            if let Some(Err(reason)) = file.as_deref().map(check_directory) {
+                problems.push(Problem::file(setting, reason));
             }
-        }
-        if let Err(wrong) = self.projects() {
-            problems.extend(wrong);
         }
         problems
     }
@@ -81,55 +70,45 @@ impl Config {
         let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) else {
             let settings = [("tls.certificate", &self.tls.certificate), ("tls.key", &self.tls.key)];
             for (setting, _) in settings.into_iter().filter(|(_, file)| file.is_none()) {
-                let problem = "is not set: name a PEM file, or try signalbox serve --dev";
-                problems.push(Problem::new(setting, problem));
+                let hint = "name a PEM file, or try signalbox serve --dev".into();
+                problems.push(Problem::new(setting, ProblemKind::Missing { hint }));
             }
             return;
         };
         for (error, of_key) in signalbox_certs::problems(certificate, key) {
             let setting = if of_key { "tls.key" } else { "tls.certificate" };
-            problems.push(Problem::new(setting, format!("cannot be used: {}", chain(&error))));
+            problems.push(Problem::file(setting, format!("cannot be used: {}", chain(&error))));
         }
-    }
-
-    /// The projects with the text of their public keys, which are read from their files.
-    ///
-    /// # Errors
-    /// All that is wrong with them.
-    pub(crate) fn read_projects(&self) -> Result<Vec<ProjectEntry>, Vec<Problem>> {
-        let (mut entries, mut problems) = (Vec::new(), Vec::new());
-        for (index, entry) in self.projects.iter().enumerate() {
-            let (entry, unread) = entry.read_keys();
-            entries.push(entry);
-            let within = |problem: Problem| problem.within(format_args!("projects.{index}"));
-            problems.extend(unread.into_iter().map(within));
-        }
-        if problems.is_empty() {
-            return Ok(entries);
-        }
-        // The rest is said, too, but not that the path of a file that cannot be read is no key.
-        let rest = Projects::new(&entries, self).err().unwrap_or_default();
-        let known = |rest: &Problem| problems.iter().any(|known| known.setting == rest.setting);
-        let rest: Vec<_> = rest.into_iter().filter(|it| !known(it)).collect();
-        problems.extend(rest);
-        Err(problems)
-    }
-
-    pub(crate) fn projects(&self) -> Result<Projects, Vec<Problem>> {
-        Projects::new(&self.read_projects()?, self)
     }
 }
 
-impl ProjectEntry {
-    /// What is wrong with the numbers that it has of its own.
-    pub(crate) fn check_limits(&self) -> impl Iterator<Item = Problem> {
-        PROJECT_NUMBERS.iter().filter_map(|number| {
-            let value = (number.value)(&self.limits)?;
-            let name = number.setting.trim_start_matches("projects.*.");
-            (!number.takes(value))
-                .then(|| Problem::new(name, format!("is {value}, but must be {number}")))
-        })
+impl ProjectLimitOverrides {
+    /// Faults of the limits of one project, by their names.
+    pub(crate) fn check(&self) -> Vec<Problem> {
+        out_of_range(&Self::TABLE, &serde_json::to_value(self).unwrap_or_default())
     }
+}
+
+/// The numbers that are out of bounds, of a table and the tables inside. A list of tables is checked
+/// by its owner.
+fn out_of_range(table: &Table, values: &serde_json::Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for setting in table.settings {
+        let Some(value) = values.get(setting.name) else { continue };
+        match (&setting.form, value.as_u64()) {
+            (Form::Number(number), Some(value)) if !number.accepts(value) => {
+                let must_be = number.to_string();
+                problems
+                    .push(Problem::new(setting.name, ProblemKind::OutOfRange { value, must_be }));
+            }
+            (Form::Table(inner), _) => {
+                let inner = out_of_range(inner, value).into_iter();
+                problems.extend(inner.map(|problem| problem.within(setting.name)));
+            }
+            _ => {}
+        }
+    }
+    problems
 }
 
 /// An error with its causes.
@@ -138,66 +117,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Whether a browser can send this as the origin of a page: "scheme://host" with a port if it is
-/// not the scheme's own (RFC 6454 §6.2), or `null`.
-fn check_origin(origin: &str) -> Result<(), String> {
-    if matches!(origin, "*" | "null") {
-        return Ok(());
-    }
-    if origin.contains('*') {
-        return Err("has a * in it, which can stand only alone, for all origins".into());
-    }
-    if !origin.is_ascii()
-        || origin.contains(|it: char| it.is_ascii_whitespace() || it.is_ascii_control())
-    {
-        return Err(
-            "has a character that no origin has (a name in other letters is sent as xn--…)".into(),
-        );
-    }
-    let Some((scheme, host)) = origin.split_once("://") else {
-        return Err("has no scheme, such as https://".into());
-    };
-    let is_scheme = |it: char| it.is_ascii_alphanumeric() || "+-.".contains(it);
-    if scheme.is_empty() || !scheme.chars().all(is_scheme) {
-        return Err("has no scheme, such as https://".into());
-    }
-    if let Some(name) = host.strip_suffix('/').filter(|it| !it.is_empty() && !it.contains('/')) {
-        return Err(format!(
-            "ends with a slash, which no origin does: write \"{scheme}://{name}\""
-        ));
-    }
-    if host.contains(['/', '?', '#']) {
-        return Err("has a path, which no origin has".into());
-    }
-    if host.contains('@') {
-        return Err("has a user's name, which no origin has".into());
-    }
-    // The colons of an IPv6 address are in brackets.
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
-        _ => (host, None),
-    };
-    if name.is_empty() {
-        return Err("has no host".into());
-    }
-    let Some(port) = port else { return Ok(()) };
-    if port.parse::<u16>().is_err() {
-        return Err("has a port that is none".into());
-    }
-    let is_default =
-        |with: &str, default: &str| scheme.eq_ignore_ascii_case(with) && port == default;
-    if is_default("https", "443") || is_default("http", "80") {
-        return Err(format!("names the port that browsers leave out: write \"{scheme}://{name}\""));
-    }
-    Ok(())
-}
-
-/// Whether a file can be made where this one is to be, which is tried, as only that is certain.
+/// Checks that a file can be created at this path, by creating one with another name: only that is
+/// certain.
 fn check_directory(file: &Path) -> Result<(), String> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
         Some(directory) if file.file_name().is_some() => directory,
-        _ => return Err(format!("names no file: {}", file.display())),
+        _ => return Err(format!("does not name a file: {}", file.display())),
     };
     if !directory.is_dir() {
         return Err(format!("is in a directory that does not exist: {}", directory.display()));
@@ -214,7 +140,7 @@ fn check_directory(file: &Path) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {
             return Err(format!(
-                "is in a directory in which this user can write no file: {} ({error})",
+                "is in a directory in which this user cannot create files: {} ({error})",
                 directory.display()
             ));
         }

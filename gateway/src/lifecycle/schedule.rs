@@ -7,7 +7,7 @@ use std::{
 
 use signalbox_protocol::limits::FAREWELL;
 
-use crate::config::Links;
+use crate::config::DrainConfig;
 
 /// Spreads the ends of all links evenly over the configured time.
 pub(crate) struct DrainSchedule {
@@ -16,9 +16,9 @@ pub(crate) struct DrainSchedule {
 }
 
 impl DrainSchedule {
-    pub(crate) fn new(links: &Links) -> Self {
+    pub(crate) fn new(drain: &DrainConfig) -> Self {
         // The last link needs time for its farewell, too.
-        let spread = links.drain_spread().min(links.drain().saturating_sub(FAREWELL));
+        let spread = drain.spread().min(drain.timeout().saturating_sub(FAREWELL));
         Self { spread, assigned: AtomicU64::new(0) }
     }
 
@@ -43,9 +43,9 @@ mod tests {
 
     #[test]
     fn the_ends_are_even_for_any_number_of_links() {
-        let links = Links { drain_spread_ms: 4000, ..Links::default() };
+        let drain = DrainConfig { spread_ms: 4000, ..DrainConfig::default() };
         for clients in [3_u32, 30, 3000] {
-            let schedule = DrainSchedule::new(&links);
+            let schedule = DrainSchedule::new(&drain);
             let mut ends: Vec<_> = (0..clients).map(|_| schedule.next()).collect();
             ends.sort();
             assert!(ends.iter().all(|end| (1000..=4000).contains(&end.as_millis())), "{ends:?}");
@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn the_spread_leaves_time_for_the_last_farewell() {
-        let links = Links { drain_ms: 3000, drain_spread_ms: 60_000, ..Links::default() };
-        assert_eq!(DrainSchedule::new(&links).spread(), Duration::from_secs(2));
-        let links = Links { drain_ms: 500, ..links };
-        assert_eq!(DrainSchedule::new(&links).next(), Duration::ZERO);
+        let drain = DrainConfig { timeout_ms: 3000, spread_ms: 60_000, ..DrainConfig::default() };
+        assert_eq!(DrainSchedule::new(&drain).spread(), Duration::from_secs(2));
+        let drain = DrainConfig { timeout_ms: 500, ..drain };
+        assert_eq!(DrainSchedule::new(&drain).next(), Duration::ZERO);
     }
 }

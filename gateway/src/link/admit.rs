@@ -89,7 +89,7 @@ pub(super) async fn greet(
 ) -> Result<Admitted, End> {
     for message in opening {
         let end = tokio::select! {
-            sent = timeout(services.policy().links.hello_timeout(), writer.send(&message)) => match sent {
+            sent = timeout(services.policy().timeouts.hello(), writer.send(&message)) => match sent {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => End::from(error),
                 Err(_) => End::by(CloseReason::SlowConsumer).dead(),
@@ -114,9 +114,13 @@ fn join(
         return Err(LinkError::protocol("the client's name is longer than 64 bytes").into());
     }
     let now = unix_time();
-    let Grant { session, role, connection_data, expires_at } =
-        token::verify(&services.projects(), &hello.token, services.policy().links.t1_tokens, now)
-            .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
+    let Grant { session, role, connection_data, expires_at } = token::verify(
+        &services.projects(),
+        &hello.token,
+        services.policy().auth.legacy_t1_tokens,
+        now,
+    )
+    .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
     let connection = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
         created_at: millis(now),
@@ -154,8 +158,8 @@ fn limits(services: &Services) -> Limits {
     Limits {
         type_bytes: TYPE_BYTES as u32,
         data_bytes: DATA_BYTES as u32,
-        signals_per_second: services.policy().limits.signals_per_second,
-        idle_timeout_ms: services.policy().links.idle_timeout_ms,
+        signals_per_second: services.policy().limits.signals_per_second_per_connection,
+        idle_timeout_ms: services.policy().timeouts.idle_ms,
     }
 }
 

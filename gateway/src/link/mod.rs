@@ -266,7 +266,7 @@ fn carry(
     let Admitted { mut connection, outbox, expires_in, resumed } = admitted;
     async move {
         let expired = async {
-            if services.policy().links.end_when_token_expires {
+            if services.policy().auth.end_on_token_expiry {
                 Box::pin(tokio::time::sleep(expires_in)).await;
             } else {
                 pending::<()>().await;

@@ -37,7 +37,7 @@ use tokio_tungstenite::{
 
 use super::{LinkInfo, serve, websocket};
 use crate::{
-    Config, ProjectEntry,
+    Config, ProjectConfig,
     clock::unix_time,
     context::ServerContext,
     supervise::isolated,
@@ -55,7 +55,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let key: ProjectKey = "1".parse().unwrap();
-        let project = ProjectEntry::with_secret(key.clone(), "secret");
+        let project = ProjectConfig::with_secret(key.clone(), "secret");
         let config = Config { projects: vec![project], ..Config::default() };
         let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
         Self { context: ServerContext::of(&config), session }
@@ -92,14 +92,14 @@ impl World {
         let near = carrier(near);
         let config = Some(websocket::config(Codec::Postcard));
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
-        let links = &self.context.services.policy().links;
-        let (reader, writer) = websocket::halves(socket, Codec::Postcard, links.idle_timeout());
+        let timeouts = &self.context.services.policy().timeouts;
+        let (reader, writer) = websocket::halves(socket, Codec::Postcard, timeouts.idle());
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let info = LinkInfo {
             transport: Transport::WebSocket,
             codec: Codec::Postcard,
             remote: ([127, 0, 0, 1], 0).into(),
-            hello_by: Instant::now() + links.hello_timeout(),
+            hello_by: Instant::now() + timeouts.hello(),
             permit: Arc::new(permit),
         };
         let ServerContext { services, lifecycle, .. } = self.context.clone();

@@ -103,13 +103,13 @@ pub(super) async fn serve(
         let answering = hyper::service::Service::call(&router, request);
         async move { Ok::<_, Infallible>(answering.await?.map(|body| Answer { body, _ended: ended })) }
     });
-    let links = &context.services.policy().links;
-    let patience = links.hello_timeout();
+    let timeouts = &context.services.policy().timeouts;
+    let patience = timeouts.hello();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // It counts from the end of the answer before, so it is the time between requests, too.
         // A client without a credential has less ([`Visitor::done_by`]).
-        .header_read_timeout(links.http_keep_alive())
+        .header_read_timeout(timeouts.http_keep_alive())
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
@@ -214,8 +214,8 @@ async fn keep_or_close(
     next: Next,
 ) -> Response {
     // For the body and for what is left of it together.
-    let links = &context.services.policy().links;
-    let body_by = Instant::now() + links.hello_timeout();
+    let timeouts = &context.services.policy().timeouts;
+    let body_by = Instant::now() + timeouts.hello();
     let last = has_token(request.headers(), header::CONNECTION, "close");
     let checked = malformed::check(&request);
     let (request, unread) = Unread::of(request);
@@ -231,11 +231,8 @@ async fn keep_or_close(
     if last || checked.is_err() || context.lifecycle.is_draining() || !visitor.may_stay() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
-        let idle = if visitor.has_server_place() {
-            links.http_keep_alive()
-        } else {
-            links.hello_timeout()
-        };
+        let idle =
+            if visitor.has_server_place() { timeouts.http_keep_alive() } else { timeouts.hello() };
         // A little less than the truth, so that a client does not ask in the moment of the end.
         let seconds = idle.as_secs().saturating_sub(1);
         if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {

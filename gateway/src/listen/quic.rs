@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     admission::AdmissionPermit,
-    config::Links,
+    config::TimeoutsConfig,
     context::ServerContext,
     error::BindError,
     keys::Keys,
@@ -136,7 +136,7 @@ async fn serve(
     permit: AdmissionPermit,
 ) {
     let policy = context.services.policy();
-    let hello_by = Instant::now() + policy.links.hello_timeout();
+    let hello_by = Instant::now() + policy.timeouts.hello();
     let remote = incoming.remote_address();
     let (connecting, driver) = match runtime.accept(incoming) {
         Ok(accepted) => accepted,
@@ -149,8 +149,8 @@ async fn serve(
     if let Some((connection, control)) = (&mut handshake).await {
         let (transport, codec) = (Transport::Quic, Codec::Postcard);
         let info = LinkInfo { transport, codec, remote, hello_by, permit };
-        let max_streams = policy.limits.streams_per_link;
-        let keep_alive = keep_alive(&connection.0, policy.links.idle_timeout());
+        let max_streams = policy.limits.streams_per_client;
+        let keep_alive = keep_alive(&connection.0, policy.timeouts.idle());
         let (reader, writer) = link::quic::halves(connection, control, max_streams, keep_alive);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
@@ -202,15 +202,15 @@ fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerC
     let crypto = Sessions::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .max_incoming(policy.limits.handshakes)
+        .max_incoming(policy.limits.pending_handshakes)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFERS)
         .migration(true)
-        .transport_config(Arc::new(transport_config(&policy.links)));
+        .transport_config(Arc::new(transport_config(&policy.timeouts)));
     Ok(config)
 }
 
-fn transport_config(links: &Links) -> TransportConfig {
+fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(CLIENT_STREAMS.into())
@@ -229,8 +229,8 @@ fn transport_config(links: &Links) -> TransportConfig {
         .congestion_controller_factory(Arc::new(Windows::default()))
         // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
         // itself, and none knows our idle timeout before it has connected.
-        .keep_alive_interval(Some(links.idle_timeout() / KEEP_ALIVES))
-        .max_idle_timeout(Some(VarInt::from_u32(links.idle_timeout_ms).into()));
+        .keep_alive_interval(Some(timeouts.idle() / KEEP_ALIVES))
+        .max_idle_timeout(Some(VarInt::from_u32(timeouts.idle_ms).into()));
     transport
 }
 

@@ -127,7 +127,7 @@ async fn serve(
     accepted: Accepted,
 ) {
     let Accepted { stream, remote, permit } = accepted;
-    let hello_by = Instant::now() + context.services.policy().links.hello_timeout();
+    let hello_by = Instant::now() + context.services.policy().timeouts.hello();
     let socket = match ClientSocket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {

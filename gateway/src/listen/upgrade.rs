@@ -33,6 +33,7 @@ use crate::{
         self, LinkInfo,
         websocket::{config, halves},
     },
+    services::Policy,
 };
 
 /// Why an HTTP request did not become a WebSocket. The client's fault.
@@ -53,9 +54,9 @@ pub(super) enum UpgradeError {
          (Sec-WebSocket-Protocol)"
     )]
     Subprotocol,
-    #[error("pages of this origin may not connect here (setting links.allowed_origins)")]
+    #[error("pages of this origin may not connect here (setting auth.allowed_origins)")]
     Origin,
-    #[error("too many clients are connecting: try again (setting limits.handshakes)")]
+    #[error("too many clients are connecting: try again (setting limits.pending_handshakes)")]
     Busy,
 }
 
@@ -105,8 +106,8 @@ pub(super) async fn connect(
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UpgradeError::Version);
     }
-    let links = &context.services.policy().links;
-    if !origin_allowed(headers, &links.allowed_origins) {
+    let Policy { auth, timeouts, .. } = context.services.policy();
+    if !origin_allowed(headers, &auth.allowed_origins) {
         return Err(UpgradeError::Origin);
     }
     let offered = headers
@@ -118,10 +119,10 @@ pub(super) async fn connect(
     let codec = codec.ok_or(UpgradeError::Subprotocol)?;
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
-    let permit = visitor.link_place(Instant::now() + links.hello_timeout()).await;
+    let permit = visitor.link_place(Instant::now() + timeouts.hello()).await;
     let permit = permit.ok_or(UpgradeError::Busy)?;
     // From now, as the connection may have been open for hours.
-    let (remote, hello_by) = (visitor.remote(), Instant::now() + links.hello_timeout());
+    let (remote, hello_by) = (visitor.remote(), Instant::now() + timeouts.hello());
     let link = become_link(context.clone(), remote, hello_by, permit, codec, upgrade);
     context.lifecycle.spawn(remote, link);
     let headers = [
@@ -146,7 +147,7 @@ async fn become_link(
     let Some(socket) = take_back(upgrade, codec, remote, hello_by).await else {
         return;
     };
-    let (reader, writer) = halves(socket, codec, context.services.policy().links.idle_timeout());
+    let (reader, writer) = halves(socket, codec, context.services.policy().timeouts.idle());
     let info = LinkInfo { transport: Transport::WebSocket, codec, remote, hello_by, permit };
     let link =
         link::serve(context.services.clone(), context.lifecycle.clone(), info, reader, writer);

@@ -48,7 +48,7 @@ struct Created {
 }
 
 async fn make(services: &Services, caller: &Caller, body: Body) -> Result<Created, Error> {
-    let body = body::read(body, services.policy().links.hello_timeout()).await?;
+    let body = body::read(body, services.policy().timeouts.hello()).await?;
     let fields = fields(&body)?;
     // Some SDKs write the name of what is not set, or the word null.
     let field = |name: &str| {

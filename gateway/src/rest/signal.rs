@@ -63,7 +63,7 @@ async fn post(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let body = body::read(body, services.policy().links.hello_timeout()).await?;
+    let body = body::read(body, services.policy().timeouts.hello()).await?;
     if !body::is_json(headers) {
         return Err(Error::invalid("The Content-Type must be application/json"));
     }

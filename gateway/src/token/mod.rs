@@ -57,7 +57,7 @@ pub enum TokenError {
     #[error("not a client token: {0}")]
     Malformed(&'static str),
     /// It is of the legacy form, which this gateway is told not to accept.
-    #[error("tokens of the form T1== are not accepted here (setting links.t1_tokens)")]
+    #[error("tokens of the form T1== are not accepted here (setting auth.legacy_t1_tokens)")]
     T1,
     /// No project of that key is configured.
     #[error("the token's issuer is no project of this gateway")]

@@ -9,7 +9,7 @@ use signalbox_certs::ApplicationKey;
 use signalbox_protocol::MediaMode;
 
 use super::*;
-use crate::config::{Config, ProjectEntry};
+use crate::config::{Config, ProjectConfig};
 
 const SECRET: &str = "1234567890abcdef1234567890abcdef12345678";
 const NOW: Duration = Duration::from_secs(1_795_500_000);
@@ -28,13 +28,13 @@ const APPLICATION: &str = "29f760f8-7ce1-46c9-ade3-f2dedee4ed5f";
 
 /// Project 100 has an old and a new secret; project 200 has another; the application has a key.
 fn projects() -> Projects {
-    let mut first = ProjectEntry::with_secret(key("100"), "0ld-secret");
+    let mut first = ProjectConfig::with_secret(key("100"), "0ld-secret");
     first.secrets.push(SECRET.into());
-    let second = ProjectEntry::with_secret(key("200"), "another");
-    let application = ProjectEntry {
+    let second = ProjectConfig::with_secret(key("200"), "another");
+    let application = ProjectConfig {
         secrets: vec![],
         public_keys: vec![KEY.public_pem.clone()],
-        ..ProjectEntry::with_secret(key(APPLICATION), "")
+        ..ProjectConfig::with_secret(key(APPLICATION), "")
     };
     Projects::new(&[first, second, application], &Config::default()).unwrap()
 }

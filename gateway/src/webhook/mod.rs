@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     clock::{millis, unix_time},
-    config::{Problem, Webhook},
+    config::{Problem, WebhookConfig},
     services::SharedProjects,
     supervise::keep_running,
 };
@@ -45,8 +45,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// # Errors
     /// What is wrong with the setting, for the operator.
-    pub(crate) fn new(setting: &Webhook) -> Result<Self, Vec<Problem>> {
-        let url = url_of(setting).map_err(|why| Problem::new("url", why));
+    pub(crate) fn new(setting: &WebhookConfig) -> Result<Self, Vec<Problem>> {
+        let url = url_of(setting).map_err(|why| Problem::invalid("url", why));
         // Standard Webhooks: "between 24 bytes and 64 bytes, serialized as base64, prefixed".
         let secret = setting
             .secret
@@ -56,7 +56,7 @@ impl Endpoint {
             .ok_or_else(|| {
                 let problem = "must be whsec_ and 24 to 64 bytes in base64; \
                     signalbox project new --webhook URL makes one";
-                Problem::new("secret", problem)
+                Problem::invalid("secret", problem)
             });
         match (url, secret) {
             (Ok(url), Ok(secret)) => {
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 }
 
-fn url_of(setting: &Webhook) -> Result<Uri, &'static str> {
+fn url_of(setting: &WebhookConfig) -> Result<Uri, &'static str> {
     let url: Uri = setting.url.parse().map_err(|_| "is no URL; it must begin with https://")?;
     if url.host().is_none_or(str::is_empty) || !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err("must begin with https:// or http:// and name a host");

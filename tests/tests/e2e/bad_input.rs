@@ -45,7 +45,7 @@ async fn websocket_ends(link: WebSocket, reason: CloseReason, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_hello_in_time() {
-    let (world, bystanders) = disturbed_with(|config| config.links.hello_timeout_ms = 400).await;
+    let (world, bystanders) = disturbed_with(|config| config.timeouts.hello_ms = 400).await;
     let (quic, tcp) = (world.addresses().quic, world.addresses().tcp);
     // Without even a control stream there is no place for a bye.
     let silent = Quic::connect(quic).await;
@@ -364,8 +364,8 @@ async fn datagrams_that_are_no_quic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_silent_clients_do_not_lock_others_out() {
     let (world, bystanders) = disturbed_with(|config| {
-        config.limits.handshakes = 8;
-        config.links.hello_timeout_ms = 300;
+        config.limits.pending_handshakes = 8;
+        config.timeouts.hello_ms = 300;
     })
     .await;
     let tcp = world.addresses().tcp;

@@ -181,7 +181,7 @@ async fn subscribers_receive_only(carrier: Carrier) {
 }
 
 async fn subscribers_may_send_if_the_setting_says_so(carrier: Carrier) {
-    let world = World::with(|config| config.links.subscribers_may_send = true).await;
+    let world = World::with(|config| config.auth.subscribers_may_send = true).await;
     let mut member = world.join(carrier, Role::Subscriber).await;
     member.say("I may").await;
     assert_eq!(member.hear_data().await, "I may");

@@ -21,7 +21,7 @@ async fn keeper(world: &World) -> (WebSocket, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_comes_back_with_its_first_packet() {
-    let world = World::with(|config| config.links.idle_timeout_ms = 1500).await;
+    let world = World::with(|config| config.timeouts.idle_ms = 1500).await;
     let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
     for early in [true, false] {
         let proxy = Proxy::new(&world).await;

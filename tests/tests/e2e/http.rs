@@ -30,7 +30,7 @@ async fn status(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_handshake_says_what_is_missing() {
     let world = World::with(|config| {
-        config.links.allowed_origins = vec!["https://app.example".into()];
+        config.auth.allowed_origins = vec!["https://app.example".into()];
     })
     .await;
     let json = Some(Codec::Json.subprotocol());
@@ -96,7 +96,7 @@ fn upgrade_but(from: &str, to: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_is_as_rfc_6455_wants_it() {
     let world = World::with(|config| {
-        config.links.allowed_origins = vec!["https://app.example".into()];
+        config.auth.allowed_origins = vec!["https://app.example".into()];
     })
     .await;
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -168,9 +168,9 @@ async fn a_request_that_could_be_understood_in_two_ways_is_refused_and_the_conne
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
     let world = World::with(|config| {
-        config.limits.handshakes = 1;
-        config.links.hello_timeout_ms = 1000;
-        config.limits.server_connections = 1;
+        config.limits.pending_handshakes = 1;
+        config.timeouts.hello_ms = 1000;
+        config.limits.http_keep_alive_connections = 1;
     })
     .await;
     let health = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -208,9 +208,9 @@ async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
     let world = World::with(|config| {
-        config.limits.handshakes = 1;
-        config.limits.server_connections = 1;
-        config.links.hello_timeout_ms = 1000;
+        config.limits.pending_handshakes = 1;
+        config.limits.http_keep_alive_connections = 1;
+        config.timeouts.hello_ms = 1000;
     })
     .await;
     let path = format!("{}/connection", session_path(&world));

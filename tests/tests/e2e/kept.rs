@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use signalbox_client::{CloseReason, Event, Role};
-use signalbox_gateway::OwnLimits;
+use signalbox_gateway::ProjectLimitOverrides;
 use signalbox_protocol::{
     ClientMessage, ConnectionId, GatewayId,
     message::{Cursor, Hello, Resume},
@@ -137,7 +137,7 @@ async fn a_late_attempt_is_refused_and_the_later_link_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_is_told_before_anything_else() {
-    let world = World::with(|config| config.resume.backlog_bytes = 2000).await;
+    let world = World::with(|config| config.resume.history_bytes = 2000).await;
     let watcher = world.join(Carrier::Quic, Role::Publisher).await;
     let token = world.token(Role::Publisher);
     let ClientMessage::Hello(hello) = hello(&token) else { panic!() };
@@ -371,7 +371,8 @@ async fn a_project_has_a_window_of_its_own() {
     link.say(&ClientMessage::Keep {}).await;
     assert!(link.hear().await.contains("code: Unsupported"));
     drop(link);
-    let own = OwnLimits { resume_window_ms: Some(300), ..OwnLimits::default() };
+    let own =
+        ProjectLimitOverrides { resume_window_ms: Some(300), ..ProjectLimitOverrides::default() };
     assert_eq!(world.change_projects(|it| it[0].limits = own), Ok(true));
     let mut watcher = in_new_session(&world).await;
     let token = token(PROJECT, watcher.client.session(), Role::Publisher, Duration::from_secs(60));
@@ -394,7 +395,7 @@ async fn in_new_session(world: &World) -> Member {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
-    let world = World::with(|config| config.links.end_when_token_expires = true).await;
+    let world = World::with(|config| config.auth.end_on_token_expiry = true).await;
     // Expired by its own word, but good for some seconds by the leeway for clocks.
     let issued = unix_time() - Duration::from_secs(60);
     let claims = serde_json::json!({

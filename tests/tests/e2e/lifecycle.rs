@@ -43,7 +43,7 @@ async fn a_change_of_address_is_not_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quiet_clients_stay() {
     let idle = Duration::from_millis(1000);
-    let world = World::with(|config| config.links.idle_timeout_ms = 1000).await;
+    let world = World::with(|config| config.timeouts.idle_ms = 1000).await;
     let mut members = Vec::new();
     for carrier in Carrier::ALL {
         let options = world.options(carrier, Role::Publisher).presence(false);
@@ -88,7 +88,7 @@ async fn what_was_said_before_the_gateway_stops_is_heard() {
 /// A client that does not take its leave does not hold the gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_stops_within_its_grace_time() {
-    let mut world = World::with(|config| config.links.drain_ms = 500).await;
+    let mut world = World::with(|config| config.drain.timeout_ms = 500).await;
     let token = world.token(Role::Publisher);
     let stubborn = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
     let silent = tokio::net::TcpStream::connect(world.addresses().tcp).await.unwrap();
@@ -253,7 +253,7 @@ async fn crash_and_start_again(state_file: Option<PathBuf>, renewed: Option<DevA
         // The port is free when the last of its tasks has been dropped.
         loop {
             let (quic, tcp) = (address, "127.0.0.1:0".parse().unwrap());
-            let listen = signalbox_gateway::Listen { quic, tcp };
+            let listen = signalbox_gateway::ListenConfig { quic, tcp };
             let settings = |config: &mut signalbox_gateway::Config| {
                 config.listen = listen;
                 config.resume.state_file = state_file.clone();
@@ -280,7 +280,7 @@ async fn crash_and_start_again(state_file: Option<PathBuf>, renewed: Option<DevA
 /// Whoever sends clients here is told first that it should not; until then all goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_to_go_down_is_not_ready_before_it_closes() {
-    let mut world = World::with(|config| config.links.drain_notice_ms = 2000).await;
+    let mut world = World::with(|config| config.drain.readiness_delay_ms = 2000).await;
     let mut member = world.join(Carrier::Quic, Role::Publisher).await;
     let ready = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_eq!(ask(&world, ready).await.status, 200);
@@ -296,7 +296,7 @@ async fn a_gateway_that_is_to_go_down_is_not_ready_before_it_closes() {
 /// Who is kept and knows what it is asked goes by itself, whatever its carrier.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_asked_to_go_does_so_before_it_is_ended() {
-    let mut world = World::with(|config| config.links.drain_spread_ms = 4000).await;
+    let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
     let mut members = Vec::new();
     for carrier in Carrier::ALL {
         let options = world.options(carrier, Role::Publisher).presence(false);
@@ -324,7 +324,7 @@ async fn who_is_asked_to_go_does_so_before_it_is_ended() {
 /// Who does not know what it is asked, or does not care, is served to its end and then told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_ignores_that_it_is_to_go_is_ended() {
-    let mut world = World::with(|config| config.links.drain_spread_ms = 4000).await;
+    let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
     let token = world.token(Role::Publisher);
     let mut quic = raw::Quic::join(world.addresses().quic, &token).await;
     let json = raw::WebSocket::join(world.addresses().tcp, true, &token).await;
@@ -360,7 +360,7 @@ async fn who_ignores_that_it_is_to_go_is_ended() {
 /// for is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_has_begun_is_served_while_the_gateway_goes_down() {
-    let mut world = World::with(|config| config.links.drain_spread_ms = 8000).await;
+    let mut world = World::with(|config| config.drain.spread_ms = 8000).await;
     let token = world.token(Role::Publisher);
     let mut listener = raw::WebSocket::join(world.addresses().tcp, true, &token).await;
     let path = format!("{}/signal", session_path(&world));

@@ -12,8 +12,8 @@ const SIGNALS: usize = 60;
 #[tokio::test]
 async fn signals_sent_while_away_are_not_refused_for_their_rate() {
     let world = World::with(|config| {
-        config.links.idle_timeout_ms = 1500;
-        config.limits.signals_per_second = PER_SECOND;
+        config.timeouts.idle_ms = 1500;
+        config.limits.signals_per_second_per_connection = PER_SECOND;
     })
     .await;
     let proxy = Proxy::new(&world).await;

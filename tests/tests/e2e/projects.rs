@@ -1,7 +1,7 @@
 //! Projects while the gateway runs: changed, limited, removed.
 
 use signalbox_client::{CloseReason, ConnectError, ErrorCode, Event, Role};
-use signalbox_gateway::{OwnLimits, ProjectEntry};
+use signalbox_gateway::{ProjectConfig, ProjectLimitOverrides};
 use signalbox_tests::{
     Carrier, PROJECT, World,
     bystanders::Bystanders,
@@ -50,7 +50,7 @@ async fn secrets_rotate_without_a_gap() {
     join(&world, new).await.unwrap();
     // What is wrong changes nothing.
     let problems = world.change_projects(|it| it[0].secrets.clear()).unwrap_err();
-    assert!(problems[0].problem.contains("no secret"), "{problems:?}");
+    assert!(problems[0].kind.to_string().contains("no secret"), "{problems:?}");
     join(&world, new).await.unwrap();
     bystanders.were_undisturbed().await;
 }
@@ -60,7 +60,7 @@ async fn projects_come_and_go() {
     let mut world = World::new().await;
     let mut member = world.join(Carrier::Quic, Role::Publisher).await;
     let newcomer = ("33333333", "a secret of its own");
-    let entry = ProjectEntry::with_secret(newcomer.0.parse().unwrap(), newcomer.1);
+    let entry = ProjectConfig::with_secret(newcomer.0.parse().unwrap(), newcomer.1);
     assert_eq!(world.change_projects(|it| *it = vec![entry]), Ok(true));
     let session = new_session(newcomer.0);
     let token = token(newcomer, &session, Role::Publisher, Duration::from_secs(60));
@@ -79,11 +79,11 @@ async fn projects_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_has_limits_of_its_own() {
     let mut world = World::new().await;
-    let limits = OwnLimits {
+    let limits = ProjectLimitOverrides {
         connections: Some(3),
         sessions: Some(1),
         signals_per_second: Some(5),
-        ..OwnLimits::default()
+        ..ProjectLimitOverrides::default()
     };
     assert_eq!(world.change_projects(|it| it[0].limits = limits), Ok(true));
     let elsewhere = {

@@ -346,7 +346,7 @@ async fn a_signal_of_a_server_names_the_gateway() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_bounded_in_length_and_in_time() {
-    let world = World::with(|config| config.links.hello_timeout_ms = 1000).await;
+    let world = World::with(|config| config.timeouts.hello_ms = 1000).await;
     let bystanders = Bystanders::start(&world).await;
     let path = format!("{}/signal", session_path(&world));
     let head = |more: &str| {

@@ -100,7 +100,7 @@ async fn everybody_rejoins(state_bytes: usize, spoil: impl FnOnce(&Path)) {
     let world = || {
         World::with(|config| {
             config.resume.state_file = Some(file.clone());
-            config.resume.state_bytes = state_bytes;
+            config.resume.state_file_max_bytes = state_bytes;
         })
     };
     let mut first = world().await;

@@ -12,7 +12,7 @@ use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
 
 /// A gateway on which a dead link is soon known to be dead.
 fn brisk(config: &mut Config) {
-    config.links.idle_timeout_ms = 1500;
+    config.timeouts.idle_ms = 1500;
 }
 
 /// Options to join through a proxy.
@@ -324,7 +324,7 @@ async fn what_a_gateway_could_not_keep_is_named() {
     for carrier in Carrier::ALL {
         let small = |config: &mut Config| {
             brisk(config);
-            config.resume.backlog_bytes = 20_000;
+            config.resume.history_bytes = 20_000;
         };
         let world = World::with(small).await;
         let proxy = Proxy::new(&world).await;

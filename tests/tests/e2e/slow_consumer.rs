@@ -91,7 +91,7 @@ async fn silence_is_noticed_while_a_write_hangs() {
     let world = World::with(|config| {
         config.limits.outbox_bytes = 64 << 20;
         config.limits.outbox_frames = 100_000;
-        config.links.idle_timeout_ms = 1500;
+        config.timeouts.idle_ms = 1500;
     })
     .await;
     let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
@@ -163,7 +163,7 @@ fn connections(port: u16) -> Vec<String> {
 /// Whatever does not read, a link or an HTTP client, the system keeps nothing of it for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
-    let world = World::with(|config| config.links.hello_timeout_ms = 2000).await;
+    let world = World::with(|config| config.timeouts.hello_ms = 2000).await;
     let tcp = world.addresses().tcp;
     let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
     let token = world.token(Role::Subscriber);

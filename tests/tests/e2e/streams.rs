@@ -91,7 +91,7 @@ async fn each_sender_gets_one_stream_with_its_first_signal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_few_streams_the_longest_idle_sender_makes_room() {
     for (granted, allowed) in [(2, 256), (100, 2), (1, 256), (100, 1)] {
-        let world = World::with(|config| config.limits.streams_per_link = allowed).await;
+        let world = World::with(|config| config.limits.streams_per_client = allowed).await;
         let receiver = receiver(&world, granted).await;
         let senders = senders(&world, 5).await;
         // Streams are read side by side, as a client must.
@@ -179,7 +179,7 @@ async fn more_senders_than_streams_are_heard_in_order() {
 /// Whoever waits for a stream gets it when a sender with one has left, at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_leaves_makes_room() {
-    let world = World::with(|config| config.limits.streams_per_link = 1).await;
+    let world = World::with(|config| config.limits.streams_per_client = 1).await;
     let options = world.options(Carrier::Quic, Role::Subscriber).presence(false);
     let mut receiver = world.try_join(&options).await.unwrap();
     let stays = world.join(Carrier::Json, Role::Publisher).await;

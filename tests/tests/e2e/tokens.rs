@@ -74,7 +74,7 @@ async fn bad_tokens_open_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_expires_ends_its_connection_only_if_the_setting_says_so() {
     for ends in [false, true] {
-        let world = World::with(|config| config.links.end_when_token_expires = ends).await;
+        let world = World::with(|config| config.auth.end_on_token_expiry = ends).await;
         for carrier in [Carrier::Quic, Carrier::Json] {
             // Expired by its own word, but good for some seconds by the leeway for clocks.
             let mut claims = claims(&world);

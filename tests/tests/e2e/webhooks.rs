@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use signalbox_client::{CloseReason, Role};
-use signalbox_gateway::Webhook;
+use signalbox_gateway::WebhookConfig;
 use signalbox_tests::{Carrier, PATIENCE, World, bystanders::Bystanders, soon};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -57,9 +57,9 @@ impl Endpoint {
         Self { url, posted }
     }
 
-    fn setting(&self) -> Option<Webhook> {
+    fn setting(&self) -> Option<WebhookConfig> {
         let secret = format!("whsec_{}", STANDARD.encode(SECRET));
-        Some(Webhook { url: self.url.clone(), secret })
+        Some(WebhookConfig { url: self.url.clone(), secret })
     }
 
     /// The next request, not yet answered.
@@ -175,7 +175,7 @@ async fn an_endpoint_that_hangs_slows_nobody_and_learns_what_it_missed() {
     let world = World::with(|config| {
         config.projects[0].webhook = endpoint.setting();
         // Room for three events or so.
-        config.limits.webhook_bytes = 1000;
+        config.limits.webhook_queue_bytes = 1000;
     })
     .await;
     let bystanders = Bystanders::start(&world).await;
@@ -219,7 +219,7 @@ async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
     let mut endpoint = Endpoint::new().await;
     let mut world = World::with(|config| {
         config.projects[0].webhook = endpoint.setting();
-        config.links.drain_ms = 300;
+        config.drain.timeout_ms = 300;
     })
     .await;
     let member = world.join(Carrier::Json, Role::Publisher).await;
@@ -237,7 +237,8 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     let mut world = World::with(|config| {
         // Nobody listens there.
         let secret = format!("whsec_{}", STANDARD.encode(SECRET));
-        config.projects[0].webhook = Some(Webhook { url: "http://127.0.0.1:1".into(), secret });
+        config.projects[0].webhook =
+            Some(WebhookConfig { url: "http://127.0.0.1:1".into(), secret });
     })
     .await;
     let member = world.join(Carrier::Quic, Role::Publisher).await;

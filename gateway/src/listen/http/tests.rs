@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
 use crate::{
-    Config, ProjectEntry,
+    Config, ProjectConfig,
     clock::unix_time,
     token::{NewServerToken, Signer},
 };
@@ -16,7 +16,7 @@ use crate::{
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
 fn gateway() -> (ServerContext, SessionId) {
     let key: ProjectKey = "1".parse().unwrap();
-    let project = ProjectEntry::with_secret(key.clone(), "secret");
+    let project = ProjectConfig::with_secret(key.clone(), "secret");
     let config = Config { projects: vec![project], ..Config::default() };
     let context = ServerContext::of(&config);
     let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
@@ -60,7 +60,7 @@ async fn visitor(context: &ServerContext) -> Visitor {
 }
 
 fn patience(context: &ServerContext) -> Duration {
-    context.services.policy().links.hello_timeout()
+    context.services.policy().timeouts.hello()
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +164,7 @@ async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
     let asking = async {
         ask_as_server(&mut far, &session).await;
         answered(&mut far, "keep-alive").await;
-        let all = context.services.policy().limits.handshakes as u32;
+        let all = context.services.policy().limits.pending_handshakes as u32;
         let _others = context.admission.tcp().acquire_many(all).await.unwrap();
         let upgrade = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
