@@ -222,7 +222,7 @@ impl Announcement {
         let ca = std::fs::read(&self.ca).with_context(|| {
             format!("cannot read the gateway's authority {}", self.ca.display())
         })?;
-        Ok(Connector::trusting(&ca)?)
+        Ok(Connector::with_roots_pem(&ca)?)
     }
 }
 

@@ -6,7 +6,6 @@ use std::{fs, path::PathBuf, str::FromStr};
 use anyhow::{Context as _, ensure};
 use serde::{Serialize, Serializer};
 use signalbox_netem::namespace::Network;
-use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
     floors::{Floor, RunningFloor},
@@ -210,11 +209,7 @@ impl Target {
                 let pem = fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
                 signalbox_certs::roots_from_pem(&pem)?
             }
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
+            None => signalbox_certs::native_roots().store,
         };
         Room::signalbox(*transport, address, host, roots, token.clone())
     }

@@ -3,11 +3,13 @@
 //! to trust (the SDKs), and a leaf that lives for days, for clients that are told what to expect
 //! (browsers pin it by its hash, and pin nothing that is valid for more than 14 days).
 
-use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use aws_lc_rs::digest;
 use rcgen::{
@@ -15,14 +17,15 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     NameConstraints,
 };
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier as _;
+use rustls::client::{WebPkiServerVerifier, danger::ServerCertVerifier as _};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use time::OffsetDateTime;
 
-use crate::files::{self, Access};
-use crate::pem::{LoadError, load};
-use crate::tls::{provider, roots_from_pem};
+use crate::{
+    files::{self, Access},
+    pem::{LoadError, load},
+    provider, roots_from_pem,
+};
 
 /// Ten years: long enough never to expire under a developer, since nothing renews it.
 const AUTHORITY_VALIDITY: Duration = Duration::from_hours(3650 * 24);
@@ -124,7 +127,6 @@ impl DevAuthority {
     /// processes may open the same folder at once: all but one wait.
     ///
     /// # Errors
-    ///
     /// When the folder is not accessible, the authority's files are damaged or `now` is no time
     /// for a certificate; see [`DevError`].
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, DevError> {
@@ -146,32 +148,27 @@ impl DevAuthority {
     }
 
     /// Where the authority's certificate is, for clients that take a path (`ca.pem`).
-    #[must_use]
     pub fn ca_pem_path(&self) -> &Path {
         &self.paths.ca_pem
     }
 
     /// The authority's certificate as PEM, for clients that take roots.
-    #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
     /// Where the chain to serve with is: the leaf, then the authority (`leaf.pem`).
-    #[must_use]
     pub fn certificate_path(&self) -> &Path {
         &self.paths.leaf_pem
     }
 
     /// Where the leaf's private key is (`leaf.key`).
-    #[must_use]
     pub fn key_path(&self) -> &Path {
         &self.paths.leaf_key
     }
 
     /// The SHA-256 of the leaf's DER encoding: the `value` of a browser's
     /// `serverCertificateHashes` (W3C WebTransport), with `algorithm` `sha-256`.
-    #[must_use]
     pub fn leaf_sha256(&self) -> [u8; 32] {
         self.leaf_sha256
     }

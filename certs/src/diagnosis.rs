@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use rustls_pki_types::pem::Error as PemError;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::asn1_rs::{FromDer as _, Integer, OctetString, Oid, Sequence};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::x509::X509Version;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::Error as PemError};
+use x509_parser::{
+    asn1_rs::{FromDer as _, Integer, OctetString, Oid, Sequence},
+    certificate::X509Certificate,
+    x509::X509Version,
+};
 
-use crate::tls::provider;
+use crate::provider;
 
 const COPY_AGAIN: &str = "copy it again from where it was issued";
 const NEW_KEY: &str = "make a key of another kind, such as ECDSA P-256, and a certificate for it";
@@ -118,23 +119,23 @@ fn short(line: &str) -> &str {
 
 /// Why nobody can sign with a key that is intact PEM, if nobody can.
 pub(crate) fn unusable_key(key: &PrivateKeyDer<'_>) -> String {
-    match kind_of(key) {
-        Some(Kind::Rsa(bits)) if bits < 2048 => format!(
+    match key_kind(key) {
+        Some(KeyKind::Rsa(bits)) if bits < 2048 => format!(
             "is an RSA key of {bits} bits, which is too short to be safe: make one of 2048 bits or \
              more, or of ECDSA P-256, and a certificate for it"
         ),
-        Some(Kind::Rsa(bits)) if bits > 8192 => {
+        Some(KeyKind::Rsa(bits)) if bits > 8192 => {
             format!("is an RSA key of {bits} bits, more than the 8192 that TLS takes: {NEW_KEY}")
         }
-        Some(Kind::Rsa(_)) => format!("is a damaged RSA key: {COPY_AGAIN}"),
-        Some(Kind::Curve(oid)) if CURVES.contains(&oid.as_str()) => {
+        Some(KeyKind::Rsa(_)) => format!("is a damaged RSA key: {COPY_AGAIN}"),
+        Some(KeyKind::Curve(oid)) if CURVES.contains(&oid.as_str()) => {
             format!("is a damaged EC key: {COPY_AGAIN}")
         }
-        Some(Kind::Curve(oid)) => format!(
+        Some(KeyKind::Curve(oid)) => format!(
             "is an EC key of a curve that TLS does not use (OID {oid}): make a key of P-256, P-384 \
              or P-521, and a certificate for it"
         ),
-        Some(Kind::Other(oid)) => format!(
+        Some(KeyKind::Other(oid)) => format!(
             "is of an algorithm that TLS does not use here (OID {oid}): make an ECDSA, Ed25519 or \
              RSA key, and a certificate for it"
         ),
@@ -143,7 +144,7 @@ pub(crate) fn unusable_key(key: &PrivateKeyDer<'_>) -> String {
 }
 
 /// What a private key is.
-enum Kind {
+enum KeyKind {
     /// Its bits.
     Rsa(usize),
     /// The object identifier of an elliptic curve.
@@ -157,9 +158,9 @@ const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";
 
-fn kind_of(key: &PrivateKeyDer<'_>) -> Option<Kind> {
+fn key_kind(key: &PrivateKeyDer<'_>) -> Option<KeyKind> {
     match key {
-        PrivateKeyDer::Pkcs1(key) => rsa_bits(key.secret_pkcs1_der()).map(Kind::Rsa),
+        PrivateKeyDer::Pkcs1(key) => rsa_bits(key.secret_pkcs1_der()).map(KeyKind::Rsa),
         PrivateKeyDer::Sec1(key) => {
             // version, key, [0] parameters, [1] public key (RFC 5915)
             let (_, all) = Sequence::from_der(key.secret_sec1_der()).ok()?;
@@ -167,7 +168,7 @@ fn kind_of(key: &PrivateKeyDer<'_>) -> Option<Kind> {
             let (rest, _) = OctetString::from_der(rest).ok()?;
             let parameters = rest.strip_prefix(&[0xa0])?.get(1..)?;
             let (_, curve) = Oid::from_der(parameters).ok()?;
-            Some(Kind::Curve(curve.to_id_string()))
+            Some(KeyKind::Curve(curve.to_id_string()))
         }
         PrivateKeyDer::Pkcs8(key) => {
             // version, algorithm with parameters, key (RFC 5208)
@@ -178,13 +179,13 @@ fn kind_of(key: &PrivateKeyDer<'_>) -> Option<Kind> {
             match oid.to_id_string().as_str() {
                 RSA => {
                     let (_, inner) = OctetString::from_der(rest).ok()?;
-                    rsa_bits(inner.as_ref()).map(Kind::Rsa)
+                    rsa_bits(inner.as_ref()).map(KeyKind::Rsa)
                 }
                 EC => {
                     let (_, curve) = Oid::from_der(parameters).ok()?;
-                    Some(Kind::Curve(curve.to_id_string()))
+                    Some(KeyKind::Curve(curve.to_id_string()))
                 }
-                other => Some(Kind::Other(other.to_owned())),
+                other => Some(KeyKind::Other(other.to_owned())),
             }
         }
         _ => None,
@@ -254,7 +255,7 @@ fn no_pem(contents: &[u8], path: &str) -> Option<String> {
     }
     // PKCS#12 begins like PKCS#8, with another algorithm.
     let is_key = PrivateKeyDer::try_from(contents).is_ok_and(|key| {
-        matches!(kind_of(&key), Some(Kind::Rsa(_) | Kind::Curve(_)))
+        matches!(key_kind(&key), Some(KeyKind::Rsa(_) | KeyKind::Curve(_)))
             || provider().key_provider.load_private_key(key.clone_key()).is_ok()
     });
     Some(if is_key {

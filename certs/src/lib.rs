@@ -1,33 +1,50 @@
-//! A gateway speaks only TLS, so before anyone can try one there must be a certificate, and in
-//! production that certificate is replaced every few weeks under running connections. This crate
-//! holds both ends of that: a development authority that makes certificates on first use, and
-//! certificates from disk that are replaced without a restart, behind the same rustls
-//! configurations for QUIC and TCP.
+//! TLS for every part of Signalbox: one crypto provider, the rustls configurations of servers and
+//! clients, certificates that reload without a restart, and a development authority that issues
+//! certificates on first use.
 //!
-//! * [`DevAuthority`] makes and keeps an authority and a short-lived leaf in one folder.
-//! * [`load`] reads a certificate chain and its key from PEM files and checks that they match.
-//! * [`Certificates`] is what every listener resolves its certificate from; it reloads in place.
-//! * [`ApplicationKey`] makes the key pair with which a project's servers sign tokens.
-//! * [`tcp_server`], [`quic_server`] and [`client`] build the rustls configurations, always with
-//!   the one [`provider`].
+//! * [`client`] builds the configuration of a TLS client; [`roots_from_pem`] and [`native_roots`]
+//!   build its trusted roots. These need no feature, so an SDK depends on nothing else.
+//! * Feature `server`: [`tcp_server`] and [`quic_server`] build the configurations of listeners,
+//!   which take their certificate from [`Certificates`]; it reloads in place. [`load`] reads a
+//!   certificate chain and its key from PEM files and checks that they match.
+//! * Feature `dev`: [`DevAuthority`] keeps an authority and a short-lived leaf in one folder, and
+//!   [`ApplicationKey`] generates the key pair with which a project's servers sign tokens.
 //!
-//! Nothing here opens a socket, spawns a task or reads the clock; loading reads and the authority
-//! writes files, and both block.
+//! Nothing here opens a socket, spawns a task or reads the clock. Functions that load or write
+//! files block.
 
+#[cfg(feature = "dev")]
 mod application;
+mod client;
+#[cfg(feature = "dev")]
 mod dev;
+#[cfg(feature = "server")]
 mod diagnosis;
+#[cfg(feature = "dev")]
 mod files;
+#[cfg(feature = "server")]
 mod pem;
+mod provider;
+#[cfg(feature = "server")]
 mod public_key;
+#[cfg(feature = "server")]
 mod resolver;
-mod tls;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(all(test, feature = "dev"))]
+mod tests;
 
+#[cfg(feature = "dev")]
 pub use application::ApplicationKey;
+pub use client::{NativeRoots, RootsError, client, native_roots, roots_from_pem};
+#[cfg(feature = "dev")]
 pub use dev::{DevAuthority, DevError};
+#[cfg(feature = "server")]
 pub use pem::{LoadError, load, problems};
+pub use provider::{install_provider, provider};
+#[cfg(feature = "server")]
 pub use public_key::{PublicKeyError, check_public_key};
+#[cfg(feature = "server")]
 pub use resolver::{Certificates, Validity};
-pub use tls::{
-    RootsError, client, install_provider, provider, quic_server, roots_from_pem, tcp_server,
-};
+#[cfg(feature = "server")]
+pub use server::{quic_server, tcp_server};

@@ -1,18 +1,23 @@
 //! Certificates and keys come from people: the wrong file, a key from last year, a path with a
 //! typing error. So loading is mostly about saying which file is wrong and what to do about it.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{Error as TlsError, InconsistentKeys};
-use rustls_pki_types::pem::{Error as PemError, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    Error as TlsError, InconsistentKeys,
+    sign::{CertifiedKey, SigningKey},
+};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{Error as PemError, PemObject},
+};
 
-use crate::diagnosis;
-use crate::tls::provider;
+use crate::{diagnosis, provider};
 
 /// Why a certificate and its key could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -100,14 +105,12 @@ pub enum LoadError {
 /// Whether clients trust the chain, and until when, is not checked: only clients can know.
 ///
 /// # Errors
-///
 /// Each variant of [`LoadError`] names the file and what to do.
 pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
     Files::read(cert, key).load()
 }
 
 /// Everything that keeps [`load`] from loading these, and whether it is the key's fault.
-#[must_use]
 pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
     let files = Files::read(cert, key);
     match (files.chain(), files.private_key()) {

@@ -1,10 +1,12 @@
 //! Public keys of applications, as their operators configure them: checked before they are used, as
 //! a key that no token can be checked with would only show when every client is refused.
 
-use x509_parser::pem::Pem;
-use x509_parser::prelude::FromDer as _;
-use x509_parser::public_key::{PublicKey, RSAPublicKey};
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::{
+    pem::Pem,
+    prelude::FromDer as _,
+    public_key::{PublicKey, RSAPublicKey},
+    x509::SubjectPublicKeyInfo,
+};
 
 use crate::diagnosis::significant_bits;
 

@@ -2,18 +2,21 @@
 //! take up a new one without restarting. QUIC and TCP resolve from the same place, so they never
 //! present different certificates.
 
-use std::error::Error as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer as _;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::pem::{Files, LoadError};
 
@@ -23,11 +26,11 @@ use crate::pem::{Files, LoadError};
 /// finishes with the certificate it began with; links that exist are not touched.
 #[derive(Clone, Debug)]
 pub struct Certificates {
-    shared: Arc<Shared>,
+    files: Arc<CertificateFiles>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct CertificateFiles {
     cert: PathBuf,
     key: PathBuf,
     /// Read by every handshake, which therefore must not wait for a reload.
@@ -41,14 +44,13 @@ impl Certificates {
     /// Loads the chain in `cert` and the private key in `key`, and remembers the paths.
     ///
     /// # Errors
-    ///
     /// As [`crate::load`].
     pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
         let files = Files::read(&cert, &key);
         let tried = Stamps::of(&files);
         let certified = files.load()?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            files: Arc::new(CertificateFiles {
                 cert,
                 key,
                 current: ArcSwap::from_pointee(certified),
@@ -63,10 +65,9 @@ impl Certificates {
     /// callers have nothing to add. Blocks while two small files are read.
     ///
     /// # Errors
-    ///
     /// As [`crate::load`]. The certificate that was in use stays in use.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let Shared { cert, key, current, tried } = &*self.shared;
+        let CertificateFiles { cert, key, current, tried } = &*self.files;
         let mut tried = tried.lock();
         let files = Files::read(cert, key);
         *tried = Stamps::of(&files);
@@ -93,24 +94,21 @@ impl Certificates {
     /// and the length. It is cheap enough to poll. Because a failed [`reload`](Self::reload) counts as tried, a damaged file is reported once and not
     /// on every poll. When a certificate and its key are replaced one after the other, the reload
     /// between the two fails, and the second change is seen by the next poll.
-    #[must_use]
     pub fn changed_on_disk(&self) -> bool {
-        let Shared { cert, key, tried, .. } = &*self.shared;
+        let CertificateFiles { cert, key, tried, .. } = &*self.files;
         let tried = tried.lock();
         *tried != Stamps::of(&Files::read(cert, key))
     }
 
     /// Where the chain is read from.
-    #[must_use]
     pub fn path(&self) -> &Path {
-        &self.shared.cert
+        &self.files.cert
     }
 
     /// From when until when every certificate of the presented chain is valid; none if a
     /// certificate does not say it in a way that is understood.
-    #[must_use]
     pub fn validity(&self) -> Option<Validity> {
-        let current = self.shared.current.load();
+        let current = self.files.current.load();
         let each = current.cert.iter().map(|certificate| Validity::of(certificate));
         each.collect::<Option<Vec<_>>>()?.into_iter().reduce(|one, other| Validity {
             not_before: one.not_before.max(other.not_before),
@@ -122,7 +120,7 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     /// The same certificate whatever name the client asks for: a gateway has one name.
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.shared.current.load_full())
+        Some(self.files.current.load_full())
     }
 }
 
@@ -215,7 +213,7 @@ mod tests {
     }
 
     fn presented(certificates: &Certificates) -> Vec<u8> {
-        certificates.shared.current.load().cert.first().unwrap().to_vec()
+        certificates.files.current.load().cert.first().unwrap().to_vec()
     }
 
     #[test]

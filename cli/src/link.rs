@@ -140,7 +140,8 @@ impl LinkArgs {
             Some(file) => {
                 let pem = std::fs::read(file)
                     .with_context(|| format!("cannot read --ca {}", file.display()))?;
-                Connector::trusting(&pem).with_context(|| format!("--ca {}", file.display()))?
+                Connector::with_roots_pem(&pem)
+                    .with_context(|| format!("--ca {}", file.display()))?
             }
         };
         let mut options = ConnectOptions::new(&target.url, &target.token)

@@ -189,7 +189,7 @@ impl World {
 
     /// Joins with these options.
     pub async fn try_join(&self, options: &ConnectOptions) -> Result<Member, ConnectError> {
-        let connector = Connector::trusting(authority().ca_pem().as_bytes()).unwrap();
+        let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
         let (client, mut events) = soon("connecting", connector.connect(options)).await?;
         let first = soon("connected", events.next()).await.unwrap();
         assert!(matches!(first, Event::SessionConnected { .. }));

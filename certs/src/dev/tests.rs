@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::error::Error as _;
-use std::thread;
+use std::{error::Error as _, thread};
 
 use super::*;
 

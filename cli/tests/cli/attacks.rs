@@ -162,7 +162,8 @@ fn strangers_cannot_act_on_the_terminal_by_the_log() {
     let pem = std::fs::read(gateway.text("/ca")).unwrap();
     let quic = async {
         let options = ConnectOptions::new(gateway.url("quic"), token).agent(&ATTACK[..40]);
-        let (client, _events) = Connector::trusting(&pem).unwrap().connect(&options).await.unwrap();
+        let (client, _events) =
+            Connector::with_roots_pem(&pem).unwrap().connect(&options).await.unwrap();
         client.disconnect().await;
     };
     tokio::runtime::Runtime::new().unwrap().block_on(quic);

@@ -64,7 +64,7 @@ impl Crew {
         for index in 0..number {
             let url = gateway.url(if index % 2 == 0 { "quic" } else { "wss" });
             let options = ConnectOptions::new(url, gateway.text("/tokens/publisher"));
-            let connector = Connector::trusting(&pem).unwrap();
+            let connector = Connector::with_roots_pem(&pem).unwrap();
             let (rounds, doing) = (rounds.subscribe(), doing.clone());
             clients.push(tokio::spawn(async move {
                 let mut joined = connector.connect(&options).await;

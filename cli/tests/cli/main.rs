@@ -201,7 +201,7 @@ fn slow_consumers_do_not_fill_the_memory() {
                 ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
             // Whoever is ended is to stay so.
             let options = options.presence(false).resume(false).rejoin(false);
-            Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
+            Connector::with_roots_pem(&pem).unwrap().connect(&options).await.unwrap()
         };
         let (speaker, mut heard) = join("quic").await;
         let (_deaf_quic, mut never_heard) = join("quic").await;

@@ -20,7 +20,7 @@ async fn join(gateway: &Gateway, role: &str) -> (Client, Events) {
     let pem = std::fs::read(gateway.text("/ca")).unwrap();
     let token = gateway.text(&format!("/tokens/{role}"));
     let options = ConnectOptions::new(gateway.url("quic"), token).presence(false);
-    Connector::trusting(&pem).unwrap().connect(&options).await.unwrap()
+    Connector::with_roots_pem(&pem).unwrap().connect(&options).await.unwrap()
 }
 
 impl Stopped {

@@ -30,7 +30,7 @@ const MOVES: [(u32, Ipv4Addr); 3] = [
 pub(crate) fn nothing_is_lost_and_nobody_notices_when_clients_move() {
     let scene = Scene::new();
     let mut bystander = scene.bystander();
-    let connector = Connector::trusting(&fs::read(scene.text("/ca")).unwrap()).unwrap();
+    let connector = Connector::with_roots_pem(&fs::read(scene.text("/ca")).unwrap()).unwrap();
     let options = ConnectOptions::new("quic://localhost:4433", scene.text("/tokens/publisher"));
     let (done, until) = oneshot::channel();
     let network = scene.network.clone();

@@ -15,7 +15,7 @@ async fn main() -> anyhow::Result<()> {
     let url = arguments.next().context("usage: chat URL TOKEN [CA.pem]")?;
     let token = arguments.next().context("usage: chat URL TOKEN [CA.pem]")?;
     let connector = match arguments.next() {
-        Some(ca) => Connector::trusting(&std::fs::read(ca)?)?,
+        Some(ca) => Connector::with_roots_pem(&std::fs::read(ca)?)?,
         None => Connector::new()?,
     };
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;

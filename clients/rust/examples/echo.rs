@@ -13,7 +13,7 @@ async fn main() -> anyhow::Result<()> {
     let url = arguments.next().context("usage: echo URL TOKEN [CA.pem]")?;
     let token = arguments.next().context("usage: echo URL TOKEN [CA.pem]")?;
     let connector = match arguments.next() {
-        Some(ca) => Connector::trusting(&std::fs::read(ca)?)?,
+        Some(ca) => Connector::with_roots_pem(&std::fs::read(ca)?)?,
         None => Connector::new()?,
     };
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;

@@ -1,9 +1,9 @@
 //! Connecting: from a URL and a token to a client in its session.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use signalbox_certs::NativeRoots;
 
 use crate::{
     client::{Client, Events},
@@ -31,31 +31,24 @@ impl Connector {
     /// # Errors
     /// [`ConnectError::Roots`] if the system has none.
     pub fn new() -> Result<Self, ConnectError> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(native.certs);
-        if roots.is_empty() {
-            let detail = native.errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-            return Err(ConnectError::Roots(format!("the system has none {}", detail.join("; "))));
+        let NativeRoots { store, errors } = signalbox_certs::native_roots();
+        if store.is_empty() {
+            let detail = errors.join("; ");
+            return Err(ConnectError::Roots(format!("the system has none {detail}")));
         }
-        Ok(Self::with(roots))
+        Ok(Self::with(store))
     }
 
     /// Trusts only the certificates in `pem`, as a gateway's development authority.
     ///
     /// # Errors
     /// [`ConnectError::Roots`] if there is none in it.
-    pub fn trusting(pem: &[u8]) -> Result<Self, ConnectError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate =
-                certificate.map_err(|error| ConnectError::Roots(error.to_string()))?;
-            roots.add(certificate).map_err(|error| ConnectError::Roots(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(ConnectError::Roots("there is no PEM certificate".into()));
-        }
-        Ok(Self::with(roots))
+    pub fn with_roots_pem(pem: &[u8]) -> Result<Self, ConnectError> {
+        let roots = signalbox_certs::roots_from_pem(pem);
+        roots.map(Self::with).map_err(|error| {
+            let source = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
+            ConnectError::Roots(format!("{error}{source}"))
+        })
     }
 
     fn with(roots: RootCertStore) -> Self {

@@ -9,7 +9,6 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use rustls::{RootCertStore, client::Resumption, crypto::CryptoProvider};
 use signalbox_protocol::CloseReason::ShuttingDown;
 
 use crate::{
@@ -151,19 +150,4 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
         }
     }
     Err(failure)
-}
-
-/// TLS without a memory. QUIC takes 1.3 whatever this says; over TCP a proxy may know only 1.2.
-pub(crate) fn tls_config(roots: Arc<RootCertStore>, alpn: &[u8]) -> rustls::ClientConfig {
-    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
-        std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    #[expect(clippy::expect_used, reason = "fails only for versions that the provider lacks")]
-    let mut config = rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    config.resumption = Resumption::disabled();
-    config
 }

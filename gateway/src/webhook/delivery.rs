@@ -71,16 +71,14 @@ impl Client {
 }
 
 fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in native.errors {
+    let roots = signalbox_certs::native_roots();
+    for error in roots.errors {
         warn!(%error, "cannot load all of the system's authorities for webhooks");
     }
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
+    if roots.store.is_empty() {
         warn!("the system has no authorities: https webhooks will fail (SSL_CERT_FILE names some)");
     }
-    roots
+    roots.store
 }
 
 /// Why an attempt failed. The endpoint's fault, or the network's.

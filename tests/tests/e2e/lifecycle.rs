@@ -141,7 +141,7 @@ fn leaf(authority: &signalbox_certs::DevAuthority) -> CertificateDer<'static> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sdk_says_what_is_wrong() {
     let world = World::new().await;
-    let connector = Connector::trusting(authority().ca_pem().as_bytes()).unwrap();
+    let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
     let error = |url: &str| {
         let options = ConnectOptions::new(url, "token");
         let connector = connector.clone();
@@ -164,7 +164,7 @@ async fn the_sdk_says_what_is_wrong() {
     let stranger = tempfile::tempdir().unwrap();
     let stranger =
         signalbox_certs::DevAuthority::open(stranger.path(), std::time::SystemTime::now()).unwrap();
-    let connector = Connector::trusting(stranger.ca_pem().as_bytes()).unwrap();
+    let connector = Connector::with_roots_pem(stranger.ca_pem().as_bytes()).unwrap();
     for carrier in [Carrier::Quic, Carrier::Json] {
         let options = world.options(carrier, Role::Publisher);
         let error = soon("a failure", connector.connect(&options)).await.err().unwrap();

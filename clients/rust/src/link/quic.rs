@@ -24,7 +24,6 @@ use reading::{GatewayFrames, Reading};
 
 use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
-    dial::tls_config,
     error::{ConnectError, UnreachableCause as Cause},
     opening::Opening,
     target::Target,
@@ -101,7 +100,7 @@ impl Settings {
         keep_alive: Duration,
         early_data: bool,
     ) -> Result<Self, ConnectError> {
-        let mut tls = tls_config(roots.clone(), ALPN);
+        let mut tls = signalbox_certs::client(roots.clone(), &[ALPN]);
         if early_data {
             tls.enable_early_data = true;
             tls.resumption = Resumption::in_memory_sessions(SESSIONS);

@@ -24,7 +24,6 @@ use tracing::debug;
 
 use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
-    dial::tls_config,
     error::{ConnectError, UnreachableCause as Cause},
     opening::Opening,
     target::{Scheme, Target},
@@ -100,7 +99,7 @@ pub(crate) async fn dial(
         Scheme::Wss | Scheme::Quic => {
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| ConnectError::Url(error.to_string()))?;
-            let tls = TlsConnector::from(Arc::new(tls_config(roots, b"http/1.1")));
+            let tls = TlsConnector::from(Arc::new(signalbox_certs::client(roots, &[b"http/1.1"])));
             ("wss", Either::Left(tls.connect(name, stream).await.map_err(io)?))
         }
     };

@@ -94,7 +94,7 @@ impl Fake {
     pub(crate) async fn join(&self, options: &ConnectOptions) -> (Client, Events, FakeLink) {
         // Nothing here is encrypted, but a connector has to trust somebody.
         let anybody = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert;
-        let connector = Connector::trusting(anybody.pem().as_bytes()).unwrap();
+        let connector = Connector::with_roots_pem(anybody.pem().as_bytes()).unwrap();
         let gateway = async {
             let mut link = self.accept().await;
             assert_eq!(link.hear().await, "hello token");
