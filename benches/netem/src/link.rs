@@ -308,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn losses_come_in_bursts() {
+        let mut link = link_with(|it| it.loss = LossModel::bursts(0.1, 4.0));
+        (0..100_000).for_each(|at_ns| link.handle(at_ns, &[0; 100]));
+        let bursts = link.drops().windows(2).filter(|pair| pair[0].at_ns + 1 < pair[1].at_ns);
+        let mean = link.counts().lost as f64 / bursts.count() as f64;
+        assert!((3.8..4.2).contains(&mean), "{mean}");
+    }
+
+    #[test]
     fn other_parameters_do_not_change_which_packets_are_lost() {
         let lost = |change: fn(&mut LinkModel)| {
             let mut link = link_with(|it| {

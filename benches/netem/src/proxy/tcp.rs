@@ -205,12 +205,25 @@ mod tests {
         assert_eq!(bytes, b"ping");
     }
 
+    #[test]
+    fn a_full_queue_makes_the_sender_wait() {
+        let delay = Duration::from_millis(10);
+        let model =
+            LinkModel { delay, rate: Some(8_000_000), queue: 10_000, ..LinkModel::default() };
+        let mut link = StreamLink::new(SimulatedLink::new(model, 1, 0));
+        // The queue, and 10,000 bytes on their way.
+        link.link.handle(0, &[0; 19_999]);
+        assert!(link.has_room());
+        link.link.handle(0, &[0]);
+        assert!(!link.has_room());
+    }
+
     #[tokio::test]
     async fn a_rate_delays_a_stream_and_loses_nothing() {
-        const BYTES: usize = 200_000;
+        const BYTES: usize = 400_000;
         let (listener, targets) = listener().await;
         // 8 Mbit/s are a byte a microsecond.
-        let narrow = LinkModel { rate: Some(8_000_000), queue: 10_000, ..LinkModel::default() };
+        let narrow = LinkModel { rate: Some(8_000_000), queue: 100_000, ..LinkModel::default() };
         let proxy = Proxy::start_with_links(targets, narrow, narrow, 1).await.unwrap();
         let start = Instant::now();
         let mut client = TcpStream::connect(proxy.tcp()).await.unwrap();
@@ -222,6 +235,6 @@ mod tests {
         let mut bytes = Vec::new();
         let (_, received) = tokio::join!(sent, server.read_to_end(&mut bytes));
         assert_eq!((received.unwrap(), bytes), (BYTES, vec![7; BYTES]));
-        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert!(start.elapsed() >= Duration::from_millis(400));
     }
 }
