@@ -25,7 +25,7 @@ pub(crate) struct Baseline {
 }
 
 /// The result of a comparison.
-pub(crate) struct Comparison {
+pub(crate) struct CostComparison {
     /// All cases with both costs.
     pub(crate) table: String,
     /// What differs too much, and what to do about it; empty if nothing does.
@@ -80,7 +80,7 @@ impl Baseline {
     }
 
     /// Compares costs with the baseline. The table has them in the same order.
-    pub(crate) fn compare(&self, costs: &[(&str, Cost)]) -> Comparison {
+    pub(crate) fn compare(&self, costs: &[(&str, Cost)]) -> CostComparison {
         let mut table = format!(
             "{:<26} {:>12} {:>9} {:>8}   {:>11} {:>6} {:>8}\n",
             "", "instructions", "now", "change", "allocations", "now", "change"
@@ -121,7 +121,7 @@ impl Baseline {
             verdict +=
                 &format!("the baseline was counted with {}, this with {COMPILER}\n", self.compiler);
         }
-        Comparison { table, verdict, passed: worse.is_empty() }
+        CostComparison { table, verdict, passed: worse.is_empty() }
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn cases_must_be_those_of_the_baseline() {
         let baseline = Baseline::new(&[("old", cost(1.0, 0.0)), ("both", cost(1.0, 0.0))]);
-        let Comparison { verdict, passed, .. } =
+        let CostComparison { verdict, passed, .. } =
             baseline.compare(&[("both", cost(1.0, 0.0)), ("new", cost(1.0, 0.0))]);
         assert!(!passed);
         assert!(verdict.contains("new (not in the baseline), old (no such case)"), "{verdict}");

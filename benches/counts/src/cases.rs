@@ -186,8 +186,8 @@ fn drain(encodings: &[Encoding]) -> anyhow::Result<Round> {
     }))
 }
 
-/// A session of [`MEMBERS`] with resumption enabled, as by the SDK, whose links wait for frames. Its
-/// backlog is full and records every signal.
+/// A session of [`MEMBERS`] with resumption enabled, as by the SDK, whose links wait for frames.
+/// Its backlog is full and records every signal.
 struct RelayFixture {
     sender: Connection,
     links: Vec<IdleLink>,
@@ -234,8 +234,8 @@ impl RelayFixture {
         Ok(self.sender.signal(None, signal, Duration::ZERO)?)
     }
 
-    /// Drains all outboxes as links do, without writing. Returns the number of frames taken: one for
-    /// each member, and the sender's confirmation.
+    /// Drains all outboxes as links do, without writing. Returns the number of frames taken: one
+    /// for each member, and the sender's confirmation.
     fn drain(&mut self) -> usize {
         let mut cx = Context::from_waker(Waker::noop());
         let mut taken = 0;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use baseline::{Baseline, Comparison};
+use baseline::{Baseline, CostComparison};
 use callgrind::Cost;
 
 /// The argument of the program's run under valgrind.
@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn check() -> anyhow::Result<ExitCode> {
     // First: without a baseline there is no need to count.
     let baseline = Baseline::read()?;
-    let Comparison { table, verdict, passed } = baseline.compare(&count()?);
+    let CostComparison { table, verdict, passed } = baseline.compare(&count()?);
     write!(io::stdout(), "{table}{verdict}")?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,8 +3,8 @@
 //! A [`LinkModel`] describes one direction of a link: delay, jitter, loss, reordering, a rate and a
 //! queue. Two back ends apply it:
 //!
-//! - [`namespace`] (Linux, root): two hosts made of network namespaces, joined by TUN devices. Every
-//!   protocol of the system goes over the link, TCP included.
+//! - [`namespace`] (Linux, root): two hosts made of network namespaces, joined by TUN devices.
+//!   Every protocol goes over the link, TCP included.
 //! - [`proxy`]: sockets in user space, for UDP and TCP. It needs no privileges.
 //!
 //! [`SimulatedLink`] is the model itself, without I/O and without a clock.

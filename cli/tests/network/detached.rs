@@ -16,8 +16,8 @@ const FAILURE: Duration = Duration::from_secs(45);
 /// others in between.
 const LINES: u32 = 6;
 
-/// Twenty clients talk over these transports while their network fails for so long that their
-/// connections are destroyed.
+/// Twenty clients talk over these transports while their network fails. The failure outlasts the
+/// resume window, so their connections are destroyed.
 fn connections_are_destroyed_and_rejoin(schemes: &[&str], meanwhile: impl Fn(&Scene)) {
     let scene = Scene::new();
     let mut bystander = scene.bystander();

@@ -11,7 +11,6 @@ mod bad_input;
 mod conformance;
 mod crowd;
 mod early;
-mod foreign;
 mod http;
 mod kept;
 mod lifecycle;

@@ -1,8 +1,8 @@
 //! Two hosts made of network namespaces and the emulated link between them. Linux, root.
 //!
 //! Every protocol goes over the link, TCP included. Each host has a TUN device ([`Host`]), and two
-//! threads of this process forward packets between the devices ([`LinkControl`]). It needs no kernel
-//! module, and the kernel removes everything when this process ends, even if it is killed.
+//! threads of this process forward packets between the devices ([`LinkControl`]). It needs no
+//! kernel module, and the kernel removes everything when this process ends, even if it is killed.
 //!
 //! ```no_run
 //! # fn example() -> anyhow::Result<()> {

@@ -80,14 +80,14 @@ pub enum PassingAnswers {
 /// A running proxy. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Proxy {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ProxyState>>,
     udp: SocketAddr,
     tcp: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ProxyState {
     targets: Targets,
     links: Links,
     passes_udp: bool,
@@ -111,10 +111,10 @@ struct Links {
 
 /// What has been set up since the last cut. Its flows and connections subscribe and end when a cut
 /// is sent.
-type Epoch = Arc<watch::Sender<Option<Cut>>>;
+type Epoch = Arc<watch::Sender<Option<CutKind>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
+enum CutKind {
     Path,
     Connections,
 }
@@ -142,7 +142,7 @@ impl Proxy {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (udp, tcp) = (socket.local_addr()?, listener.local_addr()?);
-        let state = Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(ProxyState {
             targets,
             links: Links { to_client, to_server, seed, count: 0 },
             passes_udp: true,
@@ -168,29 +168,29 @@ impl Proxy {
         self.tcp
     }
 
-    /// Cuts all connections; whatever is in flight is lost. TCP connections are closed without a
-    /// close of the protocol above, such as TLS. Packets of QUIC connections are dropped from now
-    /// on, whatever address they come from, and neither end is told. New connections pass.
+    /// Cuts all connections. Data in flight is lost. TCP connections are closed without a close of
+    /// the protocol above, such as TLS. Packets of QUIC connections are dropped from now on, from
+    /// any address, and neither end is told. New connections pass.
     ///
     /// When this returns, nothing passes any more. QUIC connections are known by their connection
     /// ids, which must have 8 bytes, as quinn's have.
     pub async fn cut_connections(&self) {
-        self.cut(Cut::Connections).await;
+        self.cut(CutKind::Connections).await;
     }
 
-    /// Cuts the network path of all clients; whatever is in flight is lost. Neither end is told,
-    /// over TCP either. New TCP connections, QUIC handshakes, and datagrams from new addresses
+    /// Cuts the network path of all clients. Data in flight is lost. Neither end is told, over TCP
+    /// either. New TCP connections, QUIC handshakes, and datagrams from new addresses
     /// pass: a QUIC client can migrate.
     ///
     /// When this returns, nothing passes any more.
     pub async fn cut_path(&self) {
-        self.cut(Cut::Path).await;
+        self.cut(CutKind::Path).await;
     }
 
-    async fn cut(&self, cut: Cut) {
+    async fn cut(&self, cut: CutKind) {
         let epoch = {
             let mut state = self.state.lock();
-            if cut == Cut::Connections {
+            if cut == CutKind::Connections {
                 state.quic.cut();
             }
             std::mem::take(&mut state.epoch)
@@ -258,7 +258,7 @@ impl Proxy {
     }
 }
 
-impl State {
+impl ProxyState {
     /// Whether a client's datagram passes.
     fn passes(&mut self, datagram: &[u8]) -> bool {
         self.quic.client_sent(datagram) && self.passes_udp
@@ -290,9 +290,9 @@ impl Links {
 
 /// The time of the links of one flow or connection.
 #[derive(Debug, Clone, Copy)]
-struct Clock(Instant);
+struct LinkClock(Instant);
 
-impl Clock {
+impl LinkClock {
     fn start() -> Self {
         Self(Instant::now())
     }

@@ -1,4 +1,4 @@
-//! What a proxy can see of QUIC packets: header forms and connection ids (RFC 8999, RFC 9000 §17).
+//! The visible parts of QUIC packets: header forms and connection ids (RFC 8999, RFC 9000 §17).
 
 use std::collections::HashSet;
 

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Clock, Cut, Epoch, State};
+use super::{CutKind, Epoch, LinkClock, ProxyState};
 use crate::{LinkModel, LossModel, SimulatedLink, link::nanos};
 
 /// The largest piece of a stream that is delayed as a whole.
@@ -22,7 +22,7 @@ const PIECE: usize = 64 * 1024;
 const MAX_IN_FLIGHT: u64 = 16 * 1024 * 1024;
 
 /// Forwards the connections of all clients.
-pub(super) async fn forward(listener: TcpListener, state: Arc<Mutex<State>>) {
+pub(super) async fn forward(listener: TcpListener, state: Arc<Mutex<ProxyState>>) {
     let mut connections = JoinSet::new();
     loop {
         // An error is about a connection that ended before it was accepted.
@@ -59,7 +59,7 @@ async fn forward_connection(
         // The system has accepted the connection at once. What the client sends waits for the
         // round trip that the set-up takes on a real network.
         let connected_ns = nanos(to_client.delay() + to_server.delay());
-        let clock = Clock::start();
+        let clock = LinkClock::start();
         let (from_client, into_client) = client.split();
         let (from_server, into_server) = server.split();
         tokio::try_join!(
@@ -72,7 +72,7 @@ async fn forward_connection(
         how = cut.wait_for(Option::is_some) => how.map_or(None, |how| *how),
         _ = forwarding => None,
     };
-    if how == Some(Cut::Path) {
+    if how == Some(CutKind::Path) {
         drop(cut);
         // Neither end is told, not even by the end of the connection.
         return std::future::pending().await;
@@ -117,7 +117,7 @@ impl StreamLink {
         mut self,
         mut from: ReadHalf<'_>,
         mut to: WriteHalf<'_>,
-        clock: Clock,
+        clock: LinkClock,
         connected_ns: u64,
     ) -> io::Result<()> {
         let mut buffer = vec![0; PIECE];

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{net::UdpSocket, sync::mpsc, task::JoinSet};
 
-use super::{Clock, Cut, Epoch, State, quic};
+use super::{CutKind, Epoch, LinkClock, ProxyState, quic};
 use crate::SimulatedLink;
 
 /// The largest datagram.
@@ -30,7 +30,7 @@ struct FlowHandle {
 }
 
 /// Forwards the datagrams of all clients.
-pub(super) async fn forward(clients: UdpSocket, state: Arc<Mutex<State>>) {
+pub(super) async fn forward(clients: UdpSocket, state: Arc<Mutex<ProxyState>>) {
     let clients = Arc::new(clients);
     let mut flows: HashMap<FlowKey, FlowHandle> = HashMap::new();
     let mut tasks = JoinSet::new();
@@ -50,7 +50,7 @@ pub(super) async fn forward(clients: UdpSocket, state: Arc<Mutex<State>>) {
         let is_open = match flows.get(&key).map(|flow| *flow.epoch.borrow()) {
             Some(None) => true,
             // The path from this address stays cut until the client begins a new connection.
-            Some(Some(Cut::Path)) if !quic::is_handshake(datagram) => continue,
+            Some(Some(CutKind::Path)) if !quic::is_handshake(datagram) => continue,
             Some(Some(_)) | None => false,
         };
         if !is_open {
@@ -72,7 +72,7 @@ struct Flow {
     from_client: mpsc::Receiver<Vec<u8>>,
     clients: Arc<UdpSocket>,
     client: SocketAddr,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ProxyState>>,
 }
 
 impl Flow {
@@ -90,7 +90,7 @@ impl Flow {
         let [mut to_client, mut to_server] = links;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         socket.connect(server).await?;
-        let clock = Clock::start();
+        let clock = LinkClock::start();
         let mut buffer = vec![0; DATAGRAM];
         loop {
             while let Some(datagram) = to_server.poll(clock.now_ns()) {
