@@ -1,4 +1,4 @@
-//! Admission control: permits for clients that have not joined yet, and for idle server connections.
+//! AdmissionControl control: permits for clients that have not joined yet, and for idle server connections.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::LimitsConfig;
 pub(crate) type AdmissionPermit = Arc<OwnedSemaphorePermit>;
 
 /// The gateway's permits.
-pub(crate) struct Admission {
+pub(crate) struct AdmissionControl {
     /// For clients that have not joined yet. Each listener has its own, so that a flood on one port
     /// leaves the other open.
     quic: Arc<Semaphore>,
@@ -19,7 +19,7 @@ pub(crate) struct Admission {
     servers: Arc<Semaphore>,
 }
 
-impl Admission {
+impl AdmissionControl {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
         Self {
             quic: Arc::new(Semaphore::new(limits.pending_handshakes)),

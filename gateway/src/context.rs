@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 use signalbox_relay::Observer;
 
 use crate::{
-    admission::Admission,
+    admission::AdmissionControl,
     config::Config,
     lifecycle::Lifecycle,
     services::{Services, SharedProjects},
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct ServerContext {
     pub(crate) services: Arc<Services>,
     pub(crate) lifecycle: Arc<Lifecycle>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<AdmissionControl>,
 }
 
 impl ServerContext {
@@ -30,7 +30,7 @@ impl ServerContext {
         Self {
             services: Arc::new(Services::new(config, projects, observer)),
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),
-            admission: Arc::new(Admission::new(&config.limits)),
+            admission: Arc::new(AdmissionControl::new(&config.limits)),
         }
     }
 

@@ -316,5 +316,5 @@ fn a_log_in_json_has_an_object_in_each_line() {
     process.terminate();
     let lines: Vec<Value> = lines(log).map(|line| serde_json::from_str(&line).unwrap()).collect();
     assert!(process.succeeds());
-    assert_eq!(lines.last().unwrap()["fields"]["message"], "stopped");
+    assert_eq!(lines.last().unwrap()["fields"]["message"], "gateway stopped");
 }

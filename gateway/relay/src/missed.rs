@@ -115,7 +115,9 @@ impl Members {
             Happened::Destroyed { number, id, reason } => {
                 let missed = member.presence && !all_anew && *number > had_events;
                 missed.then(|| match comeback.encoding {
-                    Encoding::PerSender => Outgoing::Destroyed { id: *id, reason: *reason },
+                    Encoding::PerSender => {
+                        Outgoing::Destroyed { id: *id, reason: *reason, announce: true }
+                    }
                     encoding => {
                         let message = GatewayMessage::ConnectionDestroyed {
                             id: *id,

@@ -35,6 +35,8 @@ pub enum Outgoing {
         id: ConnectionId,
         /// Why.
         reason: DisconnectReason,
+        /// Whether the receiver is told. If not, only the sender's stream ends.
+        announce: bool,
     },
     /// So many of the receiver's own signals have been taken.
     Accepted {

@@ -346,7 +346,8 @@ impl Members {
             // Its link finishes the sender's stream even if the client wants no presence; where
             // there can be no stream, as nothing was ever sent, it need not wake up for it.
             Encoding::PerSender => {
-                (other.presence || gone.sent > 0).then_some(Outgoing::Destroyed { id, reason })
+                let announce = other.presence;
+                (announce || gone.sent > 0).then_some(Outgoing::Destroyed { id, reason, announce })
             }
             encoding => other.presence.then(|| Outgoing::Event(destroyed.get(encoding))),
         });

@@ -1,10 +1,10 @@
-//! Admission: from a link's first byte to the welcome of its connection. (A connection that comes
-//! back is welcomed in `resume.rs`.)
+//! Admission of a client: from the first byte of its link to its welcome. (`resume.rs` has the part
+//! of a client that resumes.)
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, Transport,
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SessionId,
     limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
     message::{Hello, Limits, Welcome},
 };
@@ -13,8 +13,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, field};
 
 use super::{
-    Admitted, End, Incoming, LinkError, Reader, Writer, depart,
-    resume::{self, Claim},
+    LinkForm,
+    carry::{Admitted, Lease, detach_or_leave},
+    end::LinkEnd,
+    resume::{ResumeClaim, resume},
+    transport::{Incoming, LinkError, Reader, Writer},
 };
 use crate::{
     clock::{millis, unix_time},
@@ -23,135 +26,138 @@ use crate::{
     token::{self, Grant},
 };
 
-/// From the first byte to the welcome. Whoever fails here was never a connection, or has not come
-/// back to it.
+/// Reads the hello or resume, and admits the client. On failure, no connection was created or
+/// attached.
 pub(super) async fn admit(
     services: &Services,
     lifecycle: &Lifecycle,
-    transport: Transport,
+    form: LinkForm,
     hello_by: Instant,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
-) -> Result<Admitted, End> {
-    let greeting = timeout_at(hello_by, first(services, transport, reader, writer));
-    let first = tokio::select! {
-        // Nobody comes in once the gateway goes down, not even with a hello that is there already.
+) -> Result<Admitted, LinkEnd> {
+    let handshake = timeout_at(hello_by, read_handshake(services, form, reader));
+    let handshake = tokio::select! {
+        // A draining gateway admits nobody, not even a client whose hello is already there.
         biased;
-        () = lifecycle.drain_begun() => return Err(End::by(CloseReason::ShuttingDown)),
-        result = greeting => result.unwrap_or_else(|_| Err(End::by(CloseReason::HelloTimeout)))?,
+        () = lifecycle.drain_begun() => return Err(LinkEnd::by(CloseReason::ShuttingDown)),
+        result = handshake => result.unwrap_or_else(|_| Err(LinkEnd::by(CloseReason::HelloTimeout)))?,
     };
-    match first {
-        First::Joined(Joined { connection, outbox, present }, welcome, expires_in) => {
-            let admitted = Admitted { connection, outbox, expires_in, resumed: false };
+    match handshake {
+        Handshake::Joined { admitted, welcome, present } => {
             let mut present = present.iter();
             let present = std::iter::from_fn(|| next_present(&mut present));
-            let opening = [GatewayMessage::Welcome(welcome)].into_iter().chain(present);
-            greet(services, lifecycle, admitted, opening, writer).await
+            let messages = [GatewayMessage::Welcome(welcome)].into_iter().chain(present);
+            greet(services, lifecycle, admitted, messages, writer).await
         }
-        First::Claim(claim) => resume::resume(services, lifecycle, transport, claim, writer).await,
+        Handshake::Resuming(claim) => resume(services, lifecycle, form, claim, writer).await,
     }
 }
 
-/// What a client begins with.
-enum First {
-    Joined(Joined, Welcome, Duration),
-    Claim(Claim),
+/// The outcome of a link's first messages.
+enum Handshake {
+    /// The client has joined with a hello.
+    Joined { admitted: Admitted, welcome: Welcome, present: Vec<Arc<ConnectionInfo>> },
+    /// The client wants to resume, and its ticket is valid.
+    Resuming(ResumeClaim),
 }
 
-async fn first(
+async fn read_handshake(
     services: &Services,
-    transport: Transport,
+    form: LinkForm,
     reader: &mut impl Reader,
-    writer: &mut impl Writer,
-) -> Result<First, End> {
+) -> Result<Handshake, LinkEnd> {
     let mut claim = match reader.next().await? {
-        Incoming::Message(ClientMessage::Hello(hello)) => {
-            let (joined, welcome, expires_in) = join(services, transport, &hello, writer)?;
-            return Ok(First::Joined(joined, welcome, expires_in));
-        }
-        Incoming::Message(ClientMessage::Resume(resume)) => Claim::new(resume)?,
+        Incoming::Message(ClientMessage::Hello(hello)) => return join(services, form, &hello),
+        Incoming::Message(ClientMessage::Resume(resume)) => ResumeClaim::new(resume)?,
         Incoming::Closed => return Err(LinkError::Closed.into()),
-        _ => return Err(LinkError::protocol("the first message is no hello").into()),
+        _ => return Err(LinkError::protocol("the first message must be hello or resume").into()),
     };
     claim.check(services)?;
     claim.complete(reader).await?;
-    Ok(First::Claim(claim))
+    Ok(Handshake::Resuming(claim))
 }
 
-/// Says what comes before the outbox, which fills from now on, within its bound. A client that does
-/// not even read its welcome has as long for each part of it as it had for its hello.
+/// Sends the messages that come before the outbox, which fills from now on, within its bound. For
+/// each of them the client has as long as for its hello.
 pub(super) async fn greet(
     services: &Services,
     lifecycle: &Lifecycle,
     admitted: Admitted,
-    opening: impl Iterator<Item = GatewayMessage<'_>>,
+    messages: impl Iterator<Item = GatewayMessage<'_>>,
     writer: &mut impl Writer,
-) -> Result<Admitted, End> {
-    for message in opening {
+) -> Result<Admitted, LinkEnd> {
+    let patience = services.policy().timeouts.hello();
+    for message in messages {
         let end = tokio::select! {
-            sent = timeout(services.policy().timeouts.hello(), writer.send(&message)) => match sent {
+            sent = timeout(patience, writer.send(&message)) => match sent {
                 Ok(Ok(())) => continue,
-                Ok(Err(error)) => End::from(error),
-                Err(_) => End::by(CloseReason::SlowConsumer).dead(),
+                Ok(Err(error)) => LinkEnd::from(error),
+                Err(_) => LinkEnd::by(CloseReason::SlowConsumer).dead(),
             },
-            // Others may end the connection while it is still being welcomed.
-            reason = poll_fn(|cx| admitted.outbox.poll_ended(cx)) => End::by(reason),
+            // The relay may close the connection while it is being welcomed.
+            end = LinkEnd::of_closed(&admitted.outbox) => end,
         };
-        depart(services, lifecycle, admitted.connection, end.reason);
+        detach_or_leave(services, lifecycle, admitted.connection, end.reason);
         return Err(end);
     }
     Ok(admitted)
 }
 
-/// Checks the token and makes the connection.
-fn join(
-    services: &Services,
-    transport: Transport,
-    hello: &Hello<'_>,
-    writer: &mut impl Writer,
-) -> Result<(Joined, Welcome, Duration), End> {
-    if hello.agent.as_ref().is_some_and(|agent| agent.len() > AGENT_BYTES) {
-        return Err(LinkError::protocol("the client's name is longer than 64 bytes").into());
-    }
+/// Verifies the token and creates the connection.
+fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handshake, LinkEnd> {
+    check_agent(hello.agent.as_deref())?;
     let now = unix_time();
-    let Grant { session, role, connection_data, expires_at } = token::verify(
-        &services.projects(),
-        &hello.token,
-        services.policy().auth.legacy_t1_tokens,
-        now,
-    )
-    .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
-    let connection = ConnectionInfo {
+    let legacy = services.policy().auth.legacy_t1_tokens;
+    let Grant { session, role, connection_data, expires_at } =
+        token::verify(&services.projects(), &hello.token, legacy, now)
+            .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
+    let info = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
         created_at: millis(now),
         data: connection_data,
     };
-    let span = tracing::Span::current();
-    span.record("session", field::display(&session));
-    span.record("connection", field::display(&connection.id));
-    let joined = services
+    record(&session, info.id);
+    let encoding = form.encoding(hello.streams);
+    let join = Join {
+        session: session.clone(),
+        info: info.clone(),
+        role,
+        presence: hello.presence,
+        encoding,
+        transport: form.transport,
+    };
+    let Joined { connection, outbox, present } = services
         .relay()
-        .join(
-            Join {
-                session: session.clone(),
-                info: connection.clone(),
-                role,
-                presence: hello.presence,
-                encoding: writer.accept(hello.presence, hello.streams),
-                transport,
-            },
-            services.uptime(),
-        )
-        .map_err(|error| End::new(error.close_reason(), error.to_string()))?;
-    debug!(role = role.name(), agent = hello.agent.as_deref(), "joined");
+        .join(join, services.uptime())
+        .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
+    debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
     let welcome = Welcome {
-        connection,
+        connection: info,
         session,
         role,
         limits: limits(services),
-        present: u32::try_from(joined.present.len()).unwrap_or(u32::MAX),
+        present: u32::try_from(present.len()).unwrap_or(u32::MAX),
     };
-    Ok((joined, welcome, (expires_at + token::LEEWAY).saturating_sub(now)))
+    let expires_in = (expires_at + token::LEEWAY).saturating_sub(now);
+    let lease = Lease { expires_in, resumed: false };
+    let admitted = Admitted { connection, outbox, encoding, lease };
+    Ok(Handshake::Joined { admitted, welcome, present })
+}
+
+/// Names the connection in the link's span.
+pub(super) fn record(session: &SessionId, connection: ConnectionId) {
+    let span = tracing::Span::current();
+    span.record("session", field::display(session));
+    span.record("connection", field::display(connection));
+}
+
+/// Bounds the name that a client gives for its software.
+pub(super) fn check_agent(agent: Option<&str>) -> Result<(), LinkError> {
+    if agent.is_some_and(|agent| agent.len() > AGENT_BYTES) {
+        return Err(LinkError::protocol("agent is longer than 64 bytes"));
+    }
+    Ok(())
 }
 
 fn limits(services: &Services) -> Limits {
@@ -163,13 +169,13 @@ fn limits(services: &Services) -> Limits {
     }
 }
 
-/// As many descriptions as fit one message; none when all have been named.
+/// The next part of the list of connections, as many as fit one message. `None` at its end.
 pub(super) fn next_present<'a>(
     rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
 ) -> Option<GatewayMessage<'static>> {
     let mut connections = Vec::new();
     let mut bytes = 0;
-    // The longest description is a quarter of the budget: going over by one is no harm.
+    // The longest description is a quarter of the budget, so exceeding it by one does no harm.
     while bytes < PRESENT_BYTES
         && let Some(info) = rest.next()
     {

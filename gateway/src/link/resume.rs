@@ -1,41 +1,43 @@
-//! Coming back: from a ticket to the connection that it belongs to, on a new link.
+//! Resumption: from a ticket to the detached connection that it names, on a new link.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, GatewayMessage, ProjectKey, Sender, Streams, Transport,
-    limits::{AGENT_BYTES, CURSORS, CURSORS_IN_ALL, LOST},
+    ClientMessage, CloseReason, ErrorCode, GatewayMessage, ProjectKey, Sender, Streams,
+    limits::{CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Comeback, Connection, Refusal, ResumeError, Resumed};
-use tracing::{debug, field};
+use signalbox_relay::{Comeback, Connection, Refusal, ResumeError, Resumed, Secret};
+use tracing::{debug, error};
 
 use super::{
-    Admitted, End, Incoming, LinkError, Reader, Writer, admit,
-    ticket::{self, Ticket},
+    LinkForm,
+    admit::{check_agent, greet, next_present, record},
+    carry::{Admitted, Lease},
+    end::LinkEnd,
+    ticket::{self, TicketContents},
+    transport::{Incoming, LinkError, Reader, Writer},
 };
 use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
 
-/// What a client says when it comes back, without what borrows from the link.
-pub(super) struct Claim {
-    ticket: Option<Ticket>,
+/// A client's request to resume. It borrows nothing from the link.
+pub(super) struct ResumeClaim {
+    ticket: Option<TicketContents>,
     attempt: u32,
     streams: Streams,
     events: u64,
     cursors: HashMap<Sender, u64>,
-    /// Whether more of them follow.
-    pub(super) more: bool,
+    /// Whether more cursors follow.
+    more: bool,
     agent: Option<String>,
 }
 
-impl Claim {
+impl ResumeClaim {
     pub(super) fn new(resume: Resume<'_>) -> Result<Self, LinkError> {
         let Resume { ticket, attempt, streams, events, cursors, more, agent } = resume;
-        if agent.as_ref().is_some_and(|agent| agent.len() > AGENT_BYTES) {
-            return Err(LinkError::protocol("the client's name is longer than 64 bytes"));
-        }
+        check_agent(agent.as_deref())?;
         let mut claim = Self {
-            ticket: Ticket::decode(&ticket),
+            ticket: TicketContents::decode(&ticket),
             attempt,
             streams,
             events,
@@ -47,15 +49,14 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Looks whether its ticket is good. Who has none may not make us remember what it says it has.
-    pub(super) fn check(&self, services: &Services) -> Result<(), End> {
-        let ticket = self.ticket.as_ref().ok_or(End::by(CloseReason::InvalidTicket))?;
-        let Ticket { session, connection, secret } = ticket;
+    /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory.
+    pub(super) fn check(&self, services: &Services) -> Result<(), LinkEnd> {
+        let ticket = self.ticket.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
+        let TicketContents { session, connection, secret } = ticket;
         services.relay().check_ticket(session, *connection, secret, self.attempt).map_err(refused)
     }
 
-    /// Takes more cursors.
-    pub(super) fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
+    fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
         if cursors.len() > CURSORS || self.cursors.len() + cursors.len() > CURSORS_IN_ALL {
             return Err(LinkError::protocol("too many cursors"));
         }
@@ -68,8 +69,8 @@ impl Claim {
         Ok(())
     }
 
-    /// Reads the cursors that are still to come.
-    pub(super) async fn complete(&mut self, reader: &mut impl Reader) -> Result<(), End> {
+    /// Reads the remaining cursors.
+    pub(super) async fn complete(&mut self, reader: &mut impl Reader) -> Result<(), LinkEnd> {
         while self.more {
             match reader.next().await? {
                 Incoming::Message(ClientMessage::Heard { cursors, more }) => {
@@ -83,17 +84,18 @@ impl Claim {
     }
 }
 
-/// Brings the connection back, and says what there is to be said before what it missed.
+/// Attaches the connection to this link, and sends what the client must know before its replay.
 pub(super) async fn resume(
     services: &Services,
     lifecycle: &Lifecycle,
-    transport: Transport,
-    claim: Claim,
+    form: LinkForm,
+    claim: ResumeClaim,
     writer: &mut impl Writer,
-) -> Result<Admitted, End> {
-    let invalid = || End::by(CloseReason::InvalidTicket);
-    let Ticket { session, connection, secret } = claim.ticket.ok_or_else(invalid)?;
+) -> Result<Admitted, LinkEnd> {
+    let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
+    let TicketContents { session, connection, secret } = claim.ticket.ok_or_else(invalid)?;
     let next = new_secret()?;
+    let encoding = form.encoding(claim.streams);
     let comeback = Comeback {
         session: &session,
         connection,
@@ -102,77 +104,63 @@ pub(super) async fn resume(
         next,
         events: claim.events,
         cursors: &claim.cursors,
-        encoding: writer.encoding(claim.streams),
-        transport,
+        encoding,
+        transport: form.transport,
     };
     let (connection, resumed) =
         services.relay().resume(&comeback, services.uptime()).map_err(refused)?;
-    let Resumed { outbox, presence, token_until, signals, refused, missed, lost, present } =
-        resumed;
-    writer.accept(presence, claim.streams);
-    let span = tracing::Span::current();
-    span.record("session", field::display(&session));
-    span.record("connection", field::display(connection.id()));
-    debug!(
-        agent = claim.agent,
-        signals,
-        missed,
-        gap = !lost.is_empty() || present.is_some(),
-        "resumed"
-    );
+    let Resumed { outbox, token_until, signals, refused, missed, lost, present, .. } = resumed;
+    record(&session, connection.id());
+    let gap = !lost.is_empty() || present.is_some();
+    debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
 
-    let admitted = Admitted {
-        connection,
-        outbox,
-        expires_in: token_until.saturating_sub(unix_time()),
-        resumed: true,
-    };
+    let expires_in = token_until.saturating_sub(unix_time());
+    let lease = Lease { expires_in, resumed: true };
+    let admitted = Admitted { connection, outbox, encoding, lease };
     let (id, project) = (admitted.connection.id(), session.project().clone());
-    let ticket = Ticket { session, connection: id, secret: next }.encode();
-    let ticket =
-        message::Ticket { ticket: ticket.into(), window_ms: window_ms(services, &project) };
+    let ticket = TicketContents { session, connection: id, secret: next }.encode();
+    let window_ms = window_ms(services, &project);
+    let ticket = message::Ticket { ticket: ticket.into(), window_ms };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),
         presence: false,
         present: 0,
     });
-    let named = present.as_ref().map(|present| GatewayMessage::Gap {
+    let presence_gap = present.as_ref().map(|present| GatewayMessage::Gap {
         lost: Vec::new(),
         presence: true,
         present: u32::try_from(present.len()).unwrap_or(u32::MAX),
     });
     let mut present = present.iter().flatten();
-    let present = std::iter::from_fn(|| admit::next_present(&mut present));
+    let present = std::iter::from_fn(|| next_present(&mut present));
     let refused = refused.iter().map(|Refusal { signal, code, message }| GatewayMessage::Error {
         signal: Some(*signal),
         code: *code,
         message: (&**message).into(),
     });
-    // Last, so that whoever has the new ticket has read all that.
-    let opening = refused.chain(gaps).chain(named).chain(present).chain([resumed]);
-    admit::greet(services, lifecycle, admitted, opening, writer).await
+    // The new ticket comes last: a client that has it has read everything before it.
+    let messages = refused.chain(gaps).chain(presence_gap).chain(present).chain([resumed]);
+    greet(services, lifecycle, admitted, messages, writer).await
 }
 
-fn refused(error: ResumeError) -> End {
-    End::new(error.close_reason(), error.to_string())
+fn refused(error: ResumeError) -> LinkEnd {
+    LinkEnd::new(error.close_reason(), error.to_string())
 }
 
-/// Answers a `keep`.
-pub(super) fn keep(services: &Services, connection: &Connection, expires_in: std::time::Duration) {
-    let unsupported = |why: &str| {
-        connection.tell_error(None, signalbox_protocol::ErrorCode::Unsupported, why);
-    };
+/// Answers a client that asks for a resumable connection.
+pub(super) fn keep(services: &Services, connection: &Connection, expires_in: Duration) {
+    let unsupported = |why: &str| connection.tell_error(None, ErrorCode::Unsupported, why);
     let window_ms = window_ms(services, connection.session_id().project());
     if window_ms == 0 {
-        return unsupported("this gateway keeps no connection whose link is lost");
+        return unsupported("resumption is not enabled for this project");
     }
-    let Ok(secret) = ticket::secret() else {
-        return unsupported("this gateway cannot make a ticket now");
+    let Ok(secret) = new_secret() else {
+        return unsupported("the gateway cannot make a ticket");
     };
     if connection.keep(secret, unix_time() + expires_in) {
         let session = connection.session_id().clone();
-        let ticket = Ticket { session, connection: connection.id(), secret }.encode();
+        let ticket = TicketContents { session, connection: connection.id(), secret }.encode();
         connection
             .tell(GatewayMessage::Ticket(message::Ticket { ticket: ticket.into(), window_ms }));
     }
@@ -182,9 +170,9 @@ fn window_ms(services: &Services, project: &ProjectKey) -> u32 {
     u32::try_from(services.resume_window(project).as_millis()).unwrap_or(u32::MAX)
 }
 
-fn new_secret() -> Result<signalbox_relay::Secret, End> {
+fn new_secret() -> Result<Secret, LinkEnd> {
     ticket::secret().map_err(|error| {
-        tracing::error!(%error, "cannot make a ticket");
-        End::by(CloseReason::InternalError)
+        error!(%error, "ticket not created");
+        LinkEnd::by(CloseReason::InternalError)
     })
 }

@@ -35,7 +35,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{LinkInfo, serve, websocket};
+use super::{LinkForm, LinkInfo, serve, websocket};
 use crate::{
     Config, ProjectConfig,
     clock::unix_time,
@@ -96,8 +96,7 @@ impl World {
         let (reader, writer) = websocket::halves(socket, Codec::Postcard, timeouts.idle());
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let info = LinkInfo {
-            transport: Transport::WebSocket,
-            codec: Codec::Postcard,
+            form: LinkForm { transport: Transport::WebSocket, codec: Codec::Postcard },
             remote: ([127, 0, 0, 1], 0).into(),
             hello_by: Instant::now() + timeouts.hello(),
             permit: Arc::new(permit),

@@ -1,39 +1,39 @@
-//! Tickets: what a client shows to come back to its connection.
+//! Tickets, by which clients resume their connections.
 //!
-//! A ticket says where the connection is and proves that it is the client's. It is a name and a
-//! secret, in base64, and nothing in it is secret but the secret: the relay compares that.
+//! A ticket names a connection and proves that it belongs to the client: an id, a secret and a
+//! session id in base64. Only the secret is confidential, and the relay compares it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES};
 use signalbox_relay::Secret;
 
-/// What is in a ticket.
+/// The decoded contents of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(super) struct TicketContents {
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
     pub(super) secret: Secret,
 }
 
-/// The system has no random numbers.
+/// The operating system's random generator failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the system has no random numbers")]
-pub(super) struct NoRandomness;
+#[error("the system's random generator failed")]
+pub(super) struct RandomError(#[from] getrandom::Error);
 
-/// Makes a secret that nobody can guess.
-pub(super) fn secret() -> Result<Secret, NoRandomness> {
+/// Makes an unguessable secret.
+pub(super) fn secret() -> Result<Secret, RandomError> {
     let mut secret = Secret::default();
-    getrandom::fill(&mut secret).map_err(|_| NoRandomness)?;
+    getrandom::fill(&mut secret)?;
     Ok(secret)
 }
 
-impl Ticket {
+impl TicketContents {
     pub(super) fn encode(&self) -> String {
         let Self { session, connection, secret } = self;
         BASE64.encode([connection.as_bytes(), &secret[..], session.as_str().as_bytes()].concat())
     }
 
-    /// The ticket, if the text has the form of one.
+    /// The contents, if the text has the form of a ticket.
     pub(super) fn decode(text: &str) -> Option<Self> {
         if text.len() > TICKET_BYTES {
             return None;
@@ -56,12 +56,12 @@ mod tests {
 
     use super::*;
 
-    fn ticket() -> Ticket {
+    fn ticket() -> TicketContents {
         let key = "29f760f8-7ce1-46c9-ade3-f2dedee4ed5f".parse().unwrap();
         let location = Some([255, 255, 255, 255].into());
         let session = SessionId::mint(&key, MediaMode::Routed, location, u64::MAX, [7; 24]);
         let connection = ConnectionId::from_bytes([1; 16]);
-        Ticket { session, connection, secret: secret().unwrap() }
+        TicketContents { session, connection, secret: secret().unwrap() }
     }
 
     #[test]
@@ -69,13 +69,13 @@ mod tests {
         let ticket = ticket();
         let text = ticket.encode();
         assert!(text.len() <= TICKET_BYTES);
-        assert_eq!(Ticket::decode(&text), Some(ticket));
+        assert_eq!(TicketContents::decode(&text), Some(ticket));
     }
 
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in "\\PC{0,600}") {
-            let _ = Ticket::decode(&text);
+            let _ = TicketContents::decode(&text);
         }
 
         #[test]
@@ -86,7 +86,7 @@ mod tests {
             let before = text.clone();
             text.replace_range(at..=at, &with);
             prop_assume!(text != before);
-            prop_assert_ne!(Ticket::decode(&text), Some(good));
+            prop_assert_ne!(TicketContents::decode(&text), Some(good));
         }
     }
 }

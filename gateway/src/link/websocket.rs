@@ -1,11 +1,11 @@
-//! A link over WebSocket (RFC 6455): one ordered stream each way, one message a frame.
+//! Links over WebSocket (RFC 6455): one ordered stream in each direction, one message per frame.
 //!
-//! Both halves share the socket. They live in one task and only ever poll it, so the lock around
-//! it is never contended and never held across an await.
+//! Both halves share the socket. They run in one task and only poll it, so its lock is never
+//! contended and never held across an await.
 
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -18,9 +18,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use parking_lot::Mutex;
-use signalbox_protocol::{
-    ClientMessage, CloseReason, Codec, GatewayMessage, Streams, binary, frame, json,
-};
+use signalbox_protocol::{ClientMessage, CloseReason, Codec, GatewayMessage, binary, frame, json};
 use signalbox_relay::{Encoding, Outbox, Outgoing};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -34,21 +32,21 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Incoming, LinkError, Reader, Writer};
+use super::transport::{Incoming, LinkError, Reader, Writer};
 
-/// Bytes that are taken at once from what TLS has decrypted. Allocated for every connection at its
-/// start, so it is what an idle one costs (twice that, as a hello is longer), and filled with zeros
-/// before each read. A signal of usual size fits; a longer one gets what it needs. More would save
-/// no system calls: TLS reads 4 KiB from the socket whatever this is.
+/// Bytes read at once from the decrypted stream. The buffer is allocated when a connection begins,
+/// so an idle connection pays for it (twice, as a hello is longer), and it is zeroed before each
+/// read. A usual signal fits; for a longer one it grows. A larger buffer would save no system calls,
+/// as TLS reads 4 KiB from the socket in any case.
 const READ_BUFFER: usize = 512;
 
-/// Bytes that are gathered before the socket is written to without waiting for the flush.
+/// Bytes gathered before the socket is written without waiting for the flush.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// Bytes that the write buffer may reach at all: the above and one longest message.
+/// Bound of the write buffer: the size above and one message of the greatest length.
 const MAX_WRITE_BUFFER: usize = 256 * 1024;
 
-/// Limits and buffers for a socket with this codec.
+/// The message limit and buffer sizes of a socket with this codec.
 pub(crate) fn config(codec: Codec) -> WebSocketConfig {
     let max = codec.client_message_bytes();
     WebSocketConfig::default()
@@ -59,41 +57,41 @@ pub(crate) fn config(codec: Codec) -> WebSocketConfig {
         .max_frame_size(Some(max))
 }
 
-/// Makes the halves of a link from a socket whose HTTP upgrade is done.
+/// Makes the halves of a link from a socket after its HTTP upgrade.
 pub(crate) fn halves<S>(
     socket: WebSocketStream<S>,
     codec: Codec,
     idle_timeout: Duration,
 ) -> (WebSocketReader<S>, WebSocketWriter<S>) {
-    let socket = Arc::new(Socket { stream: Mutex::new(socket), heard: AtomicBool::new(true) });
+    let socket = Arc::new(Socket { stream: Mutex::new(socket), received: AtomicBool::new(true) });
     let reader = WebSocketReader { socket: socket.clone(), codec, last: None, failed: false };
     let writer = WebSocketWriter {
         socket,
         codec,
         queue: VecDeque::new(),
         unflushed: Unflushed::default(),
-        moved: false,
+        progressed: false,
         ping_every: idle_timeout / PINGS,
     };
     (reader, writer)
 }
 
-/// Pings per idle timeout. A link is lost when as many in a row brought nothing back.
+/// Pings per idle timeout. A link is lost when this many in a row were not answered.
 const PINGS: u32 = 3;
 
 struct Socket<S> {
     stream: Mutex<WebSocketStream<S>>,
-    /// Whether anything has come since the last ping.
-    heard: AtomicBool,
+    /// Whether anything has been received since the last ping.
+    received: AtomicBool,
 }
 
 /// The receiving half.
 pub(crate) struct WebSocketReader<S> {
     socket: Arc<Socket<S>>,
     codec: Codec,
-    /// The message that was handed out last, as it is borrowed from.
+    /// The message that was yielded last, from which the caller borrows.
     last: Option<Message>,
-    /// The client has broken the rules of WebSocket; what follows cannot be understood.
+    /// Whether the client violated RFC 6455. What follows cannot be parsed.
     failed: bool,
 }
 
@@ -104,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
         loop {
             self.last = None;
             let next = poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx)).await;
-            self.socket.heard.store(true, Ordering::Relaxed);
+            self.socket.received.store(true, Ordering::Relaxed);
             match next {
                 None => {
                     return Err(LinkError::Lost("the connection ended without a close".into()));
@@ -134,12 +132,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
             (Some(Message::Text(text)), Codec::Json) => {
                 decoded(json::decode(text.as_str()).map_err(|error| error.to_string()))
             }
-            _ => Err(LinkError::protocol("text and binary messages go with their subprotocol")),
+            _ => Err(LinkError::protocol("text or binary message does not match the subprotocol")),
         }
     }
 
     async fn closed(&mut self) {
-        // Until the client has answered our close. Then it is for us to end TCP (RFC 6455 §7.1.1).
+        // Until the client has answered the close frame. Then the server ends TCP (RFC 6455 §7.1.1).
         let next = || poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx));
         loop {
             match next().await {
@@ -149,8 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
                 Some(Err(_)) => break,
             }
         }
-        // After a fault of the protocol the rest is noise, but it must be taken all the same: a
-        // socket that is closed with unread bytes resets, and the farewell may be lost with it.
+        // After a protocol error the remaining bytes are noise, but they must be read: closing a
+        // socket with unread bytes resets it, and the client may lose the farewell.
         let mut sink = [0; 1024];
         let mut read = |cx: &mut Context<'_>| {
             let mut buffer = ReadBuf::new(&mut sink);
@@ -170,7 +168,7 @@ fn decoded(message: Result<Option<ClientMessage<'_>>, String>) -> Result<Incomin
     }
 }
 
-/// Whose fault an error of the socket is.
+/// Maps an error of the socket to the party at fault.
 fn error_of(error: tungstenite::Error) -> LinkError {
     use tungstenite::error::ProtocolError;
     match error {
@@ -184,11 +182,11 @@ fn error_of(error: tungstenite::Error) -> LinkError {
     }
 }
 
-/// What has been fed to the socket and not flushed.
+/// The part that has been fed to the socket and not flushed.
 #[derive(Default)]
 struct Unflushed {
     dirty: bool,
-    /// Frames and bytes, as the outbox counts them.
+    /// Frames and bytes by the outbox's count.
     frames: usize,
     bytes: usize,
 }
@@ -197,50 +195,43 @@ struct Unflushed {
 pub(crate) struct WebSocketWriter<S> {
     socket: Arc<Socket<S>>,
     codec: Codec,
-    /// Taken from the outbox and not yet fed to the socket.
+    /// Frames from the outbox that have not been fed to the socket.
     queue: VecDeque<Outgoing>,
     unflushed: Unflushed,
-    /// Whether the socket has taken anything from the queue since the last ping was due. It takes
-    /// no more than its buffer holds before the carrier does.
-    moved: bool,
+    /// Whether the socket has accepted a frame since the last ping was due. It accepts no more than
+    /// its buffer holds until TCP makes progress.
+    progressed: bool,
     ping_every: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
-    fn accept(&mut self, _presence: bool, streams: Streams) -> Encoding {
-        self.encoding(streams)
-    }
-
-    fn encoding(&self, _streams: Streams) -> Encoding {
-        match self.codec {
-            Codec::Postcard => Encoding::Shared,
-            Codec::Json => Encoding::Json,
-        }
-    }
-
     async fn send(&mut self, message: &GatewayMessage<'_>) -> Result<(), LinkError> {
         self.feed(self.encode(message)).await?;
         self.flush().await
     }
 
-    async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
+    async fn pump(
+        &mut self,
+        outbox: &Outbox,
+        _encoding: Encoding,
+    ) -> Result<CloseReason, LinkError> {
         let mut pings = tokio::time::interval(self.ping_every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
         let mut silent = 0;
         loop {
-            // A write that hangs must not keep us from noticing that nobody is there.
+            // A blocked write must not hide that the client is gone.
             tokio::select! {
                 result = self.write(outbox) => return result,
                 _ = pings.tick() => {
-                    let heard = self.socket.heard.swap(false, Ordering::Relaxed);
-                    // Who takes what we write, though slowly, is there, even if it says nothing.
-                    let moving = std::mem::take(&mut self.moved) && !self.is_flushed();
-                    silent = if heard || moving { 0 } else { silent + 1 };
+                    let received = self.socket.received.swap(false, Ordering::Relaxed);
+                    // A client that reads, if slowly, is alive even if it sends nothing.
+                    let progressing = std::mem::take(&mut self.progressed) && !self.is_flushed();
+                    silent = if received || progressing { 0 } else { silent + 1 };
                     if silent >= PINGS {
-                        return Err(LinkError::Lost("nothing came within the idle timeout".into()));
+                        return Err(LinkError::Lost("nothing received within the idle timeout".into()));
                     }
-                    // With something else on its way, that will be answered (by TCP) or not.
+                    // Otherwise the unsent bytes serve as the probe.
                     if self.is_flushed() {
                         self.feed(Message::Ping(Bytes::new())).await?;
                         self.unflushed.dirty = true;
@@ -250,22 +241,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         }
     }
 
-    async fn finish(&mut self, reason: CloseReason) -> Result<(), LinkError> {
+    async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
+        let message = message.into();
+        self.send(&GatewayMessage::Bye { reason, message, streams: 0 }).await?;
         let code = CloseCode::from(reason.websocket_code());
         self.feed(Message::Close(Some(CloseFrame { code, reason: reason.name().into() }))).await?;
         self.flush().await
     }
 
-    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<S> {
-        std::future::pending()
-    }
-
-    fn streams(&self) -> u64 {
-        0
-    }
-
     fn abort(&mut self, _reason: CloseReason) {
-        // The socket closes when both halves are dropped, which is next.
+        // The socket closes when both halves are dropped, which happens next.
     }
 }
 
@@ -274,16 +259,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
         self.queue.is_empty() && !self.unflushed.dirty
     }
 
-    /// Writes what the outbox brings until it has ended. May be dropped at any await: what has
-    /// been taken stays in the queue until the socket has it.
+    /// Writes what the outbox yields until it is closed. Cancel safe: frames stay in the queue until
+    /// the socket has accepted them.
     async fn write(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
         loop {
-            // Everything that waits goes out in one flush: under load it fills whole segments,
-            // and when idle nothing waits for company.
+            // Everything that is queued leaves in one flush: under load this fills whole segments,
+            // and an idle link sends at once.
             while !self.queue.is_empty() {
                 self.ready().await?;
                 let Some(outgoing) = self.queue.pop_front() else { break };
-                self.moved = true;
+                self.progressed = true;
                 self.unflushed.dirty = true;
                 self.unflushed.frames += 1;
                 self.unflushed.bytes += outgoing.cost();
@@ -319,12 +304,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
             Outgoing::GoAway { within_ms } => {
                 return Some(self.encode(&GatewayMessage::GoAway { within_ms }));
             }
-            // Only those with a stream per sender get this one.
+            // Made for links with a stream per sender only.
             Outgoing::Destroyed { .. } => return None,
         };
         match self.codec {
             Codec::Postcard => Some(Message::Binary(frame.slice_ref(frame::message_of(&frame)))),
-            // The relay made it from strings, so it is UTF-8.
+            // The relay encoded it from strings, so it is UTF-8.
             Codec::Json => Utf8Bytes::try_from(frame).ok().map(Message::Text),
         }
     }

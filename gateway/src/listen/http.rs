@@ -49,7 +49,7 @@ use super::{
     upgrade::{self, has_token},
 };
 use crate::{
-    admission::{Admission, AdmissionPermit},
+    admission::{AdmissionControl, AdmissionPermit},
     context::ServerContext,
     lifecycle::Lifecycle,
     rest,
@@ -251,7 +251,7 @@ struct VisitorState {
     /// When a client without a credential must be done.
     hello_by: Instant,
     /// Where a WebSocket takes its place if the connection's own has been given back.
-    admission: Arc<Admission>,
+    admission: Arc<AdmissionControl>,
     standing: Mutex<Standing>,
 }
 
@@ -267,7 +267,7 @@ impl Visitor {
         remote: SocketAddr,
         hello_by: Instant,
         permit: AdmissionPermit,
-        admission: Arc<Admission>,
+        admission: Arc<AdmissionControl>,
     ) -> Self {
         let standing = Mutex::new(Standing::Unknown(permit));
         Self(Arc::new(VisitorState { remote, hello_by, admission, standing }))

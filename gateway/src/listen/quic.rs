@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream,
-    ServerConfig, TransportConfig, VarInt, ZeroRttAccepted,
+    AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportConfig,
+    VarInt,
 };
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
@@ -23,7 +23,10 @@ use crate::{
     context::ServerContext,
     error::BindError,
     keys::Keys,
-    link::{self, LinkInfo, quic::CONNECTION_WINDOW},
+    link::{
+        self, LinkForm, LinkInfo,
+        quic::{CONNECTION_WINDOW, OpenedConnection},
+    },
     services::Policy,
     supervise::{RunError, keep_running},
 };
@@ -146,12 +149,12 @@ async fn serve(
         }
     };
     let mut handshake = driver.beside(Box::pin(establish(connecting, remote, hello_by)));
-    if let Some((connection, control)) = (&mut handshake).await {
-        let (transport, codec) = (Transport::Quic, Codec::Postcard);
-        let info = LinkInfo { transport, codec, remote, hello_by, permit };
+    if let Some(opened) = (&mut handshake).await {
+        let form = LinkForm { transport: Transport::Quic, codec: Codec::Postcard };
+        let info = LinkInfo { form, remote, hello_by, permit };
         let max_streams = policy.limits.streams_per_client;
-        let keep_alive = keep_alive(&connection.0, policy.timeouts.idle());
-        let (reader, writer) = link::quic::halves(connection, control, max_streams, keep_alive);
+        let keep_alive = keep_alive(&opened.connection, policy.timeouts.idle());
+        let (reader, writer) = link::quic::halves(opened, max_streams, keep_alive);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
         let link = Box::pin(link::serve(
@@ -172,11 +175,11 @@ async fn establish(
     connecting: Connecting,
     remote: SocketAddr,
     hello_by: Instant,
-) -> Option<((Connection, ZeroRttAccepted), (SendStream, RecvStream))> {
+) -> Option<OpenedConnection> {
     // On a gateway's side this always succeeds.
-    let (connection, confirmed) = connecting.into_0rtt().ok()?;
+    let (connection, handshake) = connecting.into_0rtt().ok()?;
     match timeout_at(hello_by, connection.accept_bi()).await {
-        Ok(Ok(control)) => Some(((connection, confirmed), control)),
+        Ok(Ok(control)) => Some(OpenedConnection { connection, handshake, control }),
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
             None

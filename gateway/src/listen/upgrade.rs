@@ -30,7 +30,7 @@ use crate::{
     admission::AdmissionPermit,
     context::ServerContext,
     link::{
-        self, LinkInfo,
+        self, LinkForm, LinkInfo,
         websocket::{config, halves},
     },
     services::Policy,
@@ -148,7 +148,8 @@ async fn become_link(
         return;
     };
     let (reader, writer) = halves(socket, codec, context.services.policy().timeouts.idle());
-    let info = LinkInfo { transport: Transport::WebSocket, codec, remote, hello_by, permit };
+    let form = LinkForm { transport: Transport::WebSocket, codec };
+    let info = LinkInfo { form, remote, hello_by, permit };
     let link =
         link::serve(context.services.clone(), context.lifecycle.clone(), info, reader, writer);
     context.lifecycle.spawn(remote, link);

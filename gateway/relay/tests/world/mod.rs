@@ -197,7 +197,7 @@ impl Client {
 
     fn decode(&self, outgoing: &Outgoing) -> Told {
         match (outgoing, self.encoding) {
-            (Outgoing::Destroyed { id, reason }, _) => Told::Destroyed(*id, *reason),
+            (Outgoing::Destroyed { id, reason, .. }, _) => Told::Destroyed(*id, *reason),
             (Outgoing::Accepted { signals }, _) => Told::Accepted(*signals),
             (Outgoing::GoAway { within_ms }, _) => Told::GoAway(*within_ms),
             (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {

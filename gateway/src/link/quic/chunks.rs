@@ -1,48 +1,48 @@
-//! A bound on the chunks that QUIC holds for one client.
+//! A bound on the chunks that quinn holds for one client.
 //!
-//! quinn keeps each chunk that it is given until the client has acknowledged it, with 32 bytes for
-//! itself, and finds the bytes of a packet by walking over all chunks from the first. For a client
-//! that acknowledges nothing, signals of a few bytes each would make that 200,000 chunks: several
-//! megabytes beside the one that may be unacknowledged, and a thousandfold walk for each packet.
+//! quinn keeps each chunk that it is given until the client has acknowledged it, with 32 bytes of
+//! overhead, and finds the bytes of a packet by walking over all chunks from the first. For a client
+//! that acknowledges nothing, signals of a few bytes each would make 200,000 chunks: several
+//! megabytes beside the one that may be unacknowledged, and a walk a thousand times as long for each
+//! packet.
 //!
-//! So a lane gives what waits in one chunk ([`super::lane`]); and once a number of small chunks has
-//! been given, further small ones wait until nearly everything is acknowledged, or until more has
-//! gathered behind them.
+//! So a stream's queued frames are given as one chunk ([`super::stream_queue`]). After a number of
+//! small chunks, further small ones wait until nearly everything is acknowledged, or until more
+//! frames have gathered behind them.
 
 use quinn::Connection;
 
-/// Bytes towards one client that may be unacknowledged: what one slow or hostile client may hold
+/// Bytes towards one client that may be unacknowledged. A slow or hostile client can hold this much
 /// beside its outbox.
 pub(crate) const SEND_WINDOW: u64 = 1024 * 1024;
 
-/// A chunk of fewer bytes is small. The walk over as many others as the send window has room for is
-/// short.
+/// Chunks of fewer bytes are small. The walk over as many larger ones as fit the send window is short.
 pub(super) const SMALL: usize = 1024;
 
-/// Small chunks that are given as they come.
+/// Small chunks that are given without delay.
 const FREE: u32 = 512;
 
-/// With no more than that unacknowledged, it is not for the client's silence that chunks pile up.
+/// Unacknowledged bytes up to which the client is considered responsive.
 const CALM: u64 = 16 * 1024;
 
-/// Decides what one connection may be given.
+/// Limits the small chunks of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    /// Small ones that were given since the connection was calm.
+    /// Small chunks given since the client was last responsive.
     small: u32,
-    /// The send window is such that the connection takes something only if it is calm.
+    /// Whether the send window is narrow: quinn then accepts a chunk only from a responsive client.
     narrow: bool,
 }
 
 impl Chunks {
-    /// Prepares for giving so many bytes.
+    /// Prepares the connection for a chunk of this length.
     pub(super) fn prepare(&mut self, connection: &Connection, len: usize) {
         if let Some(window) = self.window_for(len) {
             connection.set_send_window(window);
         }
     }
 
-    /// The send window that a chunk needs, if it is another than for the one before.
+    /// The send window for a chunk, if it differs from the one for the previous chunk.
     fn window_for(&mut self, len: usize) -> Option<u64> {
         let narrow = len < SMALL && self.small >= FREE;
         if std::mem::replace(&mut self.narrow, narrow) == narrow {
@@ -51,8 +51,8 @@ impl Chunks {
         Some(if narrow { CALM } else { SEND_WINDOW })
     }
 
-    /// The connection has taken a chunk, or the first part of one.
-    pub(super) fn given(&mut self, len: usize) {
+    /// The connection has accepted a chunk, or the first part of one.
+    pub(super) fn written(&mut self, len: usize) {
         if self.narrow {
             self.small = 0;
         }
@@ -61,8 +61,8 @@ impl Chunks {
         }
     }
 
-    /// What comes next is the link's own word, which is rare: it waits for no acknowledgements.
-    pub(super) fn free(&mut self) {
+    /// Lets the next chunk pass without delay, for the link's own messages, which are rare.
+    pub(super) fn reset(&mut self) {
         self.small = 0;
     }
 }
@@ -71,8 +71,7 @@ impl Chunks {
 mod tests {
     use super::*;
 
-    /// quinn's half of it, for a client of which nothing arrives: what it holds, and how much it
-    /// takes.
+    /// quinn's side, for a client that acknowledges nothing: the chunks and bytes that it holds.
     struct Silent {
         window: u64,
         bytes: u64,
@@ -92,7 +91,7 @@ mod tests {
             if taken > 0 {
                 self.bytes += taken;
                 self.chunks += 1;
-                chunks.given(len);
+                chunks.written(len);
             }
             taken == len as u64
         }
@@ -103,14 +102,14 @@ mod tests {
         for len in [1, 5, 20, 100, 1000] {
             let (mut chunks, mut silent) = (Chunks::default(), Silent::new());
             while silent.offer(&mut chunks, len) {}
-            // What did not go gathers, and goes when it is no small chunk any more.
+            // Refused frames gather, and pass once they are no small chunk any more.
             while silent.offer(&mut chunks, SMALL) {
                 assert!(!silent.offer(&mut chunks, len) || silent.bytes < CALM);
             }
             assert!(silent.bytes <= SEND_WINDOW);
             let bound = CALM + u64::from(FREE) + SEND_WINDOW / SMALL as u64;
             assert!(silent.chunks < bound, "{len}: {}", silent.chunks);
-            // With signals of the least size that there is it is far below that.
+            // With the smallest possible signals it is far below that.
             assert!(len < 5 || silent.chunks < 6000, "{len}: {}", silent.chunks);
         }
     }
@@ -128,7 +127,7 @@ mod tests {
     fn the_links_own_word_does_not_wait() {
         let (mut chunks, mut silent) = (Chunks::default(), Silent::new());
         while silent.offer(&mut chunks, 100) {}
-        chunks.free();
+        chunks.reset();
         assert!(silent.offer(&mut chunks, 100));
     }
 }

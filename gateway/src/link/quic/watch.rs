@@ -1,5 +1,5 @@
-//! What a QUIC connection needs beside reading and writing: keep-alives for a client that wants them
-//! often, and a look at whether it still reads the control stream.
+//! Work on a QUIC connection beside reading and writing: frequent keep-alives for a client that
+//! needs them, and detection of a client that stops reading the control stream.
 
 use std::{future::pending, time::Duration};
 
@@ -7,10 +7,10 @@ use quinn::VarInt;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::CONNECTION_WINDOW;
-use crate::link::LinkError;
+use crate::link::transport::LinkError;
 
-/// Yields when the client has stopped the control stream (STOP_SENDING). A write would notice that
-/// too, but it may be long until the next one.
+/// Yields when the client has stopped the control stream (STOP_SENDING). A write would detect that
+/// too, but the next one may be far away.
 pub(super) async fn watch(
     connection: quinn::Connection,
     stopped: impl Future<Output = Result<Option<VarInt>, quinn::StoppedError>>,
@@ -18,7 +18,7 @@ pub(super) async fn watch(
 ) -> LinkError {
     let keep_alive = async {
         match keep_alive {
-            // Boxed, as hardly any client needs it.
+            // Boxed, as few clients need it.
             Some(every) => Box::pin(keep_alive_every(every, &connection)).await,
             None => pending().await,
         }
@@ -26,7 +26,7 @@ pub(super) async fn watch(
     let stopped = async {
         match stopped.await {
             Ok(Some(_)) => {}
-            // The connection is lost, which the reading half notices, and tells apart.
+            // The connection is lost. The reading half detects that, with the reason.
             Ok(None) | Err(_) => pending().await,
         }
     };
@@ -36,9 +36,9 @@ pub(super) async fn watch(
     }
 }
 
-/// quinn sends pings at an interval that is the same for all connections. It has no call for a
-/// single one, but a change of a window is told in a frame that the client acknowledges as well. The
-/// byte that the window grows by is taken from what the client sends next.
+/// Sends keep-alives at an interval of this connection's own. quinn has one interval for all
+/// connections and no call for a single ping, but a window update is a frame that the client
+/// acknowledges too. The byte by which the window grows is taken back by the next bytes of the client.
 async fn keep_alive_every(every: Duration, connection: &quinn::Connection) {
     let mut every = interval(every);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);

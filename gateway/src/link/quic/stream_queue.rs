@@ -1,4 +1,4 @@
-//! A lane: one outgoing stream and what could not be written to it yet.
+//! An outgoing stream with the queue of frames that it has not accepted yet.
 
 use std::{
     collections::VecDeque,
@@ -15,62 +15,77 @@ use super::{
     chunks::{Chunks, SMALL},
     connection_error,
 };
-use crate::link::LinkError;
+use crate::link::transport::LinkError;
 
-/// A chunk to which more is added has no more bytes than this, and one frame.
+/// Bytes up to which frames are added to a chunk. It exceeds them by one frame at most.
 const FULL: usize = 4096;
 
-/// A stream with its own queue, so that a stream which is blocked holds up nobody else's frames.
-/// What waits here still counts in the receiver's outbox, which bounds it.
-pub(super) struct Lane {
+/// A stream with its own queue, so that a blocked stream delays no other. Queued frames still count
+/// against the receiver's outbox, which bounds them.
+pub(super) struct StreamQueue {
     stream: SendStream,
-    /// What the stream is given next, if anything waits.
+    /// The bytes that the stream is given next.
     chunk: Bytes,
-    /// What the frames in it count as.
-    counts: Written,
-    /// Frames behind it.
-    backlog: VecDeque<Frame>,
+    /// The frames and bytes of `chunk`, by the outbox's count.
+    counts: WrittenCount,
+    /// The frames behind the chunk.
+    backlog: VecDeque<QueuedFrame>,
 }
 
-/// A frame that waits.
-struct Frame {
+/// A frame that has not been written.
+pub(super) struct QueuedFrame {
     bytes: Bytes,
-    /// What it counts as in the outbox, or none if it did not come from there.
+    /// Its size by the outbox's count; none if it did not come from the outbox.
     cost: Option<usize>,
 }
 
-/// Frames and bytes that a lane got rid of.
+impl QueuedFrame {
+    /// A frame from the outbox, which counts it as `cost` bytes.
+    pub(super) fn counted(bytes: Bytes, cost: usize) -> Self {
+        Self { bytes, cost: Some(cost) }
+    }
+
+    /// A frame that the link itself makes.
+    pub(super) fn own(bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into(), cost: None }
+    }
+}
+
+/// Frames and bytes that have left a queue, by the outbox's count.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Written {
+pub(super) struct WrittenCount {
     pub(super) frames: usize,
     pub(super) bytes: usize,
 }
 
-impl Written {
-    fn add(&mut self, cost: Option<usize>) {
-        if let Some(cost) = cost {
-            self.frames += 1;
-            self.bytes += cost;
-        }
+impl WrittenCount {
+    /// Counts one frame of the outbox.
+    pub(super) fn add(&mut self, cost: usize) {
+        self.frames += 1;
+        self.bytes += cost;
     }
 }
 
-impl Lane {
+impl StreamQueue {
     pub(super) fn new(stream: SendStream) -> Self {
-        Self { stream, chunk: Bytes::new(), counts: Written::default(), backlog: VecDeque::new() }
+        Self {
+            stream,
+            chunk: Bytes::new(),
+            counts: WrittenCount::default(),
+            backlog: VecDeque::new(),
+        }
     }
 
-    /// Adds a frame that came from the outbox and counts there as `cost` bytes.
-    pub(super) fn push(&mut self, frame: Bytes, cost: usize) {
-        self.backlog.push_back(Frame { bytes: frame, cost: Some(cost) });
+    pub(super) fn push(&mut self, frame: QueuedFrame) {
+        self.backlog.push_back(frame);
     }
 
-    /// Adds a frame of the link's own.
-    pub(super) fn push_own(&mut self, frame: Vec<u8>) {
-        self.backlog.push_back(Frame { bytes: frame.into(), cost: None });
+    /// Moves all of these frames to the end of the queue.
+    pub(super) fn append(&mut self, frames: &mut VecDeque<QueuedFrame>) {
+        self.backlog.append(frames);
     }
 
-    /// Yields the client's code when it has stopped the stream.
+    /// Yields the client's code when the client has stopped the stream.
     pub(super) fn stopped(
         &self,
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + use<> {
@@ -81,14 +96,14 @@ impl Lane {
         self.chunk.is_empty() && self.backlog.is_empty()
     }
 
-    /// Writes as much as the stream takes now; ready when nothing waits any more. Adds what was
-    /// written to `written` in both cases.
+    /// Writes as much as the stream accepts. Ready when the queue is empty. What was written is
+    /// added to `written` in either case.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         connection: &Connection,
         chunks: &mut Chunks,
-        written: &mut Written,
+        written: &mut WrittenCount,
     ) -> Poll<Result<(), LinkError>> {
         loop {
             gather(&mut self.chunk, &mut self.counts, &mut self.backlog);
@@ -99,26 +114,26 @@ impl Lane {
             chunks.prepare(connection, len);
             let progress = {
                 let chunk = std::slice::from_mut(&mut self.chunk);
-                // `write_chunks` may be dropped: it writes something or registers the waker.
+                // Dropping `write_chunks` is safe: it writes bytes or registers the waker.
                 let write = pin!(self.stream.write_chunks(chunk));
                 ready!(write.poll(cx))
             };
             if let Err(error) = progress {
                 return Poll::Ready(Err(write_error(error)));
             }
-            chunks.given(len);
+            chunks.written(len);
             if self.chunk.is_empty() {
-                let Written { frames, bytes } = std::mem::take(&mut self.counts);
+                let WrittenCount { frames, bytes } = std::mem::take(&mut self.counts);
                 written.frames += frames;
                 written.bytes += bytes;
             }
         }
     }
 
-    /// Ends the stream after what has been written. If something still waits, the end must not
-    /// look like a clean one: the stream is reset.
+    /// Ends the stream after the written bytes. If frames are still queued, the stream is reset, so
+    /// that its end does not look clean.
     pub(super) fn finish(&mut self) {
-        // Both fail only if the stream has ended already, which is what is wanted.
+        // Both calls fail only if the stream has already ended, which is fine.
         let _ = if self.is_idle() {
             self.stream.finish()
         } else {
@@ -127,13 +142,13 @@ impl Lane {
     }
 }
 
-/// Adds frames that wait to a chunk that is small, as every chunk costs QUIC the same. A frame alone
-/// becomes the chunk without a copy, which is the usual case.
-fn gather(chunk: &mut Bytes, counts: &mut Written, backlog: &mut VecDeque<Frame>) {
+/// Adds queued frames to a small chunk, as QUIC's cost is per chunk. A single frame becomes the
+/// chunk without a copy, which is the usual case.
+fn gather(chunk: &mut Bytes, counts: &mut WrittenCount, backlog: &mut VecDeque<QueuedFrame>) {
     if chunk.is_empty() {
-        let Some(Frame { bytes, cost }) = backlog.pop_front() else { return };
+        let Some(QueuedFrame { bytes, cost }) = backlog.pop_front() else { return };
         *chunk = bytes;
-        counts.add(cost);
+        cost.into_iter().for_each(|cost| counts.add(cost));
     }
     if chunk.len() >= SMALL || backlog.is_empty() {
         return;
@@ -145,12 +160,12 @@ fn gather(chunk: &mut Bytes, counts: &mut Written, backlog: &mut VecDeque<Frame>
         fits
     });
     let more = more.count();
-    // Of exactly that size: what is not used would be held as well.
+    // With exactly this capacity: unused capacity would be retained as well.
     let mut bytes = Vec::with_capacity(len);
     bytes.extend_from_slice(chunk);
     for frame in backlog.drain(..more) {
         bytes.extend_from_slice(&frame.bytes);
-        counts.add(frame.cost);
+        frame.cost.into_iter().for_each(|cost| counts.add(cost));
     }
     *chunk = bytes.into();
 }
@@ -167,14 +182,14 @@ fn write_error(error: WriteError) -> LinkError {
 mod tests {
     use super::*;
 
-    fn frames(lengths: &[usize]) -> VecDeque<Frame> {
-        let frame = |len: &usize| Frame { bytes: vec![7; *len].into(), cost: Some(*len) };
+    fn frames(lengths: &[usize]) -> VecDeque<QueuedFrame> {
+        let frame = |len: &usize| QueuedFrame::counted(vec![7; *len].into(), *len);
         lengths.iter().map(frame).collect()
     }
 
     /// How long the next chunk is, and how many frames are in it.
-    fn next(chunk: &mut Bytes, backlog: &mut VecDeque<Frame>) -> (usize, usize) {
-        let mut counts = Written::default();
+    fn next(chunk: &mut Bytes, backlog: &mut VecDeque<QueuedFrame>) -> (usize, usize) {
+        let mut counts = WrittenCount::default();
         gather(chunk, &mut counts, backlog);
         assert_eq!(counts.bytes, chunk.len());
         (std::mem::take(chunk).len(), counts.frames)
@@ -185,7 +200,7 @@ mod tests {
         let mut backlog = frames(&[20]);
         let at = backlog[0].bytes.as_ptr();
         let mut chunk = Bytes::new();
-        gather(&mut chunk, &mut Written::default(), &mut backlog);
+        gather(&mut chunk, &mut WrittenCount::default(), &mut backlog);
         assert_eq!(chunk.as_ptr(), at);
         // And neither are long ones, however many.
         let mut backlog = frames(&[SMALL, SMALL]);
@@ -214,7 +229,7 @@ mod tests {
     #[test]
     fn a_small_chunk_that_waits_grows() {
         let mut chunk = Bytes::from_static(&[7; 10]);
-        let mut counts = Written { frames: 1, bytes: 10 };
+        let mut counts = WrittenCount { frames: 1, bytes: 10 };
         gather(&mut chunk, &mut counts, &mut frames(&[20, 30]));
         assert_eq!((chunk.len(), counts.frames, counts.bytes), (60, 3, 60));
     }

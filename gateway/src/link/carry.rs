@@ -1,0 +1,113 @@
+//! An admitted connection on its link: reading, writing, and everything that may end it.
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    time::Duration,
+};
+
+use signalbox_protocol::CloseReason;
+use signalbox_relay::{Connection, Encoding, Outbox};
+use tokio::time::{sleep, timeout_at};
+
+use super::{
+    end::LinkEnd,
+    read::read,
+    transport::{Reader, Writer},
+};
+use crate::{lifecycle::Lifecycle, services::Services, woken::when_woken};
+
+/// A connection that its link carries from now on.
+pub(super) struct Admitted {
+    pub(super) connection: Connection,
+    pub(super) outbox: Outbox,
+    /// The encoding of the outbox's frames.
+    pub(super) encoding: Encoding,
+    pub(super) lease: Lease,
+}
+
+/// The terms on which a connection is on its link.
+#[derive(Clone, Copy)]
+pub(super) struct Lease {
+    /// How long its token is valid.
+    pub(super) expires_in: Duration,
+    /// Whether it was resumed and the client has not shown yet that it has the new ticket.
+    pub(super) resumed: bool,
+}
+
+/// Carries a connection until something ends it.
+pub(super) fn carry(
+    services: &Services,
+    lifecycle: &Lifecycle,
+    admitted: Admitted,
+    reader: &mut impl Reader,
+    writer: &mut impl Writer,
+) -> impl Future<Output = LinkEnd> + Send {
+    let Admitted { mut connection, outbox, encoding, lease } = admitted;
+    async move {
+        let expired = async {
+            if services.policy().auth.end_on_token_expiry {
+                Box::pin(sleep(lease.expires_in)).await;
+            } else {
+                pending::<()>().await;
+            }
+        };
+        let draining = async {
+            lifecycle.drain_begun().await;
+            let within = lifecycle.schedule().next();
+            // Without a spread all links end at once, and the client cannot leave before.
+            if !within.is_zero() {
+                outbox.go_away(u32::try_from(within.as_millis()).unwrap_or(u32::MAX));
+            }
+            sleep(within).await;
+        };
+        let watch = writer.watch();
+        let end = async {
+            let reading = pin!(read(services, &mut connection, &outbox, lease, reader));
+            let pumping = pin!(writer.pump(&outbox, encoding));
+            let ending = pin!(async {
+                tokio::select! {
+                    end = LinkEnd::of_closed(&outbox) => end,
+                    () = expired => LinkEnd::by(CloseReason::TokenExpired),
+                    () = draining => LinkEnd::by(CloseReason::ShuttingDown),
+                    error = watch => error.into(),
+                }
+            });
+            tokio::select! {
+                end = when_woken(reading) => end,
+                result = when_woken(pumping) => match result {
+                    Ok(reason) => LinkEnd::by(reason),
+                    Err(error) => error.into(),
+                },
+                end = when_woken(ending) => end,
+            }
+        };
+        let end = end.await;
+        detach_or_leave(services, lifecycle, connection, end.reason);
+        if end.alive && end.reason != CloseReason::SlowConsumer {
+            // The outbox is closed now. The client still gets what is queued in it.
+            let _ = timeout_at(end.farewell_by, writer.pump(&outbox, encoding)).await;
+        }
+        end
+    }
+}
+
+/// Ends the connection's time on its link: the connection is detached if the link was lost or the
+/// gateway drains, and if the client asked for resumption; otherwise it leaves its session.
+pub(super) fn detach_or_leave(
+    services: &Services,
+    lifecycle: &Lifecycle,
+    connection: Connection,
+    reason: CloseReason,
+) {
+    let now = services.uptime();
+    // After a drain the client may resume at the next process, so the others are not told.
+    if !matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown) {
+        connection.leave(reason, now);
+        return;
+    }
+    let window = services.resume_window(connection.session_id().project());
+    if let Some(detached) = connection.lost(now) {
+        lifecycle.expire_after(window, detached, services.uptime());
+    }
+}

@@ -1,0 +1,240 @@
+//! The receiving half of a QUIC link: the control stream and the client's stream of signals.
+
+use quinn::{ReadError, RecvStream, ZeroRttAccepted};
+use signalbox_protocol::{
+    ClientMessage, ClientStream, binary,
+    frame::{FrameBuffer, FrameError},
+    limits::CLIENT_FRAME_BYTES,
+};
+
+use super::connection_error;
+use crate::link::transport::{Incoming, LinkError, Reader};
+
+/// Bytes read from a stream at once. A datagram brings fewer.
+const CHUNK: usize = 4096;
+
+/// The receiving half of a QUIC link.
+pub(crate) struct QuicReader {
+    connection: quinn::Connection,
+    /// Completes with the handshake. Until then, the client's bytes may be a replay by an attacker
+    /// that captured them.
+    handshake: Option<ZeroRttAccepted>,
+    control: ClientFrames,
+    /// Whether the client has ended the control stream. Earlier signals may still be in flight.
+    control_ended: bool,
+    signals: Option<Signals>,
+    /// Whether the first message has been taken. Until then only the control stream is read.
+    greeted: bool,
+}
+
+/// The client's stream of signals.
+struct Signals {
+    frames: ClientFrames,
+    /// Whether the header has been read.
+    opened: bool,
+    /// Whether it has ended, after a whole frame.
+    finished: bool,
+}
+
+/// The stream that has a message.
+enum MessageSource {
+    Control,
+    Signals,
+}
+
+impl Reader for QuicReader {
+    const OVERTAKES: bool = true;
+
+    async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
+        if self.greeted {
+            confirmed(&self.connection, &mut self.handshake).await?;
+        }
+        match self.ready().await? {
+            None => Ok(Incoming::Closed),
+            Some(MessageSource::Control) => {
+                self.greeted = true;
+                let frame = self.control.buffer.next_frame().map_err(frame_error)?;
+                let message = decode(frame.unwrap_or_default())?;
+                // A ticket is valid once, so a resume cannot be replayed. Everything else could be.
+                if !matches!(message, Some(ClientMessage::Resume(_))) {
+                    confirmed(&self.connection, &mut self.handshake).await?;
+                }
+                match message {
+                    Some(ClientMessage::Signal(_)) => {
+                        Err(LinkError::protocol("a signal on the control stream"))
+                    }
+                    message => Ok(message.map_or(Incoming::Unknown, Incoming::Message)),
+                }
+            }
+            Some(MessageSource::Signals) => {
+                let Some(signals) = &mut self.signals else {
+                    return Err(LinkError::protocol("a signal before its stream"));
+                };
+                let frame = signals.frames.buffer.next_frame().map_err(frame_error)?;
+                match decode(frame.unwrap_or_default())? {
+                    Some(message @ ClientMessage::Signal(_)) => Ok(Incoming::Message(message)),
+                    None => Ok(Incoming::Unknown),
+                    Some(_) => Err(LinkError::protocol("not a signal on the stream of signals")),
+                }
+            }
+        }
+    }
+
+    async fn closed(&mut self) {
+        self.connection.closed().await;
+    }
+}
+
+impl QuicReader {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        handshake: ZeroRttAccepted,
+        control: RecvStream,
+    ) -> Self {
+        Self {
+            connection,
+            handshake: Some(handshake),
+            control: ClientFrames::new(control),
+            control_ended: false,
+            signals: None,
+            greeted: false,
+        }
+    }
+
+    /// Waits until a stream has a whole message. `None`, once, if the client has ended the control
+    /// stream. Cancel safe.
+    async fn ready(&mut self) -> Result<Option<MessageSource>, LinkError> {
+        loop {
+            // Signals first: a message on the control stream may end the link, and signals that the
+            // client sent earlier come before it.
+            if let Some(signals) = &mut self.signals
+                && signals.frames.buffer.is_ready()
+            {
+                if signals.opened {
+                    return Ok(Some(MessageSource::Signals));
+                }
+                signals.open()?;
+                continue;
+            }
+            if self.control.buffer.is_ready() {
+                return Ok(Some(MessageSource::Control));
+            }
+            if !self.greeted {
+                if !self.control.fill().await? {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let control = async {
+                if self.control_ended {
+                    std::future::pending().await
+                } else {
+                    self.control.fill().await
+                }
+            };
+            let signals = async {
+                match &mut self.signals {
+                    Some(signals) if !signals.finished => {
+                        signals.finished = !signals.frames.fill().await?;
+                        if signals.finished && !signals.opened {
+                            return Err(LinkError::protocol("a stream without a header"));
+                        }
+                        Ok(())
+                    }
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                result = signals => result?,
+                more = control => if !more? {
+                    self.control_ended = true;
+                    return Ok(None);
+                },
+                stream = self.connection.accept_uni() => {
+                    let stream = stream.map_err(connection_error)?;
+                    if self.signals.is_some() {
+                        return Err(LinkError::protocol("a second stream of signals"));
+                    }
+                    let frames = ClientFrames::new(stream);
+                    self.signals = Some(Signals { frames, opened: false, finished: false });
+                }
+                stream = self.connection.accept_bi() => {
+                    stream.map_err(connection_error)?;
+                    return Err(LinkError::protocol("a second bidirectional stream"));
+                }
+            }
+        }
+    }
+}
+
+impl Signals {
+    /// Reads the header.
+    fn open(&mut self) -> Result<(), LinkError> {
+        let frame = self.frames.buffer.next_frame().map_err(frame_error)?;
+        match binary::decode(frame.unwrap_or_default()) {
+            Ok(Some(ClientStream::Signals {})) => {
+                self.opened = true;
+                Ok(())
+            }
+            Ok(None) => Err(LinkError::protocol("a stream of a kind that clients must not open")),
+            Err(error) => Err(LinkError::protocol(error.to_string())),
+        }
+    }
+}
+
+/// The frames of one stream.
+struct ClientFrames {
+    stream: RecvStream,
+    buffer: FrameBuffer,
+}
+
+impl ClientFrames {
+    fn new(stream: RecvStream) -> Self {
+        Self { stream, buffer: FrameBuffer::new(CLIENT_FRAME_BYTES) }
+    }
+
+    /// Reads more bytes into the buffer. `false` at the end of the stream. Cancel safe.
+    async fn fill(&mut self) -> Result<bool, LinkError> {
+        self.buffer.shrink();
+        match self.stream.read_chunk(CHUNK, true).await {
+            Ok(Some(chunk)) => {
+                self.buffer.push(&chunk.bytes);
+                Ok(true)
+            }
+            Ok(None) => {
+                self.buffer.finish().map_err(frame_error)?;
+                Ok(false)
+            }
+            Err(ReadError::Reset(_)) => Err(LinkError::protocol("a stream was reset")),
+            Err(ReadError::ConnectionLost(error)) => Err(connection_error(error)),
+            Err(error) => Err(LinkError::Lost(error.to_string())),
+        }
+    }
+}
+
+/// Waits for the end of the handshake.
+async fn confirmed(
+    connection: &quinn::Connection,
+    handshake: &mut Option<ZeroRttAccepted>,
+) -> Result<(), LinkError> {
+    if let Some(end) = handshake {
+        // Its result has no meaning on the server's side.
+        end.await;
+        *handshake = None;
+        if let Some(error) = connection.close_reason() {
+            return Err(connection_error(error));
+        }
+    }
+    Ok(())
+}
+
+fn decode(frame: &[u8]) -> Result<Option<ClientMessage<'_>>, LinkError> {
+    binary::decode(frame).map_err(|error| LinkError::protocol(error.to_string()))
+}
+
+fn frame_error(error: FrameError) -> LinkError {
+    match error {
+        FrameError::TooLarge { .. } => LinkError::too_large(error.to_string()),
+        FrameError::Length | FrameError::Truncated => LinkError::protocol(error.to_string()),
+    }
+}

@@ -1,0 +1,154 @@
+//! The sending half of a QUIC link: the control stream, and the streams of the senders.
+//!
+//! Bytes of one sender that are lost or blocked must not delay those of another. So the writer never
+//! awaits one stream while it could write to another: every stream has its own queue
+//! ([`StreamQueue`]), and one `poll` serves all streams that accept bytes.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use quinn::SendStream;
+use signalbox_protocol::{CloseReason, GatewayMessage, frame};
+use signalbox_relay::{Encoding, Outbox, Outgoing};
+
+use super::{
+    chunks::Chunks,
+    sender_streams::SenderStreams,
+    stream_queue::{QueuedFrame, StreamQueue, WrittenCount},
+    watch::watch,
+};
+use crate::link::transport::{LinkError, Writer};
+
+/// The sending half of a QUIC link.
+pub(crate) struct QuicWriter {
+    connection: quinn::Connection,
+    /// The interval of keep-alives for a client that needs them more often than others.
+    keep_alive: Option<Duration>,
+    chunks: Chunks,
+    control: StreamQueue,
+    senders: SenderStreams,
+    /// Frames taken from the outbox and not yet dispatched. Empty between polls.
+    queue: VecDeque<Outgoing>,
+}
+
+impl Writer for QuicWriter {
+    async fn send(&mut self, message: &GatewayMessage<'_>) -> Result<(), LinkError> {
+        self.control.push(QueuedFrame::own(frame::encode(message)));
+        self.chunks.reset();
+        let Self { control, connection, chunks, .. } = self;
+        let mut written = WrittenCount::default();
+        poll_fn(|cx| control.poll_write(cx, connection, chunks, &mut written)).await
+    }
+
+    async fn pump(
+        &mut self,
+        outbox: &Outbox,
+        encoding: Encoding,
+    ) -> Result<CloseReason, LinkError> {
+        poll_fn(|cx| self.poll_pump(cx, outbox, encoding)).await
+    }
+
+    async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
+        let (message, streams) = (message.into(), self.senders.opened());
+        self.send(&GatewayMessage::Bye { reason, message, streams }).await?;
+        self.control.finish();
+        self.senders.finish();
+        Ok(())
+    }
+
+    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<> {
+        watch(self.connection.clone(), self.control.stopped(), self.keep_alive)
+    }
+
+    fn abort(&mut self, reason: CloseReason) {
+        self.connection.close(reason.quic_code().into(), reason.name().as_bytes());
+    }
+}
+
+impl QuicWriter {
+    pub(super) fn new(
+        connection: quinn::Connection,
+        control: SendStream,
+        max_streams: usize,
+        keep_alive: Option<Duration>,
+    ) -> Self {
+        Self {
+            connection,
+            keep_alive,
+            chunks: Chunks::default(),
+            control: StreamQueue::new(control),
+            senders: SenderStreams::new(max_streams),
+            queue: VecDeque::new(),
+        }
+    }
+
+    fn poll_pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &Outbox,
+        encoding: Encoding,
+    ) -> Poll<Result<CloseReason, LinkError>> {
+        let mut written = WrittenCount::default();
+        let closed = loop {
+            let mut queue = std::mem::take(&mut self.queue);
+            let taken = outbox.poll_take(cx, &mut queue);
+            for outgoing in queue.drain(..) {
+                self.dispatch(outgoing, encoding, &mut written);
+            }
+            self.queue = queue;
+            match taken {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(reason)) => break Some(reason),
+                Poll::Pending => break None,
+            }
+        };
+        let result = self.poll_streams(cx, &mut written);
+        if written.frames > 0 {
+            outbox.written(written.frames, written.bytes);
+        }
+        match (result, closed) {
+            (Err(error), _) => Poll::Ready(Err(error)),
+            (Ok(true), Some(reason)) => Poll::Ready(Ok(reason)),
+            (Ok(_), _) => Poll::Pending,
+        }
+    }
+
+    /// Queues a frame on its stream.
+    fn dispatch(&mut self, outgoing: Outgoing, encoding: Encoding, written: &mut WrittenCount) {
+        let cost = outgoing.cost();
+        let message = match outgoing {
+            Outgoing::Signal { from, seq, frame } if encoding == Encoding::PerSender => {
+                return self.senders.push(from, seq, QueuedFrame::counted(frame, cost));
+            }
+            Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => {
+                return self.control.push(QueuedFrame::counted(frame, cost));
+            }
+            Outgoing::Accepted { signals } => GatewayMessage::Accepted { signals },
+            Outgoing::GoAway { within_ms } => GatewayMessage::GoAway { within_ms },
+            Outgoing::Destroyed { id, reason, announce } => {
+                let last_seq = self.senders.end(id);
+                if !announce {
+                    return written.add(cost);
+                }
+                GatewayMessage::ConnectionDestroyed { id, reason, last_seq }
+            }
+        };
+        self.control.push(QueuedFrame::counted(frame::encode(&message).into(), cost));
+    }
+
+    /// Writes as much as the streams accept. Returns whether everything has been written.
+    fn poll_streams(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: &mut WrittenCount,
+    ) -> Result<bool, LinkError> {
+        let Self { connection, chunks, control, senders, .. } = self;
+        let control = control.poll_write(cx, connection, chunks, written)?;
+        let senders = senders.poll_write(cx, connection, chunks, written)?;
+        Ok(control.is_ready() && senders.is_ready())
+    }
+}

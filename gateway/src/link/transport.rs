@@ -1,0 +1,95 @@
+//! The two halves of a link, as each transport implements them.
+
+use std::future::{Future, pending};
+
+use signalbox_protocol::{ClientMessage, CloseReason, GatewayMessage};
+use signalbox_relay::{Encoding, Outbox};
+
+/// The receiving half of a link.
+pub(crate) trait Reader: Send {
+    /// Whether a goodbye can arrive before signals that were sent earlier.
+    const OVERTAKES: bool;
+
+    /// The next message. Until the first one has been taken, the transport accepts no bytes except
+    /// those of a hello.
+    fn next(&mut self) -> impl Future<Output = Result<Incoming<'_>, LinkError>> + Send;
+
+    /// Waits until the client has closed the transport, and discards what it still sends.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// The sending half of a link.
+pub(crate) trait Writer: Send {
+    /// Sends one message before the outbox is pumped.
+    fn send(
+        &mut self,
+        message: &GatewayMessage<'_>,
+    ) -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// Writes what the outbox yields, in this encoding, until the outbox has been closed and
+    /// everything is written. Returns the reason for closing it. Cancel safe: it may be dropped at
+    /// any await and called again.
+    fn pump(
+        &mut self,
+        outbox: &Outbox,
+        encoding: Encoding,
+    ) -> impl Future<Output = Result<CloseReason, LinkError>> + Send;
+
+    /// Sends `bye`, and then whatever ends the transport in an orderly way.
+    fn finish(
+        &mut self,
+        reason: CloseReason,
+        message: &str,
+    ) -> impl Future<Output = Result<(), LinkError>> + Send;
+
+    /// Keeps the transport alive while nothing is written. Yields when the transport can no longer
+    /// be used. It is polled beside [`Writer::pump`].
+    fn watch(&self) -> impl Future<Output = LinkError> + Send + use<Self> {
+        pending()
+    }
+
+    /// Ends the transport at once.
+    fn abort(&mut self, reason: CloseReason);
+}
+
+/// A reader's next item.
+pub(crate) enum Incoming<'a> {
+    /// A message on the stream on which it belongs.
+    Message(ClientMessage<'a>),
+    /// A kind of message that this version does not know.
+    Unknown,
+    /// The client has closed the transport, cleanly and on purpose.
+    Closed,
+}
+
+/// Why a transport can no longer be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// The network's fault: it broke or fell silent.
+    #[error("link lost: {0}")]
+    Lost(String),
+    /// The client closed it on purpose.
+    #[error("closed by the client")]
+    Closed,
+    /// The client closed it in an orderly way, but with the code of a fault.
+    #[error("closed by the client with code {0}")]
+    ClosedBadly(u16),
+    /// The client broke the protocol. The gateway ends the link for this reason.
+    #[error("{detail}")]
+    Violation {
+        /// The reason that the client is given.
+        reason: CloseReason,
+        /// What the client did wrong.
+        detail: String,
+    },
+}
+
+impl LinkError {
+    pub(crate) fn protocol(detail: impl Into<String>) -> Self {
+        Self::Violation { reason: CloseReason::ProtocolError, detail: detail.into() }
+    }
+
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::Violation { reason: CloseReason::FrameTooLarge, detail: detail.into() }
+    }
+}
