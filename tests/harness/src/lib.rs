@@ -46,8 +46,13 @@ pub struct Requirement {
 impl Requirement {
     /// A test that needs this. It fails by a panic.
     pub fn trial(self, name: &str, test: fn()) -> Trial {
+        let required = env::var(REQUIRED).unwrap_or_default();
+        self.trial_with(required.split_whitespace().any(|name| name == self.name), name, test)
+    }
+
+    fn trial_with(self, is_required: bool, name: &str, test: fn()) -> Trial {
         Trial::ignorable_test(name, move || match (self.unavailable)() {
-            Some(reason) if self.is_required() => Err(reason.into()),
+            Some(reason) if is_required => Err(reason.into()),
             // The reporter prints it on one line.
             Some(reason) => Ok(Completion::ignored_with(reason.replace('\n', " "))),
             None => {
@@ -55,11 +60,6 @@ impl Requirement {
                 Ok(Completion::Completed)
             }
         })
-    }
-
-    fn is_required(&self) -> bool {
-        let required = env::var(REQUIRED).unwrap_or_default();
-        required.split_whitespace().any(|name| name == self.name)
     }
 }
 
@@ -74,4 +74,32 @@ macro_rules! trials {
     ($requirement:expr; $($test:path),+ $(,)?) => {
         vec![$($requirement.trial(stringify!($test), $test)),+]
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passed, failed and ignored tests.
+    fn counts(trial: Trial) -> [u64; 3] {
+        let conclusion = libtest_mimic::run(&Arguments::default(), vec![trial]);
+        [conclusion.num_passed, conclusion.num_failed, conclusion.num_ignored]
+    }
+
+    #[test]
+    fn a_test_that_cannot_run_is_ignored_or_fails_where_it_is_required() {
+        let missing = Requirement { name: "it", unavailable: || Some("not here".to_owned()) };
+        assert_eq!(counts(missing.trial_with(false, "test", || ())), [0, 0, 1]);
+        assert_eq!(counts(missing.trial_with(true, "test", || ())), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_test_that_can_run_passes_or_fails() {
+        let present = Requirement { name: "it", unavailable: || None };
+        let fails = || assert!(std::hint::black_box(false));
+        for is_required in [false, true] {
+            assert_eq!(counts(present.trial_with(is_required, "test", || ())), [1, 0, 0]);
+            assert_eq!(counts(present.trial_with(is_required, "test", fails)), [0, 1, 0]);
+        }
+    }
 }
