@@ -1,4 +1,4 @@
-//! A run that is interrupted shows the rounds that were finished.
+//! An interrupted run shows its finished rounds.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's panic is its answer")]
 
 use std::{
@@ -69,7 +69,7 @@ fn finished_rounds_are_shown_when_a_run_is_interrupted() {
     }
     let id = bench.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    // So that it does not wait for a reader.
+    // Keeps reading, or it would block.
     let rest = std::thread::spawn(move || std::io::read_to_string(progress).unwrap());
     let mut output = String::new();
     bench.stdout.take().unwrap().read_to_string(&mut output).unwrap();

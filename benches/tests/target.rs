@@ -1,47 +1,46 @@
-//! A gateway that runs already and cannot be measured: it is said why, and nothing else is needed.
+//! A gateway that runs already and cannot be measured: the error says why, and nothing else is needed.
 #![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command};
 
-use clap::{Args as _, FromArgMatches as _};
-use signalbox_bench::{Launcher, scenario::Latency};
-
-/// What measuring says of a target at this address. There is no gateway to be started here.
-async fn said(url: &str) -> String {
-    let command = Latency::augment_args(clap::Command::new("latency").no_binary_name(true));
-    let words = ["--target", url, "--token", "T", "--seconds", "0.1", "--repeat", "1"];
-    let latency = Latency::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap();
-    let launcher = Launcher::new(Some("no/such/gateway".into())).unwrap();
-    format!("{:#}", latency.run(&launcher).await.unwrap_err())
+/// The error of a measurement of a target at this address. There is no gateway to start.
+fn error(url: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_signalbox-bench"))
+        .args(["latency", "--target", url, "--token", "T", "--seconds", "0.1", "--repeat", "1"])
+        .args(["--gateway", "no/such/gateway"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }
 
-#[tokio::test]
-async fn a_target_that_is_not_there_is_said() {
+#[test]
+fn a_target_that_is_not_there_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let said = said(&format!("wss://{address}")).await;
-    assert!(said.contains(&format!("cannot connect to {address}")), "{said}");
+    let error = error(&format!("wss://{address}"));
+    assert!(error.contains(&format!("cannot connect to {address}")), "{error}");
 }
 
-#[tokio::test]
-async fn a_target_that_hangs_up_is_said() {
+#[test]
+fn a_target_that_hangs_up_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        // Not before the request has come, or the end would be a reset.
+        // After the request has arrived, so that the end is not a reset.
         let mut head = [0; 1];
         std::io::Read::read_exact(&mut &stream, &mut head).unwrap();
         stream.shutdown(std::net::Shutdown::Both).unwrap();
     });
-    let said = said(&format!("ws://{address}")).await;
-    assert!(said.contains("client 0") || said.contains("client 1"), "{said}");
+    let error = error(&format!("ws://{address}"));
+    assert!(error.contains("client 0") || error.contains("client 1"), "{error}");
     server.join().unwrap();
 }
 
-#[tokio::test]
-async fn a_target_that_speaks_something_else_is_said() {
-    let said = said("http://localhost:1").await;
-    assert!(said.contains("HOST:PORT"), "{said}");
+#[test]
+fn a_target_that_speaks_something_else_is_an_error() {
+    let error = error("http://localhost:1");
+    assert!(error.contains("HOST:PORT"), "{error}");
 }

@@ -1,0 +1,210 @@
+//! The systems that are measured side by side: Signalbox over each transport, started here or
+//! running elsewhere, other systems, and baselines.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use serde::{Serialize, Serializer};
+use signalbox_netem::namespace::Network;
+use signalbox_report::Contender;
+
+use crate::{
+    baseline::{BaselineKind, RunningBaseline},
+    peer::{Peer, PeerKind, RunningPeer},
+    process::Process,
+    target::{
+        Target,
+        gateway::{Gateway, Launcher},
+        remote::RemoteGateway,
+    },
+    transport::TransportVariant,
+};
+
+/// A system, and the transport of its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum System {
+    /// A gateway that is started for the measurement.
+    Signalbox(TransportVariant),
+    /// A gateway that runs already.
+    Remote(RemoteGateway),
+    /// Another system, started for the measurement.
+    Peer(Peer),
+    /// An echo, which has one client.
+    Baseline(BaselineKind),
+}
+
+impl System {
+    /// For tables.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Signalbox(transport) => transport.title().to_owned(),
+            Self::Remote(target) => target.url(),
+            Self::Peer(peer) => peer.title(),
+            Self::Baseline(baseline) => baseline.title().to_owned(),
+        }
+    }
+
+    /// Its role in the summary of a run; baselines have none.
+    pub fn contender(&self) -> Option<Contender> {
+        match self {
+            Self::Signalbox(TransportVariant::Quic | TransportVariant::Wss) | Self::Remote(_) => {
+                Some(Contender::Main)
+            }
+            Self::Signalbox(_) => Some(Contender::Variant),
+            Self::Peer(_) => Some(Contender::Other),
+            Self::Baseline(_) => None,
+        }
+    }
+
+    /// Its number of clients, where others have so many.
+    pub fn connections(&self, connections: usize) -> usize {
+        if matches!(self, Self::Baseline(_)) { 1 } else { connections }
+    }
+
+    /// Starts it, on an emulated network if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn start(
+        &self,
+        launcher: &Launcher,
+        emulation: Option<&Network>,
+    ) -> anyhow::Result<RunningSystem> {
+        match self {
+            Self::Signalbox(transport) => {
+                let plaintext = [("SIGNALBOX_TLS__PLAINTEXT_TCP", "true")];
+                let settings = if transport.is_encrypted() { &[][..] } else { &plaintext[..] };
+                let gateway = launcher.start_in(emulation, settings).await?;
+                Ok(RunningSystem::Gateway(Box::new(gateway), *transport))
+            }
+            Self::Remote(target) => {
+                ensure!(emulation.is_none(), "a --target cannot be behind an emulated link");
+                Ok(RunningSystem::Remote(target.clone()))
+            }
+            Self::Peer(peer) => Ok(RunningSystem::Peer(Box::new(
+                peer.start(&launcher.process_dir(emulation)?).await?,
+            ))),
+            Self::Baseline(baseline) => Ok(RunningSystem::Baseline(Box::new(
+                baseline.start(&launcher.process_dir(emulation)?).await?,
+            ))),
+        }
+    }
+}
+
+impl Serialize for System {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Signalbox(transport) => transport.serialize(serializer),
+            Self::Remote(_) | Self::Peer(_) | Self::Baseline(_) => {
+                serializer.serialize_str(&self.title())
+            }
+        }
+    }
+}
+
+/// A running system.
+pub enum RunningSystem {
+    /// A gateway.
+    Gateway(Box<Gateway>, TransportVariant),
+    /// A gateway that ran already.
+    Remote(RemoteGateway),
+    /// Another system.
+    Peer(Box<RunningPeer>),
+    /// An echo.
+    Baseline(Box<RunningBaseline>),
+}
+
+impl RunningSystem {
+    /// A new target for clients; at a remote gateway, the session of its token.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn target(&self) -> anyhow::Result<Target> {
+        match self {
+            Self::Gateway(gateway, transport) => gateway.target(*transport),
+            Self::Remote(target) => target.target().await,
+            Self::Peer(peer) => Ok(peer.target()),
+            Self::Baseline(baseline) => Ok(baseline.target()),
+        }
+    }
+
+    /// Its process, if the benchmark started it.
+    pub fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Gateway(gateway, _) => Some(gateway.process()),
+            Self::Remote(_) => None,
+            Self::Peer(peer) => Some(peer.process()),
+            Self::Baseline(baseline) => Some(baseline.process()),
+        }
+    }
+
+    /// Ends it, if the benchmark started it.
+    ///
+    /// # Errors
+    /// If it ends with an error.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Gateway(gateway, _) => gateway.stop().await,
+            Self::Remote(_) => Ok(()),
+            Self::Peer(peer) => peer.stop(),
+            Self::Baseline(baseline) => baseline.stop(),
+        }
+    }
+}
+
+/// Flags: the systems to measure side by side.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Systems {
+    /// Transports of a gateway that is started for each measurement.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "quic,wss",
+        conflicts_with = "target"
+    )]
+    pub transport: Vec<TransportVariant>,
+    /// Measure a gateway that runs already: quic://, wss:// or ws://HOST:PORT. May be given several
+    /// times.
+    #[arg(long, value_name = "URL", requires = "token")]
+    pub target: Vec<String>,
+    /// Token of a publisher or a moderator for the session at the target.
+    #[arg(long, value_name = "TOKEN", env = "SIGNALBOX_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Authority of the target's certificate (PEM). [default: the system's]
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub ca: Option<PathBuf>,
+    /// Measure these other systems too; they must be installed. Each is started for each
+    /// measurement, near its defaults, with TLS.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub compare_with: Vec<PeerKind>,
+}
+
+impl Systems {
+    /// All of them.
+    ///
+    /// # Errors
+    /// If a URL is malformed, or another system is not installed.
+    pub fn all(&self) -> anyhow::Result<Vec<System>> {
+        let peers = self.compare_with.iter().map(|kind| Ok(System::Peer(Peer::find(*kind)?)));
+        let mut all = self.signalbox()?;
+        all.extend(peers.collect::<anyhow::Result<Vec<_>>>()?);
+        Ok(all)
+    }
+
+    /// The gateways that run already, if those are measured.
+    pub fn elsewhere(&self) -> Option<String> {
+        (!self.target.is_empty()).then(|| format!("a gateway at {}", self.target.join(", ")))
+    }
+
+    fn signalbox(&self) -> anyhow::Result<Vec<System>> {
+        if self.target.is_empty() {
+            return Ok(self.transport.iter().copied().map(System::Signalbox).collect());
+        }
+        let token = self.token.as_deref().context("a --target needs a --token")?;
+        let target = |url: &String| {
+            Ok(System::Remote(RemoteGateway::new(url, token.to_owned(), self.ca.clone())?))
+        };
+        self.target.iter().map(target).collect()
+    }
+}

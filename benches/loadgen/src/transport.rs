@@ -1,0 +1,77 @@
+//! The transports that are measured side by side.
+
+use std::fmt::Display;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use signalbox_client::{ConnectOptions, Streams};
+
+use crate::{client::signalbox::AGENT, target::gateway::Gateway};
+
+/// A transport with its codec, its streams and its encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransportVariant {
+    /// QUIC with a stream per sender.
+    Quic,
+    /// QUIC with all senders on one stream.
+    QuicSingle,
+    /// WebSocket over TLS, binary (postcard).
+    Wss,
+    /// WebSocket over TLS, JSON.
+    WssJson,
+    /// WebSocket without TLS, binary, as behind a proxy that terminates TLS.
+    Ws,
+}
+
+impl TransportVariant {
+    /// For tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC, stream per sender",
+            Self::QuicSingle => "QUIC, one stream",
+            Self::Wss => "WebSocket over TLS, postcard",
+            Self::WssJson => "WebSocket over TLS, JSON",
+            Self::Ws => "WebSocket in plaintext, postcard",
+        }
+    }
+
+    /// Over UDP.
+    pub fn is_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::QuicSingle)
+    }
+
+    /// Of a URL.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Quic | Self::QuicSingle => "quic",
+            Self::Wss | Self::WssJson => "wss",
+            Self::Ws => "ws",
+        }
+    }
+
+    /// With TLS.
+    pub fn is_encrypted(self) -> bool {
+        self != Self::Ws
+    }
+
+    /// Options of an SDK client that joins the session of `token`, without presence.
+    pub fn options(self, gateway: &Gateway, token: &str) -> ConnectOptions {
+        self.options_to(if self.is_quic() { gateway.quic() } else { gateway.https() }, token)
+    }
+
+    /// The same at an address that leads to the gateway, such as a proxy's.
+    pub fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
+        let scheme = self.scheme();
+        let options = ConnectOptions::new(format!("{scheme}://{address}"), token)
+            .presence(false)
+            // A lost connection voids the measurement and must not be hidden.
+            .rejoin(false)
+            .agent(AGENT);
+        match self {
+            Self::Quic | Self::Wss | Self::Ws => options,
+            Self::QuicSingle => options.streams(Streams::Single),
+            Self::WssJson => options.json(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Worker processes: this program with a hidden command, for work that must not delay the
+//! measuring thread.
+
+mod flood;
+mod process;
+mod swarm;
+
+pub use self::{
+    flood::{FloodGenerator, FloodProgress, FloodWorker},
+    process::WorkerProcess,
+    swarm::{ReconnectSwarm, SwarmResult, SwarmWorker},
+};
+use crate::baseline::EchoWorker;
+
+/// The hidden commands.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum WorkerCommand {
+    /// Floods a gateway; `flood` starts it.
+    #[command(hide = true)]
+    FloodWorker(FloodWorker),
+    /// Holds many clients; `resumes` starts it.
+    #[command(hide = true)]
+    SwarmWorker(SwarmWorker),
+    /// Sends everything back; `latency --baselines` starts it.
+    #[command(hide = true)]
+    EchoWorker(EchoWorker),
+}
+
+impl WorkerCommand {
+    /// Works until standard input ends.
+    ///
+    /// # Errors
+    /// If the work fails; the measurement is void then.
+    pub async fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::FloodWorker(worker) => worker.run().await,
+            Self::SwarmWorker(worker) => worker.run().await,
+            Self::EchoWorker(worker) => worker.run().await,
+        }
+    }
+}
