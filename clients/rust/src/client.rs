@@ -10,11 +10,9 @@ use signalbox_protocol::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    connector::Connector,
-    error::{ConnectError, SendError},
+    endpoints::Endpoints,
+    error::SendError,
     event::Event,
-    link::quic::Endpoints,
-    options::ConnectOptions,
     outbox::{Command, Done, Outgoing},
     signal::SignalBuilder,
 };
@@ -119,15 +117,6 @@ impl Events {
 }
 
 impl Client {
-    /// Joins the session that `token` names, trusting the certificates that the system trusts.
-    /// For more control there are [`Connector`] and [`ConnectOptions`].
-    ///
-    /// # Errors
-    /// [`ConnectError`].
-    pub async fn connect(url: &str, token: &str) -> Result<(Self, Events), ConnectError> {
-        Connector::new()?.connect(&ConnectOptions::new(url, token)).await
-    }
-
     /// The client's own connection. After an [`Event::SessionRejoined`] it is another.
     pub fn connection(&self) -> Arc<ConnectionInfo> {
         self.shared.present.lock().connection.clone()
@@ -192,7 +181,7 @@ impl Client {
 
     /// Moves a QUIC link to a new UDP socket, for applications that know that the network has
     /// changed: the gateway follows (connection migration, RFC 9000 §9), and nobody notices. All
-    /// clients of the same [`Connector`] move. A WebSocket stays where it is; if its network is
+    /// clients of the same [`Connector`](crate::Connector) move. A WebSocket stays where it is; if its network is
     /// gone, it comes back as after any loss.
     ///
     /// # Errors

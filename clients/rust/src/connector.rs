@@ -8,25 +8,36 @@ use signalbox_certs::NativeRoots;
 use crate::{
     client::{Client, Events},
     dial::Dialer,
+    endpoints::Endpoints,
     error::ConnectError,
-    link::{Answer, quic},
+    link::Answer,
     opening::Opening,
     options::ConnectOptions,
     session,
 };
 
-/// How long connecting may take, to the welcome.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take, up to the welcome.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects clients. One connector serves any number of them over the same UDP socket.
+/// Connects clients. It holds the trusted root certificates and the UDP sockets, so any number of
+/// clients can share one.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) endpoints: Arc<quic::Endpoints>,
+    roots: Arc<RootCertStore>,
+    endpoints: Arc<Endpoints>,
 }
 
 impl Connector {
-    /// Trusts the certificates that the system trusts.
+    /// A connector that trusts the root certificates of the operating system.
+    ///
+    /// ```
+    /// use signalbox_client::Connector;
+    ///
+    /// # if false {
+    /// let connector = Connector::new()?;
+    /// # }
+    /// # Ok::<(), signalbox_client::ConnectError>(())
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError::Roots`] if the system has none.
@@ -36,26 +47,46 @@ impl Connector {
             let detail = errors.join("; ");
             return Err(ConnectError::Roots(format!("the system has none {detail}")));
         }
-        Ok(Self::with(store))
+        Ok(Self::with_roots(store))
     }
 
-    /// Trusts only the certificates in `pem`, as a gateway's development authority.
+    /// A connector that trusts only the certificates in `pem`, for gateways with a certificate
+    /// authority of their own. `signalbox serve --dev` prints the path of such a file.
+    ///
+    /// ```
+    /// use signalbox_client::{ConnectError, Connector};
+    ///
+    /// let error = Connector::with_roots_pem(b"not a certificate").unwrap_err();
+    /// assert!(matches!(error, ConnectError::Roots(_)));
+    /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Roots`] if there is none in it.
+    /// [`ConnectError::Roots`] if there is no certificate in it, or one is damaged.
     pub fn with_roots_pem(pem: &[u8]) -> Result<Self, ConnectError> {
         let roots = signalbox_certs::roots_from_pem(pem);
-        roots.map(Self::with).map_err(|error| {
+        roots.map(Self::with_roots).map_err(|error| {
             let source = error.source().map(|source| format!(" ({source})")).unwrap_or_default();
             ConnectError::Roots(format!("{error}{source}"))
         })
     }
 
-    fn with(roots: RootCertStore) -> Self {
+    fn with_roots(roots: RootCertStore) -> Self {
         Self { roots: Arc::new(roots), endpoints: Arc::default() }
     }
 
-    /// Joins a session. Must be called inside a tokio runtime, which then carries the link.
+    /// Joins a session. Must be called inside a tokio runtime, which then runs the client's task.
+    ///
+    /// ```no_run
+    /// # async fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use signalbox_client::{ConnectOptions, Connector};
+    ///
+    /// let connector = Connector::with_roots_pem(&std::fs::read("ca.pem")?)?;
+    /// let options = ConnectOptions::new("quic://localhost:4433", token)
+    ///     .fallback("wss://localhost:4433");
+    /// let (client, mut events) = connector.connect(&options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -63,12 +94,32 @@ impl Connector {
         &self,
         options: &ConnectOptions,
     ) -> Result<(Client, Events), ConnectError> {
-        let mut dialer = Dialer::new(self.clone(), options.clone())?;
-        match dialer.open(Opening::Hello(options), TIMEOUT).await? {
+        let mut dialer = Dialer::new(self.roots.clone(), self.endpoints.clone(), options.clone())?;
+        match dialer.open(Opening::Hello(options), CONNECT_TIMEOUT).await? {
             (Answer::Welcome(welcome), link) => Ok(session::start(dialer, &welcome, link)),
             (Answer::Resumed { .. }, _) => {
-                Err(ConnectError::Protocol("the answer to the hello is no welcome".into()))
+                Err(ConnectError::Protocol("the gateway answered hello with resumed".into()))
             }
         }
+    }
+}
+
+impl Client {
+    /// Joins the session that `token` names, trusting the root certificates of the operating
+    /// system. [`Connector`] and [`ConnectOptions`] give more control.
+    ///
+    /// ```no_run
+    /// # async fn example(token: &str) -> Result<(), signalbox_client::ConnectError> {
+    /// use signalbox_client::Client;
+    ///
+    /// let (client, mut events) = Client::connect("quic://signal.example.com", token).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(url: &str, token: &str) -> Result<(Self, Events), ConnectError> {
+        Connector::new()?.connect(&ConnectOptions::new(url, token)).await
     }
 }

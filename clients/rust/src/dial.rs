@@ -1,18 +1,20 @@
 //! Dialling: from the gateway's URLs to a link on which it has answered.
 //!
-//! Addresses and URLs race, but only to the end of the carrier's handshake; then the winner alone
-//! says what the client has to say. The first to start may say a `resume` already in its first packet
-//! (0-RTT), if it is QUIC and the gateway is known. If its answer takes longer than the others'
-//! handshakes, the winner says the `resume` again, as a later attempt, and the first is given up.
+//! URLs and addresses race, but only to the end of the transport's handshake; then the winner alone
+//! sends the opening. There is one exception: the first attempt may send a `resume` in its first
+//! packet (0-RTT) if it is QUIC and the gateway is known. If the answer to that takes longer than
+//! another attempt's handshake, the winner sends the `resume` again with a higher attempt number,
+//! and the first attempt is abandoned.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
+use rustls::RootCertStore;
 use signalbox_protocol::CloseReason::ShuttingDown;
 
 use crate::{
-    connector::Connector,
+    endpoints::Endpoints,
     error::ConnectError,
     link::{Answer, Dialled, Link, quic, websocket},
     opening::Opening,
@@ -20,37 +22,43 @@ use crate::{
     target::{Scheme, Target},
 };
 
-/// Head start of each address over the next one of the same host (RFC 8305 recommends it).
-const STAGGER: Duration = Duration::from_millis(250);
+/// Head start of each address over the next one of the same host ("Connection Attempt Delay", for
+/// which RFC 8305 §5 recommends 250 ms).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Head start of the URL that worked last over the others: enough for a handshake on most
-/// networks, and hardly noticed where it is in vain.
-const HEAD_START: Duration = Duration::from_millis(300);
+/// networks, and hardly noticeable if that URL does not work.
+const URL_HEAD_START: Duration = Duration::from_millis(300);
 
 /// Opens links to one gateway.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    connector: Connector,
+    roots: Arc<RootCertStore>,
+    endpoints: Arc<Endpoints>,
     quic: quic::Settings,
     pub(crate) options: ConnectOptions,
     targets: Vec<Target>,
-    /// The one to try first: the one that worked last.
+    /// Index of the target to try first: the one that worked last.
     first: usize,
 }
 
 impl Dialer {
-    /// The sockets over which it dials QUIC.
-    pub(crate) fn endpoints(&self) -> Arc<quic::Endpoints> {
-        self.connector.endpoints.clone()
-    }
-
-    pub(crate) fn new(connector: Connector, options: ConnectOptions) -> Result<Self, ConnectError> {
+    pub(crate) fn new(
+        roots: Arc<RootCertStore>,
+        endpoints: Arc<Endpoints>,
+        options: ConnectOptions,
+    ) -> Result<Self, ConnectError> {
         let targets = options.targets()?;
-        let quic = quic::Settings::new(&connector.roots, options.keep_alive, options.early_data)?;
-        Ok(Self { connector, quic, options, targets, first: 0 })
+        let quic = quic::Settings::new(&roots, options.keep_alive, options.early_data)?;
+        Ok(Self { roots, endpoints, quic, options, targets, first: 0 })
     }
 
-    /// Reaches the gateway, says `opening` and takes the answer, within a time.
+    /// The sockets for QUIC.
+    pub(crate) fn endpoints(&self) -> Arc<Endpoints> {
+        self.endpoints.clone()
+    }
+
+    /// Reaches the gateway, sends `opening` and receives the answer, within a time.
     pub(crate) async fn open(
         &mut self,
         opening: Opening<'_>,
@@ -74,7 +82,7 @@ impl Dialer {
         let mut dials: FuturesUnordered<_> = (0u32..)
             .zip(first.chain(others))
             .map(|(rank, (index, target))| async move {
-                tokio::time::sleep(HEAD_START * rank).await;
+                tokio::time::sleep(URL_HEAD_START * rank).await;
                 let early = (rank == 0).then_some(opening);
                 (index, self.dial(target, early, tried).await)
             })
@@ -87,11 +95,11 @@ impl Dialer {
             };
             match opened {
                 Ok((answer, link)) => return Ok((index, answer, link)),
-                // Another way may lead to another gateway, if this one is going down.
+                // Another URL may lead to another gateway if this one is shutting down.
                 Err(refused @ ConnectError::Refused { reason: ShuttingDown, .. }) => {
                     failure = refused;
                 }
-                // A refusal is an answer: the other ways lead to the same gateway.
+                // A refusal is an answer: the other URLs lead to the same gateway.
                 Err(refused @ ConnectError::Refused { .. }) => return Err(refused),
                 Err(error) => failure = error,
             }
@@ -99,7 +107,7 @@ impl Dialer {
         Err(failure)
     }
 
-    /// `early` is what may be said before anybody has answered.
+    /// Connects to one target. `early` may be sent before the gateway has answered.
     async fn dial(
         &self,
         target: &Target,
@@ -109,25 +117,24 @@ impl Dialer {
         let addresses = target.resolve().await?;
         let scheme = target.scheme.name();
         tried.lock().extend(addresses.iter().map(|address| format!("{scheme}://{address}")));
-        let Connector { roots, endpoints } = &self.connector;
         match target.scheme {
             Scheme::Quic => {
                 let dial = |rank, to| {
                     let early = early.filter(|_| rank == 0);
-                    quic::dial(endpoints, &self.quic, target, to, early)
+                    quic::dial(&self.endpoints, &self.quic, target, to, early)
                 };
                 race(addresses, dial).await.map(Dialled::Quic)
             }
             Scheme::Wss | Scheme::Ws => {
                 let postcard = self.options.postcard;
-                let dial = |_, to| websocket::dial(roots.clone(), target, to, postcard);
+                let dial = |_, to| websocket::dial(self.roots.clone(), target, to, postcard);
                 race(addresses, dial).await.map(|it| Dialled::WebSocket(Box::new(it)))
             }
         }
     }
 }
 
-/// Tries the addresses, each with a head start over the next; the first to succeed wins.
+/// Tries the addresses in turn, each with a head start over the next; the first to succeed wins.
 async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     addresses: Vec<SocketAddr>,
     dial: impl Fn(u32, SocketAddr) -> F,
@@ -137,7 +144,7 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
         .map(|(rank, address)| {
             let attempt = dial(rank, address);
             async move {
-                tokio::time::sleep(STAGGER * rank).await;
+                tokio::time::sleep(ATTEMPT_DELAY * rank).await;
                 attempt.await
             }
         })

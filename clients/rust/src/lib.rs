@@ -33,6 +33,7 @@ mod backoff;
 mod client;
 mod connector;
 mod dial;
+mod endpoints;
 mod error;
 mod event;
 mod link;

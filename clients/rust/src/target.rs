@@ -1,4 +1,4 @@
-//! Where a gateway is: what its URL says, and the addresses that it means.
+//! Gateway URLs, and the addresses that they stand for.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::error::ConnectError;
 
-/// How the gateway is reached.
+/// The scheme of a gateway's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Quic,
@@ -25,7 +25,7 @@ impl Scheme {
     }
 }
 
-/// What a URL says.
+/// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) scheme: Scheme,
@@ -71,12 +71,30 @@ impl Target {
         }
     }
 
+    /// The addresses of the host, in the order in which to try them.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectError> {
         let failed = |source| ConnectError::Resolve { host: self.host.clone(), source };
         let addresses =
             tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(failed)?;
-        Ok(addresses.collect())
+        Ok(interleave_families(addresses))
     }
+}
+
+/// Alternates the address families, beginning with that of the first address (RFC 8305 §4): a host
+/// with several addresses of a family that does not work is still reached by the second attempt.
+/// Within a family the resolver's order stays.
+fn interleave_families(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses = addresses.into_iter().peekable();
+    let first_is_v6 = addresses.peek().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, other): (Vec<_>, Vec<_>) =
+        addresses.partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut preferred, mut other) = (preferred.into_iter(), other.into_iter());
+    let mut ordered = Vec::with_capacity(preferred.len() + other.len());
+    while preferred.len() + other.len() > 0 {
+        ordered.extend(preferred.next());
+        ordered.extend(other.next());
+    }
+    ordered
 }
 
 /// The port that a URL's text names, even if it is the default of the scheme.
@@ -107,7 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gateway_is_refused() {
+    fn address_families_take_turns() {
+        let order = |addresses: &[&str]| {
+            let parsed = addresses.iter().map(|it| it.parse::<SocketAddr>().unwrap());
+            interleave_families(parsed).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (a, b, c) = ("[::1]:1", "[::2]:1", "[::3]:1");
+        let (d, e) = ("1.1.1.1:1", "2.2.2.2:1");
+        assert_eq!(order(&[a, b, c, d, e]), [a, d, b, e, c]);
+        assert_eq!(order(&[d, a, b, c]), [d, a, b, c]);
+        assert_eq!(order(&[d, e]), [d, e]);
+        assert_eq!(order(&[a]), [a]);
+        assert!(order(&[]).is_empty());
+    }
+
+    #[test]
+    fn urls_of_other_kinds_are_rejected() {
         for url in ["", "localhost:4433", "http://a", "quic://", "wss://a/?token=x", "wss://u:p@a"]
         {
             assert!(matches!(Target::parse(url), Err(ConnectError::Url(_))), "{url}");

@@ -2,28 +2,23 @@
 
 mod reading;
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
-    TokioRuntime, TransportConfig, WriteError, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, RecvStream, SendStream, TransportConfig, WriteError,
+    crypto::rustls::QuicClientConfig,
 };
 use rustls::{RootCertStore, client::Resumption};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
 use reading::{GatewayFrames, Reading};
 
 use super::{Answer, End, Hearing, Sending, Teller};
 use crate::{
+    endpoints::Endpoints,
     error::{ConnectError, UnreachableCause as Cause},
     opening::Opening,
     target::Target,
@@ -37,57 +32,11 @@ const SENDER_STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Socket buffers that we ask for, in bytes; one socket serves all connections of a connector.
-const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
-
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// TLS sessions that a client remembers: those of one gateway (rustls counts in eights).
 const SESSIONS: usize = 8;
-
-/// One UDP socket per address family, opened when it is first needed.
-#[derive(Debug, Default)]
-pub(crate) struct Endpoints {
-    v4: Mutex<Option<Endpoint>>,
-    v6: Mutex<Option<Endpoint>>,
-}
-
-impl Endpoints {
-    fn towards(&self, address: SocketAddr) -> std::io::Result<Endpoint> {
-        let (slot, local) = match address {
-            SocketAddr::V4(_) => (&self.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
-            SocketAddr::V6(_) => (&self.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
-        };
-        let mut slot = slot.lock();
-        if let Some(endpoint) = &*slot {
-            return Ok(endpoint.clone());
-        }
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(local)?, runtime)?;
-        Ok(slot.insert(endpoint).clone())
-    }
-
-    /// Moves all connections to new sockets.
-    pub(crate) fn rebind(&self) -> std::io::Result<()> {
-        let unspecified = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        for (slot, ip) in [&self.v4, &self.v6].into_iter().zip(unspecified) {
-            if let Some(endpoint) = &*slot.lock() {
-                endpoint.rebind(socket(SocketAddr::new(ip, 0))?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn socket(local: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    // The system may grant less, which costs only retransmissions.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.bind(&local.into())?;
-    Ok(socket.into())
-}
 
 /// How a client connects: TLS, which remembers the gateway, and the transport.
 #[derive(Debug)]
@@ -157,7 +106,8 @@ pub(crate) async fn dial(
         ConnectError::Unreachable { address, cause, detail }
     };
     let unreachable = |detail: String| failed(Cause::Other, detail);
-    let endpoint = endpoints.towards(address).map_err(|error| unreachable(error.to_string()))?;
+    let endpoint =
+        endpoints.for_address(address).map_err(|error| unreachable(error.to_string()))?;
     let connecting = endpoint
         .connect_with(settings.0.clone(), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
