@@ -9,11 +9,9 @@ use std::{
 
 use serde_json::Value;
 use signalbox_certs::DevAuthority;
-use signalbox_gateway::{
-    Config, Gateway, ProjectConfig,
-    token::{NewToken, Signer},
-};
+use signalbox_gateway::{Config, Gateway, ProjectConfig};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
+use signalbox_token::{NewToken, Signer};
 
 /// A gateway that runs already, and a token for it.
 fn start(dir: &std::path::Path) -> (String, String) {

@@ -11,12 +11,9 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use signalbox_certs::DevAuthority;
-use signalbox_gateway::{
-    Config, ProjectConfig,
-    supervise::blocking,
-    token::{NewToken, Signer},
-};
+use signalbox_gateway::{Config, ProjectConfig, supervise::blocking};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
+use signalbox_token::{NewToken, Signer};
 
 use crate::token::{random, unix_time};
 

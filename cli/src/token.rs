@@ -9,10 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use signalbox_gateway::token::{
-    MAX_LIFETIME, MAX_SERVER_LIFETIME, NewServerToken, NewToken, Signer,
-};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, limits::CONNECTION_DATA_BYTES};
+use signalbox_token::{MAX_CREDENTIAL_LIFETIME, MAX_LIFETIME, NewServerToken, NewToken, Signer};
 
 use crate::output;
 
@@ -165,7 +163,7 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         "--expires-in is less than a second, of which tokens count whole ones"
     );
     let expires_at = now.as_secs().saturating_add(lifetime.as_secs());
-    let longest = if args.server { MAX_SERVER_LIFETIME } else { MAX_LIFETIME };
+    let longest = if args.server { MAX_CREDENTIAL_LIFETIME } else { MAX_LIFETIME };
     anyhow::ensure!(
         lifetime <= longest,
         "--expires-in is longer than a gateway accepts, at most {}",

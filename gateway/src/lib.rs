@@ -7,7 +7,7 @@
 //!     link/quic.rs, link/websocket.rs   the two halves of a link, per transport
 //!   rest/                           what servers may ask for
 //!   webhook/                        what servers are told
-//!   token/, project.rs              who may join, or ask for, what
+//!   project.rs                      who may join, or ask for, what
 //!   signalbox_relay                 what goes to whom (no I/O; see its own documentation)
 //! ```
 //!
@@ -33,7 +33,6 @@ mod secret;
 mod services;
 mod state_file;
 pub mod supervise;
-pub mod token;
 mod webhook;
 mod woken;
 

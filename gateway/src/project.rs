@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use jsonwebtoken::DecodingKey;
 use signalbox_protocol::ProjectKey;
 use signalbox_relay::ProjectLimits;
+use signalbox_token::{KeyStore, PublicKey, VerificationKeys};
 
 use crate::{
     config::{Config, Problem, ProjectConfig},
@@ -14,19 +14,10 @@ use crate::{
 /// A tenant: its key, which is public, what its servers sign with, and what it may use.
 pub struct Project {
     key: ProjectKey,
-    keys: Keys,
+    keys: VerificationKeys,
     limits: ProjectLimits,
     resume_window_ms: u32,
     webhook: Option<Arc<Endpoint>>,
-}
-
-/// What checks a project's signatures. The kind fixes the algorithm.
-pub(crate) enum Keys {
-    /// HS256, and the legacy tokens' HMAC-SHA1. All are good, so that one can be replaced without
-    /// a gap.
-    Secrets(Vec<String>),
-    /// RS256, for what the vendor calls an application.
-    Public(Vec<DecodingKey>),
 }
 
 impl Project {
@@ -41,8 +32,7 @@ impl Project {
         for (index, pem) in entry.public_keys.iter().enumerate() {
             let checked = signalbox_certs::check_public_key(pem.as_bytes());
             let key = checked.map_err(|error| error.to_string()).and_then(|()| {
-                DecodingKey::from_rsa_pem(pem.as_bytes())
-                    .map_err(|error| format!("cannot be used: {error}"))
+                PublicKey::from_pem(pem).map_err(|error| format!("cannot be used: {error}"))
             });
             match key {
                 Ok(key) => public.push(key),
@@ -52,16 +42,16 @@ impl Project {
         // An empty secret would let anyone sign.
         let secrets: Vec<_> = entry.secrets.iter().filter(|it| !it.is_empty()).cloned().collect();
         let keys = match (secrets.is_empty(), entry.public_keys.is_empty()) {
-            (false, true) => Keys::Secrets(secrets),
-            (true, false) => Keys::Public(public),
+            (false, true) => VerificationKeys::Secrets(secrets),
+            (true, false) => VerificationKeys::Public(public),
             (true, true) => {
                 problems.push(Problem::invalid("", "has no secret and no public key"));
-                Keys::Secrets(secrets)
+                VerificationKeys::Secrets(secrets)
             }
             (false, false) => {
                 let problem = "has secrets and public keys, but must have only one kind";
                 problems.push(Problem::invalid("", problem));
-                Keys::Secrets(secrets)
+                VerificationKeys::Secrets(secrets)
             }
         };
         let (own, all) = (&entry.limits, &defaults.limits);
@@ -93,13 +83,9 @@ impl Project {
         &self.key
     }
 
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
     /// Whether it is known by a public key and not by a secret.
     pub(crate) fn is_application(&self) -> bool {
-        matches!(self.keys, Keys::Public(_))
+        matches!(self.keys, VerificationKeys::Public(_))
     }
 
     /// How long its connections are kept when their link is lost, in milliseconds; 0: not at all.
@@ -167,6 +153,12 @@ impl Projects {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl KeyStore for Projects {
+    fn find(&self, project: &str) -> Option<(&ProjectKey, &VerificationKeys)> {
+        self.get(project).map(|project| (&project.key, &project.keys))
     }
 }
 

@@ -25,9 +25,9 @@ use signalbox_client::{
 };
 use signalbox_gateway::{
     Config, Gateway, Problem, ProjectConfig, ProjectsHandle, RunError, StatsHandle,
-    token::{NewServerToken, NewToken, Signer},
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
+use signalbox_token::{NewServerToken, NewToken, Signer};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that is to happen. Nothing is measured by it.

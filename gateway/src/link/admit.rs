@@ -9,6 +9,7 @@ use signalbox_protocol::{
     message::{Hello, Limits, Welcome},
 };
 use signalbox_relay::{Join, Joined};
+use signalbox_token::{Grant, verify_client_token};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, field};
 
@@ -23,7 +24,6 @@ use crate::{
     clock::{millis, unix_time},
     lifecycle::Lifecycle,
     services::Services,
-    token::{self, Grant},
 };
 
 /// Reads the hello or resume, and admits the client. On failure, no connection was created or
@@ -110,7 +110,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
     let now = unix_time();
     let legacy = services.policy().auth.legacy_t1_tokens;
     let Grant { session, role, connection_data, expires_at } =
-        token::verify(&services.projects(), &hello.token, legacy, now)
+        verify_client_token(&**services.projects(), &hello.token, legacy, now)
             .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
     let info = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
@@ -139,7 +139,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         limits: limits(services),
         present: u32::try_from(present.len()).unwrap_or(u32::MAX),
     };
-    let expires_in = (expires_at + token::LEEWAY).saturating_sub(now);
+    let expires_in = (expires_at + signalbox_token::LEEWAY).saturating_sub(now);
     let lease = Lease { expires_in, resumed: false };
     let admitted = Admitted { connection, outbox, encoding, lease };
     Ok(Handshake::Joined { admitted, welcome, present })

@@ -35,14 +35,10 @@ use tokio_tungstenite::{
     },
 };
 
+use signalbox_token::{NewToken, Signer};
+
 use super::{LinkForm, LinkInfo, serve, websocket};
-use crate::{
-    Config, ProjectConfig,
-    clock::unix_time,
-    context::ServerContext,
-    supervise::isolated,
-    token::{NewToken, Signer},
-};
+use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, supervise::isolated};
 
 /// Bytes that the carrier takes before it blocks.
 const CARRIER: usize = 4096;

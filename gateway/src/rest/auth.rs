@@ -7,14 +7,10 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
+use signalbox_token::{CredentialError, verify_credential};
 
 use super::error::Error;
-use crate::{
-    clock::unix_time,
-    listen::http::Visitor,
-    services::Services,
-    token::server::{self, CredentialError},
-};
+use crate::{clock::unix_time, listen::http::Visitor, project::Project, services::Services};
 
 /// The vendor's own header for credentials.
 const OPENTOK_AUTH: &str = "x-opentok-auth";
@@ -35,15 +31,18 @@ impl FromRequestParts<Arc<Services>> for Caller {
     ) -> Result<Self, Error> {
         let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
         let projects = services.projects();
-        let project =
-            server::verify(&projects, credential, unix_time()).map_err(|error| match error {
-                CredentialError::UnknownProject => Error::UnknownIssuer,
-                CredentialError::Unauthorized(why) => Error::Unauthorized(why),
-            })?;
+        let key =
+            verify_credential(&**projects, credential, unix_time()).map_err(
+                |error| match error {
+                    CredentialError::UnknownProject => Error::UnknownIssuer,
+                    CredentialError::Unauthorized(why) => Error::Unauthorized(why),
+                },
+            )?;
+        let is_application = projects.get(key.as_str()).is_some_and(Project::is_application);
         if let Some(visitor) = parts.extensions.get::<Visitor>() {
             visitor.is_server();
         }
-        Ok(Self { key: project.key().clone(), is_application: project.is_application() })
+        Ok(Self { key: key.clone(), is_application })
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context as _;
 use serde::Deserialize;
 use signalbox_client::Connector;
-use signalbox_gateway::token::{NewServerToken, NewToken, Signer};
 use signalbox_netem::namespace::{Host, Network};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
+use signalbox_token::{NewServerToken, NewToken, Signer};
 use tempfile::TempDir;
 
 use crate::{

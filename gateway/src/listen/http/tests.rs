@@ -4,14 +4,11 @@ use signalbox_protocol::{
     ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
 };
 use signalbox_relay::{Encoding, Join};
+use signalbox_token::{NewServerToken, Signer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
-use crate::{
-    Config, ProjectConfig,
-    clock::unix_time,
-    token::{NewServerToken, Signer},
-};
+use crate::{Config, ProjectConfig, clock::unix_time};
 
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
 fn gateway() -> (ServerContext, SessionId) {

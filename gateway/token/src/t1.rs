@@ -1,4 +1,4 @@
-//! The vendor's legacy client tokens, which one of its SDKs still makes by default:
+//! The vendor's legacy client tokens, which one of its SDKs still creates by default:
 //!
 //! ```text
 //! T1== base64( partner_id={key} &sig={hex HMAC-SHA1(secret, data)} : data )
@@ -15,13 +15,12 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use signalbox_protocol::Role;
+use signalbox_protocol::{ProjectKey, Role};
 
-use super::{Claims, TokenError};
-use crate::project::{Keys, Project, Projects};
+use crate::{KeyStore, TokenError, VerificationKeys, client::ClientClaims};
 
-/// What tells a legacy token from a JWT.
-pub(super) const PREFIX: &str = "T1==";
+/// The prefix that distinguishes a legacy token from a JWT.
+pub(crate) const PREFIX: &str = "T1==";
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -30,13 +29,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Checks the signature and yields the project that signed, with the claims. `encoded` is what
-/// follows the [`PREFIX`].
-pub(super) fn verify<'a>(
-    projects: &'a Projects,
+/// Verifies the signature and returns the project that signed, with the claims. `encoded` is the
+/// text after the [`PREFIX`].
+pub(crate) fn verify<'a>(
+    store: &'a impl KeyStore,
     encoded: &str,
-) -> Result<(&'a Project, Claims), TokenError> {
-    let malformed = || TokenError::Malformed("not of the form T1==");
+) -> Result<(&'a ProjectKey, ClientClaims), TokenError> {
+    let malformed = || TokenError::Malformed("not in the form T1==");
     let standard = encoded.replace('-', "+").replace('_', "/");
     let plain = BASE64.decode(standard).map_err(|_| malformed())?;
     let colon = plain.iter().position(|byte| *byte == b':').ok_or_else(malformed)?;
@@ -48,14 +47,14 @@ pub(super) fn verify<'a>(
     for (name, value) in form_urlencoded::parse(head) {
         match name.as_ref() {
             "partner_id" => key = Some(value),
-            "sig" => signature = unhex(&value),
+            "sig" => signature = hex::decode(&*value).ok(),
             _ => {}
         }
     }
     let (key, signature) = key.zip(signature).ok_or_else(malformed)?;
-    let project = projects.get(&key).ok_or(TokenError::UnknownProject)?;
-    // An application has no secret, so it has no tokens of this form.
-    let Keys::Secrets(secrets) = project.keys() else { return Err(TokenError::Signature) };
+    let (project, keys) = store.find(&key).ok_or(TokenError::UnknownProject)?;
+    // An application has no secret, and so no tokens of this form.
+    let VerificationKeys::Secrets(secrets) = keys else { return Err(TokenError::Signature) };
     let signed = secrets.iter().any(|secret| {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
         hmac::verify(&key, data, &signature).is_ok()
@@ -66,25 +65,25 @@ pub(super) fn verify<'a>(
     Ok((project, claims(data)?))
 }
 
-/// A name that is there twice could mean one thing here and another where the token was made.
+/// Rejects repeated names: this reader and the token's creator might disagree about which one counts.
 fn each_once(query: &[u8]) -> Result<(), TokenError> {
     let mut names = HashSet::new();
     if form_urlencoded::parse(query).all(|(name, _)| names.insert(name)) {
         Ok(())
     } else {
-        Err(TokenError::Malformed("a field of it is there twice"))
+        Err(TokenError::Malformed("a field is repeated"))
     }
 }
 
-fn claims(data: &[u8]) -> Result<Claims, TokenError> {
+fn claims(data: &[u8]) -> Result<ClientClaims, TokenError> {
     each_once(data)?;
-    let mut claims = Claims::default();
+    let mut claims = ClientClaims::default();
     for (name, value) in form_urlencoded::parse(data) {
         match name.as_ref() {
             "session_id" => claims.session_id = value.into_owned(),
             "role" => {
                 let role = Role::from_name(&value);
-                claims.role = Some(role.ok_or(TokenError::Malformed("there is no such role"))?);
+                claims.role = Some(role.ok_or(TokenError::Malformed("its role is unknown"))?);
             }
             "connection_data" => claims.connection_data = Some(value.into_owned()),
             "create_time" => claims.create_time = seconds(value)?,
@@ -95,45 +94,31 @@ fn claims(data: &[u8]) -> Result<Claims, TokenError> {
     Ok(claims)
 }
 
-/// Unix time in seconds; some SDKs write the name of a time that they do not set.
+/// Reads Unix time in seconds; some SDKs write the name of a time without a value.
 fn seconds(text: Cow<'_, str>) -> Result<Option<Duration>, TokenError> {
     if text.is_empty() {
         return Ok(None);
     }
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.map(Some).ok_or(TokenError::Malformed("a time in it is no number of seconds"))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    text.as_bytes()
-        .chunks_exact(2)
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
-            _ => None,
-        })
-        .collect()
+    seconds.map(Some).ok_or(TokenError::Malformed("one of its times is not a number of seconds"))
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use aws_lc_rs::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key};
 
     use super::*;
 
     /// Any bytes in the outer form.
-    pub(in super::super) fn wrap(plain: &[u8]) -> String {
+    pub(crate) fn wrap(plain: &[u8]) -> String {
         format!("{PREFIX}{}", BASE64.encode(plain))
     }
 
-    /// A token with this data, as an SDK makes it.
-    pub(in super::super) fn sign(data: &[u8], key: &str, secret: &str) -> String {
+    /// A token with this data, as an SDK creates it.
+    pub(crate) fn sign(data: &[u8], key: &str, secret: &str) -> String {
         let hmac_key = Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
         let tag = hmac::sign(&hmac_key, data);
-        let sig: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sig = hex::encode(tag);
         wrap(&[format!("partner_id={key}&sig={sig}:").as_bytes(), data].concat())
     }
 }

@@ -1,4 +1,4 @@
-//! Making tokens, as a project's server does, for the command line and for tests.
+//! Minting of tokens and credentials, as a project's server does it.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use signalbox_protocol::{ProjectKey, Role, SessionId};
 
-use super::SCOPE;
+use crate::SCOPE;
 
-/// What a project's server signs with.
+/// The key that a project's server signs with.
 #[derive(Clone, Copy)]
 pub enum Signer<'a> {
     /// One of the project's secrets (HS256).
@@ -17,41 +17,41 @@ pub enum Signer<'a> {
     PrivateKey(&'a str),
 }
 
-/// What to mint a client token with.
+/// Parameters of a new client token.
 #[derive(Clone)]
 pub struct NewToken<'a> {
     /// The project's key.
     pub key: &'a ProjectKey,
-    /// What to sign with.
+    /// The signing key.
     pub signer: Signer<'a>,
-    /// The session it opens.
+    /// The session to join.
     pub session: &'a SessionId,
-    /// What its bearer may do.
+    /// The bearer's role.
     pub role: Role,
-    /// What the others see of its bearer.
+    /// Data that other members see; at most 4096 bytes.
     pub connection_data: &'a str,
-    /// When it is made, in Unix time.
+    /// Time of issue, in Unix time.
     pub now: Duration,
-    /// How long it is good.
+    /// Time from issue to expiry.
     pub lifetime: Duration,
 }
 
-/// What to mint a server's credential with.
+/// Parameters of a new server credential.
 #[derive(Clone)]
 pub struct NewServerToken<'a> {
     /// The project's key.
     pub key: &'a ProjectKey,
-    /// What to sign with.
+    /// The signing key.
     pub signer: Signer<'a>,
-    /// When it is made, in Unix time.
+    /// Time of issue, in Unix time.
     pub now: Duration,
-    /// How long it is good.
+    /// Time from issue to expiry.
     pub lifetime: Duration,
 }
 
-/// The claims of both, named as the vendor's SDKs name them.
+/// The claims of both, with the names of the vendor's SDKs.
 #[derive(Serialize)]
-struct Claims<'a> {
+struct NewClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a ProjectKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,14 +60,14 @@ struct Claims<'a> {
     application_id: Option<&'a ProjectKey>,
     iat: u64,
     exp: u64,
-    /// Two tokens of the same second differ, so that one can be told from the other.
+    /// Makes tokens of the same second distinguishable.
     jti: String,
     #[serde(flatten)]
-    grant: Option<Grant<'a>>,
+    grant: Option<NewGrant<'a>>,
 }
 
 #[derive(Serialize)]
-struct Grant<'a> {
+struct NewGrant<'a> {
     session_id: &'a SessionId,
     role: Role,
     scope: &'static str,
@@ -75,19 +75,19 @@ struct Grant<'a> {
 }
 
 impl NewToken<'_> {
-    /// Makes the token, with the claims that the vendor's SDKs write.
+    /// Mints the token, with the claims that the vendor's SDKs write.
     ///
     /// # Errors
-    /// If the private key is none of RSA, or the signing library fails.
+    /// If the private key is not an RSA key, or signing fails.
     pub fn mint(&self) -> Result<String, jsonwebtoken::errors::Error> {
         let Self { key, signer, session, role, connection_data, now, lifetime } = *self;
-        let grant = Grant { session_id: session, role, scope: SCOPE, connection_data };
+        let grant = NewGrant { session_id: session, role, scope: SCOPE, connection_data };
         sign(key, signer, now, lifetime, Some(grant))
     }
 }
 
 impl NewServerToken<'_> {
-    /// Makes the credential.
+    /// Mints the credential.
     ///
     /// # Errors
     /// As [`NewToken::mint`].
@@ -101,14 +101,14 @@ fn sign(
     signer: Signer<'_>,
     now: Duration,
     lifetime: Duration,
-    grant: Option<Grant<'_>>,
+    grant: Option<NewGrant<'_>>,
 ) -> Result<String, jsonwebtoken::errors::Error> {
     let (algorithm, encoding_key) = match signer {
         Signer::Secret(secret) => (Algorithm::HS256, EncodingKey::from_secret(secret.as_bytes())),
         Signer::PrivateKey(pem) => (Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes())?),
     };
     let is_project = algorithm == Algorithm::HS256;
-    let claims = Claims {
+    let claims = NewClaims {
         iss: is_project.then_some(key),
         ist: is_project.then_some("project"),
         application_id: (!is_project).then_some(key),

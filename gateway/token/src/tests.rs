@@ -1,15 +1,14 @@
-//! What opens a session and what does not.
+//! Accepted and rejected tokens and credentials.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use signalbox_certs::ApplicationKey;
-use signalbox_protocol::MediaMode;
+use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 
-use super::*;
-use crate::config::{Config, ProjectConfig};
+use super::{client::DEFAULT_LIFETIME, keys::PublicKey, *};
 
 const SECRET: &str = "1234567890abcdef1234567890abcdef12345678";
 const NOW: Duration = Duration::from_secs(1_795_500_000);
@@ -27,20 +26,23 @@ static KEY: LazyLock<ApplicationKey> = LazyLock::new(|| ApplicationKey::generate
 const APPLICATION: &str = "29f760f8-7ce1-46c9-ade3-f2dedee4ed5f";
 
 /// Project 100 has an old and a new secret; project 200 has another; the application has a key.
-fn projects() -> Projects {
-    let mut first = ProjectConfig::with_secret(key("100"), "0ld-secret");
-    first.secrets.push(SECRET.into());
-    let second = ProjectConfig::with_secret(key("200"), "another");
-    let application = ProjectConfig {
-        secrets: vec![],
-        public_keys: vec![KEY.public_pem.clone()],
-        ..ProjectConfig::with_secret(key(APPLICATION), "")
+fn projects() -> HashMap<String, (ProjectKey, VerificationKeys)> {
+    let secrets = |secrets: &[&str]| {
+        VerificationKeys::Secrets(secrets.iter().map(|&secret| secret.to_owned()).collect())
     };
-    Projects::new(&[first, second, application], &Config::default()).unwrap()
+    let public = PublicKey::from_pem(&KEY.public_pem).unwrap();
+    [
+        ("100", secrets(&["0ld-secret", SECRET])),
+        ("200", secrets(&["another"])),
+        (APPLICATION, VerificationKeys::Public(vec![public])),
+    ]
+    .into_iter()
+    .map(|(project, keys)| (project.to_owned(), (key(project), keys)))
+    .collect()
 }
 
 fn verify_now(token: &str) -> Result<Grant, TokenError> {
-    verify(&projects(), token, true, NOW)
+    verify_client_token(&projects(), token, true, NOW)
 }
 
 /// The claims of a good token, with changes; `null` takes a claim away.
@@ -65,7 +67,7 @@ fn sign(claims: &Value) -> String {
 }
 
 #[test]
-fn a_good_token_says_what_its_bearer_may_do() {
+fn a_valid_token_grants_session_role_and_data() {
     assert_eq!(
         verify_now(&sign(&claims(json!({})))),
         Ok(Grant {
@@ -78,7 +80,7 @@ fn a_good_token_says_what_its_bearer_may_do() {
 }
 
 #[test]
-fn what_we_mint_we_accept() {
+fn minted_tokens_are_accepted() {
     for role in [Role::Subscriber, Role::Publisher, Role::Moderator, Role::PublisherOnly] {
         let token = NewToken {
             key: &key("100"),
@@ -95,7 +97,7 @@ fn what_we_mint_we_accept() {
 }
 
 #[test]
-fn what_sdks_leave_out_has_a_default() {
+fn claims_that_sdks_omit_have_defaults() {
     let grant = verify_now(&sign(&claims(json!({
         "role": "absent", "scope": "absent", "connection_data": null, "ist": "absent",
         "exp": "absent", "nonce": "absent",
@@ -181,11 +183,11 @@ fn sign_text(header: &str, claims: &str) -> String {
 }
 
 #[test]
-fn a_header_that_must_be_understood_is_not_passed_over() {
+fn critical_header_extensions_are_rejected() {
     let client = claims(json!({})).to_string();
     let at = NOW.as_secs();
     let server = json!({"iss": "100", "iat": at, "exp": at + 300}).to_string();
-    let verify_server = |token: &str| server::verify(&projects(), token, NOW).map(|_| ());
+    let verify_server = |token: &str| verify_credential(&projects(), token, NOW).map(|_| ());
     for good in
         [r#"{"alg":"HS256"}"#, r#"{"typ":"JWT","alg":"HS256","ist":"project","x":[{}],"b64":true}"#]
     {
@@ -243,7 +245,7 @@ fn claims_are_an_object_with_each_member_once() {
         format!(r#"["100",{at},{at},{}]"#, at + 60),
         format!(r#"{{"iss":"100","iat":{},"exp":{}}}"#, at + 50, at + 10),
     ] {
-        assert!(server::verify(&projects(), &sign_text(header, &bad), NOW).is_err(), "{bad}");
+        assert!(verify_credential(&projects(), &sign_text(header, &bad), NOW).is_err(), "{bad}");
     }
 }
 
@@ -317,7 +319,7 @@ fn t1(more: &str) -> String {
 }
 
 #[test]
-fn legacy_tokens_of_every_dialect_are_good() {
+fn legacy_tokens_of_every_sdk_are_accepted() {
     let day = Duration::from_secs(24 * 60 * 60);
     let plain = verify_now(&t1("")).unwrap();
     assert_eq!((plain.session, plain.role), (session("100"), Role::Moderator));
@@ -374,7 +376,7 @@ fn legacy_tokens_fail_as_others_do() {
     for garbage in ["T1==", "T1==%%%", "T1==eA==", "T1==cGFydG5lcl9pZD0xMDAmc2lnPXh4Og=="] {
         assert!(matches!(verify_now(garbage), Err(Malformed(_))), "{garbage}");
     }
-    assert_eq!(verify(&projects(), &t1(""), false, NOW), Err(T1), "the setting");
+    assert_eq!(verify_client_token(&projects(), &t1(""), false, NOW), Err(T1), "the setting");
 }
 
 #[test]
@@ -387,13 +389,12 @@ fn the_longest_connection_data_fits_a_token_of_every_form() {
 }
 
 #[test]
-fn a_servers_credential_is_short_lived_and_no_clients_token() {
+fn a_credential_is_short_lived_and_not_a_client_token() {
     let at = NOW.as_secs();
-    let verify = |token: &str| {
-        server::verify(&projects(), token, NOW).map(|it| it.key().as_str().to_owned())
-    };
+    let verify =
+        |token: &str| verify_credential(&projects(), token, NOW).map(|it| it.as_str().to_owned());
     let why = |claims: Value| match verify(&sign(&claims)) {
-        Err(server::CredentialError::Unauthorized(why)) => why,
+        Err(CredentialError::Unauthorized(why)) => why,
         other => panic!("{other:?}"),
     };
     let good = json!({"iss": "100", "ist": "project", "iat": at, "exp": at + 300});
@@ -415,13 +416,13 @@ fn a_servers_credential_is_short_lived_and_no_clients_token() {
     let early = json!({"iss": "100", "iat": at + 59, "exp": at + 359});
     assert_eq!(verify(&sign(&early)), Ok("100".into()));
 
-    assert!(why(claims(json!({}))).contains("client's token"), "a token for a session");
-    assert!(why(claims(json!({"session_id": "absent"}))).contains("client's token"), "its scope");
+    assert!(why(claims(json!({}))).contains("client token"), "a token for a session");
+    assert!(why(claims(json!({"session_id": "absent"}))).contains("client token"), "its scope");
     for (claim, value) in
         [("role", json!("publisher")), ("sub", json!("alice")), ("acl", json!({}))]
     {
         let limited = json!({"iss": "100", "exp": at + 60, claim: value});
-        assert!(why(limited).contains("client's token"), "{claim}");
+        assert!(why(limited).contains("client token"), "{claim}");
     }
     assert!(why(json!({"iss": "100", "iat": at})).contains("no expiry"));
     assert!(why(json!({"iss": "100", "iat": at - 600, "exp": at - 60})).contains("expired"));
@@ -430,20 +431,20 @@ fn a_servers_credential_is_short_lived_and_no_clients_token() {
     assert!(why(json!({"iss": "100", "iat": at, "exp": at + 86_401})).contains("24 hours"));
     assert!(why(json!({"iss": "200", "exp": at + 60})).contains("signature"));
     assert_eq!(verify(&t1("")), verify("garbage"), "the legacy form is for clients");
-    let unknown = server::CredentialError::UnknownProject;
+    let unknown = CredentialError::UnknownProject;
     assert_eq!(verify(&sign(&json!({"iss": "300", "exp": at + 60}))), Err(unknown));
     assert!(verify(&"x".repeat(5000)).is_err());
 }
 
 #[test]
-fn what_we_mint_for_servers_we_accept_and_clients_cannot_join_with_it() {
+fn minted_credentials_are_accepted_and_open_no_session() {
     let lifetime = Duration::from_secs(300);
     let (hundred, application) = (key("100"), key(APPLICATION));
     for (key, signer) in
         [(&hundred, Signer::Secret(SECRET)), (&application, Signer::PrivateKey(&KEY.private_pem))]
     {
         let credential = NewServerToken { key, signer, now: NOW, lifetime }.mint().unwrap();
-        assert!(server::verify(&projects(), &credential, NOW).is_ok());
+        assert!(verify_credential(&projects(), &credential, NOW).is_ok());
         assert!(matches!(verify_now(&credential), Err(TokenError::Malformed(_))));
         let client = NewToken {
             key,
@@ -456,7 +457,7 @@ fn what_we_mint_for_servers_we_accept_and_clients_cannot_join_with_it() {
         };
         let client = client.mint().unwrap();
         assert!(verify_now(&client).is_ok());
-        assert!(server::verify(&projects(), &client, NOW).is_err());
+        assert!(verify_credential(&projects(), &client, NOW).is_err());
     }
 }
 
@@ -476,7 +477,7 @@ proptest! {
     fn arbitrary_text_never_panics(token in "\\PC{0,200}") {
         let _ = verify_now(&token);
         let _ = verify_now(&format!("T1=={token}"));
-        let _ = server::verify(&projects(), &token, NOW).is_ok();
+        let _ = verify_credential(&projects(), &token, NOW).is_ok();
     }
 
     #[test]
