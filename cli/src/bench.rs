@@ -1,5 +1,5 @@
-//! `signalbox bench`: the benchmark, which is a program of its own, so that what it needs is not in
-//! the one that everybody runs.
+//! `signalbox bench`: runs the benchmark, a separate program, so that its dependencies stay out of this
+//! one.
 
 use std::{
     ffi::OsString,
@@ -13,17 +13,17 @@ use anyhow::Context as _;
 
 use crate::output;
 
-/// The benchmark's program.
+/// Name of the benchmark program.
 const PROGRAM: &str = "signalbox-bench";
 
-/// Tells the benchmark which gateway to start.
+/// Environment variable with the gateway that the benchmark starts.
 const GATEWAY: &str = "SIGNALBOX_BENCH_GATEWAY";
 
-/// Measure what a gateway costs and how fast it is (`signalbox bench --help`).
+/// Measure the latency, throughput and cost of a gateway (`signalbox bench --help`).
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// What `signalbox-bench` is to do.
+    /// Scenario and options, passed to `signalbox-bench`.
     #[arg(
         value_name = "SCENARIO",
         trailing_var_arg = true,
@@ -33,25 +33,25 @@ pub(crate) struct Args {
     arguments: Vec<OsString>,
 }
 
-/// What is said of it where it is not installed.
+/// Help text if the benchmark is not installed.
 const HELP: &str = "\
-Measure what a gateway costs and how fast it is, per transport, side by side.
+Measure the latency, throughput and cost of a gateway, for each transport.
 
 Usage: signalbox bench SCENARIO [OPTIONS]
 
 Scenarios: latency, fanout, mesh, capacity, churn, rest, flood, loss, reconnect, crash, resumes, idle, all; and
-`compare`, which sets two runs side by side. `signalbox bench SCENARIO --help` says what each takes.
+`compare`, which compares two runs. `signalbox bench SCENARIO --help` lists the options of each.
 
-The benchmark is a program of its own, signalbox-bench, which is not here yet. In the repository:
+The benchmark is a separate program, signalbox-bench, which is not installed. In the repository:
 
   cargo build --release -p signalbox -p signalbox-bench   builds it beside this program
   ./bench SCENARIO                                        builds and runs it";
 
-/// Becomes the benchmark.
+/// Replaces this process by the benchmark.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let own = std::env::current_exe().context("cannot tell where this program is")?;
+    let own = std::env::current_exe().context("cannot find the path of this program")?;
     let beside = own.with_file_name(PROGRAM);
-    // What is in the PATH may be of another version, so it comes second.
+    // A program in the PATH may be of another version, so it comes second.
     let program = if beside.is_file() { beside } else { PathBuf::from(PROGRAM) };
     let wants_help = args.arguments.iter().all(|it| it == "--help" || it == "-h" || it == "help");
     let error = Command::new(&program).args(args.arguments).env(GATEWAY, own).exec();

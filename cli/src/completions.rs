@@ -1,4 +1,4 @@
-//! `signalbox completions`.
+//! `signalbox completions`: prints a completion script.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,11 @@ use clap_complete::Shell;
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  signalbox completions bash > ~/.local/share/bash-completion/completions/signalbox")]
+Examples:
+  signalbox completions bash > ~/.local/share/bash-completion/completions/signalbox
+  signalbox completions zsh > ~/.zfunc/_signalbox")]
 pub(crate) struct Args {
-    /// Which shell.
+    /// The shell.
     shell: Shell,
 }
 

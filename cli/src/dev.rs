@@ -1,5 +1,7 @@
-//! What `serve --dev` makes up: an authority, a project, a session and tokens. All but the tokens
-//! are kept in a folder, so that yesterday's commands and trust still work today.
+//! Environment of `serve --dev`: a generated certificate authority, project, session and tokens. All
+//! but the tokens are kept in a directory, so that earlier commands and trust settings keep working.
+
+pub(crate) mod profile;
 
 use std::{
     io::Write as _,
@@ -15,23 +17,26 @@ use signalbox_gateway::{Config, ProjectConfig, supervise::blocking};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
 use signalbox_token::{NewToken, Signer};
 
-use crate::token::{random, unix_time};
+use crate::{
+    clock::{unix_ms, unix_time},
+    random::random,
+};
 
-/// How long the printed tokens are good. A day's work; they are made anew at each start.
+/// Lifetime of the printed tokens: a working day. Each start mints new ones.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a running gateway looks whether its certificate must be renewed.
+/// Interval at which a running gateway checks whether its certificate must be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// The kept state.
-pub(crate) struct Dev {
+/// The generated environment.
+pub(crate) struct DevEnvironment {
     dir: PathBuf,
     pub(crate) authority: DevAuthority,
     pub(crate) project: DevProject,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: DevTokens,
 }
 
-/// A project for trying things out.
+/// The project and its session.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct DevProject {
     pub(crate) key: ProjectKey,
@@ -39,16 +44,16 @@ pub(crate) struct DevProject {
     pub(crate) session: SessionId,
 }
 
-/// A token for each role that joins.
+/// A token for each role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Tokens {
+pub(crate) struct DevTokens {
     pub(crate) moderator: String,
     pub(crate) publisher: String,
     pub(crate) subscriber: String,
 }
 
-impl Dev {
-    /// Opens the folder, or makes it.
+impl DevEnvironment {
+    /// Opens the directory, or creates it.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         let authority = DevAuthority::open(dir, SystemTime::now())?;
         let project = DevProject::open(&dir.join("project.json"))?;
@@ -64,7 +69,7 @@ impl Dev {
             };
             new.mint()
         };
-        let tokens = Tokens {
+        let tokens = DevTokens {
             moderator: token(Role::Moderator)?,
             publisher: token(Role::Publisher)?,
             subscriber: token(Role::Subscriber)?,
@@ -72,12 +77,12 @@ impl Dev {
         Ok(Self { dir: dir.to_owned(), authority, project, tokens })
     }
 
-    /// What differs from the usual defaults: only this machine, and what was made up.
+    /// Default configuration: addresses of this machine only, the certificate and the project.
     pub(crate) fn defaults(&self) -> Config {
         let mut config = Config::default();
         config.listen.quic.set_ip([127, 0, 0, 1].into());
         config.listen.tcp.set_ip([127, 0, 0, 1].into());
-        // Whoever tries it out wants it to stop soon after ctrl-c.
+        // A developer wants it to stop soon after ctrl-c.
         config.drain.spread_ms = 300;
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());
         config.tls.key = Some(self.authority.key_path().to_owned());
@@ -86,8 +91,8 @@ impl Dev {
         config
     }
 
-    /// Renews the certificate, which lives two weeks at most, when its time comes; the gateway
-    /// sees the new file and loads it.
+    /// Renews the certificate, which is valid for two weeks at most, when it is due. The gateway
+    /// notices the new file and reloads it.
     pub(crate) async fn keep_certificate(&self) {
         let mut every = tokio::time::interval(RENEW_EVERY);
         loop {
@@ -95,7 +100,7 @@ impl Dev {
             let dir = self.dir.clone();
             let renew = move || DevAuthority::open(&dir, SystemTime::now());
             if let Err(error) = blocking("certificate renewal", renew).await {
-                tracing::warn!(%error, "cannot renew the development certificate");
+                tracing::warn!(%error, "development certificate not renewed");
             }
         }
     }
@@ -105,10 +110,10 @@ impl DevProject {
     fn open(file: &Path) -> anyhow::Result<Self> {
         match std::fs::read_to_string(file) {
             Ok(text) => json::from_str(&text).with_context(|| {
-                format!("{} is damaged: delete it to get a new project", file.display())
+                format!("{} is damaged; delete it to get a new project", file.display())
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let project = Self::make()?;
+                let project = Self::generate()?;
                 project.save(file).with_context(|| format!("cannot write {}", file.display()))?;
                 Ok(project)
             }
@@ -116,15 +121,14 @@ impl DevProject {
         }
     }
 
-    fn make() -> anyhow::Result<Self> {
+    fn generate() -> anyhow::Result<Self> {
         let key = crate::project::new_key()?;
         let secret = crate::project::new_secret()?;
-        let session =
-            SessionId::mint(&key, MediaMode::Relayed, None, crate::token::unix_ms(), random()?);
+        let session = SessionId::mint(&key, MediaMode::Relayed, None, unix_ms(), random()?);
         Ok(Self { key, secret, session })
     }
 
-    /// Written for the owner's eyes only: it holds a secret.
+    /// The file has mode 0600, as it holds a secret.
     fn save(&self, file: &Path) -> anyhow::Result<()> {
         let mut options = std::fs::OpenOptions::new();
         let mut out = options.write(true).create_new(true).mode(0o600).open(file)?;
@@ -138,10 +142,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_made_up_is_kept() {
+    fn the_environment_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Dev::open(dir.path()).unwrap();
-        let second = Dev::open(dir.path()).unwrap();
+        let first = DevEnvironment::open(dir.path()).unwrap();
+        let second = DevEnvironment::open(dir.path()).unwrap();
         assert_eq!(first.project.key, second.project.key);
         assert_eq!(first.project.secret, second.project.secret);
         assert_eq!(first.project.session, second.project.session);
@@ -153,7 +157,7 @@ mod tests {
     fn a_damaged_project_is_not_replaced_silently() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("project.json"), "{").unwrap();
-        let error = Dev::open(dir.path()).err().unwrap().to_string();
+        let error = DevEnvironment::open(dir.path()).err().unwrap().to_string();
         assert!(error.contains("project.json") && error.contains("delete"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! `signalbox drain`: end a gateway on this machine, and wait until it has ended.
+//! `signalbox drain`: shuts a gateway on this machine down, and waits until it has exited.
 //!
-//! The gateway is held by a descriptor (pidfd) from before it is looked at until it has ended, so
-//! that a process which gets the same id in between is never meant by mistake.
+//! The gateway is referred to by a descriptor (pidfd) that is opened before its process is checked, so
+//! that another process that gets the same id is never signalled by mistake.
 
 use std::{
     os::fd::OwnedFd,
@@ -19,30 +19,30 @@ use rustix::{
 
 use crate::{output, pid_file::PidFile};
 
-/// How often it says that it still waits.
+/// Interval of progress messages.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Tell a gateway on this machine to drain (SIGTERM), and wait until it has ended.
+/// Shut a gateway on this machine down gracefully (SIGTERM), and wait until it has exited.
 ///
-/// It takes nobody in any more, asks its clients to go, one after the other, and ends those who
-/// do not. Told again, it ends all of them at once.
+/// The gateway accepts no new clients, asks its clients to leave at times spread over drain.spread_ms,
+/// and disconnects those that are left. A second drain disconnects all of them at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   signalbox drain --pid-file /run/signalbox.pid
-      The gateway that was started by `signalbox serve --pid-file /run/signalbox.pid`.
+      The gateway that was started with `signalbox serve --pid-file /run/signalbox.pid`.
   signalbox drain --pid 4242 --timeout 2m
-      By its process id; an error if it is still there after two minutes.
+      By its process id; fails if it is still running after two minutes.
   signalbox drain --pid-file /run/signalbox.pid --json
-      For programs: a line of JSON when it has been told, every five seconds, and at the end.")]
+      For programs: a line of JSON at the start, every five seconds, and at the end.")]
 pub(crate) struct Args {
-    /// File that names the gateway's process.
+    /// PID file of the gateway.
     #[arg(long, value_name = "PATH", required_unless_present = "pid")]
     pid_file: Option<PathBuf>,
     /// The gateway's process id.
     #[arg(long, value_name = "N", conflicts_with = "pid_file")]
     pid: Option<u32>,
-    /// How long to wait for its end, as 90s or 2m. It goes on draining all the same.
+    /// Time to wait, as 90s or 2m. The gateway keeps draining after that.
     #[arg(long, value_name = "TIME", default_value = "1m")]
     timeout: humantime::Duration,
     /// Print JSON.
@@ -54,32 +54,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (pid, file) = match (&args.pid_file, args.pid) {
         (Some(file), _) => (PidFile::read(file)?, Some(file.as_path())),
         (None, Some(pid)) => (pid, None),
-        (None, None) => bail!("name the gateway by --pid-file or --pid"),
+        (None, None) => bail!("no gateway: pass --pid-file PATH or --pid N"),
     };
-    let gateway = Gateway::find(pid, file)?;
+    let gateway = GatewayProcess::find(pid, file)?;
     gateway.terminate()?;
-    args.say("draining", pid, None)?;
+    args.report("draining", pid, None)?;
     let started = Instant::now();
     let timeout = *args.timeout;
     loop {
         let left = timeout.saturating_sub(started.elapsed());
-        if gateway.has_ended_within(left.min(PROGRESS))? {
-            args.say("ended", pid, Some(started.elapsed()))?;
+        if gateway.exits_within(left.min(PROGRESS))? {
+            args.report("ended", pid, Some(started.elapsed()))?;
             return Ok(ExitCode::SUCCESS);
         }
         if started.elapsed() >= timeout {
             bail!(
-                "process {pid} is still there after {}; it goes on draining, unless told again",
+                "process {pid} is still running after {}; it keeps draining, and a second drain \
+                 disconnects its clients at once",
                 args.timeout
             );
         }
-        args.say("waiting", pid, Some(started.elapsed()))?;
+        args.report("waiting", pid, Some(started.elapsed()))?;
     }
 }
 
 impl Args {
-    /// Says how far it is.
-    fn say(&self, event: &str, pid: u32, after: Option<Duration>) -> anyhow::Result<()> {
+    /// Prints the progress.
+    fn report(&self, event: &str, pid: u32, after: Option<Duration>) -> anyhow::Result<()> {
         let seconds = after.map(|after| (after.as_secs_f64() * 10.0).round() / 10.0);
         if self.json {
             output::line(serde_json::json!({ "event": event, "pid": pid, "seconds": seconds }))?;
@@ -87,27 +88,27 @@ impl Args {
         }
         match (event, seconds) {
             ("ended", Some(seconds)) => {
-                output::line(format_args!("process {pid} has ended after {seconds} s"))?;
+                output::line(format_args!("process {pid} exited after {seconds} s"))?;
             }
-            (_, Some(seconds)) => output::note(format_args!("still there after {seconds} s")),
-            (_, None) => output::note(format_args!("process {pid} has been told to drain")),
+            (_, Some(seconds)) => output::note(format_args!("still running after {seconds} s")),
+            (_, None) => output::note(format_args!("process {pid} is draining")),
         }
         Ok(())
     }
 }
 
-/// A gateway's process.
-struct Gateway {
+/// The process of a gateway.
+struct GatewayProcess {
     pid: u32,
     handle: OwnedFd,
 }
 
-impl Gateway {
-    /// The process with this id, if it is a gateway.
+impl GatewayProcess {
+    /// Opens the process with this id, if it is a gateway.
     fn find(pid: u32, file: Option<&Path>) -> anyhow::Result<Self> {
         let stale = || match file {
             Some(file) => format!(
-                "there is no process {pid}: {} was left by a gateway that did not end in good order",
+                "there is no process {pid}: {} was left behind by a gateway that crashed; delete it",
                 file.display()
             ),
             None => format!("there is no process {pid}"),
@@ -116,10 +117,10 @@ impl Gateway {
         let handle = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(handle) => handle,
             Err(Errno::SRCH) => bail!(stale()),
-            Err(error) => return Err(error).with_context(|| format!("cannot look at {pid}")),
+            Err(error) => return Err(error).with_context(|| format!("cannot open process {pid}")),
         };
         if !is_gateway(pid) {
-            bail!("process {pid} is no `signalbox serve`: it is left alone");
+            bail!("process {pid} is not `signalbox serve`; it was not signalled");
         }
         Ok(Self { pid, handle })
     }
@@ -128,15 +129,18 @@ impl Gateway {
         match pidfd_send_signal(&self.handle, Signal::TERM) {
             Ok(()) => Ok(()),
             Err(Errno::PERM) => {
-                bail!("process {} is another user's: be that user, or root", self.pid)
+                bail!(
+                    "process {} belongs to another user: run this as that user or as root",
+                    self.pid
+                )
             }
-            Err(Errno::SRCH) => bail!("process {} has just ended by itself", self.pid),
-            Err(error) => Err(error).context("cannot tell the gateway"),
+            Err(Errno::SRCH) => bail!("process {} has already exited", self.pid),
+            Err(error) => Err(error).context("cannot signal the gateway"),
         }
     }
 
-    fn has_ended_within(&self, time: Duration) -> anyhow::Result<bool> {
-        let timeout = Timespec::try_from(time).context("too long")?;
+    fn exits_within(&self, time: Duration) -> anyhow::Result<bool> {
+        let timeout = Timespec::try_from(time).context("--timeout is too long")?;
         let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
         match poll(&mut handles, Some(&timeout)) {
             Ok(ready) => Ok(ready > 0),
@@ -146,8 +150,8 @@ impl Gateway {
     }
 }
 
-/// Whether a process runs `signalbox serve`, by what the system says of it. (The program's file may
-/// be another by now: that is how gateways are upgraded.)
+/// Whether a process runs `signalbox serve`, by its name and arguments. (Its program file may have been
+/// replaced by an upgrade.)
 fn is_gateway(pid: u32) -> bool {
     let of = |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
     let command = of("cmdline");

@@ -1,25 +1,25 @@
-//! `signalbox`: the gateway and its tools. Parse, run, exit; each command has a file of its own.
+//! `signalbox`: the gateway and its tools. Each command has a module of its own.
 
 mod bench;
 mod chaos;
+mod clock;
 mod completions;
 mod config;
+mod connect;
 mod dev;
 mod drain;
-mod hints;
-mod ids;
+mod id_prefix;
 mod join;
-mod lines;
-mod link;
+mod line_reader;
 mod logging;
 mod output;
 mod pid_file;
-mod profile;
 mod project;
-mod reload;
+mod random;
 mod send;
 mod serve;
-mod stop;
+mod session;
+mod stop_signals;
 mod token;
 
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 const EXAMPLES: &str = "\
@@ -39,34 +39,34 @@ Examples:
   signalbox serve --dev
       Start a gateway on this machine and print commands to join it.
   signalbox join --dev
-      Join its session; typed lines are sent, events are printed.
+      Join its session: typed lines are sent, events are printed.
   git log --format=%s | signalbox send wss --dev --type line --stdin
       Send each line as a signal.
   signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
       Join a session of another gateway, over WebSocket where QUIC is blocked.
   signalbox drain --pid-file /run/signalbox.pid
-      End a gateway without a jolt for its clients, and wait until it has ended.
+      Shut a gateway down gracefully, and wait until it has exited.
   signalbox bench latency
-      Measure a lone signal's latency over each transport.
+      Measure the latency of one signal at a time over each transport.
   signalbox project new >> gateway.toml
-      Add a project to a configuration; a running gateway takes it up within seconds.
+      Add a project to a configuration; a running gateway reloads it within seconds.
 
 Environment:
   SIGNALBOX_TOKEN    token for join and send, instead of --token
   SIGNALBOX_SECRET   project secret for token, instead of --secret
-  SIGNALBOX_LOG      what is logged, e.g. debug or signalbox_gateway=trace (default: info)";
+  SIGNALBOX_LOG      log level or levels by target, such as debug or signalbox_gateway=trace";
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Serve(serve::Args),
     Drain(drain::Args),
     Join(join::Args),
     Send(send::Args),
     #[command(subcommand)]
     Project(project::ProjectCommand),
-    Token(token::TokenArgs),
+    Token(token::Args),
     #[command(subcommand)]
-    Session(token::SessionCommand),
+    Session(session::SessionCommand),
     Config(config::Args),
     Bench(bench::Args),
     Completions(completions::Args),
@@ -75,16 +75,16 @@ enum Command {
 fn main() -> ExitCode {
     let _flush = logging::FlushOnDrop;
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(args),
-        Command::Drain(args) => drain::run(&args),
-        Command::Join(args) => join::run(args),
-        Command::Send(args) => send::run(args),
-        Command::Project(project::ProjectCommand::New(args)) => project::new(&args),
-        Command::Token(args) => token::run(&args),
-        Command::Session(token::SessionCommand::New(args)) => token::new_session(&args),
-        Command::Config(args) => config::run(&args),
-        Command::Bench(args) => bench::run(args),
-        Command::Completions(args) => completions::run(&args),
+        CliCommand::Serve(args) => serve::run(args),
+        CliCommand::Drain(args) => drain::run(&args),
+        CliCommand::Join(args) => join::run(args),
+        CliCommand::Send(args) => send::run(args),
+        CliCommand::Project(project::ProjectCommand::New(args)) => project::new(&args),
+        CliCommand::Token(args) => token::run(&args),
+        CliCommand::Session(session::SessionCommand::New(args)) => session::new(&args),
+        CliCommand::Config(args) => config::run(&args),
+        CliCommand::Bench(args) => bench::run(args),
+        CliCommand::Completions(args) => completions::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -1,7 +1,7 @@
-//! Printing: results on standard output, everything else on standard error.
+//! Output: results on standard output, everything else on standard error.
 //!
-//! What a peer sent may be in any text for people, so all of it is escaped here, too, where it
-//! leaves the process; line ends only where the text is one line.
+//! Any text for people may contain text of a peer, so all of it is escaped here, where it leaves the
+//! process. Line ends are escaped only if the text must be one line.
 
 use std::{
     io::{self, Write},
@@ -12,8 +12,8 @@ use signalbox_protocol::Printable;
 
 use crate::logging;
 
-/// Prints text of our own, or JSON, on standard output, at once, so that a reader at the other end of a pipe has
-/// it. Fails when there is no such reader any more.
+/// Prints own text or JSON on standard output and flushes it, for the reader of a pipe. Fails if the
+/// reader is gone.
 pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -22,7 +22,7 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
 
 /// Prints an error with its causes on standard error. It may have several lines.
 pub(crate) fn error(error: &anyhow::Error) {
-    // A closed pipe is how `| head` says that it has seen enough.
+    // A closed pipe is no error: `| head` has read enough.
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
     };
@@ -32,12 +32,12 @@ pub(crate) fn error(error: &anyhow::Error) {
     }
 }
 
-/// Prints a remark of one line on standard error.
+/// Prints a note of one line on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
     logging::write_line(Printable(text));
 }
 
-/// The exit code of a command that worked, or did not.
-pub(crate) fn code(good: bool) -> ExitCode {
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// The exit code of a command that succeeded or failed.
+pub(crate) fn code(succeeded: bool) -> ExitCode {
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

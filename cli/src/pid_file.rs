@@ -1,34 +1,34 @@
-//! The file by which others find a running gateway: its process id, in decimal, on a line.
+//! PID file of a running gateway: its process id in decimal, on one line.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// A file that names this process, for as long as this lives.
+/// The PID file of this process. Dropping it removes the file.
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    /// Writes the file, in place of one that a process before has left.
+    /// Writes the file, in place of one that an earlier process has left.
     pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
+            .with_context(|| format!("cannot write the PID file {}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
 
-    /// The process that a file names.
+    /// Reads the process id of a file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<u32> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the pid file {shown}; does the gateway run, with --pid-file?")
+            format!("cannot read the PID file {shown}; is the gateway running, with --pid-file?")
         })?;
         let pid = text.trim().parse();
-        pid.with_context(|| format!("{shown} is no pid file: there is no process id in it"))
+        pid.with_context(|| format!("{shown} is not a PID file: it must contain one process id"))
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // By now it may be a successor's.
+        // A new process may have replaced it.
         if Self::read(&self.0).is_ok_and(|pid| pid == std::process::id()) {
             let _ = std::fs::remove_file(&self.0);
         }
@@ -45,7 +45,7 @@ mod tests {
         let path = dir.path().join("pid");
         std::fs::write(&path, "12345678901").unwrap();
         let error = PidFile::read(&path).unwrap_err().to_string();
-        assert!(error.contains("no pid file"), "{error}");
+        assert!(error.contains("is not a PID file"), "{error}");
         let file = PidFile::write(&path).unwrap();
         assert_eq!(PidFile::read(&path).unwrap(), std::process::id());
         drop(file);
@@ -53,6 +53,6 @@ mod tests {
         let file = PidFile::write(&path).unwrap();
         std::fs::write(&path, "1\n").unwrap();
         drop(file);
-        assert_eq!(PidFile::read(&path).unwrap(), 1, "somebody else's stays");
+        assert_eq!(PidFile::read(&path).unwrap(), 1, "the file of another process stays");
     }
 }

@@ -1,4 +1,4 @@
-//! `signalbox project new`: a tenant for the configuration, with all that it needs made up.
+//! `signalbox project new`: generates a project for the configuration.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,7 +15,7 @@ use signalbox_certs::ApplicationKey;
 use signalbox_gateway::{Config, Gateway, ProjectConfig, ProjectLimitOverrides, WebhookConfig};
 use signalbox_protocol::ProjectKey;
 
-use crate::{output, token::random};
+use crate::{output, random::random};
 
 /// Work with projects.
 #[derive(Debug, Subcommand)]
@@ -23,9 +23,9 @@ pub(crate) enum ProjectCommand {
     New(Args),
 }
 
-/// Make a project and print it as a piece of the configuration file.
+/// Generate a project and print it as a table for the configuration file.
 ///
-/// A running gateway takes it up from its file within seconds.
+/// A running gateway reloads its file within seconds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,17 +33,17 @@ Examples:
       A key and a secret, as OpenTok projects have them.
   signalbox project new --application --keys-dir keys >> gateway.toml
       An application id and a key pair, as Vonage applications have them. The private key is for
-      your server; the gateway needs the public one only.
+      your server; the gateway needs only the public one.
   signalbox project new --webhook https://app.example.com/hooks/signalbox >> gateway.toml
-      With a webhook that hears of connections, and the secret that signs what it is sent.")]
+      With a webhook for connection events, and the secret that signs them.")]
 pub(crate) struct Args {
-    /// Make an application, which is known by a public key, and write its keys to two files.
+    /// Generate an application, which has a public key, and write its key pair to two files.
     #[arg(long)]
     application: bool,
-    /// Where --application writes the keys.
+    /// Directory for the keys of --application.
     #[arg(long, value_name = "DIR", default_value = ".", requires = "application")]
     keys_dir: PathBuf,
-    /// URL that is to hear of connections coming and going.
+    /// URL that receives connection events.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
     /// Print JSON.
@@ -68,18 +68,18 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
         let (private, public) = write_keys(&args.keys_dir, &project.key)?;
         project.public_keys.push(public.display().to_string());
         output::note(format_args!(
-            "note: the private key, for your server, is in {}",
+            "note: wrote the private key, for your server, to {}",
             private.display()
         ));
     } else {
         project.secrets.push(new_secret()?);
     }
-    // What a gateway would say of it later is better said now.
+    // Faults that a gateway would report are reported now.
     let config = Config { projects: vec![project], ..Config::default() };
-    let mut wrong = Gateway::check(&config);
-    wrong.retain(|it| it.setting.starts_with("projects"));
-    let said: Vec<_> = wrong.iter().map(ToString::to_string).collect();
-    anyhow::ensure!(wrong.is_empty(), "{}", said.join("; "));
+    let mut problems = Gateway::check(&config);
+    problems.retain(|it| it.setting.starts_with("projects"));
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    anyhow::ensure!(problems.is_empty(), "{}", texts.join("; "));
     for project in &config.projects {
         if args.json {
             output::line(serde_json::to_string(project)?)?;
@@ -90,8 +90,8 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A table of the configuration file. No value in it has a character that TOML would escape, but
-/// for a path or URL that somebody chose; JSON's escapes are TOML's.
+/// A table of the configuration file. Only a path or a URL can contain characters to escape, and TOML
+/// has the escapes of JSON.
 fn toml(project: &ProjectConfig) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let list =
@@ -111,8 +111,8 @@ fn toml(project: &ProjectConfig) -> String {
 }
 
 fn write_keys(dir: &Path, key: &ProjectKey) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let pair = ApplicationKey::generate().context("cannot make a key pair")?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let pair = ApplicationKey::generate().context("cannot generate a key pair")?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let write = |name: &str, mode: u32, pem: &str| -> anyhow::Result<PathBuf> {
         let file = dir.join(format!("{key}.{name}.pem"));
         let mut options = OpenOptions::new();
@@ -126,14 +126,14 @@ fn write_keys(dir: &Path, key: &ProjectKey) -> anyhow::Result<(PathBuf, PathBuf)
     Ok((private, public))
 }
 
-/// A project key as the vendor's: eight digits, which every SDK takes.
+/// A project key like the vendor's: eight digits, which every SDK accepts.
 pub(crate) fn new_key() -> anyhow::Result<ProjectKey> {
     let number = u32::from_le_bytes(random()?) % 90_000_000 + 10_000_000;
     Ok(number.to_string().parse()?)
 }
 
-/// A secret as the vendor's: forty hexadecimal digits. (One SDK takes a secret with a dot for the
-/// name of a file.)
+/// A secret like the vendor's: forty hexadecimal digits. (One SDK would take a secret with a dot for a
+/// file name.)
 pub(crate) fn new_secret() -> anyhow::Result<String> {
     Ok(hex(&random::<20>()?))
 }

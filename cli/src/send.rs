@@ -1,4 +1,4 @@
-//! `signalbox send`: one signal, or one for each line of standard input.
+//! `signalbox send`: sends one signal, or one for each line of standard input.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -15,31 +15,31 @@ use tokio::{
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    ids::IdPrefix,
-    lines::{Line, Lines},
-    link::LinkArgs,
+    connect::ConnectArgs,
+    id_prefix::IdPrefix,
+    line_reader::{Line, LineReader},
     logging, output,
-    stop::Stop,
+    stop_signals::StopSignals,
 };
 
-/// Signals on their way to all that have not come back yet. What is sent to all comes back to its
-/// sender, too, which makes a pace that the gateway keeps up with.
+/// Signals to all that have not come back yet. A signal to all is delivered to its sender, too, so this
+/// window keeps the client at the speed of the gateway.
 const WINDOW: u32 = 256;
 
-/// More than any gateway takes from one connection.
+/// Upper bound of `--rate`: more than any gateway accepts from one connection.
 const MAX_RATE: i64 = 1_000_000;
 
-/// Timers are good to a millisecond, so that a fast pace is kept by sending several signals at once;
-/// those of at most this time.
+/// Timers have a resolution of a millisecond, so a fast rate needs several signals at once: at most those
+/// of this time.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
-/// How long it waits to be told who is in the session.
-const NAMING: Duration = Duration::from_secs(10);
+/// Time for the gateway to list the connections in the session.
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Join, send, leave.
+/// Join a session, send signals, leave.
 ///
 /// With --stdin, a line that cannot be a signal is reported with its number and skipped. The exit
-/// status says whether everything was sent and nothing refused.
+/// status is 0 if all signals were sent and none was rejected.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -48,14 +48,14 @@ Examples:
   git log --format=%s | signalbox send quic://localhost:4433 --ca CA --token TOKEN --stdin")]
 pub(crate) struct Args {
     #[command(flatten)]
-    link: LinkArgs,
+    link: ConnectArgs,
     /// The signal's type.
     #[arg(long = "type", value_name = "TYPE")]
     signal_type: Option<String>,
     /// The signal's data.
     #[arg(long, conflicts_with = "stdin")]
     data: Option<String>,
-    /// Only to this connection; the first letters of its id are enough.
+    /// Send to this connection only; the first letters of its id are enough.
     #[arg(long, value_name = "ID")]
     to: Option<IdPrefix>,
     /// Send each line of standard input as the data of a signal.
@@ -76,11 +76,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn send(args: Args) -> anyhow::Result<ExitCode> {
-    let mut stop = Stop::listen()?;
-    // Who is there must be known to tell what the beginning of an id means. Joining again, as another
-    // connection, would lose count of what has come back.
-    let names = args.to.as_ref().is_some_and(|to| to.whole().is_none());
-    let (client, mut events) = args.link.connect_or(&mut stop, names, false).await?;
+    let mut stop = StopSignals::listen()?;
+    // The prefix of an id is resolved among the connections that are present. Rejoining as another
+    // connection would lose count of the signals that have come back.
+    let presence = args.to.as_ref().is_some_and(|to| to.whole().is_none());
+    let (client, mut events) = args.link.connect_or(&mut stop, presence, false).await?;
     let to = match &args.to {
         Some(to) => {
             let receiver = tokio::select! {
@@ -103,20 +103,20 @@ async fn send(args: Args) -> anyhow::Result<ExitCode> {
         client.disconnect().await;
         result
     };
-    let (sent, refused) = tokio::join!(sending, watch(events, client.connection().id, &window));
-    // Why the session ended says more than that a signal could not be sent.
-    let refused = refused?;
-    Ok(output::code(sent? && refused == 0))
+    let (sent, rejected) = tokio::join!(sending, watch(events, client.connection().id, &window));
+    // The reason for the end of the session is the more useful error.
+    let rejected = rejected?;
+    Ok(output::code(sent? && rejected == 0))
 }
 
-/// The connection that `to` means.
+/// Resolves `to` among the connections in the session.
 async fn receiver(
     to: &IdPrefix,
     client: &Client,
     events: &mut Events,
 ) -> anyhow::Result<ConnectionId> {
     let mut present = vec![client.connection().id];
-    let named = async {
+    let listed = async {
         while to.whole().is_none() && present.len() <= client.present_on_joining() as usize {
             match events.next().await {
                 Some(Event::ConnectionCreated(other)) => present.push(other.id),
@@ -125,11 +125,13 @@ async fn receiver(
             }
         }
     };
-    tokio::time::timeout(NAMING, named).await.context("the gateway does not say who is there")?;
-    to.among(present).map_err(|problem| anyhow::anyhow!("--to: {problem}"))
+    tokio::time::timeout(PRESENCE_TIMEOUT, listed).await.context(
+        "the gateway did not list the connections in the session; pass the whole id with --to",
+    )?;
+    to.resolve(present).map_err(|problem| anyhow::anyhow!("--to: {problem}"))
 }
 
-/// `false` if it is known already that a signal was not sent.
+/// False if a signal is known not to have been sent.
 async fn send_all(
     args: &Args,
     to: Option<ConnectionId>,
@@ -139,14 +141,14 @@ async fn send_all(
     if !args.stdin {
         return match signal(args, to, client, args.data.clone()).send().await {
             Err(SendError::Refused { code, message }) => {
-                output::note(format_args!("signal refused ({code}): {message}"));
+                output::note(format_args!("signal rejected ({code}): {message}"));
                 Ok(false)
             }
             sent => Ok(sent.map(|_| true)?),
         };
     }
-    let mut pace = Pace::new(args.rate, client.limits().signals_per_second);
-    let mut lines = Lines::of_stdin();
+    let mut pace = SendPace::new(args.rate, client.limits().signals_per_second);
+    let mut lines = LineReader::stdin();
     let mut all_sent = true;
     loop {
         let line = tokio::select! {
@@ -168,7 +170,7 @@ async fn send_all(
         if let Some(pace) = &mut pace {
             pace.wait().await;
         }
-        // A signal to one does not come back, so it cannot make a pace.
+        // A signal to one connection does not come back, so the window does not apply.
         let permit = match to {
             Some(_) => None,
             None => tokio::select! {
@@ -178,7 +180,7 @@ async fn send_all(
         };
         match signal(args, to, client, Some(text)).enqueue().await {
             Ok(_) => permit.into_iter().for_each(SemaphorePermit::forget),
-            // Every other line may be shorter, but each would have the same type.
+            // Other lines may be shorter. An invalid type would be the same for all.
             Err(SendError::Invalid(why @ InvalidSignal::DataTooLong(_))) => skip(&why),
             Err(error) => return Err(error).with_context(|| format!("line {number}")),
         }
@@ -204,14 +206,14 @@ fn signal<'a>(
     signal
 }
 
-/// A steady pace.
-struct Pace {
+/// A constant rate.
+struct SendPace {
     period: Duration,
     next: Instant,
 }
 
-impl Pace {
-    /// The slower of what the user and the gateway allow, if either does.
+impl SendPace {
+    /// The lower of the rates that the user and the gateway set, if any.
     fn new(rate: Option<u32>, limit: u32) -> Option<Self> {
         let limit = (limit > 0).then_some(limit);
         let per_second = rate.into_iter().chain(limit).min()?;
@@ -220,7 +222,7 @@ impl Pace {
 
     async fn wait(&mut self) {
         let now = Instant::now();
-        // A pause is not made up for.
+        // A pause is not caught up on.
         self.next = self.next.max(now.checked_sub(CATCH_UP).unwrap_or(now));
         if self.next > now {
             tokio::time::sleep_until(self.next).await;
@@ -229,17 +231,17 @@ impl Pace {
     }
 }
 
-/// Opens the window for what has come back, and says what was refused. Returns how many were.
+/// Opens the window for signals that have come back, and prints rejections. Returns their number.
 async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyhow::Result<u64> {
-    let mut refused = 0;
+    let mut rejected = 0;
     while let Some(event) = events.next().await {
         match event {
             Event::Signal { from, .. } if from == me.into() => window.add_permits(1),
             Event::Refused { signal, code, message } => {
                 window.add_permits(1);
-                refused += 1;
+                rejected += 1;
                 let which = signal.map(|number| format!(" {number}")).unwrap_or_default();
-                output::note(format_args!("signal{which} refused ({code}): {message}"));
+                output::note(format_args!("signal{which} rejected ({code}): {message}"));
             }
             Event::SessionDisconnected { reason, message }
                 if reason != CloseReason::ClientDisconnected =>
@@ -249,7 +251,7 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
             _ => {}
         }
     }
-    Ok(refused)
+    Ok(rejected)
 }
 
 #[cfg(test)]
@@ -257,9 +259,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_pace_is_kept_though_timers_are_coarse() {
+    async fn a_rate_is_kept_with_coarse_timers() {
         for rate in [50, 5000, u32::MAX] {
-            let mut pace = Pace::new(Some(rate), 0).unwrap();
+            let mut pace = SendPace::new(Some(rate), 0).unwrap();
             let begun = Instant::now();
             for _ in 0..2 * rate.min(5000) {
                 pace.wait().await;
@@ -271,8 +273,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_is_not_made_up_for() {
-        let mut pace = Pace::new(Some(100), 1000).unwrap();
+    async fn a_pause_is_not_caught_up_on() {
+        let mut pace = SendPace::new(Some(100), 1000).unwrap();
         tokio::time::advance(Duration::from_secs(60)).await;
         let begun = Instant::now();
         for _ in 0..100 {
@@ -282,8 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn the_slower_of_two_paces_counts() {
-        let period = |rate, limit| Pace::new(rate, limit).map(|pace| pace.period.as_millis());
+    fn the_lower_of_two_rates_counts() {
+        let period = |rate, limit| SendPace::new(rate, limit).map(|pace| pace.period.as_millis());
         assert_eq!(period(None, 0), None);
         assert_eq!(period(Some(100), 0), Some(10));
         assert_eq!(period(Some(100), 50), Some(20));

@@ -1,11 +1,10 @@
-//! A proxy in front of the gateway that behaves like a bad network on purpose, so that authors of
-//! clients can see how theirs copes: `serve --dev --chaos`.
+//! Fault-injecting proxy of `serve --dev --chaos`, for authors of clients.
 //!
-//! It listens on the gateway's public ports and passes bytes to the gateway, which listens on ports
-//! of this machine that nobody else knows. The gateway itself is the same with and without it. The
-//! proxy never changes, adds or repeats a byte, so all guarantees of the protocol still hold.
+//! It listens on the public ports of the gateway and forwards bytes to the gateway, which listens on
+//! ports chosen by the system. The gateway is the same with and without it. The proxy never changes,
+//! adds or repeats a byte, so all guarantees of the protocol hold.
 
-mod fate;
+mod decisions;
 mod quic;
 mod spec;
 mod tcp;
@@ -19,21 +18,21 @@ use anyhow::Context as _;
 use signalbox_gateway::Addresses;
 use tokio::net::{TcpListener, UdpSocket};
 
-pub(crate) use spec::Spec;
+pub(crate) use spec::ChaosSpec;
 
-/// The gateway's idle timeout unless the operator sets one: a link that was cut silently is noticed
-/// by this silence only, and an author should not have to wait for it.
+/// Default idle timeout of the gateway: a link that was cut silently is noticed by this timeout only, and
+/// an author should not have to wait for it.
 pub(crate) const IDLE_TIMEOUT_MS: u32 = 5000;
 
-/// Links of each carrier at a time.
+/// Links of each protocol at a time.
 const LINKS: usize = 1024;
 
-/// How long a link may be silent before the proxy forgets it.
+/// Silence after which the proxy forgets a link.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The bound proxy.
 pub(crate) struct Chaos {
-    spec: Spec,
+    spec: ChaosSpec,
     udp: UdpSocket,
     tcp: TcpListener,
     addresses: Addresses,
@@ -41,7 +40,7 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     /// Binds the gateway's public addresses.
-    pub(crate) async fn bind(spec: Spec, public: Addresses) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(spec: ChaosSpec, public: Addresses) -> anyhow::Result<Self> {
         let udp = UdpSocket::bind(public.quic).await;
         let udp = udp.with_context(|| format!("cannot listen on {} (udp)", public.quic))?;
         let tcp = TcpListener::bind(public.tcp).await;
@@ -50,24 +49,24 @@ impl Chaos {
         Ok(Self { spec, udp, tcp, addresses })
     }
 
-    /// Where the gateway listens behind the proxy: the system chooses the ports.
-    pub(crate) fn hidden() -> SocketAddr {
+    /// Address for the gateway behind the proxy. The system chooses the port.
+    pub(crate) fn hidden_address() -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
     }
 
-    /// Where clients find the proxy.
+    /// The addresses of the proxy, for clients.
     pub(crate) fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What it does, as it can be said again to see the same.
-    pub(crate) fn spec(&self) -> Spec {
+    /// The spec with its seed, which repeats the same decisions.
+    pub(crate) fn spec(&self) -> ChaosSpec {
         self.spec
     }
 
-    /// Passes bytes between clients and the gateway for as long as it is polled.
+    /// Forwards bytes between clients and the gateway while it is polled.
     pub(crate) async fn run(self, gateway: Addresses) {
         let Self { spec, udp, tcp, .. } = self;
-        tokio::join!(quic::carry(spec, udp, gateway.quic), tcp::carry(spec, tcp, gateway.tcp));
+        tokio::join!(quic::forward(spec, udp, gateway.quic), tcp::forward(spec, tcp, gateway.tcp));
     }
 }

@@ -1,5 +1,5 @@
-//! Chaos for QUIC: datagrams are dropped and delayed, which also changes their order, and a link
-//! that is cut falls silent. Its client may open another one, from the same port even.
+//! Faults of QUIC: datagrams are dropped and delayed, which also reorders them, and a link that is cut
+//! falls silent. Its client may open another one, even from the same port.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -17,62 +17,62 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    IDLE, LINKS, Spec,
-    fate::{Carrier, Fate, Packet, Packets},
+    ChaosSpec, IDLE, LINKS,
+    decisions::{LinkDecisions, PacketDecision, PacketDecisions, Protocol},
 };
 
-/// Datagrams that may be on their way at a time; what comes then is dropped, as by any router.
-const ON_THE_WAY: usize = 4096;
+/// Datagrams that are delayed at a time. More are dropped, as by any router.
+const MAX_DELAYED: usize = 4096;
 
 /// The largest UDP datagram.
-const DATAGRAM: usize = 65_535;
+const MAX_DATAGRAM: usize = 65_535;
 
-/// Length of the connection ids by which clients address this gateway.
-const ID: usize = 8;
+/// Length of the connection ids of this gateway.
+const ID_BYTES: usize = 8;
 
-/// Ids remembered of one link, and of all that were cut.
-const IDS: usize = 64;
-const DEAD_IDS: usize = 64 * LINKS;
+/// Connection ids remembered of one link, and of all links that were cut.
+const LINK_IDS: usize = 64;
+const CUT_IDS: usize = 64 * LINKS;
 
-/// After an error of a socket, which is no error of a link.
+/// Pause after an error of a socket, which is no error of a link.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Id = Vec<u8>;
+type QuicConnectionId = Vec<u8>;
 
-/// A client's way to the gateway. The gateway sees a port of its own for each.
-struct Link {
+/// A client's link. The gateway sees each from a port of its own.
+struct ProxiedLink {
     gateway: Arc<UdpSocket>,
-    packets: Packets,
-    /// By which its client has addressed the gateway.
-    ids: VecDeque<Id>,
-    /// Cancelled when nothing passes any more.
-    over: CancellationToken,
+    packets: PacketDecisions,
+    /// Connection ids by which the client has addressed the gateway.
+    ids: VecDeque<QuicConnectionId>,
+    /// Cancelled when nothing is forwarded any more.
+    ended: CancellationToken,
     number: u64,
 }
 
-struct Proxy {
-    spec: Spec,
+struct QuicProxy {
+    spec: ChaosSpec,
     clients: Arc<UdpSocket>,
     to: SocketAddr,
-    links: HashMap<SocketAddr, Link>,
-    /// Connections whose link was cut stay dead, even if their client uses its port for another.
-    dead: HashSet<Id>,
-    dead_in_order: VecDeque<Id>,
-    room: Arc<Semaphore>,
+    links: HashMap<SocketAddr, ProxiedLink>,
+    /// Connections whose link was cut stay cut, even if the client uses its port for another one.
+    cut: HashSet<QuicConnectionId>,
+    cut_in_order: VecDeque<QuicConnectionId>,
+    delayed: Arc<Semaphore>,
     opened: u64,
 }
 
-/// Carries datagrams between clients and the gateway.
-pub(super) async fn carry(spec: Spec, clients: UdpSocket, to: SocketAddr) {
-    let mut proxy = Proxy::new(spec, clients, to);
-    let mut buffer = vec![0; DATAGRAM];
+/// Forwards datagrams between clients and the gateway.
+pub(super) async fn forward(spec: ChaosSpec, clients: UdpSocket, to: SocketAddr) {
+    let mut proxy = QuicProxy::new(spec, clients, to);
+    let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         match proxy.clients.recv_from(&mut buffer).await {
             Ok((length, client)) => {
                 let datagram = buffer.get(..length).unwrap_or_default();
                 proxy.forward(client, datagram).await;
             }
-            // The system may report what became of a datagram that was sent. Nothing is wrong here.
+            // The system may report the fate of an earlier datagram. The socket is fine.
             Err(error) => {
                 debug!(%error, "receiving failed");
                 tokio::time::sleep(PAUSE).await;
@@ -81,26 +81,26 @@ pub(super) async fn carry(spec: Spec, clients: UdpSocket, to: SocketAddr) {
     }
 }
 
-impl Proxy {
-    fn new(spec: Spec, clients: UdpSocket, to: SocketAddr) -> Self {
+impl QuicProxy {
+    fn new(spec: ChaosSpec, clients: UdpSocket, to: SocketAddr) -> Self {
         Self {
             spec,
             clients: Arc::new(clients),
             to,
             links: HashMap::new(),
-            dead: HashSet::new(),
-            dead_in_order: VecDeque::new(),
-            room: Arc::new(Semaphore::new(ON_THE_WAY)),
+            cut: HashSet::new(),
+            cut_in_order: VecDeque::new(),
+            delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
             opened: 0,
         }
     }
 
     async fn forward(&mut self, client: SocketAddr, datagram: &[u8]) {
         let Some(id) = destination(datagram) else { return };
-        if self.links.get(&client).is_none_or(|link| link.over.is_cancelled()) {
-            self.bury();
+        if self.links.get(&client).is_none_or(|link| link.ended.is_cancelled()) {
+            self.forget_cut_links();
         }
-        if self.dead.contains(id) {
+        if self.cut.contains(id) {
             return;
         }
         if !self.links.contains_key(&client) {
@@ -109,91 +109,96 @@ impl Proxy {
         }
         let Some(link) = self.links.get_mut(&client) else { return };
         if !link.ids.iter().any(|known| known == id) {
-            if link.ids.len() == IDS {
+            if link.ids.len() == LINK_IDS {
                 link.ids.pop_front();
             }
             link.ids.push_back(id.to_owned());
         }
         let packet = link.packets.next();
-        let way = Way { socket: &link.gateway, to: self.to, over: &link.over, room: &self.room };
-        way.send(datagram, packet, link.number, "to gateway").await;
+        let path = UdpPath {
+            socket: &link.gateway,
+            to: self.to,
+            ended: &link.ended,
+            delayed: &self.delayed,
+        };
+        path.send(datagram, packet, link.number, "to gateway").await;
     }
 
-    /// Forgets links that were cut, each of which holds a socket, and remembers their connections.
-    fn bury(&mut self) {
-        let over = self.links.extract_if(|_, link| link.over.is_cancelled());
-        for id in over.flat_map(|(_, link)| link.ids) {
-            if self.dead.insert(id.clone()) {
-                self.dead_in_order.push_back(id);
+    /// Closes the sockets of links that were cut, and remembers their connection ids.
+    fn forget_cut_links(&mut self) {
+        let ended = self.links.extract_if(|_, link| link.ended.is_cancelled());
+        for id in ended.flat_map(|(_, link)| link.ids) {
+            if self.cut.insert(id.clone()) {
+                self.cut_in_order.push_back(id);
             }
         }
-        while self.dead_in_order.len() > DEAD_IDS
-            && let Some(oldest) = self.dead_in_order.pop_front()
+        while self.cut_in_order.len() > CUT_IDS
+            && let Some(oldest) = self.cut_in_order.pop_front()
         {
-            self.dead.remove(&oldest);
+            self.cut.remove(&oldest);
         }
     }
 
-    async fn open(&mut self, client: SocketAddr) -> Option<Link> {
+    async fn open(&mut self, client: SocketAddr) -> Option<ProxiedLink> {
         if self.links.len() >= LINKS {
-            warn!(%client, "no room for another QUIC link; datagram dropped");
+            warn!(%client, "too many QUIC links; datagram dropped");
             return None;
         }
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let gateway = match socket {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                warn!(%client, %error, "QUIC link failed: no socket");
+                warn!(%client, %error, "QUIC link failed: cannot open a socket");
                 return None;
             }
         };
         self.opened += 1;
         let number = self.opened;
-        let Fate { lifetime, cut, to_gateway, to_client } =
-            Fate::new(self.spec, Carrier::Quic, number);
-        let over = CancellationToken::new();
-        info!(carrier = "quic", link = number, %client, "link opened");
-        let answers = Answers {
+        let LinkDecisions { lifetime, cut, to_gateway, to_client: packets } =
+            LinkDecisions::new(self.spec, Protocol::Quic, number);
+        let ended = CancellationToken::new();
+        info!(protocol = "quic", link = number, %client, "link opened");
+        let to_client = ToClient {
             gateway: gateway.clone(),
             clients: self.clients.clone(),
             client,
-            packets: to_client,
-            over: over.clone(),
-            room: self.room.clone(),
+            packets,
+            ended: ended.clone(),
+            delayed: self.delayed.clone(),
             number,
         };
         let cut_at = lifetime.map(|lifetime| Instant::now() + lifetime);
         tokio::spawn(async move {
-            let over = answers.over.clone();
+            let ended = to_client.ended.clone();
             tokio::select! {
-                () = answers.carry() => {
-                    debug!(carrier = "quic", link = number, "link idle; forgotten");
+                () = to_client.forward() => {
+                    debug!(protocol = "quic", link = number, "link idle; forgotten");
                 }
                 () = at(cut_at) => {
-                    info!(carrier = "quic", link = number, how = cut.name(), "link cut");
+                    info!(protocol = "quic", link = number, how = cut.name(), "link cut");
                 }
             }
-            over.cancel();
+            ended.cancel();
         });
-        Some(Link { gateway, packets: to_gateway, ids: VecDeque::new(), over, number })
+        Some(ProxiedLink { gateway, packets: to_gateway, ids: VecDeque::new(), ended, number })
     }
 }
 
-/// The gateway's datagrams to one client.
-struct Answers {
+/// The task that forwards datagrams of the gateway to one client.
+struct ToClient {
     gateway: Arc<UdpSocket>,
     clients: Arc<UdpSocket>,
     client: SocketAddr,
-    packets: Packets,
-    over: CancellationToken,
-    room: Arc<Semaphore>,
+    packets: PacketDecisions,
+    ended: CancellationToken,
+    delayed: Arc<Semaphore>,
     number: u64,
 }
 
-impl Answers {
-    /// Until there has been none for long.
-    async fn carry(mut self) {
-        let mut buffer = vec![0; DATAGRAM];
+impl ToClient {
+    /// Forwards datagrams until the gateway falls silent.
+    async fn forward(mut self) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
         while let Ok(received) = timeout(IDLE, self.gateway.recv_from(&mut buffer)).await {
             let Ok((length, _)) = received else {
                 tokio::time::sleep(PAUSE).await;
@@ -201,57 +206,63 @@ impl Answers {
             };
             let datagram = buffer.get(..length).unwrap_or_default();
             let packet = self.packets.next();
-            let Self { clients: socket, client, over, room, number, .. } = &self;
-            let way = Way { socket, to: *client, over, room };
-            way.send(datagram, packet, *number, "to client").await;
+            let Self { clients: socket, client, ended, delayed, number, .. } = &self;
+            let path = UdpPath { socket, to: *client, ended, delayed };
+            path.send(datagram, packet, *number, "to client").await;
         }
     }
 }
 
-/// Where datagrams go, for as long as their link is not cut.
-struct Way<'a> {
+/// The path of datagrams in one direction, until their link is cut.
+struct UdpPath<'a> {
     socket: &'a Arc<UdpSocket>,
     to: SocketAddr,
-    over: &'a CancellationToken,
-    room: &'a Arc<Semaphore>,
+    ended: &'a CancellationToken,
+    delayed: &'a Arc<Semaphore>,
 }
 
-impl Way<'_> {
-    async fn send(&self, datagram: &[u8], packet: Packet, link: u64, direction: &'static str) {
-        let Packet { lost, delay } = packet;
+impl UdpPath<'_> {
+    async fn send(
+        &self,
+        datagram: &[u8],
+        packet: PacketDecision,
+        link: u64,
+        direction: &'static str,
+    ) {
+        let PacketDecision { lost, delay } = packet;
         if lost {
-            info!(carrier = "quic", link, direction, bytes = datagram.len(), "datagram dropped");
+            info!(protocol = "quic", link, direction, bytes = datagram.len(), "datagram dropped");
             return;
         }
         if delay.is_zero() {
             let _ = self.socket.send_to(datagram, self.to).await;
             return;
         }
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
-            info!(carrier = "quic", link, direction, "datagram dropped: too many are delayed");
+        let Ok(permit) = self.delayed.clone().try_acquire_owned() else {
+            info!(protocol = "quic", link, direction, "datagram dropped: too many are delayed");
             return;
         };
-        debug!(carrier = "quic", link, direction, ?delay, "datagram delayed");
-        let (socket, to, over) = (self.socket.clone(), self.to, self.over.clone());
+        debug!(protocol = "quic", link, direction, ?delay, "datagram delayed");
+        let (socket, to, ended) = (self.socket.clone(), self.to, self.ended.clone());
         let (datagram, due) = (datagram.to_vec(), Instant::now() + delay);
         tokio::spawn(async move {
             tokio::select! {
-                () = over.cancelled() => {}
+                () = ended.cancelled() => {}
                 () = sleep_until(due) => {
                     let _ = socket.send_to(&datagram, to).await;
                 }
             }
-            drop(room);
+            drop(permit);
         });
     }
 }
 
-/// The connection id that a client's datagram is addressed to (RFC 8999): its length is said in a
-/// long header, and known of the gateway's own ids, which are in short ones.
+/// The destination connection id of a client's datagram (RFC 8999). A long header contains its length; in
+/// a short header it is an id of the gateway, whose length is known.
 fn destination(datagram: &[u8]) -> Option<&[u8]> {
     let (first, rest) = datagram.split_first()?;
     if first & 0x80 == 0 {
-        return rest.get(..ID);
+        return rest.get(..ID_BYTES);
     }
     let (length, rest) = rest.get(4..)?.split_first()?;
     rest.get(..usize::from(*length))
@@ -280,37 +291,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn links_that_were_cut_hold_nothing_and_stay_cut() {
+    async fn cut_links_hold_no_socket_and_stay_cut() {
         let gateway = socket().await;
         let spec = "cut=1ms,delay=0,drop=0".parse().unwrap();
-        let mut proxy = Proxy::new(spec, socket().await, gateway.local_addr().unwrap());
+        let mut proxy = QuicProxy::new(spec, socket().await, gateway.local_addr().unwrap());
         let client = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         for port in 1..=50 {
             proxy.forward(client(port), &packet(1)).await;
             if let Some(link) = proxy.links.get(&client(port)) {
-                link.over.clone().cancelled().await;
+                link.ended.clone().cancelled().await;
             }
             assert!(proxy.links.len() <= 1, "{} after {port}", proxy.links.len());
         }
-        assert_eq!(proxy.opened, 1, "its connection is dead, from whatever port it comes");
+        assert_eq!(proxy.opened, 1, "its connection is cut on every port");
         proxy.forward(client(1), &packet(2)).await;
-        assert_eq!((proxy.opened, proxy.links.len()), (2, 1), "another one gets through");
+        assert_eq!((proxy.opened, proxy.links.len()), (2, 1), "another connection is forwarded");
     }
 
     #[tokio::test]
-    async fn what_is_dropped_or_delayed_too_much_does_not_arrive_and_the_rest_does() {
+    async fn dropped_datagrams_do_not_arrive_and_the_others_do() {
         let gateway = socket().await;
         let spec = "cut=0,delay=1ms,drop=0.5,seed=7".parse().unwrap();
-        let mut proxy = Proxy::new(spec, socket().await, gateway.local_addr().unwrap());
+        let mut proxy = QuicProxy::new(spec, socket().await, gateway.local_addr().unwrap());
         let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         for _ in 0..100 {
             proxy.forward(client, &packet(1)).await;
         }
-        // Those that wait have a permit each, which they give back when they are sent.
-        let all = u32::try_from(ON_THE_WAY).unwrap();
-        drop(proxy.room.acquire_many(all).await.unwrap());
-        let mut fate = Fate::new(spec, Carrier::Quic, 1).to_gateway;
-        let expected = (0..100).filter(|_| !fate.next().lost).count();
+        // Each delayed datagram holds a permit until it is sent.
+        let all = u32::try_from(MAX_DELAYED).unwrap();
+        drop(proxy.delayed.acquire_many(all).await.unwrap());
+        let mut packets = LinkDecisions::new(spec, Protocol::Quic, 1).to_gateway;
+        let expected = (0..100).filter(|_| !packets.next().lost).count();
         let mut buffer = [0; 64];
         let arrived = std::iter::from_fn(|| gateway.try_recv(&mut buffer).ok());
         gateway.readable().await.unwrap();

@@ -1,31 +1,31 @@
-//! What chaos is asked for, in the form `cut=10s,delay=100ms,drop=0.02,seed=7`.
+//! Specification of the faults, in the form `cut=10s,delay=100ms,drop=0.02,seed=7`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Serialize;
 
-/// What the proxy does to links.
+/// The faults that the proxy injects.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Spec {
-    /// Mean lifetime of a link; zero: none is cut.
+pub(crate) struct ChaosSpec {
+    /// Mean lifetime of a link; zero disables cuts.
     pub(crate) cut: Duration,
-    /// The longest delay of a packet; zero: none is delayed.
+    /// The longest delay of a packet; zero disables delays.
     pub(crate) delay: Duration,
-    /// The share of packets that get lost.
+    /// The share of packets that are dropped.
     pub(crate) drop: f64,
-    /// What all decisions follow from.
+    /// The seed of all decisions.
     pub(crate) seed: u64,
 }
 
-/// What `cut` and `delay` may be at most.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Upper bound of `cut` and `delay`.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Above this hardly a handshake succeeds.
-const MOST_DROPPED: f64 = 0.5;
+/// Upper bound of `drop`: above this hardly a handshake succeeds.
+const MAX_DROP: f64 = 0.5;
 
-impl Spec {
-    /// Everything, in a measure that a good client hardly notices; the seed is another one each time.
-    fn usual() -> Self {
+impl ChaosSpec {
+    /// All faults, to an extent that a good client hardly notices, and a random seed.
+    fn with_random_seed() -> Self {
         Self {
             cut: Duration::from_secs(20),
             delay: Duration::from_millis(100),
@@ -35,30 +35,30 @@ impl Spec {
     }
 }
 
-impl FromStr for Spec {
+impl FromStr for ChaosSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut spec = Self::usual();
+        let mut spec = Self::with_random_seed();
         for item in text.split(',').filter(|item| !item.is_empty()) {
             let (name, value) = item
                 .split_once('=')
-                .ok_or_else(|| format!("\"{item}\" is not of the form name=value"))?;
+                .ok_or_else(|| format!("\"{item}\" does not have the form name=value"))?;
             match name {
                 "cut" => spec.cut = duration(name, value)?,
                 "delay" => spec.delay = duration(name, value)?,
                 "drop" => {
-                    let share = value.parse().ok().filter(|it| (0.0..=MOST_DROPPED).contains(it));
+                    let share = value.parse().ok().filter(|it| (0.0..=MAX_DROP).contains(it));
                     spec.drop = share.ok_or_else(|| {
-                        format!("drop is a share from 0 to {MOST_DROPPED}, as in drop=0.02")
+                        format!("drop must be a share from 0 to {MAX_DROP}, as in drop=0.02")
                     })?;
                 }
                 "seed" => {
                     spec.seed = value
                         .parse()
-                        .map_err(|_| "seed is a whole number, as in seed=7".to_owned())?;
+                        .map_err(|_| "seed must be a whole number, as in seed=7".to_owned())?;
                 }
-                _ => return Err(format!("\"{name}\" is none of cut, delay, drop, seed")),
+                _ => return Err(format!("\"{name}\" is unknown; use cut, delay, drop, seed")),
             }
         }
         Ok(spec)
@@ -77,12 +77,12 @@ fn duration(name: &str, text: &str) -> Result<Duration, String> {
     };
     let number: Option<u64> = digits.parse().ok();
     let ms = unit_ms.and_then(|unit| number?.checked_mul(unit)).map(Duration::from_millis);
-    ms.filter(|it| *it <= LONGEST).ok_or_else(|| {
-        format!("{name} is a time of up to a day with its unit (ms, s, m), as in {name}=10s; 0 turns it off")
+    ms.filter(|it| *it <= MAX_DURATION).ok_or_else(|| {
+        format!("{name} must be a time of up to a day with its unit (ms, s, m), as in {name}=10s; 0 disables it")
     })
 }
 
-impl fmt::Display for Spec {
+impl fmt::Display for ChaosSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cut, delay, drop, seed } = self;
         let (cut, delay) = (cut.as_millis(), delay.as_millis());
@@ -90,7 +90,7 @@ impl fmt::Display for Spec {
     }
 }
 
-impl Serialize for Spec {
+impl Serialize for ChaosSpec {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -101,17 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spec_says_what_differs_and_prints_all() {
-        let spec: Spec = "cut=10s,delay=200ms,drop=0.05,seed=7".parse().unwrap();
+    fn a_spec_overrides_the_defaults_and_prints_all() {
+        let spec: ChaosSpec = "cut=10s,delay=200ms,drop=0.05,seed=7".parse().unwrap();
         assert_eq!(spec.to_string(), "cut=10000ms,delay=200ms,drop=0.05,seed=7");
         assert_eq!(spec.to_string().parse(), Ok(spec));
-        let spec: Spec = "cut=0,seed=7".parse().unwrap();
-        assert_eq!(spec, Spec { cut: Duration::ZERO, seed: 7, ..Spec::usual() });
-        assert!("".parse::<Spec>().is_ok());
+        let spec: ChaosSpec = "cut=0,seed=7".parse().unwrap();
+        assert_eq!(
+            spec,
+            ChaosSpec { cut: Duration::ZERO, seed: 7, ..ChaosSpec::with_random_seed() }
+        );
+        assert!("".parse::<ChaosSpec>().is_ok());
     }
 
     #[test]
-    fn a_mistake_is_named_with_the_accepted_form() {
+    fn errors_name_the_accepted_form() {
         for (text, part) in [
             ("cut", "name=value"),
             ("cut=10", "cut=10s"),
@@ -123,7 +126,7 @@ mod tests {
             ("seed=x", "whole number"),
             ("loss=1", "cut, delay, drop, seed"),
         ] {
-            let error = text.parse::<Spec>().unwrap_err();
+            let error = text.parse::<ChaosSpec>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

@@ -69,7 +69,7 @@ impl Sources {
         ];
         for (section, name, flag, value) in flags {
             if let Some(value) = value {
-                figment = figment.merge(Flag { section, name, flag, value });
+                figment = figment.merge(FlagValue { section, name, flag, value });
             }
         }
         let value = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
@@ -207,7 +207,7 @@ pub(super) fn repeated(setting: &str, value: &str) -> Option<LocatedProblem> {
 }
 
 /// A setting that a flag sets.
-struct Flag {
+struct FlagValue {
     /// The section; empty for a setting outside all of them.
     section: &'static str,
     name: &'static str,
@@ -215,7 +215,7 @@ struct Flag {
     value: Value,
 }
 
-impl Provider for Flag {
+impl Provider for FlagValue {
     fn metadata(&self) -> Metadata {
         Metadata::named(format!("{FLAG}{}", self.flag))
     }

@@ -1,33 +1,33 @@
-//! What a typed line does: it is a signal to everyone, or a command.
+//! Typed lines: a line is a signal to all, or a command.
 
 use signalbox_client::{Client, ConnectionId, ConnectionInfo};
 
 use super::console::Console;
-use crate::ids::IdPrefix;
+use crate::id_prefix::IdPrefix;
 
-/// Why a line did not become a signal.
-pub(super) enum Problem {
+/// The reason for which a line was not executed.
+pub(super) enum CommandError {
     /// The user wants to leave.
     Quit,
-    /// It cannot be sent; why.
-    Input(String),
+    /// The line is invalid.
+    Invalid(String),
 }
 
-impl<E: std::fmt::Display> From<E> for Problem {
+impl<E: std::fmt::Display> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self::Input(error.to_string())
+        Self::Invalid(error.to_string())
     }
 }
 
-/// The commands, for `--help` and `/help`.
+/// The list of commands, for `--help` and `/help`.
 macro_rules! help {
     () => {
         "\
-A line is sent as data to everyone in the session. Lines that start with / are commands:
+A line is sent as data to all in the session. Lines that start with / are commands:
   /to ID TEXT      send TEXT to one connection (the first letters of its id are enough)
   /type TYPE TEXT  send TEXT with a type
   /ping            send a signal with neither type nor data
-  /who             list who is in the session
+  /who             list the connections in the session
   /kick ID         disconnect a connection (moderators)
   /help            list these commands
   /quit            leave
@@ -36,8 +36,12 @@ A line is sent as data to everyone in the session. Lines that start with / are c
 }
 pub(super) use help;
 
-/// Does what a line says.
-pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Result<(), Problem> {
+/// Executes a line.
+pub(super) async fn run(
+    client: &Client,
+    console: &Console,
+    line: &str,
+) -> Result<(), CommandError> {
     let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
     let signal = client.signal();
     match command {
@@ -65,11 +69,12 @@ pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Resul
                 console.note(line).await;
             }
         }
-        "/quit" => return Err(Problem::Quit),
+        "/quit" => return Err(CommandError::Quit),
         command if command.starts_with('/') && !command.starts_with("//") => {
-            let problem =
-                format!("no command {command}: /help lists them, // sends a leading slash");
-            return Err(Problem::Input(problem));
+            let problem = format!(
+                "unknown command {command}: /help lists the commands, // sends a leading slash"
+            );
+            return Err(CommandError::Invalid(problem));
         }
         _ => {
             let data = if line.starts_with("//") { line.get(1..).unwrap_or(line) } else { line };
@@ -79,10 +84,10 @@ pub(super) async fn run(client: &Client, console: &Console, line: &str) -> Resul
     Ok(())
 }
 
-/// The connection that an id, or the beginning of one, means.
+/// The connection with this id, or whose id begins with it.
 fn find(client: &Client, id: &str) -> Result<ConnectionId, String> {
     let id: IdPrefix = id.parse()?;
     let me = client.connection().id;
     let present = client.presence().into_iter().map(|info| info.id).chain([me]);
-    id.among(present).map_err(|problem| format!("{problem} (/who lists them)"))
+    id.resolve(present).map_err(|problem| format!("{problem} (/who lists them)"))
 }

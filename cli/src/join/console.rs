@@ -1,5 +1,5 @@
-//! Where `join` prints: standard output and standard error, written by a thread of their own, so
-//! that a reader that stops reading cannot keep the client from leaving its session.
+//! Output of `join`: a thread writes standard output and standard error, so that a reader that stops
+//! reading cannot keep the client from leaving its session.
 
 use std::{
     fmt::Display,
@@ -14,41 +14,41 @@ use rustix::{
 use signalbox_client::Printable;
 use tokio::sync::{mpsc, oneshot};
 
-use super::editor::Above;
+use super::line_editor::Above;
 use crate::output;
 
-/// Lines that may wait to be written. When a reader is too slow for more, events are not read
-/// either, and in the end the gateway disconnects the client as a slow consumer.
+/// Lines queued for writing. With a full queue no events are read either, and the gateway finally
+/// disconnects the client as a slow consumer.
 const QUEUE: usize = 256;
 
-/// How long the last lines may take.
+/// Time for writing the last lines.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// A line that is not seen: up, and down again by its end.
-const NOTHING: &str = "\x1b[A";
+/// An invisible line: one up, and down again by its line end.
+const INVISIBLE: &str = "\x1b[A";
 
-/// The printing end. Clones print to the same place.
+/// The sending half. Clones print to the same output.
 #[derive(Clone)]
 pub(super) struct Console {
-    lines: mpsc::Sender<Printed>,
+    lines: mpsc::Sender<ConsoleLine>,
 }
 
-enum Printed {
+enum ConsoleLine {
     /// A line for standard output.
     Line(String),
     /// A line for standard error.
     Note(String),
 }
 
-/// The end of the thread that writes.
-pub(super) struct Writing {
+/// The handle of the thread that writes.
+pub(super) struct ConsoleWriter {
     /// None once it has been taken.
     result: Option<oneshot::Receiver<io::Result<()>>>,
     reader_gone: oneshot::Receiver<()>,
 }
 
-/// Starts the thread that writes. With a line editor it writes above the line that is being typed.
-pub(super) fn open(mut above: Option<Above>) -> (Console, Writing) {
+/// Starts the thread that writes. With a line editor it prints above the line that is being typed.
+pub(super) fn open(mut above: Option<Above>) -> (Console, ConsoleWriter) {
     let notes_above = io::stderr().is_terminal();
     let (lines, mut queue) = mpsc::channel(QUEUE);
     let (ended, result) = oneshot::channel();
@@ -56,42 +56,42 @@ pub(super) fn open(mut above: Option<Above>) -> (Console, Writing) {
         let mut write = || {
             while let Some(printed) = queue.blocking_recv() {
                 match (printed, &mut above) {
-                    (Printed::Line(line), Some(above)) => above(line)?,
-                    (Printed::Note(note), Some(above)) if notes_above => {
+                    (ConsoleLine::Line(line), Some(above)) => above(line)?,
+                    (ConsoleLine::Note(note), Some(above)) if notes_above => {
                         above(Printable(note).to_string())?;
                     }
-                    (Printed::Line(line), None) => output::line(line)?,
-                    (Printed::Note(note), _) => output::note(note),
+                    (ConsoleLine::Line(line), None) => output::line(line)?,
+                    (ConsoleLine::Note(note), _) => output::note(note),
                 }
             }
-            // The editor's thread prints, and takes a line only when it has printed the one before.
+            // The thread of the editor prints, and takes a line only after it has printed the previous one.
             for _ in 0..2 {
                 if let Some(above) = &mut above {
-                    above(NOTHING.into())?;
+                    above(INVISIBLE.into())?;
                 }
             }
             Ok(())
         };
         let _ = ended.send(write());
     });
-    (Console { lines }, Writing { result: Some(result), reader_gone: watch_reader() })
+    (Console { lines }, ConsoleWriter { result: Some(result), reader_gone: watch_reader() })
 }
 
 impl Console {
-    /// Prints a line on standard output. If nothing can be written any more it is lost, and
-    /// [`Writing::ended`] says why.
+    /// Prints a line on standard output. After a failed write it is lost, and
+    /// [`ConsoleWriter::ended`] returns the error.
     pub(super) async fn line(&self, text: impl Display) {
-        let _ = self.lines.send(Printed::Line(text.to_string())).await;
+        let _ = self.lines.send(ConsoleLine::Line(text.to_string())).await;
     }
 
-    /// Prints a remark on standard error, likewise.
+    /// Prints a note on standard error, likewise.
     pub(super) async fn note(&self, text: impl Display) {
-        let _ = self.lines.send(Printed::Note(text.to_string())).await;
+        let _ = self.lines.send(ConsoleLine::Note(text.to_string())).await;
     }
 }
 
-impl Writing {
-    /// Waits until nothing can be written any more, and says why.
+impl ConsoleWriter {
+    /// Waits until a write fails or the reader is gone, and returns the error.
     pub(super) async fn ended(&mut self) -> io::Error {
         let Some(result) = &mut self.result else { return std::future::pending().await };
         tokio::select! {
@@ -99,15 +99,14 @@ impl Writing {
                 self.result = None;
                 match result {
                     Ok(Err(error)) => error,
-                    _ => io::Error::other("the thread that writes has ended"),
+                    _ => io::Error::other("the output thread has ended"),
                 }
             }
             Ok(()) = &mut self.reader_gone => io::ErrorKind::BrokenPipe.into(),
         }
     }
 
-    /// Waits until the last lines are written, but not for a reader that does not read. All
-    /// consoles must have been dropped.
+    /// Waits until the last lines are written, for a limited time. All consoles must have been dropped.
     pub(super) async fn finish(self) {
         if let Some(result) = self.result {
             let _ = tokio::time::timeout(LAST_LINES, result).await;
@@ -115,20 +114,19 @@ impl Writing {
     }
 }
 
-/// Waits on a thread of its own until nobody can read standard output any more: the other end of a
-/// pipe is closed, or a terminal is gone. Without this a client would learn of it only when it has
-/// something to print.
+/// Waits on a thread until standard output has no reader any more: the other end of a pipe is closed, or
+/// the terminal is gone. Otherwise a client would notice only when it prints.
 fn watch_reader() -> oneshot::Receiver<()> {
     let (gone, receiver) = oneshot::channel();
     std::thread::spawn(move || {
         let out = io::stdout();
         loop {
-            // Errors are reported whether they are asked for or not. A file never has any.
+            // `poll` always reports errors. A file never has any.
             let mut watched = [PollFd::new(&out, PollFlags::empty())];
             match poll(&mut watched, None) {
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => break,
-                // Then it is noticed when something is printed.
+                // The next write will notice it.
                 Err(_) => return,
             }
         }

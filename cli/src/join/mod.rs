@@ -1,13 +1,12 @@
-//! `signalbox join`: be in a session from a terminal or a pipe.
+//! `signalbox join`: takes part in a session from a terminal or a pipe.
 //!
-//! Three things go on at once: events are printed, lines are sent, and something may ask the
-//! client to stop. Whatever ends it, the client then says goodbye, so that it never stays in the
-//! session as a connection that nobody uses.
+//! Events are printed, lines are sent and stop signals are awaited concurrently. The client always
+//! leaves its session at the end, so that no unused connection stays behind.
 
 mod commands;
 mod console;
-mod editor;
-mod show;
+mod event_format;
+mod line_editor;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -20,29 +19,29 @@ use signalbox_client::{Client, CloseReason, Event, Events};
 use tracing::level_filters::LevelFilter;
 
 use self::{
-    commands::Problem,
+    commands::CommandError,
     console::{Console, LAST_LINES},
-    editor::Typing,
-    show::Show,
+    event_format::EventFormat,
+    line_editor::LineEditor,
 };
 use crate::{
-    lines::{Line, Lines},
-    link::LinkArgs,
+    connect::ConnectArgs,
+    line_reader::{Line, LineReader},
     logging, output,
-    stop::Stop,
+    stop_signals::StopSignals,
 };
 
-/// How long leaving may take in all: what the client tries by itself, and the last lines.
+/// Time for leaving in all: the goodbye of the client, and printing the last lines.
 const FAREWELL: Duration = Duration::from_secs(4);
 
-/// Join a session: events are printed, typed lines are sent.
+/// Join a session: print events, send typed lines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = concat!(commands::help!(), "
 
-It stays in the session until it is told to leave: by /quit, ctrl-d at a terminal, ctrl-c, SIGTERM
-or SIGHUP, or because nobody reads its output any more (`| head -1`). The end of input that comes
-from a pipe or a file only means that nothing more is sent: `join </dev/null` listens. A line that
-is not UTF-8, or too long for a signal, is reported with its number and skipped.
+It leaves the session on /quit, ctrl-d at a terminal, ctrl-c, SIGTERM or SIGHUP, or when its output
+is closed (`| head -1`). At the end of input from a pipe or a file it stays and only sends nothing
+more: `join </dev/null` listens. A line that is not UTF-8, or is too long for a signal, is reported
+with its number and skipped.
 
 Examples:
   signalbox join --dev
@@ -52,8 +51,8 @@ Examples:
   SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data"))]
 pub(crate) struct Args {
     #[command(flatten)]
-    link: LinkArgs,
-    /// Do not be told of others coming and going.
+    link: ConnectArgs,
+    /// Do not receive events about other connections.
     #[arg(long)]
     no_presence: bool,
     /// Print each event as one line of JSON.
@@ -70,75 +69,73 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     result
 }
 
-/// Why the client does not stay in the session.
-enum Ending {
-    /// The session is over for it, and it has been told why.
-    Over(CloseReason),
-    /// Its user wants to leave.
-    Asked,
-    /// It cannot go on.
+/// The reason for leaving the session.
+enum LeaveReason {
+    /// The session was ended by the gateway or the network.
+    Ended(CloseReason),
+    /// The user asked for it.
+    Requested,
+    /// Input or output failed.
     Failed(anyhow::Error),
 }
 
 async fn join(args: Args) -> anyhow::Result<ExitCode> {
-    let mut stop = Stop::listen()?;
+    let mut stop = StopSignals::listen()?;
     let (client, mut events) = args.link.connect_or(&mut stop, !args.no_presence, true).await?;
-    let (mut input, above) = match editor::open() {
-        Some((typing, above)) => (Input::Typed(typing), Some(above)),
-        None => (Input::Lines(Lines::of_stdin()), None),
+    let (mut input, above) = match line_editor::open() {
+        Some((editor, above)) => (Input::Typed(editor), Some(above)),
+        None => (Input::LineReader(LineReader::stdin()), None),
     };
     let (console, mut writing) = console::open(above);
     if !args.json && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        console
-            .note("A line you type is sent to everyone; /help lists commands, ctrl-d leaves.")
-            .await;
+        console.note("A line you type is sent to all; /help lists commands, ctrl-d leaves.").await;
     }
-    let mut show = Show { json: args.json, me: client.connection().id };
-    let ending = tokio::select! {
-        reason = print(&mut events, &mut show, &console, None) => Ending::Over(reason),
-        ending = send(&client, &console, &mut input) => ending,
-        error = writing.ended() => Ending::Failed(error.into()),
-        () = stop.requested() => Ending::Asked,
+    let mut format = EventFormat { json: args.json, me: client.connection().id };
+    let reason_to_leave = tokio::select! {
+        reason = print(&mut events, &mut format, &console, None) => LeaveReason::Ended(reason),
+        reason = send(&client, &console, &mut input) => reason,
+        error = writing.ended() => LeaveReason::Failed(error.into()),
+        () = stop.requested() => LeaveReason::Requested,
     };
-    if !matches!(ending, Ending::Over(_)) {
-        // Events are read on: a client whose events are not read does not get as far as goodbye.
-        let last_events = print(&mut events, &mut show, &console, Some(LAST_LINES));
+    if !matches!(reason_to_leave, LeaveReason::Ended(_)) {
+        // Events are read all the while: a client whose events are not read cannot finish leaving.
+        let last_events = print(&mut events, &mut format, &console, Some(LAST_LINES));
         let farewell = async { tokio::join!(client.disconnect(), last_events) };
         tokio::select! {
             _ = tokio::time::timeout(FAREWELL, farewell) => {}
-            // Its user is in a hurry.
+            // A second signal cuts it short.
             () = stop.requested() => {}
         }
     }
     drop(console);
     writing.finish().await;
-    // Puts the terminal back in order before an error is printed.
+    // Restores the terminal before an error is printed.
     drop(input);
-    match ending {
-        Ending::Over(reason) => Ok(output::code(reason == CloseReason::ClientDisconnected)),
-        Ending::Asked => Ok(ExitCode::SUCCESS),
-        Ending::Failed(error) => Err(error),
+    match reason_to_leave {
+        LeaveReason::Ended(reason) => Ok(output::code(reason == CloseReason::ClientDisconnected)),
+        LeaveReason::Requested => Ok(ExitCode::SUCCESS),
+        LeaveReason::Failed(error) => Err(error),
     }
 }
 
-/// Prints events until the last one, and returns why the session is over. With `patience` it stops
-/// printing, but goes on reading, when a line cannot be printed within that time.
+/// Prints events until the last one, and returns the reason for the end of the session. With a
+/// `timeout` it stops printing, but keeps reading, after a line that was not printed in time.
 async fn print(
     events: &mut Events,
-    show: &mut Show,
+    format: &mut EventFormat,
     console: &Console,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> CloseReason {
     let mut printing = true;
     while let Some(event) = events.next().await {
         if let Event::SessionRejoined { connection } = &event {
-            show.me = connection.id;
+            format.me = connection.id;
         }
-        if printing && let Some(line) = show.line(&event) {
+        if printing && let Some(line) = format.line(&event) {
             let written = console.line(line);
-            match patience {
-                Some(patience) => {
-                    printing = tokio::time::timeout(patience, written).await.is_ok();
+            match timeout {
+                Some(timeout) => {
+                    printing = tokio::time::timeout(timeout, written).await.is_ok();
                 }
                 None => written.await,
             }
@@ -150,43 +147,43 @@ async fn print(
     CloseReason::NetworkDisconnected
 }
 
-/// Where lines come from.
+/// The source of lines.
 enum Input {
-    /// A person with a line editor.
-    Typed(Typing),
-    /// A pipe, a file, or a terminal that is too simple.
-    Lines(Lines),
+    /// A terminal with a line editor.
+    Typed(LineEditor),
+    /// A pipe, a file, or a terminal without a line editor.
+    LineReader(LineReader),
 }
 
 impl Input {
     async fn next(&mut self) -> io::Result<Option<Line>> {
         match self {
-            Self::Typed(typing) => {
-                let line = typing.next().await?;
+            Self::Typed(editor) => {
+                let line = editor.next().await?;
                 Ok(line.map(|text| Line { number: 0, text: Ok(text) }))
             }
-            Self::Lines(lines) => lines.next().await,
+            Self::LineReader(lines) => lines.next().await,
         }
     }
 }
 
-/// Does what the lines of the input say, as long as there are any.
-async fn send(client: &Client, console: &Console, input: &mut Input) -> Ending {
+/// Executes the lines of the input until its end.
+async fn send(client: &Client, console: &Console, input: &mut Input) -> LeaveReason {
     let terminal = io::stdin().is_terminal();
     loop {
         let Line { number, text } = match input.next().await.context("cannot read standard input") {
             Ok(Some(line)) => line,
             // ctrl-d, or ctrl-c in the editor.
-            Ok(None) if terminal => return Ending::Asked,
-            // Nothing more is sent, which is no reason not to listen.
+            Ok(None) if terminal => return LeaveReason::Requested,
+            // Nothing more is sent, and events are still printed.
             Ok(None) => return std::future::pending().await,
-            Err(error) => return Ending::Failed(error),
+            Err(error) => return LeaveReason::Failed(error),
         };
         let problem = match text {
             Ok(text) => match commands::run(client, console, &text).await {
                 Ok(()) => continue,
-                Err(Problem::Quit) => return Ending::Asked,
-                Err(Problem::Input(problem)) => problem,
+                Err(CommandError::Quit) => return LeaveReason::Requested,
+                Err(CommandError::Invalid(problem)) => problem,
             },
             Err(unusable) => format!("{unusable}; skipped"),
         };

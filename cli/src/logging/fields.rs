@@ -1,7 +1,7 @@
-//! Fields of log lines, escaped: what a peer sent may be in any of them.
+//! Format of the fields of a log line. It escapes them, as any field may contain text of a peer.
 //!
-//! The library's own format writes a field that is logged by its `Display` (`%error`) as it is, and
-//! escapes no line ends and no marks of direction anywhere.
+//! The default format of the library writes a field that is logged by its `Display` (`%error`) as it is,
+//! and escapes neither line ends nor direction marks.
 
 use signalbox_protocol::Printable;
 use tracing_subscriber::{
@@ -16,7 +16,7 @@ pub(crate) fn escaped() -> impl for<'writer> FormatFields<'writer> + 'static {
         let value = Printable(value);
         match field.name() {
             "message" => write!(writer, "{value}"),
-            // What was logged by `log` repeats here what stands in front of the line.
+            // Records of the `log` crate repeat the start of the line in these fields.
             name if name.starts_with("log.") => Ok(()),
             name if writer.has_ansi_escapes() => write!(writer, "\x1b[3m{name}\x1b[0m={value}"),
             name => write!(writer, "{name}={value}"),

@@ -1,12 +1,12 @@
-//! Structured logging: what is logged, in which form, and where it goes.
+//! Structured logging: filter, format and output.
 //!
 //! ```text
 //! event ─ filter (level by target) ─ throttle (lines a minute) ─ format ─┬─ queue ─ thread ─ standard error   serve
 //!                                                                        └─ standard error                    other commands
 //! ```
 //!
-//! A gateway must not depend on anyone reading its log. So logging never waits, never fails and never ends a
-//! task: lines go into a bounded queue, which a thread of its own writes to standard error ([`queue`]).
+//! A gateway must not depend on the reader of its log. So logging never blocks, never fails and never ends
+//! a task: lines go into a bounded queue, and a thread writes them to standard error ([`queue`]).
 
 mod fields;
 mod queue;
@@ -30,41 +30,41 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use queue::Queue;
+use queue::LogQueue;
 use throttle::Throttle;
 
-/// Names what is logged.
+/// Environment variable with the levels.
 const VARIABLE: &str = "SIGNALBOX_LOG";
 
-/// What is logged of the libraries unless it is asked for by name. Any stranger can make rustls and
-/// quinn warn, by a damaged handshake for example; their errors are faults of this process.
+/// Default levels of libraries. Any client can make rustls and quinn warn, for example by a damaged
+/// handshake; errors are faults of this process.
 const LIBRARIES: &str = "error,quinn_udp=warn";
 
-/// How long the end of the process waits for the lines that have not been written.
+/// Time for writing the queued lines at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The queue of this process, if it has one.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// The queue of this process, if logging was started with one.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// Starts logging for a command that a person runs: to standard error, which is waited for.
+/// Starts logging for a client command: directly to standard error.
 pub(crate) fn start(default: LevelFilter) -> anyhow::Result<()> {
     install(filter(default)?, None, false, io::stderr);
     Ok(())
 }
 
-/// Starts logging for a gateway: through the queue, and with panics in it.
+/// Starts logging for a gateway: through the queue, and including panics.
 pub(crate) fn start_queued(default: LevelFilter, json: bool) -> anyhow::Result<()> {
     let filter = filter(default)?;
-    let form = if json { queue::Form::Json } else { queue::Form::Text };
-    let queue = QUEUE.get_or_init(|| Queue::new(form));
+    let format = if json { queue::LogFormat::Json } else { queue::LogFormat::Text };
+    let queue = QUEUE.get_or_init(|| LogQueue::new(format));
     queue.start_writing(io::stderr())?;
-    install(filter, Some(Throttle { queue }), json, move || queue);
+    install(filter, Some(Throttle { on_omission: Box::new(|| queue.wake()) }), json, move || queue);
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Writes a line that is not an event to standard error, in order with the log. Nothing is done if
-/// that fails: there is nowhere left to say so.
+/// Writes a line that is not an event to standard error, in order with the log. Failures are ignored, as
+/// there is nowhere to report them.
 pub(crate) fn write_line(line: impl Display) {
     match QUEUE.get() {
         Some(queue) => queue.push(format!("{line}\n").as_bytes()),
@@ -74,8 +74,8 @@ pub(crate) fn write_line(line: impl Display) {
     }
 }
 
-/// Waits at its end, for a limited time, until the log has been written. A reader that has stopped
-/// must not keep the process from ending.
+/// On drop waits until the log has been written, for a limited time, so that a stopped reader cannot keep
+/// the process from ending.
 pub(crate) struct FlushOnDrop;
 
 impl Drop for FlushOnDrop {
@@ -90,8 +90,7 @@ fn install<W>(filter: EnvFilter, throttle: Option<Throttle>, json: bool, writer:
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // On its own, the formatter would report a failed write by `eprintln!`, which panics if that
-    // fails as well.
+    // By default the formatter reports a failed write with `eprintln!`, which panics if it fails, too.
     let lines = fmt::layer()
         .with_writer(writer)
         .log_internal_errors(false)
@@ -104,13 +103,13 @@ where
     tracing_subscriber::registry()
         .with(lines)
         .with(filter)
-        .with(filter_fn(quotes_nothing))
+        .with(filter_fn(is_free_of_contents))
         .with(throttle)
         .init();
 }
 
-/// Below `info` the WebSocket library logs whole messages, with tokens and signals in them.
-fn quotes_nothing(metadata: &Metadata<'_>) -> bool {
+/// Below `info` the WebSocket library logs whole messages, including tokens and signals.
+fn is_free_of_contents(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_websocket = target.starts_with("tungstenite") || target.starts_with("tokio_tungstenite");
     !is_websocket || *metadata.level() <= Level::INFO
@@ -119,12 +118,12 @@ fn quotes_nothing(metadata: &Metadata<'_>) -> bool {
 fn filter(default: LevelFilter) -> anyhow::Result<EnvFilter> {
     let wanted = std::env::var_os(VARIABLE).unwrap_or_default();
     let Some(wanted) = wanted.to_str() else {
-        bail!("{VARIABLE} is not UTF-8: set it to a level such as info or debug");
+        bail!("{VARIABLE} is not UTF-8; set it to a level such as info or debug");
     };
     Ok(EnvFilter::try_new(directives(wanted, default)?)?)
 }
 
-/// Directives for the filter. A level without a target is that of Signalbox itself.
+/// Directives for the filter. A level without a target applies to Signalbox.
 fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
     let mut level = default;
     let mut by_target = String::new();
@@ -135,7 +134,7 @@ fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
             by_target.extend([",", directive]);
         } else {
             bail!(
-                "{VARIABLE} has {directive:?}: use off, error, warn, info, debug or trace, \
+                "{VARIABLE} has {directive:?}; use off, error, warn, info, debug or trace, \
                  or TARGET=LEVEL such as signalbox_gateway=debug"
             );
         }
@@ -144,7 +143,7 @@ fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
     Ok(format!("{libraries},signalbox={level}{by_target}"))
 }
 
-/// Logs a panic, where the usual hook would write to standard error and wait for it.
+/// Logs a panic. (The default hook would block on standard error.)
 fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let cause = info.payload_as_str().unwrap_or("unknown");
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_that_of_signalbox_and_libraries_are_named() {
+    fn a_level_applies_to_signalbox_and_libraries_are_named() {
         for (wanted, expected) in [
             ("", "error,quinn_udp=warn,signalbox=info"),
             (" Debug ", "error,quinn_udp=warn,signalbox=debug"),
@@ -178,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_make_libraries_say_is_not_logged_unless_it_is_asked_for() {
+    fn library_warnings_that_clients_cause_are_logged_on_request_only() {
         let is_logged = |wanted, log: fn() -> bool| {
             let filter = EnvFilter::try_new(directives(wanted, LevelFilter::INFO).unwrap());
             let subscriber = tracing_subscriber::registry()
                 .with(filter.unwrap())
-                .with(filter_fn(quotes_nothing));
+                .with(filter_fn(is_free_of_contents));
             tracing::subscriber::with_default(subscriber, log)
         };
         let quinn = || enabled!(target: "quinn_proto::bloom_token_log", Level::WARN);
@@ -195,14 +194,14 @@ mod tests {
         assert!(is_logged("", || enabled!(target: "rustls::common_state", Level::ERROR)));
         assert!(is_logged("", || enabled!(target: "signalbox_gateway::drain", Level::INFO)));
         assert!(!is_logged("off", || enabled!(target: "rustls::common_state", Level::ERROR)));
-        // Not even if it is asked for: it quotes messages.
+        // Never, as it logs messages.
         for wanted in ["tungstenite=trace", "tungstenite::protocol=trace", "[{message}]=trace"] {
             assert!(!is_logged(wanted, || enabled!(target: "tungstenite::protocol", Level::TRACE)));
         }
     }
 
     #[test]
-    fn a_typing_mistake_does_not_turn_the_log_off() {
+    fn a_typing_mistake_does_not_disable_the_log() {
         for wrong in ["inof", "info,debgu", "signalbox", "signalbox_gateway=inof"] {
             let error = directives(wrong, LevelFilter::INFO).unwrap_err().to_string();
             assert!(error.starts_with("SIGNALBOX_LOG has \""), "{error}");

@@ -1,9 +1,9 @@
 //! Bounded, lossy queue of log lines, and the thread that writes them.
 //!
-//! Adding a line takes a lock for as long as a copy takes; it never waits for the output. If the output takes no
-//! more (a pipe that is not read, a full disk, a closed pipe), the queue fills up and then loses lines. The
-//! thread tries again until the output works, writes what waits, and after it one line that says how many
-//! lines are missing there.
+//! Adding a line holds a lock for the time of a copy, and never waits for the output. If the output is
+//! blocked or fails (a pipe that is not read, a full disk, a closed pipe), the queue fills up and then drops
+//! lines. The thread retries until the output works, writes the queued lines, and after them a line with the
+//! number of dropped ones.
 
 use std::{
     io::{self, Write},
@@ -20,50 +20,50 @@ use tracing_subscriber::fmt::{
 
 use super::throttle;
 
-/// Bytes that may wait, about 5000 lines. As many again may be in the hands of the thread.
+/// Bytes in the queue, about 5000 lines. The thread may hold as many again.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Pause after a write that failed.
+/// Pause after a failed write.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// The form of the lines.
+/// The format of lines.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
 
 /// The queue.
-pub(super) struct Queue {
-    state: Mutex<State>,
-    /// There is something to write, or the process is about to end.
+pub(super) struct LogQueue {
+    state: Mutex<LogBuffer>,
+    /// Signalled when there is something to write, or the process is about to end.
     filled: Condvar,
-    /// Everything has been written, or given up.
+    /// Signalled when everything has been written or given up.
     idle: Condvar,
-    form: Form,
+    format: LogFormat,
 }
 
 #[derive(Default)]
-struct State {
+struct LogBuffer {
     lines: Vec<u8>,
-    /// Lines that found no room after those in `lines`.
+    /// Lines dropped after those in `lines`.
     dropped: u64,
-    /// The thread has taken lines that it has not written yet.
+    /// The thread holds lines that it has not written yet.
     writing: bool,
-    /// The process is about to end: what cannot be written at once is given up.
+    /// The process is about to end: lines that cannot be written at once are given up.
     closing: bool,
 }
 
-impl State {
+impl LogBuffer {
     fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.dropped == 0
     }
 }
 
-impl Queue {
-    pub(super) fn new(form: Form) -> Self {
+impl LogQueue {
+    pub(super) fn new(format: LogFormat) -> Self {
         let (state, filled, idle) = Default::default();
-        Self { state, filled, idle, form }
+        Self { state, filled, idle, format }
     }
 
     /// Starts the thread that writes.
@@ -72,14 +72,14 @@ impl Queue {
         mut output: impl Write + Send + 'static,
     ) -> io::Result<()> {
         let write = move || {
-            // Without this thread the log would end in silence.
+            // Restarted after a panic, or the log would end silently.
             while catch_unwind(AssertUnwindSafe(|| self.write_to(&mut output))).is_err() {}
         };
         thread::Builder::new().name("log".into()).spawn(write).map(drop)
     }
 
-    /// Adds a line, with its end. After one has been dropped all are, until the thread has taken
-    /// those before them: so it is known where in the log they are missing.
+    /// Adds a line with its line end. After a dropped line, all further ones are dropped until the thread
+    /// has taken the lines before them, so that the report is written at the right place of the log.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state.lock();
         if state.dropped > 0 || state.lines.len() + line.len() > MAX_BYTES {
@@ -91,15 +91,14 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Has the thread look again when its next report is due.
+    /// Makes the thread check again when the next report is due.
     pub(super) fn wake(&self) {
-        // Under the lock, as the thread may be between its look and its wait.
+        // Under the lock, as the thread may be between its check and its wait.
         let _state = self.state.lock();
         self.filled.notify_one();
     }
 
-    /// Waits until all lines have been written, but no longer than `timeout`, and not for an output
-    /// that fails.
+    /// Waits until all lines have been written, at most for `timeout`, and not for an output that fails.
     pub(super) fn close(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         throttle::report(Instant::now() + throttle::WINDOW);
@@ -123,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Takes everything that waits, when there is something.
+    /// Waits for lines and takes all of them.
     fn take(&self) -> (Vec<u8>, u64) {
         let mut state = self.state.lock();
         state.writing = false;
@@ -138,13 +137,13 @@ impl Queue {
                 Some(due) if due > Instant::now() => {
                     self.filled.wait_until(&mut state, due);
                 }
-                // Its lines come back here, through `push`.
+                // The lines of the report are added by `push`.
                 Some(due) => MutexGuard::unlocked(&mut state, || throttle::report(due)),
             }
         }
     }
 
-    /// Writes all of it, however long the output fails; unless the process is about to end.
+    /// Writes all bytes, and retries while the output fails, unless the process is about to end.
     fn write(&self, output: &mut impl Write, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match output.write(bytes) {
@@ -166,14 +165,14 @@ impl Queue {
         }
     }
 
-    /// The line that says how many lines are missing.
+    /// The line with the number of dropped lines.
     fn notice(&self, dropped: u64) -> String {
         let mut time = String::new();
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        let message = "log lines dropped: the log was not written fast enough";
-        match self.form {
-            Form::Text => format!("{time}  WARN {message} lines={dropped}\n"),
-            Form::Json => {
+        let message = "log lines dropped: the log is written too slowly";
+        match self.format {
+            LogFormat::Text => format!("{time}  WARN {message} lines={dropped}\n"),
+            LogFormat::Json => {
                 let fields = serde_json::json!({ "message": message, "lines": dropped });
                 let line = serde_json::json!({
                     "timestamp": time, "level": "WARN", "fields": fields, "target": module_path!(),
@@ -184,8 +183,8 @@ impl Queue {
     }
 }
 
-/// An event is written to it in one piece.
-impl Write for &Queue {
+/// Each event is written by a single call.
+impl Write for &LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())

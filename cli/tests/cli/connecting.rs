@@ -49,7 +49,7 @@ fn the_gateway_of_dev_is_joined_by_short_commands() {
     assert!(!file.exists(), "it is of a gateway that runs");
     let late = at_home(dir.path()).args(["join", "--dev"]).output().unwrap();
     let said = String::from_utf8(late.stderr).unwrap();
-    assert!(said.contains("no gateway was started by `signalbox serve --dev`"), "{said}");
+    assert!(said.contains("no gateway of `signalbox serve --dev` is running"), "{said}");
 }
 
 /// There, commands are as long as they must be.
@@ -88,14 +88,14 @@ fn mistakes_in_the_way_to_a_gateway_are_explained() {
     };
     for url in [gateway.url("quic"), gateway.url("wss")] {
         hint(&url, &[], "--ca FILE");
-        hint(&url, &["--ca", authorities], "another authority than --ca names");
+        hint(&url, &["--ca", authorities], "issued by another authority than that of --ca");
     }
     let tls = gateway.text("/https");
     hint(&format!("ws://{tls}"), &[], &format!("wss://{tls}"));
     let plain = other.text("/https");
     hint(&format!("wss://{plain}"), &[], &format!("ws://{plain}"));
     hint(&format!("https://{tls}"), &[], &format!("wss://{tls}"));
-    hint("wss://127.0.0.1:1", &[], "no program listens there");
+    hint("wss://127.0.0.1:1", &[], "no program listens on that port");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
     let output = drain(&pid_file, &[]);
     assert!(output.status.success(), "{output:?}");
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("has ended"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(" exited after "), "{output:?}");
     assert!(gateway.process.succeeds());
 }
 
@@ -127,7 +127,7 @@ fn a_gateway_that_is_told_twice_does_not_wait() {
     let output = drain(&dir.path().join("pid"), &["--timeout", "1s"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("goes on draining"), "{said}");
+    assert!(said.contains("keeps draining"), "{said}");
     let started = Instant::now();
     gateway.process.signal("-INT");
     assert!(member.line_with("session").contains("shuttingDown"));
@@ -147,28 +147,28 @@ fn only_a_gateway_is_drained() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(part), "{part}: {said}");
     };
-    check(None, "cannot read the pid file");
-    check(Some(String::new()), "no pid file");
-    check(Some("-1".into()), "no pid file");
+    check(None, "cannot read the PID file");
+    check(Some(String::new()), "is not a PID file");
+    check(Some("-1".into()), "is not a PID file");
     check(Some("0".into()), "no process 0");
     // Of a process that has ended nobody has the id, for a while.
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();
-    check(Some(format!("{}\n", ended.id())), "did not end in good order");
+    check(Some(format!("{}\n", ended.id())), "left behind by a gateway that crashed");
     // Other programs, one of which has a command like ours.
     std::fs::write(dir.path().join("serve"), "while read line; do echo \"$line\"; done").unwrap();
     let mut script = Command::new("sh");
     let mut others = [&mut Command::new("cat"), script.arg("serve").current_dir(dir.path())];
     let mut others = others.each_mut().map(|command| Process::start(command));
     for other in &mut others {
-        check(Some(format!("{}\n", other.child.id())), "left alone");
+        check(Some(format!("{}\n", other.child.id())), "was not signalled");
         other.type_line("still here");
         assert_eq!(other.line(), "still here");
     }
     // Another command of ours is none either.
     let gateway = Gateway::start();
     let member = gateway.join_json("quic");
-    check(Some(member.child.id().to_string()), "left alone");
+    check(Some(member.child.id().to_string()), "was not signalled");
     let by_id = run(&["drain", "--pid", &gateway.process.child.id().to_string()]);
     assert!(by_id.status.success(), "{by_id:?}");
     let again = run(&["drain", "--pid", &others[0].child.id().to_string(), "--pid-file", "x"]);

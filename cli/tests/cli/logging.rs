@@ -186,8 +186,8 @@ fn strangers_do_not_fill_the_log() {
     assert_eq!(count(&log, "WARN"), 0, "{log:?}");
     let log = log_of("info,rustls=warn");
     assert_eq!(count(&log, "Illegal SNI"), 50, "{log:?}");
-    let left_out = log.iter().find(|line| line.contains("log lines left out")).unwrap();
-    assert!(left_out.contains("lines=30 "), "{left_out}");
+    let omitted = log.iter().find(|line| line.contains("log lines omitted")).unwrap();
+    assert!(omitted.contains("lines=30 "), "{omitted}");
 }
 
 /// The file may grow no further for a while; to the gateway that is a disk that is full, and then

@@ -152,19 +152,19 @@ fn two_terminals_talk() {
     assert_eq!(bob.line(), format!("{alice_id}: still here"));
     alice.type_line("/quit");
     assert_eq!(bob.line(), format!("* {alice_id} left: clientDisconnected"));
-    assert!(alice.line_with("* over").contains("clientDisconnected"));
+    assert!(alice.line_with("* session ended").contains("clientDisconnected"));
     assert!(alice.succeeds());
 
     let mut carol = gateway.join("quic", "publisher");
     let carol_id = carol.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
     bob.line_with("is here");
     bob.type_line(&format!("/kick {carol_id}"));
-    assert!(carol.line_with("* over").contains("forceDisconnected"));
+    assert!(carol.line_with("* session ended").contains("forceDisconnected"));
     assert!(!carol.succeeds(), "being thrown out is no success");
     assert_eq!(bob.line(), format!("* {carol_id} left: forceDisconnected"));
     // SIGTERM is a goodbye, too.
     bob.terminate();
-    assert!(bob.line_with("* over").contains("clientDisconnected"));
+    assert!(bob.line_with("* session ended").contains("clientDisconnected"));
     assert!(bob.succeeds());
 }
 

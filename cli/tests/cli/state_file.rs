@@ -91,8 +91,8 @@ fn start(dir: &Path, ports: Option<(&str, &str)>, settings: &[(&str, String)]) -
 fn said(lines: Vec<String>) -> Vec<String> {
     let (own, mut said): (Vec<_>, Vec<_>) = lines.into_iter().partition(|it| it.starts_with('*'));
     let [away, back] = &own[..] else { panic!("{own:?}") };
-    assert!(away.starts_with("* away (shuttingDown)"), "{away}");
-    assert!(back.starts_with("* back, and nothing is lost"), "{back}");
+    assert!(away.starts_with("* connection lost (shuttingDown)"), "{away}");
+    assert!(back.starts_with("* reconnected, nothing lost"), "{back}");
     said.sort();
     said
 }
@@ -120,7 +120,7 @@ fn people_see_of_a_restart_that_they_were_away_and_nothing_else() {
     // They are the same to each other, and leave as ever.
     let [mut first, mut second] = scene.people;
     first.terminal.type_line("/quit");
-    assert!(first.terminal.line().starts_with("* over (clientDisconnected)"));
+    assert!(first.terminal.line().starts_with("* session ended (clientDisconnected)"));
     assert!(first.terminal.succeeds());
     assert_eq!(second.terminal.line(), format!("* {quic} left: clientDisconnected"));
     second.terminal.type_line("/quit");
@@ -163,9 +163,9 @@ fn a_damaged_file_is_told_of_and_people_come_back_as_others() {
     scene.restart();
     for person in &mut scene.people {
         let away = person.terminal.line();
-        assert!(away.starts_with("* away (shuttingDown)"), "{away}");
+        assert!(away.starts_with("* connection lost (shuttingDown)"), "{away}");
         let back = person.terminal.line_with("* ");
-        assert!(back.starts_with("* back, but as "), "{back}");
+        assert!(back.starts_with("* rejoined as "), "{back}");
         assert!(!back.contains(&person.id), "{back}");
     }
     scene.everybody_says("after");

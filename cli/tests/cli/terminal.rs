@@ -59,7 +59,7 @@ fn a_line_is_edited_while_others_talk() {
     type_in(&mut terminal, &format!("/help{ENTER}"));
     terminal.exp_string("/kick ID").unwrap();
     type_in(&mut terminal, &format!("/what{ENTER}"));
-    terminal.exp_string("no command /what").unwrap();
+    terminal.exp_string("unknown command /what").unwrap();
     type_in(&mut terminal, &format!("/to ff x{ENTER}"));
     terminal.exp_string("an id that starts with ff").unwrap();
 }
@@ -77,7 +77,7 @@ fn ctrl_c_and_ctrl_d_leave() {
             terminal.exp_string("* you are").unwrap();
             assert_eq!(listener.event()["event"], "connectionCreated");
             terminal.send_control(key).unwrap();
-            terminal.exp_string("* over (clientDisconnected)").unwrap();
+            terminal.exp_string("* session ended (clientDisconnected)").unwrap();
             assert_eq!(listener.event()["reason"], "clientDisconnected", "{term}: ctrl-{key}");
         }
     }
@@ -100,7 +100,7 @@ fn the_terminal_is_left_as_it_was() {
     type_in(&mut terminal, "half of");
     terminal.exp_string("half of").unwrap();
     assert!(Command::new("kill").args(["-TERM", client.trim()]).status().unwrap().success());
-    terminal.exp_string("* over (clientDisconnected)").unwrap();
+    terminal.exp_string("* session ended (clientDisconnected)").unwrap();
     terminal.exp_string("after ").unwrap();
     assert_eq!(terminal.read_line().unwrap().trim(), before.trim());
 }

@@ -1,19 +1,19 @@
-//! Events as text for people, and as JSON for programs.
+//! Format of events: text for people, JSON for programs.
 
 use serde_json::json;
 use signalbox_client::{ConnectionId, ConnectionInfo, Event, Gap, Printable, Sender};
 
-use crate::ids::short;
+use crate::id_prefix::short;
 
-/// How events are shown.
-pub(super) struct Show {
+/// The chosen format.
+pub(super) struct EventFormat {
     pub(super) json: bool,
-    /// The client's own connection.
+    /// The connection of this client.
     pub(super) me: ConnectionId,
 }
 
-impl Show {
-    /// An event as one line; none if people need not know of it.
+impl EventFormat {
+    /// An event as one line; none if it is of no interest to people.
     pub(super) fn line(&self, event: &Event) -> Option<String> {
         if self.json {
             Some(for_programs(event).to_string())
@@ -46,24 +46,26 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
                 }
             }
         }
-        Event::Refused { code, message, .. } => format!("! refused ({code}): {message}"),
+        Event::Refused { code, message, .. } => format!("! rejected ({code}): {message}"),
         Event::SessionReconnecting { reason, message } => {
-            format!("* away ({reason}): {message}; trying to come back")
+            format!("* connection lost ({reason}): {message}; reconnecting")
         }
         Event::SessionReconnected { missed: 0, gap: None } => {
-            "* back, and nothing is lost".to_owned()
+            "* reconnected, nothing lost".to_owned()
         }
         Event::SessionReconnected { missed, gap: None } => {
-            format!("* back, and nothing is lost: {missed} to catch up on")
+            format!("* reconnected, nothing lost; {missed} missed events follow")
         }
         Event::SessionReconnected { gap: Some(gap), .. } => match gap.lost.len() {
-            0 => "* back, but some of what happened meanwhile is lost".to_owned(),
-            senders => format!("* back, but signals of {senders} senders are lost"),
+            0 => "* reconnected, but some events were lost".to_owned(),
+            senders => format!("* reconnected, but signals of {senders} senders were lost"),
         },
         Event::SessionRejoined { connection } => {
-            format!("* back, but as {}; what was sent meanwhile is lost", short(&connection.id))
+            format!("* rejoined as {}; events in between were lost", short(&connection.id))
         }
-        Event::SessionDisconnected { reason, message } => format!("* over ({reason}): {message}"),
+        Event::SessionDisconnected { reason, message } => {
+            format!("* session ended ({reason}): {message}")
+        }
         _ => return None,
     })
 }

@@ -1,4 +1,4 @@
-//! Standard input by lines, in bounded memory.
+//! Line reader for standard input, in bounded memory.
 
 use std::{fmt, io};
 
@@ -7,18 +7,18 @@ use signalbox_protocol::limits::DATA_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt as _, Stdin};
 use tokio_util::codec::{Decoder as _, LinesCodec, LinesCodecError};
 
-/// What a line may hold beside a signal's data: the longest command of `join`
-/// (`/to ID /type TYPE`, roughly), and a line end of two bytes.
+/// Bytes of a line beside the data of a signal: the longest command of `join` (`/type TYPE`, with a type
+/// of 128 bytes) and a line end of two bytes.
 const COMMAND_BYTES: usize = 256;
 
-/// Bytes of a line that are kept. What is longer cannot be sent in any case.
+/// Bytes of a line. A longer one cannot be sent.
 const LINE_BYTES: usize = DATA_BYTES + COMMAND_BYTES;
 
-/// Bytes read at once.
+/// Bytes of one read.
 const READ_BYTES: usize = 8 * 1024;
 
 /// A source of numbered lines.
-pub(crate) struct Lines<R = Stdin> {
+pub(crate) struct LineReader<R = Stdin> {
     input: R,
     buffer: BytesMut,
     codec: LinesCodec,
@@ -30,40 +30,40 @@ pub(crate) struct Lines<R = Stdin> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) number: u64,
-    pub(crate) text: Result<String, Unusable>,
+    pub(crate) text: Result<String, LineError>,
 }
 
-/// Why a line is skipped.
+/// The reason for which a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub(crate) enum LineError {
     NotUtf8,
     TooLong,
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 => f.write_str("not UTF-8"),
             Self::TooLong => {
-                write!(f, "longer than a signal can be ({DATA_BYTES} bytes of data)")
+                write!(f, "longer than a signal may be ({DATA_BYTES} bytes of data)")
             }
         }
     }
 }
 
-impl Lines {
-    pub(crate) fn of_stdin() -> Self {
+impl LineReader {
+    pub(crate) fn stdin() -> Self {
         Self::new(tokio::io::stdin())
     }
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> LineReader<R> {
     fn new(input: R) -> Self {
         let codec = LinesCodec::new_with_max_length(LINE_BYTES);
         Self { input, buffer: BytesMut::new(), codec, number: 0, ended: false }
     }
 
-    /// The next line; none at the end. Can be cancelled without loss.
+    /// The next line; none at the end of the input. Cancel safe.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let decoded = if self.ended {
@@ -79,9 +79,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                     self.ended = self.input.read_buf(&mut self.buffer).await? == 0;
                     continue;
                 }
-                Err(LinesCodecError::MaxLineLengthExceeded) => Err(Unusable::TooLong),
-                // The codec does no I/O of its own: all that it reports like this is bad UTF-8.
-                Err(LinesCodecError::Io(_)) => Err(Unusable::NotUtf8),
+                Err(LinesCodecError::MaxLineLengthExceeded) => Err(LineError::TooLong),
+                // The codec does no I/O: it reports invalid UTF-8 by this variant.
+                Err(LinesCodecError::Io(_)) => Err(LineError::NotUtf8),
             };
             self.number += 1;
             return Ok(Some(Line { number: self.number, text }));
@@ -95,12 +95,12 @@ mod tests {
 
     use super::*;
 
-    async fn all(input: &[u8]) -> Vec<(u64, Result<String, Unusable>)> {
-        // Through a pipe of a few bytes, so that lines do not come whole.
+    async fn all(input: &[u8]) -> Vec<(u64, Result<String, LineError>)> {
+        // A pipe of a few bytes, so that lines arrive in pieces.
         let (mut writer, reader) = tokio::io::duplex(7);
         let write = async move { writer.write_all(input).await.unwrap() };
         let read = async {
-            let (mut lines, mut found) = (Lines::new(reader), Vec::new());
+            let (mut lines, mut found) = (LineReader::new(reader), Vec::new());
             while let Some(Line { number, text }) = lines.next().await.unwrap() {
                 found.push((number, text));
                 assert!(lines.buffer.capacity() <= 4 * LINE_BYTES);
@@ -111,16 +111,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_line_costs_only_itself() {
+    async fn an_invalid_line_does_not_affect_the_others() {
         let text = |text: &str| Ok(text.to_owned());
         assert_eq!(
             all(b"one\ntw\xffo\r\n\nfour\r\nf\xc3").await,
             [
                 (1, text("one")),
-                (2, Err(Unusable::NotUtf8)),
+                (2, Err(LineError::NotUtf8)),
                 (3, text("")),
                 (4, text("four")),
-                (5, Err(Unusable::NotUtf8)),
+                (5, Err(LineError::NotUtf8)),
             ]
         );
         assert_eq!(all(b"").await, []);
@@ -134,9 +134,9 @@ mod tests {
             all(input.as_bytes()).await,
             [
                 (1, Ok(longest)),
-                (2, Err(Unusable::TooLong)),
+                (2, Err(LineError::TooLong)),
                 (3, Ok("three".into())),
-                (4, Err(Unusable::TooLong)),
+                (4, Err(LineError::TooLong)),
             ]
         );
     }

@@ -1,21 +1,21 @@
-//! Connection ids as people write them: whole, or only as much of one as tells it from the others.
+//! Prefixes of connection ids, as typed by people: a whole id, or an unambiguous beginning.
 
 use std::str::FromStr;
 
 use signalbox_client::ConnectionId;
 
-/// How much of an id is printed for people.
+/// Characters of an id that are printed for people.
 const SHORT: usize = 8;
 
-/// How many ids an error names at most.
+/// Ids that an error lists at most.
 const NAMED: usize = 5;
 
-/// The beginning of an id, for people.
+/// The first characters of an id, for people.
 pub(crate) fn short(id: &ConnectionId) -> String {
     id.to_string().chars().take(SHORT).collect()
 }
 
-/// An id, or the beginning of one.
+/// A whole id, or its first characters.
 #[derive(Debug, Clone)]
 pub(crate) struct IdPrefix(String);
 
@@ -24,22 +24,22 @@ impl FromStr for IdPrefix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().to_ascii_lowercase();
-        let could_be = |c: char| c.is_ascii_hexdigit() || c == '-';
-        if text.is_empty() || text.len() > 36 || !text.chars().all(could_be) {
-            return Err(format!("{text:?} is not a connection id, nor the beginning of one"));
+        let is_valid = |c: char| c.is_ascii_hexdigit() || c == '-';
+        if text.is_empty() || text.len() > 36 || !text.chars().all(is_valid) {
+            return Err(format!("{text:?} is neither a connection id nor the beginning of one"));
         }
         Ok(Self(text))
     }
 }
 
 impl IdPrefix {
-    /// The id, if it is a whole one.
+    /// The id, if it is complete.
     pub(crate) fn whole(&self) -> Option<ConnectionId> {
         self.0.parse().ok()
     }
 
-    /// The connection that it means among these.
-    pub(crate) fn among(
+    /// The only one of these connections whose id has this prefix. A complete id is accepted as it is.
+    pub(crate) fn resolve(
         &self,
         present: impl IntoIterator<Item = ConnectionId>,
     ) -> Result<ConnectionId, String> {
@@ -71,20 +71,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_means_the_only_one_that_has_it() {
+    fn a_prefix_means_the_only_id_that_has_it() {
         let [a, b, c] = ["0b2f6a7e", "0b2f0000", "ffff0000"]
             .map(|start| format!("{start}-54c1-4d0a-9a39-1c4dca4d9f10"))
             .map(|id| id.parse::<ConnectionId>().unwrap());
-        let find = |text: &str| text.parse::<IdPrefix>().unwrap().among([a, b, c]);
+        let find = |text: &str| text.parse::<IdPrefix>().unwrap().resolve([a, b, c]);
         assert_eq!(find("f"), Ok(c));
         assert_eq!(find("0B2F6"), Ok(a));
         assert_eq!(find(&short(&b)), Ok(b));
         let unknown: ConnectionId = "11111111-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
-        assert_eq!(
-            find(&unknown.to_string()),
-            Ok(unknown),
-            "the gateway will say that it is not there"
-        );
+        assert_eq!(find(&unknown.to_string()), Ok(unknown), "the gateway rejects an unknown id");
         let error = find("0b2f").unwrap_err();
         assert!(error.contains(&a.to_string()) && error.contains(&b.to_string()), "{error}");
         assert!(!error.contains(&c.to_string()), "{error}");

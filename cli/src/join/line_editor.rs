@@ -1,4 +1,4 @@
-//! Typing at a terminal: a line editor, above which events are printed.
+//! Line editor at a terminal. Events are printed above it.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -8,27 +8,27 @@ use tokio::sync::mpsc;
 
 const PROMPT: &str = "> ";
 
-/// Typed lines that may wait to be sent.
+/// Typed lines queued for sending.
 const QUEUE: usize = 16;
 
-/// What is typed, and what puts the terminal back in order.
-pub(super) struct Typing {
+/// The typed lines. Dropping it restores the terminal.
+pub(super) struct LineEditor {
     lines: mpsc::Receiver<io::Result<String>>,
-    _terminal: Terminal,
+    _modes: TerminalModes,
 }
 
-/// Prints above the line that is being typed.
+/// Prints a line above the one that is being typed.
 pub(super) type Above = Box<dyn FnMut(String) -> io::Result<()> + Send>;
 
-/// Starts to read lines with an editor; none where there is no terminal that can have one.
-pub(super) fn open() -> Option<(Typing, Above)> {
+/// Starts a line editor. None if there is no terminal that supports one.
+pub(super) fn open() -> Option<(LineEditor, Above)> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return None;
     }
-    let terminal = Terminal { modes: tcgetattr(io::stdin()).ok()? };
+    let terminal = TerminalModes { modes: tcgetattr(io::stdin()).ok()? };
     let config = Config::builder()
         .auto_add_history(true)
-        // Each pasted line is a line.
+        // Each pasted line counts as a typed line.
         .bracketed_paste(false)
         .build();
     let history = MemHistory::with_config(&config);
@@ -52,25 +52,25 @@ pub(super) fn open() -> Option<(Typing, Above)> {
         }
     });
     let above = move |line| printer.print(line + "\n").map_err(io::Error::other);
-    Some((Typing { lines, _terminal: terminal }, Box::new(above)))
+    Some((LineEditor { lines, _modes: terminal }, Box::new(above)))
 }
 
-impl Typing {
-    /// The next line; none when its user wants to leave.
+impl LineEditor {
+    /// The next line; none after ctrl-c or ctrl-d.
     pub(super) async fn next(&mut self) -> io::Result<Option<String>> {
         self.lines.recv().await.transpose()
     }
 }
 
-/// Puts the terminal back in order when it is dropped: the thread that reads a line cannot be
-/// cancelled, so it may be in the middle of one when the process ends.
-struct Terminal {
+/// Restores the modes of the terminal when dropped. The thread that reads a line cannot be cancelled,
+/// and may be in the middle of one when the process ends.
+struct TerminalModes {
     modes: Termios,
 }
 
-impl Drop for Terminal {
+impl Drop for TerminalModes {
     fn drop(&mut self) {
-        // The prompt, and what was typed after it, is gone.
+        // Clears the prompt and the unfinished line.
         let _ = io::stdout().write_all(b"\r\x1b[K");
         let _ = io::stdout().flush();
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.modes);

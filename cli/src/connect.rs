@@ -1,4 +1,6 @@
-//! How a command reaches the gateway: the flags that say so, and the connection they lead to.
+//! Connection of a client command to a gateway: flags, target and connecting.
+
+mod hint;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -10,30 +12,30 @@ use anyhow::{Context as _, bail};
 use signalbox_client::{Client, ConnectOptions, Connector, Events, Streams};
 
 use crate::{
-    hints, output,
-    profile::{DevRole, Profile},
-    stop::Stop,
+    dev::profile::{DevProfile, DevRole},
+    output,
+    stop_signals::StopSignals,
 };
 
-/// How long a client that is asked to stop while it connects waits for the connection, so that it
-/// can say goodbye on it.
+/// Time for a connection to complete after the command was asked to stop, so that the client can leave
+/// its session.
 const LATE_WELCOME: Duration = Duration::from_secs(1);
 
-/// When a person who waits for the connection is told what is tried.
+/// Time after which the URLs are printed at a terminal.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// The token, unless a flag says it.
+/// Environment variable with the token.
 const TOKEN: &str = "SIGNALBOX_TOKEN";
 
-/// How to reach the gateway; the same for every command that does.
+/// The flags of every command that connects to a gateway.
 #[derive(Debug, clap::Args)]
-pub(crate) struct LinkArgs {
-    /// The gateway: quic://HOST:PORT, wss://HOST:PORT, or ws://HOST:PORT without TLS. The port is
-    /// 4433 unless named. With --dev only `quic` (the default) or `wss`.
+pub(crate) struct ConnectArgs {
+    /// URL of the gateway: quic://HOST:PORT, wss://HOST:PORT, or ws://HOST:PORT without TLS. The
+    /// default port is 4433. With --dev only `quic` (the default) or `wss`.
     #[arg(required_unless_present = "dev")]
     url: Option<String>,
-    /// Reach the gateway that `signalbox serve --dev` started on this machine, with its token for
-    /// this role.
+    /// Connect to the gateway that `signalbox serve --dev` started on this machine, with its token
+    /// for this role.
     #[arg(
         long,
         value_name = "ROLE",
@@ -43,17 +45,16 @@ pub(crate) struct LinkArgs {
         conflicts_with_all = ["fallback", "token", "ca"]
     )]
     dev: Option<DevRole>,
-    /// Another way to the same gateway, if the first does not work, such as wss:// where quic:// is
-    /// blocked.
+    /// Second URL of the same gateway, tried if the first one fails: wss:// where quic:// is blocked.
     #[arg(long, value_name = "URL")]
     fallback: Option<String>,
-    /// The token, from the project's server or `signalbox token` [env: SIGNALBOX_TOKEN].
+    /// Token from the project's server or `signalbox token` [env: SIGNALBOX_TOKEN].
     #[arg(long)]
     token: Option<String>,
-    /// PEM file with the certificate authority to trust, instead of the system's.
+    /// PEM file with the certificate authority to trust, instead of the system's authorities.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// On QUIC, take all senders on one stream.
+    /// On QUIC, receive the signals of all senders on one stream.
     #[arg(long)]
     single_stream: bool,
     /// On WebSocket, speak JSON instead of postcard.
@@ -61,8 +62,8 @@ pub(crate) struct LinkArgs {
     websocket_json: bool,
 }
 
-/// What the flags, or the profile of `serve --dev`, say.
-pub(crate) struct Target {
+/// A gateway, and the credentials for it.
+pub(crate) struct ConnectTarget {
     url: String,
     fallback: Option<String>,
     ca: Option<PathBuf>,
@@ -70,8 +71,8 @@ pub(crate) struct Target {
     dev: bool,
 }
 
-impl Target {
-    /// The ways to the gateway, the first one first.
+impl ConnectTarget {
+    /// The URL, and the fallback.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         [Some(&self.url), self.fallback.as_ref()].into_iter().flatten().map(String::as_str)
     }
@@ -85,12 +86,12 @@ impl Target {
     }
 }
 
-impl LinkArgs {
-    /// Connects, unless the process is asked to stop first. A connection that the gateway has made
-    /// by then is left again.
+impl ConnectArgs {
+    /// Connects, unless the process is asked to stop first. A connection that completes shortly after
+    /// that leaves its session at once.
     pub(crate) async fn connect_or(
         &self,
-        stop: &mut Stop,
+        stop: &mut StopSignals,
         presence: bool,
         rejoin: bool,
     ) -> anyhow::Result<(Client, Events)> {
@@ -109,29 +110,30 @@ impl LinkArgs {
         }
     }
 
-    fn target(&self) -> anyhow::Result<Target> {
+    fn target(&self) -> anyhow::Result<ConnectTarget> {
         let Some(role) = self.dev else {
             let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
             let token = token.with_context(|| {
-                format!("a token is needed: --token TOKEN, {TOKEN}, or --dev for `signalbox serve --dev`")
+                format!("no token: pass --token TOKEN or set {TOKEN}, or use --dev with `signalbox serve --dev`")
             })?;
-            let url = self.url.clone().context("the gateway's URL is needed")?;
+            let url =
+                self.url.clone().context("no URL: pass quic://HOST:PORT or wss://HOST:PORT")?;
             let (fallback, ca) = (self.fallback.clone(), self.ca.clone());
-            return Ok(Target { url, fallback, ca, token, dev: false });
+            return Ok(ConnectTarget { url, fallback, ca, token, dev: false });
         };
         let transport = self.url.as_deref().unwrap_or("quic");
         if !["quic", "wss", "ws"].contains(&transport) {
-            bail!("{transport:?}: with --dev it is only `quic` or `wss`; the rest is known");
+            bail!("{transport:?} is not a transport: with --dev use `quic` or `wss`");
         }
-        let profile = Profile::read()?;
+        let profile = DevProfile::read()?;
         let token = profile.token(role).to_owned();
         let url = if transport == "quic" { profile.quic } else { profile.websocket };
-        Ok(Target { url, fallback: None, ca: Some(profile.ca), token, dev: true })
+        Ok(ConnectTarget { url, fallback: None, ca: Some(profile.ca), token, dev: true })
     }
 
     async fn connect(
         &self,
-        target: &Target,
+        target: &ConnectTarget,
         presence: bool,
         rejoin: bool,
     ) -> anyhow::Result<(Client, Events)> {
@@ -157,16 +159,16 @@ impl LinkArgs {
         if self.websocket_json {
             options = options.json();
         }
-        connector.connect(&options).await.map_err(|error| match hints::hint(&error, target) {
-            // A line of its own; what was behind the error is said in its first.
+        connector.connect(&options).await.map_err(|error| match hint::hint(&error, target) {
+            // On a line of its own, after the error with its causes.
             Some(hint) => anyhow::anyhow!("{:#}\nhint: {hint}", anyhow::Error::from(error)),
             None => error.into(),
         })
     }
 }
 
-/// Tells a person who waits what is tried.
-async fn progress(target: &Target) -> std::convert::Infallible {
+/// Prints the URLs at a terminal if connecting takes a while.
+async fn progress(target: &ConnectTarget) -> std::convert::Infallible {
     if io::stderr().is_terminal() {
         tokio::time::sleep(PROGRESS).await;
         let urls: Vec<_> = target.urls().collect();

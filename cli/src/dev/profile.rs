@@ -1,5 +1,5 @@
-//! How to reach the gateway that `serve --dev` started last on this machine, so that `join --dev`
-//! and `send --dev` need no URL, authority and token.
+//! Connection profile of the gateway that `serve --dev` started last on this machine. With it
+//! `join --dev` and `send --dev` need no URL, certificate authority or token.
 
 use std::{
     env,
@@ -13,22 +13,22 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::dev::Tokens;
+use super::DevTokens;
 
-/// What the file holds.
+/// The contents of the profile file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Profile {
-    /// The gateway's process.
+pub(crate) struct DevProfile {
+    /// Process id of the gateway.
     pub(crate) pid: u32,
     pub(crate) quic: String,
     pub(crate) websocket: String,
     pub(crate) ca: PathBuf,
     pub(crate) session: String,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: DevTokens,
 }
 
-/// Whose token to take.
+/// The role of the token to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DevRole {
     Publisher,
@@ -36,15 +36,15 @@ pub(crate) enum DevRole {
     Subscriber,
 }
 
-impl Profile {
-    /// Reads what the gateway has written.
+impl DevProfile {
+    /// Reads the profile that the gateway has written.
     pub(crate) fn read() -> anyhow::Result<Self> {
         let file = file()?;
         let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => anyhow::bail!(
-                "no gateway was started by `signalbox serve --dev`, which would have written {}: start one, \
-                 or name a gateway by its URL",
+                "no gateway of `signalbox serve --dev` is running ({} does not exist): start one, or pass the \
+                 URL of another gateway",
                 file.display()
             ),
             Err(error) => {
@@ -52,7 +52,10 @@ impl Profile {
             }
         };
         serde_json::from_slice(&text).with_context(|| {
-            format!("{} is of another version: start `signalbox serve --dev` again", file.display())
+            format!(
+                "{} was written by another version: restart `signalbox serve --dev`",
+                file.display()
+            )
         })
     }
 
@@ -65,13 +68,14 @@ impl Profile {
         }
     }
 
-    /// Writes it, for its owner only as it holds tokens; it replaces that of an earlier gateway.
-    pub(crate) fn write(&self) -> anyhow::Result<Written> {
+    /// Writes the profile, in place of that of an earlier gateway. It holds tokens, so only its owner
+    /// can read it.
+    pub(crate) fn write(&self) -> anyhow::Result<ProfileGuard> {
         let file = file()?;
-        let dir = file.parent().context("the file is in no folder")?;
+        let dir = file.parent().context("the profile has no directory")?;
         let write = || {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            // Made with mode 0600.
+            // Created with mode 0600.
             let mut new = tempfile::NamedTempFile::new_in(dir)?;
             new.write_all(&serde_json::to_vec_pretty(self)?)?;
             new.persist(&file)?;
@@ -79,37 +83,37 @@ impl Profile {
         };
         let written: std::io::Result<()> = write();
         written.with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(Written { file, pid: self.pid })
+        Ok(ProfileGuard { file, pid: self.pid })
     }
 }
 
-/// The file while its gateway runs.
-pub(crate) struct Written {
+/// The profile file. Dropping it removes the file.
+pub(crate) struct ProfileGuard {
     file: PathBuf,
     pid: u32,
 }
 
-impl Written {
+impl ProfileGuard {
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 }
 
-impl Drop for Written {
-    /// Removes it, unless it is another gateway's by now.
+impl Drop for ProfileGuard {
+    /// Removes the file, unless another gateway has replaced it.
     fn drop(&mut self) {
-        if Profile::read().is_ok_and(|profile| profile.pid == self.pid) {
+        if DevProfile::read().is_ok_and(|profile| profile.pid == self.pid) {
             let _ = fs::remove_file(&self.file);
         }
     }
 }
 
-/// Where it is: a place of the user's that all terminals know (XDG base directories).
+/// Path of the profile: in a directory that all terminals of the user share (XDG base directories).
 fn file() -> anyhow::Result<PathBuf> {
     let dir = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let base = dir("XDG_RUNTIME_DIR")
         .or_else(|| dir("XDG_STATE_HOME"))
         .or_else(|| Some(env::home_dir()?.join(".local/state")))
-        .context("there is no place for it: neither XDG_RUNTIME_DIR nor HOME is set")?;
+        .context("no directory for the profile: set XDG_RUNTIME_DIR or HOME")?;
     Ok(base.join("signalbox").join("dev.json"))
 }

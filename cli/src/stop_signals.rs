@@ -1,19 +1,18 @@
-//! The signals that ask a client command to stop, so that it can leave its session first.
+//! Signals that ask a client command to leave its session and stop.
 
 use std::task::Poll;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT (ctrl-c), SIGTERM and SIGHUP (the terminal is gone). One that the process was started
-/// with as ignored stays ignored: that is how `nohup` and shells protect what runs in the
-/// background.
-pub(crate) struct Stop {
+/// SIGINT (ctrl-c), SIGTERM and SIGHUP (the terminal was closed). A signal that was ignored when the
+/// process started stays ignored: that is how `nohup` and shells protect background processes.
+pub(crate) struct StopSignals {
     signals: Vec<Signal>,
 }
 
-impl Stop {
-    /// From now on these signals no longer end the process.
+impl StopSignals {
+    /// Handles these signals from now on: they no longer end the process.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let ignored = ignored();
         let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
@@ -28,18 +27,18 @@ impl Stop {
     /// Waits for one of the signals.
     pub(crate) async fn requested(&mut self) {
         std::future::poll_fn(|context| {
-            let mut arrived = false;
+            let mut received = false;
             for signal in &mut self.signals {
-                // Each is polled, so that each wakes this task.
-                arrived |= signal.poll_recv(context).is_ready();
+                // All are polled, so that each of them wakes this task.
+                received |= signal.poll_recv(context).is_ready();
             }
-            if arrived { Poll::Ready(()) } else { Poll::Pending }
+            if received { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 }
 
-/// The set of ignored signals: bit `n - 1` is signal `n`. Empty where the system does not say.
+/// The set of ignored signals: bit `n - 1` is signal `n`. Empty on systems without this file.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

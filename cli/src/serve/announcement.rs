@@ -1,0 +1,222 @@
+//! The announcement that the gateway is ready: text with commands for people, or a line of JSON.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use serde::Serialize;
+use signalbox_gateway::{Addresses, Config};
+use tokio::{sync::oneshot, time::timeout};
+use tracing::warn;
+
+use crate::{
+    chaos::ChaosSpec,
+    dev::{DevEnvironment, DevProject, DevTokens},
+    output,
+};
+
+/// Time for the announcement to be read.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A gateway that is ready.
+pub(super) struct Announcement<'a> {
+    pub(super) config: &'a Config,
+    /// The addresses for clients.
+    pub(super) public: Addresses,
+    /// The addresses of the gateway itself: other ones behind the proxy of `--chaos`.
+    pub(super) gateway: Addresses,
+    pub(super) chaos: Option<ChaosSpec>,
+    pub(super) dev: Option<&'a DevEnvironment>,
+    /// The file for `--dev` of client commands, if it was written.
+    pub(super) dev_profile: Option<&'a Path>,
+}
+
+/// Prints an announcement. The gateway serves all the same if it is not read: standard output may be
+/// closed, full, or a pipe whose reader has stopped. (A blocking task of the runtime would keep the
+/// process from ending then, so the write has a thread of its own.)
+pub(super) async fn print(announcement: String) {
+    let (done, written) = oneshot::channel();
+    let print = move || drop(done.send(output::line(announcement)));
+    let problem = match std::thread::Builder::new().name("announcement".into()).spawn(print) {
+        Err(error) => error.to_string(),
+        Ok(_) => match timeout(TIMEOUT, written).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) | Err(_) => "standard output is not read".into(),
+        },
+    };
+    warn!(error = problem, "announcement not written to standard output; serving all the same");
+}
+
+/// The announcement for programs.
+#[derive(Serialize)]
+struct Json<'a> {
+    quic: String,
+    https: String,
+    ca: Option<&'a Path>,
+    project: Option<JsonProject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<&'a DevTokens>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chaos: Option<JsonChaos>,
+}
+
+#[derive(Serialize)]
+struct JsonProject<'a> {
+    key: &'a str,
+    secret: &'a str,
+}
+
+/// The spec with its seed, to repeat it, and the addresses of the gateway without it.
+#[derive(Serialize)]
+struct JsonChaos {
+    spec: ChaosSpec,
+    quic: String,
+    https: String,
+}
+
+impl Announcement<'_> {
+    /// Exactly one line of JSON.
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        let Self { config, public, gateway, chaos, dev, .. } = self;
+        let project = config.projects.first().and_then(|project| {
+            let secret = project.secrets.first()?;
+            Some(JsonProject { key: project.key.as_str(), secret })
+        });
+        serde_json::to_string(&Json {
+            quic: reachable(public.quic).to_string(),
+            https: reachable(public.tcp).to_string(),
+            ca: match dev {
+                Some(dev) => Some(dev.authority.ca_pem_path()),
+                None => config.tls.certificate.as_deref(),
+            },
+            project,
+            session: dev.map(|dev| dev.project.session.as_str()),
+            tokens: dev.map(|dev| &dev.tokens),
+            chaos: chaos.map(|spec| JsonChaos {
+                spec,
+                quic: gateway.quic.to_string(),
+                https: gateway.tcp.to_string(),
+            }),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = match self.dev {
+            Some(dev) => self.commands(dev),
+            None => {
+                let websocket = if self.config.tls.plaintext_tcp { "ws" } else { "wss" };
+                let Addresses { quic, tcp } = self.public;
+                format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)")
+            }
+        };
+        if let Some(spec) = self.chaos {
+            text.push('\n');
+            text.push_str(&chaos_notice(spec, self.gateway));
+        }
+        text
+    }
+
+    /// Commands to join the session of `--dev`.
+    fn commands(&self, dev: &DevEnvironment) -> String {
+        let DevEnvironment { authority, project, tokens, .. } = dev;
+        let (websocket, http) =
+            if self.config.tls.plaintext_tcp { ("ws", "http") } else { ("wss", "https") };
+        let DevProject { key, secret, session } = project;
+        let program = program();
+        let ca = authority.ca_pem_path().display();
+        let (quic, tcp) = (local_name(self.public.quic), local_name(self.public.tcp));
+        let (tokens, by_quic, by_websocket) = match self.dev_profile {
+            Some(file) => (
+                format!("in {}, one for each role, valid for a day", file.display()),
+                "--dev".to_owned(),
+                format!("{websocket} --dev=moderator"),
+            ),
+            None => {
+                let DevTokens { moderator, publisher, subscriber } = tokens;
+                (
+                    format!(
+                        "valid for a day\n\n  moderator   {moderator}\n\n  publisher   {publisher}\n\n  \
+                         subscriber  {subscriber}"
+                    ),
+                    format!("quic://{quic} --ca {ca} --token {publisher}"),
+                    format!("{websocket}://{tcp} --ca {ca} --token {moderator}"),
+                )
+            }
+        };
+        format!(
+            "\
+Signalbox is ready.
+
+  QUIC        quic://{quic}
+  WebSocket   {websocket}://{tcp}
+  Authority   {ca}
+  Project     {key}
+  Secret      {secret}
+  Session     {session}
+  DevTokens      {tokens}
+
+Join over QUIC, in a second terminal:
+
+  {program} join {by_quic}
+
+Join over WebSocket as a moderator, in a third:
+
+  {program} join {by_websocket}
+
+Send both a signal as your server would, over REST:
+
+  curl --cacert {ca} {http}://{tcp}/v2/project/{key}/session/{session}/signal \\
+    -H \"X-OPENTOK-AUTH: $({program} token --server --key {key} --secret {secret})\" \\
+    --json '{{\"type\":\"news\",\"data\":\"from a server\"}}'
+"
+        )
+    }
+}
+
+fn chaos_notice(spec: ChaosSpec, gateway: Addresses) -> String {
+    let Addresses { quic, tcp } = gateway;
+    format!(
+        "\
+CHAOS: these ports cut links, delay and drop packets on purpose, and log each time. To repeat it:
+
+  --chaos {spec}
+
+Without chaos the gateway is at {quic} (UDP) and {tcp} (TCP).
+"
+    )
+}
+
+/// The command that runs this program again: its path, relative if it is below the current directory.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| "signalbox".into());
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = path.strip_prefix(&here).unwrap_or(&path);
+    // A bare name would be looked up in the PATH.
+    let bare = path.components().count() == 1;
+    if bare { format!("./{}", path.display()) } else { path.display().to_string() }
+}
+
+/// An address that clients on this machine can connect to, for one that may be unspecified.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The same address for people: `localhost` if it is.
+pub(super) fn local_name(address: SocketAddr) -> String {
+    let address = reachable(address);
+    if address.ip().is_loopback() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
