@@ -22,13 +22,14 @@ use crate::{
     config::TimeoutsConfig,
     context::ServerContext,
     error::BindError,
+    failure::RunError,
     keys::Keys,
     link::{
         self, LinkForm, LinkInfo,
         quic::{CONNECTION_WINDOW, OpenedConnection},
     },
     services::Policy,
-    supervise::{RunError, keep_running},
+    supervise::keep_running,
 };
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy

@@ -30,7 +30,7 @@ use super::{
     quic_driver::{Driver, Work},
     quic_socket::BatchingSocket,
 };
-use crate::{supervise::Failure, woken::while_woken};
+use crate::{failure::Failure, woken::while_woken};
 
 /// How often in a row the receiving task may go on: for 1.6 ms. The others wait so long at the worst,
 /// when there is a flood.
