@@ -19,15 +19,14 @@ use crate::{
     context::ServerContext,
     drain,
     error::BindError,
-    expiry::ExpiryWatch,
-    failure::RunError,
+    expiry,
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
     listen::{quic, tcp},
     project::{self, Projects},
     secret,
     state_file::StateFile,
-    supervise::{self, keep_running},
+    supervise::{self, RunError, keep_running},
     webhook::Webhooks,
 };
 
@@ -56,7 +55,7 @@ pub struct Gateway {
     quic: quic::Listener,
     tcp: tcp::Listener,
     addresses: Addresses,
-    state_file: Option<StateFile>,
+    state_file: Option<Arc<StateFile>>,
 }
 
 impl Gateway {
@@ -91,7 +90,7 @@ impl Gateway {
         let context = ServerContext::new(&config, projects, Arc::new(webhooks.clone()));
         let projects = ProjectsHandle::new(context.services.clone(), config.clone(), entries);
         let secret = match &config.resume.state_file {
-            Some(path) => secret::load_or_create(path)?,
+            Some(path) => secret::beside(path)?,
             None => std::fs::read(key).map_err(BindError::Key)?,
         };
         let keys = Keys::of(&secret);
@@ -100,7 +99,7 @@ impl Gateway {
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
         let state_file = config.resume.state_file.map(|path| {
-            StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file())
+            Arc::new(StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file()))
         });
         Ok(Self { context, webhooks, projects, certificates, quic, tcp, addresses, state_file })
     }
@@ -139,7 +138,7 @@ impl Gateway {
     ) -> Result<(), RunError> {
         let Self { context, webhooks, certificates, quic, tcp, state_file, .. } = self;
         if let Some(file) = &state_file {
-            file.restore(&context.services, &context.lifecycle);
+            file.take_up(&context.services, &context.lifecycle);
         }
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
@@ -192,7 +191,7 @@ impl Gateway {
 /// failures and keeps the old certificate.
 async fn watch(certificates: Certificates) {
     let mut poll = tokio::time::interval(CERTIFICATE_POLL);
-    let mut expiry = ExpiryWatch::default();
+    let mut expiry = expiry::Watch::default();
     loop {
         poll.tick().await;
         let reloaded = certificates.clone();
@@ -202,6 +201,6 @@ async fn watch(certificates: Certificates) {
             }
         };
         supervise::blocking("certificate watch", reload).await;
-        expiry.check(&certificates, SystemTime::now());
+        expiry.look(&certificates, SystemTime::now());
     }
 }

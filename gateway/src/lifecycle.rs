@@ -14,7 +14,10 @@ use signalbox_relay::Away;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::schedule::DrainSchedule;
-use crate::{config::DrainConfig, failure::Failure, supervise};
+use crate::{
+    config::DrainConfig,
+    supervise::{self, Failure},
+};
 
 /// Phases and tasks of one gateway.
 pub(crate) struct Lifecycle {

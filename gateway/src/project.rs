@@ -1,4 +1,4 @@
-//! Projects: the tenants of a gateway, with their verification keys, limits and webhooks.
+//! Projects: the tenants of a gateway, and the keys by which their servers are known.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -8,10 +8,10 @@ use signalbox_token::{KeyStore, PublicKey, VerificationKeys};
 
 use crate::{
     config::{Config, Problem, ProjectConfig},
-    webhook::endpoint::Endpoint,
+    webhook::Endpoint,
 };
 
-/// A tenant: its public key, the keys that verify its tokens, its limits and its webhook.
+/// A tenant: its key, which is public, what its servers sign with, and what it may use.
 pub struct Project {
     key: ProjectKey,
     keys: VerificationKeys,
@@ -21,11 +21,10 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project from its configuration, with the text of its public keys
-    /// ([`ProjectConfig::read_keys`]).
+    /// A project as it is configured, its public keys having been [read](ProjectConfig::read_keys).
     ///
     /// # Errors
-    /// Every problem of the project.
+    /// What is wrong with it, for the operator.
     pub(crate) fn new(entry: &ProjectConfig, defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut problems: Vec<_> =
             entry.limits.check().into_iter().map(|it| it.within("limits")).collect();
@@ -40,7 +39,7 @@ impl Project {
                 Err(why) => problems.push(Problem::invalid(format!("public_keys.{index}"), why)),
             }
         }
-        // With an empty secret, anyone could sign.
+        // An empty secret would let anyone sign.
         let secrets: Vec<_> = entry.secrets.iter().filter(|it| !it.is_empty()).cloned().collect();
         let keys = match (secrets.is_empty(), entry.public_keys.is_empty()) {
             (false, true) => VerificationKeys::Secrets(secrets),
@@ -79,17 +78,17 @@ impl Project {
         }
     }
 
-    /// The project's key, which is in all its session ids.
+    /// The key.
     pub fn key(&self) -> &ProjectKey {
         &self.key
     }
 
-    /// Whether its tokens are verified by a public key and not by a secret.
+    /// Whether it is known by a public key and not by a secret.
     pub(crate) fn is_application(&self) -> bool {
         matches!(self.keys, VerificationKeys::Public(_))
     }
 
-    /// How long its detached connections stay resumable, in milliseconds. 0 disables resumption.
+    /// How long its connections are kept when their link is lost, in milliseconds; 0: not at all.
     pub(crate) fn resume_window_ms(&self) -> u32 {
         self.resume_window_ms
     }
@@ -111,10 +110,10 @@ impl fmt::Debug for Project {
 pub struct Projects(HashMap<String, Project>);
 
 impl Projects {
-    /// The projects from their configuration.
+    /// The configured projects.
     ///
     /// # Errors
-    /// Every problem, with the position of its project.
+    /// Everything that is wrong with them, by their positions.
     pub fn new(entries: &[ProjectConfig], defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut projects = HashMap::new();
         let mut problems = Vec::new();
@@ -137,7 +136,7 @@ impl Projects {
     /// The projects of a configuration. Their public keys are read from their files.
     ///
     /// # Errors
-    /// Every problem, with the position of its project.
+    /// All their faults, by their positions.
     pub(crate) fn from_config(config: &Config) -> Result<Self, Vec<Problem>> {
         Self::new(&read_keys(config)?, config)
     }
@@ -147,7 +146,7 @@ impl Projects {
         self.0.get(key)
     }
 
-    /// The limits of each project.
+    /// What each may use.
     pub(crate) fn limits(&self) -> HashMap<ProjectKey, ProjectLimits> {
         self.0.values().map(|project| (project.key.clone(), project.limits)).collect()
     }
@@ -166,7 +165,7 @@ impl KeyStore for Projects {
 /// The configured projects with the text of their public keys, read from their files.
 ///
 /// # Errors
-/// Every problem, with the position of its project.
+/// All faults of the projects, by their positions.
 pub(crate) fn read_keys(config: &Config) -> Result<Vec<ProjectConfig>, Vec<Problem>> {
     let (mut projects, mut problems) = (Vec::new(), Vec::new());
     for (index, project) in config.projects.iter().enumerate() {
