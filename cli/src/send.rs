@@ -140,7 +140,7 @@ async fn send_all(
 ) -> anyhow::Result<bool> {
     if !args.stdin {
         return match signal(args, to, client, args.data.clone()).send().await {
-            Err(SendError::Refused { code, message }) => {
+            Err(SendError::Rejected { code, message }) => {
                 output::note(format_args!("signal rejected ({code}): {message}"));
                 Ok(false)
             }
@@ -237,7 +237,7 @@ async fn watch(mut events: Events, me: ConnectionId, window: &Semaphore) -> anyh
     while let Some(event) = events.next().await {
         match event {
             Event::Signal { from, .. } if from == me.into() => window.add_permits(1),
-            Event::Refused { signal, code, message } => {
+            Event::Rejected { signal, code, message } => {
                 window.add_permits(1);
                 rejected += 1;
                 let which = signal.map(|number| format!(" {number}")).unwrap_or_default();

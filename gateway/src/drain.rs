@@ -6,8 +6,6 @@
 //!            /readyz fails     signals flow as before
 //! ```
 
-use std::sync::Arc;
-
 use signalbox_protocol::limits::FAREWELL;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +19,7 @@ pub(crate) async fn drain(
     services: &Services,
     lifecycle: &Lifecycle,
     webhooks: &Webhooks,
-    state_file: Option<&Arc<StateFile>>,
+    state_file: Option<&StateFile>,
     hurry: &CancellationToken,
 ) {
     let (relay, drain) = (services.relay(), &services.policy().drain);
@@ -35,7 +33,7 @@ pub(crate) async fn drain(
     let all_gone = timeout(lifecycle.schedule().spread(), lifecycle.clients_done());
     let _ = hurry.run_until_cancelled(all_gone).await;
     match state_file {
-        Some(file) => file.leave(services, done_by).await,
+        Some(file) => file.save(services, done_by).await,
         None => relay.shut_down(),
     }
     lifecycle.end();
@@ -49,7 +47,7 @@ pub(crate) async fn drain(
         () = async { hurry.cancelled().await; sleep(FAREWELL).await } => false,
     };
     if !in_time {
-        let (clients, events) = (lifecycle.clients(), webhooks.waiting());
+        let (clients, events) = (lifecycle.clients(), webhooks.queued());
         warn!(clients, webhook_events = events, "drain timed out; the rest was dropped");
     }
 }

@@ -1,4 +1,4 @@
-//! Warnings of a certificate that clients refuse, or soon will: expired, about to, not valid yet.
+//! Warnings about a certificate that is expired, expires soon, or is not valid yet.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,25 +8,25 @@ use tracing::warn;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Days before its end from which a certificate is said to expire soon: the usual renewal is 30 days
-/// before the end, so that something has failed for two weeks.
+/// Remaining time at which a certificate expires soon. Renewal usually happens 30 days before the
+/// end, so it has then been failing for two weeks.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
-/// Of a certificate that lives for days only, this part of its life is soon.
+/// A certificate that is valid for days only expires soon in the last fifth of its life.
 const SOON_PART: u32 = 5;
 
-/// How often the same is said again.
-const AGAIN: Duration = DAY;
+/// Interval after which a warning is repeated.
+const REPEAT: Duration = DAY;
 
-/// What is wrong with a certificate's time.
+/// A problem with a certificate's validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum ValidityProblem {
     NotYet,
     Soon,
     Expired,
 }
 
-impl Trouble {
+impl ValidityProblem {
     fn of(validity: Validity, now: SystemTime) -> Option<Self> {
         let Validity { not_before, not_after } = validity;
         let life = not_after.duration_since(not_before).unwrap_or_default();
@@ -40,47 +40,47 @@ impl Trouble {
     }
 }
 
-/// Looks at a certificate again and again, and says what is new, and once a day what is not.
+/// Checks a certificate repeatedly. Logs a new problem at once and a known one daily.
 #[derive(Default)]
-pub(crate) struct Watch {
-    said: Option<(Validity, Trouble, SystemTime)>,
+pub(crate) struct ExpiryWatch {
+    logged: Option<(Validity, ValidityProblem, SystemTime)>,
 }
 
-impl Watch {
-    /// Warns if there is something to say now.
-    pub(crate) fn look(&mut self, certificates: &Certificates, now: SystemTime) {
+impl ExpiryWatch {
+    /// Logs a warning if one is due.
+    pub(crate) fn check(&mut self, certificates: &Certificates, now: SystemTime) {
         let Some(validity) = certificates.validity() else { return };
-        let Some(trouble) = self.news(validity, now) else { return };
+        let Some(problem) = self.due(validity, now) else { return };
         let path = certificates.path().display();
         let (from, until) = (date(validity.not_before), date(validity.not_after));
-        match trouble {
-            Trouble::NotYet => {
+        match problem {
+            ValidityProblem::NotYet => {
                 warn!(%path, valid_from = from, "certificate is not valid yet: clients refuse it; check the clock");
             }
-            Trouble::Soon => {
+            ValidityProblem::Soon => {
                 warn!(%path, expires = until, "certificate expires soon: renew it");
             }
-            Trouble::Expired => {
+            ValidityProblem::Expired => {
                 warn!(%path, expired = until, "certificate has expired: clients refuse it; renew it");
             }
         }
     }
 
-    fn news(&mut self, validity: Validity, now: SystemTime) -> Option<Trouble> {
-        let trouble = Trouble::of(validity, now);
-        if let Some((known, said, at)) = self.said
-            && (known, Some(said)) == (validity, trouble)
-            // A clock that was set back makes no news.
-            && now.duration_since(at).unwrap_or_default() < AGAIN
+    fn due(&mut self, validity: Validity, now: SystemTime) -> Option<ValidityProblem> {
+        let problem = ValidityProblem::of(validity, now);
+        if let Some((known, logged, at)) = self.logged
+            && (known, Some(logged)) == (validity, problem)
+            // A clock that was set back must not cause a repetition.
+            && now.duration_since(at).unwrap_or_default() < REPEAT
         {
             return None;
         }
-        self.said = trouble.map(|trouble| (validity, trouble, now));
-        trouble
+        self.logged = problem.map(|problem| (validity, problem, now));
+        problem
     }
 }
 
-/// Like 2026-11-28 22:00 UTC.
+/// Formats a time like `2026-11-28 22:00 UTC`.
 fn date(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (year, month, day) = time.to_calendar_date();
@@ -101,41 +101,41 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_in_trouble_at_both_ends() {
+    fn a_certificate_has_problems_at_both_ends_of_its_validity() {
         let long = valid(100, 190);
-        for (now, trouble) in [
-            (99, Some(Trouble::NotYet)),
+        for (now, problem) in [
+            (99, Some(ValidityProblem::NotYet)),
             (100, None),
             (176, None),
-            (177, Some(Trouble::Soon)),
-            (190, Some(Trouble::Soon)),
-            (191, Some(Trouble::Expired)),
+            (177, Some(ValidityProblem::Soon)),
+            (190, Some(ValidityProblem::Soon)),
+            (191, Some(ValidityProblem::Expired)),
         ] {
-            assert_eq!(Trouble::of(long, day(now)), trouble, "{now}");
+            assert_eq!(ValidityProblem::of(long, day(now)), problem, "{now}");
         }
-        // One that lives for six days is renewed after three or four.
+        // One that is valid for six days is renewed after three or four.
         let short = valid(100, 106);
-        assert_eq!(Trouble::of(short, day(104)), None);
-        assert_eq!(Trouble::of(short, day(105)), Some(Trouble::Soon));
+        assert_eq!(ValidityProblem::of(short, day(104)), None);
+        assert_eq!(ValidityProblem::of(short, day(105)), Some(ValidityProblem::Soon));
     }
 
     #[test]
-    fn the_same_is_said_once_a_day() {
-        let mut watch = Watch::default();
+    fn a_warning_is_repeated_daily() {
+        let mut watch = ExpiryWatch::default();
         let certificate = valid(100, 190);
-        assert_eq!(watch.news(certificate, day(150)), None);
-        assert_eq!(watch.news(certificate, day(180)), Some(Trouble::Soon));
+        assert_eq!(watch.due(certificate, day(150)), None);
+        assert_eq!(watch.due(certificate, day(180)), Some(ValidityProblem::Soon));
         for minute in 1..(24 * 60) {
             let now = day(180) + Duration::from_secs(60 * minute);
-            assert_eq!(watch.news(certificate, now), None);
+            assert_eq!(watch.due(certificate, now), None);
         }
-        assert_eq!(watch.news(certificate, day(181)), Some(Trouble::Soon));
-        assert_eq!(watch.news(certificate, day(170)), None, "the clock is set back");
-        // Another certificate, and another trouble, are news.
-        assert_eq!(watch.news(valid(100, 189), day(181)), Some(Trouble::Soon));
-        assert_eq!(watch.news(valid(100, 181), day(182)), Some(Trouble::Expired));
-        assert_eq!(watch.news(valid(180, 270), day(182)), None);
-        assert_eq!(watch.news(certificate, day(182)), Some(Trouble::Soon));
+        assert_eq!(watch.due(certificate, day(181)), Some(ValidityProblem::Soon));
+        assert_eq!(watch.due(certificate, day(170)), None, "the clock is set back");
+        // Another certificate and another problem are due at once.
+        assert_eq!(watch.due(valid(100, 189), day(181)), Some(ValidityProblem::Soon));
+        assert_eq!(watch.due(valid(100, 181), day(182)), Some(ValidityProblem::Expired));
+        assert_eq!(watch.due(valid(180, 270), day(182)), None);
+        assert_eq!(watch.due(certificate, day(182)), Some(ValidityProblem::Soon));
     }
 
     #[test]

@@ -19,14 +19,15 @@ use crate::{
     context::ServerContext,
     drain,
     error::BindError,
-    expiry,
+    expiry::ExpiryWatch,
+    failure::RunError,
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
     listen::{quic, tcp},
     project::{self, Projects},
     secret,
     state_file::StateFile,
-    supervise::{self, RunError, keep_running},
+    supervise::{self, keep_running},
     webhook::Webhooks,
 };
 
@@ -55,7 +56,7 @@ pub struct Gateway {
     quic: quic::Listener,
     tcp: tcp::Listener,
     addresses: Addresses,
-    state_file: Option<Arc<StateFile>>,
+    state_file: Option<StateFile>,
 }
 
 impl Gateway {
@@ -90,7 +91,7 @@ impl Gateway {
         let context = ServerContext::new(&config, projects, Arc::new(webhooks.clone()));
         let projects = ProjectsHandle::new(context.services.clone(), config.clone(), entries);
         let secret = match &config.resume.state_file {
-            Some(path) => secret::beside(path)?,
+            Some(path) => secret::load_or_create(path)?,
             None => std::fs::read(key).map_err(BindError::Key)?,
         };
         let keys = Keys::of(&secret);
@@ -99,7 +100,7 @@ impl Gateway {
         let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
         let state_file = config.resume.state_file.map(|path| {
-            Arc::new(StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file()))
+            StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file())
         });
         Ok(Self { context, webhooks, projects, certificates, quic, tcp, addresses, state_file })
     }
@@ -138,7 +139,7 @@ impl Gateway {
     ) -> Result<(), RunError> {
         let Self { context, webhooks, certificates, quic, tcp, state_file, .. } = self;
         if let Some(file) = &state_file {
-            file.take_up(&context.services, &context.lifecycle);
+            file.restore(&context.services, &context.lifecycle);
         }
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
@@ -191,7 +192,7 @@ impl Gateway {
 /// failures and keeps the old certificate.
 async fn watch(certificates: Certificates) {
     let mut poll = tokio::time::interval(CERTIFICATE_POLL);
-    let mut expiry = expiry::Watch::default();
+    let mut expiry = ExpiryWatch::default();
     loop {
         poll.tick().await;
         let reloaded = certificates.clone();
@@ -201,6 +202,6 @@ async fn watch(certificates: Certificates) {
             }
         };
         supervise::blocking("certificate watch", reload).await;
-        expiry.look(&certificates, SystemTime::now());
+        expiry.check(&certificates, SystemTime::now());
     }
 }

@@ -1,25 +1,30 @@
-//! The Signalbox gateway: clients over QUIC and WebSocket, in the same sessions.
+//! The Signalbox gateway: it connects clients over QUIC and WebSocket in shared sessions.
 //!
 //! ```text
 //! Gateway ─ bind → run(shutdown, at_once) → drain
-//!   listen/                         accept, TLS, HTTP; hands over links and requests
-//!   link/                           where every link begins, authenticates and ends
-//!     link/quic.rs, link/websocket.rs   the two halves of a link, per transport
-//!   rest/                           what servers may ask for
-//!   webhook/                        what servers are told
-//!   project.rs                      who may join, or ask for, what
-//!   signalbox_relay                 what goes to whom (no I/O; see its own documentation)
+//!   listen/                             accepts connections, TLS, HTTP
+//!   link/                               the life of every link: admission, carrying, end
+//!     link/quic.rs, link/websocket.rs   the two halves of a link, for each transport
+//!   rest/                               the REST interface for servers
+//!   webhook/                            notifications to servers
+//!   project.rs                          tenants and their keys
+//!   lifecycle.rs, drain.rs              phases of the gateway, graceful shutdown
+//!   state_file/                         connections that survive a restart
+//!   signalbox_token                     token verification (a crate of its own)
+//!   signalbox_relay                     sessions and routing, without I/O (a crate of its own)
 //! ```
 //!
 //! Start reading at [`Gateway`], then `link/mod.rs`.
 
 mod admission;
+mod backoff;
 mod clock;
 mod config;
 mod context;
 mod drain;
 mod error;
 mod expiry;
+mod failure;
 mod file;
 mod gateway;
 mod handles;
@@ -34,6 +39,7 @@ mod services;
 mod state_file;
 pub mod supervise;
 mod webhook;
+mod woken;
 
 pub use config::{
     AuthConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem, ProblemKind,
@@ -41,8 +47,8 @@ pub use config::{
     WebhookConfig, accepted, default_file,
 };
 pub use error::BindError;
+pub use failure::RunError;
 pub use gateway::{Addresses, Gateway};
 pub use handles::{ProjectsHandle, StatsHandle};
 pub use project::{Project, Projects};
 pub use secret::SecretError;
-pub use supervise::RunError;

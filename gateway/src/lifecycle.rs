@@ -14,10 +14,7 @@ use signalbox_relay::Away;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::schedule::DrainSchedule;
-use crate::{
-    config::DrainConfig,
-    supervise::{self, Failure},
-};
+use crate::{config::DrainConfig, failure::Failure, supervise};
 
 /// Phases and tasks of one gateway.
 pub(crate) struct Lifecycle {

@@ -1,4 +1,4 @@
-//! Projects: the tenants of a gateway, and the keys by which their servers are known.
+//! Projects: the tenants of a gateway, with their verification keys, limits and webhooks.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -8,10 +8,10 @@ use signalbox_token::{KeyStore, PublicKey, VerificationKeys};
 
 use crate::{
     config::{Config, Problem, ProjectConfig},
-    webhook::Endpoint,
+    webhook::endpoint::Endpoint,
 };
 
-/// A tenant: its key, which is public, what its servers sign with, and what it may use.
+/// A tenant: its public key, the keys that verify its tokens, its limits and its webhook.
 pub struct Project {
     key: ProjectKey,
     keys: VerificationKeys,
@@ -21,10 +21,11 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project as it is configured, its public keys having been [read](ProjectConfig::read_keys).
+    /// A project from its configuration, with the text of its public keys
+    /// ([`ProjectConfig::read_keys`]).
     ///
     /// # Errors
-    /// What is wrong with it, for the operator.
+    /// Every problem of the project.
     pub(crate) fn new(entry: &ProjectConfig, defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut problems: Vec<_> =
             entry.limits.check().into_iter().map(|it| it.within("limits")).collect();
@@ -39,7 +40,7 @@ impl Project {
                 Err(why) => problems.push(Problem::invalid(format!("public_keys.{index}"), why)),
             }
         }
-        // An empty secret would let anyone sign.
+        // With an empty secret, anyone could sign.
         let secrets: Vec<_> = entry.secrets.iter().filter(|it| !it.is_empty()).cloned().collect();
         let keys = match (secrets.is_empty(), entry.public_keys.is_empty()) {
             (false, true) => VerificationKeys::Secrets(secrets),
@@ -78,17 +79,17 @@ impl Project {
         }
     }
 
-    /// The key.
+    /// The project's key, which is in all its session ids.
     pub fn key(&self) -> &ProjectKey {
         &self.key
     }
 
-    /// Whether it is known by a public key and not by a secret.
+    /// Whether its tokens are verified by a public key and not by a secret.
     pub(crate) fn is_application(&self) -> bool {
         matches!(self.keys, VerificationKeys::Public(_))
     }
 
-    /// How long its connections are kept when their link is lost, in milliseconds; 0: not at all.
+    /// How long its detached connections stay resumable, in milliseconds. 0 disables resumption.
     pub(crate) fn resume_window_ms(&self) -> u32 {
         self.resume_window_ms
     }
@@ -110,10 +111,10 @@ impl fmt::Debug for Project {
 pub struct Projects(HashMap<String, Project>);
 
 impl Projects {
-    /// The configured projects.
+    /// The projects from their configuration.
     ///
     /// # Errors
-    /// Everything that is wrong with them, by their positions.
+    /// Every problem, with the position of its project.
     pub fn new(entries: &[ProjectConfig], defaults: &Config) -> Result<Self, Vec<Problem>> {
         let mut projects = HashMap::new();
         let mut problems = Vec::new();
@@ -136,7 +137,7 @@ impl Projects {
     /// The projects of a configuration. Their public keys are read from their files.
     ///
     /// # Errors
-    /// All their faults, by their positions.
+    /// Every problem, with the position of its project.
     pub(crate) fn from_config(config: &Config) -> Result<Self, Vec<Problem>> {
         Self::new(&read_keys(config)?, config)
     }
@@ -146,7 +147,7 @@ impl Projects {
         self.0.get(key)
     }
 
-    /// What each may use.
+    /// The limits of each project.
     pub(crate) fn limits(&self) -> HashMap<ProjectKey, ProjectLimits> {
         self.0.values().map(|project| (project.key.clone(), project.limits)).collect()
     }
@@ -165,7 +166,7 @@ impl KeyStore for Projects {
 /// The configured projects with the text of their public keys, read from their files.
 ///
 /// # Errors
-/// All faults of the projects, by their positions.
+/// Every problem, with the position of its project.
 pub(crate) fn read_keys(config: &Config) -> Result<Vec<ProjectConfig>, Vec<Problem>> {
     let (mut projects, mut problems) = (Vec::new(), Vec::new());
     for (index, project) in config.projects.iter().enumerate() {

@@ -1,9 +1,9 @@
-//! The secret from which the keys are derived that must survive a restart ([`Keys`](crate::keys)).
+//! The secret behind all keys that must survive a restart ([`crate::keys`]).
 //!
 //! A certificate is often renewed together with its key. A gateway with a state file therefore has a
-//! secret of its own, in a file beside it: what one process signs or promises with it, the next one
-//! recognises, whatever has become of the certificate. Without a state file nothing outlives a
-//! process but the TLS key, and that is the secret.
+//! secret of its own, in a key file beside the state file, so that the next process recognises what
+//! this one has signed, even with another certificate. Without a state file, the TLS key is the
+//! secret, as nothing else outlives the process.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use crate::file;
 /// Length of the secret in bytes.
 const SECRET_BYTES: usize = 32;
 
-/// Why there is no secret. The operator's to fix.
+/// Why there is no secret. The operator can fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
@@ -24,7 +24,7 @@ pub enum SecretError {
     Read {
         /// The key file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -35,7 +35,7 @@ pub enum SecretError {
     Create {
         /// The key file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -55,11 +55,11 @@ pub enum SecretError {
     },
 }
 
-/// The secret of the gateway with this state file, created at its first start.
+/// Loads the secret of the gateway with this state file. Creates it at the first start.
 ///
 /// # Errors
 /// [`SecretError`].
-pub(crate) fn beside(state_file: &Path) -> Result<Vec<u8>, SecretError> {
+pub(crate) fn load_or_create(state_file: &Path) -> Result<Vec<u8>, SecretError> {
     let path = file::with_suffix(state_file, ".key");
     match read(&path) {
         Err(SecretError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -95,34 +95,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secret_is_made_once_and_for_its_owner_alone() {
+    fn the_secret_is_created_once_and_readable_by_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let state_file = dir.path().join("state");
-        let secret = beside(&state_file).unwrap();
+        let secret = load_or_create(&state_file).unwrap();
         assert_eq!(secret.len(), SECRET_BYTES);
         assert_ne!(secret, [0; SECRET_BYTES]);
-        assert_eq!(beside(&state_file).unwrap(), secret);
+        assert_eq!(load_or_create(&state_file).unwrap(), secret);
         let path = dir.path().join("state.key");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::remove_file(&path).unwrap();
-        assert_ne!(beside(&state_file).unwrap(), secret);
+        assert_ne!(load_or_create(&state_file).unwrap(), secret);
     }
 
     #[test]
-    fn a_file_that_is_no_good_secret_is_an_error_and_stays() {
+    fn an_invalid_key_file_is_an_error_and_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let state_file = dir.path().join("state");
-        beside(&state_file).unwrap();
+        load_or_create(&state_file).unwrap();
         let path = dir.path().join("state.key");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(beside(&state_file), Err(SecretError::InsecurePermissions { .. })));
+        assert!(matches!(
+            load_or_create(&state_file),
+            Err(SecretError::InsecurePermissions { .. })
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for bytes in [&b""[..], b"short"] {
             fs::write(&path, bytes).unwrap();
-            assert!(matches!(beside(&state_file), Err(SecretError::Damaged { .. })));
+            assert!(matches!(load_or_create(&state_file), Err(SecretError::Damaged { .. })));
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
         let nowhere = dir.path().join("missing/state");
-        assert!(matches!(beside(&nowhere), Err(SecretError::Create { .. })));
+        assert!(matches!(load_or_create(&nowhere), Err(SecretError::Create { .. })));
     }
 }

@@ -76,8 +76,11 @@ impl Services {
     /// How long detached connections of a project stay resumable. Zero if it has no resumption, or
     /// if it has been removed.
     pub(crate) fn resume_window(&self, project: &ProjectKey) -> Duration {
-        let projects = self.projects.load();
-        let window_ms = projects.get(project.as_str()).map_or(0, Project::resume_window_ms);
-        Duration::from_millis(window_ms.into())
+        Duration::from_millis(self.resume_window_ms(project).into())
+    }
+
+    /// The same in milliseconds.
+    pub(crate) fn resume_window_ms(&self, project: &ProjectKey) -> u32 {
+        self.projects.load().get(project.as_str()).map_or(0, Project::resume_window_ms)
     }
 }

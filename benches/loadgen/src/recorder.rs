@@ -131,7 +131,7 @@ async fn receive(index: usize, mut events: Events, recorder: Arc<Mutex<Recorder>
         let mut recorder = recorder.lock();
         match event {
             Event::Signal { data, .. } => recorder.signal(index, data.as_deref()),
-            Event::Refused { code, message, .. } => {
+            Event::Rejected { code, message, .. } => {
                 recorder.failure =
                     Some(format!("the gateway refused a signal ({code:?}): {message}"));
             }

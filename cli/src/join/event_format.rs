@@ -46,7 +46,7 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
                 }
             }
         }
-        Event::Refused { code, message, .. } => format!("! rejected ({code}): {message}"),
+        Event::Rejected { code, message, .. } => format!("! rejected ({code}): {message}"),
         Event::SessionReconnecting { reason, message } => {
             format!("* connection lost ({reason}): {message}; reconnecting")
         }
@@ -85,7 +85,7 @@ fn for_programs(event: &Event) -> serde_json::Value {
         Event::Signal { from, seq, signal_type, data } => {
             json!({ "event": "signal", "from": from, "seq": seq, "type": signal_type, "data": data })
         }
-        Event::Refused { signal, code, message } => {
+        Event::Rejected { signal, code, message } => {
             json!({ "event": "refused", "signal": signal, "code": code, "message": message })
         }
         Event::SessionReconnecting { reason, message } => {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// More than the time to detect the loss and the window (30 s by default) together.
-const FAILURE: Duration = Duration::from_secs(45);
+const FAILURE: Duration = Duration::from_secs(38);
 
 /// Lines of each client: one before the network fails, the last when all have rejoined, and the
 /// others in between.

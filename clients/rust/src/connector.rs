@@ -10,10 +10,10 @@ use crate::{
     dial::Dialer,
     endpoints::Endpoints,
     error::ConnectError,
-    link::Answer,
+    link::HandshakeReply,
     opening::Opening,
     options::ConnectOptions,
-    session,
+    reconnect,
 };
 
 /// How long connecting may take, up to the welcome.
@@ -96,8 +96,10 @@ impl Connector {
     ) -> Result<(Client, Events), ConnectError> {
         let mut dialer = Dialer::new(self.roots.clone(), self.endpoints.clone(), options.clone())?;
         match dialer.open(Opening::Hello(options), CONNECT_TIMEOUT).await? {
-            (Answer::Welcome(welcome), link) => Ok(session::start(dialer, &welcome, link)),
-            (Answer::Resumed { .. }, _) => {
+            (HandshakeReply::Welcome(welcome), link) => {
+                Ok(reconnect::start(dialer, &welcome, link))
+            }
+            (HandshakeReply::Resumed { .. }, _) => {
                 Err(ConnectError::Protocol("the gateway answered hello with resumed".into()))
             }
         }

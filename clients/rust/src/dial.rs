@@ -16,7 +16,7 @@ use signalbox_protocol::CloseReason::ShuttingDown;
 use crate::{
     endpoints::Endpoints,
     error::ConnectError,
-    link::{Answer, Dialled, Link, quic, websocket},
+    link::{HandshakeReply, Link, PendingLink, quic, websocket},
     opening::Opening,
     options::ConnectOptions,
     target::{Scheme, Target},
@@ -35,7 +35,7 @@ const URL_HEAD_START: Duration = Duration::from_millis(300);
 pub(crate) struct Dialer {
     roots: Arc<RootCertStore>,
     endpoints: Arc<Endpoints>,
-    quic: quic::Settings,
+    quic: quic::QuicConfig,
     pub(crate) options: ConnectOptions,
     targets: Vec<Target>,
     /// Index of the target to try first: the one that worked last.
@@ -49,7 +49,7 @@ impl Dialer {
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         let targets = options.targets()?;
-        let quic = quic::Settings::new(&roots, options.keep_alive, options.early_data)?;
+        let quic = quic::QuicConfig::new(&roots, options.keep_alive, options.early_data)?;
         Ok(Self { roots, endpoints, quic, options, targets, first: 0 })
     }
 
@@ -63,7 +63,7 @@ impl Dialer {
         &mut self,
         opening: Opening<'_>,
         within: Duration,
-    ) -> Result<(Answer, Link), ConnectError> {
+    ) -> Result<(HandshakeReply, Link), ConnectError> {
         let tried = Mutex::default();
         let (index, answer, link) = tokio::time::timeout(within, self.race(opening, &tried))
             .await
@@ -76,7 +76,7 @@ impl Dialer {
         &self,
         opening: Opening<'_>,
         tried: &Mutex<Vec<String>>,
-    ) -> Result<(usize, Answer, Link), ConnectError> {
+    ) -> Result<(usize, HandshakeReply, Link), ConnectError> {
         let first = self.targets.iter().enumerate().skip(self.first).take(1);
         let others = self.targets.iter().enumerate().filter(|(index, _)| *index != self.first);
         let mut dials: FuturesUnordered<_> = (0u32..)
@@ -113,7 +113,7 @@ impl Dialer {
         target: &Target,
         early: Option<Opening<'_>>,
         tried: &Mutex<Vec<String>>,
-    ) -> Result<Dialled, ConnectError> {
+    ) -> Result<PendingLink, ConnectError> {
         let addresses = target.resolve().await?;
         let scheme = target.scheme.name();
         tried.lock().extend(addresses.iter().map(|address| format!("{scheme}://{address}")));
@@ -123,12 +123,12 @@ impl Dialer {
                     let early = early.filter(|_| rank == 0);
                     quic::dial(&self.endpoints, &self.quic, target, to, early)
                 };
-                race(addresses, dial).await.map(Dialled::Quic)
+                race(addresses, dial).await.map(PendingLink::Quic)
             }
             Scheme::Wss | Scheme::Ws => {
                 let postcard = self.options.postcard;
                 let dial = |_, to| websocket::dial(self.roots.clone(), target, to, postcard);
-                race(addresses, dial).await.map(|it| Dialled::WebSocket(Box::new(it)))
+                race(addresses, dial).await.map(|it| PendingLink::WebSocket(Box::new(it)))
             }
         }
     }

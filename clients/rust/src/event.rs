@@ -1,16 +1,17 @@
-//! What an application is told.
+//! Events of a session.
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, Sender, SessionId,
     message::Lost,
 };
 
-/// Something that happened in the session, in an order that applications can rely on.
+/// An event of the session. Events come in an order that applications can rely on: see the
+/// [crate's documentation](crate).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The client is in the session. The first event; those who were there before follow, one
-    /// [`Event::ConnectionCreated`] each.
+    /// The client has joined the session. The first event; one [`Event::ConnectionCreated`] for each
+    /// connection that was there already follows.
     SessionConnected {
         /// The client's own connection.
         connection: ConnectionInfo,
@@ -30,46 +31,47 @@ pub enum Event {
     Signal {
         /// The sender: a connection (perhaps the client's own) or a server.
         from: Sender,
-        /// The sender's sequence number: rising, with holes where a signal was for another.
+        /// The sender's sequence number. It rises, and skips signals that were sent to others.
         seq: u64,
         /// The type.
         signal_type: Option<String>,
         /// The data.
         data: Option<String>,
     },
-    /// The gateway refused something that the client sent. The session goes on. A signal that
-    /// [`SignalBuilder::send`](crate::SignalBuilder::send) waits for is not told here.
-    Refused {
+    /// The gateway rejected something that the client sent. The session goes on. If
+    /// [`SignalBuilder::send`](crate::SignalBuilder::send) waits for the signal, it returns the
+    /// error, and there is no event.
+    Rejected {
         /// The number that [`SignalBuilder::enqueue`](crate::SignalBuilder::enqueue) returned, if
         /// it was a signal.
         signal: Option<u64>,
         /// Why.
         code: ErrorCode,
-        /// The same for people.
+        /// The reason for people.
         message: String,
     },
-    /// The link is lost, and the client tries to come back by itself. Signals may still be sent;
-    /// they wait. Next comes one of [`Event::SessionReconnected`], [`Event::SessionRejoined`] and
-    /// [`Event::SessionDisconnected`].
+    /// The link is lost, and the client tries to reconnect by itself. Signals may still be sent;
+    /// they are queued. The next event is [`Event::SessionReconnected`],
+    /// [`Event::SessionRejoined`] or [`Event::SessionDisconnected`].
     SessionReconnecting {
         /// Why the link ended.
         reason: CloseReason,
-        /// The same for people.
+        /// The reason for people.
         message: String,
     },
-    /// The client is back, as the same connection: the others have not noticed. Who came, who
-    /// left and what they sent meanwhile follows, in order.
+    /// The client has resumed the same connection; the others were not told anything. Presence
+    /// events and signals that it missed follow, in order.
     SessionReconnected {
-        /// How many signals and presence events that is, those not counted that are lost.
+        /// How many signals and presence events follow. Lost ones are not counted.
         missed: u64,
-        /// What of it is lost. None is the usual case: nothing is.
+        /// What the client missed and will not receive. Usually there is no gap.
         gap: Option<Gap>,
     },
-    /// The client is in the session again, but as another connection; for the others the one
-    /// before has left. Everyone it knew of is forgotten: who is there is told by an
-    /// [`Event::ConnectionCreated`] each, as after [`Event::SessionConnected`]. Signals of others
-    /// that were sent meanwhile are lost. Its own that the gateway had not confirmed are sent
-    /// again, which may be for the second time.
+    /// The client has joined the session again as another connection; for the others the previous
+    /// connection has left. Connections known before are void: one [`Event::ConnectionCreated`] for
+    /// each connection in the session follows, as after [`Event::SessionConnected`]. Signals that
+    /// others sent meanwhile are lost. The client's own signals that the gateway had not confirmed
+    /// are sent again, so receivers may get them twice.
     SessionRejoined {
         /// The client's own connection from now on.
         connection: ConnectionInfo,
@@ -78,19 +80,20 @@ pub enum Event {
     SessionDisconnected {
         /// Why.
         reason: CloseReason,
-        /// The same for people.
+        /// The reason for people.
         message: String,
     },
 }
 
-/// What a client that was away will never be told.
+/// What a client missed while it had no link, and will not receive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Signals, by who sent them.
+    /// Lost signals, by sender.
     pub lost: Vec<Lost>,
-    /// Whether comings and goings are lost, too, and signals of connections that are gone. Who is
-    /// there was then named anew: [`Event::ConnectionCreated`] and [`Event::ConnectionDestroyed`]
-    /// follow for all that changed. Who came and left meanwhile is not told.
+    /// Whether presence events were lost, and signals of connections that have left. The gateway
+    /// has then listed all connections again: [`Event::ConnectionCreated`] and
+    /// [`Event::ConnectionDestroyed`] follow for all that changed. A connection that joined and
+    /// left meanwhile is not reported.
     pub presence: bool,
 }

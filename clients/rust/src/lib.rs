@@ -8,7 +8,7 @@
 //! client.signal().signal_type("chat").data("hello, everyone").send().await?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::ConnectionCreated(connection) => println!("{} is here", connection.id),
+//!         Event::ConnectionCreated(connection) => println!("{} joined", connection.id),
 //!         Event::Signal { from, data, .. } => println!("{from:?}: {}", data.unwrap_or_default()),
 //!         Event::SessionDisconnected { reason, .. } => println!("over: {reason}"),
 //!         _ => {}
@@ -19,15 +19,19 @@
 //! ```
 //!
 //! `quic://`, `wss://` and `ws://` (plaintext) differ in how they behave on a bad network and in
-//! nothing else. Whatever the transport, a connection's `ConnectionCreated` comes before its
-//! first signal and its `ConnectionDestroyed` after its last, and the signals of one sender come
-//! in the order in which it sent them.
+//! nothing else. Over each of them, a connection's `ConnectionCreated` comes before its first
+//! signal and its `ConnectionDestroyed` after its last, and the signals of one sender come in the
+//! order in which it sent them.
 //!
-//! A client whose link is lost comes back by itself, and goes on as the same connection: the
-//! others notice nothing, and each signal comes once. [`Event::SessionReconnecting`] and
-//! [`Event::SessionReconnected`] say what is going on, and what is lost if the gateway could not
-//! keep all of it. If the gateway has given the connection up, the client joins anew
+//! A client whose link is lost reconnects by itself and resumes the same connection: the others
+//! notice nothing, and each signal arrives once. [`Event::SessionReconnecting`] and
+//! [`Event::SessionReconnected`] report it, and what is lost if the gateway could not keep all of
+//! it. If the connection can no longer be resumed, the client joins again as another connection
 //! ([`Event::SessionRejoined`]). See [`ConnectOptions::resume`] and [`ConnectOptions::rejoin`].
+//!
+//! The crate's `examples/` show a chat, moderation, fallback between transports, resuming, signals
+//! from a server over REST, a gateway of one's own certificate authority, and a gateway inside the
+//! same process.
 
 mod backoff;
 mod client;
@@ -40,19 +44,19 @@ mod link;
 mod opening;
 mod options;
 mod order;
-mod outbox;
-mod session;
-mod signal;
+mod reconnect;
+mod send_queue;
+mod session_view;
 mod target;
 #[cfg(test)]
 mod transcripts;
 
-pub use client::{Client, Events};
+pub use backoff::Backoff;
+pub use client::{Client, Events, SignalBuilder};
 pub use connector::Connector;
 pub use error::{ConnectError, SendError, UnreachableCause};
 pub use event::{Event, Gap};
 pub use options::ConnectOptions;
-pub use signal::SignalBuilder;
 pub use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayId, Printable,
     Role, Sender, SessionId, Streams,

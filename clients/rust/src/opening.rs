@@ -1,22 +1,20 @@
 //! The first messages on a link: a `hello`, or a `resume` with the number of the attempt.
 
-use std::sync::atomic::Ordering;
-
 use signalbox_protocol::{
     ClientMessage,
     limits::CURSORS,
     message::{Hello, Resume},
 };
 
-use crate::{link::Kept, options::ConnectOptions, order::Claim};
+use crate::{link::ResumeTicket, options::ConnectOptions, order::ResumePosition};
 
-/// What a client says first on each link that it opens, until one is answered.
+/// The first messages of a client on each link that it opens, until one is answered.
 #[derive(Clone, Copy)]
 pub(crate) enum Opening<'a> {
     /// Joins as a new connection.
     Hello(&'a ConnectOptions),
-    /// Continues a connection whose link is lost.
-    Resume { options: &'a ConnectOptions, kept: &'a Kept, claim: &'a Claim },
+    /// Resumes a connection whose link is lost.
+    Resume { options: &'a ConnectOptions, ticket: &'a ResumeTicket, position: &'a ResumePosition },
 }
 
 impl<'a> Opening<'a> {
@@ -29,7 +27,7 @@ impl<'a> Opening<'a> {
     pub(crate) fn messages(self) -> Vec<ClientMessage<'a>> {
         match self {
             Self::Hello(options) => hello(options),
-            Self::Resume { options, kept, claim } => resume(options, kept, claim),
+            Self::Resume { options, ticket, position } => resume(options, ticket, position),
         }
     }
 }
@@ -47,16 +45,16 @@ fn hello(options: &ConnectOptions) -> Vec<ClientMessage<'_>> {
 
 fn resume<'a>(
     options: &'a ConnectOptions,
-    kept: &'a Kept,
-    claim: &Claim,
+    ticket: &'a ResumeTicket,
+    position: &ResumePosition,
 ) -> Vec<ClientMessage<'a>> {
-    let mut chunks = claim.cursors.chunks(CURSORS).map(<[_]>::to_vec).peekable();
+    let mut chunks = position.cursors.chunks(CURSORS).map(<[_]>::to_vec).peekable();
     let cursors = chunks.next().unwrap_or_default();
     let resume = ClientMessage::Resume(Resume {
-        ticket: kept.ticket.as_str().into(),
-        attempt: kept.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+        ticket: ticket.as_str().into(),
+        attempt: ticket.next_attempt(),
         streams: options.streams,
-        events: claim.events,
+        events: position.events,
         cursors,
         more: chunks.peek().is_some(),
         agent: Some(options.agent.as_str().into()),
@@ -77,7 +75,7 @@ mod tests {
     #[test]
     fn many_cursors_take_several_messages() {
         let options = ConnectOptions::new("quic://a", "token");
-        let kept = Kept::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
+        let resume_ticket = ResumeTicket::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
         for (count, expected) in [
             (0, vec![(0, false)]),
             (500, vec![(500, false)]),
@@ -89,9 +87,10 @@ mod tests {
                     Cursor { from: signalbox_protocol::GatewayId::default().into(), seq: 1 };
                     count
                 ];
-            let claim = Claim { events: 0, cursors };
+            let position = ResumePosition { events: 0, cursors };
             let messages =
-                Opening::Resume { options: &options, kept: &kept, claim: &claim }.messages();
+                Opening::Resume { options: &options, ticket: &resume_ticket, position: &position }
+                    .messages();
             let sizes = messages.iter().map(|message| match message {
                 ClientMessage::Resume(resume) => (resume.cursors.len(), resume.more),
                 ClientMessage::Heard { cursors, more } => (cursors.len(), *more),
@@ -104,9 +103,10 @@ mod tests {
     #[test]
     fn attempts_with_one_ticket_are_numbered_from_one() {
         let options = ConnectOptions::new("quic://a", "token");
-        let kept = Kept::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
-        let claim = Claim { events: 0, cursors: vec![] };
-        let opening = Opening::Resume { options: &options, kept: &kept, claim: &claim };
+        let resume_ticket = ResumeTicket::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
+        let position = ResumePosition { events: 0, cursors: vec![] };
+        let opening =
+            Opening::Resume { options: &options, ticket: &resume_ticket, position: &position };
         for expected in 1..=3 {
             let messages = opening.messages();
             let [ClientMessage::Resume(Resume { attempt, .. })] = messages[..] else {

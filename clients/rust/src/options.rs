@@ -1,4 +1,4 @@
-//! What a connection is to be like.
+//! Connection options.
 
 use std::time::Duration;
 
@@ -6,11 +6,20 @@ use signalbox_protocol::Streams;
 
 use crate::{error::ConnectError, target::Target};
 
-/// How often a QUIC client shows that it is there, unless the options say otherwise: a third of
-/// the gateway's default idle timeout, and often enough to keep a NAT's mapping alive.
+/// Default interval of QUIC keep-alives: a third of the gateway's default idle timeout, and often
+/// enough to keep a NAT's mapping alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// What one connection is to be like.
+/// The gateway, the token and the behaviour of one connection.
+///
+/// ```
+/// use signalbox_client::ConnectOptions;
+///
+/// let options = ConnectOptions::new("quic://signal.example.com", "token")
+///     .fallback("wss://signal.example.com")
+///     .agent("example/1.0");
+/// ```
+#[must_use = "options do nothing until a `Connector` connects with them"]
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     pub(crate) urls: Vec<String>,
@@ -28,6 +37,11 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Connects to the gateway at `url` (`quic://`, `wss://` or `ws://`) with a token from the
     /// project's server.
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("wss://signal.example.com:443", "token");
+    /// ```
     pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             urls: vec![url.into()],
@@ -43,73 +57,125 @@ impl ConnectOptions {
         }
     }
 
-    /// Another way to the same gateway, as `wss://` where `quic://` may be blocked. The first URL
-    /// has a head start of 300 ms, then whichever answers first is taken. When the client comes
-    /// back after a loss, it begins with the one that worked last. It may lead to another gateway,
-    /// for when the first one goes down; there the client is another connection.
-    #[must_use]
+    /// Another URL of the same gateway, such as `wss://` where `quic://` may be blocked. The first
+    /// URL has a head start of 300 ms; then the first to answer is used. A reconnect begins with
+    /// the URL that worked last. The URL may also lead to another gateway, for when the first one
+    /// shuts down; there the client joins as another connection.
+    ///
+    /// ```
+    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
+    /// # support::in_session(async |session| {
+    /// # use signalbox_client::{ConnectOptions, Role};
+    /// # let (connector, token) = (&session.connector, session.token(Role::Publisher));
+    /// # let (blocked, wss) = ("quic://127.0.0.1:9", &session.wss);
+    /// let options = ConnectOptions::new(blocked, token).fallback(wss);
+    /// let (client, events) = connector.connect(&options).await?;
+    /// # Ok(()) });
+    /// ```
     pub fn fallback(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
         self
     }
 
-    /// Whether to go on as the same connection when the link is lost (default: yes), with all that
-    /// was missed, as long as the gateway keeps the connection. It also makes the gateway confirm
-    /// what the client sends; see [`SignalBuilder::send`](crate::SignalBuilder::send).
-    #[must_use]
+    /// Whether to continue as the same connection when the link is lost (default: yes), and to
+    /// receive what was missed, while the gateway can resume the connection. It also makes the
+    /// gateway confirm signals; see [`SignalBuilder::send`](crate::SignalBuilder::send).
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token").resume(false);
+    /// ```
     pub fn resume(mut self, resume: bool) -> Self {
         self.resume = resume;
         self
     }
 
-    /// Whether to join anew with the same token (default: yes), as another connection, when the
-    /// link is lost and the connection could not be kept. The client tries for five minutes.
-    #[must_use]
+    /// Whether to join again with the same token, as another connection, when the link is lost and
+    /// the connection cannot be resumed (default: yes). The client tries for five minutes.
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token").rejoin(false);
+    /// ```
     pub fn rejoin(mut self, rejoin: bool) -> Self {
         self.rejoin = rejoin;
         self
     }
 
-    /// Whether a QUIC client that comes back says so with its first packet (default: yes; 0-RTT,
-    /// RFC 9001 §4.6), which saves a round trip. What is said so early, the resume ticket and what
-    /// the client has heard of whom, is without forward secrecy.
-    #[must_use]
+    /// Whether a QUIC client resumes with its first packet (default: yes; 0-RTT, RFC 9001 §4.6),
+    /// which saves a round trip. Early data has no forward secrecy: it carries the resume ticket
+    /// and the last sequence number of each sender.
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token").early_data(false);
+    /// ```
     pub fn early_data(mut self, early_data: bool) -> Self {
         self.early_data = early_data;
         self
     }
 
-    /// Whether to be told of others coming and going (default: yes). Large sessions do without.
-    #[must_use]
+    /// Whether to receive [`Event::ConnectionCreated`](crate::Event::ConnectionCreated) and
+    /// [`Event::ConnectionDestroyed`](crate::Event::ConnectionDestroyed) of others (default: yes).
+    /// Large sessions do without.
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token").presence(false);
+    /// ```
     pub fn presence(mut self, presence: bool) -> Self {
         self.presence = presence;
         self
     }
 
-    /// How a QUIC client gets its signals (default: a stream per sender).
-    #[must_use]
+    /// How a QUIC client receives signals (default: one stream per sender).
+    ///
+    /// ```
+    /// # use signalbox_client::{ConnectOptions, Streams};
+    /// let options =
+    ///     ConnectOptions::new("quic://signal.example.com", "token").streams(Streams::Single);
+    /// ```
     pub fn streams(mut self, streams: Streams) -> Self {
         self.streams = streams;
         self
     }
 
-    /// Speak JSON instead of postcard on a WebSocket.
-    #[must_use]
+    /// Speaks JSON instead of postcard on a WebSocket.
+    ///
+    /// ```
+    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
+    /// # support::in_session(async |session| {
+    /// # use signalbox_client::{ConnectOptions, Role};
+    /// # let (connector, wss) = (&session.connector, &session.wss);
+    /// # let token = session.token(Role::Publisher);
+    /// let (client, events) = connector.connect(&ConnectOptions::new(wss, token).json()).await?;
+    /// # Ok(()) });
+    /// ```
     pub fn json(mut self) -> Self {
         self.postcard = false;
         self
     }
 
-    /// How often a QUIC client shows that it is there (default: 10 s). Must be below the
-    /// gateway's idle timeout.
-    #[must_use]
+    /// The interval of QUIC keep-alives (default: 10 s). Must be below the gateway's idle timeout.
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// use std::time::Duration;
+    ///
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token")
+    ///     .keep_alive(Duration::from_secs(5));
+    /// ```
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = interval;
         self
     }
 
     /// The application's name and version, for the gateway's log; at most 64 bytes.
-    #[must_use]
+    ///
+    /// ```
+    /// # use signalbox_client::ConnectOptions;
+    /// let options = ConnectOptions::new("quic://signal.example.com", "token").agent("shop/2.3");
+    /// ```
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
         self

@@ -1,14 +1,14 @@
-//! The ordering duties of a client, without any I/O.
+//! The order of events, without any I/O.
 //!
-//! Over QUIC, presence comes on the control stream and every sender's signals on a stream of
-//! their own, so they arrive in any order relative to each other. Applications are told in one
-//! order: created, then the sender's signals in sequence, then destroyed. What comes too early is
-//! held here. A link reads no further from a stream that is held, so what can be held is bounded
-//! by what one read brings.
+//! Over QUIC, presence events arrive on the control stream and each sender's signals on a stream of
+//! their own, so their relative order is arbitrary. The application receives them in one order:
+//! created, then the sender's signals in sequence, then destroyed. What arrives too early is held
+//! here. A link does not read further from a stream that holds something, so the amount held is
+//! bounded by one read per stream.
 //!
-//! A connection may outlive its link. Then what was held is dropped, as it has not been told and
-//! comes again; how far everyone has been told is kept, and is what the gateway is asked to go on
-//! from.
+//! A connection may outlive its link. What was held is then dropped: it was not delivered, and the
+//! gateway sends it again. The position that was reached for each sender is kept; the gateway
+//! resumes from there.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -20,7 +20,7 @@ use signalbox_protocol::{
 
 use crate::event::{Event, Gap};
 
-/// A stream, by the link's own numbering in the order of their opening.
+/// A stream's number on its link, in the order of opening.
 pub(crate) type StreamKey = u64;
 
 /// Puts events into the order that applications rely on.
@@ -30,27 +30,27 @@ pub(crate) struct Order {
     presence: bool,
     senders: HashMap<Sender, SenderState>,
     streams: HashMap<StreamKey, Sender>,
-    /// Comings and goings read since the welcome, or since everyone was last named anew.
+    /// Presence events read since the welcome, or since the gateway last listed all connections.
     events: u64,
-    /// How many connections the gateway has still to name as present.
-    unnamed: u32,
+    /// How many connections the gateway has still to list as present.
+    unlisted: u32,
     out: VecDeque<Event>,
 }
 
-/// What a client has been told of its connection, by which the gateway knows what it missed.
+/// How far a client has read, from which the gateway determines what it missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct ResumePosition {
     pub(crate) events: u64,
     pub(crate) cursors: Vec<Cursor>,
 }
 
-/// One small entry for each sender that is present or was heard.
+/// One small entry for each sender that is present or has sent.
 #[derive(Debug, Default)]
 struct SenderState {
     created: bool,
-    /// The last sequence number that the application was told.
-    told: u64,
-    /// A stream was reset: what it would have brought never comes, and nobody waits for it.
+    /// The last sequence number that was delivered to the application.
+    delivered_seq: u64,
+    /// A stream was reset: its remaining signals never arrive, and nothing waits for them.
     broken: bool,
     streams: Vec<HeldStream>,
     destroyed: Option<(DisconnectReason, u64)>,
@@ -59,7 +59,7 @@ struct SenderState {
 #[derive(Debug)]
 struct HeldStream {
     key: StreamKey,
-    /// The sequence number to be told before anything of this stream.
+    /// The sequence number that must be delivered before anything of this stream.
     after: u64,
     held: VecDeque<(u64, Signal<'static>)>,
 }
@@ -73,7 +73,7 @@ impl Order {
         Self::beginning(welcome, presence, connected)
     }
 
-    /// The client is in its session anew, as another connection. What was known is void.
+    /// The client has joined again as another connection. All state is void.
     pub(crate) fn rejoin(&mut self, welcome: &Welcome) {
         let connection = welcome.connection.clone();
         let mut out = std::mem::take(&mut self.out);
@@ -89,35 +89,35 @@ impl Order {
             senders: HashMap::new(),
             streams: HashMap::new(),
             events: 0,
-            unnamed: welcome.present,
+            unlisted: welcome.present,
             out: VecDeque::from([first]),
         }
     }
 
-    /// The connection goes on. If there is a gap in presence, `present` is everyone who is there.
+    /// The connection is resumed. If the gap includes presence, `present` lists all connections.
     pub(crate) fn resume(&mut self, missed: u64, gap: Option<Gap>, present: Vec<ConnectionInfo>) {
         let Gap { lost, presence } = gap.clone().unwrap_or_default();
         self.out.push_back(Event::SessionReconnected { missed, gap });
         for Lost { from, until, .. } in lost {
-            // Nobody waits for it any more, and it is not asked for again.
+            // Nothing waits for the lost signals, and they are not requested again.
             let state = self.senders.entry(from.clone()).or_default();
-            state.told = state.told.max(until);
+            state.delivered_seq = state.delivered_seq.max(until);
             self.advance(&from);
         }
         if presence {
             self.events = 0;
-            self.all_named(&present.iter().map(|info| info.id).collect());
+            self.retain_listed(&present.iter().map(|info| info.id).collect());
             self.present(present);
         }
     }
 
-    /// The next event to tell the application.
+    /// The next event for the application.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         self.out.pop_front()
     }
 
-    /// An event that is in no order to those of the session, but behind all that came before it.
-    pub(crate) fn tell(&mut self, event: Event) {
+    /// Appends an event that has no order relative to those of the session.
+    pub(crate) fn emit(&mut self, event: Event) {
         self.out.push_back(event);
     }
 
@@ -125,8 +125,8 @@ impl Order {
     pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
         match message {
             GatewayMessage::Present { connections } => {
-                let named = u32::try_from(connections.len()).unwrap_or(u32::MAX);
-                self.unnamed = self.unnamed.saturating_sub(named);
+                let listed = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+                self.unlisted = self.unlisted.saturating_sub(listed);
                 self.present(connections);
             }
             GatewayMessage::ConnectionCreated(connection) => {
@@ -140,14 +140,14 @@ impl Order {
                 self.advance(&from);
             }
             GatewayMessage::Signal(signal) => {
-                // All on one stream: the gateway's order is the order.
+                // All signals are on one stream: the gateway's order is the order.
                 let contents = Signal { signal_type: signal.signal_type, data: signal.data };
-                self.senders.entry(signal.from.clone()).or_default().told = signal.seq;
+                self.senders.entry(signal.from.clone()).or_default().delivered_seq = signal.seq;
                 self.out.push_back(event(signal.from.clone(), signal.seq, contents));
-                // Somebody who left on an earlier link may have waited for this.
+                // The destruction of a connection may have waited for this on an earlier link.
                 self.advance(&signal.from);
             }
-            // These are the link's.
+            // The link handles these.
             GatewayMessage::Welcome(_)
             | GatewayMessage::Error { .. }
             | GatewayMessage::Bye { .. }
@@ -159,21 +159,22 @@ impl Order {
         }
     }
 
-    /// The link is lost. Says from where the connection can go on; nowhere if that is not certain.
-    pub(crate) fn lost(&mut self) -> Option<Claim> {
+    /// The link is lost. Returns the position to resume from; `None` if it is not certain.
+    pub(crate) fn link_lost(&mut self) -> Option<ResumePosition> {
         self.streams.clear();
-        let whole = self.unnamed == 0 && !self.senders.values().any(|state| state.broken);
+        let certain = self.unlisted == 0 && !self.senders.values().any(|state| state.broken);
         for state in self.senders.values_mut() {
             state.streams.clear();
         }
-        self.senders.retain(|_, state| state.created || state.told > 0);
-        // Of one that has left and is in none of them the gateway takes it that all was told.
-        let known = |state: &SenderState| state.told > 0 || state.destroyed.is_some();
-        let told = self.senders.iter().filter(|(_, state)| known(state));
-        let cursors: Vec<_> =
-            told.map(|(from, state)| Cursor { from: from.clone(), seq: state.told }).collect();
-        let claim = whole && cursors.len() <= CURSORS_IN_ALL;
-        claim.then_some(Claim { events: self.events, cursors })
+        self.senders.retain(|_, state| state.created || state.delivered_seq > 0);
+        // For a connection that has left, no cursor means that all of its signals were delivered.
+        let known = |state: &SenderState| state.delivered_seq > 0 || state.destroyed.is_some();
+        let delivered = self.senders.iter().filter(|(_, state)| known(state));
+        let cursors: Vec<_> = delivered
+            .map(|(from, state)| Cursor { from: from.clone(), seq: state.delivered_seq })
+            .collect();
+        let certain = certain && cursors.len() <= CURSORS_IN_ALL;
+        certain.then_some(ResumePosition { events: self.events, cursors })
     }
 
     /// A sender's stream has been opened.
@@ -184,12 +185,12 @@ impl Order {
         state.streams.sort_by_key(|stream| stream.after);
     }
 
-    /// A signal has come on a sender's stream.
+    /// A signal has arrived on a sender's stream.
     pub(crate) fn signal(&mut self, stream: StreamKey, seq: u64, signal: Signal<'static>) {
         let Some(from) = self.streams.get(&stream).cloned() else {
             return;
         };
-        // A sender that has been told as destroyed has nothing more to say.
+        // A sender that was reported as destroyed sends nothing more.
         let Some(state) = self.senders.get_mut(&from) else {
             return;
         };
@@ -208,7 +209,7 @@ impl Order {
             state.broken |= reset;
         }
         self.advance(&from);
-        // What it still holds waits for the others; an empty one is done.
+        // Signals that it holds wait for other streams; an empty stream is done.
         if let Some(state) = self.senders.get_mut(&from) {
             state.streams.retain(|it| it.key != stream || !it.held.is_empty());
         }
@@ -221,7 +222,7 @@ impl Order {
         held.is_some_and(|stream| !stream.held.is_empty())
     }
 
-    /// Connections that are there. Those that are named anew are known already.
+    /// Connections that are present. After a gap some of them are known already.
     fn present(&mut self, connections: Vec<ConnectionInfo>) {
         for connection in connections {
             let known = self.senders.get(&connection.id.into()).is_some_and(|state| state.created);
@@ -231,22 +232,23 @@ impl Order {
         }
     }
 
-    /// Who is known and was not named has left.
-    fn all_named(&mut self, named: &HashSet<ConnectionId>) {
+    /// Connections that are known and were not listed have left.
+    fn retain_listed(&mut self, listed: &HashSet<ConnectionId>) {
         let known = self.senders.iter().filter(|(_, state)| state.created);
         let left: Vec<_> = known
             .filter_map(|(from, state)| Some((from.connection()?, state.destroyed)))
-            .filter(|(id, _)| !named.contains(id))
+            .filter(|(id, _)| !listed.contains(id))
             .collect();
         for (id, destroyed) in left {
             let reason = destroyed.map_or(DisconnectReason::NetworkDisconnected, |it| it.0);
             self.destroyed(id, reason);
         }
-        // A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
+        // A connection that joined and left meanwhile is not listed. A cursor for it would request
+        // its last signals.
         let (me, presence) = (self.me, self.presence);
         if presence {
             self.senders.retain(|from, _| {
-                from.connection().is_none_or(|id| id == me || named.contains(&id))
+                from.connection().is_none_or(|id| id == me || listed.contains(&id))
             });
         }
     }
@@ -259,7 +261,7 @@ impl Order {
         self.advance(&from);
     }
 
-    /// Tells what has become tellable of this sender.
+    /// Emits the events of this sender that have become due.
     fn advance(&mut self, from: &Sender) {
         let known = !self.presence || from.connection().is_none_or(|id| id == self.me);
         let Some(state) = self.senders.get_mut(from) else {
@@ -269,25 +271,26 @@ impl Order {
             return;
         }
         for stream in &mut state.streams {
-            if stream.after > state.told && !state.broken {
+            if stream.after > state.delivered_seq && !state.broken {
                 break;
             }
             for (seq, signal) in stream.held.drain(..) {
-                state.told = seq;
+                state.delivered_seq = seq;
                 self.out.push_back(event(from.clone(), seq, signal));
             }
         }
         let live = &self.streams;
         state.streams.retain(|it| live.contains_key(&it.key) || !it.held.is_empty());
         if let (Some(id), Some((reason, last_seq))) = (from.connection(), state.destroyed)
-            && (state.told >= last_seq || state.broken)
+            && (state.delivered_seq >= last_seq || state.broken)
         {
             self.destroyed(id, reason);
         }
     }
 
     fn destroyed(&mut self, id: ConnectionId, reason: DisconnectReason) {
-        // Whoever is not named when the client comes back, and has left, has been heard to the end.
+        // Without a cursor in the next resume, the gateway takes it that all signals of this
+        // connection were delivered.
         self.senders.remove(&id.into());
         self.out.push_back(Event::ConnectionDestroyed { id, reason });
     }

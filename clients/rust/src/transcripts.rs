@@ -2,7 +2,10 @@
 //! do no I/O. What the links do themselves is repeated here: they read no sender's stream before
 //! the answer, and write nothing before it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
@@ -12,15 +15,19 @@ use signalbox_protocol::{
 use tokio::sync::mpsc;
 
 use crate::{
-    client::{EVENT_QUEUE, SEND_QUEUE, Shared},
+    client::{COMMAND_QUEUE, EVENT_QUEUE},
     error::ConnectError,
     event::Event,
-    link::{Answer, Hearing, Keeping, Kept, Sending, SharedOutbox, Teller},
+    link::{
+        EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, ResumeTicket,
+        SharedSendQueue,
+    },
     opening::Opening,
     options::ConnectOptions,
-    order::{Claim, Order},
-    outbox::{Command, Outgoing},
-    session::{self, Verdict},
+    order::{Order, ResumePosition},
+    reconnect::{self, NextStep},
+    send_queue::{ClientCommand, QueuedSignal},
+    session_view::SessionView,
 };
 
 #[test]
@@ -56,7 +63,7 @@ struct Player {
     /// None before the first welcome.
     member: Option<Member>,
     /// While the answer of a link has not come.
-    hearing: Option<Hearing>,
+    assembler: Option<ReplyAssembler>,
     early: VecDeque<(u64, Arrival)>,
     headed: HashSet<u64>,
     ignored: HashSet<u64>,
@@ -64,7 +71,7 @@ struct Player {
     bye: Option<CloseReason>,
     /// What the client does next, once a link has ended.
     then: Option<&'static str>,
-    resume: Option<(Kept, Claim)>,
+    resume: Option<(ResumeTicket, ResumePosition)>,
     sent: VecDeque<Value>,
     surfaced: VecDeque<Value>,
     asked: u64,
@@ -72,9 +79,9 @@ struct Player {
 }
 
 struct Member {
-    teller: Teller,
-    sending: Sending,
-    commands: mpsc::Sender<Command>,
+    dispatcher: EventDispatcher,
+    outgoing: OutgoingMessages,
+    commands: mpsc::Sender<ClientCommand>,
 }
 
 impl Player {
@@ -86,7 +93,7 @@ impl Player {
         let mut player = Self {
             options,
             member: None,
-            hearing: None,
+            assembler: None,
             early: VecDeque::new(),
             headed: HashSet::new(),
             ignored: HashSet::new(),
@@ -106,13 +113,13 @@ impl Player {
     fn open(&mut self, then: &str) {
         let options = &self.options;
         let opening = match (then, &self.resume) {
-            ("resume", Some((kept, claim))) => Opening::Resume { options, kept, claim },
+            ("resume", Some((ticket, position))) => Opening::Resume { options, ticket, position },
             _ => Opening::Hello(options),
         };
         let opening = opening.messages();
         let opening = opening.iter().map(|it| serde_json::from_str(&wire::encode(it)).unwrap());
         self.sent = opening.collect();
-        self.hearing = Some(Hearing::default());
+        self.assembler = Some(ReplyAssembler::default());
         self.early.clear();
         self.headed.clear();
         self.ignored.clear();
@@ -162,8 +169,8 @@ impl Player {
     /// A message on the control stream, or on the only one.
     fn control(&mut self, text: &str) {
         let Some(message) = wire::decode::<GatewayMessage<'_>>(text).unwrap() else { return };
-        if let Some(hearing) = &mut self.hearing {
-            match hearing.hear(message) {
+        if let Some(assembler) = &mut self.assembler {
+            match assembler.push(message) {
                 Ok(None) => {}
                 Ok(Some(answer)) => self.answered(answer),
                 Err(ConnectError::Refused { reason, .. }) => self.refused(reason),
@@ -172,31 +179,30 @@ impl Player {
         } else if let GatewayMessage::Bye { reason, .. } = message {
             self.bye = Some(reason);
         } else {
-            self.member.as_mut().unwrap().teller.control(message);
+            self.member.as_mut().unwrap().dispatcher.control(message);
         }
     }
 
-    fn answered(&mut self, answer: Answer) {
-        self.hearing = None;
+    fn answered(&mut self, answer: HandshakeReply) {
+        self.assembler = None;
         match (&mut self.member, answer) {
-            (Some(Member { teller, sending, .. }), answer) => {
-                session::take_answer(teller, sending, answer, true);
+            (Some(Member { dispatcher, outgoing, .. }), answer) => {
+                reconnect::apply_reply(dispatcher, outgoing, answer, true);
             }
-            (None, Answer::Welcome(welcome)) => {
-                let outbox = std::sync::Arc::new(SharedOutbox::new(true));
-                let (commands, receiver) = mpsc::channel(SEND_QUEUE);
-                let teller = Teller {
-                    order: Order::new(&welcome, self.options.presence),
-                    keeping: Keeping::Asked,
-                    outbox: outbox.clone(),
-                    events: mpsc::channel(EVENT_QUEUE).0,
-                    shared: std::sync::Arc::new(Shared::new(&welcome)),
-                    leaves_at: None,
-                };
-                let sending = Sending::new(outbox, receiver);
-                self.member = Some(Member { teller, sending, commands });
+            (None, HandshakeReply::Welcome(welcome)) => {
+                let send_queue = Arc::new(SharedSendQueue::new(true));
+                let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+                let order = Order::new(&welcome, self.options.presence);
+                let (events, view) = (mpsc::channel(EVENT_QUEUE).0, SessionView::new(&welcome));
+                let mut dispatcher =
+                    EventDispatcher::new(order, send_queue.clone(), events, Arc::new(view));
+                dispatcher.resume_requested = true;
+                let outgoing = OutgoingMessages::new(send_queue, receiver);
+                self.member = Some(Member { dispatcher, outgoing, commands });
             }
-            (None, Answer::Resumed { .. }) => panic!("resumed without a welcome at {}", self.at),
+            (None, HandshakeReply::Resumed { .. }) => {
+                panic!("resumed without a welcome at {}", self.at)
+            }
         }
         for (stream, arrival) in std::mem::take(&mut self.early) {
             self.arrive(stream, arrival);
@@ -205,15 +211,15 @@ impl Player {
 
     /// A hello or a resume has been refused.
     fn refused(&mut self, reason: CloseReason) {
-        let verdict = match self.resume {
-            Some(_) => session::verdict_on_resuming(reason),
-            None => Verdict::Over,
+        let next_step = match self.resume {
+            Some(_) => reconnect::after_refused_resume(reason),
+            None => NextStep::GiveUp,
         };
-        self.hearing = None;
-        self.then = Some(match verdict {
-            Verdict::Again => "resume",
-            Verdict::Anew => "join",
-            Verdict::Over => {
+        self.assembler = None;
+        self.then = Some(match next_step {
+            NextStep::Retry => "resume",
+            NextStep::Rejoin => "join",
+            NextStep::GiveUp => {
                 self.surfaced.push_back(json!({"ended": {"reason": reason.name()}}));
                 "rest"
             }
@@ -222,10 +228,10 @@ impl Player {
 
     /// Something on a stream of the gateway.
     fn arrive(&mut self, stream: u64, arrival: Arrival) {
-        if self.hearing.is_some() {
+        if self.assembler.is_some() {
             return self.early.push_back((stream, arrival));
         }
-        let order = &mut self.member.as_mut().unwrap().teller.order;
+        let order = &mut self.member.as_mut().unwrap().dispatcher.order;
         match arrival {
             _ if self.ignored.contains(&stream) => {}
             Arrival::End => order.end(stream, false),
@@ -258,29 +264,34 @@ impl Player {
                 let signalbox_protocol::ClientMessage::Signal(signal) = send else { panic!() };
                 self.asked += 1;
                 let signal = signal_owned(&signal);
-                Command::Signal(Outgoing { number: self.asked, signal, retry: true, done: None })
+                ClientCommand::Signal(QueuedSignal {
+                    number: self.asked,
+                    signal,
+                    retry: true,
+                    completion: None,
+                })
             }
-            None => Command::Goodbye,
+            None => ClientCommand::Goodbye,
         };
-        let running = self.hearing.is_none() && self.then.is_none();
-        let Member { sending, commands, .. } = self.member.as_mut().unwrap();
+        let running = self.assembler.is_none() && self.then.is_none();
+        let Member { outgoing, commands, .. } = self.member.as_mut().unwrap();
         commands.try_send(command).unwrap();
         if !running {
-            let _ = sending.absorb().now_or_never();
+            let _ = outgoing.queue_offline().now_or_never();
         }
     }
 
     fn next_sent(&mut self) -> Option<Value> {
         if self.sent.is_empty()
-            && self.hearing.is_none()
+            && self.assembler.is_none()
             && self.then.is_none()
-            && let Some(Member { sending, .. }) = &mut self.member
+            && let Some(Member { outgoing, .. }) = &mut self.member
         {
             let sent = &mut self.sent;
             let write = |message: signalbox_protocol::ClientMessage<'_>| {
                 sent.push_back(serde_json::from_str(&wire::encode(&message)).unwrap());
             };
-            let _ = sending.next(write).now_or_never();
+            let _ = outgoing.next(write).now_or_never();
         }
         self.sent.pop_front()
     }
@@ -305,9 +316,8 @@ impl Player {
 
     /// Takes what the application would be told.
     fn surface(&mut self) {
-        let Some(Member { teller, .. }) = &mut self.member else { return };
-        while let Some(event) = teller.order.next_event() {
-            teller.shared.note(&event);
+        let Some(Member { dispatcher, .. }) = &mut self.member else { return };
+        while let Some(event) = dispatcher.next_event() {
             self.surfaced.push_back(in_json(event));
         }
     }
@@ -322,24 +332,21 @@ impl Player {
     /// What the session makes of the end of a link.
     fn link_over(&mut self, reason: CloseReason) {
         self.surface();
-        if self.hearing.take().is_some() {
+        if self.assembler.take().is_some() {
             // An attempt that came to nothing; the next one says the same.
             self.then = Some(if self.resume.is_some() { "resume" } else { "join" });
             return;
         }
         self.resume = None;
         self.then = Some("rest");
-        if !session::comes_back(reason) {
+        if !reconnect::should_reconnect(reason) {
             self.surfaced.push_back(json!({"ended": {"reason": reason.name()}}));
             return;
         }
-        let Member { teller, sending, .. } = self.member.as_mut().unwrap();
-        let claim = teller.order.lost();
-        sending.lost();
-        self.resume = match std::mem::replace(&mut teller.keeping, Keeping::No) {
-            Keeping::Kept(kept) => claim.map(|claim| (kept, claim)),
-            Keeping::Asked | Keeping::No => None,
-        };
+        let Member { dispatcher, outgoing, .. } = self.member.as_mut().unwrap();
+        let position = dispatcher.order.link_lost();
+        outgoing.link_lost();
+        self.resume = dispatcher.ticket.take().zip(position);
         self.then = Some(if self.resume.is_some() { "resume" } else { "join" });
     }
 }
@@ -388,7 +395,7 @@ fn in_json(event: Event) -> Value {
         Event::Signal { from, seq, signal_type, data } => {
             json!({"signal": {"from": from, "seq": seq, "type": signal_type, "data": data}})
         }
-        Event::Refused { signal, code, .. } => {
+        Event::Rejected { signal, code, .. } => {
             json!({"refused": {"signal": signal, "code": code.name()}})
         }
         Event::SessionReconnected { missed, gap } => {

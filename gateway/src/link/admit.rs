@@ -4,21 +4,22 @@
 use std::sync::Arc;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SessionId,
-    limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage,
+    limits::{DATA_BYTES, TYPE_BYTES},
     message::{Hello, Limits, Welcome},
 };
 use signalbox_relay::{Join, Joined};
 use signalbox_token::{Grant, verify_client_token};
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, field};
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 use super::{
     LinkForm,
-    carry::{Admitted, Lease, detach_or_leave},
+    admitted::{Admitted, Lease},
     end::LinkEnd,
     resume::{ResumeClaim, resume},
     transport::{Incoming, LinkError, Reader, Writer},
+    welcome::{check_agent, greet, next_present, record},
 };
 use crate::{
     clock::{millis, unix_time},
@@ -78,32 +79,6 @@ async fn read_handshake(
     Ok(Handshake::Resuming(claim))
 }
 
-/// Sends the messages that come before the outbox, which fills from now on, within its bound. For
-/// each of them the client has as long as for its hello.
-pub(super) async fn greet(
-    services: &Services,
-    lifecycle: &Lifecycle,
-    admitted: Admitted,
-    messages: impl Iterator<Item = GatewayMessage<'_>>,
-    writer: &mut impl Writer,
-) -> Result<Admitted, LinkEnd> {
-    let patience = services.policy().timeouts.hello();
-    for message in messages {
-        let end = tokio::select! {
-            sent = timeout(patience, writer.send(&message)) => match sent {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => LinkEnd::from(error),
-                Err(_) => LinkEnd::by(CloseReason::SlowConsumer).dead(),
-            },
-            // The relay may close the connection while it is being welcomed.
-            end = LinkEnd::of_closed(&admitted.outbox) => end,
-        };
-        detach_or_leave(services, lifecycle, admitted.connection, end.reason);
-        return Err(end);
-    }
-    Ok(admitted)
-}
-
 /// Verifies the token and creates the connection.
 fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handshake, LinkEnd> {
     check_agent(hello.agent.as_deref())?;
@@ -145,21 +120,6 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
     Ok(Handshake::Joined { admitted, welcome, present })
 }
 
-/// Names the connection in the link's span.
-pub(super) fn record(session: &SessionId, connection: ConnectionId) {
-    let span = tracing::Span::current();
-    span.record("session", field::display(session));
-    span.record("connection", field::display(connection));
-}
-
-/// Bounds the name that a client gives for its software.
-pub(super) fn check_agent(agent: Option<&str>) -> Result<(), LinkError> {
-    if agent.is_some_and(|agent| agent.len() > AGENT_BYTES) {
-        return Err(LinkError::protocol("agent is longer than 64 bytes"));
-    }
-    Ok(())
-}
-
 fn limits(services: &Services) -> Limits {
     Limits {
         type_bytes: TYPE_BYTES as u32,
@@ -167,20 +127,4 @@ fn limits(services: &Services) -> Limits {
         signals_per_second: services.policy().limits.signals_per_second_per_connection,
         idle_timeout_ms: services.policy().timeouts.idle_ms,
     }
-}
-
-/// The next part of the list of connections, as many as fit one message. `None` at its end.
-pub(super) fn next_present<'a>(
-    rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
-) -> Option<GatewayMessage<'static>> {
-    let mut connections = Vec::new();
-    let mut bytes = 0;
-    // The longest description is a quarter of the budget, so exceeding it by one does no harm.
-    while bytes < PRESENT_BYTES
-        && let Some(info) = rest.next()
-    {
-        bytes += 32 + info.data.len();
-        connections.push((**info).clone());
-    }
-    (!connections.is_empty()).then_some(GatewayMessage::Present { connections })
 }

@@ -3,38 +3,18 @@
 use std::{
     future::{Future, pending},
     pin::pin,
-    time::Duration,
 };
 
 use signalbox_protocol::CloseReason;
-use signalbox_quic::when_woken;
-use signalbox_relay::{Connection, Encoding, Outbox};
 use tokio::time::{sleep, timeout_at};
 
 use super::{
+    admitted::{Admitted, detach_or_leave},
     end::LinkEnd,
     read::read,
     transport::{Reader, Writer},
 };
-use crate::{lifecycle::Lifecycle, services::Services};
-
-/// A connection that its link carries from now on.
-pub(super) struct Admitted {
-    pub(super) connection: Connection,
-    pub(super) outbox: Outbox,
-    /// The encoding of the outbox's frames.
-    pub(super) encoding: Encoding,
-    pub(super) lease: Lease,
-}
-
-/// The terms on which a connection is on its link.
-#[derive(Clone, Copy)]
-pub(super) struct Lease {
-    /// How long its token is valid.
-    pub(super) expires_in: Duration,
-    /// Whether it was resumed and the client has not shown yet that it has the new ticket.
-    pub(super) resumed: bool,
-}
+use crate::{lifecycle::Lifecycle, services::Services, woken::when_woken};
 
 /// Carries a connection until something ends it.
 pub(super) fn carry(
@@ -90,25 +70,5 @@ pub(super) fn carry(
             let _ = timeout_at(end.farewell_by, writer.pump(&outbox, encoding)).await;
         }
         end
-    }
-}
-
-/// Ends the connection's time on its link: the connection is detached if the link was lost or the
-/// gateway drains, and if the client asked for resumption; otherwise it leaves its session.
-pub(super) fn detach_or_leave(
-    services: &Services,
-    lifecycle: &Lifecycle,
-    connection: Connection,
-    reason: CloseReason,
-) {
-    let now = services.uptime();
-    // After a drain the client may resume at the next process, so the others are not told.
-    if !matches!(reason, CloseReason::NetworkDisconnected | CloseReason::ShuttingDown) {
-        connection.leave(reason, now);
-        return;
-    }
-    let window = services.resume_window(connection.session_id().project());
-    if let Some(detached) = connection.lost(now) {
-        lifecycle.expire_after(window, detached, services.uptime());
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! hello (in time) → token → join → welcome ┬─ read messages        (never waits for writing)
-//!   admit.rs, resume.rs                    ├─ pump the outbox      (never waits for reading)
+//!   admit.rs, resume.rs, welcome.rs        ├─ pump the outbox      (never waits for reading)
 //!                                 carry.rs ├─ the outbox is closed (kick, takeover, overflow)
 //!                                          ├─ the token expires
 //!                                          ├─ the transport fails while nothing is written
@@ -14,6 +14,7 @@
 //! ```
 
 mod admit;
+mod admitted;
 mod carry;
 mod end;
 pub(crate) mod quic;
@@ -22,6 +23,7 @@ mod resume;
 mod ticket;
 mod transport;
 pub(crate) mod websocket;
+mod welcome;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 

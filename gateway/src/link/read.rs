@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 use super::{
-    carry::Lease,
+    admitted::Lease,
     end::LinkEnd,
-    resume,
+    ticket,
     transport::{Incoming, LinkError, Reader},
 };
 use crate::services::Services;
@@ -74,7 +74,7 @@ pub(super) async fn read<R: Reader>(
             }
             ClientMessage::Keep {} => {
                 let expires_in = expires_in.saturating_sub(since.elapsed());
-                resume::keep(services, connection, expires_in);
+                ticket::issue(services, connection, expires_in);
             }
             ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Heard { .. } => {
                 return LinkError::protocol("a second hello").into();

@@ -1,22 +1,22 @@
 //! Resumption: from a ticket to the detached connection that it names, on a new link.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ErrorCode, GatewayMessage, ProjectKey, Sender, Streams,
+    ClientMessage, CloseReason, GatewayMessage, Sender, Streams,
     limits::{CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Comeback, Connection, Refusal, ResumeError, Resumed, Secret};
-use tracing::{debug, error};
+use signalbox_relay::{Comeback, Refusal, ResumeError, Resumed};
+use tracing::debug;
 
 use super::{
     LinkForm,
-    admit::{check_agent, greet, next_present, record},
-    carry::{Admitted, Lease},
+    admitted::{Admitted, Lease},
     end::LinkEnd,
-    ticket::{self, TicketContents},
+    ticket::{TicketContents, new_secret},
     transport::{Incoming, LinkError, Reader, Writer},
+    welcome::{check_agent, greet, next_present, record},
 };
 use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
 
@@ -94,7 +94,7 @@ pub(super) async fn resume(
 ) -> Result<Admitted, LinkEnd> {
     let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
     let TicketContents { session, connection, secret } = claim.ticket.ok_or_else(invalid)?;
-    let next = new_secret()?;
+    let next = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
     let encoding = form.encoding(claim.streams);
     let comeback = Comeback {
         session: &session,
@@ -117,9 +117,9 @@ pub(super) async fn resume(
     let expires_in = token_until.saturating_sub(unix_time());
     let lease = Lease { expires_in, resumed: true };
     let admitted = Admitted { connection, outbox, encoding, lease };
-    let (id, project) = (admitted.connection.id(), session.project().clone());
+    let id = admitted.connection.id();
+    let window_ms = services.resume_window_ms(session.project());
     let ticket = TicketContents { session, connection: id, secret: next }.encode();
-    let window_ms = window_ms(services, &project);
     let ticket = message::Ticket { ticket: ticket.into(), window_ms };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
@@ -146,33 +146,4 @@ pub(super) async fn resume(
 
 fn refused(error: ResumeError) -> LinkEnd {
     LinkEnd::new(error.close_reason(), error.to_string())
-}
-
-/// Answers a client that asks for a resumable connection.
-pub(super) fn keep(services: &Services, connection: &Connection, expires_in: Duration) {
-    let unsupported = |why: &str| connection.tell_error(None, ErrorCode::Unsupported, why);
-    let window_ms = window_ms(services, connection.session_id().project());
-    if window_ms == 0 {
-        return unsupported("resumption is not enabled for this project");
-    }
-    let Ok(secret) = new_secret() else {
-        return unsupported("the gateway cannot make a ticket");
-    };
-    if connection.keep(secret, unix_time() + expires_in) {
-        let session = connection.session_id().clone();
-        let ticket = TicketContents { session, connection: connection.id(), secret }.encode();
-        connection
-            .tell(GatewayMessage::Ticket(message::Ticket { ticket: ticket.into(), window_ms }));
-    }
-}
-
-fn window_ms(services: &Services, project: &ProjectKey) -> u32 {
-    u32::try_from(services.resume_window(project).as_millis()).unwrap_or(u32::MAX)
-}
-
-fn new_secret() -> Result<Secret, LinkEnd> {
-    ticket::secret().map_err(|error| {
-        error!(%error, "ticket not created");
-        LinkEnd::by(CloseReason::InternalError)
-    })
 }

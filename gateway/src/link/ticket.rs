@@ -3,9 +3,16 @@
 //! A ticket names a connection and proves that it belongs to the client: an id, a secret and a
 //! session id in base64. Only the secret is confidential, and the relay compares it.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES};
-use signalbox_relay::Secret;
+use signalbox_protocol::{
+    ConnectionId, ErrorCode, GatewayMessage, SessionId, limits::TICKET_BYTES, message::Ticket,
+};
+use signalbox_relay::{Connection, Secret};
+use tracing::error;
+
+use crate::{clock::unix_time, services::Services};
 
 /// The decoded contents of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,18 +20,6 @@ pub(super) struct TicketContents {
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
     pub(super) secret: Secret,
-}
-
-/// The operating system's random generator failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the system's random generator failed")]
-pub(super) struct RandomError(#[from] getrandom::Error);
-
-/// Makes an unguessable secret.
-pub(super) fn secret() -> Result<Secret, RandomError> {
-    let mut secret = Secret::default();
-    getrandom::fill(&mut secret)?;
-    Ok(secret)
 }
 
 impl TicketContents {
@@ -49,6 +44,35 @@ impl TicketContents {
     }
 }
 
+/// Makes an unguessable secret.
+///
+/// # Errors
+/// The system's random generator failed, which is logged.
+pub(super) fn new_secret() -> Result<Secret, getrandom::Error> {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret)
+        .inspect_err(|error| error!(%error, "ticket not created: no random numbers"))?;
+    Ok(secret)
+}
+
+/// Answers a client that asks for a resumable connection: with a ticket, or with the reason why there
+/// is none.
+pub(super) fn issue(services: &Services, connection: &Connection, expires_in: Duration) {
+    let unsupported = |why: &str| connection.tell_error(None, ErrorCode::Unsupported, why);
+    let window_ms = services.resume_window_ms(connection.session_id().project());
+    if window_ms == 0 {
+        return unsupported("resumption is not enabled for this project");
+    }
+    let Ok(secret) = new_secret() else {
+        return unsupported("the gateway cannot make a ticket");
+    };
+    if connection.keep(secret, unix_time() + expires_in) {
+        let session = connection.session_id().clone();
+        let ticket = TicketContents { session, connection: connection.id(), secret }.encode();
+        connection.tell(GatewayMessage::Ticket(Ticket { ticket: ticket.into(), window_ms }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,7 +85,7 @@ mod tests {
         let location = Some([255, 255, 255, 255].into());
         let session = SessionId::mint(&key, MediaMode::Routed, location, u64::MAX, [7; 24]);
         let connection = ConnectionId::from_bytes([1; 16]);
-        TicketContents { session, connection, secret: secret().unwrap() }
+        TicketContents { session, connection, secret: new_secret().unwrap() }
     }
 
     #[test]

@@ -18,10 +18,8 @@ use super::{
     tcp_socket::{self, ClientSocket},
 };
 use crate::{
-    admission::AdmissionPermit,
-    context::ServerContext,
-    error::BindError,
-    supervise::{RunError, keep_running},
+    admission::AdmissionPermit, context::ServerContext, error::BindError, failure::RunError,
+    supervise::keep_running,
 };
 
 /// How long accepting pauses when the process has run out of something (descriptors, say).

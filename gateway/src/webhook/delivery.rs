@@ -1,12 +1,10 @@
-//! Posting events until the endpoint has taken them.
+//! Delivery: posts the events of a shard until the endpoint accepts them.
 
 use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::hmac;
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, StatusCode, header, http::uri::Authority};
+use hyper::{Request, StatusCode, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -22,43 +20,45 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Endpoint, Shared,
-    queue::{Queue, Waiting},
+    endpoint::Endpoint,
+    queue::{EventQueue, NextEvent},
 };
 use crate::{
+    backoff::RetryDelays,
     clock::unix_time,
     error::with_causes,
+    services::SharedProjects,
     supervise::{blocking, catch},
 };
 
-/// How long one attempt may take, from connecting to the head of the answer.
+/// Time for one attempt, from connecting to the head of the response.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// Pauses between attempts: doubled from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The first and the longest delay before another attempt.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// How long an event is tried (the vendor's figure).
+/// Age at which an event is dropped (the vendor's figure).
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Bytes of an answer that are read, so that its connection can be used again.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// Bytes of a response body that are read so that the connection can be reused.
+const RESPONSE_BYTES: usize = 64 * 1024;
 
-/// How long the rest of an answer may take. It changes nothing about whether the event was taken.
-const REST: Duration = Duration::from_secs(2);
+/// Time for the response body. It does not change whether the event was accepted.
+const RESPONSE_BODY: Duration = Duration::from_secs(2);
 
-type Https = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HyperClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// An HTTP client that is made when it is first needed: it loads the system's authorities.
+/// An HTTP client that is made at its first use, as it loads the system's root certificates.
 #[derive(Default)]
-pub(super) struct Client(OnceCell<Https>);
+pub(super) struct HttpClient(OnceCell<HyperClient>);
 
-impl Client {
-    async fn get(&self) -> &Https {
+impl HttpClient {
+    async fn get(&self) -> &HyperClient {
         self.0
             .get_or_init(|| async {
                 // Reads many files.
-                let roots = blocking("authorities for webhooks", roots).await;
+                let roots = blocking("root certificates for webhooks", roots).await;
                 let connector = HttpsConnectorBuilder::new()
                     .with_tls_config(signalbox_certs::client(roots, &[]))
                     .https_or_http()
@@ -73,20 +73,20 @@ impl Client {
 fn roots() -> RootCertStore {
     let roots = signalbox_certs::native_roots();
     for error in roots.errors {
-        warn!(%error, "cannot load all of the system's authorities for webhooks");
+        warn!(%error, "system root certificate not loaded; webhooks may fail");
     }
     if roots.store.is_empty() {
-        warn!("the system has no authorities: https webhooks will fail (SSL_CERT_FILE names some)");
+        warn!("no system root certificates: https webhooks will fail; set SSL_CERT_FILE");
     }
     roots.store
 }
 
-/// Why an attempt failed. The endpoint's fault, or the network's.
+/// Why an attempt failed: the endpoint's or the network's fault.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
-    #[error("it answered {0}")]
+    #[error("the endpoint responded with {0}")]
     Status(StatusCode),
-    #[error("it did not answer within {} s", ATTEMPT.as_secs())]
+    #[error("the endpoint did not respond within {} s", ATTEMPT.as_secs())]
     Timeout,
     // Its own text names only the phase that failed.
     #[error("{}", with_causes(.0))]
@@ -97,95 +97,78 @@ enum AttemptError {
     Request(#[from] hyper::http::Error),
 }
 
-/// Posts what is in one lane of a project's queue, until nothing is.
-pub(super) async fn post_all(
-    shared: Arc<Shared>,
-    project: ProjectKey,
-    queue: Arc<Mutex<Queue>>,
-    lane: usize,
-) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let Some((waiting, dropped)) = queue.lock().next(lane) else { return };
-        // Looked up anew each time: the operator may have mended, or removed, the webhook.
-        let endpoint =
-            shared.projects.load().get(project.as_str()).and_then(|it| it.webhook().cloned());
-        let Some(endpoint) = endpoint else {
-            queue.lock().give_up(lane, dropped);
-            continue;
-        };
-        // An event that cannot be posted must not keep those behind it for longer than others.
-        let attempt = catch(attempt(&shared.client, &endpoint, &waiting, dropped)).await;
-        let Err(error) = attempt.unwrap_or_else(|cause| Err(AttemptError::Panicked(cause))) else {
-            if queue.lock().taken(lane) {
-                info!(%project, "the webhook works again");
+/// The delivery of one shard of a project's queue.
+pub(super) struct Delivery {
+    pub(super) client: Arc<HttpClient>,
+    pub(super) projects: SharedProjects,
+    pub(super) project: ProjectKey,
+    pub(super) queue: Arc<Mutex<EventQueue>>,
+    pub(super) shard: usize,
+}
+
+impl Delivery {
+    /// Posts the shard's events until it is empty.
+    pub(super) async fn post_all(&self) {
+        let Self { project, queue, shard, .. } = self;
+        let mut delays = RetryDelays::new(FIRST_DELAY, LONGEST_DELAY);
+        loop {
+            let Some(next) = queue.lock().next(*shard) else { return };
+            let NextEvent { event, dropped } = &next;
+            // Looked up for every attempt: the operator may have changed or removed the webhook.
+            let Some(endpoint) = self.endpoint() else {
+                queue.lock().give_up(*shard, *dropped);
+                continue;
+            };
+            // A panic must not delay the events behind this one for longer than a failure would.
+            let attempt = catch(self.attempt(&endpoint, &next)).await;
+            let Err(error) = attempt.unwrap_or_else(|cause| Err(AttemptError::Panicked(cause)))
+            else {
+                if queue.lock().accepted(*shard) {
+                    info!(%project, "webhook recovered");
+                }
+                delays.reset();
+                continue;
+            };
+            if event.at + GIVE_UP_AFTER <= unix_time() {
+                warn!(%project, "webhook event dropped: not accepted within a day");
+                queue.lock().give_up(*shard, *dropped);
+                continue;
             }
-            pause = FIRST_PAUSE;
-            continue;
-        };
-        if waiting.at + GIVE_UP_AFTER <= unix_time() {
-            warn!(%project, "giving up an event that the webhook did not take for a day");
-            queue.lock().give_up(lane, dropped);
-            continue;
+            if queue.lock().failed(*dropped) {
+                warn!(%project, host = endpoint.host(), %error, "webhook failed; retrying");
+            }
+            sleep(delays.advance()).await;
         }
-        if queue.lock().failed(dropped) {
-            let host = endpoint.url.authority().map_or("", Authority::as_str);
-            warn!(%project, host, %error, "the webhook fails; trying again");
+    }
+
+    fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.projects.load().get(self.project.as_str())?.webhook().cloned()
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, next: &NextEvent) -> Result<(), AttemptError> {
+        let NextEvent { event, dropped } = next;
+        let timestamp = unix_time().as_secs();
+        let signature = endpoint.sign(&event.id, timestamp, &event.body);
+        let mut request = Request::post(endpoint.url())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", &event.id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature);
+        if *dropped > 0 {
+            request = request.header("signalbox-dropped", *dropped);
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-async fn attempt(
-    client: &Client,
-    endpoint: &Endpoint,
-    waiting: &Waiting,
-    dropped: u64,
-) -> Result<(), AttemptError> {
-    let Waiting { id, body, .. } = waiting;
-    let timestamp = unix_time().as_secs();
-    let mut request = Request::post(&endpoint.url)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", sign(&endpoint.key, id, timestamp, body));
-    if dropped > 0 {
-        request = request.header("signalbox-dropped", dropped);
-    }
-    let request = request.body(Full::new(body.clone()))?;
-    let exchange =
-        async { client.get().await.request(request).await.map_err(AttemptError::Failed) };
-    let answer = timeout(ATTEMPT, exchange).await.unwrap_or(Err(AttemptError::Timeout))?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(AttemptError::Status(status));
-    }
-    // Read only so that the connection can be used again.
-    let rest = Limited::new(answer.into_body(), ANSWER_BYTES).collect();
-    let _ = timeout(REST, rest).await;
-    Ok(())
-}
-
-/// A signature of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks),
-/// version 1.
-fn sign(key: &hmac::Key, id: &str, timestamp: u64, body: &[u8]) -> String {
-    let mut context = hmac::Context::with_key(key);
-    context.update(format!("{id}.{timestamp}.").as_bytes());
-    context.update(body);
-    format!("v1,{}", BASE64.encode(context.sign()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Another implementation, Python's `hmac`, made the expected value.
-    #[test]
-    fn signatures_are_those_of_the_standard() {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"an endpoint's secret of 32 bytes");
-        let signature = sign(&key, "msg_1", 1_795_500_000, br#"{"event":"connectionCreated"}"#);
-        assert_eq!(signature, "v1,+fbowHE2d0K11PzkKfn7UtfqbI+rDGB/+dSrnJ+mSUo=");
+        let request = request.body(Full::new(event.body.clone()))?;
+        let exchange =
+            async { self.client.get().await.request(request).await.map_err(AttemptError::Failed) };
+        let response = timeout(ATTEMPT, exchange).await.unwrap_or(Err(AttemptError::Timeout))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(AttemptError::Status(status));
+        }
+        // Read only so that the connection can be reused.
+        let body = Limited::new(response.into_body(), RESPONSE_BYTES).collect();
+        let _ = timeout(RESPONSE_BODY, body).await;
+        Ok(())
     }
 }

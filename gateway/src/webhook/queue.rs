@@ -1,26 +1,26 @@
-//! What waits for one project's endpoint: bounded in bytes, and in order for each session.
+//! The queue of one project's events: bounded in bytes, and ordered within each session.
 //!
-//! Sessions are spread over a few lanes. Within a lane one event is posted after the other; lanes
-//! are posted side by side, so that an endpoint's round trip does not bound the whole project.
+//! Sessions are spread over a few shards. The events of a shard are posted one after another, and
+//! the shards in parallel, so that an endpoint's round trip does not bound the whole project.
 
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 
-/// Events of one project that are posted side by side at most.
-const LANES: usize = 8;
+/// Number of shards, and so of requests of one project at a time.
+const SHARDS: usize = 8;
 
-/// An event that has not been taken yet.
+/// An event that the endpoint has not accepted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// Names the event, the same at every attempt, so that its receiver can tell a repetition.
+pub(super) struct QueuedEvent {
+    /// The `webhook-id`: the same for all attempts, so that the receiver can detect repetitions.
     pub(super) id: String,
     pub(super) body: Bytes,
-    /// When it happened, in Unix time.
+    /// Unix time of the event.
     pub(super) at: Duration,
 }
 
-impl Waiting {
+impl QueuedEvent {
     pub(super) fn new(body: Bytes, at: Duration) -> Self {
         Self { id: format!("msg_{}", uuid::Uuid::new_v4().simple()), body, at }
     }
@@ -30,55 +30,63 @@ impl Waiting {
     }
 }
 
-/// Events that wait, oldest first in each lane.
+/// The next event of a shard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NextEvent {
+    pub(super) event: QueuedEvent,
+    /// Dropped events that this request is to report.
+    pub(super) dropped: u64,
+}
+
+/// Events of one project, oldest first in each shard.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    lanes: [Lane; LANES],
+pub(super) struct EventQueue {
+    shards: [Shard; SHARDS],
     bytes: usize,
     max_bytes: usize,
-    /// Events that were given up and that no request has told of yet.
+    /// Dropped events that no request has reported yet.
     dropped: u64,
-    /// Whether the last attempt failed, so that only the first of many is logged.
+    /// Whether the last attempt failed, so that only the first of many failures is logged.
     failing: bool,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
-    /// The one that is being posted, again and again until it has been taken.
-    posting: Option<Waiting>,
-    waiting: VecDeque<Waiting>,
-    /// Whether somebody posts what is in it.
+struct Shard {
+    /// The event that is being posted, until the endpoint accepts it.
+    posting: Option<QueuedEvent>,
+    waiting: VecDeque<QueuedEvent>,
+    /// Whether a task posts the events of this shard.
     busy: bool,
 }
 
-impl Queue {
+impl EventQueue {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { max_bytes, ..Self::default() }
     }
 
-    /// Adds an event. Where there is no room, the oldest of those that are not being posted go: a
-    /// receiver that missed a beginning can live with an end it does not know, but one that missed
-    /// an end would hold that connection for ever.
+    /// Adds an event. If the queue is full, the oldest events that are not being posted are dropped:
+    /// a receiver that missed a beginning can ignore the end of an unknown connection, but one that
+    /// missed an end would keep that connection for ever.
     ///
-    /// Returns the lane if nobody posts what is in it; it is then for the caller to do.
-    pub(super) fn push(&mut self, session_hash: u64, waiting: Waiting) -> Option<usize> {
-        self.bytes += waiting.cost();
-        let index = (session_hash % LANES as u64) as usize;
-        let lane = self.lanes.get_mut(index)?;
-        if std::mem::replace(&mut lane.busy, true) {
-            lane.waiting.push_back(waiting);
+    /// Returns the event's shard if no task posts its events. The caller must then start one.
+    pub(super) fn push(&mut self, session_hash: u64, event: QueuedEvent) -> Option<usize> {
+        self.bytes += event.cost();
+        let index = (session_hash % SHARDS as u64) as usize;
+        let shard = self.shards.get_mut(index)?;
+        if std::mem::replace(&mut shard.busy, true) {
+            shard.waiting.push_back(event);
             while self.bytes > self.max_bytes && self.drop_oldest() {}
             return None;
         }
-        lane.posting = Some(waiting);
+        shard.posting = Some(event);
         while self.bytes > self.max_bytes && self.drop_oldest() {}
         Some(index)
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let waiting = |lane: &&mut Lane| lane.waiting.front().map(|waiting| waiting.at);
-        let lanes = self.lanes.iter_mut().filter(|lane| !lane.waiting.is_empty());
-        let Some(oldest) = lanes.min_by_key(waiting).and_then(|lane| lane.waiting.pop_front())
+        let oldest = |shard: &&mut Shard| shard.waiting.front().map(|event| event.at);
+        let shards = self.shards.iter_mut().filter(|shard| !shard.waiting.is_empty());
+        let Some(oldest) = shards.min_by_key(oldest).and_then(|shard| shard.waiting.pop_front())
         else {
             return false;
         };
@@ -87,45 +95,44 @@ impl Queue {
         true
     }
 
-    /// What is to be posted in a lane, and how many events were dropped that this request is the
-    /// one to tell of. If there is none, the lane has nobody who posts any more.
-    pub(super) fn next(&mut self, lane: usize) -> Option<(Waiting, u64)> {
-        let lane = self.lanes.get_mut(lane)?;
-        if lane.posting.is_none() {
-            lane.posting = lane.waiting.pop_front();
+    /// The event to post in a shard. `None` if the shard is empty; it then has no task any more.
+    pub(super) fn next(&mut self, shard: usize) -> Option<NextEvent> {
+        let shard = self.shards.get_mut(shard)?;
+        if shard.posting.is_none() {
+            shard.posting = shard.waiting.pop_front();
         }
-        lane.busy = lane.posting.is_some();
-        let posting = lane.posting.clone()?;
-        Some((posting, std::mem::take(&mut self.dropped)))
+        shard.busy = shard.posting.is_some();
+        let event = shard.posting.clone()?;
+        Some(NextEvent { event, dropped: std::mem::take(&mut self.dropped) })
     }
 
-    /// The endpoint has taken what was posted in a lane, and heard what it told. Tells whether
-    /// that is news.
-    pub(super) fn taken(&mut self, lane: usize) -> bool {
-        self.forget(lane);
+    /// The endpoint has accepted a shard's event. Returns whether the attempt before had failed.
+    pub(super) fn accepted(&mut self, shard: usize) -> bool {
+        self.remove_posting(shard);
         std::mem::replace(&mut self.failing, false)
     }
 
-    /// The endpoint has not taken it: what was told is still to be told. Tells whether that is
-    /// news.
-    pub(super) fn failed(&mut self, told: u64) -> bool {
-        self.dropped += told;
+    /// The endpoint has not accepted an event, nor the report of dropped ones. Returns whether it is
+    /// the first failure after a success.
+    pub(super) fn failed(&mut self, reported: u64) -> bool {
+        self.dropped += reported;
         !std::mem::replace(&mut self.failing, true)
     }
 
-    /// What was posted in a lane is not tried any more.
-    pub(super) fn give_up(&mut self, lane: usize, told: u64) {
-        self.dropped += told + 1;
-        self.forget(lane);
+    /// Drops the event that a shard is posting.
+    pub(super) fn give_up(&mut self, shard: usize, reported: u64) {
+        self.dropped += reported + 1;
+        self.remove_posting(shard);
     }
 
-    fn forget(&mut self, lane: usize) {
-        if let Some(posted) = self.lanes.get_mut(lane).and_then(|lane| lane.posting.take()) {
-            self.bytes -= posted.cost();
+    fn remove_posting(&mut self, shard: usize) {
+        if let Some(event) = self.shards.get_mut(shard).and_then(|shard| shard.posting.take()) {
+            self.bytes -= event.cost();
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len() + usize::from(lane.posting.is_some())).sum()
+        let len = |shard: &Shard| shard.waiting.len() + usize::from(shard.posting.is_some());
+        self.shards.iter().map(len).sum()
     }
 }

@@ -158,7 +158,7 @@ async fn an_unknown_target_is_an_error_and_the_link_stays(carrier: Carrier) {
     while heard.len() < 2 || refused.is_none() {
         match alice.next().await {
             Event::Signal { data, .. } => heard.extend(data),
-            Event::Refused { signal, code, .. } => refused = Some((signal, code)),
+            Event::Rejected { signal, code, .. } => refused = Some((signal, code)),
             other => panic!("{other:?}"),
         }
     }
@@ -172,7 +172,7 @@ async fn subscribers_receive_only(carrier: Carrier) {
     let speaker = world.join(other(carrier), Role::Publisher).await;
     listener.sees_created().await;
     listener.say("may I?").await;
-    let Event::Refused { signal: Some(1), code: ErrorCode::Forbidden, .. } = listener.next().await
+    let Event::Rejected { signal: Some(1), code: ErrorCode::Forbidden, .. } = listener.next().await
     else {
         panic!("not refused")
     };
@@ -196,14 +196,14 @@ async fn publisheronly_does_neither(carrier: Carrier) {
     speaker.say("to all").await;
     speaker.client.signal().to(mute.id()).enqueue().await.unwrap();
     mute.say("may I?").await;
-    let Event::Refused { code: ErrorCode::Forbidden, .. } = mute.next().await else {
+    let Event::Rejected { code: ErrorCode::Forbidden, .. } = mute.next().await else {
         panic!("not refused, or it heard what it must not")
     };
     let (mut heard, mut refused) = (false, false);
     while !(heard && refused) {
         match speaker.next().await {
             Event::Signal { .. } => heard = true,
-            Event::Refused { code, .. } => refused = code == ErrorCode::Forbidden,
+            Event::Rejected { code, .. } => refused = code == ErrorCode::Forbidden,
             other => panic!("{other:?}"),
         }
     }
@@ -220,7 +220,7 @@ async fn a_moderator_disconnects_others(carrier: Carrier) {
     moderator.sees_created().await;
 
     bystander.client.force_disconnect(victim.id()).await.unwrap();
-    let Event::Refused { signal: None, code: ErrorCode::Forbidden, .. } = bystander.next().await
+    let Event::Rejected { signal: None, code: ErrorCode::Forbidden, .. } = bystander.next().await
     else {
         panic!("anyone may disconnect others")
     };
@@ -230,7 +230,7 @@ async fn a_moderator_disconnects_others(carrier: Carrier) {
     assert_eq!(bystander.sees_destroyed().await, gone);
     assert_eq!(moderator.sees_destroyed().await, gone);
     moderator.client.force_disconnect(victim.id()).await.unwrap();
-    let Event::Refused { signal: None, code: ErrorCode::NotFound, .. } = moderator.next().await
+    let Event::Rejected { signal: None, code: ErrorCode::NotFound, .. } = moderator.next().await
     else {
         panic!("somebody is disconnected twice")
     };
@@ -283,7 +283,7 @@ async fn sessions_are_apart(carrier: Carrier) {
     let mut refused = 0;
     while refused < 2 {
         match there.next().await {
-            Event::Refused { code: ErrorCode::NotFound, .. } => refused += 1,
+            Event::Rejected { code: ErrorCode::NotFound, .. } => refused += 1,
             Event::Signal { .. } => {}
             other => panic!("{other:?}"),
         }

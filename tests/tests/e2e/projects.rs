@@ -121,7 +121,7 @@ async fn a_project_has_limits_of_its_own() {
     members[0].say("too much").await;
     loop {
         match members[0].next().await {
-            Event::Refused { code, .. } => break assert_eq!(code, ErrorCode::RateLimited),
+            Event::Rejected { code, .. } => break assert_eq!(code, ErrorCode::RateLimited),
             Event::SessionDisconnected { reason, .. } => panic!("{reason}"),
             _ => {}
         }

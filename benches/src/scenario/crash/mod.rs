@@ -362,7 +362,7 @@ async fn is_back(
             Event::SessionDisconnected { reason, message } => {
                 bail!("a client did not come back ({reason}): {message}")
             }
-            Event::Refused { code, message, .. } => {
+            Event::Rejected { code, message, .. } => {
                 bail!("a client was refused something ({code}): {message}")
             }
             _ => {}

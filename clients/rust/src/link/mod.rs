@@ -1,13 +1,17 @@
-//! The link of a client, per transport: it reads into [`Order`] and writes what the [`Outbox`]
-//! holds. It ends; what the client makes of that is decided in `session.rs`.
+//! A client's link, per transport. It reads into the [`Order`](crate::order::Order) and writes the
+//! messages of the [`SendQueue`](crate::send_queue::SendQueue) until it ends; `reconnect.rs`
+//! decides what follows.
 
-mod pace;
+mod dispatcher;
+mod outgoing;
+mod pacer;
 pub(crate) mod quic;
-mod sending;
-mod teller;
 pub(crate) mod websocket;
 
-use std::{sync::atomic::AtomicU32, time::Duration};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use signalbox_protocol::{
     CloseReason, ConnectionInfo, ErrorCode, GatewayMessage,
@@ -15,34 +19,37 @@ use signalbox_protocol::{
 };
 
 pub(crate) use self::{
-    sending::{Sending, SharedOutbox},
-    teller::{Keeping, Teller},
+    dispatcher::EventDispatcher,
+    outgoing::{OutgoingMessages, SharedSendQueue},
 };
 use crate::{error::ConnectError, event::Gap, opening::Opening};
 
-/// A carrier that has been opened, and nothing said on it.
-pub(crate) enum Dialled {
-    Quic(quic::Dialled),
-    WebSocket(Box<websocket::Dialled>),
+/// A transport connection that has been established, before the gateway has answered an opening.
+pub(crate) enum PendingLink {
+    Quic(quic::PendingQuicLink),
+    WebSocket(Box<websocket::PendingWebSocketLink>),
 }
 
-impl Dialled {
-    /// Says the first messages and takes the answer.
-    pub(crate) async fn open(self, opening: Opening<'_>) -> Result<(Answer, Link), ConnectError> {
+impl PendingLink {
+    /// Sends the opening and receives the gateway's reply.
+    pub(crate) async fn open(
+        self,
+        opening: Opening<'_>,
+    ) -> Result<(HandshakeReply, Link), ConnectError> {
         match self {
-            Self::Quic(dialled) => {
-                let (answer, link) = dialled.open(opening).await?;
-                Ok((answer, Link::Quic(Box::new(link))))
+            Self::Quic(pending) => {
+                let (reply, link) = pending.open(opening).await?;
+                Ok((reply, Link::Quic(Box::new(link))))
             }
-            Self::WebSocket(dialled) => {
-                let (answer, link) = dialled.open(opening).await?;
-                Ok((answer, Link::WebSocket(Box::new(link))))
+            Self::WebSocket(pending) => {
+                let (reply, link) = pending.open(opening).await?;
+                Ok((reply, Link::WebSocket(Box::new(link))))
             }
         }
     }
 }
 
-/// A link on which the gateway has answered.
+/// A link on which the gateway has accepted the client.
 pub(crate) enum Link {
     Quic(Box<quic::QuicLink>),
     WebSocket(Box<websocket::WebSocketLink>),
@@ -50,54 +57,58 @@ pub(crate) enum Link {
 
 impl Link {
     /// Carries the connection until the link ends.
-    pub(crate) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
+    pub(crate) async fn run(
+        self,
+        dispatcher: &mut EventDispatcher,
+        outgoing: &mut OutgoingMessages,
+    ) -> Disconnection {
         match self {
-            Self::Quic(link) => link.run(teller, sending).await,
-            Self::WebSocket(link) => link.run(teller, sending).await,
+            Self::Quic(link) => link.run(dispatcher, outgoing).await,
+            Self::WebSocket(link) => link.run(dispatcher, outgoing).await,
         }
     }
 }
 
-/// What the gateway says to the first messages.
-pub(crate) enum Answer {
-    /// There is a new connection.
+/// The gateway's reply to an opening.
+pub(crate) enum HandshakeReply {
+    /// The client has joined as a new connection.
     Welcome(Welcome),
-    /// The connection goes on.
+    /// The connection continues.
     Resumed {
-        kept: Kept,
+        ticket: ResumeTicket,
+        /// How many of the client's signals the gateway has accepted.
         signals: u64,
-        /// Which of those signals were refused.
-        refused: Vec<Refused>,
+        /// Rejected signals among them.
+        rejected: Vec<RejectedSignal>,
         /// Signals and presence events that follow.
         missed: u64,
-        /// What is lost.
         gap: Option<Gap>,
-        /// Everyone else who is there, if presence is in the gap.
+        /// All other connections in the session, if the gap includes presence.
         present: Vec<ConnectionInfo>,
     },
 }
 
-/// A signal that the gateway refused.
-pub(crate) struct Refused {
+/// A signal that the gateway rejected.
+pub(crate) struct RejectedSignal {
     pub(crate) signal: u64,
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
 }
 
-/// The answer, as it comes message by message.
+/// Assembles the gateway's reply from its messages.
 #[derive(Default)]
-pub(crate) struct Hearing {
-    refused: Vec<Refused>,
+pub(crate) struct ReplyAssembler {
+    rejected: Vec<RejectedSignal>,
     gap: Option<Gap>,
     present: Vec<ConnectionInfo>,
 }
 
-impl Hearing {
-    /// Takes a message; with the last one the answer is complete.
-    pub(crate) fn hear(
+impl ReplyAssembler {
+    /// Takes a message; the last one completes the reply.
+    pub(crate) fn push(
         &mut self,
         message: GatewayMessage<'_>,
-    ) -> Result<Option<Answer>, ConnectError> {
+    ) -> Result<Option<HandshakeReply>, ConnectError> {
         match message {
             GatewayMessage::Gap { lost, presence, .. } => {
                 let gap = self.gap.get_or_insert_default();
@@ -106,70 +117,92 @@ impl Hearing {
             }
             GatewayMessage::Error { signal: Some(signal), code, message } => {
                 let message = message.into_string();
-                self.refused.push(Refused { signal, code, message });
+                self.rejected.push(RejectedSignal { signal, code, message });
             }
             GatewayMessage::Present { connections } => self.present.extend(connections),
-            GatewayMessage::Welcome(welcome) => return Ok(Some(Answer::Welcome(welcome))),
+            GatewayMessage::Welcome(welcome) => return Ok(Some(HandshakeReply::Welcome(welcome))),
             GatewayMessage::Resumed { ticket, signals, missed } => {
-                let Self { refused, gap, present } = std::mem::take(self);
-                let kept = Kept::new(ticket);
-                return Ok(Some(Answer::Resumed { kept, signals, refused, missed, gap, present }));
+                let Self { rejected, gap, present } = std::mem::take(self);
+                let ticket = ResumeTicket::new(ticket);
+                let reply =
+                    HandshakeReply::Resumed { ticket, signals, rejected, missed, gap, present };
+                return Ok(Some(reply));
             }
             GatewayMessage::Bye { reason, message, .. } => {
                 return Err(ConnectError::Refused { reason, message: message.into_string() });
             }
-            _ => return Err(ConnectError::Protocol("the gateway's answer is none".into())),
+            _ => {
+                let detail = "unexpected message during the handshake";
+                return Err(ConnectError::Protocol(detail.into()));
+            }
         }
         Ok(None)
     }
 }
 
-/// What lets the client come back.
-pub(crate) struct Kept {
-    pub(crate) ticket: String,
-    /// How many attempts to resume have been made with the ticket.
-    pub(crate) attempts: AtomicU32,
-    /// How long it is good after a loss.
-    pub(crate) window: Duration,
+/// What a client needs to resume its connection.
+pub(crate) struct ResumeTicket {
+    ticket: String,
+    /// Attempts to resume that have been made with the ticket.
+    attempts: AtomicU32,
+    /// How long it is valid after a loss.
+    window: Duration,
 }
 
-impl Kept {
+impl ResumeTicket {
     pub(crate) fn new(ticket: message::Ticket<'_>) -> Self {
         let window = Duration::from_millis(ticket.window_ms.into());
         Self { ticket: ticket.ticket.into_string(), attempts: AtomicU32::new(0), window }
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.ticket
+    }
+
+    pub(crate) fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// The number of another attempt, from 1.
+    pub(crate) fn next_attempt(&self) -> u32 {
+        self.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
 }
 
-/// Why a link is over.
+/// Why a link has ended.
 #[derive(Debug)]
-pub(crate) struct End {
+pub(crate) struct Disconnection {
     pub(crate) reason: CloseReason,
     pub(crate) message: String,
-    /// The client has ended the link, as it was asked to, and means to come back.
-    gone: bool,
+    /// The client has left the link at the gateway's request and will resume.
+    leaving: bool,
 }
 
-impl End {
+impl Disconnection {
     pub(crate) fn new(reason: CloseReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), gone: false }
+        Self { reason, message: message.into(), leaving: false }
     }
 
-    /// The client leaves the link, because the gateway is going down and asks it to.
-    fn gone() -> Self {
-        let message = "the gateway is going down and has asked its clients to go";
-        Self { gone: true, ..Self::new(CloseReason::ShuttingDown, message) }
+    /// The client leaves the link because the gateway, which shuts down, asked it to.
+    fn leaving() -> Self {
+        let message = "the gateway is shutting down and asked its clients to reconnect";
+        Self { leaving: true, ..Self::new(CloseReason::ShuttingDown, message) }
     }
 
-    /// What the carrier is closed with. A goodbye would end a kept connection.
+    /// What the transport is closed with. A goodbye would end a resumable connection.
     fn closing_reason(&self) -> CloseReason {
-        if self.gone { CloseReason::NetworkDisconnected } else { CloseReason::ClientDisconnected }
+        if self.leaving {
+            CloseReason::NetworkDisconnected
+        } else {
+            CloseReason::ClientDisconnected
+        }
     }
 
     pub(crate) fn lost(message: impl Into<String>) -> Self {
         Self::new(CloseReason::NetworkDisconnected, message)
     }
 
-    /// The gateway sent what the protocol does not allow.
+    /// The gateway violated the protocol.
     fn protocol(message: impl Into<String>) -> Self {
         Self::new(CloseReason::ProtocolError, message)
     }

@@ -1,6 +1,6 @@
-//! A client's link over QUIC: connecting and writing. What comes back is read in `reading.rs`.
+//! A client's link over QUIC: connecting and writing. `incoming.rs` reads.
 
-mod reading;
+mod incoming;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use signalbox_protocol::{
 };
 use tracing::debug;
 
-use reading::{GatewayFrames, Reading};
+use incoming::{GatewayFrames, IncomingStreams};
 
-use super::{Answer, End, Hearing, Sending, Teller};
+use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler};
 use crate::{
     endpoints::Endpoints,
     error::{ConnectError, UnreachableCause as Cause},
@@ -24,8 +24,8 @@ use crate::{
     target::Target,
 };
 
-/// Streams that the gateway may have open, one per sender; slots cost memory up front. With more
-/// senders than this the quiet ones share, in turn.
+/// Streams that the gateway may have open, one per sender; quinn allocates a slot for each. With
+/// more senders than this, the gateway closes the streams of idle ones.
 const SENDER_STREAMS: u32 = 128;
 
 /// Bytes that may wait unread, per stream and in all.
@@ -35,15 +35,15 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// TLS sessions that a client remembers: those of one gateway (rustls counts in eights).
+/// TLS sessions that a client stores: those of one gateway (rustls rounds up to eight).
 const SESSIONS: usize = 8;
 
-/// How a client connects: TLS, which remembers the gateway, and the transport.
+/// The quinn configuration of a client: TLS, with its session cache, and transport parameters.
 #[derive(Debug)]
-pub(crate) struct Settings(ClientConfig);
+pub(crate) struct QuicConfig(ClientConfig);
 
-impl Settings {
-    /// `early_data` allows to speak before the handshake is over.
+impl QuicConfig {
+    /// `early_data` allows a `resume` in the first packet (0-RTT).
     pub(crate) fn new(
         roots: &Arc<RootCertStore>,
         keep_alive: Duration,
@@ -62,44 +62,44 @@ impl Settings {
     }
 }
 
-/// A connection that the gateway has answered, and nothing said on it, or not answered yet.
-pub(crate) struct Dialled {
+/// A QUIC connection before the gateway has answered the opening.
+pub(crate) struct PendingQuicLink {
     connection: Connection,
-    /// The control stream, once the first messages have been said. If that was before the answer,
+    /// The control stream, once the opening has been sent on it. If that was before the reply,
     /// they were taken, too.
-    said: Option<(SendStream, Option<RecvStream>)>,
-    /// A resumption may have been said. If nobody waits for its answer any more, the link is lost.
+    opening_sent: Option<(SendStream, Option<RecvStream>)>,
+    /// A `resume` may have been sent. If its reply is abandoned, the link counts as lost.
     resumes: bool,
     /// For errors.
     address: String,
 }
 
-impl Drop for Dialled {
+impl Drop for PendingQuicLink {
     fn drop(&mut self) {
-        // quinn would close it with code 0 and end the stream, and either is a goodbye: the
-        // connection that another attempt is to come back to would be no more.
+        // quinn would close it with code 0 and finish the stream, and either is a goodbye: the
+        // connection that another attempt is to resume would be destroyed.
         if self.resumes {
             close(&self.connection, CloseReason::NetworkDisconnected);
         }
     }
 }
 
-/// A connection on which the gateway has answered.
+/// A QUIC connection on which the gateway has accepted the client.
 pub(crate) struct QuicLink {
     connection: Connection,
     control_out: SendStream,
     control_in: GatewayFrames,
 }
 
-/// Connects to one address. To a gateway that is known it says `early` with its first packet, if
-/// that is a resumption: what could be played again by whoever captures it is not said early.
+/// Connects to one address. If the gateway is known, `early` is sent in the first packet; but only
+/// a `resume`, as early data can be captured and replayed.
 pub(crate) async fn dial(
     endpoints: &Endpoints,
-    settings: &Settings,
+    config: &QuicConfig,
     target: &Target,
     address: SocketAddr,
     early: Option<Opening<'_>>,
-) -> Result<Dialled, ConnectError> {
+) -> Result<PendingQuicLink, ConnectError> {
     let name = format!("{} ({address}, UDP)", target.address());
     let failed = |cause, detail: String| {
         let address = name.clone();
@@ -109,7 +109,7 @@ pub(crate) async fn dial(
     let endpoint =
         endpoints.for_address(address).map_err(|error| unreachable(error.to_string()))?;
     let connecting = endpoint
-        .connect_with(settings.0.clone(), address, &target.host)
+        .connect_with(config.0.clone(), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
     let early = early.filter(|early| early.is_resume());
     let known = match early {
@@ -118,74 +118,76 @@ pub(crate) async fn dial(
     };
     match known {
         Ok((early, (connection, accepted))) => {
-            let said = say(&connection, &early.messages()).await.ok();
-            let said = said.map(|(control_out, control_in)| (control_out, Some(control_in)));
-            let mut dialled = Dialled { connection, said, resumes: true, address: name.clone() };
+            let opening_sent = send_opening(&connection, &early.messages()).await.ok();
+            let opening_sent =
+                opening_sent.map(|(control_out, control_in)| (control_out, Some(control_in)));
+            let mut pending =
+                PendingQuicLink { connection, opening_sent, resumes: true, address: name.clone() };
             let accepted = accepted.await;
-            if let Some(error) = dialled.connection.close_reason() {
+            if let Some(error) = pending.connection.close_reason() {
                 return Err(unreachable(error.to_string()));
             }
             if !accepted {
-                dialled.said = None;
-                dialled.resumes = false;
+                pending.opening_sent = None;
+                pending.resumes = false;
             }
-            Ok(dialled)
+            Ok(pending)
         }
         Err(connecting) => {
             let connection =
                 connecting.await.map_err(|error| failed(cause(&error), error.to_string()))?;
-            Ok(Dialled { connection, said: None, resumes: false, address: name })
+            Ok(PendingQuicLink { connection, opening_sent: None, resumes: false, address: name })
         }
     }
 }
 
-/// What a failed handshake says. Its own alerts tell what it found wrong with the certificate
-/// (RFC 8446 §6.2, RFC 9001 §4.8).
+/// The cause of a failed handshake. The client's own TLS alerts tell what it found wrong with the
+/// certificate (RFC 8446 §6.2, RFC 9001 §4.8).
 fn cause(error: &ConnectionError) -> Cause {
     let ConnectionError::TransportError(error) = error else { return Cause::Other };
     match u64::from(error.code).checked_sub(0x100) {
-        // The second is a wrong signature: an authority of the same name with another key.
+        // 51 is a wrong signature: an authority of the same name with another key.
         Some(48 | 51) => Cause::UntrustedAuthority,
         Some(42..=46) => Cause::Certificate,
         _ => Cause::Other,
     }
 }
 
-impl Dialled {
-    /// Says the first messages and takes the answer.
+impl PendingQuicLink {
+    /// Sends the opening, unless it was sent early, and receives the reply.
     pub(super) async fn open(
         mut self,
         opening: Opening<'_>,
-    ) -> Result<(Answer, QuicLink), ConnectError> {
+    ) -> Result<(HandshakeReply, QuicLink), ConnectError> {
         let address = self.address.clone();
-        let lost = |End { message: detail, .. }: End| ConnectError::Unreachable {
-            address: address.clone(),
-            cause: Cause::Other,
-            detail,
+        let lost = |Disconnection { message: detail, .. }: Disconnection| {
+            ConnectError::Unreachable { address: address.clone(), cause: Cause::Other, detail }
         };
-        if self.said.is_none() {
+        if self.opening_sent.is_none() {
             self.resumes = opening.is_resume();
-            let said = say(&self.connection, &opening.messages()).await.map_err(lost)?;
-            self.said = Some((said.0, Some(said.1)));
+            let opening_sent =
+                send_opening(&self.connection, &opening.messages()).await.map_err(lost)?;
+            self.opening_sent = Some((opening_sent.0, Some(opening_sent.1)));
         }
-        let control_in = self.said.as_mut().and_then(|(_, control_in)| control_in.take());
-        let mut control_in =
-            GatewayFrames::new(control_in.ok_or_else(|| lost(End::lost("nothing was said")))?);
-        let mut hearing = Hearing::default();
+        let control_in = self.opening_sent.as_mut().and_then(|(_, control_in)| control_in.take());
+        let mut control_in = GatewayFrames::new(
+            control_in.ok_or_else(|| lost(Disconnection::lost("no opening was sent")))?,
+        );
+        let mut assembler = ReplyAssembler::default();
         loop {
             let frame = control_in.buffer.next_frame().map_err(|error| lost(frame_error(error)))?;
             if let Some(frame) = frame {
                 let message = binary::decode(frame)
                     .map_err(|error| ConnectError::Protocol(error.to_string()))?;
-                // A gateway may be newer than we are.
+                // A newer gateway may send messages that this client does not know.
                 let Some(message) = message else { continue };
-                match hearing.hear(message) {
+                match assembler.push(message) {
                     Ok(None) => continue,
-                    Ok(Some(answer)) => {
-                        let Some((control_out, _)) = self.said.take() else { continue };
+                    Ok(Some(reply)) => {
+                        let Some((control_out, _)) = self.opening_sent.take() else { continue };
                         self.resumes = false;
                         let connection = self.connection.clone();
-                        return Ok((answer, QuicLink { connection, control_out, control_in }));
+                        return Ok((reply, QuicLink { connection, control_out, control_in }));
                     }
                     Err(error) => {
                         close(&self.connection, CloseReason::ClientDisconnected);
@@ -195,23 +197,23 @@ impl Dialled {
             }
             let end = match control_in.fill().await {
                 Ok(true) => continue,
-                Ok(false) => End::lost("no answer came"),
+                Ok(false) => Disconnection::lost("the gateway did not answer"),
                 Err(broken) => broken.into(),
             };
             return Err(match end {
-                End { reason: CloseReason::NetworkDisconnected, .. } => lost(end),
-                // A gateway that could not say bye says it by its close.
-                End { reason, message, .. } => ConnectError::Refused { reason, message },
+                Disconnection { reason: CloseReason::NetworkDisconnected, .. } => lost(end),
+                // A gateway that could not send a bye closes with its reason.
+                Disconnection { reason, message, .. } => ConnectError::Refused { reason, message },
             });
         }
     }
 }
 
-/// Opens the control stream with these messages.
-async fn say(
+/// Opens the control stream and writes the first messages.
+async fn send_opening(
     connection: &Connection,
     messages: &[ClientMessage<'_>],
-) -> Result<(SendStream, RecvStream), End> {
+) -> Result<(SendStream, RecvStream), Disconnection> {
     let (mut control_out, control_in) = connection.open_bi().await.map_err(ended)?;
     let mut bytes = Vec::new();
     for message in messages {
@@ -236,20 +238,26 @@ fn transport_config(keep_alive: Duration) -> TransportConfig {
 
 impl QuicLink {
     /// Carries the connection until the link ends.
-    pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
+    pub(super) async fn run(
+        self,
+        dispatcher: &mut EventDispatcher,
+        outgoing: &mut OutgoingMessages,
+    ) -> Disconnection {
         let Self { connection, control_out, control_in } = self;
         let end = {
-            let reading = Reading::new(&connection, control_in).run(teller);
+            let reading = IncomingStreams::new(&connection, control_in).run(dispatcher);
             let writing = async {
-                if let Err(End { message, .. }) = write(&connection, control_out, sending).await {
-                    // The reading half learns of it, too, and better.
-                    debug!(message, "writing failed");
+                if let Err(Disconnection { message, .. }) =
+                    write(&connection, control_out, outgoing).await
+                {
+                    // The reading half fails, too, and knows the reason.
+                    debug!(message, "write failed");
                 }
                 std::future::pending::<()>().await;
             };
             tokio::select! {
                 end = reading => end,
-                () = writing => End::lost("writing ended"),
+                () = writing => Disconnection::lost("writing ended"),
             }
         };
         close(&connection, end.closing_reason());
@@ -261,42 +269,42 @@ fn close(connection: &Connection, reason: CloseReason) {
     connection.close(reason.quic_code().into(), reason.name().as_bytes());
 }
 
-/// Writes what there is to be sent until a goodbye.
+/// Writes outgoing messages up to a goodbye.
 async fn write(
     connection: &Connection,
     mut control: SendStream,
-    sending: &mut Sending,
-) -> Result<(), End> {
+    outgoing: &mut OutgoingMessages,
+) -> Result<(), Disconnection> {
     let mut signals: Option<SendStream> = None;
-    let mut of_control = Vec::new();
-    let mut of_signals = Vec::new();
+    let mut control_bytes = Vec::new();
+    let mut signal_bytes = Vec::new();
     loop {
         let begun = signals.is_some();
-        let more = sending
+        let more = outgoing
             .next(|message| match message {
                 ClientMessage::Signal(_) => {
-                    if !begun && of_signals.is_empty() {
-                        frame::encode_to(&ClientStream::Signals {}, &mut of_signals);
+                    if !begun && signal_bytes.is_empty() {
+                        frame::encode_to(&ClientStream::Signals {}, &mut signal_bytes);
                     }
-                    frame::encode_to(&message, &mut of_signals);
+                    frame::encode_to(&message, &mut signal_bytes);
                 }
-                message => frame::encode_to(&message, &mut of_control),
+                message => frame::encode_to(&message, &mut control_bytes),
             })
             .await;
-        if !of_signals.is_empty() {
+        if !signal_bytes.is_empty() {
             let stream = match &mut signals {
                 Some(stream) => stream,
                 none => none.insert(connection.open_uni().await.map_err(ended)?),
             };
-            stream.write_all(&of_signals).await.map_err(|error| write_error(&error))?;
-            of_signals.clear();
+            stream.write_all(&signal_bytes).await.map_err(|error| write_error(&error))?;
+            signal_bytes.clear();
         }
         if !more && let Some(stream) = &mut signals {
             let _ = stream.finish();
         }
-        if !of_control.is_empty() {
-            control.write_all(&of_control).await.map_err(|error| write_error(&error))?;
-            of_control.clear();
+        if !control_bytes.is_empty() {
+            control.write_all(&control_bytes).await.map_err(|error| write_error(&error))?;
+            control_bytes.clear();
         }
         if !more {
             return Ok(());
@@ -304,24 +312,25 @@ async fn write(
     }
 }
 
-/// What the end of the connection says. A gateway that could not say bye says it here.
-fn ended(error: ConnectionError) -> End {
+/// The reason for which a connection has ended. A gateway that could not send a bye closes with
+/// its reason.
+fn ended(error: ConnectionError) -> Disconnection {
     match error {
         ConnectionError::ApplicationClosed(close) => {
             let reason = CloseReason::from_quic_code(close.error_code.into_inner());
-            End::new(reason, reason.hint())
+            Disconnection::new(reason, reason.hint())
         }
-        error => End::lost(error.to_string()),
+        error => Disconnection::lost(error.to_string()),
     }
 }
 
-fn write_error(error: &WriteError) -> End {
+fn write_error(error: &WriteError) -> Disconnection {
     match error {
         WriteError::ConnectionLost(error) => ended(error.clone()),
-        error => End::lost(error.to_string()),
+        error => Disconnection::lost(error.to_string()),
     }
 }
 
-fn frame_error(error: FrameError) -> End {
-    End::protocol(error.to_string())
+fn frame_error(error: FrameError) -> Disconnection {
+    Disconnection::protocol(error.to_string())
 }

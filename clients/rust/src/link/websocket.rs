@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::{Answer, End, Hearing, Sending, Teller};
+use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler};
 use crate::{
     error::{ConnectError, UnreachableCause as Cause},
     opening::Opening,
@@ -34,15 +34,15 @@ const READ_BUFFER: usize = 16 * 1024;
 
 type Socket = WebSocketStream<Either<TlsStream<TcpStream>, TcpStream>>;
 
-/// A WebSocket on which nothing has been said.
-pub(crate) struct Dialled {
+/// A WebSocket before the gateway has answered the opening.
+pub(crate) struct PendingWebSocketLink {
     socket: Socket,
     codec: Codec,
     /// For errors.
     address: String,
 }
 
-/// A WebSocket on which the gateway has answered.
+/// A WebSocket on which the gateway has accepted the client.
 pub(crate) struct WebSocketLink {
     socket: Socket,
     codec: Codec,
@@ -63,17 +63,17 @@ fn encode(codec: Codec, message: &ClientMessage<'_>) -> Message {
     }
 }
 
-/// The gateway's message in a frame; none if it is of no known kind or carries none.
-fn decode(codec: Codec, message: &Message) -> Result<Option<GatewayMessage<'_>>, End> {
+/// The gateway's message in a frame; `None` for unknown messages and control frames.
+fn decode(codec: Codec, message: &Message) -> Result<Option<GatewayMessage<'_>>, Disconnection> {
     match (codec, message) {
         (Codec::Postcard, Message::Binary(bytes)) => {
-            binary::decode(bytes).map_err(|error| End::protocol(error.to_string()))
+            binary::decode(bytes).map_err(|error| Disconnection::protocol(error.to_string()))
         }
         (Codec::Json, Message::Text(text)) => {
-            json::decode(text.as_str()).map_err(|error| End::protocol(error.to_string()))
+            json::decode(text.as_str()).map_err(|error| Disconnection::protocol(error.to_string()))
         }
         (_, Message::Binary(_) | Message::Text(_)) => {
-            Err(End::protocol("a message of the other subprotocol"))
+            Err(Disconnection::protocol("a message of another subprotocol"))
         }
         _ => Ok(None),
     }
@@ -85,7 +85,7 @@ pub(crate) async fn dial(
     target: &Target,
     address: SocketAddr,
     postcard: bool,
-) -> Result<Dialled, ConnectError> {
+) -> Result<PendingWebSocketLink, ConnectError> {
     let name = format!("{} ({address}, TCP)", target.address());
     let unreachable = |cause, detail: String| {
         let address = name.clone();
@@ -118,32 +118,32 @@ pub(crate) async fn dial(
                 let cause = if plain && !answered { Cause::NotHttp } else { Cause::Other };
                 unreachable(cause, handshake_detail(error))
             })?;
-    Ok(Dialled { socket, codec, address: name })
+    Ok(PendingWebSocketLink { socket, codec, address: name })
 }
 
-impl Dialled {
-    /// Says the first messages and takes the answer.
+impl PendingWebSocketLink {
+    /// Sends the opening and receives the reply.
     pub(super) async fn open(
         self,
         opening: Opening<'_>,
-    ) -> Result<(Answer, WebSocketLink), ConnectError> {
+    ) -> Result<(HandshakeReply, WebSocketLink), ConnectError> {
         let Self { mut socket, codec, address } = self;
         let unreachable = |detail: String| {
             let cause = Cause::Other;
             ConnectError::Unreachable { address, cause, detail }
         };
-        let mut said = Ok(());
+        let mut sent = Ok(());
         for message in opening.messages() {
-            said = said.and(socket.feed(encode(codec, &message)).await);
+            sent = sent.and(socket.feed(encode(codec, &message)).await);
         }
-        if let Err(error) = said.and(socket.flush().await) {
+        if let Err(error) = sent.and(socket.flush().await) {
             return Err(unreachable(error.to_string()));
         }
-        let mut hearing = Hearing::default();
+        let mut assembler = ReplyAssembler::default();
         loop {
             let message = match socket.next().await {
                 Some(Ok(Message::Close(frame))) => {
-                    let End { reason, message, .. } = closed(frame);
+                    let Disconnection { reason, message, .. } = closed(frame);
                     return Err(match reason {
                         CloseReason::NetworkDisconnected => unreachable(message),
                         reason => ConnectError::Refused { reason, message },
@@ -151,18 +151,18 @@ impl Dialled {
                 }
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Err(unreachable(error.to_string())),
-                None => return Err(unreachable("no answer came".into())),
+                None => return Err(unreachable("the gateway did not answer".into())),
             };
             let message = match decode(codec, &message) {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
-                Err(End { message, .. }) => return Err(ConnectError::Protocol(message)),
+                Err(Disconnection { message, .. }) => return Err(ConnectError::Protocol(message)),
             };
-            match hearing.hear(message) {
+            match assembler.push(message) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return Ok((answer, WebSocketLink { socket, codec })),
+                Ok(Some(reply)) => return Ok((reply, WebSocketLink { socket, codec })),
                 Err(error) => {
-                    // Answers the gateway's close.
+                    // Completes the closing handshake.
                     let rest = async { while let Some(Ok(_)) = socket.next().await {} };
                     let _ = tokio::time::timeout(FAREWELL, rest).await;
                     return Err(error);
@@ -172,15 +172,15 @@ impl Dialled {
     }
 }
 
-/// What a close of the gateway's says.
-fn closed(frame: Option<CloseFrame>) -> End {
+/// The reason of a close frame.
+fn closed(frame: Option<CloseFrame>) -> Disconnection {
     let reason = frame.map_or(CloseReason::NetworkDisconnected, |frame| {
         CloseReason::from_websocket_code(frame.code.into())
     });
-    End::new(reason, reason.hint())
+    Disconnection::new(reason, reason.hint())
 }
 
-/// An HTTP answer says more in its body than in its status.
+/// The text of a failed upgrade. The body of an HTTP response says more than its status.
 fn handshake_detail(error: tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Http(response) => {
@@ -193,24 +193,28 @@ fn handshake_detail(error: tungstenite::Error) -> String {
 
 impl WebSocketLink {
     /// Carries the connection until the link ends.
-    pub(super) async fn run(self, teller: &mut Teller, sending: &mut Sending) -> End {
+    pub(super) async fn run(
+        self,
+        dispatcher: &mut EventDispatcher,
+        outgoing: &mut OutgoingMessages,
+    ) -> Disconnection {
         let Self { socket, codec } = self;
         let (mut sink, mut stream) = socket.split();
         let end = {
-            let reading = read(&mut stream, codec, teller);
+            let reading = read(&mut stream, codec, dispatcher);
             let writing = async {
-                if let Err(error) = write(&mut sink, codec, sending).await {
-                    // The reading half learns of it, too, and better.
-                    debug!(%error, "writing failed");
+                if let Err(error) = write(&mut sink, codec, outgoing).await {
+                    // The reading half fails, too, and knows the reason.
+                    debug!(%error, "write failed");
                 }
                 std::future::pending::<()>().await;
             };
             tokio::select! {
                 end = reading => end,
-                () = writing => End::lost("writing ended"),
+                () = writing => Disconnection::lost("writing ended"),
             }
         };
-        if end.gone {
+        if end.leaving {
             let reason = end.closing_reason();
             let code = reason.websocket_code().into();
             let close = CloseFrame { code, reason: reason.name().into() };
@@ -220,15 +224,15 @@ impl WebSocketLink {
     }
 }
 
-/// Writes what there is to be sent until a goodbye.
+/// Writes outgoing messages up to a goodbye.
 async fn write(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
     codec: Codec,
-    sending: &mut Sending,
+    outgoing: &mut OutgoingMessages,
 ) -> Result<(), tungstenite::Error> {
     let mut batch = Vec::new();
     loop {
-        let more = sending.next(|message| batch.push(encode(codec, &message))).await;
+        let more = outgoing.next(|message| batch.push(encode(codec, &message))).await;
         for message in batch.drain(..) {
             sink.feed(message).await?;
         }
@@ -242,47 +246,48 @@ async fn write(
 async fn read(
     stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
     codec: Codec,
-    teller: &mut Teller,
-) -> End {
-    // The gateway pings as often as this ticks. A timer that runs by itself costs less than one
-    // that is set anew with every message.
-    let idle_timeout = teller.idle_timeout().max(Duration::from_secs(1));
+    dispatcher: &mut EventDispatcher,
+) -> Disconnection {
+    // The gateway pings at this interval. A timer that runs by itself costs less than one that is
+    // reset by every message.
+    let idle_timeout = dispatcher.idle_timeout().max(Duration::from_secs(1));
     let mut watch = tokio::time::interval(idle_timeout / 3);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     watch.reset();
     // Ticks since the last message.
     let mut silent = 0;
     loop {
-        teller.tell().await;
+        dispatcher.deliver().await;
         let message = tokio::select! {
             message = stream.next() => message,
             _ = watch.tick() => {
                 silent += 1;
-                // The first tick may have come right behind the message.
+                // The first tick may have come right after the message.
                 if silent > 3 {
-                    return End::lost("nothing came within the idle timeout");
+                    return Disconnection::lost("nothing arrived within the idle timeout");
                 }
                 continue;
             }
-            gone = teller.is_to_leave() => return gone,
+            left = dispatcher.leave_requested() => return left,
         };
         silent = 0;
         let message = match message {
             Some(Ok(Message::Close(frame))) => return closed(frame),
             Some(Ok(message)) => message,
-            Some(Err(error)) => return End::lost(error.to_string()),
-            None => return End::lost("the connection ended without a close"),
+            Some(Err(error)) => return Disconnection::lost(error.to_string()),
+            None => return Disconnection::lost("the connection ended without a close"),
         };
         match decode(codec, &message) {
             Ok(Some(GatewayMessage::Bye { reason, message, .. })) => {
-                let end = End::new(reason, message.into_string());
-                // Answers the gateway's close.
+                let end = Disconnection::new(reason, message.into_string());
+                // Completes the closing handshake.
                 let rest = async { while let Some(Ok(_)) = stream.next().await {} };
                 let _ = tokio::time::timeout(FAREWELL, rest).await;
                 return end;
             }
-            Ok(Some(message)) => teller.control(message),
-            // A gateway may be newer than we are; pings are answered below us.
+            Ok(Some(message)) => dispatcher.control(message),
+            // A newer gateway may send messages that this client does not know; tungstenite
+            // answers pings.
             Ok(None) => {}
             Err(end) => return end,
         }

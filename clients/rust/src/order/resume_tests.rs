@@ -7,8 +7,8 @@ use signalbox_protocol::message::ReceivedSignal;
 
 use super::{tests::*, *};
 
-fn claim(order: &mut Order) -> Claim {
-    let mut claim = order.lost().expect("it can be resumed");
+fn claim(order: &mut Order) -> ResumePosition {
+    let mut claim = order.link_lost().expect("it can be resumed");
     claim.cursors.sort_by(|a, b| a.from.cmp(&b.from));
     claim
 }
@@ -46,21 +46,21 @@ fn what_was_told_is_claimed_whatever_it_came_on() {
     order.control(shared_signal(2, 3));
     order.control(shared_signal(0, 1));
     let cursors = vec![cursor(0, 1), cursor(1, 7), cursor(2, 3)];
-    assert_eq!(claim(&mut order), Claim { events: 2, cursors });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors });
 }
 
 #[test]
 fn those_who_were_there_first_are_no_events() {
     let mut order = order_among(2, true);
     order.control(present(&[1, 2]));
-    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: Vec::new() });
 }
 
 #[test]
 fn a_list_that_is_cut_short_cannot_be_gone_on_from() {
     let mut order = order_among(2, true);
     order.control(present(&[1]));
-    assert_eq!(order.lost(), None);
+    assert_eq!(order.link_lost(), None);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_was_given_up_cannot_be_gone_on_from() {
     order.control(created(1));
     order.open(0, id(1).into(), 0);
     order.end(0, true);
-    assert_eq!(order.lost(), None);
+    assert_eq!(order.link_lost(), None);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_was_held_comes_again() {
     let mut order = order(true);
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
-    assert_eq!(claim(&mut order), Claim { events: 0, cursors: Vec::new() });
+    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: Vec::new() });
     order.control(created(1));
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
@@ -91,7 +91,7 @@ fn a_leaving_that_was_held_waits_on() {
         order.control(created(1));
         order.control(destroyed(1, 2));
         let claimed = claim(&mut order);
-        assert_eq!(claimed, Claim { events: 2, cursors: vec![cursor(1, 0)] });
+        assert_eq!(claimed, ResumePosition { events: 2, cursors: vec![cursor(1, 0)] });
         if on_stream {
             order.open(0, id(1).into(), 0);
             order.signal(0, 1, Signal::default());
@@ -110,7 +110,7 @@ fn those_who_have_left_and_were_heard_to_the_end_are_not_named() {
     order.control(created(1));
     order.control(shared_signal(1, 5));
     order.control(destroyed(1, 0));
-    assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![] });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors: vec![] });
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn claims_are_bounded() {
             data: None,
         }));
     }
-    assert_eq!(order.lost().map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
+    assert_eq!(order.link_lost().map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
     order.control(shared_signal(0, 1));
-    assert_eq!(order.lost(), None);
+    assert_eq!(order.link_lost(), None);
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn nobody_waits_for_what_is_lost() {
     let mut order = order(true);
     order.control(created(1));
     order.control(destroyed(1, 4));
-    assert!(order.lost().is_some());
+    assert!(order.link_lost().is_some());
     order.resume(0, lost(&[(1, 0, 4)], false), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4", "-1"]);
-    assert_eq!(claim(&mut order), Claim { events: 2, cursors: vec![] });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors: vec![] });
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn after_a_gap_of_presence_everyone_is_compared() {
     }
     order.control(destroyed(3, 9));
     told(&mut order);
-    assert!(order.lost().is_some());
+    assert!(order.link_lost().is_some());
     order.resume(0, lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
     let mut told_now = told(&mut order);
     assert_eq!(told_now.remove(0), "back, lost 1:0-2 and presence");
@@ -157,14 +157,14 @@ fn after_a_gap_of_presence_everyone_is_compared() {
     assert_eq!(told_now, ["+4", "-2", "-3"]);
     order.control(created(5));
     let cursors = vec![cursor(1, 2)];
-    assert_eq!(claim(&mut order), Claim { events: 1, cursors });
+    assert_eq!(claim(&mut order), ResumePosition { events: 1, cursors });
 }
 
 #[test]
 fn after_a_gap_of_presence_nobody_may_be_left() {
     let mut order = order(true);
     order.control(created(1));
-    order.lost();
+    order.link_lost();
     order.resume(0, lost(&[], true), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
 }
@@ -176,14 +176,14 @@ fn another_connection_knows_nobody() {
     order.control(shared_signal(1, 5));
     order.control(created(2));
     told(&mut order);
-    order.lost();
+    order.link_lost();
     order.rejoin(&welcome(1));
     order.control(present(&[1]));
     order.control(shared_signal(1, 7));
     let all = told(&mut order);
     assert!(all[0].starts_with("SessionRejoined"), "{all:?}");
     assert_eq!(all[1..], ["+1", "1:7"]);
-    assert_eq!(claim(&mut order), Claim { events: 0, cursors: vec![cursor(1, 7)] });
+    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: vec![cursor(1, 7)] });
 }
 
 /// What happens in a session.
@@ -259,7 +259,7 @@ fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
 }
 
 /// What a gateway sends to one who comes back with this claim.
-fn missed(history: &[Happened], claim: &Claim) -> Vec<Happened> {
+fn missed(history: &[Happened], claim: &ResumePosition) -> Vec<Happened> {
     let had = |n: u8| claim.cursors.iter().find(|it| it.from == id(n).into()).map(|it| it.seq);
     let is_event = |happened: &&Happened| !matches!(happened, Happened::Signal(..));
     let had_events: Vec<_> = history.iter().filter(is_event).take(claim.events as usize).collect();
@@ -287,7 +287,7 @@ proptest! {
         let mut order = order(true);
         let mut picks = picks.iter().cycle();
         let mut all = Vec::new();
-        let mut claim = Claim { events: 0, cursors: Vec::new() };
+        let mut claim = ResumePosition { events: 0, cursors: Vec::new() };
         // The last link lives as long as it takes.
         for (life, per_sender) in cuts.into_iter().chain([(usize::MAX, true)]) {
             let mut lanes = lanes(&missed(&history, &claim), per_sender);
@@ -300,7 +300,7 @@ proptest! {
                 input(&mut order, lanes[at].remove(0));
                 all.extend(told(&mut order));
             }
-            claim = order.lost().expect("nothing was given up");
+            claim = order.link_lost().expect("nothing was given up");
             order.resume(0, None, Vec::new());
             prop_assert_eq!(told(&mut order), ["back"]);
             prop_assert!(order.streams.is_empty(), "a new link has new streams");

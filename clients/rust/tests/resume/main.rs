@@ -146,7 +146,7 @@ async fn a_connection_that_is_not_kept_any_more_is_replaced() {
     assert_eq!(link.hear().await, "signal b");
     link.say(error(Some(1), ErrorCode::RateLimited)).await;
     match next(&mut events).await {
-        Event::Refused { signal, .. } => assert_eq!(signal, Some(2), "the application's number"),
+        Event::Rejected { signal, .. } => assert_eq!(signal, Some(2), "the application's number"),
         other => panic!("{other:?}"),
     }
     link.say(GatewayMessage::Ticket(ticket("u1", LONG))).await;
@@ -343,7 +343,7 @@ async fn a_signal_is_confirmed_or_refused() {
         link.say(GatewayMessage::Accepted { signals: 2 }).await;
     };
     let (first, second, ()) = tokio::join!(first, second, gateway);
-    let refused = SendError::Refused { code: ErrorCode::NotFound, message: "no".into() };
+    let refused = SendError::Rejected { code: ErrorCode::NotFound, message: "no".into() };
     assert_eq!((first, second), (Err(refused), Ok(2)));
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
     let event = next(&mut events).await;

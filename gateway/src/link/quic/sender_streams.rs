@@ -27,7 +27,7 @@ type PendingStream = Pin<Box<dyn Future<Output = Result<SendStream, ConnectionEr
 
 /// The streams of all senders.
 pub(super) struct SenderStreams {
-    senders: HashMap<Sender, SenderState>,
+    senders: HashMap<Sender, SenderStream>,
     /// Senders whose stream has queued frames.
     busy: Vec<Sender>,
     /// Senders that have frames and no stream, in the order of their first frame.
@@ -46,7 +46,7 @@ pub(super) struct SenderStreams {
 
 /// The state of one sender.
 #[derive(Default)]
-struct SenderState {
+struct SenderStream {
     stream: Option<StreamQueue>,
     /// Frames that wait for a stream.
     pending: VecDeque<QueuedFrame>,
@@ -147,7 +147,7 @@ impl SenderStreams {
     }
 
     fn remove(&mut self, sender: &Sender) {
-        if let Some(SenderState { stream: Some(mut stream), .. }) = self.senders.remove(sender) {
+        if let Some(SenderStream { stream: Some(mut stream), .. }) = self.senders.remove(sender) {
             stream.finish();
             self.open.retain(|open| open != sender);
         }

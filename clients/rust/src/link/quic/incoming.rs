@@ -1,4 +1,4 @@
-//! Reading what a gateway sends over QUIC: the control stream and a stream for each sender.
+//! IncomingStreams what a gateway sends over QUIC: the control stream and a stream for each sender.
 //!
 //! They are read as they become readable, never one after the other, so that bytes which are
 //! late for one sender do not hold up the rest.
@@ -17,7 +17,7 @@ use super::{ended, frame_error};
 use tokio::time::Instant;
 
 use crate::{
-    link::{End, Teller},
+    link::{Disconnection, EventDispatcher},
     order::StreamKey,
 };
 
@@ -25,14 +25,14 @@ use crate::{
 const CHUNK: usize = 16 * 1024;
 
 /// The reading half: the control stream and all senders' streams.
-pub(super) struct Reading<'a> {
+pub(super) struct IncomingStreams<'a> {
     connection: &'a Connection,
     control: GatewayFrames,
     /// Streams opened so far; the next one's key.
     opened: StreamKey,
-    /// Streams that the gateway has opened, by its bye.
+    /// How many streams the gateway has opened, according to its bye.
     expected: u64,
-    /// Streams whose sender's signals must wait for something else to come first.
+    /// Streams whose signals must wait for something else to arrive first.
     parked: HashMap<StreamKey, SenderStream>,
 }
 
@@ -41,62 +41,62 @@ struct SenderStream {
     key: StreamKey,
     frames: GatewayFrames,
     /// Whether the header has been read.
-    known: bool,
+    has_header: bool,
 }
 
 /// Why nothing more can be read from a stream.
-pub(super) enum Broken {
-    /// The gateway gave the stream up.
+pub(super) enum ReadFailure {
+    /// The gateway reset the stream.
     Reset,
     /// The link has ended, or the gateway broke the protocol.
-    Link(End),
+    Link(Disconnection),
 }
 
-impl From<Broken> for End {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Reset => Self::lost("the gateway gave the control stream up"),
-            Broken::Link(end) => end,
+impl From<ReadFailure> for Disconnection {
+    fn from(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::Reset => Self::lost("the gateway reset the control stream"),
+            ReadFailure::Link(end) => end,
         }
     }
 }
 
-/// Waits until a moment has passed; for ever without one.
-async fn passed(until: Option<Instant>) {
+/// Waits until a deadline; for ever without one.
+async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
 }
 
-/// What reading from a sender's stream came to: more, its end, or a failure.
-type Progress = (SenderStream, Result<bool, Broken>);
+/// The result of reading from a sender's stream: more, its end, or a failure.
+type ReadResult = (SenderStream, Result<bool, ReadFailure>);
 
-async fn read_more(mut stream: SenderStream) -> Progress {
+async fn read_more(mut stream: SenderStream) -> ReadResult {
     let result = stream.frames.fill().await;
     (stream, result)
 }
 
-impl<'a> Reading<'a> {
+impl<'a> IncomingStreams<'a> {
     pub(super) fn new(connection: &'a Connection, control: GatewayFrames) -> Self {
         Self { connection, control, opened: 0, expected: 0, parked: HashMap::new() }
     }
 
-    pub(super) async fn run(mut self, teller: &mut Teller) -> End {
+    pub(super) async fn run(mut self, dispatcher: &mut EventDispatcher) -> Disconnection {
         let mut reads = FuturesUnordered::new();
-        // What came in one packet with the welcome waits already.
-        let mut end = self.control_frames(teller);
+        // Messages that came in the same packet as the welcome are in the buffer already.
+        let mut end = self.control_frames(dispatcher);
         let mut until = None;
-        // After the connection has been closed, what had come before can still be read.
+        // After the connection has been closed, bytes that arrived before can still be read.
         let mut closed = false;
         loop {
-            teller.tell().await;
-            let free = |key: &StreamKey| !teller.order.is_held(*key);
+            dispatcher.deliver().await;
+            let free = |key: &StreamKey| !dispatcher.order.is_held(*key);
             let free: Vec<_> = self.parked.keys().copied().filter(free).collect();
             for stream in free.iter().filter_map(|key| self.parked.remove(key)) {
                 reads.push(read_more(stream));
             }
-            // After a bye the streams may still bring signals, as many streams as it says.
+            // After a bye, signals may still arrive on as many streams as it announced.
             let until = match &end {
                 None => None,
                 Some(_) if reads.is_empty() && (closed || self.opened >= self.expected) => break,
@@ -104,38 +104,38 @@ impl<'a> Reading<'a> {
             };
             let result = tokio::select! {
                 more = self.control.fill(), if end.is_none() => match more {
-                    Ok(true) => self.control_frames(teller),
-                    Ok(false) => Some(End::protocol("the control stream ended")),
-                    Err(broken) => Some(broken.into()),
+                    Ok(true) => self.control_frames(dispatcher),
+                    Ok(false) => Some(Disconnection::protocol("the control stream ended")),
+                    Err(failure) => Some(failure.into()),
                 },
                 stream = self.connection.accept_uni(), if !closed => {
                     match stream {
                         Ok(stream) => reads.push(read_more(self.accept(stream))),
-                        // Why it was is for the control stream to tell.
+                        // The control stream yields the reason.
                         Err(_) => closed = true,
                     }
                     None
                 }
                 Some(progress) = reads.next(), if !reads.is_empty() => {
-                    self.progress(progress, teller, |stream| reads.push(read_more(stream)))
+                    self.progress(progress, dispatcher, |stream| reads.push(read_more(stream)))
                 }
-                () = passed(until) => break,
-                gone = teller.is_to_leave(), if end.is_none() => return gone,
+                () = sleep_until(until) => break,
+                left = dispatcher.leave_requested(), if end.is_none() => return left,
             };
-            // Whatever goes wrong after the end, its first reason stays.
+            // The first reason stays.
             end = end.or(result);
         }
-        end.unwrap_or_else(|| End::lost("reading ended"))
+        end.unwrap_or_else(|| Disconnection::lost("reading ended"))
     }
 
     fn accept(&mut self, stream: RecvStream) -> SenderStream {
         let key = self.opened;
         self.opened += 1;
-        SenderStream { key, frames: GatewayFrames::new(stream), known: false }
+        SenderStream { key, frames: GatewayFrames::new(stream), has_header: false }
     }
 
-    /// Takes what the control stream has brought.
-    fn control_frames(&mut self, teller: &mut Teller) -> Option<End> {
+    /// Handles the messages in the control stream's buffer.
+    fn control_frames(&mut self, dispatcher: &mut EventDispatcher) -> Option<Disconnection> {
         loop {
             let frame = match self.control.buffer.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -145,62 +145,65 @@ impl<'a> Reading<'a> {
             match binary::decode(frame) {
                 Ok(Some(GatewayMessage::Bye { reason, message, streams })) => {
                     self.expected = streams;
-                    return Some(End::new(reason, message.into_string()));
+                    return Some(Disconnection::new(reason, message.into_string()));
                 }
-                Ok(Some(message)) => teller.control(message),
-                // A gateway may be newer than we are.
+                Ok(Some(message)) => dispatcher.control(message),
+                // A newer gateway may send messages that this client does not know.
                 Ok(None) => {}
-                Err(error) => return Some(End::protocol(error.to_string())),
+                Err(error) => return Some(Disconnection::protocol(error.to_string())),
             }
         }
     }
 
-    /// Takes what a sender's stream has brought, and reads on unless it must wait.
+    /// Handles the frames of a sender's stream, and reads on unless the stream must wait.
     fn progress(
         &mut self,
-        (mut stream, result): Progress,
-        teller: &mut Teller,
+        (mut stream, result): ReadResult,
+        dispatcher: &mut EventDispatcher,
         read_on: impl FnOnce(SenderStream),
-    ) -> Option<End> {
-        match stream.take(teller) {
+    ) -> Option<Disconnection> {
+        match stream.take(dispatcher) {
             Ok(true) => {}
-            // A kind of stream that we do not know: dropping it tells the gateway to stop.
+            // An unknown kind of stream: dropping it tells the gateway to stop sending.
             Ok(false) => return None,
             Err(end) => return Some(end),
         }
         match result {
-            Ok(false) => teller.order.end(stream.key, false),
-            Ok(true) if teller.order.is_held(stream.key) => {
+            Ok(false) => dispatcher.order.end(stream.key, false),
+            Ok(true) if dispatcher.order.is_held(stream.key) => {
                 self.parked.insert(stream.key, stream);
             }
             Ok(true) => read_on(stream),
-            Err(Broken::Reset) => teller.order.end(stream.key, true),
-            // What it would have brought may come yet, on another link.
-            Err(Broken::Link(End { reason: CloseReason::NetworkDisconnected, .. })) => {}
-            Err(Broken::Link(end)) => return Some(end),
+            Err(ReadFailure::Reset) => dispatcher.order.end(stream.key, true),
+            // The rest may still arrive on another link.
+            Err(ReadFailure::Link(Disconnection {
+                reason: CloseReason::NetworkDisconnected,
+                ..
+            })) => {}
+            Err(ReadFailure::Link(end)) => return Some(end),
         }
         None
     }
 }
 
 impl SenderStream {
-    /// Hands all complete frames on. `false` if the stream is of a kind that we do not know.
-    fn take(&mut self, teller: &mut Teller) -> Result<bool, End> {
+    /// Passes all complete frames to the order. `false` if the stream is of an unknown kind.
+    fn take(&mut self, dispatcher: &mut EventDispatcher) -> Result<bool, Disconnection> {
         while let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)? {
-            let malformed = |error: binary::DecodeError| End::protocol(error.to_string());
-            if self.known {
+            let malformed = |error: binary::DecodeError| Disconnection::protocol(error.to_string());
+            if self.has_header {
                 if let Some(SenderMessage::Signal(signal)) =
                     binary::decode(frame).map_err(malformed)?
                 {
                     let seq = signal.seq;
                     let signal = Signal { signal_type: signal.signal_type, data: signal.data };
-                    teller.order.signal(self.key, seq, signal.into_owned());
+                    dispatcher.order.signal(self.key, seq, signal.into_owned());
                 }
             } else {
                 match binary::decode(frame).map_err(malformed)? {
                     Some(GatewayStream::Sender { from, after }) => {
-                        teller.order.open(self.key, from, after);
-                        self.known = true;
+                        dispatcher.order.open(self.key, from, after);
+                        self.has_header = true;
                     }
                     None => return Ok(false),
                 }
@@ -221,8 +224,8 @@ impl GatewayFrames {
         Self { stream, buffer: FrameBuffer::new(GATEWAY_FRAME_BYTES) }
     }
 
-    /// Reads more into the buffer; `false` at the end of the stream. May be dropped at its await.
-    pub(super) async fn fill(&mut self) -> Result<bool, Broken> {
+    /// Reads more into the buffer; `false` at the end of the stream. Cancel-safe.
+    pub(super) async fn fill(&mut self) -> Result<bool, ReadFailure> {
         self.buffer.shrink();
         match self.stream.read_chunk(CHUNK, true).await {
             Ok(Some(chunk)) => {
@@ -231,10 +234,10 @@ impl GatewayFrames {
             }
             Ok(None) => match self.buffer.finish() {
                 Ok(()) => Ok(false),
-                Err(error) => Err(Broken::Link(frame_error(error))),
+                Err(error) => Err(ReadFailure::Link(frame_error(error))),
             },
-            Err(ReadError::ConnectionLost(error)) => Err(Broken::Link(ended(error))),
-            Err(_) => Err(Broken::Reset),
+            Err(ReadError::ConnectionLost(error)) => Err(ReadFailure::Link(ended(error))),
+            Err(_) => Err(ReadFailure::Reset),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! CUBIC with a minimum window, for small messages of a few kilobytes a second.
+//! Congestion control for what a gateway sends: small signals, a few kilobytes a second.
 //!
-//! QUIC's usual controllers shrink the window at every loss and let it grow only while it is fully
-//! used, which small messages rarely do. On a lossy path the window ends at two packets, and
-//! messages wait for the acknowledgement of others: a lost packet delays many, which one stream per
-//! sender should prevent. Nothing is gained by that, because a path that is used so little is hardly
-//! congested by us.
+//! QUIC's usual controllers shrink the window at every loss and let it grow again only while it is
+//! used up, which signals rarely do. So on a path that loses packets it ends at two packets, and
+//! from then on signals wait for the acknowledgement of others: a lost packet delays many, which a
+//! stream per sender is there to prevent. Nothing is won by it, as the losses of a path that is
+//! used so little are hardly of our making.
 //!
-//! So the window has a floor: the initial window of a new connection, ten packets (RFC 9002,
-//! section 7.2). Above it, this is plain CUBIC. It is nothing but CUBIC for connections that may
-//! congest the path: while the window has been fully used for a second or more, and while nothing
-//! arrives at all.
+//! So the window has a floor: what every new connection may send before it knows its path, ten
+//! packets (RFC 9002, section 7.2). Above that it is plain CUBIC. And it is nothing but CUBIC for
+//! those who may be what chokes the path: while the window has been used up for a second or more,
+//! and while nothing at all arrives.
 
 use std::{
     any::Any,
@@ -20,47 +20,46 @@ use std::{
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// Time of full use after which the floor does not apply. A burst is over sooner: the floor alone
-/// lets a hundred kilobytes pass on a path of 100 ms.
+/// Who uses up the window for so long has more to send than signals now and then. A burst is over
+/// sooner: the floor alone lets a hundred kilobytes pass on a path of 100 ms.
 const USED_UP: Duration = Duration::from_secs(1);
 
-/// Factory of the controllers of an endpoint.
+/// Makes a controller for each connection.
 #[derive(Debug, Default)]
-pub struct FloorCubicConfig {
+pub(super) struct Windows {
     cubic: Arc<CubicConfig>,
 }
 
-impl ControllerFactory for FloorCubicConfig {
+impl ControllerFactory for Windows {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let cubic = self.cubic.clone().build(now, current_mtu);
-        Box::new(FloorCubic { cubic, floor: Floor::default() })
+        Box::new(Window { cubic, floor: Floor::default() })
     }
 }
 
 /// CUBIC with a floor.
-struct FloorCubic {
+struct Window {
     cubic: Box<dyn Controller>,
     floor: Floor,
 }
 
-/// The condition under which the floor applies.
+/// Whether there is one.
 #[derive(Debug, Default, Clone, Copy)]
 struct Floor {
-    /// When nothing had arrived for several round trips; cleared by the next arrival.
+    /// When nothing had arrived for several round trips, if nothing has since.
     silent: Option<Instant>,
-    /// Since when the window has been fully used.
+    /// Since when the window is used up, if it is.
     used_up: Option<Instant>,
-    /// Whether that is [`USED_UP`] ago or more.
+    /// For [`USED_UP`] and more.
     used_up_for_long: bool,
 }
 
 impl Floor {
-    fn applies(&self) -> bool {
+    fn holds(&self) -> bool {
         self.silent.is_none() && !self.used_up_for_long
     }
 
-    /// Notes the arrival of a packet that was sent at `sent`. `app_limited`: everything that the
-    /// application had written was in flight.
+    /// A packet has arrived that was sent then; whether all that there was to send was under way.
     fn arrived(&mut self, now: Instant, sent: Instant, app_limited: bool) {
         self.silent = self.silent.filter(|since| sent <= *since);
         let since = self.used_up.filter(|_| !app_limited).unwrap_or(now);
@@ -69,7 +68,7 @@ impl Floor {
     }
 }
 
-impl Controller for FloorCubic {
+impl Controller for Window {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.cubic.on_sent(now, bytes, last_packet_number);
     }
@@ -115,7 +114,7 @@ impl Controller for FloorCubic {
 
     fn window(&self) -> u64 {
         let window = self.cubic.window();
-        if self.floor.applies() { window.max(self.initial_window()) } else { window }
+        if self.floor.holds() { window.max(self.initial_window()) } else { window }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -143,13 +142,13 @@ mod tests {
 
     const FLOOR: u64 = 12_000;
 
-    fn window(now: Instant) -> FloorCubic {
+    fn window(now: Instant) -> Window {
         let cubic = Arc::new(CubicConfig::default()).build(now, 1200);
-        FloorCubic { cubic, floor: Floor::default() }
+        Window { cubic, floor: Floor::default() }
     }
 
-    /// A controller that has lost a packet every tenth of a second until `now`.
-    fn starved(now: Instant) -> FloorCubic {
+    /// One that has lost a packet every tenth of a second for some time until `now`.
+    fn starved(now: Instant) -> Window {
         let start = now.checked_sub(Duration::from_secs(5)).unwrap();
         let mut window = window(start);
         for ms in (100..5000).step_by(100).map(Duration::from_millis) {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_leave_the_floor() {
+    fn losses_leave_a_window_for_signals() {
         let window = starved(Instant::now() + ms(10_000));
         assert!(window.cubic.window() < FLOOR / 2, "it would have starved");
         assert_eq!(window.metrics().congestion_window, FLOOR);
@@ -172,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_does_not_apply_while_nothing_arrives() {
+    fn there_is_no_floor_while_nothing_arrives() {
         let now = Instant::now();
         let mut window = window(now);
         let silent = now + ms(1000);
         window.on_congestion_event(silent, now, true, 12_000);
         assert_eq!(window.window(), 2400);
-        // A packet that was sent earlier says nothing about the path now.
+        // What was sent before says nothing about the path now.
         window.floor.arrived(silent + ms(1), now, true);
         assert_eq!(window.window(), 2400);
         assert_eq!(window.clone_box().window(), 2400);
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_does_not_apply_to_a_window_in_full_use() {
+    fn there_is_no_floor_for_who_uses_it_up_for_long() {
         let now = Instant::now() + ms(10_000);
         let mut window = starved(now);
         let mut arrived = |at, app_limited| {

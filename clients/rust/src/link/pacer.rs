@@ -1,5 +1,5 @@
-//! The rate at which a client that is back sends what has gathered, so that the gateway does not
-//! refuse it.
+//! The rate at which a client that has reconnected sends its queue, so that the gateway does not
+//! reject it for exceeding the limit.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::Instant;
 
 const SECOND_NS: u128 = 1_000_000_000;
 
-/// One signal at once, and then so many a second. The gateway allows more at once, but the client
-/// does not know how much of that it had used before its link was lost.
+/// One signal at once, and then a number each second. The gateway allows bursts, but the client
+/// does not know how much of its burst it had used before its link was lost.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Pacer {
     per_second: u32,
     since: Instant,
     written: u64,
 }
 
-impl Pace {
-    /// None if there is no limit (0).
+impl Pacer {
+    /// `None` if there is no limit (0).
     pub(crate) fn new(per_second: u32, now: Instant) -> Option<Self> {
         (per_second > 0).then_some(Self { per_second, since: now, written: 0 })
     }
@@ -33,8 +33,8 @@ impl Pace {
         self.since + Duration::from_secs(self.written) / self.per_second
     }
 
-    /// So many have been written.
-    pub(crate) fn wrote(&mut self, signals: u64) {
+    /// Records that signals have been written.
+    pub(crate) fn written(&mut self, signals: u64) {
         self.written += signals;
     }
 }
@@ -46,21 +46,21 @@ mod tests {
     #[test]
     fn one_at_once_and_then_the_rate() {
         let start = Instant::now();
-        let mut pace = Pace::new(10, start).unwrap();
+        let mut pacer = Pacer::new(10, start).unwrap();
         let mut now = start;
         for signal in 0..100 {
-            assert_eq!(pace.allowed(now), 1, "{signal}");
-            pace.wrote(1);
-            assert_eq!(pace.allowed(now), 0);
-            // A timer is late rather than early.
-            now = pace.next() + Duration::from_millis(1);
+            assert_eq!(pacer.allowed(now), 1, "{signal}");
+            pacer.written(1);
+            assert_eq!(pacer.allowed(now), 0);
+            // A timer fires late rather than early.
+            now = pacer.next() + Duration::from_millis(1);
         }
         assert!(now - start < Duration::from_secs(11));
-        assert_eq!(pace.allowed(start + Duration::from_secs(20)), 101, "it may catch up");
+        assert_eq!(pacer.allowed(start + Duration::from_secs(20)), 101, "it may catch up");
     }
 
     #[test]
-    fn no_limit_is_no_pace() {
-        assert!(Pace::new(0, Instant::now()).is_none());
+    fn no_limit_is_no_pacer() {
+        assert!(Pacer::new(0, Instant::now()).is_none());
     }
 }

@@ -1,0 +1,75 @@
+//! Failures that end the gateway.
+
+use std::{future::Future, io, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{error::with_causes, supervise::catch};
+
+/// Why a running gateway drained without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The QUIC endpoint receives nothing any more. The log has the system's error, or the panic.
+    #[error("the QUIC endpoint has failed; see the log for the cause, and restart the gateway")]
+    Quic,
+    /// The TCP listener accepts no connection any more.
+    #[error("the TCP listener has failed; restart the gateway")]
+    Tcp(#[source] io::Error),
+}
+
+/// Reports failures of parts without which the gateway cannot serve. Clones report to the same
+/// gateway.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<FailureState>);
+
+#[derive(Debug, Default)]
+struct FailureState {
+    error: Mutex<Option<RunError>>,
+    reported: CancellationToken,
+}
+
+impl Failure {
+    /// Reports a failure. Only the first report counts.
+    pub(crate) fn report(&self, failed: RunError) {
+        error!(error = %with_causes(&failed), "gateway failed; draining");
+        self.0.error.lock().get_or_insert(failed);
+        self.0.reported.cancel();
+    }
+
+    /// Waits for the first report.
+    pub(crate) async fn reported(&self) {
+        self.0.reported.cancelled().await;
+    }
+
+    /// Takes the first report.
+    pub(crate) fn take(&self) -> Option<RunError> {
+        self.0.error.lock().take()
+    }
+
+    /// Runs a task without which the QUIC endpoint cannot work, and reports its panic.
+    pub(crate) async fn of_quic(self, task: impl Future<Output = ()>) {
+        let mut task = std::pin::pin!(catch(task));
+        // The rest of the task is dropped later, as that may panic again.
+        if task.as_mut().await.is_err() {
+            self.report(RunError::Quic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_failure_ends_the_gateway() {
+        let failure = Failure::default();
+        failure.clone().of_quic(async {}).await;
+        assert!(failure.take().is_none(), "a normal end is no failure");
+        failure.clone().of_quic(async { panic!("a fault") }).await;
+        failure.report(RunError::Tcp(io::Error::other("another")));
+        failure.reported().await;
+        assert!(matches!(failure.take(), Some(RunError::Quic)));
+    }
+}

@@ -1,0 +1,74 @@
+//! The messages between a client's first one and the beginning of its outbox.
+
+use std::sync::Arc;
+
+use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SessionId,
+    limits::{AGENT_BYTES, PRESENT_BYTES},
+};
+use tokio::time::timeout;
+use tracing::field;
+
+use super::{
+    admitted::{Admitted, detach_or_leave},
+    end::LinkEnd,
+    transport::{LinkError, Writer},
+};
+use crate::{lifecycle::Lifecycle, services::Services};
+
+/// Sends the messages that come before the outbox, which fills from now on, within its bound. For
+/// each of them the client has as long as for its hello.
+pub(super) async fn greet(
+    services: &Services,
+    lifecycle: &Lifecycle,
+    admitted: Admitted,
+    messages: impl Iterator<Item = GatewayMessage<'_>>,
+    writer: &mut impl Writer,
+) -> Result<Admitted, LinkEnd> {
+    let patience = services.policy().timeouts.hello();
+    for message in messages {
+        let end = tokio::select! {
+            sent = timeout(patience, writer.send(&message)) => match sent {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => LinkEnd::from(error),
+                Err(_) => LinkEnd::by(CloseReason::SlowConsumer).dead(),
+            },
+            // The relay may close the connection while it is being welcomed.
+            end = LinkEnd::of_closed(&admitted.outbox) => end,
+        };
+        detach_or_leave(services, lifecycle, admitted.connection, end.reason);
+        return Err(end);
+    }
+    Ok(admitted)
+}
+
+/// The next part of the list of connections, as many as fit one message. `None` at its end.
+pub(super) fn next_present<'a>(
+    rest: &mut impl Iterator<Item = &'a Arc<ConnectionInfo>>,
+) -> Option<GatewayMessage<'static>> {
+    let mut connections = Vec::new();
+    let mut bytes = 0;
+    // The longest description is a quarter of the budget, so exceeding it by one does no harm.
+    while bytes < PRESENT_BYTES
+        && let Some(info) = rest.next()
+    {
+        bytes += 32 + info.data.len();
+        connections.push((**info).clone());
+    }
+    (!connections.is_empty()).then_some(GatewayMessage::Present { connections })
+}
+
+/// Names the connection in the link's span.
+pub(super) fn record(session: &SessionId, connection: ConnectionId) {
+    let span = tracing::Span::current();
+    span.record("session", field::display(session));
+    span.record("connection", field::display(connection));
+}
+
+/// Bounds the name that a client gives for its software.
+pub(super) fn check_agent(agent: Option<&str>) -> Result<(), LinkError> {
+    if agent.is_some_and(|agent| agent.len() > AGENT_BYTES) {
+        return Err(LinkError::protocol("agent is longer than 64 bytes"));
+    }
+    Ok(())
+}
