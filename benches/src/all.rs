@@ -7,8 +7,6 @@ use clap::{ValueEnum as _, builder::PossibleValue};
 use signalbox_loadgen::{output::note, peer::PeerKind};
 use signalbox_report::Report;
 
-use crate::scenario::Rounds;
-
 /// `docs/benchmarks.md`, with places for figures and words.
 const TEMPLATE: &str = include_str!("benchmarks.md");
 
@@ -47,17 +45,18 @@ impl FromStr for ScenarioRounds {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (name, rounds) = text.split_once('=').context("expected NAME=ROUNDS")?;
-        let names = crate::registry::NAMES;
-        anyhow::ensure!(names.contains(&name), "{name} is not one of {}", names.join(", "));
         let rounds = rounds.parse().context("the number of rounds is not a number")?;
         Ok(Self { name: name.to_owned(), rounds })
     }
 }
 
 impl All {
-    /// # Errors
-    /// If the figures of this build must not be written down.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    /// Checks the flags before half an hour of measurements.
+    pub(crate) fn check(&self, names: &[&str]) -> anyhow::Result<()> {
+        for ScenarioRounds { name, .. } in &self.rounds {
+            let known = names.contains(&name.as_str());
+            anyhow::ensure!(known, "--rounds: {name} is not one of {}", names.join(", "));
+        }
         anyhow::ensure!(
             self.markdown.is_none() || !cfg!(debug_assertions),
             "figures of a debug build are not written down: cargo run --release"
@@ -71,10 +70,9 @@ impl All {
     }
 
     /// Shortens the measurements of a scenario; `false` if it is left out.
-    pub(crate) fn shorten(&self, rounds: &mut Rounds, name: &str) -> bool {
-        rounds.repeat = self.rounds(name, self.repeat);
-        rounds.seconds = SECONDS;
-        rounds.repeat > 0
+    pub(crate) fn shorten(&self, name: &str, repeat: &mut usize, seconds: &mut f64) -> bool {
+        (*repeat, *seconds) = (self.rounds(name, self.repeat), SECONDS);
+        *repeat > 0
     }
 
     /// Whether a scenario can run on this machine; if not, notes why.
@@ -147,8 +145,13 @@ mod tests {
 
     #[test]
     fn an_unknown_scenario_is_an_error() {
-        let error = all(&["--rounds", "floods=1"]).unwrap_err().to_string();
-        assert!(error.contains("latency, fanout"), "{error}");
+        let check = |rounds| {
+            let all = all(&["--rounds", rounds]).unwrap();
+            all.check(&["flood", "crash"]).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("flood=1"), Ok(()));
+        assert!(check("floods=1").unwrap_err().contains("flood, crash"));
+        assert!(all(&["--rounds", "flood"]).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     Bench,
     all::All,
-    registry::{ScenarioCommand, run_all},
+    registry::{NAMES, ScenarioCommand, run_all},
 };
 
 /// How to read the figures of any scenario.
@@ -104,9 +104,6 @@ struct Compare {
 impl Cli {
     /// Runs the command. The first interrupt ends the current measurement and shows the finished
     /// ones; the second one ends the run at once. Dropping the run ends the gateways in any case.
-    ///
-    /// # Errors
-    /// If a measurement is void, or a file cannot be written.
     pub(crate) async fn run(&self) -> anyhow::Result<ExitCode> {
         match &self.command {
             Command::Worker(worker) => worker.run().await.map(|()| ExitCode::SUCCESS),
@@ -151,7 +148,7 @@ impl Cli {
         let mut run = self.about(bench)?;
         let sections = match &self.command {
             Command::All(all) => {
-                all.check()?;
+                all.check(NAMES)?;
                 run_all(bench, all).await?
             }
             Command::Scenario(scenario) => scenario.run(bench).await?.into_iter().collect(),

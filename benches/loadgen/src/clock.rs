@@ -43,9 +43,6 @@ pub struct Metronome {
 
 impl Metronome {
     /// Ticks at `first_ns` by the clock, then every `interval_ns`.
-    ///
-    /// # Errors
-    /// If the system grants no timer.
     pub fn start(first_ns: u64, interval_ns: u64) -> anyhow::Result<Self> {
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -74,9 +71,6 @@ impl Metronome {
     }
 
     /// Waits for the next tick. Returns the time at which it was due, which may be long ago.
-    ///
-    /// # Errors
-    /// If the timer fails.
     pub async fn tick(&mut self) -> anyhow::Result<u64> {
         while self.given == self.due {
             let mut guard = self.timer.readable().await?;

@@ -12,9 +12,6 @@ pub struct PinnedCores {
 
 impl PinnedCores {
     /// The first allowed core becomes the gateway's, the second one ours.
-    ///
-    /// # Errors
-    /// If there are fewer than two.
     pub fn new() -> anyhow::Result<Self> {
         let before = sched_getaffinity(None).context("cannot tell which cores are allowed")?;
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|core| before.is_set(*core));

@@ -4,9 +4,6 @@ use anyhow::Context as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the limit for this process and the gateways that it starts, as far as the system allows.
-///
-/// # Errors
-/// If that is less than `needed`.
 pub fn allow_files(needed: u64) -> anyhow::Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);

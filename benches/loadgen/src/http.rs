@@ -27,9 +27,6 @@ pub struct HttpEndpoint {
 
 impl HttpEndpoint {
     /// At an address as gateways announce it, with a certificate of this authority (PEM).
-    ///
-    /// # Errors
-    /// If either is malformed.
     pub fn new(address: &str, ca: &[u8]) -> anyhow::Result<Self> {
         let address: SocketAddr = address
             .parse()
@@ -41,9 +38,6 @@ impl HttpEndpoint {
     }
 
     /// Connects.
-    ///
-    /// # Errors
-    /// If the server cannot be reached.
     pub async fn connect(&self) -> anyhow::Result<HttpConnection> {
         let stream = TcpStream::connect(self.address).await.context("cannot connect over TCP")?;
         stream.set_nodelay(true)?;
@@ -86,9 +80,6 @@ pub struct HttpResponse {
 
 impl HttpConnection {
     /// Sends a request and reads its response.
-    ///
-    /// # Errors
-    /// If the connection fails, or the response is malformed.
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<HttpResponse> {
         self.stream.write_all(request).await.context("cannot send a request")?;
         self.stream.flush().await.context("cannot send a request")?;

@@ -163,9 +163,6 @@ impl Measured {
 
 /// Runs a load on a target. `process` is the system under test; `None` if it runs elsewhere. The
 /// processes `further` belong to the benchmark.
-///
-/// # Errors
-/// If a client cannot join, or a signal is lost; the measurement is void then.
 pub async fn measure(
     target: Target,
     process: Option<&Process>,

@@ -18,9 +18,6 @@ fn process(pid: u32) -> anyhow::Result<Process> {
 ///
 /// The scheduler's times of its threads are exact, but lack threads that have ended; the process's
 /// own has them all, rounded down to 10 ms. The greater of the two is nearer.
-///
-/// # Errors
-/// If the process has ended.
 pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let process = process(pid)?;
     let stat = process.stat()?;
@@ -30,9 +27,6 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 }
 
 /// Resident memory of a process, in KiB.
-///
-/// # Errors
-/// If the process has ended.
 pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
     process(pid)?.status()?.vmrss.context("a process without memory: has it ended?")
 }
@@ -41,9 +35,6 @@ pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
 /// by a process, or taken away by the host. `now_ns` is since the machine's start.
 ///
 /// Only idle time is accounted exactly; the rest of `/proc/stat` is sampled.
-///
-/// # Errors
-/// If the system does not say.
 pub fn machine_used(now_ns: u64) -> anyhow::Result<Duration> {
     let stat = procfs::KernelStats::current()?;
     let idle = stat.total.idle + stat.total.iowait.unwrap_or_default();
@@ -53,9 +44,6 @@ pub fn machine_used(now_ns: u64) -> anyhow::Result<Duration> {
 }
 
 /// Slabs of the kernel that cannot be reclaimed, in KiB.
-///
-/// # Errors
-/// If the system does not say.
 pub fn kernel_slabs_kib() -> anyhow::Result<u64> {
     let bytes = procfs::Meminfo::current()?.s_unreclaim;
     Ok(bytes.context("/proc/meminfo has no SUnreclaim")? / 1024)

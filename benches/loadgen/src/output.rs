@@ -5,9 +5,6 @@ use std::io::{self, Write};
 use signalbox_protocol::Printable;
 
 /// Prints a result on standard output.
-///
-/// # Errors
-/// If standard output is closed.
 pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;

@@ -70,9 +70,6 @@ impl Receivers {
     }
 
     /// Waits until every receiver has exactly this many signals.
-    ///
-    /// # Errors
-    /// If one of them does not, or a client fails.
     pub async fn complete(&self, expected: &[u64]) -> anyhow::Result<()> {
         let deadline_ns = now_ns() + nanos(STRAGGLERS);
         while !self.recorder.lock().is_complete(expected, now_ns() > deadline_ns)? {

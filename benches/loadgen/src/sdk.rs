@@ -10,22 +10,16 @@ use crate::{target::gateway::Gateway, transport::TransportVariant};
 const CONNECTING: usize = 16;
 
 /// Connects clients to one session, or to several of `session_size` each.
-///
-/// # Errors
-/// If one of them cannot join.
 pub async fn connect(
     gateway: &Gateway,
     transport: TransportVariant,
     count: usize,
     session_size: usize,
 ) -> anyhow::Result<Vec<(Client, Events)>> {
-    connect_with(gateway, count, session_size, |token| transport.options(gateway, token)).await
+    connect_with(gateway, count, session_size, |token| gateway.options(transport, token)).await
 }
 
 /// The same with other options.
-///
-/// # Errors
-/// If one of them cannot join.
 pub async fn connect_with(
     gateway: &Gateway,
     count: usize,

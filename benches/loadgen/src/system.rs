@@ -62,9 +62,6 @@ impl System {
     }
 
     /// Starts it, on an emulated network if there is one.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start(
         &self,
         launcher: &Launcher,
@@ -116,9 +113,6 @@ pub enum RunningSystem {
 
 impl RunningSystem {
     /// A new target for clients; at a remote gateway, the session of its token.
-    ///
-    /// # Errors
-    /// If there is none.
     pub async fn target(&self) -> anyhow::Result<Target> {
         match self {
             Self::Gateway(gateway, transport) => gateway.target(*transport),
@@ -139,9 +133,6 @@ impl RunningSystem {
     }
 
     /// Ends it, if the benchmark started it.
-    ///
-    /// # Errors
-    /// If it ends with an error.
     pub async fn stop(self) -> anyhow::Result<()> {
         match self {
             Self::Gateway(gateway, _) => gateway.stop().await,
@@ -182,9 +173,6 @@ pub struct Systems {
 
 impl Systems {
     /// All of them.
-    ///
-    /// # Errors
-    /// If a URL is malformed, or another system is not installed.
     pub fn all(&self) -> anyhow::Result<Vec<System>> {
         let peers = self.compare_with.iter().map(|kind| Ok(System::Peer(Peer::find(*kind)?)));
         let mut all = self.signalbox()?;

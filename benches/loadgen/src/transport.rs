@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_client::{ConnectOptions, Streams};
 
-use crate::{client::signalbox::AGENT, target::gateway::Gateway};
+use crate::client::signalbox::AGENT;
 
 /// A transport with its codec, its streams and its encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -55,12 +55,8 @@ impl TransportVariant {
         self != Self::Ws
     }
 
-    /// Options of an SDK client that joins the session of `token`, without presence.
-    pub fn options(self, gateway: &Gateway, token: &str) -> ConnectOptions {
-        self.options_to(if self.is_quic() { gateway.quic() } else { gateway.https() }, token)
-    }
-
-    /// The same at an address that leads to the gateway, such as a proxy's.
+    /// Options of an SDK client that joins the session of `token` at this address, without
+    /// presence.
     pub fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
         let scheme = self.scheme();
         let options = ConnectOptions::new(format!("{scheme}://{address}"), token)

@@ -41,9 +41,6 @@ pub struct Used {
 
 impl Usage {
     /// Of the gateway, of this process (the generator), and of further processes of the benchmark.
-    ///
-    /// # Errors
-    /// If one of them has ended.
     pub fn now(gateway: Option<&Process>, further: &[u32]) -> anyhow::Result<Self> {
         let at_ns = now_ns();
         Ok(Self {

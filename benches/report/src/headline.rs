@@ -1,17 +1,6 @@
 //! The summary of a run: our systems beside the best of the others, figure by figure.
 
-use crate::{Better, Label, Metric, Round, Row, Table};
-
-/// The role of a row in the summary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contender {
-    /// Ours, in the form that is compared with others.
-    Main,
-    /// Ours, in a form that is compared only if no main form was measured.
-    Variant,
-    /// Another system.
-    Other,
-}
+use crate::{Better, Contender, Label, Metric, Round, Row, Table};
 
 /// One figure of all rows that take part in the summary.
 #[derive(Debug)]
@@ -30,16 +19,11 @@ struct HeadlineEntry {
 }
 
 impl Headline {
-    /// A metric, if it is one that systems are compared by. `entry` says who a row is of and under
-    /// which load; it is `None` for rows that do not take part.
-    pub fn of<L: Label, R: Round>(
-        metric: &Metric<R>,
-        rows: &[Row<L, R>],
-        entry: impl Fn(&L) -> Option<(Contender, String, String)>,
-    ) -> Option<Self> {
+    /// A metric, if it is one that systems are compared by.
+    pub fn of<L: Label, R: Round>(metric: &Metric<R>, rows: &[Row<L, R>]) -> Option<Self> {
         let (name, better) = (metric.headline?, metric.better?);
         let entries = rows.iter().filter_map(|row| {
-            let (contender, system, load) = entry(&row.label)?;
+            let (contender, system, load) = row.label.summary()?;
             let median = metric.spread(&row.rounds)?.median;
             Some(HeadlineEntry { contender, system, load, median })
         });

@@ -6,6 +6,7 @@
 //! This crate knows no scenario.
 
 mod chart;
+mod column;
 mod compare;
 mod distribution;
 mod headline;
@@ -20,13 +21,14 @@ mod spread;
 mod table;
 
 pub use chart::{BarGroup, Chart, NamedRounds, Palette, number};
+pub use column::Column;
 pub use compare::RunComparison;
 pub use distribution::{Percentiles, QuantilePoint, TimeSlice};
-pub use headline::{Contender, Headline};
+pub use headline::Headline;
 pub use metric::{Better, Metric};
 pub use relative::{NamedFigure, RelativeFigure};
 pub use report::{Report, Section};
-pub use row::{Label, Round, Row, describe};
+pub use row::{Contender, Label, Round, Row, describe};
 pub use run::Run;
 pub use separation::{Figure, Separation};
 pub use spread::Spread;

@@ -67,6 +67,16 @@ impl<R> Metric<R> {
         Self { headline: Some(name), ..self }
     }
 
+    /// Its unit.
+    pub fn unit(&self) -> &'static str {
+        self.unit
+    }
+
+    /// The direction in which it improves.
+    pub fn better(&self) -> Option<Better> {
+        self.better
+    }
+
     /// Over the rounds that have it; `None` if none has.
     pub fn spread(&self, rounds: &[R]) -> Option<Spread> {
         let mut values = rounds.iter().filter_map(self.value).peekable();

@@ -5,10 +5,41 @@ use serde_json::{Map, Value};
 
 use crate::{Metric, Spread};
 
+/// The role of a row in the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contender {
+    /// Ours, in the form that is compared with others.
+    Main,
+    /// Ours, in a form that is compared only if no main form was measured.
+    Variant,
+    /// Another system.
+    Other,
+}
+
 /// The part of a row that was asked for, not measured.
 pub trait Label: Serialize {
     /// Names the row in tables, charts and warnings.
     fn title(&self) -> String;
+
+    /// Rows of one group are compared with each other; empty if all are.
+    fn group(&self) -> String {
+        String::new()
+    }
+
+    /// Names the row within its group.
+    fn member(&self) -> String {
+        self.title()
+    }
+
+    /// Its part in the summary of a run, if it has one: role, system, load.
+    fn summary(&self) -> Option<(Contender, String, String)> {
+        None
+    }
+
+    /// Whether a failed measurement of it is a result, not an error of the run.
+    fn may_fail(&self) -> bool {
+        false
+    }
 }
 
 /// What one measurement found.
@@ -33,28 +64,6 @@ impl<L: Label, R: Round> Row<L, R> {
     /// A metric over all rounds; zero if none has it.
     pub fn spread(&self, metric: &Metric<R>) -> Spread {
         metric.spread(&self.rounds).unwrap_or_else(|| Spread::of([]))
-    }
-
-    /// A cell: the median and the uncertainty; empty if no round has the figure.
-    pub fn text(&self, metric: &Metric<R>, digits: usize) -> String {
-        metric.spread(&self.rounds).map(|it| it.text(digits)).unwrap_or_default()
-    }
-
-    /// A cell with the median alone.
-    pub fn median(&self, metric: &Metric<R>, digits: usize) -> String {
-        let spread = metric.spread(&self.rounds);
-        spread.map(|it| format!("{:.digits$}", it.median)).unwrap_or_default()
-    }
-
-    /// A cell with the greatest value of all rounds.
-    pub fn greatest(&self, metric: &Metric<R>, digits: usize) -> String {
-        let spread = metric.spread(&self.rounds);
-        spread.map(|it| format!("{:.digits$}", it.max)).unwrap_or_default()
-    }
-
-    /// A cell with a median share in percent.
-    pub fn percent(&self, metric: &Metric<R>) -> String {
-        format!("{:.0} %", self.spread(metric).median * 100.0)
     }
 
     /// All warnings of its rounds, with the row and the round that they belong to.

@@ -8,30 +8,30 @@ use signalbox_loadgen::{
     system::System,
 };
 use signalbox_netem::Impairment;
-use signalbox_report::{Better, Chart, Label, Metric, NamedRounds, RelativeFigure, Row, Table};
+use signalbox_report::{Chart, Column, Contender, Label, Metric};
 
-use super::{Outcome, Scenario, SummaryEntry, outcome::named, rounds::Measuring};
+use super::{Outcome, Scenario};
 use crate::Bench;
 
 pub(super) const CPU: Metric<Measured> =
-    Metric::lower("gateway_us_per_delivery", "µs", |it: &Measured| it.gateway_us_per_delivery);
+    Metric::lower("gateway_us_per_delivery", "µs", |it| it.gateway_us_per_delivery);
 pub(super) const P50: Metric<Measured> =
-    Metric::lower("p50_us", "µs", |it: &Measured| Some(it.latency_us.p50));
+    Metric::lower("p50_us", "µs", |it| Some(it.latency_us.p50));
 pub(super) const P90: Metric<Measured> =
-    Metric::lower("p90_us", "µs", |it: &Measured| Some(it.latency_us.p90));
+    Metric::lower("p90_us", "µs", |it| Some(it.latency_us.p90));
 pub(super) const P99: Metric<Measured> =
-    Metric::lower("p99_us", "µs", |it: &Measured| Some(it.latency_us.p99));
+    Metric::lower("p99_us", "µs", |it| Some(it.latency_us.p99));
 pub(super) const P999: Metric<Measured> =
-    Metric::lower("p999_us", "µs", |it: &Measured| Some(it.latency_us.p999));
+    Metric::lower("p999_us", "µs", |it| Some(it.latency_us.p999));
 pub(super) const MAX: Metric<Measured> =
-    Metric::lower("max_us", "µs", |it: &Measured| Some(it.latency_us.max));
+    Metric::lower("max_us", "µs", |it| Some(it.latency_us.max));
 pub(super) const QUIET_P99: Metric<Measured> =
-    Metric::lower("quiet_p99_us", "µs", |it: &Measured| it.quiet_us.map(|us| us.p99));
+    Metric::lower("quiet_p99_us", "µs", |it| it.quiet_us.map(|us| us.p99));
 /// The lateness of the generator itself.
 pub(super) const LAG: Metric<Measured> =
-    Metric::neutral("lag_p50_us", "µs", |it: &Measured| Some(it.lag_us.p50));
+    Metric::neutral("lag_p50_us", "µs", |it| Some(it.lag_us.p50));
 pub(super) const GENERATOR: Metric<Measured> =
-    Metric::neutral("generator_cores", "cores", |it: &Measured| Some(it.generator_cores));
+    Metric::neutral("generator_cores", "cores", |it| Some(it.generator_cores));
 /// A system under a load.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LoadLabel {
@@ -55,6 +55,23 @@ impl Label for LoadLabel {
     fn title(&self) -> String {
         format!("{}{}", self.system.title(), self.variant)
     }
+
+    fn group(&self) -> String {
+        self.variant.trim_start_matches(", ").to_owned()
+    }
+
+    fn member(&self) -> String {
+        self.system.title()
+    }
+
+    fn summary(&self) -> Option<(Contender, String, String)> {
+        Some((self.system.contender()?, self.system.title(), self.load_name.clone()))
+    }
+
+    /// That another system cannot keep up is a result.
+    fn may_fail(&self) -> bool {
+        matches!(self.system, System::Peer(_))
+    }
 }
 
 impl LoadLabel {
@@ -71,51 +88,21 @@ impl LoadLabel {
         let of = |it| systems.iter().map(move |system| label(system, it));
         loads.iter().flat_map(of).collect()
     }
-
-    pub(super) fn summary(&self) -> Option<SummaryEntry> {
-        Some((self.system.contender()?, self.system.title(), self.load_name.clone()))
-    }
-
-    /// That another system cannot keep up is a result.
-    pub(super) fn may_fail(&self) -> bool {
-        matches!(self.system, System::Peer(_))
-    }
-}
-
-/// The common parameters of these scenarios.
-#[derive(Debug, Serialize)]
-pub(crate) struct LoadParameters {
-    /// Connections and rate that all rows have in common, in words.
-    pub(super) load: String,
-    /// Hot senders of a mesh; `None` if all senders are alike.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hot_senders: Option<usize>,
-    /// Length of a measurement.
-    pub(super) seconds: f64,
-    /// The network between gateway and clients.
-    pub(super) network: Impairment,
 }
 
 /// Measures rows, each with a process and a network of its own.
-pub(super) async fn run<S>(
+pub(super) async fn run<S: Scenario<Label = LoadLabel, Round = Measured>>(
+    scenario: &S,
     bench: &Bench,
     repeat: usize,
     labels: Vec<LoadLabel>,
-    parameters: LoadParameters,
-) -> anyhow::Result<Outcome<S>>
-where
-    S: Scenario<Label = LoadLabel, Round = Measured, Parameters = LoadParameters>,
-{
+    network: Impairment,
+) -> anyhow::Result<Outcome<S>> {
     anyhow::ensure!(labels.iter().all(|it| it.rate > 0.0), "the rate must be above 0");
     let most = labels.iter().map(|it| it.connections).max().unwrap_or_default();
     allow_files(most as u64 + 100)?;
-    let network = parameters.network;
-    let Measuring { rows, failures } =
-        Measuring::<S>::rows(bench, repeat, labels, async |it, _| {
-            once(bench, &it.system, &it.load, network).await
-        })
-        .await?;
-    Ok(Outcome { parameters, rows, failures })
+    let measure = async |it: &LoadLabel, _| once(bench, &it.system, &it.load, network).await;
+    Outcome::measure(scenario, bench, repeat, labels, measure).await
 }
 
 /// One measurement, with everything its own.
@@ -142,77 +129,34 @@ pub(super) fn over(network: Impairment) -> String {
     if words.is_empty() { words } else { format!(", over a network with {words}") }
 }
 
-/// The table of loads with many receivers.
-pub(super) fn table(
-    title: &str,
-    parameters: &LoadParameters,
-    rows: &[Row<LoadLabel, Measured>],
-) -> Table {
-    let has_hot = parameters.hot_senders.is_some();
-    let quiet = has_hot.then_some("p99 µs of the quiet");
-    let head = ["transport", "p50 µs", "p99 µs"].into_iter().chain(quiet);
-    let head = head.chain(["gateway CPU µs per delivery", "generator's use of its thread"]);
-    let title = format!("{title} {}{}", parameters.load, over(parameters.network));
-    let mut table = Table::new(title, head);
-    for row in rows {
-        let quiet = has_hot.then(|| row.text(&QUIET_P99, 0));
-        let cells = [row.label.title(), row.text(&P50, 0), row.text(&P99, 0)].into_iter();
-        table.row(cells.chain(quiet).chain([row.text(&CPU, 2), row.percent(&GENERATOR)]));
-    }
-    table
+/// The columns of loads with many receivers.
+pub(super) fn columns(has_hot: bool) -> Vec<Column<LoadLabel, Measured>> {
+    let quiet = has_hot.then(|| Column::spread("p99 µs of the quiet", &QUIET_P99, 0));
+    let first = [
+        Column::title("transport"),
+        Column::spread("p50 µs", &P50, 0),
+        Column::spread("p99 µs", &P99, 0),
+    ];
+    let last = [
+        Column::spread("gateway CPU µs per delivery", &CPU, 2),
+        Column::percent("generator's use of its thread", &GENERATOR),
+    ];
+    first.into_iter().chain(quiet).chain(last).collect()
 }
 
 pub(super) fn charts<S>(outcome: &Outcome<S>) -> Vec<Chart>
 where
     S: Scenario<Label = LoadLabel, Round = Measured>,
 {
-    let palette = outcome.palette();
-    let curves = curves(&outcome.rows, |it| &it.curve);
-    let mut charts: Vec<_> =
-        Chart::percentiles("Latency by percentile", &palette, &curves).into_iter().collect();
-    for (title, metric) in
-        [("Processor time per delivery", &CPU), ("p99 of the quiet senders' signals", &QUIET_P99)]
-    {
-        let figures = outcome.figures(metric);
-        if !figures.is_empty() {
-            charts.push(Chart::bars(title, "µs", &palette, &figures));
-        }
-    }
-    charts.extend(Chart::timelines("Over time", &self::curves(&outcome.rows, |it| &it.timeline)));
-    charts
-}
-
-/// One part of each measurement, by row.
-pub(super) fn curves<'a, L: Label, R, T>(
-    rows: &'a [Row<L, R>],
-    pick: impl Fn(&'a R) -> &'a Vec<T>,
-) -> Vec<NamedRounds<'a, T>> {
-    let rounds = |it: &'a Row<L, R>| NamedRounds {
-        name: it.label.title(),
-        rounds: it.rounds.iter().map(|it| pick(it).as_slice()).collect(),
-    };
-    rows.iter().map(rounds).collect()
-}
-
-/// Systems beside each other, one load after the other: figures under another load say nothing.
-pub(super) fn relative<S>(outcome: &Outcome<S>) -> Vec<RelativeFigure>
-where
-    S: Scenario<Label = LoadLabel, Round = Measured>,
-{
-    let figures = [
-        ("p50", &P50),
-        ("p99", &P99),
-        ("p99 of the quiet", &QUIET_P99),
-        ("CPU per delivery", &CPU),
+    let charts = [
+        outcome.percentiles("Latency by percentile", |it| &it.curve),
+        outcome.bars("Processor time per delivery", &CPU),
+        outcome.bars("p99 of the quiet senders' signals", &QUIET_P99),
     ];
-    let same = outcome.rows.chunk_by(|a, b| a.label.variant == b.label.variant);
-    let of = |rows: &[Row<LoadLabel, Measured>]| {
-        let variant = rows.first().map(|it| it.label.variant.clone()).unwrap_or_default();
-        let of = |(figure, metric): (&str, &Metric<Measured>)| {
-            let rows = named(rows.iter(), |it| it.system.title(), metric);
-            RelativeFigure::of(format!("{figure}{variant}"), Better::Lower, &rows)
-        };
-        figures.into_iter().filter_map(of).collect::<Vec<_>>()
-    };
-    same.flat_map(of).collect()
+    let over_time = Chart::timelines("Over time", &outcome.parts(|it| &it.timeline));
+    charts.into_iter().flatten().chain(over_time).collect()
 }
+
+/// Figures of the summary.
+pub(super) const RELATIVE: &[(&str, Metric<Measured>)] =
+    &[("p50", P50), ("p99", P99), ("p99 of the quiet", QUIET_P99), ("CPU per delivery", CPU)];

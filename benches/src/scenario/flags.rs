@@ -9,21 +9,30 @@ use signalbox_loadgen::{
 };
 use signalbox_report::Label;
 
+use crate::all::All;
+
 /// Length and number of measurements.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Rounds {
     /// Length of one measurement in seconds, without its warm-up.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Seconds of load before a measurement.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[serde(skip)]
     pub(crate) warm_up: f64,
     /// Rounds over all rows.
     #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
+    #[serde(skip)]
     pub(crate) repeat: usize,
 }
 
 impl Rounds {
+    /// Adapts the defaults for `all`; `false` if the scenario is left out.
+    pub(super) fn adapt(&mut self, name: &str, all: &All) -> bool {
+        all.shorten(name, &mut self.repeat, &mut self.seconds)
+    }
+
     pub(super) fn warm_up(&self) -> Duration {
         time(self.warm_up)
     }

@@ -19,16 +19,17 @@ mod outcome;
 mod rounds;
 
 use serde::Serialize;
-use signalbox_report::{Chart, Contender, Label, Metric, RelativeFigure, Round, Table};
+use signalbox_report::{Chart, Column, Label, Metric, Round, Row};
 
 pub(crate) use self::{flags::Rounds, outcome::Outcome};
 use crate::{Bench, all::All};
 
-/// The name of a row in the summary of a run: its role, its system, its load.
-type SummaryEntry = (Contender, String, String);
+/// The columns of a scenario.
+type Columns<S> = Vec<Column<<S as Scenario>::Label, <S as Scenario>::Round>>;
 
-/// A question that the benchmark answers.
-pub(crate) trait Scenario: clap::Args + Clone {
+/// A question that the benchmark answers. Its flags, serialised, are the parameters that all rows
+/// have in common; flags that only decide which rows there are, are skipped.
+pub(crate) trait Scenario: clap::Args + Clone + Serialize {
     /// Command, JSON key, anchor and prefix of warnings.
     const NAME: &'static str;
     /// For readers.
@@ -38,17 +39,15 @@ pub(crate) trait Scenario: clap::Args + Clone {
     /// Its figures.
     const METRICS: &'static [Metric<Self::Round>];
 
-    /// What all rows have in common.
-    type Parameters: Serialize;
+    /// Figures that the summary shows as multiples of the first row's, by name.
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = &[];
+
     /// What tells rows apart.
-    type Label: Label + Clone;
+    type Label: Label + Clone + 'static;
     /// One measurement.
     type Round: Round + 'static;
 
     /// Measures.
-    ///
-    /// # Errors
-    /// If a measurement is void.
     async fn run(&self, bench: &Bench) -> anyhow::Result<Outcome<Self>>;
 
     /// Adapts the defaults for `all`; `false` if the scenario is left out.
@@ -59,29 +58,17 @@ pub(crate) trait Scenario: clap::Args + Clone {
         None
     }
 
-    /// All rows.
-    fn table(outcome: &Outcome<Self>) -> Table;
+    /// The title of its table.
+    fn heading(&self) -> String;
 
-    /// The same and more as charts.
+    /// The columns of its table.
+    fn columns(&self) -> Columns<Self>;
+
+    /// Its figures as charts.
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart>;
-
-    /// Figures as multiples of the first row's under the same load.
-    fn relative(_: &Outcome<Self>) -> Vec<RelativeFigure> {
-        Vec::new()
-    }
-
-    /// A row's part in the summary of the run, if it has one.
-    fn summary(_: &Self::Label) -> Option<SummaryEntry> {
-        None
-    }
-
-    /// Whether a failure of this row is a result, not an error of the run.
-    fn may_fail(_: &Self::Label) -> bool {
-        false
-    }
 
     /// Reasons not to trust the figures.
     fn warnings(outcome: &Outcome<Self>) -> Vec<String> {
-        outcome.rows.iter().flat_map(signalbox_report::Row::warnings).collect()
+        outcome.rows.iter().flat_map(Row::warnings).collect()
     }
 }

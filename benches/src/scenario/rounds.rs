@@ -1,49 +1,43 @@
 //! The order of measurements: round after round, every second one in reverse.
 
 use signalbox_loadgen::output::note;
-use signalbox_report::{Label as _, Round as _, Row};
+use signalbox_report::{Label, Round as _, Row};
 
-use super::Scenario;
+use super::{Outcome, Scenario};
 use crate::Bench;
 
-/// Rows that are being measured.
-#[derive(Debug)]
-pub(super) struct Measuring<S: Scenario> {
-    pub(super) rows: Vec<Row<S::Label, S::Round>>,
-    pub(super) failures: Vec<String>,
-}
-
-impl<S: Scenario> Measuring<S> {
+impl<S: Scenario> Outcome<S> {
     /// Measures each row once in each round.
-    pub(super) async fn rows(
+    pub(super) async fn measure(
+        scenario: &S,
         bench: &Bench,
         repeat: usize,
         labels: Vec<S::Label>,
         measure: impl AsyncFn(&S::Label, usize) -> anyhow::Result<S::Round>,
     ) -> anyhow::Result<Self> {
         let groups = (0..labels.len()).map(|it| vec![it]).collect();
-        Self::groups(bench, repeat, labels, groups, async |labels, round| {
+        let each = async |labels: &[S::Label], round| {
             let mut measured = Vec::new();
             for label in labels {
                 measured.push(measure(label, round).await?);
             }
             Ok(measured)
-        })
-        .await
+        };
+        Self::measure_groups(scenario, bench, repeat, (labels, groups), each).await
     }
 
     /// Measures groups of rows, those of one group at the same time. Every second round runs in
     /// reverse, so that a machine that becomes slower or faster does so for all rows alike.
-    pub(super) async fn groups(
+    pub(super) async fn measure_groups(
+        scenario: &S,
         bench: &Bench,
         repeat: usize,
-        labels: Vec<S::Label>,
-        groups: Vec<Vec<usize>>,
+        (labels, groups): (Vec<S::Label>, Vec<Vec<usize>>),
         measure: impl AsyncFn(&[S::Label], usize) -> anyhow::Result<Vec<S::Round>>,
     ) -> anyhow::Result<Self> {
         anyhow::ensure!(repeat > 0, "--repeat must be at least 1");
         let rows = labels.into_iter().map(|label| Row { label, rounds: Vec::new() }).collect();
-        let mut all = Self { rows, failures: Vec::new() };
+        let mut all = Self { scenario: scenario.clone(), rows, failures: Vec::new() };
         'rounds: for round in 0..repeat {
             for group in in_order(&groups, round) {
                 let labels: Vec<_> =
@@ -52,7 +46,7 @@ impl<S: Scenario> Measuring<S> {
                 match measured {
                     Ok(None) => break 'rounds,
                     Ok(Some(measured)) => all.record(group, measured, round, repeat),
-                    Err(error) if labels.iter().any(S::may_fail) => {
+                    Err(error) if labels.iter().any(Label::may_fail) => {
                         all.fail(&labels, &error, round, repeat);
                     }
                     Err(error) => return Err(error),
@@ -82,7 +76,7 @@ impl<S: Scenario> Measuring<S> {
 
     /// That another system cannot keep up is a result too.
     fn fail(&mut self, labels: &[S::Label], error: &anyhow::Error, round: usize, repeat: usize) {
-        let titles: Vec<_> = labels.iter().map(signalbox_report::Label::title).collect();
+        let titles: Vec<_> = labels.iter().map(Label::title).collect();
         let (title, error) = (titles.join(", "), format!("{error:#}"));
         let why = error.lines().next().unwrap_or_default();
         note(format_args!("{} {}/{repeat}  {title}: {why}", S::NAME, round + 1));

@@ -39,9 +39,6 @@ pub struct EchoWorker {
 
 impl EchoWorker {
     /// Prints its address, and sends everything back until it is killed.
-    ///
-    /// # Errors
-    /// If it cannot listen, or accept connections.
     pub async fn run(&self) -> anyhow::Result<()> {
         let (address, serving) = self.bind().await?;
         line(address)?;

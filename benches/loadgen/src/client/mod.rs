@@ -12,8 +12,10 @@
 //! websocket   frames of WebSocket, and its upgrade
 //! signalbox   Signalbox's messages, and its protocol on a WebSocket
 //! quic        Signalbox over QUIC
+//! echo        echoes
 //! ```
 
+pub mod echo;
 pub mod quic;
 pub mod signalbox;
 pub mod stream;
@@ -53,9 +55,6 @@ pub trait ClientProtocol: Send + Sync {
     fn opening(&mut self) -> Vec<u8>;
 
     /// Reads bytes that arrive before the client has joined.
-    ///
-    /// # Errors
-    /// If the system refuses the client, or its answer is malformed.
     fn join(&mut self, bytes: &[u8]) -> anyhow::Result<HandshakeReply>;
 
     /// The client's own address, once it has joined.
@@ -71,9 +70,6 @@ pub trait ClientProtocol: Send + Sync {
     fn encode(&self, to: Option<Address>, data: &str, out: &mut Vec<u8>);
 
     /// Reads the first message of what has arrived since. Called again with the rest.
-    ///
-    /// # Errors
-    /// If the message is malformed, or reports a loss.
     fn decode<'a>(&self, bytes: &'a [u8]) -> anyhow::Result<Received<'a>>;
 }
 
@@ -127,17 +123,11 @@ pub struct ClientSender {
 
 impl ClientSender {
     /// Sends data to one or to all. Bytes that the system does not take at once are kept.
-    ///
-    /// # Errors
-    /// If the connection is lost, or far too many bytes are kept.
     pub fn send(&self, to: Option<Address>, data: &str) -> anyhow::Result<()> {
         self.buffer.write(|pending| (self.encode)(to, data, pending))
     }
 
     /// Tries to write the bytes that were kept; `true` if none are left.
-    ///
-    /// # Errors
-    /// As [`ClientSender::send`].
     pub fn retry(&self) -> anyhow::Result<bool> {
         self.buffer.write(|_| {})?;
         Ok(self.buffer.is_empty())

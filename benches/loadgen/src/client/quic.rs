@@ -112,9 +112,6 @@ pub struct QuicDialer {
 
 impl QuicDialer {
     /// To this address, with this name in the certificate.
-    ///
-    /// # Errors
-    /// If the system grants no socket.
     pub fn new(
         address: SocketAddr,
         name: &str,
@@ -137,9 +134,6 @@ impl QuicDialer {
     }
 
     /// Connects a client and enters a session.
-    ///
-    /// # Errors
-    /// If the gateway cannot be reached, refuses the client, or takes too long.
     pub async fn join(&self, entry: &Entry) -> anyhow::Result<MinimalClient> {
         timeout(JOIN, self.connect(entry))
             .await

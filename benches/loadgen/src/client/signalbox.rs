@@ -83,9 +83,6 @@ impl Entry {
     }
 
     /// Reads a message of the gateway; `true` when the entry is complete.
-    ///
-    /// # Errors
-    /// If the gateway refuses it.
     pub(super) fn read(
         &self,
         message: GatewayMessage<'_>,
@@ -119,9 +116,6 @@ pub(super) fn signal(to: Option<Address>, data: &str) -> ClientMessage<'_> {
 }
 
 /// The data of a message of the gateway, if it is a signal.
-///
-/// # Errors
-/// If a signal has been refused, or the gateway ends the link.
 pub(super) fn data_of(message: GatewayMessage<'_>) -> anyhow::Result<Option<Cow<'_, str>>> {
     match message {
         GatewayMessage::Signal(signal) => {

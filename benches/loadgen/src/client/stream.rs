@@ -68,9 +68,6 @@ impl StreamDialer {
     }
 
     /// Connects and joins.
-    ///
-    /// # Errors
-    /// If the server cannot be reached, refuses the client, or takes too long.
     pub async fn join(&self, protocol: Box<dyn ClientProtocol>) -> anyhow::Result<MinimalClient> {
         join_within(self.connect(), protocol, self.read_buffer).await
     }
@@ -93,9 +90,6 @@ impl StreamDialer {
 }
 
 /// Joins on a stream that is still connecting.
-///
-/// # Errors
-/// As [`StreamDialer::join`].
 pub async fn join(
     stream: impl Future<Output = anyhow::Result<Box<dyn ByteStream>>>,
     protocol: Box<dyn ClientProtocol>,

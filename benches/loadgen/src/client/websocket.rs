@@ -31,9 +31,6 @@ pub fn upgrade(host: &str, path: &str, subprotocol: Option<&str>) -> Vec<u8> {
 }
 
 /// Bytes of the server's consent, if it is all there.
-///
-/// # Errors
-/// If it does not consent.
 pub fn upgraded(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") else {
         return Ok(None);
@@ -74,9 +71,6 @@ pub enum Frame<'a> {
 }
 
 /// Reads the first frame.
-///
-/// # Errors
-/// If the server closes the connection, or uses what it need not use.
 pub fn read(bytes: &[u8]) -> anyhow::Result<Frame<'_>> {
     let (Some(first), Some(second)) = (bytes.first(), bytes.get(1)) else {
         return Ok(Frame::Incomplete);

@@ -61,9 +61,6 @@ pub struct Peer {
 
 impl Peer {
     /// Looks for it on this machine.
-    ///
-    /// # Errors
-    /// If it is not installed; says how to install it.
     pub fn find(kind: PeerKind) -> anyhow::Result<Self> {
         let version = match kind {
             PeerKind::Nats => nats::version(),
@@ -88,9 +85,6 @@ impl Peer {
     }
 
     /// Starts it and waits until it listens.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start(&self, directory: &ProcessDir<'_>) -> anyhow::Result<RunningPeer> {
         let (process, address) = match self.kind {
             PeerKind::Nats => nats::start(directory).await,
@@ -136,9 +130,6 @@ impl RunningPeer {
     }
 
     /// Kills it: unlike a gateway, it has no clients to say goodbye to.
-    ///
-    /// # Errors
-    /// If the system does not let us.
     pub fn stop(self) -> anyhow::Result<()> {
         self.process.kill()
     }

@@ -28,9 +28,6 @@ pub struct ProcessDir<'a> {
 impl<'a> ProcessDir<'a> {
     /// Creates the directory `dir`, and the authority in `authority` unless it exists. Without a
     /// host, processes run on this machine's own loopback.
-    ///
-    /// # Errors
-    /// If the directory or the authority cannot be created.
     pub fn new(dir: PathBuf, authority: &Path, host: Option<&'a Host>) -> anyhow::Result<Self> {
         std::fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let authority = DevAuthority::open(authority, SystemTime::now())?;
@@ -43,9 +40,6 @@ impl<'a> ProcessDir<'a> {
     }
 
     /// Writes a file for the process.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -53,9 +47,6 @@ impl<'a> ProcessDir<'a> {
     }
 
     /// A port that is free now, for programs that cannot report a port of their own choice.
-    ///
-    /// # Errors
-    /// If no port is free.
     pub fn free_port(&self) -> anyhow::Result<u16> {
         let _inside = self.host.map(Host::enter).transpose()?;
         Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -67,27 +58,18 @@ impl<'a> ProcessDir<'a> {
     }
 
     /// Starts a command.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn spawn(&self, name: &'static str, command: &mut Command) -> anyhow::Result<Process> {
         let _inside = self.host.map(Host::enter).transpose()?;
         Process::spawn(name, command, self.dir.join("log"))
     }
 
     /// Trusts the certificate.
-    ///
-    /// # Errors
-    /// If the authority is malformed.
     pub fn tls(&self) -> anyhow::Result<ClientConfig> {
         let roots = signalbox_certs::roots_from_pem(self.authority.ca_pem().as_bytes())?;
         Ok(signalbox_certs::client(roots, &[]))
     }
 
     /// Connects minimal clients over TLS.
-    ///
-    /// # Errors
-    /// As [`ProcessDir::tls`].
     pub fn dialer(&self, address: SocketAddr) -> anyhow::Result<StreamDialer> {
         let name = ServerName::from(address.ip());
         Ok(StreamDialer::new(address, name, Some(self.tls()?.into())))

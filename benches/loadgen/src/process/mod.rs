@@ -46,9 +46,6 @@ pub struct Process {
 
 impl Process {
     /// Starts a program whose standard error goes to `log`.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn spawn(name: &'static str, command: &mut Command, log: PathBuf) -> anyhow::Result<Self> {
         let stderr =
             File::create(&log).with_context(|| format!("cannot create a log for {name}"))?;
@@ -63,9 +60,6 @@ impl Process {
     }
 
     /// Kills it.
-    ///
-    /// # Errors
-    /// If the system does not let us.
     pub fn kill(mut self) -> anyhow::Result<()> {
         let Self { child, name, .. } = &mut self;
         child.kill().with_context(|| format!("cannot kill {name}"))?;
@@ -74,9 +68,6 @@ impl Process {
     }
 
     /// Ends it with SIGTERM.
-    ///
-    /// # Errors
-    /// If it ends with an error, or not in time.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.terminate();
         let name = self.name;
@@ -96,9 +87,6 @@ impl Process {
     }
 
     /// The first line of its standard output, which must be piped.
-    ///
-    /// # Errors
-    /// If it ends before, or is not ready in time.
     pub async fn first_line(&mut self) -> anyhow::Result<String> {
         let out = self.child.stdout.take().context("no standard output")?;
         let read = tokio::task::spawn_blocking(move || {
@@ -114,9 +102,6 @@ impl Process {
     }
 
     /// Waits until `find` finds something in its log.
-    ///
-    /// # Errors
-    /// If the process ends before, or is not ready in time.
     pub async fn logged<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let (name, deadline) = (self.name, Instant::now() + START);
         loop {

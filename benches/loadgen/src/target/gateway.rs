@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use signalbox_client::Connector;
+use signalbox_client::{ConnectOptions, Connector};
 use signalbox_netem::namespace::{Host, Network};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
 use signalbox_token::{NewServerToken, NewToken, Signer};
@@ -39,9 +39,6 @@ pub struct Launcher {
 impl Launcher {
     /// Uses the gateway at `program`; without one, the `signalbox` beside this program. It need not
     /// exist unless a gateway is started.
-    ///
-    /// # Errors
-    /// If no temporary directory can be created.
     pub fn new(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let beside = || {
             let own = std::env::current_exe().context("cannot tell where this program is")?;
@@ -64,9 +61,6 @@ impl Launcher {
 
     /// A directory for the process of another system, with a certificate of the gateways'
     /// authority.
-    ///
-    /// # Errors
-    /// If it cannot be created.
     pub fn process_dir<'a>(
         &self,
         emulation: Option<&'a Network>,
@@ -81,17 +75,11 @@ impl Launcher {
     }
 
     /// Starts a gateway and waits until it is ready.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
         self.run(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
     }
 
     /// The same with these settings, on the server's host of an emulated network if there is one.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start_in(
         &self,
         emulation: Option<&Network>,
@@ -104,9 +92,6 @@ impl Launcher {
     }
 
     /// The same with these settings.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start_with(&self, settings: &[(&str, &str)]) -> anyhow::Result<Gateway> {
         let mut command = Command::new(&self.program);
         command.envs(settings.iter().copied());
@@ -114,9 +99,6 @@ impl Launcher {
     }
 
     /// Kills a gateway and starts another in its place, on the same ports.
-    ///
-    /// # Errors
-    /// If the other cannot be started.
     pub async fn crash(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
         let Gateway { process, announcement, .. } = gateway;
         process.kill()?;
@@ -124,9 +106,6 @@ impl Launcher {
     }
 
     /// Shuts a gateway down and starts another in its place, on the same ports.
-    ///
-    /// # Errors
-    /// If it ends with an error, or the other cannot be started.
     pub async fn restart(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
         let announcement = gateway.announcement.clone();
         gateway.stop().await?;
@@ -139,9 +118,6 @@ impl Launcher {
     }
 
     /// Starts a gateway on this core alone.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn start_on(&self, core: usize) -> anyhow::Result<Gateway> {
         let mut command = Command::new("taskset");
         command.arg("-c").arg(core.to_string()).arg(&self.program);
@@ -237,9 +213,6 @@ impl Gateway {
     }
 
     /// The same over another UDP socket, for clients on another host or behind a proxy.
-    ///
-    /// # Errors
-    /// If the authority cannot be read.
     pub fn another_connector(&self) -> anyhow::Result<Connector> {
         self.announcement.connector()
     }
@@ -250,9 +223,6 @@ impl Gateway {
     }
 
     /// The id of a new session.
-    ///
-    /// # Errors
-    /// If the OS random generator fails.
     pub fn session(&self) -> anyhow::Result<SessionId> {
         let mut random = [0; 24];
         getrandom::fill(&mut random).context("the OS random generator failed")?;
@@ -262,9 +232,6 @@ impl Gateway {
     }
 
     /// A token for a new session, for any number of clients.
-    ///
-    /// # Errors
-    /// As [`Gateway::session`].
     pub fn token(&self) -> anyhow::Result<String> {
         let Project { key, secret } = &self.announcement.project;
         let token = NewToken {
@@ -280,9 +247,6 @@ impl Gateway {
     }
 
     /// A server's credential for the REST API.
-    ///
-    /// # Errors
-    /// If the clock is before 1970.
     pub fn credential(&self) -> anyhow::Result<String> {
         let Project { key, secret } = &self.announcement.project;
         let (signer, lifetime) = (Signer::Secret(secret), TOKEN_LIFETIME);
@@ -300,9 +264,6 @@ impl Gateway {
     }
 
     /// Shuts it down.
-    ///
-    /// # Errors
-    /// If it ends with an error, or not in time.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.process.stop().await
     }
@@ -312,10 +273,13 @@ impl Gateway {
         &self.process
     }
 
+    /// Options of an SDK client that joins the session of `token`, without presence.
+    pub fn options(&self, transport: TransportVariant, token: &str) -> ConnectOptions {
+        let address = if transport.is_quic() { self.quic() } else { self.https() };
+        transport.options_to(address, token)
+    }
+
     /// A new session for clients over this transport.
-    ///
-    /// # Errors
-    /// If its authority cannot be read.
     pub fn target(&self, transport: TransportVariant) -> anyhow::Result<Target> {
         let ca = std::fs::read(self.ca()).context("cannot read the gateway's authority")?;
         let roots = signalbox_certs::roots_from_pem(&ca)?;

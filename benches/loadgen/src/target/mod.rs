@@ -10,9 +10,9 @@ use signalbox_protocol::{Codec, Streams};
 use tokio_rustls::rustls::RootCertStore;
 
 use crate::{
-    baseline::EchoTarget,
     client::{
         ClientProtocol, MinimalClient,
+        echo::EchoTarget,
         quic::{Purpose, QuicDialer},
         signalbox::{Entry, SignalboxProtocol},
         stream::StreamDialer,
@@ -45,9 +45,6 @@ pub enum Target {
 
 impl Target {
     /// The session of a token.
-    ///
-    /// # Errors
-    /// If the host's name is not one that a certificate can have, or the system grants no socket.
     pub fn signalbox(
         transport: TransportVariant,
         address: SocketAddr,
@@ -77,9 +74,6 @@ impl Target {
     }
 
     /// Connects the client with this number.
-    ///
-    /// # Errors
-    /// If it cannot join.
     pub async fn join(&self, number: u32) -> anyhow::Result<MinimalClient> {
         match self {
             Self::Stream { dialer, protocols } => dialer.join(protocols(number)).await,

@@ -19,9 +19,6 @@ pub struct RemoteGateway {
 
 impl RemoteGateway {
     /// The gateway at a URL, and the session of a token there.
-    ///
-    /// # Errors
-    /// If the URL is malformed.
     pub fn new(url: &str, token: String, ca: Option<PathBuf>) -> anyhow::Result<Self> {
         let TargetUrl { transport, host } = url.parse()?;
         Ok(Self { transport, host, token, ca })
@@ -33,9 +30,6 @@ impl RemoteGateway {
     }
 
     /// A session there: the one of the token.
-    ///
-    /// # Errors
-    /// If its name has no address, or the authority cannot be read.
     pub async fn target(&self) -> anyhow::Result<Target> {
         let Self { transport, host, token, ca } = self;
         let mut addresses = tokio::net::lookup_host(host.as_str())

@@ -71,9 +71,6 @@ pub struct FloodProgress {
 
 impl FloodWorker {
     /// Sends requests until standard input ends.
-    ///
-    /// # Errors
-    /// If a response is anything but a refusal with a JSON body.
     pub async fn run(&self) -> anyhow::Result<()> {
         let server = HttpEndpoint::new(&self.to, &std::fs::read(&self.ca)?)?;
         let request: Arc<[u8]> = server.post(&self.path, None, r#"{"data":"flood"}"#).into();
@@ -174,9 +171,6 @@ pub struct FloodGenerator(WorkerProcess);
 
 impl FloodGenerator {
     /// Starts a worker and waits until all its connections are open.
-    ///
-    /// # Errors
-    /// If it cannot be started, or the gateway does not refuse its requests.
     pub async fn start(
         gateway: &Gateway,
         rate: u32,
@@ -200,18 +194,12 @@ impl FloodGenerator {
     }
 
     /// Asks for its progress.
-    ///
-    /// # Errors
-    /// If it has ended.
     pub async fn progress(&mut self) -> anyhow::Result<FloodProgress> {
         self.0.send(&()).await?;
         self.0.receive(REPORT).await
     }
 
     /// Ends the worker.
-    ///
-    /// # Errors
-    /// If it ended with an error of its own.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.0.stop().await
     }

@@ -28,9 +28,6 @@ pub enum WorkerCommand {
 
 impl WorkerCommand {
     /// Works until standard input ends.
-    ///
-    /// # Errors
-    /// If the work fails; the measurement is void then.
     pub async fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::FloodWorker(worker) => worker.run().await,

@@ -26,9 +26,6 @@ pub struct WorkerProcess {
 
 impl WorkerProcess {
     /// Starts this program with a hidden command and its flags.
-    ///
-    /// # Errors
-    /// If the system does not let us.
     pub fn start<A: AsRef<OsStr>>(
         name: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -55,9 +52,6 @@ impl WorkerProcess {
     }
 
     /// Sends a message, as a line of JSON.
-    ///
-    /// # Errors
-    /// If the worker has ended.
     pub async fn send(&mut self, message: &impl Serialize) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(message)?;
         line.push('\n');
@@ -66,9 +60,6 @@ impl WorkerProcess {
     }
 
     /// Receives its next message.
-    ///
-    /// # Errors
-    /// If the worker has ended, or sends nothing within this time.
     pub async fn receive<T: DeserializeOwned>(&mut self, within: Duration) -> anyhow::Result<T> {
         let name = &self.name;
         let line = tokio::time::timeout(within, self.output.next_line()).await;
@@ -80,9 +71,6 @@ impl WorkerProcess {
     }
 
     /// Ends it.
-    ///
-    /// # Errors
-    /// If it ended with an error of its own.
     pub async fn stop(self) -> anyhow::Result<()> {
         let Self { name, mut child, input, output } = self;
         drop((input, output));
@@ -93,9 +81,6 @@ impl WorkerProcess {
     }
 
     /// Kills it, as a crash would: its sockets are gone without a close.
-    ///
-    /// # Errors
-    /// If the system does not let us.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.with_context(|| format!("cannot kill the {}", self.name))
     }

@@ -134,9 +134,6 @@ async fn hold(client: MinimalClient) -> anyhow::Result<()> {
 
 impl SwarmWorker {
     /// Executes commands until standard input ends.
-    ///
-    /// # Errors
-    /// If a client cannot join or resume, or a link is lost.
     pub async fn run(&self) -> anyhow::Result<()> {
         let dialer = Arc::new(SwarmDialer::new(self.quic, self.to, &std::fs::read(&self.ca)?)?);
         let mut commands = BufReader::new(tokio::io::stdin()).lines();
@@ -285,9 +282,6 @@ pub struct ReconnectSwarm(WorkerProcess);
 impl ReconnectSwarm {
     /// Joins with so many clients and loses all their links. Returns their tickets. The gateway
     /// notices at once over TCP, and after its idle timeout over QUIC.
-    ///
-    /// # Errors
-    /// If the clients cannot join.
     pub async fn join_and_lose(
         gateway: &Gateway,
         transport: TransportVariant,
@@ -304,9 +298,6 @@ impl ReconnectSwarm {
     }
 
     /// Starts a worker that is ready to resume with these tickets.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub async fn prepare(
         gateway: &Gateway,
         transport: TransportVariant,
@@ -332,25 +323,16 @@ impl ReconnectSwarm {
     }
 
     /// Starts to resume at a time, evenly within another.
-    ///
-    /// # Errors
-    /// If the worker has ended.
     pub async fn resume(&mut self, start_ns: u64, within: Duration) -> anyhow::Result<()> {
         self.0.send(&SwarmCommand::Resume { start_ns, within_ns: nanos(within) }).await
     }
 
     /// Waits until all have resumed.
-    ///
-    /// # Errors
-    /// If one of them cannot.
     pub async fn result(&mut self) -> anyhow::Result<SwarmResult> {
         self.0.receive(PATIENCE + PATIENCE).await
     }
 
     /// Ends the worker.
-    ///
-    /// # Errors
-    /// If it ended with an error of its own.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.0.stop().await
     }

@@ -1,7 +1,7 @@
 //! Charts with a title and, if the scenario's table lacks them, their figures.
 
 use super::{Axis, Bar, Bars, Dots, Group, Lines, Scale, Series, Strip, number};
-use crate::{NamedFigure, Spread, Table};
+use crate::{Spread, Table};
 
 /// Points of a line at most, where there is one value for each of thousands of clients.
 const POINTS: usize = 200;
@@ -40,12 +40,6 @@ impl Palette {
 pub type BarGroup = (String, Vec<(String, Spread)>);
 
 impl Chart {
-    /// A bar for each row.
-    pub fn bars(title: &str, unit: &str, palette: &Palette, rows: &[NamedFigure]) -> Self {
-        let bars = rows.iter().map(|(name, it)| (name.clone(), it.spread)).collect();
-        Self::groups(title, unit, palette, vec![(String::new(), bars)], None)
-    }
-
     /// Bars in groups, and a line at a value to compare with.
     pub fn groups(
         title: &str,

@@ -12,6 +12,11 @@ fn slices(us: f64) -> Vec<TimeSlice> {
     [0.0, 0.5].map(slice).to_vec()
 }
 
+fn bars(title: &str, palette: &Palette, named: &[(String, Figure)]) -> Chart {
+    let bars = named.iter().map(|(name, it)| (name.clone(), it.spread)).collect();
+    Chart::groups(title, "µs", palette, vec![(String::new(), bars)], None)
+}
+
 fn latency() -> Section {
     let (quic, tcp) = ("QUIC <b>".to_owned(), "WebSocket".to_owned());
     let palette = Palette::of([quic.clone(), tcp.clone()]);
@@ -22,7 +27,7 @@ fn latency() -> Section {
     let named = [(quic.clone(), figure(100.0)), (tcp, figure(200.0))];
     let mut charts: Vec<_> =
         Chart::percentiles("Latency by percentile", &palette, &curves).into_iter().collect();
-    charts.push(Chart::bars("Processor time per delivery", "µs", &palette, &named));
+    charts.push(bars("Processor time per delivery", &palette, &named));
     charts.extend(Chart::timelines("Over time", &timelines));
     let mut table = Table::new("Latency: one <sender>", ["row", "p99 & µs"]);
     table.row([quic, "100".into()]);
@@ -49,7 +54,7 @@ fn memory() -> Section {
         title: "Memory",
         reading: "",
         table: Table::new("Memory: none", ["row"]),
-        charts: vec![Chart::bars("Memory", "KiB", &palette, &named)],
+        charts: vec![bars("Memory", &palette, &named)],
         relative: Vec::new(),
         headlines: Vec::new(),
         warnings: Vec::new(),

@@ -13,13 +13,9 @@ use signalbox_loadgen::{
     system::{System, Systems},
 };
 use signalbox_netem::Impairment;
-use signalbox_report::{
-    BarGroup, Better, Chart, Label, Metric, Palette, RelativeFigure, Round, Row, Table,
-};
+use signalbox_report::{Chart, Column, Contender, Label, Metric, Round, Row};
 
-use super::{
-    Outcome, Rounds, Scenario, SummaryEntry, at_rate::once, outcome::named, rounds::Measuring,
-};
+use super::{Columns, Outcome, Rounds, Scenario, at_rate::once};
 use crate::{Bench, all::All};
 
 /// From one rate to the next.
@@ -38,49 +34,39 @@ const MAX_DELIVERIES: f64 = 50_000_000.0;
 const SECONDS_IN_ALL: f64 = 1.5;
 
 const RATE: Metric<SustainedRate> =
-    Metric::higher("deliveries_per_second", "/s", |it: &SustainedRate| {
-        Some(it.deliveries_per_second)
-    });
+    Metric::higher("deliveries_per_second", "/s", |it| Some(it.deliveries_per_second));
 const CPU: Metric<SustainedRate> =
-    Metric::lower("gateway_us_per_delivery", "µs", |it: &SustainedRate| {
-        it.measured.gateway_us_per_delivery
-    });
+    Metric::lower("gateway_us_per_delivery", "µs", |it| it.measured.gateway_us_per_delivery);
 const GATEWAY: Metric<SustainedRate> =
-    Metric::neutral("gateway_cores", "cores", |it: &SustainedRate| it.measured.gateway_cores);
+    Metric::neutral("gateway_cores", "cores", |it| it.measured.gateway_cores);
 const GENERATOR: Metric<SustainedRate> =
-    Metric::neutral("generator_cores", "cores", |it: &SustainedRate| {
-        Some(it.measured.generator_cores)
-    });
+    Metric::neutral("generator_cores", "cores", |it| Some(it.measured.generator_cores));
 
 /// Highest rate from one connection to many with bounded latency.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Capacity {
     #[command(flatten)]
+    #[serde(skip)]
     systems: Systems,
     /// Connections in the session; one number or several.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "100,1000")]
+    #[serde(skip)]
     receivers: Vec<u32>,
     /// Deliveries per second of the first attempt.
     #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
+    #[serde(skip)]
     from: u32,
     /// Milliseconds within which 99 % must have arrived.
     #[arg(long, value_name = "MS", default_value_t = 50.0)]
+    #[serde(rename = "bound_ms")]
     bound: f64,
     /// Length of an attempt in seconds, without its warm-up.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Searches for each system.
     #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
+    #[serde(skip)]
     repeat: usize,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct CapacityParameters {
-    /// Milliseconds within which 99 % must have arrived.
-    bound_ms: f64,
-    /// Length of an attempt.
-    seconds: f64,
 }
 
 /// A system with so many receivers.
@@ -94,6 +80,23 @@ pub(crate) struct CapacityLabel {
 impl Label for CapacityLabel {
     fn title(&self) -> String {
         format!("{} to {}", self.system.title(), self.receivers)
+    }
+
+    fn group(&self) -> String {
+        format!("to {} receivers", self.receivers)
+    }
+
+    fn member(&self) -> String {
+        self.system.title()
+    }
+
+    fn summary(&self) -> Option<(Contender, String, String)> {
+        let load = format!(", to {}", self.receivers);
+        Some((self.system.contender()?, self.system.title(), load))
+    }
+
+    fn may_fail(&self) -> bool {
+        matches!(self.system, System::Peer(_))
     }
 }
 
@@ -124,7 +127,8 @@ impl Scenario for Capacity {
     const METRICS: &'static [Metric<SustainedRate>] =
         &[RATE.headline("highest rate"), CPU, GATEWAY, GENERATOR];
 
-    type Parameters = CapacityParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = &[("deliveries/s", RATE)];
+
     type Label = CapacityLabel;
     type Round = SustainedRate;
 
@@ -139,10 +143,7 @@ impl Scenario for Capacity {
         };
         let labels = systems.iter().flat_map(of).collect();
         let search = async |it: &CapacityLabel, _| self.search(bench, it).await;
-        let Measuring { rows, failures } =
-            Measuring::<Self>::rows(bench, self.repeat, labels, search).await?;
-        let parameters = CapacityParameters { bound_ms: self.bound, seconds: self.seconds };
-        Ok(Outcome { parameters, rows, failures })
+        Outcome::measure(self, bench, self.repeat, labels, search).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -156,86 +157,28 @@ impl Scenario for Capacity {
         self.systems.elsewhere()
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let bound = outcome.parameters.bound_ms;
-        let mut table = Table::new(
-            format!("Capacity: highest rate from one sender to many with p99 under {bound} ms"),
-            [
-                "transport",
-                "receivers",
-                "deliveries/s",
-                "gateway CPU µs per delivery",
-                "gateway's use of processors",
-                "generator's use of its thread",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.system.title(),
-                row.label.receivers.to_string(),
-                row.text(&RATE, 0),
-                row.text(&CPU, 2),
-                row.text(&GATEWAY, 2),
-                row.percent(&GENERATOR),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        format!("Capacity: highest rate from one sender to many with p99 under {} ms", self.bound)
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::new("transport", |row: &Row<CapacityLabel, _>| row.label.system.title()),
+            Column::new("receivers", |row: &Row<CapacityLabel, _>| row.label.receivers.to_string()),
+            Column::spread("deliveries/s", &RATE, 0),
+            Column::spread("gateway CPU µs per delivery", &CPU, 2),
+            Column::spread("gateway's use of processors", &GATEWAY, 2),
+            Column::percent("generator's use of its thread", &GENERATOR),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let palette = Palette::of(outcome.rows.iter().map(|it| it.label.system.title()));
-        let groups = |metric: &Metric<SustainedRate>| -> Vec<BarGroup> {
-            let group = |receivers: u32| {
-                let bars = figures(outcome, receivers, metric);
-                let bars = bars.into_iter().map(|(name, it)| (name, it.spread)).collect();
-                (format!("to {receivers} receivers"), bars)
-            };
-            receivers(outcome).into_iter().map(group).collect()
-        };
-        let title = "Highest rate that was sustained, deliveries";
-        let mut charts = vec![Chart::groups(title, "/s", &palette, groups(&RATE), None)];
-        let costs = groups(&CPU);
-        if costs.iter().any(|it| !it.1.is_empty()) {
-            let title = "Processor time per delivery at that rate";
-            charts.push(Chart::groups(title, "µs", &palette, costs, None));
-        }
-        charts
+        let charts = [
+            outcome.bars("Highest rate that was sustained, deliveries", &RATE),
+            outcome.bars("Processor time per delivery at that rate", &CPU),
+        ];
+        charts.into_iter().flatten().collect()
     }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let of = |receivers: u32| {
-            let rows = figures(outcome, receivers, &RATE);
-            RelativeFigure::of(format!("deliveries/s to {receivers}"), Better::Higher, &rows)
-        };
-        receivers(outcome).into_iter().filter_map(of).collect()
-    }
-
-    fn summary(label: &CapacityLabel) -> Option<SummaryEntry> {
-        let load = format!(", to {}", label.receivers);
-        Some((label.system.contender()?, label.system.title(), load))
-    }
-
-    fn may_fail(label: &CapacityLabel) -> bool {
-        matches!(label.system, System::Peer(_))
-    }
-}
-
-/// Numbers of receivers, in order.
-fn receivers(outcome: &Outcome<Capacity>) -> Vec<u32> {
-    let mut receivers: Vec<_> = outcome.rows.iter().map(|it| it.label.receivers).collect();
-    receivers.sort_unstable();
-    receivers.dedup();
-    receivers
-}
-
-/// The systems with so many receivers.
-fn figures(
-    outcome: &Outcome<Capacity>,
-    receivers: u32,
-    metric: &Metric<SustainedRate>,
-) -> Vec<signalbox_report::NamedFigure> {
-    let is_of = |it: &&Row<CapacityLabel, _>| it.label.receivers == receivers;
-    named(outcome.rows.iter().filter(is_of), |it| it.system.title(), metric)
 }
 
 impl Capacity {

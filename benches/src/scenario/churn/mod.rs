@@ -18,44 +18,35 @@ use signalbox_loadgen::{
     target::Target,
     usage::Usage,
 };
-use signalbox_report::{Better, Chart, Label, Metric, Percentiles, RelativeFigure, Round, Table};
+use signalbox_report::{Chart, Column, Contender, Label, Metric, Percentiles, Round};
 use tokio::task::JoinSet;
 
-use super::{Outcome, Rounds, Scenario, SummaryEntry, rounds::Measuring};
+use super::{Columns, Outcome, Rounds, Scenario};
 use crate::{Bench, all::All};
 
 const CONNECTS: Metric<ChurnMeasured> =
-    Metric::higher("connects_per_second", "/s", |it: &ChurnMeasured| Some(it.connects_per_second));
+    Metric::higher("connects_per_second", "/s", |it| Some(it.connects_per_second));
 const CPU: Metric<ChurnMeasured> =
-    Metric::lower("gateway_us_per_connect", "µs", |it: &ChurnMeasured| it.gateway_us_per_connect);
-const P50: Metric<ChurnMeasured> =
-    Metric::lower("p50_us", "µs", |it: &ChurnMeasured| Some(it.joined_us.p50));
-const P99: Metric<ChurnMeasured> =
-    Metric::lower("p99_us", "µs", |it: &ChurnMeasured| Some(it.joined_us.p99));
+    Metric::lower("gateway_us_per_connect", "µs", |it| it.gateway_us_per_connect);
+const P50: Metric<ChurnMeasured> = Metric::lower("p50_us", "µs", |it| Some(it.joined_us.p50));
+const P99: Metric<ChurnMeasured> = Metric::lower("p99_us", "µs", |it| Some(it.joined_us.p99));
 const GATEWAY: Metric<ChurnMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it: &ChurnMeasured| it.gateway_cores);
+    Metric::neutral("gateway_cores", "cores", |it| it.gateway_cores);
 const GENERATOR: Metric<ChurnMeasured> =
-    Metric::neutral("generator_cores", "cores", |it: &ChurnMeasured| Some(it.generator_cores));
+    Metric::neutral("generator_cores", "cores", |it| Some(it.generator_cores));
 
 /// Connects per second.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Churn {
     #[command(flatten)]
+    #[serde(skip)]
     systems: Systems,
     /// Clients that connect and leave at the same time.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     clients: u32,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct ChurnParameters {
-    /// Clients at the same time.
-    clients: u32,
-    /// Length of a measurement.
-    seconds: f64,
 }
 
 /// A system.
@@ -68,6 +59,10 @@ pub(crate) struct ChurnLabel {
 impl Label for ChurnLabel {
     fn title(&self) -> String {
         self.system.title()
+    }
+
+    fn summary(&self) -> Option<(Contender, String, String)> {
+        Some((self.system.contender()?, self.system.title(), String::new()))
     }
 }
 
@@ -105,7 +100,9 @@ impl Scenario for Churn {
     const METRICS: &'static [Metric<ChurnMeasured>] =
         &[CONNECTS, CPU.headline("CPU per connect"), P50, P99, GATEWAY, GENERATOR];
 
-    type Parameters = ChurnParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] =
+        &[("connects per second", CONNECTS), ("p99 until in", P99), ("CPU per connect", CPU)];
+
     type Label = ChurnLabel;
     type Round = ChurnMeasured;
 
@@ -119,74 +116,42 @@ impl Scenario for Churn {
             running.stop().await?;
             Ok(measured)
         };
-        let Measuring { rows, failures } =
-            Measuring::<Self>::rows(bench, self.rounds.repeat, labels, measure).await?;
-        let parameters = ChurnParameters { clients: self.clients, seconds: self.rounds.seconds };
-        Ok(Outcome { parameters, rows, failures })
+        Outcome::measure(self, bench, self.rounds.repeat, labels, measure).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
         self.systems.compare_with.clone_from(&all.compare_with);
-        all.shorten(&mut self.rounds, Self::NAME)
+        self.rounds.adapt(Self::NAME, all)
     }
 
     fn remote(&self) -> Option<String> {
         self.systems.elsewhere()
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let clients = outcome.parameters.clients;
-        let mut table = Table::new(
-            format!(
-                "Churn: {clients} clients at a time connect with a full handshake, join, and leave"
-            ),
-            [
-                "transport",
-                "connects/s",
-                "from dialling to being in, p50 µs",
-                "p99 µs",
-                "gateway CPU µs per connect",
-                "gateway's use of processors",
-                "generator's use of its thread",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.title(),
-                row.text(&CONNECTS, 0),
-                row.text(&P50, 0),
-                row.text(&P99, 0),
-                row.text(&CPU, 0),
-                row.text(&GATEWAY, 2),
-                row.percent(&GENERATOR),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        let clients = self.clients;
+        format!("Churn: {clients} clients at a time connect with a full handshake, join, and leave")
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport"),
+            Column::spread("connects/s", &CONNECTS, 0),
+            Column::spread("from dialling to being in, p50 µs", &P50, 0),
+            Column::spread("p99 µs", &P99, 0),
+            Column::spread("gateway CPU µs per connect", &CPU, 0),
+            Column::spread("gateway's use of processors", &GATEWAY, 2),
+            Column::percent("generator's use of its thread", &GENERATOR),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let palette = outcome.palette();
         let charts = [
-            ("Connects per second", "/s", &CONNECTS),
-            ("From dialling to being in, p99", "µs", &P99),
-            ("Processor time per connect", "µs", &CPU),
+            outcome.bars("Connects per second", &CONNECTS),
+            outcome.bars("From dialling to being in, p99", &P99),
+            outcome.bars("Processor time per connect", &CPU),
         ];
-        let charts = charts.map(|(title, unit, metric)| (title, unit, outcome.figures(metric)));
-        let charts = charts.into_iter().filter(|it| !it.2.is_empty());
-        charts.map(|(title, unit, rows)| Chart::bars(title, unit, &palette, &rows)).collect()
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let figures = [
-            RelativeFigure::of("connects per second", Better::Higher, &outcome.figures(&CONNECTS)),
-            RelativeFigure::of("p99 until in", Better::Lower, &outcome.figures(&P99)),
-            RelativeFigure::of("CPU per connect", Better::Lower, &outcome.figures(&CPU)),
-        ];
-        figures.into_iter().flatten().collect()
-    }
-
-    fn summary(label: &ChurnLabel) -> Option<SummaryEntry> {
-        Some((label.system.contender()?, label.system.title(), String::new()))
+        charts.into_iter().flatten().collect()
     }
 }
 

@@ -15,10 +15,10 @@ use signalbox_loadgen::{
     clock::now_ns, files::allow_files, payload, sdk::connect_with, target::gateway::Gateway,
     transport::TransportVariant,
 };
-use signalbox_report::{Chart, Label, Metric, Palette, Round, Row, Table};
+use signalbox_report::{Chart, Column, Label, Metric, Palette, Round, Row};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Outcome, Scenario, rounds::Measuring};
+use super::{Columns, Outcome, Scenario};
 use crate::{Bench, all::All};
 
 /// Clients in each session.
@@ -27,20 +27,20 @@ const SESSION_CLIENTS: usize = 10;
 /// How long all clients may take to be back.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const READY: Metric<Back> = Metric::lower("ready_ms", "ms", |it: &Back| Some(it.ready_ms));
+const READY: Metric<Back> = Metric::lower("ready_ms", "ms", |it| Some(it.ready_ms));
 const NOTICED_P50: Metric<Back> =
-    Metric::lower("noticed_p50_ms", "ms", |it: &Back| Some(it.noticed_p50()));
-const P50: Metric<Back> = Metric::lower("p50_ms", "ms", |it: &Back| Some(it.back(0.5)));
-const P99: Metric<Back> = Metric::lower("p99_ms", "ms", |it: &Back| Some(it.back(0.99)));
-const MAX: Metric<Back> = Metric::lower("max_ms", "ms", |it: &Back| Some(it.back(1.0)));
-const RETURN_MAX: Metric<Back> =
-    Metric::lower("return_max_ms", "ms", |it: &Back| Some(it.return_max()));
+    Metric::lower("noticed_p50_ms", "ms", |it| Some(it.noticed_p50()));
+const P50: Metric<Back> = Metric::lower("p50_ms", "ms", |it| Some(it.back(0.5)));
+const P99: Metric<Back> = Metric::lower("p99_ms", "ms", |it| Some(it.back(0.99)));
+const MAX: Metric<Back> = Metric::lower("max_ms", "ms", |it| Some(it.back(1.0)));
+const RETURN_MAX: Metric<Back> = Metric::lower("return_max_ms", "ms", |it| Some(it.return_max()));
 
 /// Time to reconnect when the gateway is killed, or shut down and restarted.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Crash {
     /// Transports of the clients, which are connected at the same time.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Clients of all transports together. Half of each are quiet, the others send.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
@@ -50,6 +50,7 @@ pub(crate) struct Crash {
     rate: u32,
     /// Crashes, and as many restarts.
     #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
+    #[serde(skip)]
     repeat: usize,
 }
 
@@ -82,15 +83,6 @@ impl Ending {
             Self::Terminated => "SIGTERM",
         }
     }
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct CrashParameters {
-    /// Clients of all rows of an ending together.
-    clients: usize,
-    /// Signals per second of each that sends.
-    rate: u32,
 }
 
 /// One kind of clients at one ending.
@@ -171,7 +163,6 @@ impl Scenario for Crash {
     const READING: &'static str = include_str!("reading.md");
     const METRICS: &'static [Metric<Back>] = &[READY, NOTICED_P50, P50, P99, MAX, RETURN_MAX];
 
-    type Parameters = CrashParameters;
     type Label = CrashLabel;
     type Round = Back;
 
@@ -190,10 +181,8 @@ impl Scenario for Crash {
             groups.push((first..labels.len()).collect());
         }
         let measure = async |labels: &[CrashLabel], _| self.measure(bench, labels).await;
-        let Measuring { rows, failures } =
-            Measuring::<Self>::groups(bench, self.repeat, labels, groups, measure).await?;
-        let clients = clients * 2 * self.transport.len();
-        Ok(Outcome { parameters: CrashParameters { clients, rate: self.rate }, rows, failures })
+        let rows = (labels, groups);
+        Outcome::measure_groups(self, bench, self.repeat, rows, measure).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -201,29 +190,21 @@ impl Scenario for Crash {
         self.repeat > 0
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let clients = outcome.parameters.clients;
-        let mut table = Table::new(
-            format!(
-                "Crash: a gateway under {clients} clients is killed, or shut down, and started \
-                 again"
-            ),
-            [
-                "clients",
-                "next gateway ready ms",
-                "noticed p50 ms",
-                "back p50 ms",
-                "back p99 ms",
-                "back max ms",
-                "from noticing to back, max ms",
-            ],
-        );
-        for row in &outcome.rows {
-            let figures = [&READY, &NOTICED_P50, &P50, &P99, &MAX, &RETURN_MAX];
-            let figures = figures.map(|metric| row.text(metric, 0));
-            table.row([row.label.title()].into_iter().chain(figures));
-        }
-        table
+    fn heading(&self) -> String {
+        let clients = self.clients;
+        format!("Crash: a gateway under {clients} clients is killed, or shut down, and restarted")
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("clients"),
+            Column::spread("next gateway ready ms", &READY, 0),
+            Column::spread("noticed p50 ms", &NOTICED_P50, 0),
+            Column::spread("back p50 ms", &P50, 0),
+            Column::spread("back p99 ms", &P99, 0),
+            Column::spread("back max ms", &MAX, 0),
+            Column::spread("from noticing to back, max ms", &RETURN_MAX, 0),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
@@ -307,7 +288,7 @@ impl Crash {
 }
 
 async fn join(gateway: &Gateway, label: &CrashLabel) -> anyhow::Result<Vec<(Client, Events)>> {
-    let options = |token: &str| label.transport.options(gateway, token).rejoin(true);
+    let options = |token: &str| gateway.options(label.transport, token).rejoin(true);
     connect_with(gateway, label.clients, SESSION_CLIENTS, options).await
 }
 

@@ -1,33 +1,38 @@
 //! `fanout`: one sender, many receivers.
 
+use serde::Serialize;
 use signalbox_loadgen::{
     load::{Measured, Pattern},
     system::Systems,
 };
 use signalbox_netem::Impairment;
-use signalbox_report::{Chart, Metric, RelativeFigure, Table};
+use signalbox_report::{Chart, Metric};
 
 use super::{
-    Outcome, Rounds, Scenario, SummaryEntry,
-    at_rate::{self, CPU, GENERATOR, LAG, LoadLabel, LoadParameters, MAX, P50, P90, P99, P999},
+    Columns, Outcome, Rounds, Scenario,
+    at_rate::{self, CPU, GENERATOR, LAG, LoadLabel, MAX, P50, P90, P99, P999},
 };
 use crate::{Bench, all::All};
 
 /// Latency and CPU per delivery from one connection to many.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Fanout {
     #[command(flatten)]
+    #[serde(skip)]
     systems: Systems,
     /// Connections in the session, one number or several. One of them sends; all of them receive,
     /// the sender included.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "100")]
+    #[serde(skip)]
     receivers: Vec<u32>,
     /// Deliveries per second, to all receivers together.
     #[arg(long, value_name = "NUMBER", default_value_t = 20_000)]
     deliveries: u32,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
     #[command(flatten)]
+    #[serde(rename = "network")]
     impairment: Impairment,
 }
 
@@ -38,7 +43,8 @@ impl Scenario for Fanout {
     const METRICS: &'static [Metric<Measured>] =
         &[CPU.headline("fan-out: CPU per delivery"), P50, P90, P99, P999, MAX, LAG, GENERATOR];
 
-    type Parameters = LoadParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = at_rate::RELATIVE;
+
     type Label = LoadLabel;
     type Round = Measured;
 
@@ -50,47 +56,34 @@ impl Scenario for Fanout {
             (load, format!(", to {receivers}"))
         };
         let loads: Vec<_> = self.receivers.iter().map(load).collect();
-        let to = match self.receivers.as_slice() {
-            [receivers] => format!("to {receivers} connections"),
-            _ => "to several numbers of connections".into(),
-        };
-        let parameters = LoadParameters {
-            load: format!("{to}, {} deliveries per second", self.deliveries),
-            hot_senders: None,
-            seconds: self.rounds.duration().as_secs_f64(),
-            network: self.impairment,
-        };
         let labels = LoadLabel::all(&self.systems.all()?, &loads);
-        at_rate::run(bench, self.rounds.repeat, labels, parameters).await
+        at_rate::run(self, bench, self.rounds.repeat, labels, self.impairment).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
         self.systems.compare_with.clone_from(&all.compare_with);
         self.receivers = vec![10, 100, 1000, 5000];
-        all.shorten(&mut self.rounds, Self::NAME)
+        self.rounds.adapt(Self::NAME, all)
     }
 
     fn remote(&self) -> Option<String> {
         self.systems.elsewhere()
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        at_rate::table("Fan-out: one sender", &outcome.parameters, &outcome.rows)
+    fn heading(&self) -> String {
+        let to = match self.receivers.as_slice() {
+            [receivers] => format!("to {receivers} connections"),
+            _ => "to several numbers of connections".into(),
+        };
+        let (deliveries, over) = (self.deliveries, at_rate::over(self.impairment));
+        format!("Fan-out: one sender {to}, {deliveries} deliveries per second{over}")
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        at_rate::columns(false)
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         at_rate::charts(outcome)
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        at_rate::relative(outcome)
-    }
-
-    fn summary(label: &LoadLabel) -> Option<SummaryEntry> {
-        label.summary()
-    }
-
-    fn may_fail(label: &LoadLabel) -> bool {
-        label.may_fail()
     }
 }

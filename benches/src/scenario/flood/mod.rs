@@ -11,33 +11,35 @@ use signalbox_loadgen::{
     usage::GENERATOR_LIMIT,
     worker::{FloodGenerator, FloodProgress},
 };
-use signalbox_report::{BarGroup, Chart, Label, Metric, NamedRounds, Palette, Round, Row, Table};
+use signalbox_report::{
+    Chart, Column, Label, Metric, NamedRounds, Palette, QuantilePoint, Round, Row,
+};
 
-use super::{Outcome, Rounds, Scenario, rounds::Measuring};
+use super::{Columns, Outcome, Rounds, Scenario};
 use crate::{Bench, all::All};
 
 /// Share of the requests that must be answered; a warning says if fewer are.
 const ANSWERED: f64 = 0.95;
 
 const P50: Metric<FloodMeasured> =
-    Metric::lower("p50_us", "µs", |it: &FloodMeasured| Some(it.signals.latency_us.p50));
+    Metric::lower("p50_us", "µs", |it| Some(it.signals.latency_us.p50));
 const P99: Metric<FloodMeasured> =
-    Metric::lower("p99_us", "µs", |it: &FloodMeasured| Some(it.signals.latency_us.p99));
+    Metric::lower("p99_us", "µs", |it| Some(it.signals.latency_us.p99));
 /// The p99 of each round as a multiple of its control's.
 const P99_TO_CONTROL: Metric<FloodMeasured> =
-    Metric::lower("p99_to_control", "×", |it: &FloodMeasured| it.p99_to_control);
+    Metric::lower("p99_to_control", "×", |it| it.p99_to_control);
 const LAG: Metric<FloodMeasured> =
-    Metric::neutral("lag_p99_us", "µs", |it: &FloodMeasured| Some(it.signals.lag_us.p99));
+    Metric::neutral("lag_p99_us", "µs", |it| Some(it.signals.lag_us.p99));
 const GATEWAY: Metric<FloodMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it: &FloodMeasured| it.signals.gateway_cores);
-const ANSWERS: Metric<FloodMeasured> =
-    Metric::neutral("answered", "/s", |it: &FloodMeasured| Some(it.answered));
+    Metric::neutral("gateway_cores", "cores", |it| it.signals.gateway_cores);
+const ANSWERS: Metric<FloodMeasured> = Metric::neutral("answered", "/s", |it| Some(it.answered));
 
 /// Latency of signals while a flood of unauthenticated requests hits the gateway.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Flood {
     /// Transports of the two clients to measure side by side.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Signals per second: enough for a p99 of a few seconds.
     #[arg(long, value_name = "NUMBER", default_value_t = 500)]
@@ -52,6 +54,7 @@ pub(crate) struct Flood {
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     flood_connections: u32,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
 }
 
@@ -105,21 +108,6 @@ impl Attack {
     }
 }
 
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct FloodParameters {
-    /// Signals per second.
-    rate: u32,
-    /// Requests per second over kept-alive connections.
-    requests: u32,
-    /// Requests per second over new connections.
-    fresh: u32,
-    /// Connections of the flood.
-    flood_connections: u32,
-    /// Length of a measurement.
-    seconds: f64,
-}
-
 /// A transport under a flood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FloodLabel {
@@ -129,7 +117,15 @@ pub(crate) struct FloodLabel {
 
 impl Label for FloodLabel {
     fn title(&self) -> String {
-        format!("{}: {}", self.transport.title(), self.attack.title())
+        format!("{}: {}", self.group(), self.member())
+    }
+
+    fn group(&self) -> String {
+        self.transport.title().to_owned()
+    }
+
+    fn member(&self) -> String {
+        self.attack.title().to_owned()
     }
 }
 
@@ -173,7 +169,6 @@ impl Scenario for Flood {
     const METRICS: &'static [Metric<FloodMeasured>] =
         &[P50, P99, P99_TO_CONTROL, LAG, GATEWAY, ANSWERS];
 
-    type Parameters = FloodParameters;
     type Label = FloodLabel;
     type Round = FloodMeasured;
 
@@ -193,100 +188,51 @@ impl Scenario for Flood {
         };
         let labels = self.transport.iter().flat_map(of).collect();
         let measure = async |label: &FloodLabel, _| self.measure(bench, label).await;
-        let Measuring { mut rows, failures } =
-            Measuring::<Self>::rows(bench, self.rounds.repeat, labels, measure).await?;
-        compare_with_controls(&mut rows);
-        let parameters = FloodParameters {
-            rate: self.rate,
-            requests: self.requests,
-            fresh: self.fresh,
-            flood_connections: self.flood_connections,
-            seconds: self.rounds.duration().as_secs_f64(),
-        };
-        Ok(Outcome { parameters, rows, failures })
+        let repeat = self.rounds.repeat;
+        let mut outcome = Outcome::measure(self, bench, repeat, labels, measure).await?;
+        compare_with_controls(&mut outcome.rows);
+        Ok(outcome)
     }
 
     fn adapt(&mut self, all: &All) -> bool {
+        self.rounds.adapt(Self::NAME, all);
         self.rounds.repeat = all.rounds(Self::NAME, 2);
         self.rounds.repeat > 0
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let FloodParameters { rate, requests, fresh, flood_connections, .. } = outcome.parameters;
-        let mut table = Table::new(
-            format!(
-                "Flood: {requests} requests per second without a credential over \
-                 {flood_connections} kept-alive connections, or {fresh} over new ones, beside \
-                 {rate} signals per second"
-            ),
-            [
-                "transport: flood",
-                "p50 µs",
-                "p99 µs",
-                "p99 ÷ its control's",
-                "generator late by µs (p99)",
-                "gateway CPU, cores",
-                "requests answered/s",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.title(),
-                row.text(&P50, 0),
-                row.text(&P99, 0),
-                row.text(&P99_TO_CONTROL, 2),
-                row.text(&LAG, 0),
-                row.median(&GATEWAY, 2),
-                row.median(&ANSWERS, 0),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        format!(
+            "Flood: {} requests per second without a credential over {} kept-alive connections, \
+             or {} over new ones, beside {} signals per second",
+            self.requests, self.flood_connections, self.fresh, self.rate
+        )
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport: flood"),
+            Column::spread("p50 µs", &P50, 0),
+            Column::spread("p99 µs", &P99, 0),
+            Column::spread("p99 ÷ its control's", &P99_TO_CONTROL, 2),
+            Column::spread("generator late by µs (p99)", &LAG, 0),
+            Column::median("gateway CPU, cores", &GATEWAY, 2),
+            Column::median("requests answered/s", &ANSWERS, 0),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let palette = Palette::of(Attack::ALL.map(|it| it.title().to_owned()));
-        let same = || outcome.rows.chunk_by(|a, b| a.label.transport == b.label.transport);
-        let title = |rows: &[Row<FloodLabel, FloodMeasured>]| {
-            rows.first().map_or("", |it| it.label.transport.title()).to_owned()
-        };
-        let groups = |metric: &Metric<FloodMeasured>| -> Vec<BarGroup> {
-            let bars = |rows: &[Row<FloodLabel, FloodMeasured>]| {
-                let bar = |row: &Row<FloodLabel, FloodMeasured>| {
-                    Some((row.label.attack.title().to_owned(), metric.spread(&row.rounds)?))
-                };
-                (title(rows), rows.iter().filter_map(bar).collect())
-            };
-            same().map(bars).collect()
-        };
-        let mut charts = vec![
-            Chart::groups(
-                "p99 of the others' signals under a flood",
-                "µs",
-                &palette,
-                groups(&P99),
-                None,
-            ),
-            Chart::groups(
-                "p99 as a multiple of its control's: 1 is no harm",
-                "×",
-                &palette,
-                groups(&P99_TO_CONTROL),
-                Some(1.0),
-            ),
+        let title = "p99 as a multiple of its control's: 1 is no harm";
+        let bars = [
+            outcome.bars("p99 of the others' signals under a flood", &P99),
+            outcome.bars_beside(title, &P99_TO_CONTROL, Some(1.0)),
         ];
-        for rows in same() {
-            let named = |row| -> NamedRounds<'_, _> {
-                let row: &Row<FloodLabel, FloodMeasured> = row;
-                NamedRounds {
-                    name: row.label.attack.title().to_owned(),
-                    rounds: row.rounds.iter().map(|it| it.signals.curve.as_slice()).collect(),
-                }
-            };
-            let curves: Vec<_> = rows.iter().map(named).collect();
-            let title = format!("Latency by percentile: {}", title(rows));
-            charts.extend(Chart::percentiles(&title, &palette, &curves));
-        }
-        charts
+        let palette = Palette::of(Attack::ALL.map(|it| it.title().to_owned()));
+        let percentiles = |(transport, rows): (String, Vec<_>)| {
+            let curves: Vec<_> = rows.into_iter().map(curve).collect();
+            Chart::percentiles(&format!("Latency by percentile: {transport}"), &palette, &curves)
+        };
+        let curves = outcome.groups().into_iter().map(percentiles);
+        bars.into_iter().chain(curves).flatten().collect()
     }
 }
 
@@ -350,6 +296,12 @@ fn evaluate(
         warnings.push(format!("the flood used {:.0} % of its thread", flood_cores * 100.0));
     }
     measured
+}
+
+/// The latency of signals by percentile, in each round of a flood.
+fn curve(row: &Row<FloodLabel, FloodMeasured>) -> NamedRounds<'_, QuantilePoint> {
+    let rounds = row.rounds.iter().map(|it| it.signals.curve.as_slice()).collect();
+    NamedRounds { name: row.label.member(), rounds }
 }
 
 /// Compares each flood with its own control, round by round.

@@ -8,9 +8,9 @@ use signalbox_loadgen::{
     files::allow_files, machine, sdk::connect, target::gateway::Gateway,
     transport::TransportVariant,
 };
-use signalbox_report::{Better, Chart, Label as _, Metric, RelativeFigure, Round, Table};
+use signalbox_report::{Chart, Column, Metric, Round, Row};
 
-use super::{Outcome, Scenario, flags::TransportLabel, rounds::Measuring};
+use super::{Columns, Outcome, Scenario, flags::TransportLabel};
 use crate::{Bench, all::All};
 
 /// Connections before the first look, so that code and tables that the first ones need are not
@@ -37,19 +37,19 @@ const CONNECTIONS_IN_ALL: usize = 10_000;
 const FILES_IN_ALL: u64 = 11_000;
 
 const EACH: Metric<Memory> =
-    Metric::lower("kib_per_connection", "KiB", |it: &Memory| Some(it.kib_per_connection));
-const GATEWAY: Metric<Memory> =
-    Metric::lower("gateway_kib", "KiB", |it: &Memory| Some(it.after_kib as f64));
+    Metric::lower("kib_per_connection", "KiB", |it| Some(it.kib_per_connection));
+const GATEWAY: Metric<Memory> = Metric::lower("gateway_kib", "KiB", |it| Some(it.after_kib as f64));
 const KERNEL: Metric<Memory> =
-    Metric::lower("kernel_kib_per_connection", "KiB", |it: &Memory| Some(it.kernel.slabs_kib));
+    Metric::lower("kernel_kib_per_connection", "KiB", |it| Some(it.kernel.slabs_kib));
 const BUFFERS: Metric<Memory> =
-    Metric::lower("buffers_kib_per_connection", "KiB", |it: &Memory| Some(it.kernel.buffers_kib));
+    Metric::lower("buffers_kib_per_connection", "KiB", |it| Some(it.kernel.buffers_kib));
 
 /// Memory per idle connection.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Idle {
     /// Transports to measure side by side.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Connections. The gateway's default limits: 100000 in a project, 15000 in a session.
     #[arg(long, value_name = "NUMBER", default_value_t = 2000)]
@@ -59,13 +59,8 @@ pub(crate) struct Idle {
     session_size: usize,
     /// Rounds over all transports.
     #[arg(long, value_name = "ROUNDS", default_value_t = 1)]
+    #[serde(skip)]
     repeat: usize,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct IdleParameters {
-    connections: usize,
 }
 
 /// One measurement: resident memory of the gateway, in KiB.
@@ -149,7 +144,9 @@ impl Scenario for Idle {
     const READING: &'static str = include_str!("reading.md");
     const METRICS: &'static [Metric<Memory>] = &[EACH, GATEWAY, KERNEL, BUFFERS];
 
-    type Parameters = IdleParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] =
+        &[("memory per connection", EACH)];
+
     type Label = TransportLabel;
     type Round = Memory;
 
@@ -164,9 +161,7 @@ impl Scenario for Idle {
         }
         let measure = async |label: &TransportLabel, _| self.measure(bench, label.transport).await;
         let labels = TransportLabel::all(&self.transport);
-        let Measuring { rows, failures } =
-            Measuring::<Self>::rows(bench, self.repeat, labels, measure).await?;
-        Ok(Outcome { parameters: IdleParameters { connections: self.connections }, rows, failures })
+        Outcome::measure(self, bench, self.repeat, labels, measure).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -177,37 +172,24 @@ impl Scenario for Idle {
         self.repeat > 0
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let mut table = Table::new(
-            format!("Memory: {} idle connections", outcome.parameters.connections),
-            [
-                "transport",
-                "KiB per connection",
-                "the whole gateway, MiB",
-                "beside it: slabs of the kernel, KiB per connection",
-                "its socket buffers, KiB per connection",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.title(),
-                row.text(&EACH, 1),
-                format!("{:.1}", row.spread(&GATEWAY).median / 1024.0),
-                row.text(&KERNEL, 1),
-                row.text(&BUFFERS, 1),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        format!("Memory: {} idle connections", self.connections)
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport"),
+            Column::spread("KiB per connection", &EACH, 1),
+            Column::new("the whole gateway, MiB", |row: &Row<TransportLabel, _>| {
+                format!("{:.1}", row.spread(&GATEWAY).median / 1024.0)
+            }),
+            Column::spread("beside it: slabs of the kernel, KiB per connection", &KERNEL, 1),
+            Column::spread("its socket buffers, KiB per connection", &BUFFERS, 1),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let rows = outcome.figures(&EACH);
-        vec![Chart::bars("Memory per idle connection", "KiB", &outcome.palette(), &rows)]
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let rows = outcome.figures(&EACH);
-        RelativeFigure::of("memory per connection", Better::Lower, &rows).into_iter().collect()
+        outcome.bars("Memory per idle connection", &EACH).into_iter().collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `latency`: one sender, one receiver, one signal at a time.
 
 use clap::ValueEnum as _;
+use serde::Serialize;
 use signalbox_loadgen::{
     baseline::BaselineKind,
     load::{Measured, Pattern},
@@ -8,28 +9,32 @@ use signalbox_loadgen::{
     transport::TransportVariant,
 };
 use signalbox_netem::Impairment;
-use signalbox_report::{Chart, Label as _, Metric, RelativeFigure, Table};
+use signalbox_report::{Chart, Column, Metric};
 
 use super::{
-    Outcome, Rounds, Scenario, SummaryEntry,
-    at_rate::{self, CPU, GENERATOR, LAG, LoadLabel, LoadParameters, MAX, P50, P90, P99, P999},
+    Columns, Outcome, Rounds, Scenario,
+    at_rate::{self, CPU, GENERATOR, LAG, LoadLabel, MAX, P50, P90, P99, P999},
 };
 use crate::{Bench, all::All};
 
 /// Latency and CPU of single signals from one connection to another.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Latency {
     #[command(flatten)]
+    #[serde(skip)]
     systems: Systems,
     /// Signals per second.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     rate: u32,
     /// Measure baselines too: echoes without a relay, over UDP, TCP, TLS and QUIC.
     #[arg(long)]
+    #[serde(skip)]
     baselines: bool,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
     #[command(flatten)]
+    #[serde(rename = "network")]
     impairment: Impairment,
 }
 
@@ -40,7 +45,8 @@ impl Scenario for Latency {
     const METRICS: &'static [Metric<Measured>] =
         &[CPU, P50.headline("a lone signal's latency, p50"), P90, P99, P999, MAX, LAG, GENERATOR];
 
-    type Parameters = LoadParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = at_rate::RELATIVE;
+
     type Label = LoadLabel;
     type Round = Measured;
 
@@ -50,63 +56,39 @@ impl Scenario for Latency {
         let baselines = BaselineKind::ALL.into_iter().filter(|_| self.baselines);
         systems.extend(baselines.map(System::Baseline));
         let labels = LoadLabel::all(&systems, &[(load, String::new())]);
-        let parameters = LoadParameters {
-            load: format!("{} signals per second", self.rate),
-            hot_senders: None,
-            seconds: self.rounds.duration().as_secs_f64(),
-            network: self.impairment,
-        };
-        at_rate::run(bench, self.rounds.repeat, labels, parameters).await
+        at_rate::run(self, bench, self.rounds.repeat, labels, self.impairment).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
         self.systems.compare_with.clone_from(&all.compare_with);
         self.systems.transport = TransportVariant::value_variants().to_vec();
         self.baselines = true;
-        all.shorten(&mut self.rounds, Self::NAME)
+        self.rounds.adapt(Self::NAME, all)
     }
 
     fn remote(&self) -> Option<String> {
         self.systems.elsewhere()
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let LoadParameters { load, network, .. } = &outcome.parameters;
-        let over = at_rate::over(*network);
-        let mut table = Table::new(
-            format!("Latency: one sender, one receiver, {load}, one at a time{over}"),
-            [
-                "transport",
-                "p50 µs",
-                "p90 µs",
-                "p99 µs",
-                "p99.9 µs",
-                "max µs",
-                "gateway CPU µs per signal",
-                "generator late by µs (p50)",
-            ],
-        );
-        for row in &outcome.rows {
-            let figures = [&P50, &P90, &P99, &P999, &MAX, &CPU, &LAG];
-            let figures = figures.map(|metric| row.text(metric, 0));
-            table.row([row.label.title()].into_iter().chain(figures));
-        }
-        table
+    fn heading(&self) -> String {
+        let (rate, over) = (self.rate, at_rate::over(self.impairment));
+        format!("Latency: one sender, one receiver, {rate} signals per second, one at a time{over}")
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport"),
+            Column::spread("p50 µs", &P50, 0),
+            Column::spread("p90 µs", &P90, 0),
+            Column::spread("p99 µs", &P99, 0),
+            Column::spread("p99.9 µs", &P999, 0),
+            Column::spread("max µs", &MAX, 0),
+            Column::spread("gateway CPU µs per signal", &CPU, 0),
+            Column::spread("generator late by µs (p50)", &LAG, 0),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         at_rate::charts(outcome)
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        at_rate::relative(outcome)
-    }
-
-    fn summary(label: &LoadLabel) -> Option<SummaryEntry> {
-        label.summary()
-    }
-
-    fn may_fail(label: &LoadLabel) -> bool {
-        label.may_fail()
     }
 }

@@ -9,14 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use signalbox_loadgen::transport::TransportVariant;
 use signalbox_netem::{Direction, Impairment, LinkCounts};
-use signalbox_report::{Better, Chart, Label as _, Metric, RelativeFigure, Row, Table, number};
+use signalbox_report::{Chart, Column, Label as _, Metric, Row, number};
 
 use self::measure::{LossLoad, LossMeasured};
 use super::{
-    Outcome, Scenario,
-    at_rate::curves,
+    Columns, Outcome, Scenario,
     flags::{TransportLabel, time},
-    rounds::Measuring,
 };
 use crate::{Bench, all::All};
 
@@ -27,29 +25,25 @@ const LOSS: f64 = 0.02;
 /// Length of a measurement in `all`, in seconds: few packets are lost in one.
 const SECONDS_IN_ALL: f64 = 20.0;
 
-const P50: Metric<LossMeasured> =
-    Metric::lower("p50_ms", "ms", |it: &LossMeasured| Some(it.latency_us.p50 / 1e3));
-const P99: Metric<LossMeasured> =
-    Metric::lower("p99_ms", "ms", |it: &LossMeasured| Some(it.latency_us.p99 / 1e3));
+const P50: Metric<LossMeasured> = Metric::lower("p50_ms", "ms", |it| Some(it.latency_us.p50 / 1e3));
+const P99: Metric<LossMeasured> = Metric::lower("p99_ms", "ms", |it| Some(it.latency_us.p99 / 1e3));
 const P999: Metric<LossMeasured> =
-    Metric::lower("p999_ms", "ms", |it: &LossMeasured| Some(it.latency_us.p999 / 1e3));
+    Metric::lower("p999_ms", "ms", |it| Some(it.latency_us.p999 / 1e3));
 /// The p99 of each round as a multiple of the WebSocket's, if that was measured.
-const P99_TO_WSS: Metric<LossMeasured> =
-    Metric::lower("p99_to_wss", "×", |it: &LossMeasured| it.p99_to_wss);
-const LATE: Metric<LossMeasured> =
-    Metric::lower("late_percent", "%", |it: &LossMeasured| Some(it.late * 100.0));
+const P99_TO_WSS: Metric<LossMeasured> = Metric::lower("p99_to_wss", "×", |it| it.p99_to_wss);
+const LATE: Metric<LossMeasured> = Metric::lower("late_percent", "%", |it| Some(it.late * 100.0));
 const PACKET_LOSS: Metric<LossMeasured> =
-    Metric::neutral("packet_loss_percent", "%", |it: &LossMeasured| Some(it.packet_loss * 100.0));
+    Metric::neutral("packet_loss_percent", "%", |it| Some(it.packet_loss * 100.0));
 const LATE_TO_LOSS: Metric<LossMeasured> =
-    Metric::lower("late_to_loss", "×", |it: &LossMeasured| Some(it.late_to_loss()));
+    Metric::lower("late_to_loss", "×", |it| Some(it.late_to_loss()));
 const SENDERS_PER_LOSS: Metric<LossMeasured> =
-    Metric::lower("senders_per_loss", "", |it: &LossMeasured| Some(it.senders_per_loss));
+    Metric::lower("senders_per_loss", "", |it| Some(it.senders_per_loss));
 
 /// Latency of many senders' signals to one receiver behind a link that loses packets.
 ///
 /// The link has a round trip of 40 ms and loses 2 % of the packets to the receiver, unless flags
 /// say otherwise.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Loss {
     /// Transports to measure side by side.
     #[arg(
@@ -58,6 +52,7 @@ pub(crate) struct Loss {
         value_delimiter = ',',
         default_value = "quic,quic-single,wss"
     )]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Connections that send, each at times of its own.
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
@@ -70,27 +65,15 @@ pub(crate) struct Loss {
     seconds: f64,
     /// Seconds of load before a measurement.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[serde(skip)]
     warm_up: f64,
     /// Rounds over all transports, each with a seed of its own.
     #[arg(long, value_name = "ROUNDS", default_value_t = 3)]
+    #[serde(skip)]
     repeat: usize,
     #[command(flatten)]
+    #[serde(rename = "network")]
     impairment: Impairment,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct LossParameters {
-    /// Connections that send.
-    senders: u32,
-    /// Signals per second of each of them.
-    rate: f64,
-    /// Length of a measurement.
-    seconds: f64,
-    /// The link.
-    network: Impairment,
-    /// A signal that took longer is late.
-    late_ms: f64,
 }
 
 impl Scenario for Loss {
@@ -100,7 +83,12 @@ impl Scenario for Loss {
     const METRICS: &'static [Metric<LossMeasured>] =
         &[P50, P99, P999, P99_TO_WSS, LATE, PACKET_LOSS, LATE_TO_LOSS, SENDERS_PER_LOSS];
 
-    type Parameters = LossParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = &[
+        ("p99", P99),
+        ("late signals", LATE),
+        ("senders held up by a lost packet", SENDERS_PER_LOSS),
+    ];
+
     type Label = TransportLabel;
     type Round = LossMeasured;
 
@@ -122,17 +110,11 @@ impl Scenario for Loss {
             measure::measure(&bench.launcher, &network, &load).await
         };
         let labels = TransportLabel::all(&self.transport);
-        let Measuring { mut rows, failures } =
-            Measuring::<Self>::rows(bench, self.repeat, labels, measure_one).await?;
-        compare_with_websocket(&mut rows);
-        let parameters = LossParameters {
-            senders: self.senders,
-            rate: self.rate,
-            seconds: self.seconds,
-            network,
-            late_ms: delay.as_secs_f64() * 1.5e3,
-        };
-        Ok(Outcome { parameters, rows, failures })
+        let scenario = Self { impairment: network, ..self.clone() };
+        let mut outcome =
+            Outcome::measure(&scenario, bench, self.repeat, labels, measure_one).await?;
+        compare_with_websocket(&mut outcome.rows);
+        Ok(outcome)
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -141,44 +123,26 @@ impl Scenario for Loss {
         self.repeat > 0 && all.can(Self::NAME, self.network().emulate())
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let LossParameters { senders, rate, network, late_ms, .. } = &outcome.parameters;
-        let mut table = Table::new(
-            format!(
-                "Loss: {senders} senders of {rate} signals per second each to one receiver behind \
-                 a link with {network}"
-            ),
-            [
-                "transport",
-                "p50 ms",
-                "p99 ms",
-                "p99.9 ms",
-                "p99 ÷ WebSocket's",
-                &format!("later than {late_ms:.0} ms, %"),
-                "lost packets, %",
-                "late ÷ lost",
-                "senders held up by a lost packet",
-                "packets to the receiver: all / lost / dropped by the queue",
-            ],
-        );
-        for row in &outcome.rows {
-            let packets = row.rounds.iter().map(|it| it.to_receiver);
-            let packets = packets.fold(LinkCounts::default(), |a, b| a + b);
-            let LinkCounts { lost, overflowed, .. } = packets;
-            table.row([
-                row.label.title(),
-                row.text(&P50, 1),
-                row.text(&P99, 1),
-                row.text(&P999, 0),
-                row.text(&P99_TO_WSS, 2),
-                row.text(&LATE, 1),
-                row.text(&PACKET_LOSS, 2),
-                row.text(&LATE_TO_LOSS, 2),
-                row.text(&SENDERS_PER_LOSS, 2),
-                format!("{} / {lost} / {overflowed}", packets.offered()),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        format!(
+            "Loss: {} senders of {} signals per second each to one receiver behind a link with {}",
+            self.senders, self.rate, self.impairment
+        )
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport"),
+            Column::spread("p50 ms", &P50, 1),
+            Column::spread("p99 ms", &P99, 1),
+            Column::spread("p99.9 ms", &P999, 0),
+            Column::spread("p99 ÷ WebSocket's", &P99_TO_WSS, 2),
+            Column::spread(format!("later than {:.0} ms, %", self.late_ms()), &LATE, 1),
+            Column::spread("lost packets, %", &PACKET_LOSS, 2),
+            Column::spread("late ÷ lost", &LATE_TO_LOSS, 2),
+            Column::spread("senders held up by a lost packet", &SENDERS_PER_LOSS, 2),
+            Column::new("packets to the receiver: all / lost / dropped by the queue", packets),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
@@ -193,30 +157,19 @@ impl Scenario for Loss {
             let rows = outcome.rows.iter().map(row).collect();
             Chart::dots(title, description, unit, &palette, rows)
         };
-        let late_ms = number(outcome.parameters.late_ms);
+        let late_ms = number(outcome.scenario.late_ms());
         let unit = format!("% of a sender's signals later than {late_ms} ms");
         let title = "Late signals by sender: a dot for each, in each round";
         let late = dots(title, &unit, |it| it.late * 100.0);
         let longest = dots("Each sender's slowest signal, in each round", "ms", |it| it.max_ms);
-        let held_up = outcome.figures(&SENDERS_PER_LOSS);
-        let curves_by_row = curves(&outcome.rows, |it| &it.curve);
-        let first = Chart::percentiles("Latency by percentile", &palette, &curves_by_row);
-        let mut charts: Vec<_> = first.into_iter().collect();
-        let title = "Senders held up by one lost packet";
-        charts.extend([late, longest, Chart::bars(title, "", &palette, &held_up)]);
-        charts.extend(Chart::timelines("Over time", &curves(&outcome.rows, |it| &it.timeline)));
-        charts
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let figures = [
-            ("p99", &P99),
-            ("late signals", &LATE),
-            ("senders held up by a lost packet", &SENDERS_PER_LOSS),
+        let charts = [
+            outcome.percentiles("Latency by percentile", |it| &it.curve),
+            Some(late),
+            Some(longest),
+            outcome.bars("Senders held up by one lost packet", &SENDERS_PER_LOSS),
         ];
-        let of =
-            |(figure, metric)| RelativeFigure::of(figure, Better::Lower, &outcome.figures(metric));
-        figures.into_iter().filter_map(of).collect()
+        let over_time = Chart::timelines("Over time", &outcome.parts(|it| &it.timeline));
+        charts.into_iter().flatten().chain(over_time).collect()
     }
 }
 
@@ -231,7 +184,20 @@ fn compare_with_websocket(rows: &mut [Row<TransportLabel, LossMeasured>]) {
     }
 }
 
+/// Packets to the receiver, in all rounds together.
+fn packets(row: &Row<TransportLabel, LossMeasured>) -> String {
+    let packets = row.rounds.iter().map(|it| it.to_receiver);
+    let packets = packets.fold(LinkCounts::default(), |a, b| a + b);
+    let LinkCounts { lost, overflowed, .. } = packets;
+    format!("{} / {lost} / {overflowed}", packets.offered())
+}
+
 impl Loss {
+    /// A signal that takes longer is late.
+    fn late_ms(&self) -> f64 {
+        self.impairment.model(Direction::ToClient).delay.as_secs_f64() * 1.5e3
+    }
+
     /// The link.
     fn network(&self) -> Impairment {
         let given = self.impairment;

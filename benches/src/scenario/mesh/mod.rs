@@ -1,30 +1,31 @@
 //! `mesh`: all connections send to all.
 
+use serde::Serialize;
 use signalbox_loadgen::{
     load::{Measured, Pattern},
     system::Systems,
 };
 use signalbox_netem::Impairment;
-use signalbox_report::{Chart, Metric, RelativeFigure, Table};
+use signalbox_report::{Chart, Metric};
 
 use super::{
-    Outcome, Rounds, Scenario, SummaryEntry,
-    at_rate::{
-        self, CPU, GENERATOR, LAG, LoadLabel, LoadParameters, MAX, P50, P90, P99, P999, QUIET_P99,
-    },
+    Columns, Outcome, Rounds, Scenario,
+    at_rate::{self, CPU, GENERATOR, LAG, LoadLabel, MAX, P50, P90, P99, P999, QUIET_P99},
 };
 use crate::{Bench, all::All};
 
 /// Latency and CPU per delivery when all connections signal to all.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Mesh {
     #[command(flatten)]
+    #[serde(skip)]
     systems: Systems,
     /// Connections in the session. All of them send, and receive the signals of all of them.
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     connections: u32,
     /// Deliveries per second, to all together; one number or several.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "49000")]
+    #[serde(skip)]
     deliveries: Vec<u32>,
     /// Senders of nearly all signals; the others' signals have a figure of their own. Without it,
     /// all send at the same rate.
@@ -34,8 +35,10 @@ pub(crate) struct Mesh {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, requires = "hot_senders")]
     quiet_share: f64,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
     #[command(flatten)]
+    #[serde(rename = "network")]
     impairment: Impairment,
 }
 
@@ -66,7 +69,8 @@ impl Scenario for Mesh {
         GENERATOR,
     ];
 
-    type Parameters = LoadParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = at_rate::RELATIVE;
+
     type Label = LoadLabel;
     type Round = Measured;
 
@@ -79,48 +83,35 @@ impl Scenario for Mesh {
             (load, format!(", {deliveries}/s"))
         };
         let loads: Vec<_> = self.deliveries.iter().map(load).collect();
-        let rate = match self.deliveries.as_slice() {
-            [deliveries] => format!("{deliveries} deliveries per second"),
-            _ => "several rates of deliveries".into(),
-        };
-        let hot = self.hot_senders.map(|hot| format!(", {hot} of them hot")).unwrap_or_default();
-        let parameters = LoadParameters {
-            load: format!("{} connections{hot}, {rate}", self.connections),
-            hot_senders: self.hot_senders.map(|it| it as usize),
-            seconds: self.rounds.duration().as_secs_f64(),
-            network: self.impairment,
-        };
         let labels = LoadLabel::all(&self.systems.all()?, &loads);
-        at_rate::run(bench, self.rounds.repeat, labels, parameters).await
+        at_rate::run(self, bench, self.rounds.repeat, labels, self.impairment).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
         self.systems.compare_with.clone_from(&all.compare_with);
         self.deliveries = vec![49_000, 392_000, 784_000];
-        all.shorten(&mut self.rounds, Self::NAME)
+        self.rounds.adapt(Self::NAME, all)
     }
 
     fn remote(&self) -> Option<String> {
         self.systems.elsewhere()
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        at_rate::table("Mesh: all talk to all,", &outcome.parameters, &outcome.rows)
+    fn heading(&self) -> String {
+        let rate = match self.deliveries.as_slice() {
+            [deliveries] => format!("{deliveries} deliveries per second"),
+            _ => "several rates of deliveries".into(),
+        };
+        let hot = self.hot_senders.map(|hot| format!(", {hot} of them hot")).unwrap_or_default();
+        let (connections, over) = (self.connections, at_rate::over(self.impairment));
+        format!("Mesh: all talk to all, {connections} connections{hot}, {rate}{over}")
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        at_rate::columns(self.hot_senders.is_some())
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         at_rate::charts(outcome)
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        at_rate::relative(outcome)
-    }
-
-    fn summary(label: &LoadLabel) -> Option<SummaryEntry> {
-        label.summary()
-    }
-
-    fn may_fail(label: &LoadLabel) -> bool {
-        label.may_fail()
     }
 }

@@ -21,17 +21,11 @@ use signalbox_netem::{
     LinkModel,
     proxy::{Proxy, ProxyRuntime, Targets},
 };
-use signalbox_report::{
-    BarGroup, Better, Chart, Label, Metric, Palette, RelativeFigure, Round, Row, Spread, Table,
-};
+use signalbox_report::{Chart, Column, Label, Metric, Round, Row, Spread};
 use tokio::task::JoinSet;
 
 use self::pair::{Heard, INTERVAL, Schedule, receive_all, send_all};
-use super::{
-    Outcome, Scenario,
-    outcome::named,
-    rounds::{Measuring, in_order},
-};
+use super::{Columns, Outcome, Scenario, rounds::in_order};
 use crate::{Bench, all::All};
 
 /// Time of signals before the first cut.
@@ -54,23 +48,23 @@ const KEEP_ALIVE: Duration = Duration::from_millis(500);
 const ALLOWANCE_MS: f64 = 50.0;
 
 const ROUND_TRIP: Metric<Change> =
-    Metric::lower("round_trip_ms", "ms", |it: &Change| Some(it.round_trip_ms));
-const RECOVERED: Metric<Change> =
-    Metric::lower("recovered_ms", "ms", |it: &Change| Some(it.recovered_ms));
+    Metric::lower("round_trip_ms", "ms", |it| Some(it.round_trip_ms));
+const RECOVERED: Metric<Change> = Metric::lower("recovered_ms", "ms", |it| Some(it.recovered_ms));
 const RECOVERED_ROUND_TRIPS: Metric<Change> =
-    Metric::lower("recovered_round_trips", "round trips", |it: &Change| it.recovered_round_trips);
-const SILENCE: Metric<Change> =
-    Metric::lower("silence_ms", "ms", |it: &Change| Some(it.silence_ms));
-const NOTICED: Metric<Change> = Metric::lower("noticed_ms", "ms", |it: &Change| it.noticed_ms);
+    Metric::lower("recovered_round_trips", "round trips", |it| it.recovered_round_trips);
+const SILENCE: Metric<Change> = Metric::lower("silence_ms", "ms", |it| Some(it.silence_ms));
+const NOTICED: Metric<Change> = Metric::lower("noticed_ms", "ms", |it| it.noticed_ms);
 
 /// Time to the next signal when a client's network changes, by every way to recover.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Reconnect {
     /// Round trips between client and gateway, in milliseconds.
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "0,50,150")]
+    #[serde(skip)]
     rtt: Vec<u32>,
     /// Rounds over all recoveries and round trips, each with new clients.
     #[arg(long, value_name = "ROUNDS", default_value_t = 5)]
+    #[serde(skip)]
     repeat: usize,
 }
 
@@ -109,13 +103,6 @@ impl Recovery {
     }
 }
 
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct ReconnectParameters {
-    /// Between two signals, in milliseconds.
-    interval_ms: f64,
-}
-
 /// A recovery over a round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct RecoveryLabel {
@@ -127,6 +114,14 @@ pub(crate) struct RecoveryLabel {
 impl Label for RecoveryLabel {
     fn title(&self) -> String {
         format!("{} ms: {}", self.rtt_ms, self.recovery.title())
+    }
+
+    fn group(&self) -> String {
+        format!("round trip of {} ms", self.rtt_ms)
+    }
+
+    fn member(&self) -> String {
+        self.recovery.title().to_owned()
     }
 }
 
@@ -169,7 +164,8 @@ impl Scenario for Reconnect {
     const METRICS: &'static [Metric<Change>] =
         &[ROUND_TRIP, RECOVERED, RECOVERED_ROUND_TRIPS, SILENCE, NOTICED];
 
-    type Parameters = ReconnectParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = &[("first signal", RECOVERED)];
+
     type Label = RecoveryLabel;
     type Round = Change;
 
@@ -190,14 +186,13 @@ impl Scenario for Reconnect {
                 |label: &RecoveryLabel| changes.iter().find(|it| it.0 == *label).map(|it| it.1);
             Ok(labels.iter().filter_map(change).collect())
         };
-        let Measuring { rows, failures } =
-            Measuring::<Self>::groups(bench, self.repeat, labels, groups, measure_all).await?;
+        let rows = (labels, groups);
+        let outcome = Outcome::measure_groups(self, bench, self.repeat, rows, measure_all).await?;
         // Ctrl-C reaches the gateway too.
         if !bench.is_interrupted() {
             gateway.stop().await?;
         }
-        let interval_ms = INTERVAL.as_secs_f64() * 1000.0;
-        Ok(Outcome { parameters: ReconnectParameters { interval_ms }, rows, failures })
+        Ok(outcome)
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -205,60 +200,32 @@ impl Scenario for Reconnect {
         self.repeat > 0
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let interval = outcome.parameters.interval_ms;
-        let mut table = Table::new(
-            format!(
-                "Reconnect: a network that changes under signals in both directions, one every \
-                 {interval} ms"
-            ),
-            [
-                "round trip: recovery",
-                "first signal after ms",
-                "at most ms",
-                "in round trips",
-                "longest silence ms",
-                "noticed after ms",
-                "a signal there and back, before, ms",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.title(),
-                row.text(&RECOVERED, 1),
-                row.greatest(&RECOVERED, 1),
-                row.median(&RECOVERED_ROUND_TRIPS, 2),
-                row.greatest(&SILENCE, 0),
-                row.text(&NOTICED, 0),
-                row.text(&ROUND_TRIP, 1),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        let interval = INTERVAL.as_millis();
+        format!(
+            "Reconnect: a network that changes under signals in both directions, one every \
+             {interval} ms"
+        )
     }
 
-    fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let palette = Palette::of(Recovery::ALL.map(|it| it.title().to_owned()));
-        let chart = |title: &str, metric: &Metric<Change>| {
-            let group = |rtt: u32| -> BarGroup {
-                let bars = figures(outcome, rtt, metric);
-                let bars = bars.into_iter().map(|(name, it)| (name, it.spread)).collect();
-                (format!("round trip of {rtt} ms"), bars)
-            };
-            let groups = round_trips(outcome).into_iter().map(group).collect();
-            Chart::groups(title, "ms", &palette, groups, None)
-        };
+    fn columns(&self) -> Columns<Self> {
         vec![
-            chart("Time to the first signal after the recovery began", &RECOVERED),
-            chart("Longest time without a signal, noticing included", &SILENCE),
+            Column::title("round trip: recovery"),
+            Column::spread("first signal after ms", &RECOVERED, 1),
+            Column::greatest("at most ms", &RECOVERED, 1),
+            Column::median("in round trips", &RECOVERED_ROUND_TRIPS, 2),
+            Column::greatest("longest silence ms", &SILENCE, 0),
+            Column::spread("noticed after ms", &NOTICED, 0),
+            Column::spread("a signal there and back, before, ms", &ROUND_TRIP, 1),
         ]
     }
 
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let of = |rtt: u32| {
-            let rows = figures(outcome, rtt, &RECOVERED);
-            RelativeFigure::of(format!("first signal over {rtt} ms"), Better::Lower, &rows)
-        };
-        round_trips(outcome).into_iter().filter_map(of).collect()
+    fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
+        let charts = [
+            outcome.bars("Time to the first signal after the recovery began", &RECOVERED),
+            outcome.bars("Longest time without a signal, noticing included", &SILENCE),
+        ];
+        charts.into_iter().flatten().collect()
     }
 
     fn warnings(outcome: &Outcome<Self>) -> Vec<String> {
@@ -280,22 +247,6 @@ fn warning(row: &Row<RecoveryLabel, Change>) -> Option<String> {
     })
 }
 
-fn round_trips(outcome: &Outcome<Reconnect>) -> Vec<u32> {
-    let mut round_trips: Vec<_> = outcome.rows.iter().map(|it| it.label.rtt_ms).collect();
-    round_trips.sort_unstable();
-    round_trips.dedup();
-    round_trips
-}
-
-fn figures(
-    outcome: &Outcome<Reconnect>,
-    rtt_ms: u32,
-    metric: &Metric<Change>,
-) -> Vec<signalbox_report::NamedFigure> {
-    let rows = outcome.rows.iter().filter(|it| it.label.rtt_ms == rtt_ms);
-    named(rows, |it| it.recovery.title().to_owned(), metric)
-}
-
 /// Measures all at the same time, each in a session of its own, with one cut after the other.
 async fn measure(
     gateway: &Gateway,
@@ -311,7 +262,7 @@ async fn measure(
         // Clients of one connector migrate together, so each has its own.
         let connector = gateway.another_connector()?;
         let client = connector.connect(&label.recovery.options(&proxy, &token)).await?;
-        let beside = TransportVariant::Quic.options(gateway, &token).keep_alive(KEEP_ALIVE);
+        let beside = gateway.options(TransportVariant::Quic, &token).keep_alive(KEEP_ALIVE);
         let partner = gateway.connector().connect(&beside.presence(true)).await?;
         pairs.push((*label, proxy, client, partner));
     }

@@ -51,9 +51,6 @@ pub(super) struct Heard {
 }
 
 /// Receives all signals, each once and in order, and no presence event.
-///
-/// # Errors
-/// If a signal is lost or repeated, or another event arrives.
 pub(super) async fn receive_all(
     plan: Schedule,
     mut events: Events,

@@ -22,39 +22,33 @@ use signalbox_loadgen::{
     transport::TransportVariant,
     usage::{Usage, Used},
 };
-use signalbox_report::{
-    Better, Chart, Label as _, Metric, Percentiles, QuantilePoint, RelativeFigure, Round, Table,
-};
+use signalbox_report::{Chart, Column, Metric, Percentiles, QuantilePoint, Round};
 use tokio::task::JoinSet;
 
-use super::{Outcome, Rounds, Scenario, at_rate::curves, flags::TransportLabel, rounds::Measuring};
+use super::{Columns, Outcome, Rounds, Scenario, flags::TransportLabel};
 use crate::{Bench, all::All};
 
 /// With less use of its core, the gateway was not the limit.
 const GATEWAY_FULL: f64 = 0.9;
 
-const REQUESTS: Metric<RestMeasured> =
-    Metric::higher("requests", "/s", |it: &RestMeasured| Some(it.requests));
+const REQUESTS: Metric<RestMeasured> = Metric::higher("requests", "/s", |it| Some(it.requests));
 const DELIVERIES: Metric<RestMeasured> =
-    Metric::higher("deliveries", "/s", |it: &RestMeasured| Some(it.deliveries));
+    Metric::higher("deliveries", "/s", |it| Some(it.deliveries));
 const CPU: Metric<RestMeasured> =
-    Metric::lower("gateway_us_per_request", "µs", |it: &RestMeasured| {
-        Some(it.gateway_us_per_request)
-    });
-const P50: Metric<RestMeasured> =
-    Metric::lower("p50_us", "µs", |it: &RestMeasured| Some(it.latency_us.p50));
-const P99: Metric<RestMeasured> =
-    Metric::lower("p99_us", "µs", |it: &RestMeasured| Some(it.latency_us.p99));
+    Metric::lower("gateway_us_per_request", "µs", |it| Some(it.gateway_us_per_request));
+const P50: Metric<RestMeasured> = Metric::lower("p50_us", "µs", |it| Some(it.latency_us.p50));
+const P99: Metric<RestMeasured> = Metric::lower("p99_us", "µs", |it| Some(it.latency_us.p99));
 const GATEWAY: Metric<RestMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it: &RestMeasured| Some(it.gateway_cores));
+    Metric::neutral("gateway_cores", "cores", |it| Some(it.gateway_cores));
 const GENERATOR: Metric<RestMeasured> =
-    Metric::neutral("generator_cores", "cores", |it: &RestMeasured| Some(it.generator_cores));
+    Metric::neutral("generator_cores", "cores", |it| Some(it.generator_cores));
 
 /// REST signals per second from a server to a session, with the gateway on one core.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Rest {
     /// Transports of the receivers to measure side by side.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Connections in the session, which all receive.
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
@@ -63,18 +57,8 @@ pub(crate) struct Rest {
     #[arg(long, value_name = "NUMBER", default_value_t = 4)]
     servers: usize,
     #[command(flatten)]
+    #[serde(flatten)]
     rounds: Rounds,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct RestParameters {
-    /// Connections in the session.
-    connections: usize,
-    /// HTTPS connections.
-    servers: usize,
-    /// Length of a measurement.
-    seconds: f64,
 }
 
 /// One measurement.
@@ -126,7 +110,9 @@ impl Scenario for Rest {
     const METRICS: &'static [Metric<RestMeasured>] =
         &[REQUESTS, DELIVERIES, CPU, P50, P99, GATEWAY, GENERATOR];
 
-    type Parameters = RestParameters;
+    const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] =
+        &[("requests per second", REQUESTS), ("CPU per request", CPU)];
+
     type Label = TransportLabel;
     type Round = RestMeasured;
 
@@ -142,64 +128,40 @@ impl Scenario for Rest {
             Ok(measured)
         };
         let labels = TransportLabel::all(&self.transport);
-        let Measuring { rows, failures } =
-            Measuring::<Self>::rows(bench, self.rounds.repeat, labels, measure).await?;
-        let seconds = self.rounds.duration().as_secs_f64();
-        let (connections, servers) = (self.connections, self.servers);
-        Ok(Outcome { parameters: RestParameters { connections, servers, seconds }, rows, failures })
+        Outcome::measure(self, bench, self.rounds.repeat, labels, measure).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
-        all.shorten(&mut self.rounds, Self::NAME)
+        self.rounds.adapt(Self::NAME, all)
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let RestParameters { connections, servers, .. } = outcome.parameters;
-        let mut table = Table::new(
-            format!(
-                "REST: signals to a session of {connections} over {servers} HTTPS connections, the \
-                 gateway on one core"
-            ),
-            [
-                "transport of the receivers",
-                "requests/s",
-                "deliveries/s",
-                "gateway CPU µs per request",
-                "request p50 µs",
-                "request p99 µs",
-                "gateway's use of its core",
-                "generator's use of the other",
-            ],
-        );
-        for row in &outcome.rows {
-            let figures = [&REQUESTS, &DELIVERIES, &CPU, &P50, &P99].map(|it| row.text(it, 0));
-            let cores = [&GATEWAY, &GENERATOR].map(|it| row.median(it, 2));
-            table.row([row.label.title()].into_iter().chain(figures).chain(cores));
-        }
-        table
+    fn heading(&self) -> String {
+        format!(
+            "REST: signals to a session of {} over {} HTTPS connections, the gateway on one core",
+            self.connections, self.servers
+        )
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport of the receivers"),
+            Column::spread("requests/s", &REQUESTS, 0),
+            Column::spread("deliveries/s", &DELIVERIES, 0),
+            Column::spread("gateway CPU µs per request", &CPU, 0),
+            Column::spread("request p50 µs", &P50, 0),
+            Column::spread("request p99 µs", &P99, 0),
+            Column::median("gateway's use of its core", &GATEWAY, 2),
+            Column::median("generator's use of the other", &GENERATOR, 2),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
-        let palette = outcome.palette();
-        let bars =
-            |title, unit, metric| Chart::bars(title, unit, &palette, &outcome.figures(metric));
-        let mut charts = vec![
-            bars("Requests per second on one core", "/s", &REQUESTS),
-            bars("The gateway's processor time per request", "µs", &CPU),
+        let charts = [
+            outcome.bars("Requests per second on one core", &REQUESTS),
+            outcome.bars("The gateway's processor time per request", &CPU),
+            outcome.percentiles("Time to a request's response by percentile", |it| &it.curve),
         ];
-        let title = "Time to a request's response by percentile";
-        let curves = curves(&outcome.rows, |it| &it.curve);
-        charts.extend(Chart::percentiles(title, &palette, &curves));
-        charts
-    }
-
-    fn relative(outcome: &Outcome<Self>) -> Vec<RelativeFigure> {
-        let (requests, cpu) = (outcome.figures(&REQUESTS), outcome.figures(&CPU));
-        let figures = [
-            RelativeFigure::of("requests per second", Better::Higher, &requests),
-            RelativeFigure::of("CPU per request", Better::Lower, &cpu),
-        ];
-        figures.into_iter().flatten().collect()
+        charts.into_iter().flatten().collect()
     }
 }
 

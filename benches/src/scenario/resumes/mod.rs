@@ -15,9 +15,9 @@ use signalbox_loadgen::{
     usage::GENERATOR_LIMIT,
     worker::{ReconnectSwarm, SwarmResult},
 };
-use signalbox_report::{Chart, Label, Metric, Palette, Round, Row, Spread, Table};
+use signalbox_report::{Chart, Column, Label, Metric, Palette, Round, Row, Spread};
 
-use super::{Outcome, Rounds, Scenario, at_rate::curves, rounds::Measuring};
+use super::{Columns, Outcome, Rounds, Scenario};
 use crate::{Bench, all::All};
 
 /// How long a gateway takes to notice that a QUIC client is silent: its default idle timeout, and a
@@ -34,34 +34,34 @@ const SETTINGS: &[(&str, &str)] = &[("SIGNALBOX_RESUME__WINDOW_MS", "120000")];
 const SPARE_FILES: u64 = 1000;
 
 const P99_BEFORE: Metric<ResumesMeasured> =
-    Metric::lower("p99_before_us", "µs", |it: &ResumesMeasured| Some(it.before.latency_us.p99));
+    Metric::lower("p99_before_us", "µs", |it| Some(it.before.latency_us.p99));
 const P99_DURING: Metric<ResumesMeasured> =
-    Metric::lower("p99_during_us", "µs", |it: &ResumesMeasured| Some(it.during.latency_us.p99));
-const RATIO: Metric<ResumesMeasured> =
-    Metric::lower("ratio", "×", |it: &ResumesMeasured| Some(it.ratio()));
+    Metric::lower("p99_during_us", "µs", |it| Some(it.during.latency_us.p99));
+const RATIO: Metric<ResumesMeasured> = Metric::lower("ratio", "×", |it| Some(it.ratio()));
 /// The ratio of each round as a multiple of its control's.
 const RATIO_TO_CONTROL: Metric<ResumesMeasured> =
-    Metric::lower("ratio_to_control", "×", |it: &ResumesMeasured| it.ratio_to_control);
+    Metric::lower("ratio_to_control", "×", |it| it.ratio_to_control);
 const LAG: Metric<ResumesMeasured> =
-    Metric::neutral("lag_p99_us", "µs", |it: &ResumesMeasured| Some(it.during.lag_us.p99));
+    Metric::neutral("lag_p99_us", "µs", |it| Some(it.during.lag_us.p99));
 const GATEWAY: Metric<ResumesMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it: &ResumesMeasured| it.during.gateway_cores);
+    Metric::neutral("gateway_cores", "cores", |it| it.during.gateway_cores);
 const SWARM: Metric<ResumesMeasured> =
-    Metric::neutral("swarm_cores", "cores", |it: &ResumesMeasured| Some(it.resumed.cores));
+    Metric::neutral("swarm_cores", "cores", |it| Some(it.resumed.cores));
 const RESUME_P50: Metric<ResumesMeasured> =
-    Metric::lower("resume_p50_ms", "ms", |it: &ResumesMeasured| Some(it.resumed.each_us.p50 / 1e3));
+    Metric::lower("resume_p50_ms", "ms", |it| Some(it.resumed.each_us.p50 / 1e3));
 const RESUME_P99: Metric<ResumesMeasured> =
-    Metric::lower("resume_p99_ms", "ms", |it: &ResumesMeasured| Some(it.resumed.each_us.p99 / 1e3));
+    Metric::lower("resume_p99_ms", "ms", |it| Some(it.resumed.each_us.p99 / 1e3));
 const ALL_BACK: Metric<ResumesMeasured> =
-    Metric::lower("all_back_s", "s", |it: &ResumesMeasured| Some(it.resumed.seconds));
+    Metric::lower("all_back_s", "s", |it| Some(it.resumed.seconds));
 const RETRIES: Metric<ResumesMeasured> =
-    Metric::lower("retries", "", |it: &ResumesMeasured| Some(it.resumed.retries as f64));
+    Metric::lower("retries", "", |it| Some(it.resumed.retries as f64));
 
 /// Latency of signals while thousands of other clients resume.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Resumes {
     /// Transports of the resuming and of the signalling clients, to measure side by side.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Detached connections that resume.
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
@@ -74,18 +74,8 @@ pub(crate) struct Resumes {
     seconds: f64,
     /// Rounds over all transports.
     #[arg(long, value_name = "ROUNDS", default_value_t = 2)]
+    #[serde(skip)]
     repeat: usize,
-}
-
-/// The common parameters.
-#[derive(Debug, Serialize)]
-pub(crate) struct ResumesParameters {
-    /// Connections that resume.
-    connections: usize,
-    /// Signals per second of the others.
-    rate: u32,
-    /// Seconds within which they resume.
-    seconds: f64,
 }
 
 /// A transport, or its control.
@@ -166,7 +156,6 @@ impl Scenario for Resumes {
         RETRIES,
     ];
 
-    type Parameters = ResumesParameters;
     type Label = ResumesLabel;
     type Round = ResumesMeasured;
 
@@ -180,11 +169,9 @@ impl Scenario for Resumes {
         };
         let labels = self.transport.iter().flat_map(of).collect();
         let measure = async |label: &ResumesLabel, _| self.measure(bench, *label).await;
-        let Measuring { mut rows, failures } =
-            Measuring::<Self>::rows(bench, self.repeat, labels, measure).await?;
-        compare_with_controls(&mut rows);
-        let Self { connections, rate, seconds, .. } = *self;
-        Ok(Outcome { parameters: ResumesParameters { connections, rate, seconds }, rows, failures })
+        let mut outcome = Outcome::measure(self, bench, self.repeat, labels, measure).await?;
+        compare_with_controls(&mut outcome.rows);
+        Ok(outcome)
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -192,68 +179,49 @@ impl Scenario for Resumes {
         self.repeat > 0
     }
 
-    fn table(outcome: &Outcome<Self>) -> Table {
-        let ResumesParameters { connections, rate, seconds } = outcome.parameters;
-        let mut table = Table::new(
-            format!(
-                "Resumes: {connections} clients come back within {seconds} seconds, beside {rate} \
-                 signals per second of others"
-            ),
-            [
-                "transport",
-                "p99 before µs",
-                "p99 meanwhile µs",
-                "meanwhile ÷ before",
-                "that ÷ its control's",
-                "generator late by µs (p99)",
-                "gateway CPU, cores",
-                "swarm's use of its thread",
-                "resume p50 ms",
-                "resume p99 ms",
-                "all back s",
-                "attempts repeated",
-            ],
-        );
-        for row in &outcome.rows {
-            table.row([
-                row.label.title(),
-                row.text(&P99_BEFORE, 0),
-                row.text(&P99_DURING, 0),
-                row.text(&RATIO, 1),
-                row.text(&RATIO_TO_CONTROL, 2),
-                row.text(&LAG, 0),
-                row.median(&GATEWAY, 2),
-                row.median(&SWARM, 2),
-                row.text(&RESUME_P50, 1),
-                row.text(&RESUME_P99, 1),
-                row.text(&ALL_BACK, 1),
-                row.median(&RETRIES, 0),
-            ]);
-        }
-        table
+    fn heading(&self) -> String {
+        format!(
+            "Resumes: {} clients come back within {} seconds, beside {} signals per second of others",
+            self.connections, self.seconds, self.rate
+        )
+    }
+
+    fn columns(&self) -> Columns<Self> {
+        vec![
+            Column::title("transport"),
+            Column::spread("p99 before µs", &P99_BEFORE, 0),
+            Column::spread("p99 meanwhile µs", &P99_DURING, 0),
+            Column::spread("meanwhile ÷ before", &RATIO, 1),
+            Column::spread("that ÷ its control's", &RATIO_TO_CONTROL, 2),
+            Column::spread("generator late by µs (p99)", &LAG, 0),
+            Column::median("gateway CPU, cores", &GATEWAY, 2),
+            Column::median("swarm's use of its thread", &SWARM, 2),
+            Column::spread("resume p50 ms", &RESUME_P50, 1),
+            Column::spread("resume p99 ms", &RESUME_P99, 1),
+            Column::spread("all back s", &ALL_BACK, 1),
+            Column::median("attempts repeated", &RETRIES, 0),
+        ]
     }
 
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         let phases = ["while nobody resumes", "while they resume"].map(str::to_owned);
-        let phase_palette = Palette::of(phases.clone());
+        let palette = Palette::of(phases.clone());
         let groups = outcome.rows.iter().map(|row| {
             let p99s = [&P99_BEFORE, &P99_DURING].map(|metric| row.spread(metric));
             (row.label.title(), phases.iter().cloned().zip(p99s).collect::<Vec<(String, Spread)>>())
         });
         let title = "p99 of the others' signals";
-        let p99s = Chart::groups(title, "µs", &phase_palette, groups.collect(), None);
-        let palette = outcome.palette();
-        let ratios = outcome.figures(&RATIO_TO_CONTROL);
-        let ratios = ratios.into_iter().map(|(name, it)| (name, it.spread)).collect();
-        let ratios = vec![(String::new(), ratios)];
+        let p99s = Chart::groups(title, "µs", &palette, groups.collect(), None);
         let title = "How much more that is than the control's: 1 is no harm";
-        let mut charts = vec![p99s, Chart::groups(title, "×", &palette, ratios, Some(1.0))];
-        let curves_by_row = curves(&outcome.rows, |it| &it.during.curve);
-        let title = "Latency by percentile, while they resume";
-        charts.extend(Chart::percentiles(title, &palette, &curves_by_row));
-        let timelines = curves(&outcome.rows, |it| &it.during.timeline);
-        charts.extend(Chart::timelines("While they resume", &timelines));
-        charts
+        let title_during = "Latency by percentile, while they resume";
+        let charts = [
+            Some(p99s),
+            outcome.bars_beside(title, &RATIO_TO_CONTROL, Some(1.0)),
+            outcome.percentiles(title_during, |it| &it.during.curve),
+        ];
+        let timelines = outcome.parts(|it| &it.during.timeline);
+        let over_time = Chart::timelines("While they resume", &timelines);
+        charts.into_iter().flatten().chain(over_time).collect()
     }
 }
 
