@@ -18,8 +18,6 @@ mod nats;
 mod node;
 mod plain;
 mod socket_io;
-#[cfg(test)]
-mod tests;
 
 use std::{
     io::ErrorKind,
@@ -32,8 +30,7 @@ use clap::ValueEnum;
 
 use crate::{
     client::{ClientProtocol, stream::StreamDialer},
-    process::Process,
-    process::ProcessDir,
+    process::{Process, ProcessDir},
     target::Target,
 };
 

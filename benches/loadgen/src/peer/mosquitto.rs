@@ -11,8 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use super::run;
 use crate::{
     client::{Address, ClientProtocol, HandshakeReply, Received},
-    process::Process,
-    process::ProcessDir,
+    process::{Process, ProcessDir},
 };
 
 /// Packets, with their flags (MQTT 3.1.1, 2.2).

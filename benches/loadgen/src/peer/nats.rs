@@ -8,8 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use super::run;
 use crate::{
     client::{Address, ClientProtocol, HandshakeReply, Received},
-    process::Process,
-    process::ProcessDir,
+    process::{Process, ProcessDir},
 };
 
 /// Longer than any line of a server, whose INFO is the longest.

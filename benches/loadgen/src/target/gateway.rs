@@ -16,8 +16,7 @@ use signalbox_token::{NewServerToken, NewToken, Signer};
 use tempfile::TempDir;
 
 use crate::{
-    process::ProcessDir,
-    process::{Process, mortal},
+    process::{Process, ProcessDir, mortal},
     target::Target,
     transport::TransportVariant,
 };
