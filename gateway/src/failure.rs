@@ -1,12 +1,16 @@
 //! Failures that end the gateway.
 
-use std::{future::Future, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
+use signalbox_quic::{Supervise, Task};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::{error::with_causes, supervise::catch};
+use crate::{
+    error::with_causes,
+    supervise::{catch, isolated},
+};
 
 /// Why a running gateway drained without being told to.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +51,23 @@ impl Failure {
     pub(crate) fn take(&self) -> Option<RunError> {
         self.0.error.lock().take()
     }
+}
 
-    /// Runs a task without which the QUIC endpoint cannot work, and reports its panic.
-    pub(crate) async fn of_quic(self, task: impl Future<Output = ()>) {
-        let mut task = std::pin::pin!(catch(task));
-        // The rest of the task is dropped later, as that may panic again.
-        if task.as_mut().await.is_err() {
-            self.report(RunError::Quic);
-        }
+impl Supervise for Failure {
+    /// Reports a panic: without this task the QUIC endpoint does not work.
+    fn endpoint_task(&self, task: Task) -> Task {
+        let failure = self.clone();
+        Box::pin(async move {
+            let mut task = std::pin::pin!(catch(task));
+            // The rest of the task is dropped later, as that may panic again.
+            if task.as_mut().await.is_err() {
+                failure.report(RunError::Quic);
+            }
+        })
+    }
+
+    fn connection_task(&self, task: Task) -> Task {
+        Box::pin(isolated("QUIC connection after its link", task))
     }
 }
 
@@ -65,9 +78,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_failure_ends_the_gateway() {
         let failure = Failure::default();
-        failure.clone().of_quic(async {}).await;
+        failure.endpoint_task(Box::pin(async {})).await;
         assert!(failure.take().is_none(), "a normal end is no failure");
-        failure.clone().of_quic(async { panic!("a fault") }).await;
+        failure.endpoint_task(Box::pin(async { panic!("a fault") })).await;
         failure.report(RunError::Tcp(io::Error::other("another")));
         failure.reported().await;
         assert!(matches!(failure.take(), Some(RunError::Quic)));

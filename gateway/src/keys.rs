@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::{hkdf, hmac};
 use quinn::{EndpointConfig, ServerConfig};
-use quinn_proto::HashedConnectionIdGenerator;
+use signalbox_quic::HashedConnectionIdGenerator;
 
 /// The least time between two resets. quinn's 20 ms would let ten thousand clients of a crashed
 /// gateway wait for minutes; an attacker gains nothing, as a reset is shorter than what it answers.

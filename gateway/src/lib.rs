@@ -39,7 +39,6 @@ mod services;
 mod state_file;
 pub mod supervise;
 mod webhook;
-mod woken;
 
 pub use config::{
     AuthConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem, ProblemKind,

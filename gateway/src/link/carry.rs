@@ -6,6 +6,7 @@ use std::{
 };
 
 use signalbox_protocol::CloseReason;
+use signalbox_quic::when_woken;
 use tokio::time::{sleep, timeout_at};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     read::read,
     transport::{Reader, Writer},
 };
-use crate::{lifecycle::Lifecycle, services::Services, woken::when_woken};
+use crate::{lifecycle::Lifecycle, services::Services};
 
 /// Carries a connection until something ends it.
 pub(super) fn carry(

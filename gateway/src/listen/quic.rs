@@ -2,21 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use quinn::{
-    AckFrequencyConfig, Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportConfig,
-    VarInt,
-};
+use quinn::{Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
+use signalbox_quic::{EndpointRuntime, HandshakeData, QuicTlsConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
-use super::{
-    quic_runtime::EndpointRuntime,
-    quic_session::{PeerIdleTimeout, Sessions},
-    quic_window::Windows,
-};
 use crate::{
     admission::AdmissionPermit,
     config::TimeoutsConfig,
@@ -43,13 +36,6 @@ const CLIENT_STREAMS: u32 = 2;
 
 /// Bytes that a client may send on one stream before they are read: some longest frames.
 const STREAM_WINDOW: u32 = 64 * 1024;
-
-/// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-/// Packets that a client may leave without an acknowledgement, for 25 ms at most, where the usual
-/// would be one. Receiving those costs as much as sending signals.
-const ACKNOWLEDGE_AFTER: u32 = 10;
 
 /// Bytes of handshake packets that may wait, for one connection and for all of them.
 const INCOMING_BUFFER: u64 = 64 * 1024;
@@ -80,7 +66,7 @@ impl Listener {
         let mut config = server_config(certificates, context.services.policy())?;
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
-        let runtime = Arc::new(EndpointRuntime::new(context.lifecycle.failure().clone()));
+        let runtime = Arc::new(EndpointRuntime::new(Arc::new(context.lifecycle.failure().clone())));
         let endpoint = Endpoint::new(keys.endpoint(), Some(config), socket, runtime.clone())
             .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
@@ -149,7 +135,7 @@ async fn serve(
             return;
         }
     };
-    let mut handshake = driver.beside(Box::pin(establish(connecting, remote, hello_by)));
+    let mut handshake = driver.with(Box::pin(establish(connecting, remote, hello_by)));
     if let Some(opened) = (&mut handshake).await {
         let form = LinkForm { transport: Transport::Quic, codec: Codec::Postcard };
         let info = LinkInfo { form, remote, hello_by, permit };
@@ -165,7 +151,7 @@ async fn serve(
             reader,
             writer,
         ));
-        context.lifecycle.spawn(remote, handshake.into_driver().beside(link));
+        context.lifecycle.spawn(remote, handshake.into_driver().with(link));
     }
 }
 
@@ -197,13 +183,14 @@ async fn establish(
 /// How often a client must hear from us that ends the connection after a shorter silence than we do.
 /// For all others quinn sends keep-alives.
 fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duration> {
-    let PeerIdleTimeout(timeout) = *connection.handshake_data()?.downcast().ok()?;
+    let data: Box<HandshakeData> = connection.handshake_data()?.downcast().ok()?;
+    let timeout = data.idle_timeout?;
     (timeout < idle_timeout).then(|| (timeout / KEEP_ALIVES).max(SHORTEST_KEEP_ALIVE))
 }
 
 fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerConfig, BindError> {
     let tls = signalbox_certs::quic_server(certificates, &[ALPN]);
-    let crypto = Sessions::new(tls).map_err(BindError::Tls)?;
+    let crypto = QuicTlsConfig::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .max_incoming(policy.limits.pending_handshakes)
@@ -215,35 +202,18 @@ fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerC
 }
 
 fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {
-    let mut transport = TransportConfig::default();
+    let mut transport = signalbox_quic::transport_config();
     transport
         .max_concurrent_bidi_streams(CLIENT_STREAMS.into())
         .max_concurrent_uni_streams(CLIENT_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(link::quic::SEND_WINDOW)
-        .datagram_receive_buffer_size(None)
-        // Streams are served in the order in which they were written, not a packet each in turn.
-        .send_fairness(false)
-        // With it quinn keeps a buffer of ten datagrams in every connection, and even an idle one
-        // touches 3 KiB of that. `quic_socket.rs` has one for all.
-        .enable_segmentation_offload(false)
-        .initial_rtt(INITIAL_RTT)
-        .ack_frequency_config(Some(acknowledgements()))
-        .congestion_controller_factory(Arc::new(Windows::default()))
         // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
         // itself, and none knows our idle timeout before it has connected.
         .keep_alive_interval(Some(timeouts.idle() / KEEP_ALIVES))
         .max_idle_timeout(Some(VarInt::from_u32(timeouts.idle_ms).into()));
     transport
-}
-
-/// How seldom a client may acknowledge, if it can be told
-/// (draft-ietf-quic-ack-frequency). What arrives out of order it still acknowledges at once.
-fn acknowledgements() -> AckFrequencyConfig {
-    let mut config = AckFrequencyConfig::default();
-    config.ack_eliciting_threshold(ACKNOWLEDGE_AFTER.into());
-    config
 }
 
 fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {

@@ -1,13 +1,16 @@
-//! A QUIC connection's inner workings, run in the task of its link.
+//! A connection's driver, run in the task of its application.
 //!
-//! quinn does a connection's work in a task of its own: what a link writes, that task puts into
-//! packets, and what arrives, it hands to the link. So every signal would wake two tasks in turn,
-//! and of a thousand receivers first all links would run and then all connections, each finding
-//! its memory gone from the processor's caches. Here one task does both.
+//! quinn drives each connection in a task of its own, which puts written data into packets and hands
+//! received data to the application. So every message would wake two tasks in turn. With a
+//! thousand receivers, first all applications would run and then all connections, each with its
+//! memory evicted from the caches. Here one task does both.
+//!
+//! [`Driven`] gates its two halves like [`wake`](crate::wake) gates the branches of a `select!`, but
+//! with one flag more: a half that wakes the other while both are being polled does not wake the
+//! task, because the other is polled next.
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -19,62 +22,68 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
 
-use crate::supervise;
+use crate::{Supervise, Task};
 
-/// How often in a row each of the two may go on before other tasks have their turn.
-const TURNS: u32 = 4;
+/// Polls of each half in a row before other tasks get their turn.
+const MAX_POLLS: u32 = 4;
 
-/// The work of one connection. If dropped before it is done, it goes on in a task of its own: a
-/// connection has packets to send after its end.
-pub(super) struct Driver(Option<Work>);
-
-/// What quinn would spawn.
-pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The work of one connection: the task that quinn would have spawned. A driver that is dropped
+/// before its work is done continues in a task of its own, because a connection has packets to send
+/// after its application has ended.
+pub struct Driver {
+    work: Option<Task>,
+    supervisor: Arc<dyn Supervise>,
+}
 
 impl Driver {
-    pub(super) fn new(work: Work) -> Self {
-        Self(Some(work))
+    pub(crate) fn new(work: Option<Task>, supervisor: Arc<dyn Supervise>) -> Self {
+        Self { work, supervisor }
     }
 
-    /// Until `life` is over, the two are one future.
-    pub(super) fn beside<F: Future + Unpin>(self, life: F) -> Driven<F> {
-        let task = Arc::new(Task::default());
-        let (drive, live) = (Part::new(&task), Part::new(&task));
-        Driven { driver: self, life, task, drive, live }
+    /// Whether quinn has left work to this driver and the work is not done.
+    pub fn has_work(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// Runs the driver and `application` as one future, which ends with the application.
+    pub fn with<F: Future + Unpin>(self, application: F) -> Driven<F> {
+        let task = Arc::new(SharedTask::default());
+        let (drive, run) = (Half::new(&task), Half::new(&task));
+        Driven { driver: self, application, task, drive, run }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
-        // Taken out, so that work which panics is gone, and not polled once more.
-        if let Some(mut work) = self.0.take()
+        // Taken out, so that work which panics is gone and not polled again.
+        if let Some(mut work) = self.work.take()
             && work.as_mut().poll(cx).is_pending()
         {
-            self.0 = Some(work);
+            self.work = Some(work);
         }
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Without a runtime there is nothing left to send by.
-        if let Some((work, runtime)) = self.0.take().zip(Handle::try_current().ok()) {
-            runtime.spawn(supervise::isolated("QUIC connection after its link", work));
+        // Without a runtime there is no socket to send with.
+        if let Some((work, runtime)) = self.work.take().zip(Handle::try_current().ok()) {
+            runtime.spawn(self.supervisor.connection_task(work));
         }
     }
 }
 
-/// See [`Driver::beside`].
-pub(super) struct Driven<F> {
+/// A driver and its application as one future: see [`Driver::with`].
+pub struct Driven<F> {
     driver: Driver,
-    life: F,
-    task: Arc<Task>,
-    drive: (Arc<Part>, Waker),
-    live: (Arc<Part>, Waker),
+    application: F,
+    task: Arc<SharedTask>,
+    drive: (Arc<Half>, Waker),
+    run: (Arc<Half>, Waker),
 }
 
 impl<F> Driven<F> {
-    /// The driver, for another life.
-    pub(super) fn into_driver(mut self) -> Driver {
-        Driver(mem::take(&mut self.driver.0))
+    /// The driver, for another application.
+    pub fn into_driver(mut self) -> Driver {
+        Driver { work: self.driver.work.take(), supervisor: self.driver.supervisor.clone() }
     }
 }
 
@@ -82,22 +91,22 @@ impl<F: Future + Unpin> Future for Driven<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { driver, life, task, drive, live } = &mut *self;
+        let Self { driver, application, task, drive, run } = &mut *self;
         task.waker.register(cx.waker());
-        for _ in 0..TURNS {
+        for _ in 0..MAX_POLLS {
             task.running.store(true, SeqCst);
             if drive.0.woken.swap(false, SeqCst) {
                 driver.poll(&mut Context::from_waker(&drive.1));
             }
-            if live.0.woken.swap(false, SeqCst) {
-                let result = Pin::new(&mut *life).poll(&mut Context::from_waker(&live.1));
+            if run.0.woken.swap(false, SeqCst) {
+                let result = Pin::new(&mut *application).poll(&mut Context::from_waker(&run.1));
                 if result.is_ready() {
                     return result;
                 }
             }
-            // Before the look: who wakes one of them after it finds nobody running.
+            // Cleared before the check, so that a later wake of a half wakes the task.
             task.running.store(false, SeqCst);
-            if !drive.0.woken.load(SeqCst) && !live.0.woken.load(SeqCst) {
+            if !drive.0.woken.load(SeqCst) && !run.0.woken.load(SeqCst) {
                 return Poll::Pending;
             }
         }
@@ -106,28 +115,28 @@ impl<F: Future + Unpin> Future for Driven<F> {
     }
 }
 
-/// The task that runs both.
+/// The task that runs both halves.
 #[derive(Default)]
-struct Task {
+struct SharedTask {
     waker: AtomicWaker,
-    /// It will look at both again before it sleeps.
+    /// Set while the task is certain to check both halves again before it sleeps.
     running: AtomicBool,
 }
 
-/// One of the two.
-struct Part {
+/// The waker of one half.
+struct Half {
     woken: AtomicBool,
-    task: Arc<Task>,
+    task: Arc<SharedTask>,
 }
 
-impl Part {
-    fn new(task: &Arc<Task>) -> (Arc<Self>, Waker) {
-        let part = Arc::new(Self { woken: AtomicBool::new(true), task: task.clone() });
-        (part.clone(), part.into())
+impl Half {
+    fn new(task: &Arc<SharedTask>) -> (Arc<Self>, Waker) {
+        let half = Arc::new(Self { woken: AtomicBool::new(true), task: task.clone() });
+        (half.clone(), half.into())
     }
 }
 
-impl Wake for Part {
+impl Wake for Half {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -157,17 +166,33 @@ mod tests {
         }
     }
 
-    /// Work that does something when it is told to, and what it was told and did.
+    /// Work that answers each request: `told` asks, `done` answers.
     #[derive(Default)]
     struct Job {
         told: Notify,
         done: Notify,
     }
 
+    struct Unsupervised;
+
+    impl Supervise for Unsupervised {
+        fn endpoint_task(&self, task: Task) -> Task {
+            task
+        }
+
+        fn connection_task(&self, task: Task) -> Task {
+            task
+        }
+    }
+
+    fn driver(work: Task) -> Driver {
+        Driver::new(Some(work), Arc::new(Unsupervised))
+    }
+
     impl Job {
         fn driver(self: &Arc<Self>) -> Driver {
             let job = self.clone();
-            Driver::new(Box::pin(async move {
+            driver(Box::pin(async move {
                 loop {
                     job.told.notified().await;
                     job.done.notify_one();
@@ -177,9 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn what_one_leaves_for_the_other_is_done_in_the_same_turn_and_wakes_nobody() {
+    fn work_that_one_half_leaves_to_the_other_is_done_without_waking_the_task() {
         let job = Arc::new(Job::default());
-        let life = {
+        let application = {
             let job = job.clone();
             async move {
                 job.told.notify_one();
@@ -189,24 +214,24 @@ mod tests {
         };
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        let mut driven = job.driver().beside(Box::pin(life));
+        let mut driven = job.driver().with(Box::pin(application));
         let result = Pin::new(&mut driven).poll(&mut Context::from_waker(&waker));
         assert_eq!(result, Poll::Ready(7));
         assert_eq!(count.0.load(SeqCst), 0);
     }
 
     #[test]
-    fn each_wakes_the_task_while_it_sleeps() {
+    fn each_half_wakes_the_sleeping_task() {
         let job = Arc::new(Job::default());
         let end = Arc::new(Notify::new());
-        let life = {
+        let application = {
             let end = end.clone();
             async move { end.notified().await }
         };
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
-        let mut driven = job.driver().beside(Box::pin(life));
+        let mut driven = job.driver().with(Box::pin(application));
         assert_eq!(Pin::new(&mut driven).poll(&mut cx), Poll::Pending);
         assert_eq!(count.0.load(SeqCst), 0);
         job.told.notify_one();
@@ -218,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn who_always_wants_to_go_on_lets_others_have_their_turn() {
+    fn a_busy_half_yields_to_other_tasks() {
         let work = poll_fn(|cx| {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
-        let mut driven = Driver::new(Box::pin(work)).beside(std::future::pending::<()>());
+        let mut driven = driver(Box::pin(work)).with(std::future::pending::<()>());
         let result = Pin::new(&mut driven).poll(&mut Context::from_waker(&waker));
         assert_eq!(result, Poll::Pending);
         assert_eq!(count.0.load(SeqCst), 1);
@@ -235,7 +260,7 @@ mod tests {
     async fn no_wake_from_another_thread_is_lost() {
         let job = Arc::new(Job::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let driven = tokio::spawn(job.driver().beside(stopped));
+        let driven = tokio::spawn(job.driver().with(stopped));
         let other = {
             let job = job.clone();
             std::thread::spawn(move || {
@@ -257,11 +282,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_goes_on_without_the_life_it_was_beside() {
+    async fn a_dropped_driver_continues_in_a_task_of_its_own() {
         let job = Arc::new(Job::default());
-        job.driver().beside(std::future::ready(())).await;
+        job.driver().with(std::future::ready(())).await;
         job.told.notify_one();
         let done = tokio::time::timeout(Duration::from_secs(10), job.done.notified());
-        done.await.expect("the driver goes on");
+        done.await.expect("the driver continues");
     }
 }

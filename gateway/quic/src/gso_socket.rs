@@ -1,13 +1,13 @@
-//! The UDP socket under QUIC: packets to one client that follow each other leave in one call.
+//! Generic segmentation offload (GSO): consecutive packets to one client leave in one system call.
 //!
-//! Sending is the largest part of what a gateway does, and packets of one size to one client take
-//! a quarter of the time if the system gets them as one (segmentation offload). quinn can do that,
-//! but keeps room for ten packets in every connection then, idle or not. So it hands its packets
-//! over one by one, and they are put together here, in one buffer for all.
+//! Sending is the largest part of a gateway's work, and packets of one size to one client take a
+//! quarter of the time if the system gets them as one. quinn supports that, but then keeps room for
+//! ten packets in every connection, idle or not. So quinn hands over single packets, and this
+//! socket batches them, in one buffer for all connections.
 //!
-//! A full packet is likely to be followed by another: it is held until that has come, or until all
-//! tasks have had their turn. Any other packet leaves at once. So nothing is held of small signals
-//! that are few, and nearly all of those that are many.
+//! A full packet is likely to be followed by another: it is held until the next packet comes, or
+//! until all tasks have had their turn. Any other packet leaves at once. So sparse small messages
+//! are never held, and most packets of a burst are.
 
 use std::{
     fmt,
@@ -25,32 +25,32 @@ use quinn::{
     udp::{EcnCodepoint, RecvMeta, Transmit},
 };
 
-/// From this size on, in bytes, a packet counts as full: every path of QUIC carries so much
-/// (RFC 9000, section 14).
+/// Size in bytes from which a packet counts as full. Every QUIC path carries that much (RFC 9000,
+/// section 14).
 const FULL: usize = 1200;
 
-/// Bytes that leave in one call at most: what fits in one UDP datagram, less the headers.
+/// Maximum bytes per system call: the contents of one UDP datagram.
 const BATCH: usize = 65_000;
 
-/// A socket that puts packets together.
-pub(super) struct BatchingSocket {
+/// A socket that batches packets.
+pub(crate) struct GsoSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     held: Mutex<Held>,
 }
 
-/// Packets that wait for the one that follows.
+/// Packets that wait for a following one.
 #[derive(Default)]
 struct Held {
     contents: Vec<u8>,
-    /// Where they go; none if there are none.
+    /// Their route; `None` if there are no packets.
     route: Option<Route>,
-    /// Length of each but the last, which may be shorter.
+    /// Length of each packet but the last, which may be shorter.
     segment: usize,
-    /// Of the task that sends what nothing has followed.
+    /// Waker of the task that sends packets without a following one.
     flusher: Option<Waker>,
 }
 
-/// What packets must share to leave together.
+/// Properties that the packets of a batch share.
 #[derive(PartialEq, Clone, Copy)]
 struct Route {
     destination: SocketAddr,
@@ -58,10 +58,10 @@ struct Route {
     ecn: Option<EcnCodepoint>,
 }
 
-impl BatchingSocket {
-    /// Around that socket. The future sends what nothing has followed, until the socket is
-    /// dropped: run it beside the tasks that send.
-    pub(super) fn new(
+impl GsoSocket {
+    /// Wraps a socket. The future flushes held packets until the socket is dropped; it must run as a
+    /// task of its own.
+    pub(crate) fn new(
         socket: Arc<dyn AsyncUdpSocket>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
         let mut writable = socket.clone().create_io_poller();
@@ -74,7 +74,7 @@ impl BatchingSocket {
         (this, flusher)
     }
 
-    /// Sends what is held, and again when more is; never ready.
+    /// Sends held packets whenever there are some; never ready.
     fn poll_flush(&self, cx: &mut Context<'_>, writable: &mut Pin<Box<dyn UdpPoller>>) -> Poll<()> {
         let mut held = self.held.lock();
         while !self.flush(&mut held) {
@@ -84,8 +84,8 @@ impl BatchingSocket {
         Poll::Pending
     }
 
-    /// Sends what is held; `false` if that cannot be sent now. After any other error it is lost, as
-    /// packets may be.
+    /// Sends the held packets; `false` if the socket does not accept them now. After any other error
+    /// they are lost, as packets may be.
     fn flush(&self, held: &mut Held) -> bool {
         let Some(route) = held.route else { return true };
         let result = self.socket.try_send(&Transmit {
@@ -105,8 +105,8 @@ impl BatchingSocket {
 }
 
 impl Held {
-    /// Whether that packet may follow.
-    fn takes(&self, route: Route, len: usize, max_count: usize) -> bool {
+    /// Whether the batch accepts that packet.
+    fn accepts(&self, route: Route, len: usize, max_count: usize) -> bool {
         self.route == Some(route)
             && !self.is_complete()
             && len <= self.segment
@@ -121,13 +121,13 @@ impl Held {
         self.contents.extend_from_slice(packet);
     }
 
-    /// Whether the last is shorter than the others, so that nothing can follow any more.
+    /// Whether the last packet is shorter than the others, so that no other can follow.
     fn is_complete(&self) -> bool {
         !self.contents.len().is_multiple_of(self.segment)
     }
 }
 
-impl AsyncUdpSocket for BatchingSocket {
+impl AsyncUdpSocket for GsoSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.socket.clone().create_io_poller()
     }
@@ -138,10 +138,10 @@ impl AsyncUdpSocket for BatchingSocket {
             Route { destination: transmit.destination, source: transmit.src_ip, ecn: transmit.ecn };
         let mut held = self.held.lock();
         let max_count = self.socket.max_transmit_segments();
-        if held.takes(route, packet.len(), max_count) {
+        if held.accepts(route, packet.len(), max_count) {
             held.push(route, packet);
             if held.is_complete() {
-                // What cannot leave now is sent by the flusher, which has been woken for the first.
+                // If the socket is full, the flusher sends them; the first packet has woken it.
                 self.flush(&mut held);
             }
             return Ok(());
@@ -149,7 +149,7 @@ impl AsyncUdpSocket for BatchingSocket {
         if !self.flush(&mut held) {
             return Err(ErrorKind::WouldBlock.into());
         }
-        // A packet with a long header belongs to a handshake, which another may not follow.
+        // A packet with a long header belongs to a handshake, and is not followed by its like.
         let is_full = packet.len() >= FULL && packet.first().is_some_and(|first| first & 0x80 == 0);
         if max_count > 1 && is_full {
             held.push(route, packet);
@@ -184,7 +184,7 @@ impl AsyncUdpSocket for BatchingSocket {
     }
 }
 
-impl Drop for BatchingSocket {
+impl Drop for GsoSocket {
     fn drop(&mut self) {
         if let Some(flusher) = self.held.lock().flusher.take() {
             flusher.wake();
@@ -192,7 +192,7 @@ impl Drop for BatchingSocket {
     }
 }
 
-impl fmt::Debug for BatchingSocket {
+impl fmt::Debug for GsoSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.socket.fmt(f)
     }
@@ -207,17 +207,17 @@ mod tests {
 
     use super::*;
 
-    /// A socket that writes down what it would send.
+    /// A socket that records what it would send.
     #[derive(Debug)]
-    struct Paper {
-        /// To whom, how many bytes, in packets of how many.
+    struct Recorder {
+        /// Destination port, bytes, and bytes per packet.
         sent: Mutex<Vec<(u16, usize, Option<usize>)>>,
         full: AtomicBool,
         segments: usize,
     }
 
     #[derive(Debug)]
-    struct Writable(Arc<Paper>);
+    struct Writable(Arc<Recorder>);
 
     impl UdpPoller for Writable {
         fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    impl AsyncUdpSocket for Paper {
+    impl AsyncUdpSocket for Recorder {
         fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
             Box::pin(Writable(self))
         }
@@ -257,12 +257,12 @@ mod tests {
         }
     }
 
-    impl Paper {
+    impl Recorder {
         fn new(segments: usize) -> Arc<Self> {
             Arc::new(Self { sent: Mutex::default(), full: AtomicBool::new(false), segments })
         }
 
-        /// What has left since the last look.
+        /// Everything sent since the last call.
         fn sent(&self) -> Vec<(u16, usize, Option<usize>)> {
             std::mem::take(&mut *self.sent.lock())
         }
@@ -272,7 +272,7 @@ mod tests {
         ([192, 0, 2, 1], port).into()
     }
 
-    fn send_to(socket: &BatchingSocket, port: u16, packet: &[u8]) -> io::Result<()> {
+    fn send_to(socket: &GsoSocket, port: u16, packet: &[u8]) -> io::Result<()> {
         socket.try_send(&Transmit {
             destination: client(port),
             ecn: None,
@@ -282,7 +282,7 @@ mod tests {
         })
     }
 
-    /// A packet of an established connection, so long.
+    /// A packet of an established connection, of that length.
     fn packet(len: usize) -> Vec<u8> {
         vec![0x40; len]
     }
@@ -292,69 +292,69 @@ mod tests {
     }
 
     #[test]
-    fn a_small_packet_leaves_at_once() {
-        let paper = Paper::new(64);
-        let (socket, _flusher) = BatchingSocket::new(paper.clone());
+    fn a_small_packet_is_sent_at_once() {
+        let recorder = Recorder::new(64);
+        let (socket, _flusher) = GsoSocket::new(recorder.clone());
         send_to(&socket, 1, &packet(200)).unwrap();
         send_to(&socket, 1, &packet(200)).unwrap();
-        assert_eq!(paper.sent(), [(1, 200, None), (1, 200, None)]);
+        assert_eq!(recorder.sent(), [(1, 200, None), (1, 200, None)]);
     }
 
     #[test]
-    fn full_packets_leave_together_and_with_them_the_last() {
-        let paper = Paper::new(64);
-        let (socket, _flusher) = BatchingSocket::new(paper.clone());
+    fn full_packets_and_the_last_one_are_batched() {
+        let recorder = Recorder::new(64);
+        let (socket, _flusher) = GsoSocket::new(recorder.clone());
         for _ in 0..3 {
             send_to(&socket, 1, &packet(1452)).unwrap();
         }
-        assert_eq!(paper.sent(), []);
+        assert_eq!(recorder.sent(), []);
         send_to(&socket, 1, &packet(30)).unwrap();
-        assert_eq!(paper.sent(), [(1, 3 * 1452 + 30, Some(1452))]);
+        assert_eq!(recorder.sent(), [(1, 3 * 1452 + 30, Some(1452))]);
         send_to(&socket, 1, &packet(30)).unwrap();
-        assert_eq!(paper.sent(), [(1, 30, None)]);
+        assert_eq!(recorder.sent(), [(1, 30, None)]);
     }
 
     #[test]
-    fn what_goes_elsewhere_or_is_longer_lets_those_before_it_go() {
-        let paper = Paper::new(64);
-        let (socket, _flusher) = BatchingSocket::new(paper.clone());
+    fn a_packet_that_does_not_fit_flushes_the_batch() {
+        let recorder = Recorder::new(64);
+        let (socket, _flusher) = GsoSocket::new(recorder.clone());
         send_to(&socket, 1, &packet(1300)).unwrap();
         send_to(&socket, 2, &packet(1300)).unwrap();
-        assert_eq!(paper.sent(), [(1, 1300, None)]);
+        assert_eq!(recorder.sent(), [(1, 1300, None)]);
         send_to(&socket, 2, &packet(1452)).unwrap();
-        assert_eq!(paper.sent(), [(2, 1300, None)]);
+        assert_eq!(recorder.sent(), [(2, 1300, None)]);
         send_to(&socket, 1, &packet(50)).unwrap();
-        assert_eq!(paper.sent(), [(2, 1452, None), (1, 50, None)]);
+        assert_eq!(recorder.sent(), [(2, 1452, None), (1, 50, None)]);
     }
 
     #[test]
-    fn no_more_leave_together_than_the_system_takes() {
-        for (segments, together) in [(4, 4), (64, 44)] {
-            let paper = Paper::new(segments);
-            let (socket, _flusher) = BatchingSocket::new(paper.clone());
-            for _ in 0..=together {
+    fn a_batch_has_the_size_that_the_system_accepts() {
+        for (segments, count) in [(4, 4), (64, 44)] {
+            let recorder = Recorder::new(segments);
+            let (socket, _flusher) = GsoSocket::new(recorder.clone());
+            for _ in 0..=count {
                 send_to(&socket, 1, &packet(1452)).unwrap();
             }
-            assert_eq!(paper.sent(), [(1, together * 1452, Some(1452))]);
+            assert_eq!(recorder.sent(), [(1, count * 1452, Some(1452))]);
         }
     }
 
     #[test]
-    fn nothing_is_held_where_nothing_can_leave_together_and_none_of_a_handshake() {
-        let paper = Paper::new(1);
-        let (socket, _flusher) = BatchingSocket::new(paper.clone());
+    fn nothing_is_held_without_gso_or_during_a_handshake() {
+        let recorder = Recorder::new(1);
+        let (socket, _flusher) = GsoSocket::new(recorder.clone());
         send_to(&socket, 1, &packet(1452)).unwrap();
-        assert_eq!(paper.sent(), [(1, 1452, None)]);
-        let paper = Paper::new(64);
-        let (socket, _flusher) = BatchingSocket::new(paper.clone());
+        assert_eq!(recorder.sent(), [(1, 1452, None)]);
+        let recorder = Recorder::new(64);
+        let (socket, _flusher) = GsoSocket::new(recorder.clone());
         send_to(&socket, 1, &vec![0xc0; 1452]).unwrap();
-        assert_eq!(paper.sent(), [(1, 1452, None)]);
+        assert_eq!(recorder.sent(), [(1, 1452, None)]);
     }
 
     #[test]
-    fn what_nothing_follows_is_sent_by_the_flusher() {
-        let paper = Paper::new(64);
-        let (socket, flusher) = BatchingSocket::new(paper.clone());
+    fn the_flusher_sends_the_last_batch() {
+        let recorder = Recorder::new(64);
+        let (socket, flusher) = GsoSocket::new(recorder.clone());
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let (mut flusher, mut cx) = (pin!(flusher), Context::from_waker(&waker));
@@ -363,7 +363,7 @@ mod tests {
         send_to(&socket, 1, &packet(1452)).unwrap();
         assert!(woken.0.swap(false, Ordering::Relaxed));
         assert_eq!(flusher.as_mut().poll(&mut cx), Poll::Pending);
-        assert_eq!(paper.sent(), [(1, 2904, Some(1452))]);
+        assert_eq!(recorder.sent(), [(1, 2904, Some(1452))]);
         drop(socket);
         assert!(woken.0.load(Ordering::Relaxed));
         assert_eq!(flusher.as_mut().poll(&mut cx), Poll::Ready(()));
@@ -379,10 +379,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_leave_now_leaves_later_and_in_order() {
-        let paper = Paper::new(64);
-        let (socket, flusher) = BatchingSocket::new(paper.clone());
-        paper.full.store(true, Ordering::Relaxed);
+    fn a_full_socket_delays_packets_and_keeps_their_order() {
+        let recorder = Recorder::new(64);
+        let (socket, flusher) = GsoSocket::new(recorder.clone());
+        recorder.full.store(true, Ordering::Relaxed);
         send_to(&socket, 1, &packet(1452)).unwrap();
         send_to(&socket, 1, &packet(100)).unwrap();
         for port in [1, 2] {
@@ -391,11 +391,11 @@ mod tests {
         }
         let mut flusher = pin!(flusher);
         poll(flusher.as_mut());
-        assert_eq!(paper.sent(), []);
-        paper.full.store(false, Ordering::Relaxed);
+        assert_eq!(recorder.sent(), []);
+        recorder.full.store(false, Ordering::Relaxed);
         poll(flusher.as_mut());
-        assert_eq!(paper.sent(), [(1, 1552, Some(1452))]);
+        assert_eq!(recorder.sent(), [(1, 1552, Some(1452))]);
         send_to(&socket, 2, &packet(100)).unwrap();
-        assert_eq!(paper.sent(), [(2, 100, None)]);
+        assert_eq!(recorder.sent(), [(2, 100, None)]);
     }
 }

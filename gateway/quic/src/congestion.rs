@@ -1,15 +1,15 @@
-//! Congestion control for what a gateway sends: small signals, a few kilobytes a second.
+//! CUBIC with a minimum window, for small messages of a few kilobytes a second.
 //!
-//! QUIC's usual controllers shrink the window at every loss and let it grow again only while it is
-//! used up, which signals rarely do. So on a path that loses packets it ends at two packets, and
-//! from then on signals wait for the acknowledgement of others: a lost packet delays many, which a
-//! stream per sender is there to prevent. Nothing is won by it, as the losses of a path that is
-//! used so little are hardly of our making.
+//! QUIC's usual controllers shrink the window at every loss and let it grow only while it is fully
+//! used, which small messages rarely do. On a lossy path the window ends at two packets, and
+//! messages wait for the acknowledgement of others: a lost packet delays many, which one stream per
+//! sender should prevent. Nothing is gained by that, because a path that is used so little is hardly
+//! congested by us.
 //!
-//! So the window has a floor: what every new connection may send before it knows its path, ten
-//! packets (RFC 9002, section 7.2). Above that it is plain CUBIC. And it is nothing but CUBIC for
-//! those who may be what chokes the path: while the window has been used up for a second or more,
-//! and while nothing at all arrives.
+//! So the window has a floor: the initial window of a new connection, ten packets (RFC 9002,
+//! section 7.2). Above it, this is plain CUBIC. It is nothing but CUBIC for connections that may
+//! congest the path: while the window has been fully used for a second or more, and while nothing
+//! arrives at all.
 
 use std::{
     any::Any,
@@ -20,46 +20,47 @@ use std::{
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// Who uses up the window for so long has more to send than signals now and then. A burst is over
-/// sooner: the floor alone lets a hundred kilobytes pass on a path of 100 ms.
+/// Time of full use after which the floor does not apply. A burst is over sooner: the floor alone
+/// lets a hundred kilobytes pass on a path of 100 ms.
 const USED_UP: Duration = Duration::from_secs(1);
 
-/// Makes a controller for each connection.
+/// Factory of the controllers of an endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Windows {
+pub struct FloorCubicConfig {
     cubic: Arc<CubicConfig>,
 }
 
-impl ControllerFactory for Windows {
+impl ControllerFactory for FloorCubicConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let cubic = self.cubic.clone().build(now, current_mtu);
-        Box::new(Window { cubic, floor: Floor::default() })
+        Box::new(FloorCubic { cubic, floor: Floor::default() })
     }
 }
 
 /// CUBIC with a floor.
-struct Window {
+struct FloorCubic {
     cubic: Box<dyn Controller>,
     floor: Floor,
 }
 
-/// Whether there is one.
+/// The condition under which the floor applies.
 #[derive(Debug, Default, Clone, Copy)]
 struct Floor {
-    /// When nothing had arrived for several round trips, if nothing has since.
+    /// When nothing had arrived for several round trips; cleared by the next arrival.
     silent: Option<Instant>,
-    /// Since when the window is used up, if it is.
+    /// Since when the window has been fully used.
     used_up: Option<Instant>,
-    /// For [`USED_UP`] and more.
+    /// Whether that is [`USED_UP`] ago or more.
     used_up_for_long: bool,
 }
 
 impl Floor {
-    fn holds(&self) -> bool {
+    fn applies(&self) -> bool {
         self.silent.is_none() && !self.used_up_for_long
     }
 
-    /// A packet has arrived that was sent then; whether all that there was to send was under way.
+    /// Notes the arrival of a packet that was sent at `sent`. `app_limited`: everything that the
+    /// application had written was in flight.
     fn arrived(&mut self, now: Instant, sent: Instant, app_limited: bool) {
         self.silent = self.silent.filter(|since| sent <= *since);
         let since = self.used_up.filter(|_| !app_limited).unwrap_or(now);
@@ -68,7 +69,7 @@ impl Floor {
     }
 }
 
-impl Controller for Window {
+impl Controller for FloorCubic {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.cubic.on_sent(now, bytes, last_packet_number);
     }
@@ -114,7 +115,7 @@ impl Controller for Window {
 
     fn window(&self) -> u64 {
         let window = self.cubic.window();
-        if self.floor.holds() { window.max(self.initial_window()) } else { window }
+        if self.floor.applies() { window.max(self.initial_window()) } else { window }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -142,13 +143,13 @@ mod tests {
 
     const FLOOR: u64 = 12_000;
 
-    fn window(now: Instant) -> Window {
+    fn window(now: Instant) -> FloorCubic {
         let cubic = Arc::new(CubicConfig::default()).build(now, 1200);
-        Window { cubic, floor: Floor::default() }
+        FloorCubic { cubic, floor: Floor::default() }
     }
 
-    /// One that has lost a packet every tenth of a second for some time until `now`.
-    fn starved(now: Instant) -> Window {
+    /// A controller that has lost a packet every tenth of a second until `now`.
+    fn starved(now: Instant) -> FloorCubic {
         let start = now.checked_sub(Duration::from_secs(5)).unwrap();
         let mut window = window(start);
         for ms in (100..5000).step_by(100).map(Duration::from_millis) {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_leave_a_window_for_signals() {
+    fn losses_leave_the_floor() {
         let window = starved(Instant::now() + ms(10_000));
         assert!(window.cubic.window() < FLOOR / 2, "it would have starved");
         assert_eq!(window.metrics().congestion_window, FLOOR);
@@ -171,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_floor_while_nothing_arrives() {
+    fn the_floor_does_not_apply_while_nothing_arrives() {
         let now = Instant::now();
         let mut window = window(now);
         let silent = now + ms(1000);
         window.on_congestion_event(silent, now, true, 12_000);
         assert_eq!(window.window(), 2400);
-        // What was sent before says nothing about the path now.
+        // A packet that was sent earlier says nothing about the path now.
         window.floor.arrived(silent + ms(1), now, true);
         assert_eq!(window.window(), 2400);
         assert_eq!(window.clone_box().window(), 2400);
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_floor_for_who_uses_it_up_for_long() {
+    fn the_floor_does_not_apply_to_a_window_in_full_use() {
         let now = Instant::now() + ms(10_000);
         let mut window = starved(now);
         let mut arrived = |at, app_limited| {

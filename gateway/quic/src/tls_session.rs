@@ -1,11 +1,11 @@
-//! TLS under QUIC, kept no longer than it is needed.
+//! A TLS session that drops its rustls connection after the QUIC handshake.
 //!
-//! QUIC takes its keys from TLS and encrypts by itself, so when the handshake is over and the
-//! client has its ticket, all that is ever asked of TLS is the next keys, which follow from 200
-//! bytes of secrets (RFC 9001 §6). quinn's own session keeps everything that rustls needed for the
-//! handshake, its buffers and two more ciphers: 3.7 KiB of each connection, a tenth of it. This one
-//! lets them go. Nothing may come later: what TLS 1.3 has for a server to read after a handshake are
-//! answers to requests that we do not make, and key updates, which QUIC forbids (RFC 9001 §6).
+//! QUIC takes its keys from TLS and encrypts packets itself. Once the handshake is over and the
+//! client has its ticket, TLS is only ever asked for the next keys, which follow from 200 bytes of
+//! secrets (RFC 9001 §6). quinn's own session keeps everything that rustls needed for the handshake,
+//! its buffers and two more ciphers: 3.7 KiB, a tenth of a connection. This one drops them. TLS
+//! messages after the handshake are rejected: TLS 1.3 has only answers to requests that we do not
+//! make, and key updates, which QUIC forbids (RFC 9001 §6).
 
 use std::{any::Any, io::Cursor, sync::Arc, time::Duration};
 
@@ -26,25 +26,27 @@ use rustls::{
     quic::{KeyChange, Secrets, ServerConnection, Version},
 };
 
-/// Makes the sessions of an endpoint.
-pub(super) struct Sessions {
+/// TLS configuration of an endpoint: the factory of its sessions.
+pub struct QuicTlsConfig {
     tls: Arc<rustls::ServerConfig>,
-    /// quinn's part: what is the same for all connections.
+    /// quinn's part, which is the same for all connections.
     quinn: Arc<QuicServerConfig>,
 }
 
-impl Sessions {
+impl QuicTlsConfig {
+    /// Wraps a configuration for TLS 1.3.
+    ///
     /// # Errors
-    /// If the configuration lacks the cipher of QUIC's first packets.
-    pub(super) fn new(tls: rustls::ServerConfig) -> Result<Self, NoInitialCipherSuite> {
+    /// If the configuration lacks the cipher suite of QUIC's initial packets.
+    pub fn new(tls: rustls::ServerConfig) -> Result<Self, NoInitialCipherSuite> {
         let tls = Arc::new(tls);
         Ok(Self { quinn: Arc::new(QuicServerConfig::try_from(tls.clone())?), tls })
     }
 
-    fn session(&self, version: u32, params: &TransportParameters) -> GatewaySession {
+    fn session(self: Arc<Self>, version: u32, params: &TransportParameters) -> ServerTlsSession {
         let mut encoded = Vec::new();
         params.write(&mut encoded);
-        // Not called for versions for which `initial_keys` fails; up to 32, drafts had other labels.
+        // Versions for which `initial_keys` fails do not get here. Drafts up to 32 have other labels.
         let tls_version = match version {
             0xff00_001d..=0xff00_0020 => Version::V1Draft,
             _ => Version::V1,
@@ -55,12 +57,12 @@ impl Sessions {
         )]
         let tls = ServerConnection::new(self.tls.clone(), tls_version, encoded)
             .expect("TLS 1.3, with all or no early data");
-        let (quinn, tls) = (self.quinn.clone(), Some(Box::new(tls)));
-        GatewaySession { version, quinn, tls, next: None, peer_idle_timeout: None }
+        let tls = Some(Box::new(tls));
+        ServerTlsSession { version, config: self, tls, next: None, handshake_data: None }
     }
 }
 
-impl ServerConfig for Sessions {
+impl ServerConfig for QuicTlsConfig {
     fn initial_keys(
         &self,
         version: u32,
@@ -82,54 +84,56 @@ impl ServerConfig for Sessions {
     }
 }
 
-/// One connection's session.
-struct GatewaySession {
+/// The session of one connection.
+struct ServerTlsSession {
     version: u32,
-    quinn: Arc<QuicServerConfig>,
-    /// Until the handshake is over and all that TLS has to say is written.
+    config: Arc<QuicTlsConfig>,
+    /// Dropped once the handshake is over and all TLS messages are written.
     tls: Option<Box<ServerConnection>>,
-    /// What the next keys follow from; there with the first keys for data.
+    /// Secrets of the next keys; known with the first 1-RTT keys.
     next: Option<Secrets>,
-    /// What the client has said, if it has a limit.
-    peer_idle_timeout: Option<PeerIdleTimeout>,
+    /// Known once the client's first message has been read.
+    handshake_data: Option<HandshakeData>,
 }
 
-/// After how long a silence the client takes the connection for lost (RFC 9000 §10.1). quinn keeps
-/// to it, but does not tell.
+/// Facts about a client from its handshake. [`quinn::Connection::handshake_data`] returns them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PeerIdleTimeout(pub(super) Duration);
+pub struct HandshakeData {
+    /// The negotiated protocol, as its position among the configured ALPN protocols.
+    pub alpn: Option<u8>,
+    /// Silence after which the client considers the connection lost (RFC 9000 §10.1); `None` if it
+    /// has no limit. quinn honours it, but does not report it.
+    pub idle_timeout: Option<Duration>,
+}
 
-impl PeerIdleTimeout {
-    /// Finds it among a client's transport parameters (RFC 9000 §18).
-    fn find(mut params: &[u8]) -> Option<Self> {
-        const MAX_IDLE_TIMEOUT: u64 = 1;
-        loop {
-            let (id, length) =
-                (VarInt::decode(&mut params).ok()?, VarInt::decode(&mut params).ok()?);
-            let (mut value, rest) =
-                params.split_at_checked(usize::try_from(length.into_inner()).ok()?)?;
-            if id.into_inner() == MAX_IDLE_TIMEOUT {
-                let millis = VarInt::decode(&mut value).ok()?.into_inner();
-                // None is written as zero, too.
-                return (millis > 0).then(|| Self(Duration::from_millis(millis)));
-            }
-            params = rest;
+/// The idle timeout among a client's transport parameters (RFC 9000 §18).
+fn idle_timeout(mut params: &[u8]) -> Option<Duration> {
+    const MAX_IDLE_TIMEOUT: u64 = 1;
+    loop {
+        let (id, length) = (VarInt::decode(&mut params).ok()?, VarInt::decode(&mut params).ok()?);
+        let (mut value, rest) =
+            params.split_at_checked(usize::try_from(length.into_inner()).ok()?)?;
+        if id.into_inner() == MAX_IDLE_TIMEOUT {
+            let millis = VarInt::decode(&mut value).ok()?.into_inner();
+            // Zero means none (RFC 9000 §18.2).
+            return (millis > 0).then(|| Duration::from_millis(millis));
         }
+        params = rest;
     }
 }
 
-impl Session for GatewaySession {
+impl Session for ServerTlsSession {
     fn initial_keys(&self, dst_cid: &ConnectionId, _side: Side) -> Keys {
         #[expect(clippy::expect_used, reason = "no session is started with an unknown version")]
-        self.quinn.initial_keys(self.version, dst_cid).expect("a known version")
+        self.config.quinn.initial_keys(self.version, dst_cid).expect("a known version")
     }
 
-    /// A [`PeerIdleTimeout`]. There is one protocol, and one name.
+    /// A [`HandshakeData`].
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        self.peer_idle_timeout.map(|timeout| Box::new(timeout) as Box<dyn Any>)
+        self.handshake_data.map(|data| Box::new(data) as Box<dyn Any>)
     }
 
-    /// Clients show tokens, not certificates.
+    /// Clients present no certificates.
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
         None
     }
@@ -139,7 +143,7 @@ impl Session for GatewaySession {
         Some((Box::new(keys.header), Box::new(keys.packet)))
     }
 
-    /// A question to clients.
+    /// Only meaningful for clients.
     fn early_data_accepted(&self) -> Option<bool> {
         None
     }
@@ -160,12 +164,20 @@ impl Session for GatewaySession {
             frame: None,
             reason: error.to_string(),
         })?;
-        if self.peer_idle_timeout.is_none() {
-            self.peer_idle_timeout =
-                tls.quic_transport_parameters().and_then(PeerIdleTimeout::find);
+        if self.handshake_data.is_some() {
+            return Ok(false);
         }
-        // Whether there is `handshake_data`, for which nobody waits.
-        Ok(false)
+        self.handshake_data = tls.quic_transport_parameters().map(|params| {
+            let protocols = &self.config.tls.alpn_protocols;
+            let alpn = tls.alpn_protocol();
+            let alpn = alpn.and_then(|alpn| protocols.iter().position(|it| it == alpn));
+            HandshakeData {
+                alpn: alpn.and_then(|index| u8::try_from(index).ok()),
+                idle_timeout: idle_timeout(params),
+            }
+        });
+        // Whether `handshake_data` has become available.
+        Ok(self.handshake_data.is_some())
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
@@ -184,7 +196,7 @@ impl Session for GatewaySession {
                 keys
             }
             None => {
-                // quinn calls until nothing more comes.
+                // quinn calls until nothing more is written.
                 if buf.is_empty() && !tls.is_handshaking() {
                     self.tls = None;
                 }
@@ -203,7 +215,7 @@ impl Session for GatewaySession {
         Some(KeyPair { local: Box::new(keys.local), remote: Box::new(keys.remote) })
     }
 
-    /// Only clients are sent any.
+    /// Only clients receive retries.
     fn is_valid_retry(&self, _: &ConnectionId, _: &[u8], _: &[u8]) -> bool {
         false
     }
@@ -222,27 +234,20 @@ impl Session for GatewaySession {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::SystemTime;
-
     use bytes::BytesMut;
     use rustls::quic::ClientConnection;
-    use signalbox_certs::{Certificates, DevAuthority};
 
     use super::*;
+    use crate::testing::tls;
 
     /// A session whose handshake is over, and the secrets of its client.
-    fn established() -> (GatewaySession, Secrets) {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = DevAuthority::open(dir.path(), SystemTime::now()).unwrap();
-        let (certificate, key) = (authority.certificate_path(), authority.key_path());
-        let certificates = Certificates::load(certificate.to_owned(), key.to_owned()).unwrap();
-        let server = signalbox_certs::quic_server(&certificates, &[b"a"]);
-        let sessions = Arc::new(Sessions::new(server).unwrap());
+    fn established() -> (ServerTlsSession, Secrets) {
+        let (server, client) = tls(&[b"other", b"a"], &[b"a"]);
+        let config = Arc::new(QuicTlsConfig::new(server).unwrap());
         let params = TransportParameters::read(Side::Server, &mut &[][..]).unwrap();
-        let mut session = sessions.session(1, &params);
+        let mut session = config.session(1, &params);
 
-        let roots = signalbox_certs::roots_from_pem(authority.ca_pem().as_bytes()).unwrap();
-        let client = Arc::new(signalbox_certs::client(roots, &[b"a"]));
+        let client = Arc::new(client);
         let name = "localhost".try_into().unwrap();
         let mut client = ClientConnection::new(client, Version::V1, name, Vec::new()).unwrap();
         let mut next = None;
@@ -274,8 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_updated_when_tls_has_gone() {
+    fn keys_are_updated_after_tls_was_dropped() {
         let (mut session, mut client) = established();
+        let data = session.handshake_data().unwrap().downcast::<HandshakeData>().unwrap();
+        assert_eq!(*data, HandshakeData { alpn: Some(1), idle_timeout: None });
         assert!(session.tls.is_none() && !session.is_handshaking());
         for packet in 0..3 {
             let (ours, theirs) = (session.next_1rtt_keys().unwrap(), client.next_packet_keys());
@@ -294,26 +301,26 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_idle_timeout_is_found_among_its_parameters() {
-        let millis = |millis| Some(PeerIdleTimeout(Duration::from_millis(millis)));
+    fn the_idle_timeout_is_found_among_the_parameters() {
+        let millis = |millis| Some(Duration::from_millis(millis));
         for (params, timeout) in [
             (&[][..], None),
             (&[1, 1, 0][..], None),
             (&[1, 1, 5], millis(5)),
             (&[4, 2, 1, 1, 1, 2, 0x43, 0xe8, 9], millis(1000)),
-            // Numbers in more bytes than they need: an empty one; and one behind number 257.
+            // Numbers in more bytes than needed: an empty parameter; and one behind number 257.
             (&[0xc0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0x40, 4, 0x80, 0, 0x75, 0x30], None),
             (&[0xc0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 0x40, 4, 0x80, 0, 0x75, 0x30], millis(30_000)),
             (&[1], None),
             (&[1, 9, 5], None),
             (&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 5], None),
         ] {
-            assert_eq!(PeerIdleTimeout::find(params), timeout, "{params:?}");
+            assert_eq!(idle_timeout(params), timeout, "{params:?}");
         }
     }
 
     #[test]
-    fn a_tls_message_after_the_handshake_is_refused() {
+    fn a_tls_message_after_the_handshake_is_rejected() {
         let (mut session, _) = established();
         // A key update (RFC 8446 §4.6.3).
         let error = session.read_handshake(&[24, 0, 0, 1, 0]).unwrap_err();

@@ -1,8 +1,8 @@
-//! A future that is polled when it was itself woken, and only then.
+//! Per-branch wake gating for `select!`.
 //!
-//! `select!` polls all of its branches whenever one of them is woken. A link that writes would so
-//! look at each of its incoming streams for every signal it is to write, which takes the
-//! connection's lock several times.
+//! `select!` polls all of its branches whenever one of them is woken. A task that writes would thus
+//! look at each of its incoming streams for every message it writes, and take the connection's lock
+//! several times. A gated branch is polled only when it was woken itself.
 
 use std::{
     future::Future,
@@ -16,53 +16,54 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Polls `future` the first time, and then whenever it was woken.
-pub(crate) fn when_woken<F: Future>(future: F) -> WhenWoken<F> {
-    while_woken(1, future)
+/// Polls `future` once, and then whenever it was woken.
+pub fn when_woken<F: Future>(future: F) -> Gated<F> {
+    poll_when_woken(1, future)
 }
 
-/// The same, and up to so many times in a row if the future wakes itself.
-pub(crate) fn while_woken<F: Future>(times: u32, future: F) -> WhenWoken<F> {
-    let flag = Arc::new(Flag { woken: AtomicBool::new(true), task: AtomicWaker::new() });
-    let waker = Waker::from(flag.clone());
-    WhenWoken { future, times, flag, waker }
+/// Like [`when_woken`], and up to `max_polls` times in a row if the future wakes itself.
+pub fn poll_when_woken<F: Future>(max_polls: u32, future: F) -> Gated<F> {
+    let gate = Arc::new(Gate { woken: AtomicBool::new(true), task: AtomicWaker::new() });
+    let waker = Waker::from(gate.clone());
+    Gated { future, max_polls, gate, waker }
 }
 
-/// See [`when_woken`].
-pub(crate) struct WhenWoken<F> {
+/// A future that is polled only when it was woken: see [`when_woken`].
+pub struct Gated<F> {
     future: F,
-    times: u32,
-    flag: Arc<Flag>,
+    max_polls: u32,
+    gate: Arc<Gate>,
     waker: Waker,
 }
 
-struct Flag {
+/// Waker of a gated future.
+struct Gate {
     woken: AtomicBool,
     task: AtomicWaker,
 }
 
-impl Wake for Flag {
+impl Wake for Gate {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Who sets it wakes the task; who finds it set knows that it will be looked at.
+        // The first waker wakes the task; later ones know that the future will be polled.
         if !self.woken.swap(true, Ordering::AcqRel) {
             self.task.wake();
         }
     }
 }
 
-impl<F: Future + Unpin> Future for WhenWoken<F> {
+impl<F: Future + Unpin> Future for Gated<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // First, so that no waking between the look and the wait is lost.
-        self.flag.task.register(cx.waker());
-        let Self { future, times, flag, waker } = &mut *self;
-        for _ in 0..*times {
-            if !flag.woken.swap(false, Ordering::AcqRel) {
+        // Registered first, so that no wake between the check and the return is lost.
+        self.gate.task.register(cx.waker());
+        let Self { future, max_polls, gate, waker } = &mut *self;
+        for _ in 0..*max_polls {
+            if !gate.woken.swap(false, Ordering::AcqRel) {
                 break;
             }
             let result = Pin::new(&mut *future).poll(&mut Context::from_waker(waker));
@@ -70,7 +71,7 @@ impl<F: Future + Unpin> Future for WhenWoken<F> {
                 return result;
             }
         }
-        // If it is still woken, so is the task.
+        // If the future is still woken, so is the task.
         Poll::Pending
     }
 }
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_polled_when_it_was_woken_and_not_when_others_were() {
+    fn a_future_is_polled_only_when_it_was_woken() {
         let (polls, inner) = (Cell::new(0), RefCell::new(None));
         let mut future = pin!(when_woken(poll_fn(|cx| {
             polls.set(polls.get() + 1);
@@ -110,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn what_wakes_itself_is_polled_again_so_many_times() {
+    fn a_future_that_wakes_itself_is_polled_again_up_to_the_maximum() {
         let polls = Cell::new(0);
-        let mut future = pin!(while_woken(
+        let mut future = pin!(poll_when_woken(
             3,
             poll_fn(|cx| {
                 polls.set(polls.get() + 1);
@@ -120,16 +121,16 @@ mod tests {
                 Poll::<()>::Pending
             })
         ));
-        let task = Arc::new(Flag { woken: AtomicBool::new(false), task: AtomicWaker::new() });
+        let task = Arc::new(Gate { woken: AtomicBool::new(false), task: AtomicWaker::new() });
         let waker = Waker::from(task.clone());
         assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
         assert_eq!(polls.get(), 3);
-        assert!(task.woken.load(Ordering::Relaxed), "it wants to go on");
+        assert!(task.woken.load(Ordering::Relaxed), "it is to be polled again");
     }
 
     #[test]
-    fn waking_it_wakes_its_task() {
-        let task = Arc::new(Flag { woken: AtomicBool::new(false), task: AtomicWaker::new() });
+    fn a_wake_reaches_the_task() {
+        let task = Arc::new(Gate { woken: AtomicBool::new(false), task: AtomicWaker::new() });
         let waker = Waker::from(task.clone());
         let mut cx = Context::from_waker(&waker);
         let inner = RefCell::new(None::<Waker>);
