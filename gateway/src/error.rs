@@ -1,6 +1,6 @@
-//! Errors of starting a gateway, and the text of an error with its causes.
+//! Errors of starting a gateway.
 
-use std::{error::Error, fmt, io, net::SocketAddr};
+use std::{io, net::SocketAddr};
 
 use crate::{config::Problem, secret::SecretError};
 
@@ -37,17 +37,4 @@ pub enum BindError {
 
 fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
-}
-
-/// Displays an error followed by its causes: `cannot connect: connection refused`.
-pub(crate) fn with_causes(error: &dyn Error) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        write!(f, "{error}")?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    })
 }

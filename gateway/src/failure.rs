@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
-    error::with_causes,
+    error_chain::with_causes,
     supervise::{catch, isolated},
 };
 

@@ -60,7 +60,7 @@ impl StatsHandle {
     }
 
     /// The current numbers of sessions and connections.
-    pub fn stats(&self) -> Stats {
+    pub fn current(&self) -> Stats {
         self.0.relay().stats()
     }
 }

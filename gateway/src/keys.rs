@@ -1,9 +1,8 @@
-//! Keys that a gateway must find again after a restart.
+//! Keys that survive a restart, derived from one secret ([`crate::secret`]).
 //!
-//! A client whose gateway has crashed learns of it from the answer to its next packet, a stateless
-//! reset (RFC 9000 §10.3), but only if the gateway that came up in its place can make the reset
-//! that the one before has promised. The same goes for address validation tokens and for the state
-//! file. All of these keys are derived from one secret that outlives the process ([`crate::secret`]).
+//! A client whose gateway has crashed detects that by the answer to its next packet, a stateless
+//! reset (RFC 9000 §10.3), but only if the next process can make the reset that the previous one has
+//! promised. Address validation tokens and the state file must be recognised by the next process too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,20 +10,21 @@ use aws_lc_rs::{hkdf, hmac};
 use quinn::{EndpointConfig, ServerConfig};
 use signalbox_quic::HashedConnectionIdGenerator;
 
-/// The least time between two resets. quinn's 20 ms would let ten thousand clients of a crashed
-/// gateway wait for minutes; an attacker gains nothing, as a reset is shorter than what it answers.
+/// The shortest time between two resets. With quinn's 20 ms, ten thousand clients of a crashed
+/// gateway would wait for minutes. An attacker gains nothing, as a reset is shorter than the packet
+/// that it answers.
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What is derived from the secret.
+/// Derives keys from the secret.
 pub(crate) struct Keys(hkdf::Prk);
 
 impl Keys {
-    /// The keys of whoever has this secret.
+    /// The keys of the gateway with this secret.
     pub(crate) fn of(secret: &[u8]) -> Self {
         Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"signalbox quic keys").extract(secret))
     }
 
-    /// For resets, and for connection ids that are recognised as our own.
+    /// Keys of stateless resets, and of connection ids that are recognised as the gateway's own.
     pub(crate) fn endpoint(&self) -> EndpointConfig {
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &self.derive::<32>(b"stateless reset"));
         let ids = u64::from_le_bytes(self.derive(b"connection ids"));
@@ -35,13 +35,13 @@ impl Keys {
         config
     }
 
-    /// For tokens that prove an address.
+    /// Key of address validation tokens.
     pub(crate) fn tokens(&self, config: &mut ServerConfig) {
         let key = self.derive::<32>(b"address validation tokens");
         config.token_key(Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&key)));
     }
 
-    /// For the proof that a state file is our own.
+    /// Key that authenticates the state file.
     pub(crate) fn state_file(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &self.derive::<32>(b"state file"))
     }
@@ -55,7 +55,7 @@ impl Keys {
         }
         let mut key = [0; N];
         let label = [label];
-        // HKDF makes up to 255 hashes of output; these are far shorter.
+        // HKDF yields up to 255 hashes. These keys are far shorter.
         if let Ok(okm) = self.0.expand(&label, Length(N)) {
             let _ = okm.fill(&mut key);
         }

@@ -23,6 +23,7 @@ mod config;
 mod context;
 mod drain;
 mod error;
+mod error_chain;
 mod expiry;
 mod failure;
 mod file;

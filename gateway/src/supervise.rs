@@ -144,8 +144,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_work_is_awaited() {
-        let (go_on, told) = std::sync::mpsc::sync_channel(1);
-        let work = tokio::spawn(blocking("test", move || told.recv().unwrap()));
+        let (go_on, wait) = std::sync::mpsc::sync_channel(1);
+        let work = tokio::spawn(blocking("test", move || wait.recv().unwrap()));
         tokio::task::yield_now().await;
         tokio::time::advance(2 * SLOW).await;
         tokio::task::yield_now().await;

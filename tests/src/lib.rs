@@ -199,7 +199,7 @@ impl World {
     /// Waits until the gateway holds no connection any more, so that none has leaked.
     pub async fn is_empty(&self) {
         let empty = async {
-            while self.stats.stats().connections > 0 || self.stats.stats().sessions > 0 {
+            while self.stats.current().connections > 0 || self.stats.current().sessions > 0 {
                 tokio::task::yield_now().await;
             }
         };

@@ -11,6 +11,7 @@ use super::{
     project::ProjectLimitOverrides,
     setting::{Form, Table},
 };
+use crate::error_chain::with_causes;
 
 /// The values that a setting accepts: a phrase that follows "must be". None if there is no such
 /// setting. Items of lists are named by their position, as in `projects.0.key`.
@@ -77,7 +78,8 @@ impl Config {
         };
         for (error, of_key) in signalbox_certs::problems(certificate, key) {
             let setting = if of_key { "tls.key" } else { "tls.certificate" };
-            problems.push(Problem::file(setting, format!("cannot be used: {}", chain(&error))));
+            problems
+                .push(Problem::file(setting, format!("cannot be used: {}", with_causes(&error))));
         }
     }
 }
@@ -109,12 +111,6 @@ fn out_of_range(table: &Table, values: &serde_json::Value) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Checks that a file can be created at this path, by creating one with another name: only that is

@@ -28,7 +28,7 @@ impl DrainSchedule {
     }
 
     /// How long the next link may stay: at least a quarter of the spread, and by multiples of the
-    /// golden ratio, so that the ends are even whatever the number of links.
+    /// golden ratio, so that the ends are even for any number of links.
     pub(crate) fn next(&self) -> Duration {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let number = self.assigned.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! The life of a link over a carrier in memory, in paused time.
+//! The life of a link over a transport in memory, in paused time.
 //!
-//! A real socket takes megabytes before it blocks, and then what a test sees depends on luck and
-//! speed. This one takes four kilobytes, and time passes only when nobody has anything to do.
+//! A real socket accepts megabytes before it blocks, which makes tests depend on timing. This one
+//! accepts four kilobytes, and time passes only when no task can run.
 
 use std::{
     io,
@@ -40,8 +40,8 @@ use signalbox_token::{NewToken, Signer};
 use super::{LinkForm, LinkInfo, serve, websocket};
 use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, supervise::isolated};
 
-/// Bytes that the carrier takes before it blocks.
-const CARRIER: usize = 4096;
+/// Bytes that the transport accepts before it blocks.
+const TRANSPORT_BYTES: usize = 4096;
 
 struct World {
     context: ServerContext,
@@ -57,7 +57,7 @@ impl World {
         Self { context: ServerContext::of(&config), session }
     }
 
-    /// A member without a link, by its hand on the relay.
+    /// A member without a link, which calls the relay directly.
     fn member(&self, number: u8, data: String) -> (Connection, Outbox) {
         let id = ConnectionId::from_bytes([number; 16]);
         let joined = self.context.services.relay().join(
@@ -74,18 +74,18 @@ impl World {
         joined.map(|joined| (joined.connection, joined.outbox)).unwrap()
     }
 
-    /// A client that has said hello and read nothing yet.
+    /// A client that has sent its hello and read nothing.
     async fn client(&self, presence: bool) -> Client {
-        self.client_over(presence, |carrier| carrier).await
+        self.client_over(presence, |transport| transport).await
     }
 
     async fn client_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         presence: bool,
-        carrier: impl FnOnce(DuplexStream) -> S,
+        transport: impl FnOnce(DuplexStream) -> S,
     ) -> Client {
-        let (near, far) = tokio::io::duplex(CARRIER);
-        let near = carrier(near);
+        let (near, far) = tokio::io::duplex(TRANSPORT_BYTES);
+        let near = transport(near);
         let config = Some(websocket::config(Codec::Postcard));
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
         let timeouts = &self.context.services.policy().timeouts;
@@ -127,9 +127,9 @@ struct Client {
     link: JoinHandle<()>,
 }
 
-/// What a client is told, as far as these tests care.
+/// A message to a client, as far as these tests need it.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum Received {
     Welcome(ConnectionId),
     Signal(u64),
     Bye(CloseReason),
@@ -138,31 +138,31 @@ enum Told {
 }
 
 impl Client {
-    async fn next(&mut self) -> Option<Told> {
+    async fn next(&mut self) -> Option<Received> {
         match self.socket.next().await? {
             Ok(Message::Binary(bytes)) => Some(match binary::decode(&bytes).unwrap().unwrap() {
-                GatewayMessage::Welcome(welcome) => Told::Welcome(welcome.connection.id),
-                GatewayMessage::Signal(signal) => Told::Signal(signal.seq),
-                GatewayMessage::Bye { reason, .. } => Told::Bye(reason),
+                GatewayMessage::Welcome(welcome) => Received::Welcome(welcome.connection.id),
+                GatewayMessage::Signal(signal) => Received::Signal(signal.seq),
+                GatewayMessage::Bye { reason, .. } => Received::Bye(reason),
                 GatewayMessage::GoAway { within_ms } => {
-                    Told::GoAway(Duration::from_millis(within_ms.into()))
+                    Received::GoAway(Duration::from_millis(within_ms.into()))
                 }
-                _ => Told::Other,
+                _ => Received::Other,
             }),
-            Ok(_) => Some(Told::Other),
+            Ok(_) => Some(Received::Other),
             Err(_) => None,
         }
     }
 
     async fn welcomed(&mut self) -> ConnectionId {
         match self.next().await {
-            Some(Told::Welcome(id)) => id,
+            Some(Received::Welcome(id)) => id,
             other => panic!("no welcome: {other:?}"),
         }
     }
 }
 
-/// Lets everything happen that can happen at this moment.
+/// Runs all tasks that can run without time passing.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -179,12 +179,12 @@ fn talk(speaker: &mut Connection) {
     }
 }
 
-/// Whoever ends a connection, and wherever its link is in its writing: what waited for the client
-/// still comes, without a hole, and then the reason.
+/// When the relay closes a connection, the queued frames still reach the client, without a gap, and
+/// then the reason, wherever in its writing the link is blocked.
 #[tokio::test(start_paused = true)]
-async fn what_waits_at_the_end_is_still_written() {
+async fn queued_frames_are_written_at_the_end() {
     for reason in [CloseReason::ForceDisconnected, CloseReason::ShuttingDown] {
-        // Read so much before the end that the link hangs in different places.
+        // Reads different amounts before the end, so that the link is blocked in different places.
         for read_before in [0, 1, 50] {
             let world = World::new();
             let mut client = world.client(false).await;
@@ -193,7 +193,7 @@ async fn what_waits_at_the_end_is_still_written() {
             talk(&mut speaker);
             let mut last = 0;
             while last < read_before {
-                assert_eq!(client.next().await, Some(Told::Signal(last + 1)));
+                assert_eq!(client.next().await, Some(Received::Signal(last + 1)));
                 last += 1;
             }
             settle().await;
@@ -203,22 +203,22 @@ async fn what_waits_at_the_end_is_still_written() {
             }
             settle().await;
             while last < SIGNALS {
-                assert_eq!(client.next().await, Some(Told::Signal(last + 1)), "{reason}");
+                assert_eq!(client.next().await, Some(Received::Signal(last + 1)), "{reason}");
                 last += 1;
             }
-            assert_eq!(client.next().await, Some(Told::Bye(reason)));
+            assert_eq!(client.next().await, Some(Received::Bye(reason)));
             while client.next().await.is_some() {}
             client.link.await.unwrap();
         }
     }
 }
 
-/// A client that does not even read its welcome is ended at once when others end it, and does not
-/// hold its place and the gateway's drain for as long as it likes.
+/// A client that does not read its welcome is ended at once when the relay closes its connection. It
+/// cannot hold its permit, or delay a drain.
 #[tokio::test(start_paused = true)]
-async fn the_bell_is_heard_while_a_client_is_welcomed() {
+async fn a_connection_can_be_closed_while_its_client_is_welcomed() {
     let world = World::new();
-    // The list of who is there is longer than the carrier takes.
+    // The list of connections is longer than the transport accepts.
     let (moderator, _outbox) = world.member(1, "x".repeat(4000));
     let _others: Vec<_> = (2..20).map(|number| world.member(number, "x".repeat(4000))).collect();
     let mut client = world.client(true).await;
@@ -231,9 +231,9 @@ async fn the_bell_is_heard_while_a_client_is_welcomed() {
     assert!(before.elapsed() <= FAREWELL, "{:?}", before.elapsed());
 }
 
-/// A client that reads nothing at all holds a link no longer than its farewell.
+/// A client that reads nothing holds its link no longer than the farewell.
 #[tokio::test(start_paused = true)]
-async fn a_farewell_is_not_waited_for_twice() {
+async fn a_farewell_has_one_deadline() {
     let world = World::new();
     let mut client = world.client(false).await;
     let id = client.welcomed().await;
@@ -246,33 +246,33 @@ async fn a_farewell_is_not_waited_for_twice() {
     assert!(before.elapsed() <= FAREWELL, "{:?}", before.elapsed());
 }
 
-/// Who closes a link in good form, but not for good, is answered at once; its connection is away.
+/// A client that closes its link with a code of its own is answered at once, and its connection is
+/// detached.
 #[tokio::test(start_paused = true)]
-async fn a_link_that_is_given_up_ends_at_once_and_its_connection_stays() {
+async fn a_link_that_is_closed_badly_ends_at_once_and_its_connection_stays() {
     let world = World::new();
     let (_watcher, _outbox) = world.member(1, String::new());
     let mut client = world.client(false).await;
     client.welcomed().await;
     let keep = binary::encode(&ClientMessage::Keep {});
     client.socket.send(Message::Binary(keep.into())).await.unwrap();
-    assert_eq!(client.next().await, Some(Told::Other), "the ticket");
+    assert_eq!(client.next().await, Some(Received::Other), "the ticket");
     let before = Instant::now();
     let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
     client.socket.send(Message::Close(Some(close))).await.unwrap();
     while client.next().await.is_some() {}
     client.link.await.unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
-    assert_eq!(world.context.services.relay().stats().connections, 2, "it is away");
-    // It does not come back.
+    assert_eq!(world.context.services.relay().stats().connections, 2, "it is detached");
+    // The client does not resume.
     tokio::time::advance(world.context.services.resume_window(world.session.project())).await;
     settle().await;
     assert_eq!(world.context.services.relay().stats().connections, 1);
 }
 
-/// Going down, a gateway asks everybody to go, and goes on serving those who are still there until
-/// the end of each.
+/// A draining gateway asks all clients to leave, and serves each of them until its departure.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_go_is_served_until_its_end() {
+async fn a_client_that_does_not_leave_is_served_until_its_departure() {
     let world = World::new();
     let (mut speaker, _outbox) = world.member(1, String::new());
     let mut clients = [world.client(false).await, world.client(false).await];
@@ -283,7 +283,9 @@ async fn a_client_that_does_not_go_is_served_until_its_end() {
     let asked = Instant::now();
     let mut ends = Vec::new();
     for client in &mut clients {
-        let Some(Told::GoAway(within)) = client.next().await else { panic!("it is not asked") };
+        let Some(Received::GoAway(within)) = client.next().await else {
+            panic!("it is not asked to leave")
+        };
         ends.push(within);
     }
     let first = usize::from(ends[1] < ends[0]);
@@ -291,91 +293,90 @@ async fn a_client_that_does_not_go_is_served_until_its_end() {
         speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
         let client = &mut clients[index];
         for seq in 1..=number as u64 + 1 {
-            assert_eq!(client.next().await, Some(Told::Signal(seq)));
+            assert_eq!(client.next().await, Some(Received::Signal(seq)));
         }
-        assert_eq!(client.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
-        // Timers are a millisecond coarse, and so is what it was told.
+        assert_eq!(client.next().await, Some(Received::Bye(CloseReason::ShuttingDown)));
+        // Timers and the announced time have a resolution of a millisecond.
         let late = asked.elapsed() - ends[index];
         assert!(late <= Duration::from_millis(2), "{late:?} late");
     }
-    // Whoever comes now is not let in. (Not by luck: the hello is there before anybody looks.)
+    // New clients are rejected, even though their hello is there before the link reads.
     for _ in 0..20 {
         let mut late = world.client(false).await;
-        assert_eq!(late.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
+        assert_eq!(late.next().await, Some(Received::Bye(CloseReason::ShuttingDown)));
     }
 }
 
-/// Who is kept is away then, whether it goes when it is asked or is ended, and stays so for as long as
-/// the gateway is there.
+/// During a drain a resumable connection is detached, whether its client leaves or is disconnected,
+/// and stays detached until the gateway ends.
 #[tokio::test(start_paused = true)]
-async fn who_goes_or_is_ended_while_the_gateway_goes_down_is_away() {
-    for goes in [true, false] {
+async fn a_resumable_connection_is_detached_by_a_drain() {
+    for leaves in [true, false] {
         let world = World::new();
         let (_watcher, watching) = world.member(1, String::new());
         let mut client = world.client(false).await;
         client.welcomed().await;
         let keep = binary::encode(&ClientMessage::Keep {});
         client.socket.send(Message::Binary(keep.into())).await.unwrap();
-        assert_eq!(client.next().await, Some(Told::Other), "the ticket");
+        assert_eq!(client.next().await, Some(Received::Other), "the ticket");
         world.context.lifecycle.begin_drain();
-        assert!(matches!(client.next().await, Some(Told::GoAway(_))));
-        if goes {
+        assert!(matches!(client.next().await, Some(Received::GoAway(_))));
+        if leaves {
             let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
             client.socket.send(Message::Close(Some(close))).await.unwrap();
         } else {
-            assert_eq!(client.next().await, Some(Told::Bye(CloseReason::ShuttingDown)));
+            assert_eq!(client.next().await, Some(Received::Bye(CloseReason::ShuttingDown)));
         }
         while client.next().await.is_some() {}
         client.link.await.unwrap();
         settle().await;
-        assert_eq!(world.context.services.relay().stats().connections, 2, "it is away");
+        assert_eq!(world.context.services.relay().stats().connections, 2, "it is detached");
         let (frames, _) = watching.load();
-        assert_eq!(frames, 0, "nobody is told");
+        assert_eq!(frames, 0, "the others are not told");
         world.context.services.relay().shut_down();
         world.context.lifecycle.end();
         let gone = timeout(Duration::from_secs(1), world.context.lifecycle.detached_done());
-        gone.await.expect("nobody is waited for");
+        gone.await.expect("no timer is left");
         assert_eq!(world.context.services.relay().stats().connections, 0);
     }
 }
 
-/// A carrier with a fault in its code, once it has been switched on.
-struct Faulty {
-    carrier: DuplexStream,
+/// A transport that panics when it is switched on.
+struct FaultyTransport {
+    inner: DuplexStream,
     is_faulty: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Faulty {
+impl AsyncRead for FaultyTransport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         assert!(!self.is_faulty.load(Relaxed), "a fault");
-        Pin::new(&mut self.carrier).poll_read(cx, buffer)
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Faulty {
+impl AsyncWrite for FaultyTransport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.carrier).poll_write(cx, bytes)
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.carrier).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.carrier).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
-/// A fault of ours that one client meets ends that client's link, and its connection; the others hear
-/// of it, and go on.
+/// A panic in one client's task ends that link and its connection. Other clients are not affected.
 #[tokio::test(start_paused = true)]
 async fn a_panic_ends_one_link_and_no_other() {
     let world = World::new();
@@ -383,7 +384,7 @@ async fn a_panic_ends_one_link_and_no_other() {
     bystander.welcomed().await;
     let is_faulty = Arc::new(AtomicBool::new(false));
     let switch = is_faulty.clone();
-    let mut client = world.client_over(false, |carrier| Faulty { carrier, is_faulty }).await;
+    let mut client = world.client_over(false, |inner| FaultyTransport { inner, is_faulty }).await;
     client.welcomed().await;
     assert_eq!(world.context.services.relay().stats().connections, 2);
     switch.store(true, Relaxed);
@@ -392,5 +393,5 @@ async fn a_panic_ends_one_link_and_no_other() {
     assert_eq!(world.context.services.relay().stats().connections, 1);
     let (mut speaker, _outbox) = world.member(1, String::new());
     speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
-    assert_eq!(bystander.next().await, Some(Told::Signal(1)));
+    assert_eq!(bystander.next().await, Some(Received::Signal(1)));
 }

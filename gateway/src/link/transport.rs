@@ -35,7 +35,7 @@ pub(crate) trait Writer: Send {
         encoding: Encoding,
     ) -> impl Future<Output = Result<CloseReason, LinkError>> + Send;
 
-    /// Sends `bye`, and then whatever ends the transport in an orderly way.
+    /// Sends `bye`, and ends the transport in an orderly way.
     fn finish(
         &mut self,
         reason: CloseReason,

@@ -14,7 +14,7 @@ use self::{
     deadline::run_blocking_until,
     signed::{SavedState, SignedFile},
 };
-use crate::{error::with_causes, lifecycle::Lifecycle, services::Services};
+use crate::{error_chain::with_causes, lifecycle::Lifecycle, services::Services};
 
 /// The state file of a gateway.
 pub(crate) struct StateFile(Arc<SignedFile>);

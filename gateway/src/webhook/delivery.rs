@@ -26,7 +26,7 @@ use super::{
 use crate::{
     backoff::RetryDelays,
     clock::unix_time,
-    error::with_causes,
+    error_chain::with_causes,
     services::SharedProjects,
     supervise::{blocking, catch},
 };
