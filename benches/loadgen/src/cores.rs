@@ -4,7 +4,7 @@
 use anyhow::{Context as _, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// This thread stays on a core of its own until this is dropped.
+/// Keeps this thread on a core of its own until it is dropped.
 pub struct PinnedCores {
     before: CpuSet,
     gateway: usize,

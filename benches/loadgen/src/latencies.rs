@@ -111,8 +111,8 @@ impl Timeline {
         Self { from_ns, slice_ns: nanos(duration / count).max(1), slices }
     }
 
-    /// What was due before the measurement, in its warm-up, does not count, and false is said; what
-    /// was due after its time is the last slice's.
+    /// Records a latency. `false` if the signal was due before the measurement, in its warm-up: it
+    /// does not count. A signal that was due after the measurement counts for the last slice.
     pub fn record(&mut self, due_ns: u64, latency_ns: u64) -> bool {
         let Some(after_ns) = due_ns.checked_sub(self.from_ns) else { return false };
         let last = self.slices.len() - 1;

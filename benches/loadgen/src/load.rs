@@ -240,7 +240,7 @@ pub async fn measure(
     })
 }
 
-/// Adds the end of the log of the system under test, which may tell the cause.
+/// Adds the end of the log of the system under test, which may contain the cause.
 fn with_log(error: anyhow::Error, words: Option<String>) -> anyhow::Error {
     match words.filter(|words| !words.is_empty()) {
         Some(words) => anyhow::anyhow!("{error:#}\nThe end of the system's log:\n{words}"),

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_the_others() {
+    fn the_rest_of_the_machine_is_other_processes() {
         let before = usage(1_000_000_000, [100, 500, 0, 1000]);
         let used = usage(3_000_000_000, [200, 700, 300, 1900]).since(&before);
         for (value, expected) in [
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_generator_and_busy_others_are_said() {
+    fn a_busy_generator_and_busy_others_cause_warnings() {
         let before = usage(0, [0, 0, 0, 0]);
         let used = usage(1_000_000_000, [100, 900, 0, 1400]).since(&before);
         assert_eq!(used.warnings().len(), 2, "{:?}", used.warnings());

@@ -1,4 +1,4 @@
-//! Rows of a scenario: what was measured, and its rounds.
+//! Rows of a scenario: labels and rounds.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ pub enum Contender {
     Other,
 }
 
-/// The part of a row that was asked for, not measured.
+/// The parameters of a row, which tell it apart.
 pub trait Label: Serialize {
     /// Names the row in tables, charts and warnings.
     fn title(&self) -> String;
@@ -42,7 +42,7 @@ pub trait Label: Serialize {
     }
 }
 
-/// What one measurement found.
+/// The result of one measurement.
 pub trait Round: Serialize {
     /// Reasons not to trust its figures.
     fn warnings(&self) -> Vec<String>;
@@ -54,7 +54,7 @@ pub trait Round: Serialize {
 /// All rounds of one label.
 #[derive(Debug)]
 pub struct Row<L, R> {
-    /// What was asked for.
+    /// Its parameters.
     pub label: L,
     /// The measurements.
     pub rounds: Vec<R>,
@@ -92,7 +92,7 @@ impl<L: Label, R: Round> Row<L, R> {
     }
 }
 
-/// What JSON says of the metrics of a scenario: unit and direction by key.
+/// The metrics of a scenario as JSON: unit and direction by key.
 pub fn describe<R>(metrics: &[Metric<R>]) -> Value {
     let describe = |it: &Metric<R>| {
         (it.key.to_owned(), serde_json::json!({ "unit": it.unit, "better": it.better }))

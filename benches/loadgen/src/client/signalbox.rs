@@ -17,7 +17,7 @@ use super::{
 /// The benchmark's clients to the gateway.
 pub const AGENT: &str = concat!("signalbox-bench/", env!("CARGO_PKG_VERSION"));
 
-/// The way into a session.
+/// How a client enters a session.
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// As a new connection. Without presence: it would make joining a large session costly, and no

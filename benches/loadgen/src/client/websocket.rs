@@ -1,25 +1,25 @@
-//! As much of WebSocket (RFC 6455) as a light client needs: the upgrade, whole messages in one
+//! As much of WebSocket (RFC 6455) as a minimal client needs: the upgrade, whole messages in one
 //! frame each, and pings.
 
 use anyhow::{Context as _, bail, ensure};
 
-/// Text of a message.
+/// Opcode of a text message.
 pub const TEXT: u8 = 1;
-/// Bytes of a message.
+/// Opcode of a binary message.
 pub const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// The bit of a frame that is a whole message.
+/// Set in a frame that is a whole message.
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
-/// Any four bytes will do between two programs that are no browsers (RFC 6455 §10.3 is about
-/// proxies that a page could fool).
+/// Any four bytes will do: neither program is a browser (RFC 6455 §10.3 is about proxies that a web
+/// page could attack).
 const MASK: [u8; 4] = *b"mask";
 
-/// A request for an upgrade. The key may be any, as nobody checks that the answer belongs to it.
+/// A request for an upgrade. Any key will do: the client does not check the response against it.
 pub fn upgrade(host: &str, path: &str, subprotocol: Option<&str>) -> Vec<u8> {
     let subprotocol = subprotocol.map(|it| format!("Sec-WebSocket-Protocol: {it}\r\n"));
     format!(
@@ -30,7 +30,7 @@ pub fn upgrade(host: &str, path: &str, subprotocol: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Bytes of the server's consent, if it is all there.
+/// Length of the server's response, if it is complete.
 pub fn upgraded(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") else {
         return Ok(None);
@@ -59,14 +59,14 @@ pub fn write(opcode: u8, message: &[u8], out: &mut Vec<u8>) {
     out.extend(message.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// The first of what a server sent.
+/// The first frame of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// More is needed.
+    /// More bytes are needed.
     Incomplete,
-    /// A message, text or bytes, in so many bytes with its head.
+    /// A message, text or binary, and the length of its frame.
     Message(usize, &'a [u8]),
-    /// Something else; `answer` is what it wants to be answered.
+    /// Another frame: its length, and the reply that it needs.
     Control(usize, Option<Vec<u8>>),
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_writes_is_masked() {
+    fn a_client_masks_its_messages() {
         let mut out = Vec::new();
         write(TEXT, b"abcde", &mut out);
         let expected = [b'a' ^ b'm', b'b' ^ b'a', b'c' ^ b's', b'd' ^ b'k', b'e' ^ b'm'];

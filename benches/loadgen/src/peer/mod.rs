@@ -34,7 +34,7 @@ use crate::{
     target::Target,
 };
 
-/// Which system.
+/// The system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PeerKind {
     /// nats-server.
@@ -49,7 +49,7 @@ pub enum PeerKind {
     Ws,
 }
 
-/// A system that is installed here.
+/// An installed system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     kind: PeerKind,

@@ -21,10 +21,10 @@ const PUBLISH: u8 = 0x30;
 const SUBSCRIBE: u8 = 0x82;
 const SUBACK: u8 = 0x90;
 
-/// Of a packet's first byte.
+/// The kind of a packet in its first byte.
 const KIND: u8 = 0xf0;
 
-/// To which all subscribe.
+/// The topic of all clients.
 const ALL: &str = "all";
 
 pub(crate) fn version() -> anyhow::Result<String> {
@@ -35,10 +35,10 @@ pub(crate) fn version() -> anyhow::Result<String> {
     Ok(first.trim_start_matches("mosquitto version ").to_owned())
 }
 
-/// What differs from its defaults: Nagle's algorithm is off, as it is in every other system here
-/// (with it, some messages wait 40 ms for an acknowledgement); connections are not logged, as
-/// nobody else logs them; and as many messages may wait for a reader as in a gateway before they
-/// are dropped, where the default is 1000. It stays the user that it is, who may read the key.
+/// Three settings differ from the defaults. Nagle's algorithm is off, as in every other system here
+/// (with it, some messages wait 40 ms for an acknowledgement). Connections are not logged, as in
+/// every other system. The queue of a client is as long as a gateway's before messages are dropped,
+/// instead of 1000. It keeps its user, who may read the key.
 pub(crate) async fn start(directory: &ProcessDir<'_>) -> anyhow::Result<(Process, SocketAddr)> {
     let (program, _) = run("mosquitto", &["-h"])?;
     let port = directory.free_port()?;
@@ -112,12 +112,12 @@ impl ClientProtocol for MqttProtocol {
     }
 }
 
-/// Of one client alone.
+/// The topic of one client alone.
 fn topic(number: u32) -> String {
     format!("one/{number}")
 }
 
-/// With its length before it. Ours are short.
+/// A string after its length. Ours are short.
 fn string(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes(), text.as_bytes()].concat()
@@ -127,7 +127,7 @@ fn string(text: &str) -> Vec<u8> {
 fn packet(first: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     out.push(first);
     let mut length: usize = parts.iter().map(|part| part.len()).sum();
-    // Seven bits at a time; the eighth says that more follow.
+    // Seven bits at a time; the eighth is set if more follow.
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
@@ -138,7 +138,7 @@ fn packet(first: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// The first packet: its first byte, what is after its length, and how long all of it is.
+/// The first packet: its first byte, the bytes after its length, and its whole length.
 fn read(bytes: &[u8]) -> anyhow::Result<Option<(u8, &[u8], usize)>> {
     let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
     let mut length = 0;

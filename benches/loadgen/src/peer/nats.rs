@@ -11,7 +11,7 @@ use crate::{
     process::{Process, ProcessDir},
 };
 
-/// Longer than any line of a server, whose INFO is the longest.
+/// Longer than a server's longest line, INFO.
 const MAX_LINE: usize = 16 * 1024;
 
 pub(crate) fn version() -> anyhow::Result<String> {
@@ -21,7 +21,7 @@ pub(crate) fn version() -> anyhow::Result<String> {
     Ok(said.rsplit_once(": v").map_or(said.clone(), |(_, version)| version.to_owned()))
 }
 
-/// With its defaults.
+/// Starts it with its defaults.
 pub(crate) async fn start(directory: &ProcessDir<'_>) -> anyhow::Result<(Process, SocketAddr)> {
     let (program, _) = run("nats-server", &["--version"])?;
     let (certificate, key) = directory.certificate();
@@ -109,7 +109,7 @@ impl ClientProtocol for NatsProtocol {
     }
 }
 
-/// The reply to what is no message, if it wants one.
+/// The reply to an operation other than a message, if it needs one.
 fn operation(line: &str) -> anyhow::Result<Option<Vec<u8>>> {
     match line.split(' ').next().unwrap_or_default() {
         "PING" => Ok(Some(b"PONG\r\n".to_vec())),
@@ -118,7 +118,7 @@ fn operation(line: &str) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The first line without its end, and how long it is with that.
+/// The first line without its end, and its length with that.
 fn line(bytes: &[u8]) -> anyhow::Result<Option<(&str, usize)>> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         ensure!(bytes.len() < MAX_LINE, "a line of nats-server does not end");

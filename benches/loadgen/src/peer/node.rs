@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use super::run;
 use crate::process::{Process, ProcessDir};
 
-/// Where the scripts and modules are.
+/// The directory of the scripts and modules.
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
 /// On its WebSocket transport.

@@ -10,11 +10,11 @@ use crate::client::{
     websocket::{self, Frame, TEXT},
 };
 
-/// An Engine.IO transport without the steps from polling to it.
+/// The WebSocket transport of Engine.IO from the start, without an upgrade from polling.
 const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// Engine.IO: the first character says what a packet is. A message is a packet of Socket.IO, whose
-/// own first character does the same.
+/// The first character of an Engine.IO packet is its type. A message contains a packet of Socket.IO,
+/// whose first character is its type in turn.
 const OPEN: &str = "0";
 const PING: &str = "2";
 const PONG: &str = "3";
@@ -76,7 +76,7 @@ impl ClientProtocol for SocketIoProtocol {
         Address::Number(self.number)
     }
 
-    /// The data has nothing that JSON would have to escape.
+    /// The data contains no character that JSON would have to escape.
     fn encode(&self, to: Option<Address>, data: &str, out: &mut Vec<u8>) {
         let event = match to {
             Some(Address::Number(number)) => format!("{EVENT}[\"one\",{number},\"{data}\"]"),

@@ -164,14 +164,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_tool_is_said_with_the_next_step() {
+    fn the_error_for_a_missing_tool_has_the_next_step() {
         assert!(cannot_run(&Command::new("taskset")).contains("util-linux"));
         assert!(cannot_run(&Command::new("setpriv")).contains("util-linux"));
         assert!(!cannot_run(&Command::new("signalbox")).contains("util-linux"));
     }
 
     #[tokio::test]
-    async fn a_log_is_read_until_it_says_what_is_wanted_or_its_process_has_ended() {
+    async fn a_log_is_read_until_a_match_or_the_end_of_its_process() {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo port 7 >&2; echo no >&2; exit 1"]);

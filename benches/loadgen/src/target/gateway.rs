@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_missing_gateway_is_said_with_the_next_step() {
+    async fn the_error_for_a_missing_gateway_has_the_next_step() {
         let launcher = Launcher::new(Some("no/such/program".into())).unwrap();
         let error = launcher.start().await.err().unwrap();
         assert!(error.to_string().contains("--gateway"), "{error}");

@@ -1,4 +1,4 @@
-//! Lying bars, each under its name, with what the rounds were apart.
+//! Horizontal bars, each under its name, with whiskers for the spread of the rounds.
 
 use super::{LINE, Scale, Svg, WIDTH, class, empty, number};
 use crate::Spread;
@@ -6,7 +6,7 @@ use crate::Spread;
 /// Room to the right of the longest bar, for its number.
 const NUMBER: f64 = 104.0;
 
-/// Height of a bar, and what is between it and the next name.
+/// Height of a bar, and the gap to the next name.
 const BAR: f64 = 11.0;
 const GAP: f64 = 7.0;
 
@@ -17,9 +17,9 @@ pub(crate) struct Bar {
     pub(crate) value: Spread,
 }
 
-/// Bars that belong together.
+/// Bars under a common heading.
 pub(crate) struct Group {
-    /// None if it is empty.
+    /// No heading if it is empty.
     pub(crate) name: String,
     pub(crate) bars: Vec<Bar>,
 }

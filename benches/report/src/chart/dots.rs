@@ -1,4 +1,4 @@
-//! Strips of dots, one for each of many that were measured alike.
+//! Strips of dots, one dot for each of many values.
 
 use super::{LINE, Scale, Svg, WIDTH, class, empty, number};
 use crate::Spread;
@@ -6,14 +6,14 @@ use crate::Spread;
 /// Room to the right for half of the last number.
 const RIGHT: f64 = 16.0;
 
-/// Height of a strip, and what is below it.
+/// Height of a strip, and the gap below it.
 const STRIP: f64 = 34.0;
 const GAP: f64 = 8.0;
 
-/// Dots that are nearer to each other than that are stacked.
+/// Dots closer to each other than this are stacked.
 const DOT: f64 = 5.0;
 
-/// All of one name.
+/// All values of one name.
 pub(crate) struct Strip {
     pub(crate) name: String,
     pub(crate) style: usize,
@@ -70,7 +70,7 @@ impl Dots {
     }
 }
 
-/// Dots at about the same place, above and below each other; closer if they are too many.
+/// Stacks dots at about the same position; closer together if there are too many.
 fn stacked(places: impl Iterator<Item = f64>) -> Vec<(f64, f64)> {
     let mut columns: std::collections::BTreeMap<u64, u32> = std::collections::BTreeMap::new();
     for place in places {

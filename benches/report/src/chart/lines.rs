@@ -1,8 +1,8 @@
-//! Lines over an axis: distributions, and what happened over time.
+//! Line charts: distributions, and figures over time.
 
 use super::{LINE, Scale, Svg, WIDTH, class, empty};
 
-/// Room beside the lines for the numbers of the axes.
+/// Margins for the numbers of the axes.
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = 18.0;
 const BELOW: f64 = 40.0;
@@ -10,24 +10,24 @@ const BELOW: f64 = 40.0;
 /// With more points than that, a line needs no markers to be seen.
 const MARKED: usize = 24;
 
-/// How wide a number on the lower axis is, and how far it must be from the next.
+/// Width of a digit on the lower axis, and the least distance of two numbers.
 const DIGIT: f64 = 6.2;
 const GAP: f64 = 6.0;
 
 /// A name and a scale.
 pub(crate) struct Axis {
-    /// What the numbers are, with their unit.
+    /// The quantity and its unit.
     pub(crate) label: String,
     pub(crate) scale: Scale,
 }
 
-/// One line, maybe in several parts, maybe in a band.
+/// One line, perhaps in several parts, perhaps in a band.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     name: String,
     style: usize,
     parts: Vec<Vec<(f64, f64)>>,
-    /// Where, from, to.
+    /// Position, from, to.
     band: Vec<(f64, f64, f64)>,
 }
 
@@ -40,7 +40,7 @@ impl Series {
         Self { name: name.to_owned(), style, parts, band: Vec::new() }
     }
 
-    /// How far it was from the line on either side: where, from, to.
+    /// The band around the line: position, from, to.
     pub(crate) fn band(mut self, band: Vec<(f64, f64, f64)>) -> Self {
         let is_finite = |it: &(f64, f64, f64)| [it.0, it.1, it.2].iter().all(|it| it.is_finite());
         self.band = band.into_iter().filter(is_finite).collect();
@@ -70,7 +70,7 @@ impl Lines {
         Self { title, description, x, y, series, height: 210.0 }
     }
 
-    /// Less high, for one of several that belong together.
+    /// Lower, for one of several charts that belong together.
     pub(crate) fn low(mut self) -> Self {
         self.height = 110.0;
         self
@@ -107,7 +107,7 @@ impl Lines {
         svg.finish(&self.title, &self.description, top + self.height + BELOW)
     }
 
-    /// A line of text for each series; how high all of it is.
+    /// The legend, a line of text for each series. Returns its height.
     fn legend(&self, svg: &mut Svg) -> f64 {
         for (series, row) in self.series.iter().zip(0u32..) {
             let y = f64::from(row) * LINE + 8.0;

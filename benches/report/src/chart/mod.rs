@@ -123,7 +123,7 @@ impl Svg {
         let _ = write!(self.body, r#"<circle class="{class}" cx="{x}" cy="{y}" r="{radius}"/>"#);
     }
 
-    /// The whole drawing, with what it shows in words.
+    /// The whole drawing, with a title and a description for screen readers.
     fn finish(self, title: &str, description: &str, height: f64) -> String {
         let (title, description, height) = (escape(title), escape(description), at(height));
         format!(
@@ -133,7 +133,7 @@ impl Svg {
     }
 }
 
-/// What is drawn when there is nothing to draw.
+/// A chart without any value.
 fn empty(title: &str, description: &str) -> String {
     let mut svg = Svg::new();
     svg.text("note middle", (WIDTH / 2.0, 30.0), "nothing was measured");
@@ -145,8 +145,8 @@ fn class(kind: &str, style: usize) -> String {
     format!("{kind}{open} s{}", style % STYLES)
 }
 
-/// A coordinate, to a tenth of a unit. What is not finite never gets here; if it did, the drawing
-/// would be wrong in one place instead of broken as a whole.
+/// A coordinate, to a tenth of a unit. Values that are not finite are left out before; if one got
+/// here, the drawing would be wrong in one place instead of broken as a whole.
 fn at(coordinate: f64) -> f64 {
     if coordinate.is_finite() { (coordinate * 10.0).round() / 10.0 } else { 0.0 }
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::Spread;
 
-    /// What an SVG must be, whatever is drawn.
+    /// The rules for every SVG.
     #[track_caller]
     pub(super) fn check(svg: &str) {
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"), "{svg}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_one_value_zero_and_what_is_no_number_can_be_drawn() {
+    fn every_set_of_values_can_be_drawn() {
         let odd = [
             vec![],
             vec![0.0],
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_left_out() {
+    fn values_that_are_not_finite_are_left_out() {
         assert_eq!([f64::NAN, f64::INFINITY, 1.26].map(at), [0.0, 0.0, 1.3]);
         let points = vec![(1.0, 1.0), (2.0, f64::NAN), (f64::INFINITY, 3.0)];
         let axis = || Axis { label: String::new(), scale: Scale::linear([3.0].into_iter()) };

@@ -1,16 +1,16 @@
-//! Where a value is on an axis, and which values are written there.
+//! Positions of values on an axis, and its ticks.
 
-/// From which ratio of the greatest to the least value on an axis is logarithmic: below it, all of
-/// them can be seen from zero on.
+/// An axis is logarithmic from this ratio of the greatest to the least value; below it, all values
+/// are visible on an axis from zero.
 const WIDE: f64 = 20.0;
 
 /// Intervals between the ticks of a linear axis, at most.
 const INTERVALS: f64 = 5.0;
 
-/// Decades from which on an axis has a tick for each only, and not two more in between.
+/// With more decades, an axis has one tick for each instead of three.
 const MANY_DECADES: i32 = 3;
 
-/// No axis reaches further: what is greater is drawn at its end.
+/// Limits of every axis: greater values are drawn at its end.
 const LIMITS: (f64, f64) = (1e-6, 1e15);
 
 /// Percentiles that are written on their axis, which begins at the least value.
@@ -23,7 +23,7 @@ const NINES: [(f64, &str); 6] = [
     (0.99999, "99.999 %"),
 ];
 
-/// How much room the greatest value has beyond the last percentile, in nines.
+/// Room for the greatest value beyond the last percentile, in nines.
 const BEYOND: f64 = 0.4;
 
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
     kind: Kind,
-    /// As they are on paper: logarithms, if it is logarithmic.
+    /// The range: logarithms, if the axis is logarithmic.
     from: f64,
     to: f64,
     pub(super) ticks: Vec<(f64, String)>,
@@ -68,7 +68,7 @@ impl Scale {
         Self { kind: Kind::Linear, from: 0.0, to, ticks: (0..=count).map(tick).collect() }
     }
 
-    /// From zero exactly to the greatest value, for time that is over then.
+    /// From zero exactly to the greatest value, for time.
     pub(crate) fn until(end: f64) -> Self {
         let mut scale = Self::linear([end].into_iter());
         let end = if end.is_finite() && end > 0.0 { end } else { scale.to };
@@ -101,7 +101,7 @@ impl Scale {
         Self { kind: Kind::Nines, from: 0.0, to, ticks }
     }
 
-    /// Where a value is, from 0 to 1.
+    /// Position of a value, from 0 to 1.
     pub(super) fn part(&self, value: f64) -> f64 {
         let on_paper = match self.kind {
             Kind::Linear => value,
@@ -129,7 +129,7 @@ fn nines(share: f64) -> f64 {
     -(1.0 - share.clamp(0.0, 0.999_999_9)).log10()
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not less; 1 for nothing at all.
+/// The next of 1, 2, 5, 10, 20 … that is not less; 1 for zero.
 fn round_up(value: f64) -> f64 {
     round(value, |candidate| candidate >= value * 0.999_999)
 }
@@ -153,7 +153,7 @@ fn round(value: f64, is_enough: impl Fn(f64) -> bool) -> f64 {
         .unwrap_or(decade * 10.0)
 }
 
-/// With as many digits as are worth reading: three or so.
+/// A value with about three significant digits.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         it if it >= 100.0 || it.fract() == 0.0 => 0,
