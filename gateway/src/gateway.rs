@@ -53,8 +53,8 @@ pub struct Gateway {
     webhooks: Webhooks,
     projects: ProjectsHandle,
     certificates: Certificates,
-    quic: quic::Listener,
-    tcp: tcp::Listener,
+    quic: quic::QuicListener,
+    tcp: tcp::HttpListener,
     addresses: Addresses,
     state_file: Option<StateFile>,
 }
@@ -95,9 +95,9 @@ impl Gateway {
             None => std::fs::read(key).map_err(BindError::Key)?,
         };
         let keys = Keys::of(&secret);
-        let quic = quic::Listener::bind(config.listen.quic, &certificates, &keys, &context)?;
+        let quic = quic::QuicListener::bind(config.listen.quic, &certificates, &keys, &context)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
-        let tcp = tcp::Listener::bind(config.listen.tcp, tcp_tls)?;
+        let tcp = tcp::HttpListener::bind(config.listen.tcp, tcp_tls)?;
         let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
         let state_file = config.resume.state_file.map(|path| {
             StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file())

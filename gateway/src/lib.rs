@@ -29,6 +29,8 @@ mod failure;
 mod file;
 mod gateway;
 mod handles;
+mod headers;
+mod http_connection;
 mod keys;
 mod lifecycle;
 mod link;

@@ -1,21 +1,20 @@
-//! HTTP/1.1 on the TCP port: the routes, and how long a connection may be used.
+//! HTTP/1.1 on the TCP port: the routes, and the lifetime of a connection.
 //!
-//! A connection takes a *place* among the clients that have not said who they are. A WebSocket
-//! keeps it until its welcome; an HTTP client until it has shown a server's credential, when it
-//! takes one of the places for servers instead, which may keep a connection open between requests.
-//! A client that shows none must be gone when a hello would have been due.
+//! A connection holds an admission permit. A WebSocket keeps it until its welcome. An HTTP client
+//! keeps it until it has shown a server's credential; then it holds a server permit instead, with
+//! which it may keep the connection open between requests. A client without a credential is
+//! disconnected when a hello would have been due.
 //!
-//! A proxy sends the requests of many over one connection, so a WebSocket may begin on a connection
-//! that has carried REST. It then takes a place of its own, and its time for a hello begins.
+//! A proxy sends the requests of many clients over one connection, so a WebSocket may begin on a
+//! connection that has carried REST requests. It then gets a permit of its own, and its time for a
+//! hello begins.
 
 use std::{
     convert::Infallible,
     future::pending,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
@@ -34,35 +33,27 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use parking_lot::Mutex;
 use signalbox_protocol::WEBSOCKET_PATH;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, watch},
-    time::{Instant, sleep_until, timeout_at},
+    sync::watch,
+    time::{Instant, sleep_until},
 };
 use tracing::debug;
 
-use super::{
-    malformed,
-    unread::Unread,
-    upgrade::{self, has_token},
-};
+use super::{drain_body::BodyDrain, malformed, upgrade};
 use crate::{
-    admission::{AdmissionControl, AdmissionPermit},
     context::ServerContext,
+    headers::has_token,
+    http_connection::{HttpConnection, Phase},
     lifecycle::Lifecycle,
     rest,
 };
 
-/// Bytes that the head of an HTTP request may have; hyper's minimum, and plenty.
+/// Maximum bytes of a request's head: hyper's minimum, and plenty.
 const HTTP_BUFFER: usize = 8 * 1024;
 
-/// How long a request of a server may take at least, from its head to the end of its answer: what
-/// one that does not read its answer can hold.
-const EXCHANGE: Duration = Duration::from_secs(30);
-
-/// Everything that the port answers.
+/// All routes of the port.
 pub(super) fn router(context: &ServerContext) -> Router {
     Router::new()
         .route(WEBSOCKET_PATH, get(upgrade::connect))
@@ -75,7 +66,7 @@ pub(super) fn router(context: &ServerContext) -> Router {
         .with_state(context.clone())
 }
 
-/// `GET /readyz`: whether clients should be sent here.
+/// `GET /readyz`: whether load balancers should route clients here.
 async fn ready(State(lifecycle): State<Arc<Lifecycle>>) -> (StatusCode, &'static str) {
     if lifecycle.is_ready() {
         (StatusCode::OK, "ready\n")
@@ -89,26 +80,28 @@ pub(super) async fn serve(
     context: &ServerContext,
     router: Router,
     carrier: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    visitor: Visitor,
+    client: HttpConnection,
 ) {
-    let remote = visitor.remote();
+    let remote = client.remote();
     let router = TowerToHyperService::new(router);
     let (phase, mut phases) = watch::channel(Phase::New);
-    let asking = visitor.clone();
+    let connection = client.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         phase.send_replace(Phase::Exchange { since: Instant::now() });
-        request.extensions_mut().insert(asking.clone());
+        request.extensions_mut().insert(connection.clone());
         with_one_slash(request.uri_mut());
         let ended = ExchangeEnd(phase.clone());
         let answering = hyper::service::Service::call(&router, request);
-        async move { Ok::<_, Infallible>(answering.await?.map(|body| Answer { body, _ended: ended })) }
+        async move {
+            Ok::<_, Infallible>(answering.await?.map(|body| ResponseBody { body, _ended: ended }))
+        }
     });
     let timeouts = &context.services.policy().timeouts;
-    let patience = timeouts.hello();
+    let hello = timeouts.hello();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        // It counts from the end of the answer before, so it is the time between requests, too.
-        // A client without a credential has less ([`Visitor::done_by`]).
+        // Counted from the end of the previous response, so it is the time between requests, too.
+        // A client without a credential has less ([`HttpConnection::deadline`]).
         .header_read_timeout(timeouts.http_keep_alive())
         .max_buf_size(HTTP_BUFFER)
         .serve_connection(TokioIo::new(carrier), service)
@@ -116,11 +109,11 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let mut closing = false;
     let result = loop {
-        // Looked at again when it passes: the visitor may have become a server meanwhile.
-        let done_by = visitor.done_by(*phases.borrow_and_update(), patience);
+        // Checked again when it passes: the client may have become a server in the meantime.
+        let deadline = client.deadline(*phases.borrow_and_update(), hello);
         let too_late = async {
-            match done_by {
-                Some(done_by) => sleep_until(done_by).await,
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
                 None => pending().await,
             }
         };
@@ -132,9 +125,9 @@ pub(super) async fn serve(
             }
             Ok(()) = phases.changed() => {}
             () = too_late => {
-                let done_by = visitor.done_by(*phases.borrow(), patience);
-                if done_by.is_some_and(|by| by <= Instant::now()) {
-                    debug!(%remote, "an HTTP exchange took too long");
+                let deadline = client.deadline(*phases.borrow(), hello);
+                if deadline.is_some_and(|it| it <= Instant::now()) {
+                    debug!(%remote, "HTTP exchange timed out");
                     return;
                 }
             }
@@ -145,8 +138,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Takes the slashes away that precede the path's own: a base URL that ends with one makes an SDK
-/// ask for paths with two, and nothing here has such a path.
+/// Reduces leading slashes to one. With a base URL that ends with a slash, SDKs request paths with
+/// two, and no route has such a path.
 fn with_one_slash(uri: &mut Uri) {
     let Some(path) = uri.path_and_query().map(PathAndQuery::as_str) else { return };
     let rest = path.trim_start_matches('/');
@@ -160,18 +153,7 @@ fn with_one_slash(uri: &mut Uri) {
     }
 }
 
-/// What a connection does now.
-#[derive(Clone, Copy)]
-enum Phase {
-    /// There has been no request.
-    New,
-    /// A request is being read or answered.
-    Exchange { since: Instant },
-    /// The last answer has been handed to the socket.
-    Idle,
-}
-
-/// Ends an exchange when its answer has been handed over.
+/// Ends an exchange when its response has been handed over.
 struct ExchangeEnd(watch::Sender<Phase>);
 
 impl Drop for ExchangeEnd {
@@ -180,13 +162,13 @@ impl Drop for ExchangeEnd {
     }
 }
 
-/// The body of an answer, which hyper drops when all of it is on its way.
-struct Answer<B> {
+/// The body of a response, which hyper drops when all of it has been handed over.
+struct ResponseBody<B> {
     body: B,
     _ended: ExchangeEnd,
 }
 
-impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
+impl<B: HttpBody + Unpin> HttpBody for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -206,19 +188,20 @@ impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
     }
 }
 
-/// Says with the answer whether the connection goes on.
+/// Drains the request's body, and tells the client with the response whether the connection stays
+/// open.
 async fn keep_or_close(
     State(context): State<ServerContext>,
-    axum::Extension(visitor): axum::Extension<Visitor>,
+    axum::Extension(client): axum::Extension<HttpConnection>,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
-    // For the body and for what is left of it together.
+    // For the body and its rest together.
     let timeouts = &context.services.policy().timeouts;
     let body_by = Instant::now() + timeouts.hello();
     let last = has_token(request.headers(), header::CONNECTION, "close");
     let checked = malformed::check(&request);
-    let (request, unread) = Unread::of(request);
+    let (request, rest) = BodyDrain::new(request);
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(malformed) => malformed.into_response(),
@@ -226,100 +209,19 @@ async fn keep_or_close(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
-    unread.drain(body_by).await;
-    // Where one request is not understood, nobody knows where the next one begins.
-    if last || checked.is_err() || context.lifecycle.is_draining() || !visitor.may_stay() {
+    rest.drain(body_by).await;
+    // After a malformed request, the start of the next one is unknown.
+    if last || checked.is_err() || context.lifecycle.is_draining() || !client.may_stay_open() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
-        let idle =
-            if visitor.has_server_place() { timeouts.http_keep_alive() } else { timeouts.hello() };
-        // A little less than the truth, so that a client does not ask in the moment of the end.
+        let idle = if client.is_server() { timeouts.http_keep_alive() } else { timeouts.hello() };
+        // A little less than the real time, so that no request meets the closing connection.
         let seconds = idle.as_secs().saturating_sub(1);
         if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {
             response.headers_mut().insert("keep-alive", value);
         }
     }
     response
-}
-
-/// A connection to the TCP port as its requests see it. Its clones are one.
-#[derive(Clone)]
-pub(crate) struct Visitor(Arc<VisitorState>);
-
-struct VisitorState {
-    remote: SocketAddr,
-    /// When a client without a credential must be done.
-    hello_by: Instant,
-    /// Where a WebSocket takes its place if the connection's own has been given back.
-    admission: Arc<AdmissionControl>,
-    standing: Mutex<Standing>,
-}
-
-enum Standing {
-    /// It has not said who it is.
-    Unknown(AdmissionPermit),
-    /// A server, with a place for itself.
-    Server { _place: OwnedSemaphorePermit },
-}
-
-impl Visitor {
-    pub(super) fn new(
-        remote: SocketAddr,
-        hello_by: Instant,
-        permit: AdmissionPermit,
-        admission: Arc<AdmissionControl>,
-    ) -> Self {
-        let standing = Mutex::new(Standing::Unknown(permit));
-        Self(Arc::new(VisitorState { remote, hello_by, admission, standing }))
-    }
-
-    pub(super) fn remote(&self) -> SocketAddr {
-        self.0.remote
-    }
-
-    /// The place that a WebSocket takes until its welcome: the connection's own, or one of the
-    /// listener's if the connection is a server's. None if no place is free in time.
-    pub(super) async fn link_place(&self, by: Instant) -> Option<AdmissionPermit> {
-        if let Standing::Unknown(place) = &*self.0.standing.lock() {
-            return Some(place.clone());
-        }
-        let permit =
-            timeout_at(by, self.0.admission.tcp().clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Arc::new(permit))
-    }
-
-    /// It has shown a server's credential: it may stay, if there is a place for a server.
-    pub(crate) fn is_server(&self) {
-        let mut standing = self.0.standing.lock();
-        if let Standing::Unknown(_) = *standing
-            && let Ok(place) = self.0.admission.servers().clone().try_acquire_owned()
-        {
-            *standing = Standing::Server { _place: place };
-        }
-    }
-
-    /// When the connection must have gone on from this phase. A server has its time, but no other
-    /// client holds a place much longer than for a hello.
-    fn done_by(&self, phase: Phase, patience: Duration) -> Option<Instant> {
-        match (&*self.0.standing.lock(), phase) {
-            (Standing::Unknown(_), Phase::New) => Some(self.0.hello_by),
-            (Standing::Unknown(_), _) => Some(self.0.hello_by + patience),
-            // Twice for what comes before an answer, a wait and the body.
-            (Standing::Server { .. }, Phase::Exchange { since }) => {
-                Some(since + EXCHANGE.max(3 * patience))
-            }
-            // hyper bounds it by the time between requests.
-            (Standing::Server { .. }, _) => None,
-        }
-    }
-
-    fn has_server_place(&self) -> bool {
-        matches!(*self.0.standing.lock(), Standing::Server { .. })
-    }
-
-    fn may_stay(&self) -> bool {
-        self.has_server_place() || Instant::now() < self.0.hello_by
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Requests whose headers two programs could understand in two ways. A proxy before the gateway may
-//! have checked one of two values, and the gateway would use the other; so they are refused.
+//! Rejection of ambiguous headers. A proxy in front of the gateway may have checked one of two values
+//! while the gateway uses the other.
 
 use axum::{
     extract::Request,
@@ -8,14 +8,14 @@ use axum::{
 };
 use hyper::StatusCode;
 
-/// Why a request is refused before it is looked at. The client's fault.
+/// The fault of an ambiguous request: the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("send exactly one Host header (RFC 9112, 3.2)")]
     Host,
-    #[error("the value of the Host header is no host (RFC 9112, 3.2)")]
+    #[error("the value of the Host header is not a host (RFC 9112, 3.2)")]
     HostValue,
-    #[error("send the header {0} once at most")]
+    #[error("send the header {0} at most once")]
     Twice(&'static str),
 }
 
@@ -25,9 +25,9 @@ impl IntoResponse for Malformed {
     }
 }
 
-/// Headers that have one value each, which is not a list. (Two credentials that differ are refused
-/// where credentials are read, and two lengths by hyper, which also closes after a request with
-/// Content-Length and Transfer-Encoding.)
+/// Headers with a single value. (Two different credentials are rejected where credentials are read,
+/// and two lengths by hyper, which also closes the connection after a request with Content-Length
+/// and Transfer-Encoding.)
 const SINGLE: [(header::HeaderName, &str); 4] = [
     (header::CONTENT_TYPE, "Content-Type"),
     (header::ORIGIN, "Origin"),
@@ -35,7 +35,7 @@ const SINGLE: [(header::HeaderName, &str); 4] = [
     (header::SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version"),
 ];
 
-/// Looks at the headers of a request.
+/// Checks the headers of a request.
 pub(super) fn check(request: &Request) -> Result<(), Malformed> {
     let headers = request.headers();
     check_host(headers, request.version())?;
@@ -55,7 +55,7 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Malformed> {
         (None, _) if version < Version::HTTP_11 => return Ok(()),
         _ => return Err(Malformed::Host),
     };
-    // It may be empty (RFC 9110, 7.2), but it names nobody's password.
+    // It may be empty (RFC 9110, 7.2), but contains no user information.
     let is_host =
         |text: &str| text.is_empty() || (text.parse::<Authority>().is_ok() && !text.contains('@'));
     if host.to_str().is_ok_and(is_host) { Ok(()) } else { Err(Malformed::HostValue) }

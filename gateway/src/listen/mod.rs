@@ -1,11 +1,11 @@
-//! Listeners: they accept, do what their transport needs before a hello can be read, and hand
-//! the link over. Only they know TLS, HTTP and addresses.
+//! Listeners: accepting, and everything that a transport needs before its hello can be read (TLS,
+//! HTTP, the WebSocket upgrade).
 
+mod drain_body;
 pub(crate) mod http;
 mod malformed;
 mod outage;
 pub(crate) mod quic;
 pub(crate) mod tcp;
 mod tcp_socket;
-mod unread;
 mod upgrade;

@@ -1,15 +1,14 @@
-//! Outages: times in which an operation fails again and again, each logged once when it begins and once
-//! when it is over.
+//! Outages of accepting: repeated failures, logged once at their start and once at their end.
 
 use std::{fmt::Display, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-/// How long nothing may fail before an outage is over.
+/// Time without a failure after which an outage is over.
 const CALM: Duration = Duration::from_secs(10);
 
-/// The outage there is, if there is one.
+/// The current outage, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Outage(Option<Failures>);
 
@@ -21,7 +20,7 @@ struct Failures {
 }
 
 impl Outage {
-    /// Accepting has failed.
+    /// Notes a failure of accepting.
     pub(super) fn failed(&mut self, error: &dyn Display) {
         let now = Instant::now();
         let failures = self.0.get_or_insert_with(|| {
@@ -32,7 +31,7 @@ impl Outage {
         failures.number += 1;
     }
 
-    /// Waits until the outage is over and logs that; for ever if there is none.
+    /// Waits until the outage is over and logs its end; forever if there is none.
     pub(super) async fn over(&mut self) {
         match &self.0 {
             Some(failures) => sleep_until(failures.last + CALM).await,
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_over_when_nothing_has_failed_for_a_while() {
+    async fn an_outage_is_over_after_a_time_without_failures() {
         let mut outage = Outage::default();
         assert!(outage.over().now_or_never().is_none(), "there is none");
         outage.failed(&"no descriptors");

@@ -49,13 +49,13 @@ const KEEP_ALIVES: u32 = 3;
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 /// The bound endpoint.
-pub(crate) struct Listener {
+pub(crate) struct QuicListener {
     endpoint: Endpoint,
     runtime: Arc<EndpointRuntime>,
     address: SocketAddr,
 }
 
-impl Listener {
+impl QuicListener {
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: &Certificates,
@@ -245,7 +245,7 @@ mod tests {
             let context = ServerContext::of(&config);
             let address = ([127, 0, 0, 1], 0).into();
             let keys = Keys::of(b"secret");
-            let listener = Listener::bind(address, &certificates, &keys, &context).unwrap();
+            let listener = QuicListener::bind(address, &certificates, &keys, &context).unwrap();
             let endpoint = listener.endpoint();
             let running = tokio::spawn(listener.run(context.clone()));
             if is_closing {

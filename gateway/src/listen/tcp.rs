@@ -1,4 +1,4 @@
-//! The TCP listener: accepting and TLS. What is said then is HTTP's ([`super::http`]).
+//! The TCP listener: accepting and TLS. HTTP follows in [`super::http`].
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,35 +8,31 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tracing::{debug, info};
 
 use super::{
-    http::{self, Visitor},
+    http,
     outage::Outage,
-    tcp_socket::{self, ClientSocket},
+    tcp_socket::{self, ClientSocket, ClientStream},
 };
 use crate::{
     admission::AdmissionPermit, context::ServerContext, error::BindError, failure::RunError,
-    supervise::keep_running,
+    http_connection::HttpConnection, supervise::keep_running,
 };
 
-/// How long accepting pauses when the process has run out of something (descriptors, say).
+/// Pause of accepting after the process has run out of a resource, such as file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A client's byte stream.
-pub(super) type Carrier = Either<TlsStream<ClientSocket>, ClientSocket>;
-
 /// The bound socket.
-pub(crate) struct Listener {
+pub(crate) struct HttpListener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
-    /// For clients that have not joined yet.
     address: SocketAddr,
 }
 
-impl Listener {
+impl HttpListener {
     pub(crate) fn bind(
         address: SocketAddr,
         certificates: Option<&Certificates>,
@@ -54,7 +50,7 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until the gateway closes.
+    /// Accepts connections until the gateway drains.
     pub(crate) async fn run(self, context: ServerContext) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!(address = %self.address, scheme, "listening for WebSocket and HTTP");
@@ -73,19 +69,19 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    // A client that finds no place holds up those in the backlog, where they
-                    // cost nothing. The place is taken after accepting, or the last one would
-                    // be held while nobody comes, and a WebSocket on a kept connection could
-                    // not have it.
+                    // A client without a permit delays those in the backlog, where they cost
+                    // nothing. The permit is acquired after accepting: otherwise the last one
+                    // would be held while no client comes, and a WebSocket on a kept-alive
+                    // connection could not get it.
                     let Ok(permit) = context.admission.tcp().clone().acquire_owned().await else {
                         break;
                     };
-                    let visitor = Accepted { stream, remote, permit: Arc::new(permit) };
-                    let task = serve(context.clone(), self.tls.clone(), router.clone(), visitor);
+                    let accepted = Accepted { stream, remote, permit: Arc::new(permit) };
+                    let task = serve(context.clone(), self.tls.clone(), router.clone(), accepted);
                     context.lifecycle.spawn(remote, task);
                 }
-                Err(error) if is_of_one_connection(&error) => {}
-                // The socket does not listen any more.
+                Err(error) if concerns_one_connection(&error) => {}
+                // The socket no longer listens.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     context.lifecycle.failure().report(RunError::Tcp(error));
                     return;
@@ -99,8 +95,8 @@ impl Listener {
     }
 }
 
-/// Errors of `accept` that say something about the connection and nothing about us.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether an error of `accept` concerns the connection and not the listener.
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -110,7 +106,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// A connection that has been accepted.
+/// An accepted connection.
 struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
@@ -129,11 +125,11 @@ async fn serve(
     let socket = match ClientSocket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {
-            debug!(%remote, %error, "gone before it was served");
+            debug!(%remote, %error, "client disconnected before it was served");
             return;
         }
     };
-    let carrier: Carrier = match tls {
+    let stream: ClientStream = match tls {
         None => Either::Right(socket),
         Some(tls) => match timeout_at(hello_by, tls.accept(socket)).await {
             Ok(Ok(stream)) => Either::Left(stream),
@@ -142,11 +138,11 @@ async fn serve(
                 return;
             }
             Err(_) => {
-                debug!(%remote, "TLS handshake took too long");
+                debug!(%remote, "TLS handshake timed out");
                 return;
             }
         },
     };
-    let visitor = Visitor::new(remote, hello_by, permit, context.admission.clone());
-    http::serve(&context, router, carrier, visitor).await;
+    let client = HttpConnection::new(remote, hello_by, permit, context.admission.clone());
+    http::serve(&context, router, stream, client).await;
 }

@@ -1,9 +1,9 @@
-//! A client's TCP socket, with bounds on what the system keeps of it.
+//! A client's TCP socket, with a bounded kernel send buffer.
 //!
-//! What is written to a socket the system holds until the client has acknowledged it, and it goes
-//! on holding it when the process has closed the socket: for minutes, if the client does not read.
-//! Left to itself Linux lets that grow to 4 MiB for each client. So the buffer is capped, and a
-//! socket that is closed with something in it has little time left.
+//! The kernel holds written bytes until the client has acknowledged them. It keeps holding them
+//! after the process has closed the socket: for minutes, if the client does not read. By default
+//! Linux lets that grow to 4 MiB per client. So the buffer is capped, and a socket that is closed
+//! with bytes in it has little time left.
 
 use std::{
     io::{self, IoSlice},
@@ -18,14 +18,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-/// Bytes that may be written to one client and not acknowledged, as over QUIC; the system doubles
-/// it, for what it needs itself. With half of it a client that sends megabytes to all, itself
-/// included, is ended now and then because it has not read its own words in time.
+/// Bytes that may be written to one client and not acknowledged, as over QUIC. The kernel doubles it
+/// for its own needs. With half of it, a client that sends megabytes to all, itself included, is
+/// sometimes disconnected because it has not read its own signals in time.
 const SEND_BUFFER: usize = 1024 * 1024;
 
-/// How long the system goes on, after the end of a socket, with a client that acknowledges nothing
-/// of what is left. One that reads, however slowly, gets all of it.
+/// Time after which the kernel gives up a closed socket whose client acknowledges nothing. A client
+/// that reads, however slowly, receives everything.
 const UNREAD: Duration = Duration::from_secs(5);
 
 /// Connections that may wait to be accepted.
@@ -34,10 +36,10 @@ const BACKLOG: i32 = 4096;
 /// A listening socket whose clients have bounded buffers.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait until the old connections of the port are forgotten.
+    // A restart must not wait until the kernel has forgotten the port's old connections.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
-    // Those that are accepted have the same.
+    // Accepted sockets inherit it.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -45,19 +47,21 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// A client's byte stream, with or without TLS.
+pub(super) type ClientStream = Either<TlsStream<ClientSocket>, ClientSocket>;
+
 /// An accepted socket.
 ///
-/// TLS writes what it has nearly always in one piece. Writing that as a list of one costs the
-/// system noticeably more.
+/// TLS nearly always writes one piece. Writing it as a list of one costs the kernel noticeably more.
 pub(super) struct ClientSocket {
     stream: TcpStream,
-    /// The last write found no room: something of it never reached the system.
+    /// Whether the last write found no room, so that part of it never reached the kernel.
     is_full: bool,
 }
 
 impl ClientSocket {
     pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
-        // Signals are small and must not wait for the acknowledgement of the ones before.
+        // Signals are small and must not wait for the acknowledgement of earlier ones.
         stream.set_nodelay(true)?;
         Ok(Self { stream, is_full: false })
     }
@@ -70,8 +74,8 @@ impl ClientSocket {
 
 impl Drop for ClientSocket {
     fn drop(&mut self) {
-        // Who is dropped with a full buffer had its time to read, and what is in the buffer is cut
-        // off somewhere. To fail here means that the socket is of no use any more.
+        // A client that is dropped with a full buffer had its time to read, and the buffer ends in
+        // the middle of a frame. A failure here means that the socket is already unusable.
         let _ = if self.is_full {
             self.stream.set_zero_linger()
         } else {
@@ -80,13 +84,13 @@ impl Drop for ClientSocket {
     }
 }
 
-/// Has the system give up a client that acknowledges nothing more.
+/// Makes the kernel give up a client that acknowledges nothing.
 #[cfg(target_os = "linux")]
 fn end_unless_read(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD))
 }
 
-/// Other systems have their own ideas of how long to go on.
+/// Other systems use their own time.
 #[cfg(not(target_os = "linux"))]
 fn end_unless_read(_: &TcpStream) -> io::Result<()> {
     Ok(())

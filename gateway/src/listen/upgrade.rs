@@ -1,4 +1,6 @@
-//! The opening handshake of a WebSocket (RFC 6455 §4.2), and from there to a link.
+//! The opening handshake of a WebSocket (RFC 6455 §4.2), up to its link.
+//!
+//! axum's own upgrade is not used because it is built on another version of tungstenite.
 
 use std::net::SocketAddr;
 
@@ -25,10 +27,12 @@ use tokio_tungstenite::{
 };
 use tracing::debug;
 
-use super::{http::Visitor, tcp::Carrier};
+use super::tcp_socket::ClientStream;
 use crate::{
     admission::AdmissionPermit,
     context::ServerContext,
+    headers::{has_token, items},
+    http_connection::HttpConnection,
     link::{
         self, LinkForm, LinkInfo,
         websocket::{config, halves},
@@ -36,16 +40,16 @@ use crate::{
     services::Policy,
 };
 
-/// Why an HTTP request did not become a WebSocket. The client's fault.
+/// The fault of a rejected upgrade: the client's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpgradeError {
     #[error("this is a WebSocket endpoint: connect with a WebSocket client (RFC 6455)")]
     NotWebSocket,
-    #[error("a WebSocket begins with GET (RFC 6455)")]
+    #[error("a WebSocket upgrade must be a GET (RFC 6455)")]
     Method,
     #[error("Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455, 4.1)")]
     Key,
-    #[error("a WebSocket's request has no body")]
+    #[error("an upgrade request must not have a body")]
     Body,
     #[error("only version 13 of the WebSocket protocol is supported")]
     Version,
@@ -54,7 +58,7 @@ pub(super) enum UpgradeError {
          (Sec-WebSocket-Protocol)"
     )]
     Subprotocol,
-    #[error("pages of this origin may not connect here (setting auth.allowed_origins)")]
+    #[error("pages of this origin must not connect here (setting auth.allowed_origins)")]
     Origin,
     #[error("too many clients are connecting: try again (setting limits.pending_handshakes)")]
     Busy,
@@ -83,10 +87,10 @@ impl IntoResponse for UpgradeError {
 /// `GET /v1/connect`: the opening handshake of RFC 6455 §4.2.
 pub(super) async fn connect(
     State(context): State<ServerContext>,
-    Extension(visitor): Extension<Visitor>,
+    Extension(client): Extension<HttpConnection>,
     mut request: Request,
 ) -> Result<Response, UpgradeError> {
-    // What is routed for GET is for HEAD, too.
+    // axum routes HEAD requests to GET handlers.
     if request.method() != Method::GET {
         return Err(UpgradeError::Method);
     }
@@ -110,19 +114,16 @@ pub(super) async fn connect(
     if !origin_allowed(headers, &auth.allowed_origins) {
         return Err(UpgradeError::Origin);
     }
-    let offered = headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    let codec = offered.map(str::trim).find_map(Codec::from_subprotocol);
+    let mut offered = items(headers, header::SEC_WEBSOCKET_PROTOCOL);
+    let codec = offered.find_map(Codec::from_subprotocol);
+    drop(offered);
     let codec = codec.ok_or(UpgradeError::Subprotocol)?;
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
-    let permit = visitor.link_place(Instant::now() + timeouts.hello()).await;
+    let permit = client.link_permit(Instant::now() + timeouts.hello()).await;
     let permit = permit.ok_or(UpgradeError::Busy)?;
-    // From now, as the connection may have been open for hours.
-    let (remote, hello_by) = (visitor.remote(), Instant::now() + timeouts.hello());
+    // Counted from now, because the connection may have been open for hours.
+    let (remote, hello_by) = (client.remote(), Instant::now() + timeouts.hello());
     let link = become_link(context.clone(), remote, hello_by, permit, codec, upgrade);
     context.lifecycle.spawn(remote, link);
     let headers = [
@@ -134,8 +135,8 @@ pub(super) async fn connect(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-/// Takes the socket back from HTTP, in a task of its own so that what HTTP needed is freed, and has
-/// the link served in another: the state of getting there is larger, and a task keeps its size.
+/// Takes the socket back from hyper and serves the link. Both run in tasks of their own: the first so
+/// that hyper's memory is freed, the second because a task keeps its largest size.
 async fn become_link(
     context: ServerContext,
     remote: SocketAddr,
@@ -160,7 +161,7 @@ async fn take_back(
     codec: Codec,
     remote: SocketAddr,
     hello_by: Instant,
-) -> Option<WebSocketStream<Carrier>> {
+) -> Option<WebSocketStream<ClientStream>> {
     let upgraded: Upgraded = match timeout_at(hello_by, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => {
@@ -168,12 +169,12 @@ async fn take_back(
             return None;
         }
         Err(_) => {
-            debug!(%remote, "WebSocket upgrade took too long");
+            debug!(%remote, "WebSocket upgrade timed out");
             return None;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<Carrier>>() else {
-        tracing::error!("an upgraded connection is not of the type that was served");
+    let Ok(parts) = upgraded.downcast::<TokioIo<ClientStream>>() else {
+        tracing::error!("upgraded connection has an unexpected type");
         return None;
     };
     let socket = WebSocketStream::from_partially_read(
@@ -185,26 +186,16 @@ async fn take_back(
     Some(socket.await)
 }
 
-/// Whether this is 16 bytes in base64. What the last character has beyond them is ignored, as some
-/// clients choose it at random with the others.
+/// Whether this is 16 bytes in base64. Excess bits of the last character are ignored, because some
+/// clients choose them at random.
 fn is_key(key: &[u8]) -> bool {
     let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let base64 = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
     base64.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
-/// Whether a header's list of tokens has this one, in any case.
-pub(super) fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
-}
-
-/// Whether a page of the request's origin may connect. Only browsers send one; it protects
-/// their users from pages that they did not mean to give a token to.
+/// Whether a page of the request's origin may connect. Only browsers send an origin; the check
+/// protects their users from pages that were not meant to have a token.
 fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     match headers.get(header::ORIGIN) {
         None => true,

@@ -1,24 +1,27 @@
-//! Who asks, and for what: the credential of a request, and the session and connection in its path.
+//! Extractors: the credential of a request, and the session and connection in its path.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, request::Parts},
 };
 use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
 use signalbox_token::{CredentialError, verify_credential};
 
 use super::error::Error;
-use crate::{clock::unix_time, listen::http::Visitor, project::Project, services::Services};
+use crate::{
+    clock::unix_time, headers::bearer_tokens, http_connection::HttpConnection, project::Project,
+    services::Services,
+};
 
 /// The vendor's own header for credentials.
 const OPENTOK_AUTH: &str = "x-opentok-auth";
 
-/// The project whose server asks.
+/// The project whose server sent the request.
 pub(super) struct Caller {
     pub(super) key: ProjectKey,
-    /// Whether it is known by a public key, as the vendor's newer projects are.
+    /// Whether it has public keys, like the vendor's newer projects.
     pub(super) is_application: bool,
 }
 
@@ -39,23 +42,18 @@ impl FromRequestParts<Arc<Services>> for Caller {
                 },
             )?;
         let is_application = projects.get(key.as_str()).is_some_and(Project::is_application);
-        if let Some(visitor) = parts.extensions.get::<Visitor>() {
-            visitor.is_server();
+        if let Some(connection) = parts.extensions.get::<HttpConnection>() {
+            connection.promote_to_server();
         }
         Ok(Self { key: key.clone(), is_application })
     }
 }
 
-/// The credential, in whichever of the two headers it is; none if there are two that differ, as
-/// nobody could say which was meant.
+/// The credential from either of the two headers; `None` if there are two that differ, because it
+/// is unknown which one is meant.
 fn credential(headers: &HeaderMap) -> Option<&str> {
     let own = headers.get_all(OPENTOK_AUTH).iter().map(|value| value.to_str().ok());
-    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
-        // Other schemes are a proxy's business.
-        let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(Some(credential.trim()))
-    });
-    let mut found = own.chain(bearer);
+    let mut found = own.chain(bearer_tokens(headers).map(Some));
     let first = found.next()??;
     found.all(|other| other == Some(first)).then_some(first)
 }
@@ -100,7 +98,7 @@ impl Target {
     async fn of(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
         let caller = Caller::from_request_parts(parts, services).await?;
         let invalid = || Error::invalid("Invalid session ID");
-        // It fails for text that is not UTF-8 when unescaped.
+        // Fails if the unescaped text is not UTF-8.
         let params =
             RawPathParams::from_request_parts(parts, services).await.map_err(|_| invalid())?;
         let param = |name| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);

@@ -1,4 +1,4 @@
-//! A request's body as text, bounded in size and time.
+//! Request bodies as text, bounded in size and time.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::error::Error;
+use crate::headers::has_media_type;
 
-/// Longest body, in bytes. JSON may write one byte of a signal as six (`\u0000`), so that the
-/// longest valid one has about 50 KiB.
+/// Maximum length in bytes. JSON may write one byte of a signal as six (`\u0000`), so the longest
+/// valid body has about 50 KiB.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The whole body, which must be here within `time`.
+/// Reads the whole body, which must arrive within `time`.
 pub(super) async fn read(body: Body, time: Duration) -> Result<String, Error> {
     timeout(time, read_to_end(body)).await.unwrap_or(Err(Error::TooSlow))
 }
@@ -25,15 +26,15 @@ async fn read_to_end(body: Body) -> Result<String, Error> {
         Ok(body) => text(body.to_bytes().into()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
         Err(error) => {
-            // hyper's own text says what of HTTP was broken.
+            // hyper's text names the violation of HTTP.
             let detail = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
             Err(Error::invalid(format!("The body broke off{detail}")))
         }
     }
 }
 
-/// JSON and forms are UTF-8. Some libraries put a byte order mark before it, which means nothing
-/// (RFC 8259 §8.1) and must not become a part of the first name.
+/// JSON and forms are UTF-8. Some libraries prepend a byte order mark, which has no meaning (RFC 8259
+/// §8.1) and must not become part of the first name.
 fn text(bytes: Vec<u8>) -> Result<String, Error> {
     let mut text = String::from_utf8(bytes).map_err(|_| Error::invalid("The body is not UTF-8"))?;
     if text.starts_with('\u{feff}') {
@@ -42,16 +43,9 @@ fn text(bytes: Vec<u8>) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Whether the body may be JSON, by what its sender says of it, if anything.
+/// Whether the body may be JSON: it is labelled as JSON, or has no label. (Two labels are rejected
+/// before routing.)
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let json = |value: &axum::http::HeaderValue| {
-        let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("application/json")
-    };
-    match (types.next(), types.next()) {
-        (None, _) => true,
-        (Some(value), None) => json(value),
-        (Some(_), Some(_)) => false,
-    }
+    !headers.contains_key(header::CONTENT_TYPE)
+        || has_media_type(headers, header::CONTENT_TYPE, "application/json")
 }

@@ -1,12 +1,12 @@
-//! `POST /session/create`: a session id with the properties that were asked for. Nothing is
-//! stored; the id itself holds them.
+//! `POST /session/create`: a session id with the requested properties. Nothing is stored; the id
+//! contains them.
 
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use axum::{
     body::Body,
     extract::{FromRequestParts as _, Request, State},
-    http::{HeaderMap, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -15,12 +15,12 @@ use signalbox_protocol::{MediaMode, ProjectKey, SessionId, json};
 use time::OffsetDateTime;
 
 use super::{auth::Caller, body, error::Error};
-use crate::{clock::unix_time, services::Services};
+use crate::{clock::unix_time, headers::has_media_type, services::Services};
 
 pub(super) async fn create(State(services): State<Arc<Services>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    // Of the vendor's SDKs three ask for JSON and three parse XML.
-    let json = wants_json(&parts.headers);
+    // Three of the vendor's SDKs request JSON, and three parse XML.
+    let json = has_media_type(&parts.headers, header::ACCEPT, "application/json");
     let made = async {
         let caller = Caller::from_request_parts(&mut parts, &services).await?;
         let created = make(&services, &caller, body).await?;
@@ -33,15 +33,6 @@ pub(super) async fn create(State(services): State<Arc<Services>>, request: Reque
     )
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|range| {
-            let media_type = range.split(';').next().unwrap_or_default();
-            media_type.trim().eq_ignore_ascii_case("application/json")
-        })
-    })
-}
-
 struct Created {
     session: SessionId,
     at: OffsetDateTime,
@@ -50,7 +41,7 @@ struct Created {
 async fn make(services: &Services, caller: &Caller, body: Body) -> Result<Created, Error> {
     let body = body::read(body, services.policy().timeouts.hello()).await?;
     let fields = fields(&body)?;
-    // Some SDKs write the name of what is not set, or the word null.
+    // Some SDKs write the name of an unset option without a value, or with the word null.
     let field = |name: &str| {
         fields.get(name).map(String::as_str).filter(|value| !value.is_empty() && *value != "null")
     };
@@ -67,7 +58,7 @@ async fn make(services: &Services, caller: &Caller, body: Body) -> Result<Create
     let now = unix_time();
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| {
-        tracing::error!(%error, "the system has no random numbers");
+        tracing::error!(%error, "the OS random generator failed");
         Error::Internal
     })?;
     let created_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -77,14 +68,14 @@ async fn make(services: &Services, caller: &Caller, body: Body) -> Result<Create
     Ok(Created { session, at })
 }
 
-/// What the options of a session are called. All others are about media and have no effect.
+/// Names of a session's options. All others concern media and have no effect.
 const LOCATION: &str = "location";
 const P2P_PREFERENCE: &str = "p2p.preference";
 
-/// The fields of a body, judged by what it is: one SDK labels its form as JSON.
+/// The fields of a body, recognised by its content: one SDK labels its form as JSON.
 fn fields(body: &str) -> Result<HashMap<String, String>, Error> {
-    // No form begins like this, as these characters are escaped there. (As a form, an array would
-    // be one field that nobody knows, and what it asks for would be passed over.)
+    // Forms escape these characters. (Read as a form, an array would be one unknown field, and its
+    // options would be ignored.)
     if !body.trim_ascii_start().starts_with(['{', '[', '"']) {
         return form(body);
     }
@@ -103,14 +94,14 @@ fn form(body: &str) -> Result<HashMap<String, String>, Error> {
     for (name, value) in form_urlencoded::parse(body.as_bytes()).into_owned() {
         let read = [LOCATION, P2P_PREFERENCE].contains(&name.as_str());
         if fields.insert(name, value).is_some() && read {
-            return Err(Error::invalid("'location' or 'p2p.preference' is there twice"));
+            return Err(Error::invalid("'location' or 'p2p.preference' is repeated"));
         }
     }
     Ok(fields)
 }
 
 impl Created {
-    /// As the vendor writes times: `Fri Nov 18 15:50:36 UTC 2016`.
+    /// The vendor's notation of times: `Fri Nov 18 15:50:36 UTC 2016`.
     fn date(&self) -> String {
         let at = self.at;
         format!(
@@ -139,7 +130,7 @@ impl Created {
     }
 
     fn into_xml(self, caller: &Caller) -> Response {
-        // Ids, keys and dates have no character that XML would have to escape.
+        // Ids, keys and dates contain no characters that XML escapes.
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?><sessions><Session>\
              <session_id>{}</session_id><partner_id>{}</partner_id><create_dt>{}</create_dt>\
@@ -152,7 +143,7 @@ impl Created {
     }
 }
 
-/// The vendor's object. SDKs of both generations find the project where they look for it.
+/// The vendor's object, with the project in the members of both SDK generations.
 #[derive(Serialize)]
 struct Json<'a> {
     session_id: &'a SessionId,
@@ -169,14 +160,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_written_as_the_vendor_writes_them() {
+    fn dates_have_the_vendors_notation() {
         let session = SessionId::mint(&"1".parse().unwrap(), MediaMode::Routed, None, 0, [0; 24]);
         let at = OffsetDateTime::from_unix_timestamp(1_479_484_236).unwrap();
         assert_eq!(Created { session, at }.date(), "Fri Nov 18 15:50:36 UTC 2016");
     }
 
     #[test]
-    fn a_body_is_what_it_is() {
+    fn forms_and_json_are_recognised_by_content() {
         for body in ["a=1&b=%20x", "{\"a\":1,\"b\":\" x\"}", "  {\"a\":\"1\",\"b\":\" x\"}"] {
             let fields = fields(body).unwrap();
             assert_eq!((fields["a"].as_str(), fields["b"].as_str()), ("1", " x"), "{body}");
@@ -193,6 +184,6 @@ mod tests {
         ] {
             assert!(fields(body).is_err(), "{body}");
         }
-        assert!(fields("x=1&x=2").is_ok(), "what has no effect may be there twice");
+        assert!(fields("x=1&x=2").is_ok(), "options without effect may be repeated");
     }
 }

@@ -1,5 +1,5 @@
-//! What a server is told that asked for something it cannot have: the vendor's statuses, codes
-//! and texts, as SDKs and applications look at them.
+//! REST error responses, with the vendor's statuses, codes and texts where SDKs and applications look
+//! at them.
 
 use std::borrow::Cow;
 
@@ -11,34 +11,34 @@ use serde::Serialize;
 use signalbox_protocol::ErrorCode;
 use signalbox_relay::Refused;
 
-/// Why a request was not served. Each names whose fault it is in its text.
+/// The fault of a failed request. Each text says whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
     /// There is no credential, or more than one.
     NoCredential,
-    /// The credential is of a project that is not configured here.
+    /// The credential's project is not configured here.
     UnknownIssuer,
-    /// The credential is no good, for this reason.
+    /// The credential is invalid, for this reason.
     Unauthorized(&'static str),
-    /// The credential is good, but for another project.
+    /// The credential is valid, but for another project.
     WrongProject,
-    /// Something in the request is not what it must be.
+    /// Part of the request is malformed.
     Invalid(Cow<'static, str>),
     /// A signal without data.
     DataMissing,
-    /// The body is longer than bodies may be.
+    /// The body is too long.
     TooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
-    /// Nobody is in the session that is to be listed.
+    /// The session to list has no connection.
     SessionNotFound,
-    /// The relay did not do it.
+    /// The relay rejected it.
     Refused(Refused),
-    /// There is nothing at that path.
+    /// Unknown path.
     NoSuchResource,
-    /// There is something at that path, but not for that method.
+    /// Unsupported method of a known path.
     NoSuchMethod,
-    /// The gateway's fault; its log says which.
+    /// A fault of the gateway, which is logged.
     Internal,
 }
 
@@ -64,7 +64,7 @@ impl Error {
         }
     }
 
-    /// The vendor's number, where one was ever seen; else the status.
+    /// The vendor's number, if it is known; otherwise the status.
     fn code(&self) -> i32 {
         match self {
             Self::NoCredential | Self::UnknownIssuer | Self::WrongProject => -1,
@@ -83,7 +83,7 @@ impl Error {
             Self::Invalid(what) => what.clone(),
             Self::DataMissing => "Signal payload 'data' must be set".into(),
             Self::TooLarge => "The body has more than 65536 bytes".into(),
-            Self::TooSlow => "The body did not come in time".into(),
+            Self::TooSlow => "The body did not arrive in time".into(),
             Self::SessionNotFound => "Session not found".into(),
             Self::Refused(Refused::NobodyThere) => {
                 "Not found. No clients are actively connected to the OpenTok session.".into()
@@ -95,10 +95,12 @@ impl Error {
                 "Not found. None of the connections is in the session and receives signals.".into()
             }
             Self::Refused(refused) => refused.to_string().into(),
-            Self::NoSuchResource => "There is nothing here: Signalbox has sessions, signals and \
-                 connections, see /openapi.yaml; it has no media (streams, archives, broadcasts)"
-                .into(),
-            Self::NoSuchMethod => "Not with this method; see /openapi.yaml".into(),
+            Self::NoSuchResource => {
+                "Unknown path: Signalbox has sessions, signals and connections, see \
+                 /openapi.yaml; it has no media (streams, archives, broadcasts)"
+                    .into()
+            }
+            Self::NoSuchMethod => "This path does not support the method; see /openapi.yaml".into(),
             Self::Internal => "The gateway failed; its log says why".into(),
         }
     }
@@ -112,7 +114,7 @@ impl Error {
         Body { code: self.code(), message, description }
     }
 
-    /// The answer for whoever did not ask for JSON, on the one path where the vendor has XML.
+    /// The response to clients that do not accept JSON, on the one path where the vendor uses XML.
     pub(super) fn into_xml(self) -> Response {
         let Body { code, message, description } = self.body();
         let (message, description) = (escape(&message), escape(&description));
@@ -150,7 +152,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Text for between two XML tags.
+/// Escapes text between two XML tags.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

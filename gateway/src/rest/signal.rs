@@ -21,20 +21,21 @@ use super::{
 };
 use crate::services::Services;
 
-/// Connections that one request may name.
+/// Maximum number of connections in `to` or `except`.
 const MAX_NAMED: usize = 1000;
 
-/// The body. The vendor has the first two; the others are ours, for a whole session only.
+/// The body. The first two members are the vendor's; the others are our extensions, for a whole
+/// session only.
 #[derive(Deserialize)]
 struct Posted<'a> {
-    /// SDKs write null or nothing, or leave it away, when there is none.
+    /// SDKs write null or an empty text, or omit it, if there is none.
     #[serde(rename = "type", borrow)]
     signal_type: Option<Text<'a>>,
     #[serde(borrow)]
     data: Option<Text<'a>>,
-    /// Only these connections.
+    /// The only receivers.
     to: Option<HashSet<ConnectionId>>,
-    /// All but these connections.
+    /// Connections that do not receive it.
     except: Option<HashSet<ConnectionId>>,
 }
 
@@ -85,7 +86,7 @@ async fn post(
     if missing.is_empty() {
         return Ok(DONE.into_response());
     }
-    // A loss is never silent: who could not be reached is told.
+    // A loss is never silent: the response names the connections that were not reached.
     let body = serde_json::json!({ "notReached": missing }).to_string();
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -101,12 +102,12 @@ fn named<'a>(
     }
 }
 
-/// Never quotes what was sent.
+/// Explains a parse error without quoting the body.
 fn explain(error: &serde_json::Error) -> Error {
     match error.classify() {
         Category::Data => Error::invalid(
             "The body must be a JSON object whose 'type' and 'data' are strings and whose 'to' \
-             and 'except', if given, are lists of connection IDs. No member may be there twice",
+             and 'except', if given, are lists of connection IDs. No member may be repeated",
         ),
         Category::Syntax | Category::Eof | Category::Io => Error::invalid(format!(
             "The body is not valid JSON (line {}, column {})",

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
 use signalbox_protocol::{ProjectKey, Role, SessionId, limits};
 
-use crate::{KeyStore, LEEWAY, SCOPE, TokenError, VerificationKeys, jwt, t1};
+use crate::{
+    KeyStore, LEEWAY, SCOPE, TokenError, VerificationKeys,
+    claims::{ClientClaims, EXPIRES_FIRST},
+    jwt, t1,
+};
 
 /// Lifetime of a token without an expiry, from when it was issued (the vendor's default).
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -92,36 +95,4 @@ fn check(claims: ClientClaims, project: &ProjectKey, now: Duration) -> Result<Gr
         return Err(TokenError::TooLongLived);
     }
     Ok(Grant { session, role: claims.role.unwrap_or(Role::Publisher), connection_data, expires_at })
-}
-
-/// The fault of a token whose expiry precedes its issue.
-pub(crate) const EXPIRES_FIRST: &str = "it expires before it was issued (exp is before iat)";
-
-/// The vendor's claims that matter here. Some SDKs write `null` for an absent one.
-#[derive(Default, Deserialize)]
-pub(crate) struct ClientClaims {
-    pub(crate) session_id: String,
-    pub(crate) role: Option<Role>,
-    pub(crate) connection_data: Option<String>,
-    scope: Option<String>,
-    #[serde(default, deserialize_with = "seconds")]
-    iat: Option<Duration>,
-    #[serde(default, deserialize_with = "seconds")]
-    nbf: Option<Duration>,
-    #[serde(default, deserialize_with = "seconds")]
-    exp: Option<Duration>,
-    #[serde(default, deserialize_with = "seconds")]
-    pub(crate) create_time: Option<Duration>,
-    #[serde(default, deserialize_with = "seconds")]
-    pub(crate) expire_time: Option<Duration>,
-}
-
-/// Reads a NumericDate (RFC 7519 §2): seconds since 1970, possibly with a fraction.
-pub(crate) fn seconds<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let seconds = Option::<f64>::deserialize(deserializer)?;
-    seconds
-        .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
-        .transpose()
 }

@@ -11,7 +11,7 @@ use signalbox_protocol::ProjectKey;
 
 use crate::{
     CredentialError, KeyStore, LEEWAY,
-    client::{EXPIRES_FIRST, seconds},
+    claims::{EXPIRES_FIRST, seconds},
     jwt,
 };
 

@@ -12,6 +12,7 @@
 //! The configured kind of key determines the algorithm, never the token (RFC 8725 §3.1). No error
 //! contains any part of a token.
 
+mod claims;
 mod client;
 mod credential;
 mod error;

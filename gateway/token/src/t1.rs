@@ -17,7 +17,7 @@ use base64::{
 };
 use signalbox_protocol::{ProjectKey, Role};
 
-use crate::{KeyStore, TokenError, VerificationKeys, client::ClientClaims};
+use crate::{KeyStore, TokenError, VerificationKeys, claims::ClientClaims};
 
 /// The prefix that distinguishes a legacy token from a JWT.
 pub(crate) const PREFIX: &str = "T1==";

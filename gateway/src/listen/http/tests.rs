@@ -1,5 +1,7 @@
 //! How long an HTTP client can hold what it takes, on a carrier in memory and in simulated time.
 
+use std::time::Duration;
+
 use signalbox_protocol::{
     ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
 };
@@ -8,6 +10,7 @@ use signalbox_token::{NewServerToken, Signer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
+use crate::http_connection::EXCHANGE;
 use crate::{Config, ProjectConfig, clock::unix_time};
 
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
@@ -50,10 +53,10 @@ async fn ask(carrier: &mut DuplexStream, session: &SessionId) {
 }
 
 /// A client that holds an admission permit.
-async fn visitor(context: &ServerContext) -> Visitor {
+async fn client(context: &ServerContext) -> HttpConnection {
     let permit = Arc::new(context.admission.tcp().clone().acquire_owned().await.unwrap());
     let hello_by = Instant::now() + patience(context);
-    Visitor::new(([127, 0, 0, 1], 0).into(), hello_by, permit, context.admission.clone())
+    HttpConnection::new(([127, 0, 0, 1], 0).into(), hello_by, permit, context.admission.clone())
 }
 
 fn patience(context: &ServerContext) -> Duration {
@@ -66,7 +69,7 @@ async fn whoever_does_not_read_the_answer_is_cut_off() {
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
     let started = Instant::now();
-    serve(&context, router(&context), near, visitor(&context).await).await;
+    serve(&context, router(&context), near, client(&context).await).await;
     assert_eq!(started.elapsed().as_secs(), EXCHANGE.as_secs());
 }
 
@@ -76,13 +79,13 @@ async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
     let (near, mut far) = tokio::io::duplex(4096);
     let patience = patience(&context);
     let started = Instant::now();
-    let visitor = visitor(&context).await;
+    let client = client(&context).await;
     let asking = async {
         // At the last moment, and for more than the carrier holds.
         tokio::time::advance(patience - Duration::from_millis(1)).await;
         far.write_all(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     };
-    tokio::join!(serve(&context, router(&context), near, visitor), asking);
+    tokio::join!(serve(&context, router(&context), near, client), asking);
     assert_eq!(started.elapsed().as_secs(), 2 * patience.as_secs());
 }
 
@@ -91,8 +94,8 @@ async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
     let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
-    let visitor = visitor(&context).await;
-    let serving = async { serve(&context, router(&context), near, visitor).await };
+    let client = client(&context).await;
+    let serving = async { serve(&context, router(&context), near, client).await };
     let reading = async {
         tokio::time::advance(EXCHANGE / 2).await;
         let mut answer = Vec::new();
@@ -130,9 +133,9 @@ async fn ask_as_server(far: &mut DuplexStream, session: &SessionId) {
 async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
     let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let visitor = visitor(&context).await;
+    let client = client(&context).await;
     let serving = async {
-        serve(&context, router(&context), near, visitor).await;
+        serve(&context, router(&context), near, client).await;
         Instant::now()
     };
     let asking = async {
@@ -156,8 +159,8 @@ async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
 async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
     let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let visitor = visitor(&context).await;
-    let serving = serve(&context, router(&context), near, visitor);
+    let client = client(&context).await;
+    let serving = serve(&context, router(&context), near, client);
     let asking = async {
         ask_as_server(&mut far, &session).await;
         answered(&mut far, "keep-alive").await;

@@ -1,8 +1,8 @@
-//! What is left of a request's body when its answer is known.
+//! Draining of request bodies before the response.
 //!
-//! A client that is in the middle of writing does not read: if its connection were closed under
-//! it, it would see a reset and never the answer, and one of the vendor's SDKs takes its whole
-//! process down then. So what is still coming is taken and thrown away, up to a bound.
+//! A client that is still writing its body does not read. If its connection were closed, it would
+//! see a reset instead of the response, and one of the vendor's SDKs then crashes its process. So
+//! the rest of the body is read and discarded, up to a bound.
 
 use std::{
     pin::Pin,
@@ -17,36 +17,36 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-/// Bytes that are thrown away at most; whoever sends more is cut off.
-const MAX_BYTES: usize = 1024 * 1024;
+/// Maximum bytes that are discarded; a client that sends more is cut off.
+const MAX_DISCARDED: usize = 1024 * 1024;
 
-/// The far end of a body that somebody else reads.
-pub(super) struct Unread {
-    body: Shared,
-    /// Its sender waits for our word, which is given when the body is first read.
-    waits: bool,
+/// A body that a handler reads, and whose rest can be drained.
+pub(super) struct BodyDrain {
+    body: SharedBody,
+    /// Whether the client waits for `100 Continue`, which is sent when the body is first read.
+    expects_continue: bool,
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Inner>>);
+struct SharedBody(Arc<Mutex<BodyState>>);
 
-struct Inner {
+struct BodyState {
     body: Body,
     was_read: bool,
 }
 
-impl Unread {
-    /// The same request, and a hold on its body.
-    pub(super) fn of(request: Request) -> (Request, Self) {
-        let waits = request.headers().contains_key(header::EXPECT);
+impl BodyDrain {
+    /// Returns the request with a body that is shared with the drain.
+    pub(super) fn new(request: Request) -> (Request, Self) {
+        let expects_continue = request.headers().contains_key(header::EXPECT);
         let (parts, body) = request.into_parts();
-        let body = Shared(Arc::new(Mutex::new(Inner { body, was_read: false })));
-        (Request::from_parts(parts, Body::new(body.clone())), Self { body, waits })
+        let body = SharedBody(Arc::new(Mutex::new(BodyState { body, was_read: false })));
+        (Request::from_parts(parts, Body::new(body.clone())), Self { body, expects_continue })
     }
 
-    /// Throws away what is left and comes in time.
+    /// Discards the rest of the body that arrives in time.
     pub(super) async fn drain(mut self, by: Instant) {
-        let nothing_comes = self.waits && !self.body.0.lock().was_read;
+        let nothing_comes = self.expects_continue && !self.body.0.lock().was_read;
         if nothing_comes || self.body.is_end_stream() {
             return;
         }
@@ -54,7 +54,7 @@ impl Unread {
             let mut total = 0;
             while let Some(Ok(frame)) = self.body.frame().await {
                 total += frame.data_ref().map_or(0, Bytes::len);
-                if total > MAX_BYTES {
+                if total > MAX_DISCARDED {
                     return;
                 }
             }
@@ -63,7 +63,7 @@ impl Unread {
     }
 }
 
-impl HttpBody for Shared {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
