@@ -1,7 +1,7 @@
 //! The world of the end to end tests: gateways on real ports with real TLS, clients by the SDK,
 //! and raw links for those who do not behave.
 //!
-//! Everything waits for the thing itself, with [`PATIENCE`] as the limit after which a test
+//! Everything waits for the thing itself, with [`TIMEOUT`] as the limit after which a test
 //! gives up.
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
     reason = "a test's panic is its answer"
 )]
 
-pub mod bystanders;
+pub mod background;
 pub mod proxy;
 pub mod raw;
 pub mod rest;
@@ -31,12 +31,12 @@ use signalbox_token::{NewServerToken, NewToken, Signer};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a test waits for something that is to happen. Nothing is measured by it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The tests' own project and a stranger's.
 pub const PROJECT: (&str, &str) = ("12345678", "0123456789abcdef0123456789abcdef01234567");
 /// Another tenant of the same gateways.
-pub const STRANGERS: (&str, &str) = ("87654321", "fedcba9876543210fedcba9876543210fedcba98");
+pub const OTHER_PROJECT: (&str, &str) = ("87654321", "fedcba9876543210fedcba9876543210fedcba98");
 
 /// One authority for all gateways, kept from run to run beside the test's own binary.
 static AUTHORITY: LazyLock<DevAuthority> = LazyLock::new(|| {
@@ -62,9 +62,9 @@ pub fn renewed_certificate(dir: &Path) -> DevAuthority {
     DevAuthority::open(dir, std::time::SystemTime::now()).unwrap()
 }
 
-/// Fails the test if `future` takes longer than [`PATIENCE`].
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+/// Fails the test if `future` takes longer than [`TIMEOUT`].
+pub async fn within_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what}: it did not happen"),
     }
@@ -103,7 +103,7 @@ impl World {
         config.listen.tcp = "127.0.0.1:0".parse().unwrap();
         config.tls.certificate = Some(authority().certificate_path().to_owned());
         config.tls.key = Some(authority().key_path().to_owned());
-        config.projects = [PROJECT, STRANGERS]
+        config.projects = [PROJECT, OTHER_PROJECT]
             .map(|(key, secret)| ProjectConfig::with_secret(key.parse().unwrap(), secret))
             .to_vec();
         config.drain.spread_ms = 200;
@@ -132,7 +132,7 @@ impl World {
     pub async fn stop(&mut self) {
         self.tell_to_stop();
         if let Some(running) = self.running.take() {
-            soon("the gateway stops", running).await.unwrap().unwrap();
+            within_timeout("the gateway stops", running).await.unwrap().unwrap();
         }
     }
 
@@ -167,31 +167,35 @@ impl World {
         token(PROJECT, &self.session, role, Duration::from_secs(3600))
     }
 
-    /// The gateway's URL for a carrier.
-    pub fn url(&self, carrier: Carrier) -> String {
-        match carrier {
-            Carrier::Quic | Carrier::QuicSingle => format!("quic://{}", self.addresses.quic),
-            Carrier::Postcard | Carrier::Json => format!("wss://{}", self.addresses.tcp),
+    /// The gateway's URL for a transport.
+    pub fn url(&self, transport: TransportMode) -> String {
+        match transport {
+            TransportMode::Quic | TransportMode::QuicSingleStream => {
+                format!("quic://{}", self.addresses.quic)
+            }
+            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => {
+                format!("wss://{}", self.addresses.tcp)
+            }
         }
     }
 
     /// Options to join this test's session.
-    pub fn options(&self, carrier: Carrier, role: Role) -> ConnectOptions {
+    pub fn options(&self, transport: TransportMode, role: Role) -> ConnectOptions {
         // A client that joined anew would be another one to those who watch it.
-        let options = ConnectOptions::new(self.url(carrier), self.token(role)).rejoin(false);
-        carrier.options(options)
+        let options = ConnectOptions::new(self.url(transport), self.token(role)).rejoin(false);
+        transport.options(options)
     }
 
     /// Joins this test's session.
-    pub async fn join(&self, carrier: Carrier, role: Role) -> Member {
-        self.try_join(&self.options(carrier, role)).await.unwrap()
+    pub async fn join(&self, transport: TransportMode, role: Role) -> Member {
+        self.try_join(&self.options(transport, role)).await.unwrap()
     }
 
     /// Joins with these options.
     pub async fn try_join(&self, options: &ConnectOptions) -> Result<Member, ConnectError> {
         let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
-        let (client, mut events) = soon("connecting", connector.connect(options)).await?;
-        let first = soon("connected", events.next()).await.unwrap();
+        let (client, mut events) = within_timeout("connecting", connector.connect(options)).await?;
+        let first = within_timeout("connected", events.next()).await.unwrap();
         assert!(matches!(first, Event::SessionConnected { .. }));
         Ok(Member { client, events })
     }
@@ -203,7 +207,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        soon("the gateway is empty", empty).await;
+        within_timeout("the gateway is empty", empty).await;
     }
 }
 
@@ -250,27 +254,28 @@ pub fn unix_time() -> Duration {
 
 /// Every way in which a client can be in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum TransportMode {
     /// QUIC with a stream per sender.
     Quic,
     /// QUIC with all senders on one stream.
-    QuicSingle,
+    QuicSingleStream,
     /// WebSocket with postcard.
-    Postcard,
+    WebSocketPostcard,
     /// WebSocket with JSON.
-    Json,
+    WebSocketJson,
 }
 
-impl Carrier {
+impl TransportMode {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Quic, Self::QuicSingle, Self::Postcard, Self::Json];
+    pub const ALL: [Self; 4] =
+        [Self::Quic, Self::QuicSingleStream, Self::WebSocketPostcard, Self::WebSocketJson];
 
-    /// Options for this carrier.
+    /// Options for this transport.
     pub fn options(self, options: ConnectOptions) -> ConnectOptions {
         match self {
-            Self::Quic | Self::Postcard => options,
-            Self::QuicSingle => options.streams(Streams::Single),
-            Self::Json => options.json(),
+            Self::Quic | Self::WebSocketPostcard => options,
+            Self::QuicSingleStream => options.streams(Streams::Single),
+            Self::WebSocketJson => options.json(),
         }
     }
 }
@@ -299,7 +304,7 @@ impl Member {
 
     /// The next event.
     pub async fn next(&mut self) -> Event {
-        soon("an event", self.events.next()).await.expect("the session is not over")
+        within_timeout("an event", self.events.next()).await.expect("the session is not over")
     }
 
     /// The next event, which must be a signal.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, ops::Deref};
 
 use signalbox_netem::proxy::{Proxy as NetworkProxy, Targets};
 
-use crate::{Carrier, World, soon};
+use crate::{TransportMode, World, within_timeout};
 
 /// A [`NetworkProxy`] in front of a gateway.
 pub struct Proxy(NetworkProxy);
@@ -15,31 +15,37 @@ impl Proxy {
         Self(NetworkProxy::start(targets(world)).await.unwrap())
     }
 
-    /// The gateway's URL for a carrier, through the proxy.
-    pub fn url(&self, carrier: Carrier) -> String {
-        match carrier {
-            Carrier::Quic | Carrier::QuicSingle => format!("quic://{}", self.udp()),
-            Carrier::Postcard | Carrier::Json => format!("wss://{}", self.tcp()),
+    /// The gateway's URL for a transport, through the proxy.
+    pub fn url(&self, transport: TransportMode) -> String {
+        match transport {
+            TransportMode::Quic | TransportMode::QuicSingleStream => {
+                format!("quic://{}", self.udp())
+            }
+            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => {
+                format!("wss://{}", self.tcp())
+            }
         }
     }
 
-    /// The gateway's address for a carrier, through the proxy.
-    pub fn address(&self, carrier: Carrier) -> SocketAddr {
-        match carrier {
-            Carrier::Quic | Carrier::QuicSingle => self.udp(),
-            Carrier::Postcard | Carrier::Json => self.tcp(),
+    /// The gateway's address for a transport, through the proxy.
+    pub fn address(&self, transport: TransportMode) -> SocketAddr {
+        match transport {
+            TransportMode::Quic | TransportMode::QuicSingleStream => self.udp(),
+            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => self.tcp(),
         }
     }
 
     /// Waits until clients have begun this many QUIC connections.
     pub async fn quic_begun(&self, count: usize) {
         let mut begun = self.quic_connections();
-        soon("another QUIC connection", begun.wait_for(|begun| *begun >= count)).await.unwrap();
+        within_timeout("another QUIC connection", begun.wait_for(|begun| *begun >= count))
+            .await
+            .unwrap();
     }
 
     /// Replays early data to the gateway.
     pub async fn replay(&self) {
-        soon("an answer to replayed packets", self.replay_early_data()).await.unwrap();
+        within_timeout("an answer to replayed packets", self.replay_early_data()).await.unwrap();
     }
 
     /// Leads clients to the gateway of another world.

@@ -1,4 +1,4 @@
-//! Raw links: bytes on real carriers, for clients that do not keep to the protocol.
+//! Raw links: bytes on real transports, for clients that do not keep to the protocol.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, http::header::SEC_WEBSOCKET_PROTOCOL},
 };
 
-use crate::{authority, soon};
+use crate::{authority, within_timeout};
 
 /// A hello with this token.
 pub fn hello(token: &str) -> ClientMessage<'_> {
@@ -78,7 +78,7 @@ pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'sta
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
-    let connection = soon("a QUIC handshake", connecting).await.unwrap();
+    let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
     let chain = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'_>>>().unwrap();
     chain.first().unwrap().clone().into_owned()
 }
@@ -96,7 +96,7 @@ impl Known {
         let known = Self(quinn::ClientConfig::new(Arc::new(crypto)));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(known.0.clone(), address, "localhost").unwrap();
-        let connection = soon("a QUIC handshake", connecting).await.unwrap();
+        let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
         let mut link = Quic { connection, control, incoming, buffer, endpoint };
@@ -143,7 +143,7 @@ impl Quic {
         config.transport_config(Arc::new(transport));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
-        let connection = soon("a QUIC handshake", connecting).await.unwrap();
+        let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
         Self { connection, control, incoming, buffer, endpoint }
@@ -195,7 +195,7 @@ impl Quic {
             let frame = self.buffer.next_frame().unwrap().unwrap();
             format!("{:?}", binary::decode::<GatewayMessage<'_>>(frame).unwrap().unwrap())
         };
-        soon("a message", message).await
+        within_timeout("a message", message).await
     }
 
     /// How the gateway ends the link: the reason of its bye, if it says one, and of its close.
@@ -215,13 +215,14 @@ impl Quic {
                 }
             }
         };
-        soon("the end of the control stream", last_words()).await;
-        let close = match soon("the end of the connection", self.connection.closed()).await {
-            quinn::ConnectionError::ApplicationClosed(close) => {
-                CloseReason::from_quic_code(close.error_code.into_inner())
-            }
-            other => panic!("not ended by the gateway: {other}"),
-        };
+        within_timeout("the end of the control stream", last_words()).await;
+        let close =
+            match within_timeout("the end of the connection", self.connection.closed()).await {
+                quinn::ConnectionError::ApplicationClosed(close) => {
+                    CloseReason::from_quic_code(close.error_code.into_inner())
+                }
+                other => panic!("not ended by the gateway: {other}"),
+            };
         (bye, close)
     }
 }
@@ -285,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The next message, as debug text.
     pub async fn hear(&mut self) -> String {
         loop {
-            match soon("a message", self.socket.next()).await {
+            match within_timeout("a message", self.socket.next()).await {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     return format!("{:?}", decode(&message));
                 }
@@ -296,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// How the gateway ends the link: the reason of its bye, if it says one, and of its close
-    /// (none if the carrier just ends).
+    /// (none if the transport just ends).
     pub async fn end(mut self) -> (Option<CloseReason>, Option<CloseReason>) {
         let (mut bye, mut close) = (None, None);
         // All of it: pings alone must not keep a test waiting.
@@ -316,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
             }
         };
-        soon("the end of the link", last_words).await;
+        within_timeout("the end of the link", last_words).await;
         (bye, close)
     }
 }
@@ -334,7 +335,7 @@ async fn handshake_on<S: AsyncRead + AsyncWrite + Unpin>(
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
     let handshake = tokio_tungstenite::client_async(request, stream);
-    Ok(soon("a WebSocket handshake", handshake).await?.0)
+    Ok(within_timeout("a WebSocket handshake", handshake).await?.0)
 }
 
 /// A TLS connection to the gateway's TCP port.
@@ -342,7 +343,7 @@ pub async fn tls_stream(address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     let connector = TlsConnector::from(Arc::new(tls(b"http/1.1")));
     let name = ServerName::try_from("localhost").unwrap();
-    soon("a TLS handshake", connector.connect(name, stream)).await.unwrap()
+    within_timeout("a TLS handshake", connector.connect(name, stream)).await.unwrap()
 }
 
 fn decode(message: &Message) -> GatewayMessage<'_> {

@@ -7,7 +7,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{PROJECT, World, credential, raw::tls_stream, soon};
+use crate::{PROJECT, World, credential, raw::tls_stream, within_timeout};
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ pub async fn ask_on(
 
 /// Reads one answer, or finds that there is none as the connection has ended.
 pub async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
-    soon("an answer", async {
+    within_timeout("an answer", async {
         let mut bytes = Vec::new();
         let head = loop {
             if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {

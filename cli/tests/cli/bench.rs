@@ -23,7 +23,7 @@ fn alone(dir: &tempfile::TempDir) -> (PathBuf, Command) {
 }
 
 #[test]
-fn without_the_benchmark_the_next_step_is_said() {
+fn a_missing_benchmark_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let output = alone(&dir).1.args(["bench", "latency"]).output().unwrap();
     assert!(!output.status.success());

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{PATIENCE, Process, signalbox};
+use crate::{Process, TIMEOUT, signalbox};
 
 /// Makes a key and a certificate that is valid from now for this many days.
 fn issue(dir: &Path, days: i32) {
@@ -32,7 +32,7 @@ fn issue(dir: &Path, days: i32) {
 }
 
 #[test]
-fn an_expired_certificate_is_said_and_a_renewal_that_keeps_times_is_taken_up() {
+fn an_expired_certificate_is_logged_and_a_renewal_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     issue(dir.path(), -1);
     let mut command = signalbox();
@@ -46,7 +46,7 @@ fn an_expired_certificate_is_said_and_a_renewal_that_keeps_times_is_taken_up() {
     std::thread::spawn(move || log.lines().map_while(Result::ok).all(|it| sender.send(it).is_ok()));
     let logs = |part: &str| {
         loop {
-            let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{part}: not said"));
+            let line = lines.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("{part}: not said"));
             if line.contains(part) {
                 return line;
             }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Gateway, PATIENCE, Process, crew::Crew, run};
+use crate::{Gateway, Process, TIMEOUT, run, talking_clients::TalkingClients};
 
 /// Starts a gateway with chaos, and follows its log.
 fn chaotic(spec: &str, idle_timeout_ms: &str) -> (Gateway, mpsc::Receiver<String>) {
@@ -31,7 +31,8 @@ fn through_chaos_nothing_is_lost_and_nothing_comes_twice() {
     const CLIENTS: usize = 4;
     let (gateway, log) = chaotic("cut=4s,delay=20ms,drop=0.03,seed=7", "1500");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut crew = runtime.block_on(Crew::join_with_patience(&gateway, CLIENTS));
+    let mut talking_clients =
+        runtime.block_on(TalkingClients::join_with_patience(&gateway, CLIENTS));
     // Until links of both carriers have been cut often, and packets have been lost.
     let began = Instant::now();
     let mut acts = Vec::new();
@@ -46,11 +47,11 @@ fn through_chaos_nothing_is_lost_and_nothing_comes_twice() {
             && count(["link stalled", ""]) >= 2
     };
     while !done(&acts) {
-        runtime.block_on(crew.hear_each_other());
+        runtime.block_on(talking_clients.hear_each_other());
         acts.extend(log.try_iter());
-        assert!(began.elapsed() < 6 * PATIENCE, "too little chaos:\n{}", acts.join("\n"));
+        assert!(began.elapsed() < 6 * TIMEOUT, "too little chaos:\n{}", acts.join("\n"));
     }
-    let seen = runtime.block_on(crew.leave());
+    let seen = runtime.block_on(talking_clients.leave());
     let mut returns = 0;
     for client in &seen {
         // In particular no gap, and no number of a sender missing or repeated.
@@ -63,7 +64,7 @@ fn through_chaos_nothing_is_lost_and_nothing_comes_twice() {
 }
 
 #[test]
-fn what_chaos_does_is_announced_and_there_is_a_way_around_it() {
+fn chaos_is_announced_with_the_gateways_own_addresses() {
     let (gateway, _log) = chaotic("cut=0,delay=0,drop=0.25,seed=7", "5000");
     assert_eq!(gateway.text("/chaos/spec"), "cut=0ms,delay=0ms,drop=0.25,seed=7");
     assert_ne!(gateway.text("/chaos/quic"), gateway.text("/quic"));

@@ -16,7 +16,7 @@ secrets = [\"hush\"]
 ";
 
 #[test]
-fn config_refuses_what_serve_refuses() {
+fn config_and_serve_report_the_same_faults() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gateway.toml");
     std::fs::write(&file, BAD).unwrap();

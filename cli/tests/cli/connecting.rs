@@ -54,7 +54,7 @@ fn the_gateway_of_dev_is_joined_by_short_commands() {
 
 /// There, commands are as long as they must be.
 #[test]
-fn without_a_place_for_a_profile_the_commands_say_all() {
+fn without_a_profile_the_printed_commands_are_complete() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Gateway::serve_command(dir.path(), "text");
     let mut gateway = Process::start(command.env("XDG_RUNTIME_DIR", "/proc/none"));
@@ -76,7 +76,7 @@ fn said(url: &str, arguments: &[&str], authorities: &str) -> String {
 }
 
 #[test]
-fn mistakes_in_the_way_to_a_gateway_are_explained() {
+fn connection_errors_come_with_a_hint() {
     let gateway = Gateway::start();
     let other = Gateway::start_with(&[("SIGNALBOX_TLS__PLAINTEXT_TCP", "true")]);
     let authorities = other.text("/ca");
@@ -99,7 +99,7 @@ fn mistakes_in_the_way_to_a_gateway_are_explained() {
 }
 
 #[test]
-fn a_person_who_waits_is_told_for_what_and_what_else_to_try() {
+fn a_slow_connect_prints_the_url_and_a_hint() {
     // Where UDP is blocked nothing comes back, as here.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();

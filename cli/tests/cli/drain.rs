@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use signalbox_client::CloseReason;
 
-use crate::{Gateway, PATIENCE, Process, crew::Crew, run, signalbox};
+use crate::{Gateway, Process, TIMEOUT, run, signalbox, talking_clients::TalkingClients};
 
 /// A gateway with what it makes up and its pid file in `dir`, on ports that may be those of one before.
 pub(crate) fn serve(
@@ -50,22 +50,22 @@ fn thirty_talking_clients_go_one_after_the_other_and_are_all_back_after_a_restar
         [("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "1000"), ("SIGNALBOX_DRAIN__SPREAD_MS", "4000")];
     let mut gateway = serve(dir.path(), None, &settings);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut crew = runtime.block_on(Crew::join(&gateway, CLIENTS));
+    let mut talking_clients = runtime.block_on(TalkingClients::join(&gateway, CLIENTS));
 
     assert_eq!(readiness(&gateway), 200);
     gateway.process.terminate();
     let started = Instant::now();
     while readiness(&gateway) != 503 {
-        assert!(started.elapsed() < PATIENCE, "it never said so");
+        assert!(started.elapsed() < TIMEOUT, "it never said so");
     }
     let said_so = Instant::now();
     assert!(gateway.process.child.wait().unwrap().success());
     let ports = (gateway.text("/quic").to_owned(), gateway.text("/https").to_owned());
     drop(gateway);
     let _successor = serve(dir.path(), Some((&ports.0, &ports.1)), &settings);
-    runtime.block_on(crew.hear_each_other());
+    runtime.block_on(talking_clients.hear_each_other());
 
-    let seen = runtime.block_on(crew.leave());
+    let seen = runtime.block_on(talking_clients.leave());
     let mut left = Vec::new();
     for client in &seen {
         assert_eq!(client.wrong, [""; 0]);
@@ -115,7 +115,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
 }
 
 #[test]
-fn a_gateway_that_is_told_twice_does_not_wait() {
+fn a_second_signal_ends_a_drain_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let settings = [
         ("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "60000"),
@@ -132,7 +132,7 @@ fn a_gateway_that_is_told_twice_does_not_wait() {
     gateway.process.signal("-INT");
     assert!(member.line_with("session").contains("shuttingDown"));
     assert!(gateway.process.succeeds());
-    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
 }
 
 #[test]

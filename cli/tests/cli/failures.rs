@@ -14,7 +14,7 @@ use rustix::process::{
 };
 use socket2::{SockRef, Type};
 
-use crate::{Gateway, PATIENCE, Process};
+use crate::{Gateway, Process, TIMEOUT};
 
 /// A gateway with a state file, and the lines of its log.
 struct Scene {
@@ -83,15 +83,15 @@ impl Scene {
     /// It ends as one that is told to, but says why it was not, and fails.
     fn ends_with(mut self, error: &str) {
         let status = self.gateway.process.child.wait().unwrap();
-        assert!(self.says("gateway stopped", PATIENCE), "{:?}", self.logged);
-        assert!(self.says(&format!("error: {error}"), PATIENCE), "{:?}", self.logged);
+        assert!(self.says("gateway stopped", TIMEOUT), "{:?}", self.logged);
+        assert!(self.says(&format!("error: {error}"), TIMEOUT), "{:?}", self.logged);
         assert_eq!(status.code(), Some(1));
         assert!(self.dir.path().join("state").exists(), "those who were there cannot come back");
     }
 }
 
 #[test]
-fn a_gateway_whose_tcp_listener_fails_ends_in_good_order() {
+fn a_gateway_whose_tcp_listener_fails_shuts_down_cleanly() {
     let scene = Scene::start();
     let mut client = scene.gateway.join_json("quic");
     let socket = scene.socket(Type::STREAM, scene.gateway.text("/https"));
@@ -121,9 +121,9 @@ fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     wss.line_with("still here");
 
     limit(before.current);
-    waiting.set_read_timeout(Some(PATIENCE)).unwrap();
+    waiting.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert!(waiting.read_to_end(&mut Vec::new()).is_ok(), "it is accepted");
-    assert!(scene.says("accepting again", PATIENCE), "{:?}", scene.logged);
+    assert!(scene.says("accepting again", TIMEOUT), "{:?}", scene.logged);
     let over = scene.logged.last().unwrap();
     let failures = over.split(' ').find_map(|part| part.strip_prefix("failures=")).unwrap();
     assert!(failures.parse::<u32>().unwrap() >= 5, "{over}");
@@ -140,8 +140,8 @@ fn a_state_file_over_the_limit_of_file_sizes_is_an_error_and_the_drain_goes_on()
     prlimit(Some(scene.pid()), Resource::Fsize, none).unwrap();
     scene.gateway.process.terminate();
     client.line_with("sessionReconnecting");
-    assert!(scene.says("File too large", PATIENCE), "{:?}", scene.logged);
-    assert!(scene.says("gateway stopped", PATIENCE), "{:?}", scene.logged);
+    assert!(scene.says("File too large", TIMEOUT), "{:?}", scene.logged);
+    assert!(scene.says("gateway stopped", TIMEOUT), "{:?}", scene.logged);
     assert!(scene.gateway.process.child.wait().unwrap().success());
     let left = fs::read_dir(scene.dir.path()).unwrap();
     let mut left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();

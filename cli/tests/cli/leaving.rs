@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Gateway, PATIENCE, Process, with_default_signals};
+use crate::{Gateway, Process, TIMEOUT, with_default_signals};
 
 /// One who sees the others come and go.
 struct Watcher(Process);
@@ -56,7 +56,7 @@ fn start(command: &mut Command, watcher: &mut Watcher) -> Ended {
 }
 
 #[test]
-fn a_signal_to_the_process_is_a_goodbye() {
+fn a_stop_signal_makes_the_client_leave() {
     let gateway = Gateway::start();
     let mut watcher = Watcher::of(&gateway);
     for scheme in ["quic", "wss"] {
@@ -79,7 +79,7 @@ fn a_signal_to_the_process_is_a_goodbye() {
 }
 
 #[test]
-fn a_reader_that_goes_is_a_goodbye() {
+fn a_closed_output_makes_the_client_leave() {
     let gateway = Gateway::start();
     let mut watcher = Watcher::of(&gateway);
     let mut command = gateway.command("join", "quic", "publisher");
@@ -97,7 +97,7 @@ fn a_reader_that_goes_is_a_goodbye() {
 }
 
 #[test]
-fn an_error_is_a_goodbye() {
+fn an_error_makes_the_client_leave() {
     let gateway = Gateway::start();
     let mut watcher = Watcher::of(&gateway);
     let null = || OwnedFd::from(File::open("/dev/null").unwrap());
@@ -123,7 +123,7 @@ fn an_error_is_a_goodbye() {
 }
 
 #[test]
-fn a_reader_that_stalls_does_not_hold_it() {
+fn a_stalled_output_does_not_block_leaving() {
     let gateway = Gateway::start();
     let mut watcher = Watcher::of(&gateway);
     let mut command = gateway.command("join", "quic", "publisher");
@@ -137,7 +137,7 @@ fn a_reader_that_stalls_does_not_hold_it() {
     drop(lines);
     // A pipe takes 64 KiB. What is not a whole page may be left of it.
     let output = join.0.stdout.as_ref().unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + TIMEOUT;
     while rustix::io::ioctl_fionread(output).unwrap() < 56 * 1024 {
         assert!(std::time::Instant::now() < deadline, "the pipe does not fill");
         std::thread::yield_now();
@@ -152,7 +152,7 @@ fn a_reader_that_stalls_does_not_hold_it() {
 }
 
 #[test]
-fn the_end_of_piped_input_is_no_goodbye() {
+fn the_end_of_piped_input_does_not_end_the_client() {
     let gateway = Gateway::start();
     let mut command = gateway.command("join", "quic", "publisher");
     let mut listener = Process::start(command.arg("--json").stdin(Stdio::piped()));
@@ -181,7 +181,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 #[test]
-fn bad_lines_are_named_and_skipped() {
+fn invalid_lines_are_reported_and_skipped() {
     let gateway = Gateway::start();
     let mut watcher = Watcher::of(&gateway);
     let good = ["first", "fourth", "sixth"];

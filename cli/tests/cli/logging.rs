@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::{Gateway, PATIENCE, Process, run, signalbox, stdout};
+use crate::{Gateway, Process, TIMEOUT, run, signalbox, stdout};
 
 /// Strangers whose lines fill a pipe of 64 KiB several times, if they are logged.
 const STRANGERS: usize = 1500;
@@ -92,7 +92,7 @@ impl Scene {
         let started = Instant::now();
         while !run(&[&send[..], &["--token", &token, "--data", "hello"]].concat()).status.success()
         {
-            assert!(started.elapsed() < PATIENCE, "the new project was never let in");
+            assert!(started.elapsed() < TIMEOUT, "the new project was never let in");
         }
     }
 
@@ -102,7 +102,7 @@ impl Scene {
         self.gateway.process.terminate();
         let status = self.gateway.process.child.wait().unwrap();
         assert!(status.success(), "{status}");
-        assert!(started.elapsed() < PATIENCE, "it took {:?}", started.elapsed());
+        assert!(started.elapsed() < TIMEOUT, "it took {:?}", started.elapsed());
         assert!(self.dir.path().join("state").exists(), "there is no state file");
     }
 
@@ -117,8 +117,8 @@ impl Scene {
 /// A TLS handshake with a server name that none can have, about which the TLS library warns.
 fn stranger(address: &str) {
     let address: SocketAddr = address.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(&client_hello(b"no such name")).unwrap();
     // An alert, and the end.
     let mut answer = Vec::new();
@@ -153,7 +153,7 @@ fn a_full_disk_under_the_log_costs_nothing() {
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_costs_nothing() {
+fn a_closed_log_does_not_block_the_gateway() {
     for level in ["info", "debug,rustls=warn"] {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
@@ -162,7 +162,7 @@ fn a_log_whose_reader_has_gone_costs_nothing() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_costs_nothing() {
+fn an_unread_log_does_not_block_the_gateway() {
     for level in ["info", "info,rustls=warn", "debug,rustls=warn"] {
         // The reader is there all the time.
         let (_reader, writer) = pipe().unwrap();
@@ -172,7 +172,7 @@ fn a_log_that_nobody_reads_costs_nothing() {
 
 /// What comes from strangers is not for the operator; and if the operator asks for it, it is bounded.
 #[test]
-fn strangers_do_not_fill_the_log() {
+fn clients_cannot_flood_the_log() {
     let log_of = |level: &str| {
         let (log, writer) = pipe().unwrap();
         let reading = std::thread::spawn(move || lines(log).collect::<Vec<_>>());
@@ -193,7 +193,7 @@ fn strangers_do_not_fill_the_log() {
 /// The file may grow no further for a while; to the gateway that is a disk that is full, and then
 /// is not.
 #[test]
-fn a_disk_that_was_full_has_a_whole_log_that_says_how_much_is_missing() {
+fn after_a_full_disk_the_log_reports_the_dropped_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = OpenOptions::new().append(true).create(true).open(&path).unwrap();
@@ -215,7 +215,7 @@ fn a_disk_that_was_full_has_a_whole_log_that_says_how_much_is_missing() {
         if let Some(line) = text.lines().find(|line| line.contains("log lines dropped")) {
             break line.to_owned();
         }
-        assert!(started.elapsed() < PATIENCE, "it never said that lines are missing");
+        assert!(started.elapsed() < TIMEOUT, "it never said that lines are missing");
     };
     let notice: Value = serde_json::from_str(&notice).unwrap();
     assert!(notice["fields"]["lines"].as_u64().unwrap() > 100, "{notice}");
@@ -258,7 +258,7 @@ fn lines(log: PipeReader) -> impl Iterator<Item = String> {
 
 /// A gateway is not for the program that reads its announcement alone.
 #[test]
-fn a_gateway_serves_if_nobody_reads_its_announcement() {
+fn a_gateway_serves_without_a_reader_of_its_announcement() {
     let closed = || {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
@@ -295,7 +295,7 @@ fn a_gateway_serves_if_nobody_reads_its_announcement() {
 
 /// As the error of a gateway that does not start is read by a person.
 #[test]
-fn a_gateway_that_cannot_start_says_why() {
+fn a_gateway_that_cannot_start_reports_the_reason() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "[nonsense]\n").unwrap();
     let path: PathBuf = file.path().into();

@@ -6,24 +6,24 @@
     reason = "a test's panic is its answer"
 )]
 
-mod attacks;
 mod bench;
 mod certificates;
 mod chaos;
 mod config;
 mod connecting;
-mod crew;
 mod drain;
 mod failures;
 mod leaving;
 mod logging;
 mod projects;
 mod restart;
-mod stalled;
+mod slow_consumers;
 mod state_file;
 #[path = "../support/mod.rs"]
 mod support;
+mod talking_clients;
 mod terminal;
+mod untrusted_text;
 
 use std::{
     io::Write,
@@ -34,7 +34,7 @@ use std::{
 
 use serde_json::Value;
 
-use self::support::{PATIENCE, Process, signalbox, stdout};
+use self::support::{Process, TIMEOUT, signalbox, stdout};
 
 /// The command as an interactive shell starts it. Tests that run in the background inherit ignored
 /// signals, which the command would leave ignored.
@@ -125,7 +125,7 @@ impl Gateway {
 }
 
 #[test]
-fn two_terminals_talk() {
+fn two_clients_exchange_signals() {
     let gateway = Gateway::start();
     let mut alice = gateway.join("quic", "publisher");
     let alice_id = alice.line_with("* you are").split(' ').nth(3).unwrap().to_owned();
@@ -229,13 +229,13 @@ fn slow_consumers_do_not_fill_the_memory() {
     };
     tokio::runtime::Runtime::new()
         .unwrap()
-        .block_on(async { tokio::time::timeout(PATIENCE * 3, talk).await })
+        .block_on(async { tokio::time::timeout(TIMEOUT * 3, talk).await })
         .unwrap();
 }
 
 /// This repository's own history, or whatever of it a shallow clone has.
 #[test]
-fn a_history_piped_through_arrives_whole_and_in_order_on_both_transports() {
+fn piped_lines_arrive_complete_and_in_order_on_both_transports() {
     let gateway = Gateway::start();
     let mut listeners = [gateway.join_json("quic"), gateway.join_json("wss")];
     let log = Command::new("git").args(["log", "--format=%s"]).output().unwrap();
@@ -303,7 +303,7 @@ fn one_signal_is_sent_to_one_or_all() {
 }
 
 #[test]
-fn tokens_and_sessions_made_by_hand_open_the_gateway() {
+fn minted_tokens_and_sessions_are_accepted() {
     let gateway = Gateway::start();
     let (key, secret) = (gateway.text("/project/key"), gateway.text("/project/secret"));
     let session = stdout(&run(&["session", "new", "--key", key]));
@@ -353,7 +353,7 @@ fn tokens_and_sessions_made_by_hand_open_the_gateway() {
 }
 
 #[test]
-fn the_state_of_dev_is_kept() {
+fn the_dev_environment_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Gateway::serve(dir.path(), "text");
     let session = first.line_with("Session").split_whitespace().last().unwrap().to_owned();
@@ -364,13 +364,13 @@ fn the_state_of_dev_is_kept() {
     assert_eq!(announcement["session"], Value::from(session));
     second.terminate();
     // Its end of the pipe closes without another line.
-    let rest = second.lines.recv_timeout(PATIENCE);
+    let rest = second.lines.recv_timeout(TIMEOUT);
     assert_eq!(rest, Err(mpsc::RecvTimeoutError::Disconnected), "exactly one line");
     assert!(second.succeeds());
 }
 
 #[test]
-fn mistakes_are_explained() {
+fn errors_name_the_next_step() {
     let failure = |arguments: &[&str], part: &str| {
         let output = run(arguments);
         assert!(!output.status.success());
@@ -396,7 +396,7 @@ fn mistakes_are_explained() {
 }
 
 #[test]
-fn the_configuration_tells_where_it_comes_from() {
+fn config_prints_the_source_of_each_value() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gateway.toml");
     let toml = "[timeouts]\nidle_ms = 9000\n[[projects]]\nkey = \"1\"\nsecrets = [\"hush\"]\n";

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Gateway, PATIENCE, Process, run, signalbox, stdout};
+use crate::{Gateway, Process, TIMEOUT, run, signalbox, stdout};
 
 /// A gateway with a configuration file, whose certificate is that of a development gateway.
 struct Configured {
@@ -57,7 +57,7 @@ impl Configured {
     fn comes_to_let_in(&self, token: &str) {
         let started = Instant::now();
         while !self.lets_in(token) {
-            assert!(started.elapsed() < PATIENCE, "it was never let in");
+            assert!(started.elapsed() < TIMEOUT, "it was never let in");
         }
     }
 }
@@ -75,7 +75,7 @@ fn token(key: &str, credential: [&str; 2]) -> String {
 }
 
 #[test]
-fn a_new_project_is_taken_up_by_a_running_gateway() {
+fn a_running_gateway_loads_a_new_project() {
     let gateway = Configured::start();
     let project = &gateway.announcement["project"];
     let (key, secret) = (project["key"].as_str().unwrap(), project["secret"].as_str().unwrap());

@@ -40,12 +40,12 @@ fn everyone_is_back_after(end: impl Fn(&mut Process)) {
 }
 
 #[test]
-fn everyone_is_back_after_a_crash() {
+fn all_clients_rejoin_after_a_crash() {
     everyone_is_back_after(|gateway| gateway.child.kill().unwrap());
 }
 
 #[test]
-fn everyone_is_back_after_a_restart() {
+fn all_clients_rejoin_after_a_restart() {
     everyone_is_back_after(|gateway| {
         gateway.terminate();
         assert!(gateway.child.wait().unwrap().success());

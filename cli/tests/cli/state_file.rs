@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Gateway, PATIENCE, Process, drain::serve};
+use crate::{Gateway, Process, TIMEOUT, drain::serve};
 
 /// A gateway with a state file, and two people who see each other.
 struct Scene {
@@ -98,7 +98,7 @@ fn said(lines: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn people_see_of_a_restart_that_they_were_away_and_nothing_else() {
+fn clients_report_a_restart_as_a_lost_connection_only() {
     let mut scene = Scene::new(&[]);
     scene.stop();
     let mode = fs::metadata(scene.file()).unwrap().permissions().mode();
@@ -131,7 +131,7 @@ fn people_see_of_a_restart_that_they_were_away_and_nothing_else() {
 
 /// Who is in a hurry leaves the file, too.
 #[test]
-fn a_gateway_that_is_told_twice_leaves_its_file() {
+fn a_second_signal_still_writes_the_state_file() {
     let mut scene = Scene::new(&[
         ("SIGNALBOX_DRAIN__READINESS_DELAY_MS", "60000"),
         ("SIGNALBOX_DRAIN__TIMEOUT_MS", "60000"),
@@ -141,7 +141,7 @@ fn a_gateway_that_is_told_twice_leaves_its_file() {
     scene.gateway.process.terminate();
     scene.gateway.process.signal("-INT");
     assert!(scene.gateway.process.child.wait().unwrap().success());
-    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
     scene.restart();
     scene.everybody_says("after");
     for lines in scene.seen_until("after") {
@@ -154,7 +154,7 @@ fn a_gateway_that_is_told_twice_leaves_its_file() {
 }
 
 #[test]
-fn a_damaged_file_is_told_of_and_people_come_back_as_others() {
+fn a_damaged_state_file_is_logged_and_clients_rejoin() {
     let mut scene = Scene::new(&[]);
     scene.stop();
     let mut bytes = fs::read(scene.file()).unwrap();

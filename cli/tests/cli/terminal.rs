@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rexpect::session::{Options, PtySession, spawn_with_options};
 
-use crate::{Gateway, PATIENCE, Process, with_default_signals};
+use crate::{Gateway, Process, TIMEOUT, with_default_signals};
 
 const ENTER: &str = "\r";
 const LEFT: &str = "\u{1b}[D";
@@ -14,7 +14,7 @@ const UP: &str = "\u{1b}[A";
 pub(crate) fn at_terminal(command: Command, kind: &str) -> PtySession {
     let mut command = with_default_signals(&command);
     command.env("TERM", kind);
-    let timeout = Some(PATIENCE.as_millis().try_into().unwrap());
+    let timeout = Some(TIMEOUT.as_millis().try_into().unwrap());
     spawn_with_options(command, Options::new().timeout_ms(timeout)).unwrap()
 }
 

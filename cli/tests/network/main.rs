@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         failures::nothing_is_lost_when_the_transport_has_to_change,
         failures::a_connection_that_is_not_resumed_in_time_is_destroyed_once,
         detached::connections_of_a_long_failure_are_destroyed_once_and_rejoin,
-        moving::nothing_is_lost_and_nobody_notices_when_clients_move,
+        moving::nothing_is_lost_when_clients_change_their_address,
     ])
 }
 

@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
 use crate::{
     scene::{Received, SENDERS, Scene},
-    support::PATIENCE,
+    support::TIMEOUT,
 };
 
 /// Signals of each client.
@@ -27,7 +27,7 @@ const MOVES: [(u32, Ipv4Addr); 3] = [
     (45, Ipv4Addr::new(192, 0, 2, 3)),
 ];
 
-pub(crate) fn nothing_is_lost_and_nobody_notices_when_clients_move() {
+pub(crate) fn nothing_is_lost_when_clients_change_their_address() {
     let scene = Scene::new();
     let mut bystander = scene.bystander();
     let connector = Connector::with_roots_pem(&fs::read(scene.text("/ca")).unwrap()).unwrap();
@@ -76,7 +76,7 @@ async fn send_and_move(
     while let Some(listener) = listeners.join_next().await {
         listener.unwrap();
     }
-    timeout(PATIENCE, until).await.unwrap().unwrap();
+    timeout(TIMEOUT, until).await.unwrap().unwrap();
 }
 
 /// Each client sends a line; done when the gateway has confirmed all.
@@ -101,7 +101,7 @@ fn udp_sockets() -> BTreeSet<String> {
 async fn receives_everything(mut events: Events) {
     let mut received = BTreeMap::<_, u64>::new();
     while received.len() < SENDERS || received.values().any(|last| *last < u64::from(LINES)) {
-        let event = timeout(PATIENCE, events.next()).await.unwrap();
+        let event = timeout(TIMEOUT, events.next()).await.unwrap();
         match event.unwrap() {
             Event::Signal { from, seq, .. } => {
                 let last = received.entry(from.connection().unwrap()).or_default();

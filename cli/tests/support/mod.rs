@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// The longest wait of a test for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The program under test.
 pub(crate) fn signalbox() -> Command {
@@ -48,7 +48,7 @@ impl Process {
 
     /// The next line of output.
     pub(crate) fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => line,
             Err(error) => {
                 let _ = self.child.kill();

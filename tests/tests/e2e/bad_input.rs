@@ -1,35 +1,35 @@
-//! What bad input gets: at worst its own link ends, with a named reason, while two bystanders in
+//! What bad input gets: at worst its own link ends, with a named reason, while two background in
 //! the same session go on talking without a lost or late word.
 
 use signalbox_client::Role;
 use signalbox_protocol::{ClientMessage, CloseReason, frame, limits::CLIENT_FRAME_BYTES};
 use signalbox_tests::{
     World,
-    bystanders::Bystanders,
+    background::BackgroundTraffic,
     raw::{self, Quic, WebSocket, hello, signal},
-    soon,
+    within_timeout,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use CloseReason::{FrameTooLarge, HelloTimeout, ProtocolError};
 
-/// A world with two bystanders.
-async fn disturbed() -> (World, Bystanders) {
+/// A world with two background.
+async fn disturbed() -> (World, BackgroundTraffic) {
     disturbed_with(|_| {}).await
 }
 
 async fn disturbed_with(
     change: impl FnOnce(&mut signalbox_gateway::Config),
-) -> (World, Bystanders) {
+) -> (World, BackgroundTraffic) {
     let world = World::with(change).await;
-    let bystanders = Bystanders::start(&world).await;
-    (world, bystanders)
+    let background = BackgroundTraffic::start(&world).await;
+    (world, background)
 }
 
-/// The bystanders missed nothing and nothing was left behind.
-async fn undisturbed(world: World, bystanders: Bystanders) {
-    bystanders.were_undisturbed().await;
+/// The background missed nothing and nothing was left behind.
+async fn undisturbed(world: World, background: BackgroundTraffic) {
+    background.assert_undisturbed().await;
     world.is_empty().await;
 }
 
@@ -45,7 +45,7 @@ async fn websocket_ends(link: WebSocket, reason: CloseReason, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_hello_in_time() {
-    let (world, bystanders) = disturbed_with(|config| config.timeouts.hello_ms = 400).await;
+    let (world, background) = disturbed_with(|config| config.timeouts.hello_ms = 400).await;
     let (quic, tcp) = (world.addresses().quic, world.addresses().tcp);
     // Without even a control stream there is no place for a bye.
     let silent = Quic::connect(quic).await;
@@ -57,12 +57,12 @@ async fn no_hello_in_time() {
         let silent = WebSocket::connect(tcp, json).await;
         websocket_ends(silent, HelloTimeout, "no hello").await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quic_frames_that_are_none() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let address = world.addresses().quic;
     let token = world.token(Role::Publisher);
     let huge = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
@@ -89,12 +89,12 @@ async fn quic_frames_that_are_none() {
         let _ = stream.write_all(bytes).await;
         quic_ends(signals, reason, &format!("{what}, among the signals")).await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websocket_messages_that_are_none() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let address = world.addresses().tcp;
     let token = world.token(Role::Publisher);
     let binary = |bytes: &[u8]| Message::Binary(Bytes::copy_from_slice(bytes));
@@ -129,13 +129,13 @@ async fn websocket_messages_that_are_none() {
         after.write(message).await;
         websocket_ends(after, reason, &format!("{what}, after the hello")).await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 /// Frames that no WebSocket library would send, byte by byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn websocket_frames_that_are_none() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let address = world.addresses().tcp;
     let token = world.token(Role::Publisher);
     let huge = [0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
@@ -152,13 +152,13 @@ async fn websocket_frames_that_are_none() {
         stream.flush().await.unwrap();
         websocket_ends(link, reason, what).await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 /// A client that is still sending when it is told off gets to read why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reason_reaches_whoever_is_still_sending() {
-    let (world, bystanders) = disturbed().await;
+async fn the_close_reason_reaches_a_client_that_is_still_sending() {
+    let (world, background) = disturbed().await;
     let token = world.token(Role::Publisher);
     for json in [false, true] {
         let mut link = WebSocket::join(world.addresses().tcp, json, &token).await;
@@ -170,12 +170,12 @@ async fn the_reason_reaches_whoever_is_still_sending() {
         stream.flush().await.unwrap();
         websocket_ends(link, FrameTooLarge, "sixteen mebibytes").await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_in_the_wrong_place() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let (quic, tcp) = (world.addresses().quic, world.addresses().tcp);
     let token = world.token(Role::Publisher);
 
@@ -201,12 +201,12 @@ async fn messages_in_the_wrong_place() {
         twice.say(&hello(&token)).await;
         websocket_ends(twice, ProtocolError, "a second hello").await;
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_must_not_be() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let address = world.addresses().quic;
     let token = world.token(Role::Publisher);
     let join = || Quic::join(address, &token);
@@ -250,13 +250,13 @@ async fn streams_that_must_not_be() {
     let mut link = join().await;
     link.control.reset(0u32.into()).unwrap();
     quic_ends(link, ProtocolError, "the control stream was reset").await;
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 /// What is merely wrong about one message is an error, and the link stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_that_break_a_rule() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let token = world.token(Role::Publisher);
     let nobody = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
     let cases = [
@@ -283,7 +283,7 @@ async fn signals_that_break_a_rule() {
             link.say(&message(case)).await;
             let told = loop {
                 let told = link.hear().await;
-                // The bystanders talk in between.
+                // The background talk in between.
                 if !told.starts_with("Signal") {
                     break told;
                 }
@@ -297,12 +297,12 @@ async fn signals_that_break_a_rule() {
     let end = quic.connection.clone();
     assert!(quic.hear().await.starts_with("Bye { reason: ClientDisconnected"));
     end.close(0u32.into(), b"");
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_of_a_newer_client_are_skipped_and_said_to_be() {
-    let (world, bystanders) = disturbed().await;
+async fn unknown_messages_of_a_newer_client_are_skipped_and_reported() {
+    let (world, background) = disturbed().await;
     let token = world.token(Role::Publisher);
     let mut quic = Quic::join(world.addresses().quic, &token).await;
     quic.write(&[3, 99, 1, 2]).await;
@@ -325,12 +325,12 @@ async fn messages_of_a_newer_client_are_skipped_and_said_to_be() {
         link.write(message).await;
         while !link.hear().await.contains("code: Unsupported") {}
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn carriers_that_just_vanish() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let token = world.token(Role::Publisher);
     for json in [false, true] {
         // In the middle of TLS, of the HTTP head, and of the session.
@@ -343,12 +343,12 @@ async fn carriers_that_just_vanish() {
         drop(WebSocket::join(world.addresses().tcp, json, &token).await);
         drop(Quic::join(world.addresses().quic, &token).await);
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_that_are_no_quic() {
-    let (world, bystanders) = disturbed().await;
+    let (world, background) = disturbed().await;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for length in [0, 1, 20, 1200, 1472] {
         for first in [0x00u8, 0x40, 0xc0, 0xff] {
@@ -357,13 +357,13 @@ async fn datagrams_that_are_no_quic() {
             let _ = socket.send_to(&packet, world.addresses().quic).await;
         }
     }
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }
 
 /// A hundred clients that never say hello hold no place for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_silent_clients_do_not_lock_others_out() {
-    let (world, bystanders) = disturbed_with(|config| {
+    let (world, background) = disturbed_with(|config| {
         config.limits.pending_handshakes = 8;
         config.timeouts.hello_ms = 300;
     })
@@ -378,10 +378,16 @@ async fn many_silent_clients_do_not_lock_others_out() {
     for _ in 0..16 {
         idle.push(raw::tls_stream(tcp).await);
     }
-    let latecomer = world.join(signalbox_tests::Carrier::Json, Role::Publisher);
-    drop(soon("a latecomer gets in", latecomer).await);
+    let latecomer = world.join(signalbox_tests::TransportMode::WebSocketJson, Role::Publisher);
+    drop(within_timeout("a latecomer gets in", latecomer).await);
     // The other port has places of its own.
-    drop(soon("another", world.join(signalbox_tests::Carrier::Quic, Role::Publisher)).await);
+    drop(
+        within_timeout(
+            "another",
+            world.join(signalbox_tests::TransportMode::Quic, Role::Publisher),
+        )
+        .await,
+    );
     drop((silent, idle));
-    undisturbed(world, bystanders).await;
+    undisturbed(world, background).await;
 }

@@ -1,69 +1,69 @@
-//! The semantics, once for every carrier: what a session promises does not depend on how one is
-//! in it. Each test has a client on the carrier and another on QUIC or WebSocket.
+//! The semantics, once for every transport: what a session promises does not depend on how one is
+//! in it. Each test has a client on the transport and another on QUIC or WebSocket.
 
 use signalbox_client::{CloseReason, DisconnectReason, ErrorCode, Event, Role};
-use signalbox_tests::{Carrier, World, new_session, rest::Server, soon};
+use signalbox_tests::{TransportMode, World, new_session, rest::Server, within_timeout};
 
-/// Runs every test of the suite over one carrier, on both kinds of runtime that a gateway can have.
+/// Runs every test of the suite over one transport, on both kinds of runtime that a gateway can have.
 macro_rules! suite {
-    ($($module:ident: $carrier:expr,)+) => {$(
+    ($($module:ident: $transport:expr,)+) => {$(
         mod $module {
-            suite!(@tests $carrier =>
-                whoever_joins_learns_who_is_there,
+            suite!(@tests $transport =>
+                a_new_client_receives_the_present_connections,
                 signals_reach_all_or_one,
                 the_largest_signal_arrives,
                 signals_of_a_sender_keep_their_order,
                 an_unknown_target_is_an_error_and_the_link_stays,
                 subscribers_receive_only,
-                subscribers_may_send_if_the_setting_says_so,
+                subscribers_may_send_if_configured,
                 publisheronly_does_neither,
                 a_moderator_disconnects_others,
                 signals_of_servers_have_no_sender_and_one_order,
                 a_server_disconnects_anybody,
                 the_last_signals_before_a_goodbye_arrive,
-                whoever_wants_no_presence_is_spared_it,
+                presence_can_be_declined,
                 sessions_are_apart,
-                when_the_gateway_stops_everyone_is_told,
-                a_full_session_lets_nobody_in,
+                all_clients_are_told_of_a_shutdown,
+                a_full_session_rejects_clients,
             );
         }
     )+};
-    (@tests $carrier:expr => $($test:ident,)+) => {
+    (@tests $transport:expr => $($test:ident,)+) => {
         mod one_thread {
             $(#[tokio::test]
             async fn $test() {
-                super::super::$test($carrier).await;
+                super::super::$test($transport).await;
             })+
         }
         mod two_threads {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::super::$test($carrier).await;
+                super::super::$test($transport).await;
             })+
         }
     };
 }
 
 suite! {
-    quic: signalbox_tests::Carrier::Quic,
-    quic_single_stream: signalbox_tests::Carrier::QuicSingle,
-    websocket_postcard: signalbox_tests::Carrier::Postcard,
-    websocket_json: signalbox_tests::Carrier::Json,
+    quic: signalbox_tests::TransportMode::Quic,
+    quic_single_stream: signalbox_tests::TransportMode::QuicSingleStream,
+    websocket_postcard: signalbox_tests::TransportMode::WebSocketPostcard,
+    websocket_json: signalbox_tests::TransportMode::WebSocketJson,
 }
 
-/// The other client's carrier: the other transport.
-fn other(carrier: Carrier) -> Carrier {
-    match carrier {
-        Carrier::Quic | Carrier::QuicSingle => Carrier::Json,
-        Carrier::Postcard | Carrier::Json => Carrier::Quic,
+/// The other client's transport: the other transport.
+fn other(transport: TransportMode) -> TransportMode {
+    match transport {
+        TransportMode::Quic | TransportMode::QuicSingleStream => TransportMode::WebSocketJson,
+        TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => TransportMode::Quic,
     }
 }
 
-async fn whoever_joins_learns_who_is_there(carrier: Carrier) {
+async fn a_new_client_receives_the_present_connections(transport: TransportMode) {
     let world = World::new().await;
-    let mut alice = world.join(carrier, Role::Publisher).await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
-    let mut carol = world.join(carrier, Role::Publisher).await;
+    let mut alice = world.join(transport, Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
+    let mut carol = world.join(transport, Role::Publisher).await;
     assert_eq!(alice.sees_created().await, bob.id());
     assert_eq!(alice.sees_created().await, carol.id());
     assert_eq!(bob.sees_created().await, alice.id());
@@ -83,10 +83,10 @@ async fn whoever_joins_learns_who_is_there(carrier: Carrier) {
     world.is_empty().await;
 }
 
-async fn signals_reach_all_or_one(carrier: Carrier) {
+async fn signals_reach_all_or_one(transport: TransportMode) {
     let world = World::new().await;
-    let mut alice = world.join(carrier, Role::Publisher).await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
+    let mut alice = world.join(transport, Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
     alice.sees_created().await;
     bob.sees_created().await;
     let from = Some(alice.id());
@@ -111,10 +111,10 @@ async fn signals_reach_all_or_one(carrier: Carrier) {
     assert_eq!(alice.hear().await, (Some(bob.id()), None, text("back")));
 }
 
-async fn the_largest_signal_arrives(carrier: Carrier) {
+async fn the_largest_signal_arrives(transport: TransportMode) {
     let world = World::new().await;
-    let alice = world.join(carrier, Role::Publisher).await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
+    let alice = world.join(transport, Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
     bob.sees_created().await;
     let signal_type = "t".repeat(128);
     // Control characters take six bytes each in JSON.
@@ -124,11 +124,11 @@ async fn the_largest_signal_arrives(carrier: Carrier) {
     }
 }
 
-async fn signals_of_a_sender_keep_their_order(carrier: Carrier) {
+async fn signals_of_a_sender_keep_their_order(transport: TransportMode) {
     const SIGNALS: usize = 1000;
     let world = World::new().await;
-    let mut alice = world.join(carrier, Role::Publisher).await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
+    let mut alice = world.join(transport, Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
     alice.sees_created().await;
     bob.sees_created().await;
     // To all and to one in turn: both are the same order.
@@ -145,9 +145,9 @@ async fn signals_of_a_sender_keep_their_order(carrier: Carrier) {
     }
 }
 
-async fn an_unknown_target_is_an_error_and_the_link_stays(carrier: Carrier) {
+async fn an_unknown_target_is_an_error_and_the_link_stays(transport: TransportMode) {
     let world = World::new().await;
-    let mut alice = world.join(carrier, Role::Publisher).await;
+    let mut alice = world.join(transport, Role::Publisher).await;
     alice.say("one").await;
     let nobody = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
     let number = alice.client.signal().data("two").to(nobody).enqueue().await.unwrap();
@@ -166,10 +166,10 @@ async fn an_unknown_target_is_an_error_and_the_link_stays(carrier: Carrier) {
     assert_eq!(refused, Some((Some(2), ErrorCode::NotFound)));
 }
 
-async fn subscribers_receive_only(carrier: Carrier) {
+async fn subscribers_receive_only(transport: TransportMode) {
     let world = World::new().await;
-    let mut listener = world.join(carrier, Role::Subscriber).await;
-    let speaker = world.join(other(carrier), Role::Publisher).await;
+    let mut listener = world.join(transport, Role::Subscriber).await;
+    let speaker = world.join(other(transport), Role::Publisher).await;
     listener.sees_created().await;
     listener.say("may I?").await;
     let Event::Rejected { signal: Some(1), code: ErrorCode::Forbidden, .. } = listener.next().await
@@ -180,17 +180,17 @@ async fn subscribers_receive_only(carrier: Carrier) {
     assert_eq!(listener.hear_data().await, "hello");
 }
 
-async fn subscribers_may_send_if_the_setting_says_so(carrier: Carrier) {
+async fn subscribers_may_send_if_configured(transport: TransportMode) {
     let world = World::with(|config| config.auth.subscribers_may_send = true).await;
-    let mut member = world.join(carrier, Role::Subscriber).await;
+    let mut member = world.join(transport, Role::Subscriber).await;
     member.say("I may").await;
     assert_eq!(member.hear_data().await, "I may");
 }
 
-async fn publisheronly_does_neither(carrier: Carrier) {
+async fn publisheronly_does_neither(transport: TransportMode) {
     let world = World::new().await;
-    let mut mute = world.join(carrier, Role::PublisherOnly).await;
-    let mut speaker = world.join(other(carrier), Role::Publisher).await;
+    let mut mute = world.join(transport, Role::PublisherOnly).await;
+    let mut speaker = world.join(other(transport), Role::Publisher).await;
     mute.sees_created().await;
     speaker.sees_created().await;
     speaker.say("to all").await;
@@ -209,11 +209,11 @@ async fn publisheronly_does_neither(carrier: Carrier) {
     }
 }
 
-async fn a_moderator_disconnects_others(carrier: Carrier) {
+async fn a_moderator_disconnects_others(transport: TransportMode) {
     let world = World::new().await;
-    let mut victim = world.join(carrier, Role::Publisher).await;
-    let mut moderator = world.join(other(carrier), Role::Moderator).await;
-    let mut bystander = world.join(carrier, Role::Publisher).await;
+    let mut victim = world.join(transport, Role::Publisher).await;
+    let mut moderator = world.join(other(transport), Role::Moderator).await;
+    let mut bystander = world.join(transport, Role::Publisher).await;
     bystander.sees_created().await;
     bystander.sees_created().await;
     moderator.sees_created().await;
@@ -236,12 +236,12 @@ async fn a_moderator_disconnects_others(carrier: Carrier) {
     };
 }
 
-async fn the_last_signals_before_a_goodbye_arrive(carrier: Carrier) {
+async fn the_last_signals_before_a_goodbye_arrive(transport: TransportMode) {
     const SIGNALS: usize = 300;
     let world = World::new().await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
     for _ in 0..3 {
-        let alice = world.join(carrier, Role::Publisher).await;
+        let alice = world.join(transport, Role::Publisher).await;
         assert_eq!(bob.sees_created().await, alice.id());
         for n in 0..SIGNALS {
             alice.say(n.to_string()).await;
@@ -255,12 +255,12 @@ async fn the_last_signals_before_a_goodbye_arrive(carrier: Carrier) {
     }
 }
 
-async fn whoever_wants_no_presence_is_spared_it(carrier: Carrier) {
+async fn presence_can_be_declined(transport: TransportMode) {
     let world = World::new().await;
-    let early = world.join(other(carrier), Role::Publisher).await;
-    let options = world.options(carrier, Role::Publisher).presence(false);
+    let early = world.join(other(transport), Role::Publisher).await;
+    let options = world.options(transport, Role::Publisher).presence(false);
     let mut quiet = world.try_join(&options).await.unwrap();
-    let late = world.join(other(carrier), Role::Publisher).await;
+    let late = world.join(other(transport), Role::Publisher).await;
     late.say("hello").await;
     assert_eq!(quiet.hear().await.0, Some(late.id()));
     late.client.disconnect().await;
@@ -268,14 +268,14 @@ async fn whoever_wants_no_presence_is_spared_it(carrier: Carrier) {
     assert_eq!(quiet.hear().await.0, Some(early.id()));
 }
 
-async fn sessions_are_apart(carrier: Carrier) {
+async fn sessions_are_apart(transport: TransportMode) {
     let world = World::new().await;
-    let mut here = world.join(carrier, Role::Publisher).await;
+    let mut here = world.join(transport, Role::Publisher).await;
     let elsewhere = new_session(signalbox_tests::PROJECT.0);
     let lifetime = std::time::Duration::from_secs(60);
     let token =
         signalbox_tests::token(signalbox_tests::PROJECT, &elsewhere, Role::Moderator, lifetime);
-    let options = signalbox_client::ConnectOptions::new(world.url(carrier), token);
+    let options = signalbox_client::ConnectOptions::new(world.url(transport), token);
     let mut there = world.try_join(&options).await.unwrap();
     there.say("in there").await;
     there.client.signal().to(here.id()).enqueue().await.unwrap();
@@ -292,22 +292,22 @@ async fn sessions_are_apart(carrier: Carrier) {
     assert_eq!(here.hear_data().await, "in here");
 }
 
-async fn when_the_gateway_stops_everyone_is_told(carrier: Carrier) {
+async fn all_clients_are_told_of_a_shutdown(transport: TransportMode) {
     let mut world = World::new().await;
-    let mut alice = world.join(carrier, Role::Publisher).await;
-    let mut bob = world.join(other(carrier), Role::Publisher).await;
+    let mut alice = world.join(transport, Role::Publisher).await;
+    let mut bob = world.join(other(transport), Role::Publisher).await;
     world.tell_to_stop();
     assert_eq!(alice.loses_link().await, CloseReason::ShuttingDown);
     assert_eq!(bob.loses_link().await, CloseReason::ShuttingDown);
     world.stop().await;
 }
 
-async fn a_full_session_lets_nobody_in(carrier: Carrier) {
+async fn a_full_session_rejects_clients(transport: TransportMode) {
     let world = World::with(|config| config.limits.connections_per_session = 2).await;
-    let first = world.join(carrier, Role::Publisher).await;
-    let mut second = world.join(other(carrier), Role::Publisher).await;
+    let first = world.join(transport, Role::Publisher).await;
+    let mut second = world.join(other(transport), Role::Publisher).await;
     second.sees_created().await;
-    let options = world.options(carrier, Role::Publisher);
+    let options = world.options(transport, Role::Publisher);
     match world.try_join(&options).await.err() {
         Some(signalbox_client::ConnectError::Refused { reason, .. }) => {
             assert_eq!(reason, CloseReason::ConnectionLimit);
@@ -317,14 +317,17 @@ async fn a_full_session_lets_nobody_in(carrier: Carrier) {
     second.say("undisturbed").await;
     assert_eq!(second.hear_data().await, "undisturbed");
     first.client.disconnect().await;
-    soon("there is room again", async { while world.try_join(&options).await.is_err() {} }).await;
+    within_timeout("there is room again", async {
+        while world.try_join(&options).await.is_err() {}
+    })
+    .await;
 }
 
-async fn signals_of_servers_have_no_sender_and_one_order(carrier: Carrier) {
+async fn signals_of_servers_have_no_sender_and_one_order(transport: TransportMode) {
     const SIGNALS: u32 = 100;
     let world = World::new().await;
-    let mut member = world.join(carrier, Role::Subscriber).await;
-    let mut bystander = world.join(other(carrier), Role::Subscriber).await;
+    let mut member = world.join(transport, Role::Subscriber).await;
+    let mut bystander = world.join(other(transport), Role::Subscriber).await;
     assert_eq!(member.sees_created().await, bystander.id());
     assert_eq!(bystander.sees_created().await, member.id());
     let mut server = Server::of(&world).await;
@@ -343,10 +346,10 @@ async fn signals_of_servers_have_no_sender_and_one_order(carrier: Carrier) {
     }
 }
 
-async fn a_server_disconnects_anybody(carrier: Carrier) {
+async fn a_server_disconnects_anybody(transport: TransportMode) {
     let world = World::new().await;
-    let mut victim = world.join(carrier, Role::Moderator).await;
-    let mut bystander = world.join(other(carrier), Role::Publisher).await;
+    let mut victim = world.join(transport, Role::Moderator).await;
+    let mut bystander = world.join(other(transport), Role::Publisher).await;
     assert_eq!(bystander.sees_created().await, victim.id());
     let mut server = Server::of(&world).await;
     assert_eq!(server.disconnect(victim.id()).await.status, 204);

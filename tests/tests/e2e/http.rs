@@ -3,10 +3,10 @@
 use signalbox_client::Role;
 use signalbox_protocol::{CloseReason, Codec};
 use signalbox_tests::{
-    Carrier, PROJECT, World, credential,
+    PROJECT, TransportMode, World, credential,
     raw::{WebSocket, hello, tls_stream},
     rest::{answer, ask_on, request, session_path},
-    soon,
+    within_timeout,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite;
@@ -28,7 +28,7 @@ async fn status(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_handshake_says_what_is_missing() {
+async fn the_upgrade_reports_a_missing_part() {
     let world = World::with(|config| {
         config.auth.allowed_origins = vec!["https://app.example".into()];
     })
@@ -166,7 +166,7 @@ async fn a_request_that_could_be_understood_in_two_ways_is_refused_and_the_conne
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_shows_no_credential_must_be_gone_when_a_hello_would_be_due() {
+async fn http_without_a_credential_ends_when_a_hello_would_be_due() {
     let world = World::with(|config| {
         config.limits.pending_handshakes = 1;
         config.timeouts.hello_ms = 1000;
@@ -226,7 +226,7 @@ async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
                 }
             }
         };
-        soon("the place for a server is free", has_place).await
+        within_timeout("the place for a server is free", has_place).await
     };
     let joins = async |stream| {
         let mut link = WebSocket::on(stream).await;
@@ -257,7 +257,7 @@ async fn plaintext_is_there_when_asked_for() {
     let url = format!("ws://{}", world.addresses().tcp);
     let options = signalbox_client::ConnectOptions::new(url, world.token(Role::Publisher));
     let mut plain = world.try_join(&options).await.unwrap();
-    let other = world.join(Carrier::Quic, Role::Publisher).await;
+    let other = world.join(TransportMode::Quic, Role::Publisher).await;
     plain.sees_created().await;
     other.say("hello").await;
     assert_eq!(plain.hear_data().await, "hello");
@@ -275,6 +275,6 @@ async fn head(world: &World, text: &str) -> String {
             }
         }
     };
-    soon("an answer", head).await;
+    within_timeout("an answer", head).await;
     String::from_utf8(answer).unwrap()
 }

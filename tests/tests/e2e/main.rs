@@ -8,21 +8,21 @@
 )]
 
 mod bad_input;
+mod concurrent_senders;
 mod conformance;
-mod crowd;
-mod early;
 mod http;
-mod kept;
-mod lifecycle;
-mod pacing;
 mod projects;
-mod proxies;
 mod quic;
+mod rate_limit;
 mod rest;
 mod restart;
-mod resume;
+mod resume_messages;
+mod reverse_proxies;
+mod sdk_resume;
+mod shutdown;
 mod slow_consumer;
 mod streams;
 mod tokens;
 mod vectors;
 mod webhooks;
+mod zero_rtt;

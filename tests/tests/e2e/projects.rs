@@ -3,8 +3,8 @@
 use signalbox_client::{CloseReason, ConnectError, ErrorCode, Event, Role};
 use signalbox_gateway::{ProjectConfig, ProjectLimitOverrides};
 use signalbox_tests::{
-    Carrier, PROJECT, World,
-    bystanders::Bystanders,
+    PROJECT, TransportMode, World,
+    background::BackgroundTraffic,
     credential, new_session,
     rest::{Server, ask, request, session_path},
     token,
@@ -23,11 +23,11 @@ fn refusal(result: Result<signalbox_tests::Member, ConnectError>) -> CloseReason
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_rotate_without_a_gap() {
     let mut world = World::new().await;
-    let bystanders = Bystanders::start(&world).await;
+    let background = BackgroundTraffic::start(&world).await;
     let new = (PROJECT.0, "a-secret-of-next-year");
     let join = async |world: &World, with| {
         let token = token(with, world.session(), Role::Publisher, Duration::from_secs(60));
-        let url = world.url(Carrier::Json);
+        let url = world.url(TransportMode::WebSocketJson);
         world.try_join(&signalbox_client::ConnectOptions::new(url, token)).await
     };
     let list = async |world: &World, with| {
@@ -52,24 +52,24 @@ async fn secrets_rotate_without_a_gap() {
     let problems = world.change_projects(|it| it[0].secrets.clear()).unwrap_err();
     assert!(problems[0].kind.to_string().contains("no secret"), "{problems:?}");
     join(&world, new).await.unwrap();
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn projects_come_and_go() {
     let mut world = World::new().await;
-    let mut member = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut member = world.join(TransportMode::Quic, Role::Publisher).await;
     let newcomer = ("33333333", "a secret of its own");
     let entry = ProjectConfig::with_secret(newcomer.0.parse().unwrap(), newcomer.1);
     assert_eq!(world.change_projects(|it| *it = vec![entry]), Ok(true));
     let session = new_session(newcomer.0);
     let token = token(newcomer, &session, Role::Publisher, Duration::from_secs(60));
-    let options = signalbox_client::ConnectOptions::new(world.url(Carrier::Quic), token);
+    let options = signalbox_client::ConnectOptions::new(world.url(TransportMode::Quic), token);
     world.try_join(&options).await.unwrap();
     // Whoever is connected stays; but nobody else comes in, and no server reaches the session.
     member.say("still here").await;
     assert_eq!(member.hear_data().await, "still here");
-    let again = world.try_join(&world.options(Carrier::Quic, Role::Publisher)).await;
+    let again = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;
     assert_eq!(refusal(again), CloseReason::InvalidToken);
     let path = format!("{}/connection", session_path(&world));
     let answer = ask(&world, request("GET", &path, &credential(PROJECT), None)).await;
@@ -89,13 +89,15 @@ async fn a_project_has_limits_of_its_own() {
     let elsewhere = {
         let token =
             token(PROJECT, &new_session(PROJECT.0), Role::Publisher, Duration::from_secs(60));
-        signalbox_client::ConnectOptions::new(world.url(Carrier::Quic), token)
+        signalbox_client::ConnectOptions::new(world.url(TransportMode::Quic), token)
     };
     let mut members = Vec::new();
-    for carrier in [Carrier::Quic, Carrier::Json, Carrier::Postcard] {
-        members.push(world.join(carrier, Role::Publisher).await);
+    for transport in
+        [TransportMode::Quic, TransportMode::WebSocketJson, TransportMode::WebSocketPostcard]
+    {
+        members.push(world.join(transport, Role::Publisher).await);
     }
-    let full = world.try_join(&world.options(Carrier::Quic, Role::Publisher)).await;
+    let full = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;
     assert_eq!(refusal(full), CloseReason::ConnectionLimit);
     drop(members.pop());
     let leaver = members[0].id();

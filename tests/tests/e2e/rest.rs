@@ -3,8 +3,8 @@
 
 use signalbox_client::{ConnectionId, Event, Role, Sender};
 use signalbox_tests::{
-    Carrier, PROJECT, STRANGERS, World,
-    bystanders::Bystanders,
+    OTHER_PROJECT, PROJECT, TransportMode, World,
+    background::BackgroundTraffic,
     credential, new_session,
     raw::tls_stream,
     rest::{Server, answer, ask, ask_on, request, session_path},
@@ -57,7 +57,7 @@ async fn a_session_is_created_in_json_and_in_xml() {
             Role::Publisher,
             std::time::Duration::from_secs(60),
         );
-        let options = signalbox_client::ConnectOptions::new(world.url(Carrier::Quic), token);
+        let options = signalbox_client::ConnectOptions::new(world.url(TransportMode::Quic), token);
         world.try_join(&options).await.unwrap();
     }
     for accept in ["", "Accept: */*\r\n"] {
@@ -93,9 +93,9 @@ fn fields(id: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_of_a_signal_has_its_status_and_body() {
     let world = World::new().await;
-    let bystanders = Bystanders::start(&world).await;
-    let mut watcher = world.join(Carrier::Json, Role::Moderator).await;
-    let mute = world.join(Carrier::Quic, Role::PublisherOnly).await;
+    let background = BackgroundTraffic::start(&world).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Moderator).await;
+    let mute = world.join(TransportMode::Quic, Role::PublisherOnly).await;
     let mut server = Server::of(&world).await;
     let absent: ConnectionId = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10".parse().unwrap();
     let long_type = format!("{{\"data\":\"\",\"type\":\"{}\"}}", "t".repeat(129));
@@ -156,8 +156,8 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
         let answer = server.ask(method, path, (method == "POST").then_some(good)).await;
         assert_eq!(answer.error().0, status, "{method} {path}");
     }
-    // Of all that was sent to the session only the talk of the bystanders got there.
-    bystanders.were_undisturbed().await;
+    // Of all that was sent to the session only the talk of the background got there.
+    background.assert_undisturbed().await;
     server.signal(None, "{\"type\":\"last\",\"data\":\"\"}").await;
     loop {
         match watcher.next().await {
@@ -172,7 +172,7 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slashes_before_a_path_mean_nothing() {
+async fn leading_slashes_of_a_path_are_ignored() {
     let world = World::new().await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     for path in ["//healthz", "////readyz?x=//", "//openapi.yaml", "http://x//healthz"] {
@@ -182,7 +182,7 @@ async fn slashes_before_a_path_mean_nothing() {
     for path in ["/", "//", "/healthz//", "//healthz/", "/v2//healthz", "//x/healthz"] {
         assert_eq!(ask(&world, get(path)).await.status, 404, "{path}");
     }
-    let member = world.join(Carrier::Json, Role::Publisher).await;
+    let member = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let path = format!("/{}/connection", session_path(&world));
     let list = ask(&world, request("GET", &path, &credential(PROJECT), None)).await.json();
     assert_eq!(list["items"][0]["connectionId"], member.id().to_string());
@@ -191,9 +191,9 @@ async fn slashes_before_a_path_mean_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_sdks_write_for_nothing_is_taken_for_nothing() {
+async fn empty_values_of_sdks_count_as_missing() {
     let world = World::new().await;
-    let mut member = world.join(Carrier::Postcard, Role::Subscriber).await;
+    let mut member = world.join(TransportMode::WebSocketPostcard, Role::Subscriber).await;
     let mut server = Server::of(&world).await;
     for json in [
         "{\"data\":\"\"}",
@@ -213,8 +213,8 @@ async fn what_sdks_write_for_nothing_is_taken_for_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_names_or_excepts_recipients() {
     let world = World::new().await;
-    let mut alice = world.join(Carrier::Quic, Role::Subscriber).await;
-    let mut bob = world.join(Carrier::Json, Role::Subscriber).await;
+    let mut alice = world.join(TransportMode::Quic, Role::Subscriber).await;
+    let mut bob = world.join(TransportMode::WebSocketJson, Role::Subscriber).await;
     assert_eq!(alice.sees_created().await, bob.id());
     assert_eq!(bob.sees_created().await, alice.id());
     let mut server = Server::of(&world).await;
@@ -235,14 +235,15 @@ async fn a_server_names_or_excepts_recipients() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_credential_opens_its_own_project_only() {
     let world = World::new().await;
-    let _member = world.join(Carrier::Quic, Role::Publisher).await;
+    let _member = world.join(TransportMode::Quic, Role::Publisher).await;
     let path = session_path(&world);
-    let (own, theirs) = (credential(PROJECT), credential(STRANGERS));
-    let swapped = credential((PROJECT.0, STRANGERS.1));
+    let (own, theirs) = (credential(PROJECT), credential(OTHER_PROJECT));
+    let swapped = credential((PROJECT.0, OTHER_PROJECT.1));
     let unknown = credential(("11111111", PROJECT.1));
     let client = world.token(Role::Moderator);
-    let foreign = format!("/v2/project/{}/session/{}", STRANGERS.0, world.session());
-    let their_session = format!("/v2/project/{}/session/{}", PROJECT.0, new_session(STRANGERS.0));
+    let foreign = format!("/v2/project/{}/session/{}", OTHER_PROJECT.0, world.session());
+    let their_session =
+        format!("/v2/project/{}/session/{}", PROJECT.0, new_session(OTHER_PROJECT.0));
     let nobody_here = format!("/v2/project/{}/session/{}", PROJECT.0, new_session(PROJECT.0));
     let malformed = format!("/v2/project/{}/session/nonsense", PROJECT.0);
     let no_match = "Id in the token does not match the one in the url";
@@ -283,7 +284,7 @@ async fn a_credential_opens_its_own_project_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_list_is_the_vendors_and_tells_more_on_demand() {
+async fn the_list_has_the_vendors_fields_and_details_on_request() {
     let world = World::new().await;
     let mut server = Server::of(&world).await;
     for path in ["/connection", "/connection/"] {
@@ -293,7 +294,7 @@ async fn the_list_is_the_vendors_and_tells_more_on_demand() {
     let mut members = Vec::new();
     // More than are written at a time.
     for index in 0..70 {
-        members.push(world.join(Carrier::ALL[index % 4], Role::Subscriber).await);
+        members.push(world.join(TransportMode::ALL[index % 4], Role::Subscriber).await);
     }
     for path in ["/connection", "/connection/", "/connection?details=false"] {
         let answer = server.ask("GET", path, None).await;
@@ -326,8 +327,10 @@ async fn the_list_is_the_vendors_and_tells_more_on_demand() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_of_a_server_names_the_gateway() {
     let world = World::with(|config| config.name = "gw-1".parse().unwrap()).await;
-    for carrier in [Carrier::Quic, Carrier::Postcard, Carrier::Json] {
-        let mut member = world.join(carrier, Role::Subscriber).await;
+    for transport in
+        [TransportMode::Quic, TransportMode::WebSocketPostcard, TransportMode::WebSocketJson]
+    {
+        let mut member = world.join(transport, Role::Subscriber).await;
         let mut server = Server::of(&world).await;
         assert_eq!(server.signal(None, r#"{"data":"x"}"#).await.status, 204);
         loop {
@@ -347,7 +350,7 @@ async fn a_signal_of_a_server_names_the_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_bounded_in_length_and_in_time() {
     let world = World::with(|config| config.timeouts.hello_ms = 1000).await;
-    let bystanders = Bystanders::start(&world).await;
+    let background = BackgroundTraffic::start(&world).await;
     let path = format!("{}/signal", session_path(&world));
     let head = |more: &str| {
         let credential = credential(PROJECT);
@@ -373,7 +376,7 @@ async fn bodies_are_bounded_in_length_and_in_time() {
     };
     tokio::join!(answer_of, async {
         // It ends by being closed by the gateway, or by the test when the answer is there.
-        let _ = tokio::time::timeout(signalbox_tests::PATIENCE, endless).await;
+        let _ = tokio::time::timeout(signalbox_tests::TIMEOUT, endless).await;
     });
     let mut slow = tls_stream(world.addresses().tcp).await;
     let answer = ask_on(&mut slow, format!("{}{{", head("Content-Length: 12"))).await.unwrap();
@@ -381,11 +384,11 @@ async fn bodies_are_bounded_in_length_and_in_time() {
     let labelled =
         format!("{}{{\"data\":\"x\"}}", head("Content-Type: text/plain\r\nContent-Length: 12"));
     assert_eq!(ask(&world, labelled).await.error().0, 400);
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_still_writing_gets_the_answer_all_the_same() {
+async fn a_client_still_sending_its_body_receives_the_response() {
     let world = World::new().await;
     let signal = format!("{}/signal", session_path(&world));
     let body = "x".repeat(200_000);
@@ -401,7 +404,7 @@ async fn whoever_is_still_writing_gets_the_answer_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_asks_before_writing_is_told_to_go_on_or_not() {
+async fn expect_continue_is_answered() {
     let world = World::new().await;
     let body = "x".repeat(200_000);
     let head = |credential: &str| {
@@ -422,11 +425,11 @@ async fn whoever_asks_before_writing_is_told_to_go_on_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_without_credentials_disturbs_nobody() {
+async fn a_flood_without_credentials_affects_no_client() {
     const CONNECTIONS: usize = 20;
     const REQUESTS: usize = 500;
     let world = World::new().await;
-    let bystanders = Bystanders::start(&world).await;
+    let background = BackgroundTraffic::start(&world).await;
     let list = format!("GET {}/connection HTTP/1.1\r\nHost: x\r\n\r\n", session_path(&world));
     let flood = async |_| {
         let mut refused = 0;
@@ -441,5 +444,5 @@ async fn a_flood_without_credentials_disturbs_nobody() {
         }
     };
     futures_util::future::join_all((0..CONNECTIONS).map(flood)).await;
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
 }

@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 
 use signalbox_certs::DevAuthority;
 use signalbox_client::{CloseReason, ConnectOptions, Event, Role, Sender};
-use signalbox_tests::{Carrier, Member, World, authority, proxy::Proxy, renewed_certificate, soon};
+use signalbox_tests::{
+    Member, TransportMode, World, authority, proxy::Proxy, renewed_certificate, within_timeout,
+};
 
 /// A gateway with a state file and this certificate.
 async fn world(file: &Path, certificate: &DevAuthority) -> World {
@@ -17,12 +19,12 @@ async fn world(file: &Path, certificate: &DevAuthority) -> World {
     .await
 }
 
-/// Members over each carrier, by way of the proxy, who know of each other.
+/// Members over each transport, by way of the proxy, who know of each other.
 async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
-    for carrier in Carrier::ALL {
-        let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
-        let options = carrier.options(options).rejoin(rejoin);
+    for transport in TransportMode::ALL {
+        let options = ConnectOptions::new(proxy.url(transport), world.token(Role::Publisher));
+        let options = transport.options(options).rejoin(rejoin);
         let mut member = world.try_join(&options).await.unwrap();
         for before in &mut members {
             before.sees_created().await;
@@ -34,13 +36,13 @@ async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_notices_anybody() {
+async fn a_restart_is_unnoticed() {
     nobody_notices(|_| authority().clone()).await;
 }
 
 /// Certificates are renewed often, and most programs that do it make a new key each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_notices_anybody_although_the_certificate_has_a_new_key() {
+async fn a_restart_with_a_new_key_is_unnoticed() {
     nobody_notices(renewed_certificate).await;
 }
 
@@ -68,8 +70,8 @@ async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
     // Each hears three of each, and of nothing else but its own absence.
     for member in &mut members {
         let (mut heard, mut away) = (Vec::new(), Vec::new());
-        while heard.len() < 3 * Carrier::ALL.len() {
-            match soon("an event", member.events.next()).await.unwrap() {
+        while heard.len() < 3 * TransportMode::ALL.len() {
+            match within_timeout("an event", member.events.next()).await.unwrap() {
                 Event::Signal { from: Sender::Connection(from), seq, .. } => {
                     heard.push((from, seq));
                 }
@@ -138,7 +140,7 @@ async fn a_session_that_finds_no_room_in_the_file_ends() {
 }
 
 #[tokio::test]
-async fn a_file_for_which_there_is_no_directory_is_no_good_setting() {
+async fn a_state_file_in_a_missing_directory_is_a_config_error() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("not there/state");
     let started = World::try_with(|config| config.resume.state_file = Some(file)).await;

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
 use signalbox_protocol::ClientMessage;
 use signalbox_tests::{
-    Carrier, Member, World,
+    Member, TransportMode, World,
     raw::{Quic, WebSocket, hello, resume, ticket_in, tls_stream},
-    soon,
+    within_timeout,
 };
 use tokio::io::AsyncWriteExt;
 
 const TALKERS: usize = 20;
 
-/// Twenty talk on mixed carriers until so many others have been ended, and some rounds more; each
+/// Twenty talk on mixed transports until so many others have been ended, and some rounds more; each
 /// hears everyone's every word in order, and of each end once.
 async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
     let words = "w".repeat(1000);
@@ -55,12 +55,12 @@ async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_stops_reading_is_ended_and_nobody_else_notices() {
+async fn a_client_that_stops_reading_is_disconnected_and_no_other() {
     let world = World::new().await;
     let token = world.token(Role::Subscriber);
     let mut talkers = Vec::new();
     for n in 0..TALKERS {
-        talkers.push(world.join(Carrier::ALL[n % 4], Role::Publisher).await);
+        talkers.push(world.join(TransportMode::ALL[n % 4], Role::Publisher).await);
     }
     // They join and never read again.
     let quic = Quic::join(world.addresses().quic, &token).await;
@@ -81,7 +81,7 @@ async fn whoever_stops_reading_is_ended_and_nobody_else_notices() {
 
 /// This one talks for a while, in a debug build, on whatever machine.
 async fn soon_enough(talking: impl Future<Output = ()>) {
-    let patience = signalbox_tests::PATIENCE * 6;
+    let patience = signalbox_tests::TIMEOUT * 6;
     tokio::time::timeout(patience, talking).await.expect("the talk comes to its end");
 }
 
@@ -94,7 +94,7 @@ async fn silence_is_noticed_while_a_write_hangs() {
         config.timeouts.idle_ms = 1500;
     })
     .await;
-    let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut speaker = world.join(TransportMode::Quic, Role::Publisher).await;
     for json in [false, true] {
         let token = world.token(Role::Subscriber);
         let silent = WebSocket::join(world.addresses().tcp, json, &token).await;
@@ -125,10 +125,10 @@ async fn silence_is_noticed_while_a_write_hangs() {
 
 /// An SDK client whose application does not read is told why it was ended once it reads again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_application_that_does_not_listen_is_told_why_it_was_ended() {
+async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
     let world = World::with(|config| config.limits.outbox_frames = 64).await;
-    let mut deaf = world.join(Carrier::Quic, Role::Subscriber).await;
-    let mut speaker = world.join(Carrier::Json, Role::Publisher).await;
+    let mut deaf = world.join(TransportMode::Quic, Role::Subscriber).await;
+    let mut speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     assert_eq!(speaker.sees_created().await, deaf.id());
     let data = "d".repeat(8000);
     let mut ended = false;
@@ -142,7 +142,7 @@ async fn an_application_that_does_not_listen_is_told_why_it_was_ended() {
             }
         }
     }
-    let reason = soon("the end", deaf.ends()).await;
+    let reason = within_timeout("the end", deaf.ends()).await;
     assert_eq!(reason, CloseReason::SlowConsumer);
 }
 
@@ -162,10 +162,10 @@ fn connections(port: u16) -> Vec<String> {
 
 /// Whatever does not read, a link or an HTTP client, the system keeps nothing of it for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
+async fn unread_bytes_are_not_left_in_the_kernel() {
     let world = World::with(|config| config.timeouts.hello_ms = 2000).await;
     let tcp = world.addresses().tcp;
-    let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut speaker = world.join(TransportMode::Quic, Role::Publisher).await;
     let token = world.token(Role::Subscriber);
     let mut silent = Vec::new();
     for json in [false, true] {
@@ -187,7 +187,7 @@ async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
             }
         }
     }
-    soon("the system is done with them", async {
+    within_timeout("the system is done with them", async {
         while !connections(tcp.port()).is_empty() {
             tokio::task::yield_now().await;
         }
@@ -201,7 +201,7 @@ async fn nothing_is_left_in_the_system_of_those_who_do_not_read() {
 async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() {
     let world = World::new().await;
     let tcp = world.addresses().tcp;
-    let mut speaker = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut speaker = world.join(TransportMode::Quic, Role::Publisher).await;
     let mut silent = WebSocket::connect(tcp, true).await;
     silent.say(&hello(&world.token(Role::Subscriber))).await;
     silent.say(&ClientMessage::Keep {}).await;
@@ -219,7 +219,7 @@ async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() 
             }
         }
     }
-    soon("the gateway ends TCP", async {
+    within_timeout("the gateway ends TCP", async {
         while !connections(tcp.port()).is_empty() {
             tokio::task::yield_now().await;
         }

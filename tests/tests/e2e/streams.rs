@@ -8,9 +8,9 @@ use signalbox_protocol::{
     GatewayStream, SenderMessage, binary, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
 };
 use signalbox_tests::{
-    Carrier, Member, World,
+    Member, TransportMode, World,
     raw::{Quic, hello},
-    soon,
+    within_timeout,
 };
 
 /// What came on one stream: its header, and the sequence numbers of its signals.
@@ -52,7 +52,8 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
 async fn senders(world: &World, count: usize) -> Vec<Member> {
     let mut senders = Vec::new();
     for _ in 0..count {
-        let options = world.options(Carrier::Postcard, Role::Publisher).presence(false);
+        let options =
+            world.options(TransportMode::WebSocketPostcard, Role::Publisher).presence(false);
         senders.push(world.try_join(&options).await.unwrap());
     }
     senders
@@ -78,8 +79,8 @@ async fn each_sender_gets_one_stream_with_its_first_signal() {
     }
     let mut heard = BTreeMap::new();
     for _ in &senders {
-        let stream = soon("a stream", receiver.connection.accept_uni()).await.unwrap();
-        let stream = soon("its signals", read(stream, 5)).await;
+        let stream = within_timeout("a stream", receiver.connection.accept_uni()).await.unwrap();
+        let stream = within_timeout("its signals", read(stream, 5)).await;
         assert_eq!(stream.after, 0);
         assert!(heard.insert(stream.from, stream.seqs).is_none(), "one stream a sender");
     }
@@ -107,7 +108,7 @@ async fn with_few_streams_the_longest_idle_sender_makes_room() {
         for round in 1..=4 {
             for sender in &senders {
                 sender.say("x").await;
-                let heard: Signal = soon("a signal", reports.recv()).await.unwrap();
+                let heard: Signal = within_timeout("a signal", reports.recv()).await.unwrap();
                 assert_eq!((heard.from, heard.seq), (sender.id(), round));
                 // Five senders in turn on at most two streams: each signal needs a new one.
                 assert_eq!(heard.after, Some(round - 1), "a stream says what comes before it");
@@ -118,7 +119,7 @@ async fn with_few_streams_the_longest_idle_sender_makes_room() {
         // One that speaks again at once keeps its stream.
         let last = senders.last().unwrap();
         last.say("x").await;
-        let heard = soon("a signal", reports.recv()).await.unwrap();
+        let heard = within_timeout("a signal", reports.recv()).await.unwrap();
         assert_eq!((heard.from, heard.seq, heard.after), (last.id(), 5, None));
     }
 }
@@ -152,11 +153,11 @@ async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sende
 
 /// The SDK on top of it: a client that grants 128 streams hears 150 senders whole and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_senders_than_streams_are_heard_in_order() {
+async fn more_senders_than_streams_keep_their_order() {
     const SENDERS: usize = 150;
     const ROUNDS: u64 = 3;
     let world = World::new().await;
-    let options = world.options(Carrier::Quic, Role::Subscriber).presence(false);
+    let options = world.options(TransportMode::Quic, Role::Subscriber).presence(false);
     let mut receiver = world.try_join(&options).await.unwrap();
     let senders = senders(&world, SENDERS).await;
     for _ in 0..ROUNDS {
@@ -180,11 +181,11 @@ async fn more_senders_than_streams_are_heard_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_leaves_makes_room() {
     let world = World::with(|config| config.limits.streams_per_client = 1).await;
-    let options = world.options(Carrier::Quic, Role::Subscriber).presence(false);
+    let options = world.options(TransportMode::Quic, Role::Subscriber).presence(false);
     let mut receiver = world.try_join(&options).await.unwrap();
-    let stays = world.join(Carrier::Json, Role::Publisher).await;
+    let stays = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     for _ in 0..50 {
-        let leaves = world.join(Carrier::Json, Role::Publisher).await;
+        let leaves = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
         let ids = [leaves.id(), stays.id()];
         leaves.say("x").await;
         tokio::join!(leaves.client.disconnect(), stays.say("x"));
@@ -205,7 +206,7 @@ async fn a_blocked_stream_does_not_hold_up_the_others() {
     let [blocker, other] = &mut senders[..] else { panic!() };
     blocker.say("first").await;
     blocker.hear().await;
-    let unread = soon("a stream", receiver.connection.accept_uni()).await.unwrap();
+    let unread = within_timeout("a stream", receiver.connection.accept_uni()).await.unwrap();
     let mut sent = 0;
     while sent < window + 200_000 {
         blocker.say("x".repeat(8000)).await;
@@ -215,8 +216,8 @@ async fn a_blocked_stream_does_not_hold_up_the_others() {
     }
     // Only now, with more waiting on the first stream than it takes, does the other speak.
     other.say("hello").await;
-    let stream = soon("another stream", receiver.connection.accept_uni()).await.unwrap();
-    let heard = soon("its signal", read(stream, 1)).await;
+    let stream = within_timeout("another stream", receiver.connection.accept_uni()).await.unwrap();
+    let heard = within_timeout("its signal", read(stream, 1)).await;
     assert_eq!((heard.from, heard.seqs), (other.id(), vec![1]));
     drop(unread);
 }

@@ -6,8 +6,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use signalbox_client::{CloseReason, Role};
 use signalbox_tests::{
-    Carrier, PROJECT, STRANGERS, World,
-    bystanders::Bystanders,
+    OTHER_PROJECT, PROJECT, TransportMode, World,
+    background::BackgroundTraffic,
     new_session,
     raw::{Quic, WebSocket, hello},
     token, unix_time,
@@ -30,7 +30,7 @@ fn sign(claims: &serde_json::Value, secret: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_tokens_open_nothing() {
     let world = World::new().await;
-    let bystanders = Bystanders::start(&world).await;
+    let background = BackgroundTraffic::start(&world).await;
     let good = sign(&claims(&world), PROJECT.1);
     let [_, body, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
     let mut expired = claims(&world);
@@ -42,13 +42,13 @@ async fn bad_tokens_open_nothing() {
     let rs256 = format!("eyJhbGciOiJSUzI1NiJ9.{body}");
     let key = EncodingKey::from_secret(PROJECT.1.as_bytes());
     let mac = jsonwebtoken::crypto::sign(rs256.as_bytes(), &key, Algorithm::HS256).unwrap();
-    let foreign = token(PROJECT, &new_session(STRANGERS.0), Role::Publisher, Duration::MAX / 4);
-    let stranger = token(STRANGERS, world.session(), Role::Publisher, Duration::from_secs(60));
+    let foreign = token(PROJECT, &new_session(OTHER_PROJECT.0), Role::Publisher, Duration::MAX / 4);
+    let stranger = token(OTHER_PROJECT, world.session(), Role::Publisher, Duration::from_secs(60));
     let cases = [
         ("an empty one", String::new(), CloseReason::InvalidToken),
         ("garbage", "a.b.c".into(), CloseReason::InvalidToken),
         ("a huge one", "x".repeat(18 * 1024 + 1), CloseReason::InvalidToken),
-        ("another secret", sign(&claims(&world), STRANGERS.1), CloseReason::InvalidToken),
+        ("another secret", sign(&claims(&world), OTHER_PROJECT.1), CloseReason::InvalidToken),
         ("no signature", format!("{none}.{body}."), CloseReason::InvalidToken),
         ("alg none", format!("{none}.{body}.{signature}"), CloseReason::InvalidToken),
         ("RS256 with the secret", format!("{rs256}.{mac}"), CloseReason::InvalidToken),
@@ -67,15 +67,15 @@ async fn bad_tokens_open_nothing() {
             assert_eq!(link.end().await, (Some(reason), Some(reason)), "{what} over WebSocket");
         }
     }
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
     world.is_empty().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_expires_ends_its_connection_only_if_the_setting_says_so() {
+async fn an_expired_token_ends_its_connection_only_if_configured() {
     for ends in [false, true] {
         let world = World::with(|config| config.auth.end_on_token_expiry = ends).await;
-        for carrier in [Carrier::Quic, Carrier::Json] {
+        for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
             // Expired by its own word, but good for some seconds by the leeway for clocks.
             let mut claims = claims(&world);
             (claims["iat"], claims["exp"]) = {
@@ -83,7 +83,7 @@ async fn a_token_that_expires_ends_its_connection_only_if_the_setting_says_so() 
                 (json!(now - 100), json!(now - 55))
             };
             let token = sign(&claims, PROJECT.1);
-            let options = signalbox_client::ConnectOptions::new(world.url(carrier), &token);
+            let options = signalbox_client::ConnectOptions::new(world.url(transport), &token);
             let mut member = world.try_join(&options).await.unwrap();
             if ends {
                 assert_eq!(member.ends().await, CloseReason::TokenExpired);
@@ -96,14 +96,15 @@ async fn a_token_that_expires_ends_its_connection_only_if_the_setting_says_so() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_token_says_of_its_bearer_is_what_the_others_see() {
+async fn connection_data_of_a_token_is_shown_to_the_others() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::Quic, Role::Publisher).await;
     let data = "é".repeat(2048);
     let mut claims = claims(&world);
     claims["connection_data"] = json!(data);
     let token = sign(&claims, PROJECT.1);
-    let options = signalbox_client::ConnectOptions::new(world.url(Carrier::Json), token);
+    let options =
+        signalbox_client::ConnectOptions::new(world.url(TransportMode::WebSocketJson), token);
     let member = world.try_join(&options).await.unwrap();
     assert_eq!(member.client.connection().data, data);
     assert_eq!(watcher.sees_created().await, member.id());
@@ -113,7 +114,7 @@ async fn what_a_token_says_of_its_bearer_is_what_the_others_see() {
     for _ in 0..20 {
         members.push(world.try_join(&options).await.unwrap());
     }
-    let mut late = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut late = world.join(TransportMode::Quic, Role::Publisher).await;
     for _ in 0..=members.len() {
         late.sees_created().await;
     }

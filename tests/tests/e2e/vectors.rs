@@ -1,5 +1,5 @@
 //! The vectors of malformed and forbidden messages (`protocol/vectors/malformed.json`), given to a
-//! gateway on every carrier that they are for.
+//! gateway on every transport that they are for.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ struct Vector {
     name: String,
     reader: String,
     place: String,
-    carriers: Option<Vec<String>>,
+    transports: Option<Vec<String>>,
     hex: Option<String>,
     json: Option<String>,
     #[serde(default)]
@@ -37,8 +37,8 @@ impl Vector {
         Some((0..hex.len()).step_by(2).map(byte).collect())
     }
 
-    fn is_for(&self, carrier: &str) -> bool {
-        self.carriers.as_ref().is_none_or(|all| all.iter().any(|it| it == carrier))
+    fn is_for(&self, transport: &str) -> bool {
+        self.transports.as_ref().is_none_or(|all| all.iter().any(|it| it == transport))
     }
 
     fn reason(&self) -> Option<CloseReason> {

@@ -7,7 +7,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use signalbox_client::{CloseReason, Role};
 use signalbox_gateway::WebhookConfig;
-use signalbox_tests::{Carrier, PATIENCE, World, bystanders::Bystanders, soon};
+use signalbox_tests::{
+    TIMEOUT, TransportMode, World, background::BackgroundTraffic, within_timeout,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -64,7 +66,7 @@ impl Endpoint {
 
     /// The next request, not yet answered.
     async fn hold(&mut self) -> (Posted, mpsc::Sender<u16>) {
-        soon("a webhook", self.posted.recv()).await.unwrap()
+        within_timeout("a webhook", self.posted.recv()).await.unwrap()
     }
 
     /// The next request, answered with this status.
@@ -111,11 +113,11 @@ async fn world_with(endpoint: &Endpoint) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_told_in_order_and_signed() {
+async fn connection_events_are_ordered_and_signed() {
     let mut endpoint = Endpoint::new().await;
     let world = world_with(&endpoint).await;
-    for carrier in [Carrier::Quic, Carrier::Json] {
-        let member = world.join(carrier, Role::Publisher).await;
+    for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
+        let member = world.join(transport, Role::Publisher).await;
         let id = member.id().to_string();
         let created = endpoint.next(200).await;
         assert_eq!(created.event(), ("connectionCreated".into(), id.clone()));
@@ -146,12 +148,12 @@ fn verify(posted: &Posted) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_not_taken_is_posted_again_and_the_rest_waits_its_turn() {
+async fn failed_events_are_retried_before_the_next_ones() {
     let mut endpoint = Endpoint::new().await;
     let world = world_with(&endpoint).await;
-    let alice = world.join(Carrier::Quic, Role::Publisher).await;
+    let alice = world.join(TransportMode::Quic, Role::Publisher).await;
     let refused = endpoint.next(500).await;
-    let bob = world.join(Carrier::Json, Role::Publisher).await;
+    let bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let moved = endpoint.next(302).await;
     let taken = endpoint.next(200).await;
     for posted in [&refused, &moved, &taken] {
@@ -170,7 +172,7 @@ async fn what_was_not_taken_is_posted_again_and_the_rest_waits_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_that_hangs_slows_nobody_and_learns_what_it_missed() {
+async fn a_hanging_endpoint_delays_no_client_and_learns_of_dropped_events() {
     let mut endpoint = Endpoint::new().await;
     let world = World::with(|config| {
         config.projects[0].webhook = endpoint.setting();
@@ -178,12 +180,12 @@ async fn an_endpoint_that_hangs_slows_nobody_and_learns_what_it_missed() {
         config.limits.webhook_queue_bytes = 1000;
     })
     .await;
-    let bystanders = Bystanders::start(&world).await;
+    let background = BackgroundTraffic::start(&world).await;
     let (_, answer) = endpoint.hold().await;
     for _ in 0..10 {
-        world.join(Carrier::Json, Role::Publisher).await.client.disconnect().await;
+        world.join(TransportMode::WebSocketJson, Role::Publisher).await.client.disconnect().await;
     }
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
     world.is_empty().await;
     answer.send(200).await.unwrap();
     let posted = endpoint.next(200).await;
@@ -194,10 +196,10 @@ async fn an_endpoint_that_hangs_slows_nobody_and_learns_what_it_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_when_the_gateway_goes_down_is_still_posted() {
+async fn queued_events_are_posted_during_the_drain() {
     let mut endpoint = Endpoint::new().await;
     let mut world = world_with(&endpoint).await;
-    let mut member = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut member = world.join(TransportMode::Quic, Role::Publisher).await;
     endpoint.next(200).await;
     world.tell_to_stop();
     assert_eq!(member.loses_link().await, CloseReason::ShuttingDown);
@@ -222,12 +224,12 @@ async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
         config.drain.timeout_ms = 300;
     })
     .await;
-    let member = world.join(Carrier::Json, Role::Publisher).await;
+    let member = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let held = endpoint.hold().await;
     drop(member);
     let started = Instant::now();
     world.stop().await;
-    assert!(started.elapsed() < PATIENCE / 2, "not until the endpoint answers");
+    assert!(started.elapsed() < TIMEOUT / 2, "not until the endpoint answers");
     drop(held);
 }
 
@@ -241,7 +243,7 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
             Some(WebhookConfig { url: "http://127.0.0.1:1".into(), secret });
     })
     .await;
-    let member = world.join(Carrier::Quic, Role::Publisher).await;
+    let member = world.join(TransportMode::Quic, Role::Publisher).await;
     let setting = endpoint.setting();
     assert_eq!(world.change_projects(|it| it[0].webhook = setting), Ok(true));
     let posted = endpoint.next(200).await;
@@ -265,7 +267,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
         config.resume.window_ms = 1000;
     };
     let mut first = World::with(settings).await;
-    let alice = first.join(Carrier::Json, Role::Publisher).await;
+    let alice = first.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let created = endpoint.next(200).await;
     assert_eq!(created.event().1, alice.id().to_string());
     if write_fails {
@@ -291,13 +293,13 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_come_back_after_a_restart_is_told_of_once_and_then() {
+async fn a_connection_lost_in_a_restart_is_reported_once() {
     let told = after_a_restart(false).await;
     assert_eq!(told, ("connectionDestroyed".into(), "networkDisconnected".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_could_not_be_left_to_the_next_gateway_is_told_of() {
+async fn connections_that_cannot_be_saved_are_reported() {
     let told = after_a_restart(true).await;
     assert_eq!(told, ("connectionDestroyed".into(), "networkDisconnected".into()));
 }

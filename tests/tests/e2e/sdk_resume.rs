@@ -8,17 +8,17 @@ use signalbox_client::{
 };
 use signalbox_gateway::Config;
 use signalbox_netem::proxy::PassingAnswers;
-use signalbox_tests::{Carrier, Member, World, proxy::Proxy, soon};
+use signalbox_tests::{Member, TransportMode, World, proxy::Proxy, within_timeout};
 
-/// A gateway on which a dead link is soon known to be dead.
-fn brisk(config: &mut Config) {
+/// A gateway on which a dead link is within_timeout known to be dead.
+fn with_short_timeouts(config: &mut Config) {
     config.timeouts.idle_ms = 1500;
 }
 
 /// Options to join through a proxy.
-fn through(proxy: &Proxy, world: &World, carrier: Carrier) -> ConnectOptions {
-    let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
-    carrier.options(options).rejoin(false).keep_alive(Duration::from_millis(300))
+fn through(proxy: &Proxy, world: &World, transport: TransportMode) -> ConnectOptions {
+    let options = ConnectOptions::new(proxy.url(transport), world.token(Role::Publisher));
+    transport.options(options).rejoin(false).keep_alive(Duration::from_millis(300))
 }
 
 /// What a member is told, in short: `+bob`, `bob: hello`, `-bob`, `away`, `back`.
@@ -37,7 +37,8 @@ impl Listener {
     async fn next(&mut self) -> String {
         // Who is not known by name is new.
         let name = |id: &ConnectionId| self.names.get(id).copied().unwrap_or("carol");
-        match soon("an event", self.events.next()).await.expect("the session is not over") {
+        match within_timeout("an event", self.events.next()).await.expect("the session is not over")
+        {
             Event::ConnectionCreated(info) => format!("+{}", name(&info.id)),
             Event::ConnectionDestroyed { id, .. } => format!("-{}", name(&id)),
             Event::Signal { from: Sender::Connection(from), data, .. } => {
@@ -69,11 +70,11 @@ fn about<'a>(all: &'a [String], name: &str) -> Vec<&'a str> {
     all.iter().filter(by).copied().collect()
 }
 
-async fn a_cut_is_not_noticed(carrier: Carrier) {
-    let world = World::with(brisk).await;
+async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
+    let world = World::with(with_short_timeouts).await;
     let proxy = Proxy::new(&world).await;
-    let bob = world.join(Carrier::Json, Role::Publisher).await;
-    let alice = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+    let bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    let alice = world.try_join(&through(&proxy, &world, transport)).await.unwrap();
     let names = [(bob.id(), "bob"), (alice.id(), "alice")];
     let (alice, events) = (alice.client, alice.events);
     let mut alice_hears = Listener::new(events, &names);
@@ -93,7 +94,7 @@ async fn a_cut_is_not_noticed(carrier: Carrier) {
         bob.signal().data(format!("{round}a")).send().await.unwrap();
         let to = alice.connection().id;
         bob.signal().to(to).data(format!("{round}b")).send().await.unwrap();
-        let carol = world.join(Carrier::Quic, Role::Publisher).await;
+        let carol = world.join(TransportMode::Quic, Role::Publisher).await;
         carol.client.signal().data("hello").send().await.unwrap();
         carol.client.disconnect().await;
         assert_eq!(alice_hears.next().await, "away");
@@ -103,7 +104,7 @@ async fn a_cut_is_not_noticed(carrier: Carrier) {
         assert_eq!(all[0], "back");
         // All of bob and carol; over TCP she is back before they have said it all.
         let missed = alice_hears.missed;
-        let quic = matches!(carrier, Carrier::Quic | Carrier::QuicSingle);
+        let quic = matches!(transport, TransportMode::Quic | TransportMode::QuicSingleStream);
         assert!(missed == 5 || (missed < 5 && !quic), "{missed}");
         let said = |who: &str| [format!("{who}: {round}a"), format!("{who}: {round}b")];
         assert_eq!(about(&all, "bob"), said("bob"));
@@ -121,14 +122,14 @@ async fn a_cut_is_not_noticed(carrier: Carrier) {
 }
 
 /// Two who talk all the time while both their links are cut again and again.
-async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u64) {
+async fn nothing_is_lost_and_nothing_comes_twice(transports: [TransportMode; 2], cuts: u64) {
     const SIGNALS: u64 = 600;
-    let world = World::with(brisk).await;
-    let mut watcher = world.join(Carrier::Postcard, Role::Publisher).await;
+    let world = World::with(with_short_timeouts).await;
+    let mut watcher = world.join(TransportMode::WebSocketPostcard, Role::Publisher).await;
     let mut ways = Vec::new();
-    for carrier in carriers {
+    for transport in transports {
         let proxy = Proxy::new(&world).await;
-        let member = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+        let member = world.try_join(&through(&proxy, &world, transport)).await.unwrap();
         assert_eq!(watcher.sees_created().await, member.id());
         ways.push((proxy, member));
     }
@@ -150,7 +151,7 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
                 let mut heard = HashMap::from([(ids[0], 0), (ids[1], 0)]);
                 let mut backs = 0;
                 while heard.values().any(|heard| *heard < SIGNALS) {
-                    match soon("an event", events.next()).await.expect("it is not over") {
+                    match within_timeout("an event", events.next()).await.expect("it is not over") {
                         Event::Signal { from: Sender::Connection(from), data, seq, .. } => {
                             let last = heard.get_mut(&from).unwrap();
                             assert_eq!(data, Some((*last + 1).to_string()));
@@ -204,40 +205,41 @@ async fn nothing_is_lost_and_nothing_comes_twice(carriers: [Carrier; 2], cuts: u
 }
 
 macro_rules! on {
-    ($($name:ident: $carrier:ident, $other:ident;)*) => {$(
+    ($($name:ident: $transport:ident, $other:ident;)*) => {$(
         mod $name {
             use super::*;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn a_cut_is_not_noticed() {
-                super::a_cut_is_not_noticed(Carrier::$carrier).await;
+            async fn a_cut_link_is_resumed_unnoticed() {
+                super::a_cut_link_is_resumed_unnoticed(TransportMode::$transport).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn nothing_is_lost_and_nothing_comes_twice() {
                 // A QUIC link takes its idle timeout to be known dead.
-                let quic = matches!(Carrier::$carrier, Carrier::Quic | Carrier::QuicSingle);
+                let quic = matches!(TransportMode::$transport, TransportMode::Quic | TransportMode::QuicSingleStream);
                 let cuts = if quic { 3 } else { 20 };
-                let carriers = [Carrier::$carrier, Carrier::$other];
-                super::nothing_is_lost_and_nothing_comes_twice(carriers, cuts).await;
+                let transports = [TransportMode::$transport, TransportMode::$other];
+                super::nothing_is_lost_and_nothing_comes_twice(transports, cuts).await;
             }
         }
     )*};
 }
 
 on! {
-    quic: Quic, Json;
-    quic_single: QuicSingle, Quic;
-    postcard: Postcard, Json;
-    json: Json, Postcard;
+    quic: Quic, WebSocketJson;
+    quic_single: QuicSingleStream, Quic;
+    postcard: WebSocketPostcard, WebSocketJson;
+    json: WebSocketJson, WebSocketPostcard;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_goes_on_over_the_carrier_that_works() {
-    let world = World::with(brisk).await;
+async fn a_client_resumes_over_the_transport_that_works() {
+    let world = World::with(with_short_timeouts).await;
     let proxy = Proxy::new(&world).await;
-    let bob = world.join(Carrier::Json, Role::Publisher).await;
-    let options = through(&proxy, &world, Carrier::Quic).fallback(proxy.url(Carrier::Postcard));
+    let bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    let options = through(&proxy, &world, TransportMode::Quic)
+        .fallback(proxy.url(TransportMode::WebSocketPostcard));
     let alice = world.try_join(&options).await.unwrap();
     let names = [(bob.id(), "bob"), (alice.id(), "alice")];
     let mut alice_hears = Listener::new(alice.events, &names);
@@ -252,7 +254,7 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
         proxy.cut_connections().await;
         bob.client.signal().data(format!("{round}")).send().await.unwrap();
         let sent = alice.client.signal().data(format!("{round}")).send();
-        assert_eq!(soon("sending", sent).await, Ok(round));
+        assert_eq!(within_timeout("sending", sent).await, Ok(round));
         let mut all = alice_hears.hear(4).await;
         assert_eq!(all[..2], ["away", "back"]);
         all[2..].sort();
@@ -266,11 +268,12 @@ async fn a_client_goes_on_over_the_carrier_that_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_that_is_given_up_is_no_goodbye() {
+async fn an_abandoned_attempt_does_not_leave_the_session() {
     let world = World::new().await;
     let proxy = Proxy::new(&world).await;
-    let mut bob = world.join(Carrier::Json, Role::Publisher).await;
-    let options = through(&proxy, &world, Carrier::Postcard).fallback(proxy.url(Carrier::Quic));
+    let mut bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    let options = through(&proxy, &world, TransportMode::WebSocketPostcard)
+        .fallback(proxy.url(TransportMode::Quic));
     let mut alice = world.try_join(&options).await.unwrap();
     assert_eq!(bob.sees_created().await, alice.id());
     assert_eq!(alice.sees_created().await, bob.id());
@@ -287,16 +290,16 @@ async fn an_attempt_that_is_given_up_is_no_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_back_too_late_joins_anew() {
-    for carrier in [Carrier::Quic, Carrier::Json] {
+async fn a_client_that_resumes_too_late_rejoins() {
+    for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
         let short = |config: &mut Config| {
-            brisk(config);
+            with_short_timeouts(config);
             config.resume.window_ms = 300;
         };
         let world = World::with(short).await;
         let proxy = Proxy::new(&world).await;
-        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
-        let options = through(&proxy, &world, carrier).rejoin(true);
+        let mut bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+        let options = through(&proxy, &world, transport).rejoin(true);
         let mut alice = world.try_join(&options).await.unwrap();
         let before = alice.id();
         assert_eq!(bob.sees_created().await, before);
@@ -319,17 +322,17 @@ async fn who_comes_back_too_late_joins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_gateway_could_not_keep_is_named() {
+async fn a_gap_names_the_lost_signals() {
     const SIGNALS: u64 = 100;
-    for carrier in Carrier::ALL {
+    for transport in TransportMode::ALL {
         let small = |config: &mut Config| {
-            brisk(config);
+            with_short_timeouts(config);
             config.resume.history_bytes = 20_000;
         };
         let world = World::with(small).await;
         let proxy = Proxy::new(&world).await;
-        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
-        let mut alice = world.try_join(&through(&proxy, &world, carrier)).await.unwrap();
+        let mut bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+        let mut alice = world.try_join(&through(&proxy, &world, transport)).await.unwrap();
         assert_eq!(alice.sees_created().await, bob.id());
         bob.sees_created().await;
         bob.say("0").await;
@@ -362,17 +365,17 @@ async fn what_a_gateway_could_not_keep_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_restarts_is_come_back_to() {
-    let mut world = World::with(brisk).await;
+async fn clients_rejoin_a_restarted_gateway() {
+    let mut world = World::with(with_short_timeouts).await;
     let proxy = Proxy::new(&world).await;
     let mut members = Vec::new();
-    for carrier in Carrier::ALL {
-        let options = through(&proxy, &world, carrier).presence(false).rejoin(true);
+    for transport in TransportMode::ALL {
+        let options = through(&proxy, &world, transport).presence(false).rejoin(true);
         members.push(world.try_join(&options).await.unwrap());
     }
     let before: Vec<_> = members.iter().map(Member::id).collect();
     // Of the successor nobody knows anything, and it knows nobody.
-    let successor = World::with(brisk).await;
+    let successor = World::with(with_short_timeouts).await;
     // Packets for the one would be answered by resets of the other, so first the one is gone.
     world.stop().await;
     proxy.lead_to(&successor);
@@ -393,13 +396,13 @@ async fn a_gateway_that_restarts_is_come_back_to() {
 
 /// Or whoever disturbs would only have to cut his own link.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_sent_away_while_away_does_not_join_anew() {
-    let world = World::with(brisk).await;
+async fn a_client_kicked_while_detached_does_not_rejoin() {
+    let world = World::with(with_short_timeouts).await;
     let proxy = Proxy::new(&world).await;
-    let mut moderator = world.join(Carrier::Json, Role::Moderator).await;
-    for carrier in Carrier::ALL {
+    let mut moderator = world.join(TransportMode::WebSocketJson, Role::Moderator).await;
+    for transport in TransportMode::ALL {
         proxy.allow(true, true);
-        let options = through(&proxy, &world, carrier).rejoin(true).presence(false);
+        let options = through(&proxy, &world, transport).rejoin(true).presence(false);
         let mut mallory = world.try_join(&options).await.unwrap();
         assert_eq!(moderator.sees_created().await, mallory.id());
         proxy.allow(false, false);
@@ -414,10 +417,10 @@ async fn who_is_sent_away_while_away_does_not_join_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_keeps_nothing_is_joined_anew() {
+async fn clients_rejoin_a_gateway_without_resumption() {
     let world = World::with(|config| config.resume.window_ms = 0).await;
     let proxy = Proxy::new(&world).await;
-    let options = through(&proxy, &world, Carrier::Json).rejoin(true);
+    let options = through(&proxy, &world, TransportMode::WebSocketJson).rejoin(true);
     let mut alice = world.try_join(&options).await.unwrap();
     assert_eq!(alice.client.signal().to(alice.id()).data("a").send().await, Ok(1));
     assert_eq!(alice.hear_data().await, "a");
@@ -428,14 +431,17 @@ async fn a_gateway_that_keeps_nothing_is_joined_anew() {
 
 /// Moving to another address is not even a reconnect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_moves_loses_nothing_and_nobody_notices() {
+async fn a_client_that_changes_its_address_loses_nothing_unnoticed() {
     const SIGNALS: u64 = 500;
     let world = World::new().await;
-    let mover = world.join(Carrier::Quic, Role::Publisher).await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let mover = world.join(TransportMode::Quic, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     assert_eq!(watcher.sees_created().await, mover.id());
     let Member { client, mut events } = mover;
-    assert!(matches!(soon("an event", events.next()).await, Some(Event::ConnectionCreated(_))));
+    assert!(matches!(
+        within_timeout("an event", events.next()).await,
+        Some(Event::ConnectionCreated(_))
+    ));
     for n in 1..=SIGNALS {
         client.signal().data(n.to_string()).enqueue().await.unwrap();
         watcher.client.signal().data(n.to_string()).enqueue().await.unwrap();
@@ -447,7 +453,7 @@ async fn a_client_that_moves_loses_nothing_and_nobody_notices() {
     for listener in [&mut events, &mut watcher.events] {
         let mut heard: HashMap<ConnectionId, u64> = HashMap::new();
         while heard.len() < 2 || heard.values().any(|last| *last < SIGNALS) {
-            match soon("an event", listener.next()).await.unwrap() {
+            match within_timeout("an event", listener.next()).await.unwrap() {
                 Event::Signal { from: Sender::Connection(from), seq, .. } => {
                     let last = heard.entry(from).or_default();
                     assert_eq!(seq, *last + 1);

@@ -5,13 +5,13 @@ use signalbox_client::{ConnectOptions, Event, Role};
 use signalbox_netem::proxy::PassingAnswers;
 use signalbox_protocol::{ClientMessage, frame};
 use signalbox_tests::{
-    Carrier, World,
+    TransportMode, World,
     proxy::Proxy,
     raw::{Known, Quic, WebSocket, hello, resume, signal, ticket_in},
 };
 
 /// A kept member by a raw WebSocket, and its ticket.
-async fn keeper(world: &World) -> (WebSocket, String) {
+async fn resumable_client(world: &World) -> (WebSocket, String) {
     let token = world.token(Role::Publisher);
     let mut link = WebSocket::join(world.addresses().tcp, false, &token).await;
     link.say(&ClientMessage::Keep {}).await;
@@ -20,12 +20,13 @@ async fn keeper(world: &World) -> (WebSocket, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_comes_back_with_its_first_packet() {
+async fn a_client_resumes_with_its_first_packet() {
     let world = World::with(|config| config.timeouts.idle_ms = 1500).await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     for early in [true, false] {
         let proxy = Proxy::new(&world).await;
-        let options = ConnectOptions::new(proxy.url(Carrier::Quic), world.token(Role::Publisher));
+        let options =
+            ConnectOptions::new(proxy.url(TransportMode::Quic), world.token(Role::Publisher));
         let options = options.keep_alive(std::time::Duration::from_millis(300)).early_data(early);
         let mut alice = world.try_join(&options).await.unwrap();
         assert_eq!(watcher.sees_created().await, alice.id());
@@ -53,11 +54,11 @@ async fn a_client_comes_back_with_its_first_packet() {
 async fn only_a_return_is_believed_before_the_handshake_is_over() {
     let world = World::new().await;
     let proxy = Proxy::new(&world).await;
-    let quic = proxy.address(Carrier::Quic);
+    let quic = proxy.address(TransportMode::Quic);
     let token = world.token(Role::Publisher);
     let (newcomer, returner) = (Known::to(quic, &token).await, Known::to(quic, &token).await);
-    let (mut old, ticket) = keeper(&world).await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let (mut old, ticket) = resumable_client(&world).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     assert!(matches!(watcher.next().await, Event::ConnectionCreated(_)));
 
     // Neither can finish its handshake, so either may be somebody who plays back a recording.
@@ -100,12 +101,12 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_captured_is_of_no_use() {
+async fn captured_early_data_cannot_be_replayed() {
     let world = World::new().await;
     let proxy = Proxy::new(&world).await;
-    let quic = proxy.address(Carrier::Quic);
+    let quic = proxy.address(TransportMode::Quic);
     let known = Known::to(quic, &world.token(Role::Publisher)).await;
-    let (old, ticket) = keeper(&world).await;
+    let (old, ticket) = resumable_client(&world).await;
     drop(old);
     let mut link = Quic::connect_early(&known, quic).await;
     link.say(&resume(&ticket)).await;

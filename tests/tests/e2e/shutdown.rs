@@ -8,18 +8,18 @@ use signalbox_client::{
     CloseReason, ConnectError, ConnectOptions, Connector, DisconnectReason, Event, Role, SendError,
 };
 use signalbox_tests::{
-    Carrier, PROJECT, World, authority, credential,
+    PROJECT, TransportMode, World, authority, credential,
     raw::{self, served_leaf},
     renewed_certificate,
     rest::{Server, ask, ask_on, request, session_path},
-    soon,
+    within_timeout,
 };
 
 /// A QUIC client whose address changes goes on as if nothing had happened, and nobody is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_address_is_not_noticed() {
+async fn a_change_of_address_does_not_interrupt_quic() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let token = world.token(Role::Publisher);
     let mover = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
     let id = watcher.sees_created().await;
@@ -35,18 +35,18 @@ async fn a_change_of_address_is_not_noticed() {
         watcher.say(n.to_string()).await;
         assert_eq!(watcher.hear_data().await, n.to_string());
     }
-    let stream = soon("the watcher's stream", mover.connection.accept_uni()).await;
+    let stream = within_timeout("the watcher's stream", mover.connection.accept_uni()).await;
     assert!(stream.is_ok(), "and back");
 }
 
-/// Clients that are quiet stay, on every carrier, however short the idle time.
+/// Clients that are quiet stay, on every transport, however short the idle time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn quiet_clients_stay() {
+async fn idle_clients_stay_connected() {
     let idle = Duration::from_millis(1000);
     let world = World::with(|config| config.timeouts.idle_ms = 1000).await;
     let mut members = Vec::new();
-    for carrier in Carrier::ALL {
-        let options = world.options(carrier, Role::Publisher).presence(false);
+    for transport in TransportMode::ALL {
+        let options = world.options(transport, Role::Publisher).presence(false);
         members.push(world.try_join(&options).await.unwrap());
     }
     // Whoever is lost in three idle times would be told so.
@@ -61,14 +61,14 @@ async fn quiet_clients_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_said_before_the_gateway_stops_is_heard() {
+async fn signals_before_a_shutdown_are_delivered() {
     let mut world = World::new().await;
     let mut listeners = Vec::new();
-    for carrier in Carrier::ALL {
-        let options = world.options(carrier, Role::Publisher).presence(false);
+    for transport in TransportMode::ALL {
+        let options = world.options(transport, Role::Publisher).presence(false);
         listeners.push(world.try_join(&options).await.unwrap());
     }
-    let speaker = world.join(Carrier::Json, Role::Publisher).await;
+    let speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     for n in 0..200 {
         speaker.say(n.to_string()).await;
     }
@@ -87,7 +87,7 @@ async fn what_was_said_before_the_gateway_stops_is_heard() {
 
 /// A client that does not take its leave does not hold the gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_stops_within_its_grace_time() {
+async fn a_gateway_stops_within_its_drain_timeout() {
     let mut world = World::with(|config| config.drain.timeout_ms = 500).await;
     let token = world.token(Role::Publisher);
     let stubborn = signalbox_tests::raw::Quic::join(world.addresses().quic, &token).await;
@@ -130,7 +130,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     certificates.reload().unwrap_err();
     assert_eq!(served().await, renewed);
     stop.send(()).unwrap();
-    soon("the gateway stops", running).await.unwrap().unwrap();
+    within_timeout("the gateway stops", running).await.unwrap().unwrap();
 }
 
 /// The leaf in an authority's files.
@@ -139,13 +139,13 @@ fn leaf(authority: &signalbox_certs::DevAuthority) -> CertificateDer<'static> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sdk_says_what_is_wrong() {
+async fn the_sdk_reports_the_cause_of_a_failed_connect() {
     let world = World::new().await;
     let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
     let error = |url: &str| {
         let options = ConnectOptions::new(url, "token");
         let connector = connector.clone();
-        async move { soon("a failure", connector.connect(&options)).await.err().unwrap() }
+        async move { within_timeout("a failure", connector.connect(&options)).await.err().unwrap() }
     };
     assert!(matches!(error("http://localhost").await, ConnectError::Url(_)));
     assert!(matches!(error("quic://nobody.invalid").await, ConnectError::Resolve { .. }));
@@ -154,7 +154,7 @@ async fn the_sdk_says_what_is_wrong() {
     assert!(matches!(error(&format!("ws://{tcp}")).await, ConnectError::Unreachable { .. }));
     let wrong_path = error(&format!("wss://{tcp}/elsewhere")).await;
     assert!(wrong_path.to_string().contains("404"), "{wrong_path}");
-    for url in [world.url(Carrier::Quic), world.url(Carrier::Json)] {
+    for url in [world.url(TransportMode::Quic), world.url(TransportMode::WebSocketJson)] {
         match error(&url).await {
             ConnectError::Refused { reason, .. } => assert_eq!(reason, CloseReason::InvalidToken),
             other => panic!("{other:?}"),
@@ -165,9 +165,9 @@ async fn the_sdk_says_what_is_wrong() {
     let stranger =
         signalbox_certs::DevAuthority::open(stranger.path(), std::time::SystemTime::now()).unwrap();
     let connector = Connector::with_roots_pem(stranger.ca_pem().as_bytes()).unwrap();
-    for carrier in [Carrier::Quic, Carrier::Json] {
-        let options = world.options(carrier, Role::Publisher);
-        let error = soon("a failure", connector.connect(&options)).await.err().unwrap();
+    for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
+        let options = world.options(transport, Role::Publisher);
+        let error = within_timeout("a failure", connector.connect(&options)).await.err().unwrap();
         assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
     }
 }
@@ -175,19 +175,19 @@ async fn the_sdk_says_what_is_wrong() {
 /// What a sender said before somebody was thrown out is heard by that one, too, even if it was
 /// the sender's first word, whose stream may arrive after the bye.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_signals_before_the_end_are_heard() {
+async fn the_last_signals_before_the_end_are_delivered() {
     let world = World::new().await;
-    for carrier in Carrier::ALL {
+    for transport in TransportMode::ALL {
         for _ in 0..20 {
-            let moderator = world.join(carrier, Role::Moderator).await;
-            let options = world.options(carrier, Role::Subscriber).presence(false);
+            let moderator = world.join(transport, Role::Moderator).await;
+            let options = world.options(transport, Role::Subscriber).presence(false);
             let mut victim = world.try_join(&options).await.unwrap();
             moderator.say("goodbye").await;
             // Over QUIC the two travel on different streams, so wait for the first to be there.
             let mut moderator = moderator;
             while !matches!(moderator.next().await, Event::Signal { .. }) {}
             moderator.client.force_disconnect(victim.id()).await.unwrap();
-            assert_eq!(victim.hear_data().await, "goodbye", "{carrier:?}");
+            assert_eq!(victim.hear_data().await, "goodbye", "{transport:?}");
             assert_eq!(victim.ends().await, CloseReason::ForceDisconnected);
         }
     }
@@ -195,11 +195,11 @@ async fn the_last_signals_before_the_end_are_heard() {
 
 /// Dropping every handle is leaving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_client_has_left() {
+async fn dropping_a_client_leaves_the_session() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
-    for carrier in Carrier::ALL {
-        let member = world.join(carrier, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    for transport in TransportMode::ALL {
+        let member = world.join(transport, Role::Publisher).await;
         let id = watcher.sees_created().await;
         member.say("last words").await;
         drop(member);
@@ -215,8 +215,8 @@ async fn a_dropped_client_has_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_after_the_end_is_an_error() {
     let world = World::new().await;
-    for carrier in Carrier::ALL {
-        let mut member = world.join(carrier, Role::Publisher).await;
+    for transport in TransportMode::ALL {
+        let mut member = world.join(transport, Role::Publisher).await;
         Server::of(&world).await.disconnect(member.id()).await;
         assert_eq!(member.ends().await, CloseReason::ForceDisconnected);
         let sent = member.client.signal().data("into the void").send().await;
@@ -268,53 +268,56 @@ async fn crash_and_start_again(state_file: Option<PathBuf>, renewed: Option<DevA
             tokio::task::yield_now().await;
         }
     };
-    let _world = soon("the port is free", again).await;
+    let _world = within_timeout("the port is free", again).await;
     // It may have sent something by itself already, and know.
     if let Ok(mut stream) = client.connection.open_uni().await {
         let _ = stream.write_all(b"anything").await;
     }
-    let error = soon("a reset", client.connection.closed()).await;
+    let error = within_timeout("a reset", client.connection.closed()).await;
     assert!(matches!(error, quinn::ConnectionError::Reset), "{error}");
 }
 
 /// Whoever sends clients here is told first that it should not; until then all goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_is_to_go_down_is_not_ready_before_it_closes() {
+async fn readiness_fails_before_a_gateway_closes() {
     let mut world = World::with(|config| config.drain.readiness_delay_ms = 2000).await;
-    let mut member = world.join(Carrier::Quic, Role::Publisher).await;
+    let mut member = world.join(TransportMode::Quic, Role::Publisher).await;
     let ready = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_eq!(ask(&world, ready).await.status, 200);
     world.tell_to_stop();
     while ask(&world, ready).await.status != 503 {}
-    let newcomer = world.join(Carrier::Json, Role::Publisher).await;
+    let newcomer = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     assert_eq!(member.sees_created().await, newcomer.id());
     let Event::SessionReconnecting { reason, .. } = member.next().await else { panic!() };
     assert_eq!(reason, CloseReason::ShuttingDown);
     world.stop().await;
 }
 
-/// Who is kept and knows what it is asked goes by itself, whatever its carrier.
+/// Who is kept and knows what it is asked goes by itself, whatever its transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_asked_to_go_does_so_before_it_is_ended() {
+async fn a_client_leaves_when_asked_during_a_drain() {
     let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
     let mut members = Vec::new();
-    for carrier in Carrier::ALL {
-        let options = world.options(carrier, Role::Publisher).presence(false);
+    for transport in TransportMode::ALL {
+        let options = world.options(transport, Role::Publisher).presence(false);
         let member = world.try_join(&options).await.unwrap();
         assert_eq!(member.client.signal().data("here").send().await, Ok(1));
-        members.push((carrier, member));
+        members.push((transport, member));
     }
     world.tell_to_stop();
-    for (carrier, member) in &mut members {
+    for (transport, member) in &mut members {
         loop {
             match member.next().await {
                 Event::Signal { .. } => {}
                 Event::SessionReconnecting { reason, message } => {
                     assert_eq!(reason, CloseReason::ShuttingDown);
-                    assert!(message.contains("asked its clients to go"), "{carrier:?}: {message}");
+                    assert!(
+                        message.contains("asked its clients to go"),
+                        "{transport:?}: {message}"
+                    );
                     break;
                 }
-                other => panic!("{carrier:?}: {other:?}"),
+                other => panic!("{transport:?}: {other:?}"),
             }
         }
     }
@@ -323,7 +326,7 @@ async fn who_is_asked_to_go_does_so_before_it_is_ended() {
 
 /// Who does not know what it is asked, or does not care, is served to its end and then told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_ignores_that_it_is_to_go_is_ended() {
+async fn a_client_that_ignores_the_drain_is_disconnected() {
     let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
     let token = world.token(Role::Publisher);
     let mut quic = raw::Quic::join(world.addresses().quic, &token).await;
@@ -338,7 +341,7 @@ async fn who_ignores_that_it_is_to_go_is_ended() {
         sockets.push((within.parse::<u32>().expect(&asked), socket));
     }
     // Who comes now is not even shaken hands with.
-    let newcomer = world.try_join(&world.options(Carrier::Quic, Role::Publisher)).await;
+    let newcomer = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;
     assert!(matches!(newcomer, Err(ConnectError::Unreachable { .. })), "{:?}", newcomer.err());
     // Who has most time says something, and is still served.
     sockets.sort_by_key(|(within, _)| *within);
@@ -359,7 +362,7 @@ async fn who_ignores_that_it_is_to_go_is_ended() {
 /// A server whose request has begun when the gateway goes down gets its answer, and what it asked
 /// for is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_has_begun_is_served_while_the_gateway_goes_down() {
+async fn a_request_in_progress_is_served_during_the_drain() {
     let mut world = World::with(|config| config.drain.spread_ms = 8000).await;
     let token = world.token(Role::Publisher);
     let mut listener = raw::WebSocket::join(world.addresses().tcp, true, &token).await;

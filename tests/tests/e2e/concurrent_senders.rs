@@ -1,10 +1,10 @@
-//! Fifty clients on mixed carriers, all talking at once: every receiver gets every sender's
+//! Fifty clients on mixed transports, all talking at once: every receiver gets every sender's
 //! signals complete and in order.
 
 use std::collections::HashMap;
 
 use signalbox_client::{ConnectionId, Event, Role, Sender};
-use signalbox_tests::{Carrier, Member, World};
+use signalbox_tests::{Member, TransportMode, World};
 use tokio::sync::{Semaphore, mpsc};
 
 const CLIENTS: usize = 50;
@@ -89,11 +89,11 @@ async fn take_part(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everyone_hears_everyone_whole_and_in_order() {
+async fn all_receive_all_signals_in_order() {
     let world = World::new().await;
     let mut members = Vec::new();
     for n in 0..CLIENTS {
-        let options = world.options(Carrier::ALL[n % 4], Role::Publisher).presence(false);
+        let options = world.options(TransportMode::ALL[n % 4], Role::Publisher).presence(false);
         members.push(world.try_join(&options).await.unwrap());
     }
     let ids: Vec<_> = members.iter().map(Member::id).collect();
@@ -120,7 +120,7 @@ async fn everyone_hears_everyone_whole_and_in_order() {
         }
     };
     // A debug build on a busy machine takes its time.
-    let patience = signalbox_tests::PATIENCE * 15;
+    let patience = signalbox_tests::TIMEOUT * 15;
     tokio::time::timeout(patience, crowd).await.expect("the crowd comes to its end");
     world.is_empty().await;
 }

@@ -3,31 +3,31 @@
 use std::time::Duration;
 
 use signalbox_client::{ConnectOptions, Event, Role};
-use signalbox_tests::{Carrier, World, proxy::Proxy, soon};
+use signalbox_tests::{TransportMode, World, proxy::Proxy, within_timeout};
 
 /// Three seconds' worth.
 const PER_SECOND: u32 = 20;
 const SIGNALS: usize = 60;
 
 #[tokio::test]
-async fn signals_sent_while_away_are_not_refused_for_their_rate() {
+async fn signals_queued_while_detached_keep_the_rate_limit() {
     let world = World::with(|config| {
         config.timeouts.idle_ms = 1500;
         config.limits.signals_per_second_per_connection = PER_SECOND;
     })
     .await;
     let proxy = Proxy::new(&world).await;
-    for carrier in [Carrier::Quic, Carrier::Json] {
-        let mut bob = world.join(Carrier::Json, Role::Subscriber).await;
-        let options = ConnectOptions::new(proxy.url(carrier), world.token(Role::Publisher));
-        let options = carrier.options(options).rejoin(false).presence(false);
+    for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
+        let mut bob = world.join(TransportMode::WebSocketJson, Role::Subscriber).await;
+        let options = ConnectOptions::new(proxy.url(transport), world.token(Role::Publisher));
+        let options = transport.options(options).rejoin(false).presence(false);
         let alice = world.try_join(&options.keep_alive(Duration::from_millis(300))).await.unwrap();
         let (alice, mut events) = (alice.client, alice.events);
         assert_eq!(alice.signal().data("first").send().await, Ok(1), "she is kept");
         proxy.cut_connections().await;
-        let away = soon("the loss is noticed", events.next()).await;
+        let away = within_timeout("the loss is noticed", events.next()).await;
         assert!(matches!(away, Some(Event::Signal { .. })), "{away:?}");
-        let away = soon("the loss is noticed", events.next()).await;
+        let away = within_timeout("the loss is noticed", events.next()).await;
         assert!(matches!(away, Some(Event::SessionReconnecting { .. })), "{away:?}");
         for number in 0..SIGNALS {
             alice.signal().data(number.to_string()).enqueue().await.unwrap();

@@ -14,10 +14,10 @@ use std::{
 
 use signalbox_client::Role;
 use signalbox_tests::{
-    PATIENCE, PROJECT, World, credential,
+    PROJECT, TIMEOUT, World, credential,
     raw::{WebSocket, hello},
     rest::{ask_on, request, session_path},
-    soon,
+    within_timeout,
 };
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
@@ -100,7 +100,7 @@ impl Proxy {
                 looks.tick().await;
             }
         };
-        tokio::time::timeout(PATIENCE, listening).await.expect("the proxy listens");
+        tokio::time::timeout(TIMEOUT, listening).await.expect("the proxy listens");
         proxy
     }
 
@@ -171,7 +171,7 @@ async fn requests_and_links_share_connections(program: &str, config: &str) {
         let mut server = proxy.connect().await;
         assert_eq!(ask_on(&mut server, &signal).await.expect("an answer").status, 204);
         drop(server);
-        let heard = soon("the signal", link.hear()).await;
+        let heard = within_timeout("the signal", link.hear()).await;
         assert!(heard.starts_with("Signal"), "{heard}");
         std::mem::forget(link);
     }

@@ -3,11 +3,11 @@
 use signalbox_client::{Event, Role, Sender};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{Carrier, Member, World, soon};
+use crate::{Member, TransportMode, World, within_timeout};
 
 /// A pair on different transports, each answering the other. Every round must come back, in
-/// order and soon.
-pub struct Bystanders {
+/// order and within_timeout.
+pub struct BackgroundTraffic {
     stop: oneshot::Sender<()>,
     talking: JoinHandle<u64>,
 }
@@ -15,11 +15,11 @@ pub struct Bystanders {
 /// Rounds that must have been talked before and after the disturbance.
 const ROUNDS: u64 = 5;
 
-impl Bystanders {
+impl BackgroundTraffic {
     /// Starts a pair in the session of `world`.
     pub async fn start(world: &World) -> Self {
-        let mut alice = world.join(Carrier::Quic, Role::Publisher).await;
-        let mut bob = world.join(Carrier::Json, Role::Publisher).await;
+        let mut alice = world.join(TransportMode::Quic, Role::Publisher).await;
+        let mut bob = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
         let (stop, mut stopped) = oneshot::channel();
         let (started_sender, started) = oneshot::channel();
         let talking = tokio::spawn(async move {
@@ -43,15 +43,17 @@ impl Bystanders {
             }
             round
         });
-        soon("the bystanders talk", started).await.expect("the bystanders understand each other");
+        within_timeout("the background talk", started)
+            .await
+            .expect("the background understand each other");
         Self { stop, talking }
     }
 
     /// Ends their talk; fails if they ever missed a word.
-    pub async fn were_undisturbed(self) {
+    pub async fn assert_undisturbed(self) {
         let _ = self.stop.send(());
-        let rounds = soon("the bystanders stop", self.talking).await;
-        assert!(rounds.expect("the bystanders missed nothing") >= 2 * ROUNDS);
+        let rounds = within_timeout("the background stop", self.talking).await;
+        assert!(rounds.expect("the background missed nothing") >= 2 * ROUNDS);
     }
 }
 

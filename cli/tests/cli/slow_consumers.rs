@@ -3,7 +3,7 @@
 use signalbox_client::{Client, ConnectOptions, Connector, Event, Events};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Gateway, PATIENCE};
+use crate::{Gateway, TIMEOUT};
 
 const RECEIVERS: usize = 20;
 
@@ -64,13 +64,13 @@ async fn speak(speakers: &mut [(Client, Events)], signals: usize) {
         tokio::join!(speaking, hearing);
     });
     let all = futures_util::future::join_all(each);
-    tokio::time::timeout(3 * PATIENCE, all).await.unwrap();
+    tokio::time::timeout(3 * TIMEOUT, all).await.unwrap();
 }
 
 /// An empty signal is six bytes, and quinn alone would need 32 more for each that is not
 /// acknowledged.
 #[test]
-fn tiny_signals_for_those_who_acknowledge_nothing_cost_little_more_than_their_bytes() {
+fn unacknowledged_tiny_signals_cost_little_more_than_their_bytes() {
     const SIGNALS: usize = 120_000;
     const MOST_KIB: u64 = 2048;
     let gateway = start();

@@ -10,12 +10,12 @@ use signalbox_protocol::{
     message::{Cursor, Hello, Resume},
 };
 use signalbox_tests::{
-    Carrier, Member, PROJECT, World,
-    bystanders::Bystanders,
+    Member, PROJECT, TransportMode, World,
+    background::BackgroundTraffic,
     new_session,
     raw::{Quic, WebSocket, hello, resume, resume_again, signal, ticket_in},
     rest::Server,
-    soon, token, unix_time,
+    token, unix_time, within_timeout,
 };
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -34,22 +34,22 @@ async fn hear_until(link: &mut WebSocket, start: &str) -> String {
 }
 
 /// A member by a raw WebSocket, kept; and its ticket.
-async fn keeper(world: &World, role: Role) -> (WebSocket, String) {
+async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
     let mut link = WebSocket::join(world.addresses().tcp, false, &world.token(role)).await;
     link.say(&ClientMessage::Keep {}).await;
     let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
     (link, ticket)
 }
 
-/// Breaks the carrier without a word: the socket closes, and with it TCP.
+/// Breaks the transport without a word: the socket closes, and with it TCP.
 fn cut(link: WebSocket) {
     drop(link);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signals_are_confirmed_to_who_asked() {
+async fn signals_are_confirmed_on_request() {
     let world = World::new().await;
-    let (mut link, _) = keeper(&world, Role::Publisher).await;
+    let (mut link, _) = resumable_client(&world, Role::Publisher).await;
     link.say(&signal("one")).await;
     link.say(&signal(&"x".repeat(9000))).await;
     let mut errors = 0;
@@ -71,10 +71,10 @@ async fn signals_are_confirmed_to_who_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_changes_its_transport_and_nobody_notices() {
+async fn a_connection_resumes_over_another_transport_unnoticed() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::Quic, Role::Publisher).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     let id = watcher.sees_created().await;
     cut(link);
     watcher.client.signal().to(id).data("while away").send().await.unwrap();
@@ -109,9 +109,9 @@ async fn a_connection_changes_its_transport_and_nobody_notices() {
 
 /// An attempt that its client has given up can still arrive, on any transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_attempt_is_refused_and_the_later_link_goes_on() {
+async fn a_late_attempt_is_rejected_and_the_later_link_stays() {
     let world = World::new().await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     cut(link);
     let mut later = WebSocket::connect(world.addresses().tcp, true).await;
     later.say(&resume_again(&ticket, 2)).await;
@@ -136,9 +136,9 @@ async fn a_late_attempt_is_refused_and_the_later_link_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gap_is_told_before_anything_else() {
+async fn a_gap_is_reported_before_the_replay() {
     let world = World::with(|config| config.resume.history_bytes = 2000).await;
-    let watcher = world.join(Carrier::Quic, Role::Publisher).await;
+    let watcher = world.join(TransportMode::Quic, Role::Publisher).await;
     let token = world.token(Role::Publisher);
     let ClientMessage::Hello(hello) = hello(&token) else { panic!() };
     let mut link = WebSocket::connect(world.addresses().tcp, true).await;
@@ -148,7 +148,7 @@ async fn a_gap_is_told_before_anything_else() {
     cut(link);
     let mut passing = Vec::new();
     for _ in 0..10 {
-        passing.push(world.join(Carrier::Json, Role::Publisher).await);
+        passing.push(world.join(TransportMode::WebSocketJson, Role::Publisher).await);
     }
     for _ in 0..10 {
         watcher.client.signal().data("x".repeat(500)).send().await.unwrap();
@@ -166,12 +166,12 @@ async fn a_gap_is_told_before_anything_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ticket_that_is_no_good_opens_nothing() {
+async fn an_invalid_ticket_is_rejected() {
     let world = World::new().await;
     let elsewhere = World::new().await;
-    let bystanders = Bystanders::start(&world).await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
-    let (other, others) = keeper(&elsewhere, Role::Publisher).await;
+    let background = BackgroundTraffic::start(&world).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
+    let (other, others) = resumable_client(&elsewhere, Role::Publisher).await;
     cut(link);
     let forged = format!("{}{}", &ticket[..40], &others[40..]);
     for (what, bad) in [
@@ -200,13 +200,13 @@ async fn a_ticket_that_is_no_good_opens_nothing() {
     link.say(&resume(&ticket)).await;
     hear_until(&mut link, "Resumed").await;
     drop(other);
-    bystanders.were_undisturbed().await;
+    background.assert_undisturbed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
+async fn a_malformed_resume_is_rejected_and_may_be_retried() {
     let world = World::new().await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     cut(link);
     let ClientMessage::Resume(good) = resume(&ticket) else { panic!() };
     let with = |change: &dyn Fn(&mut Resume<'static>)| {
@@ -266,9 +266,9 @@ async fn who_comes_back_in_bad_form_is_refused_and_may_try_again() {
 
 /// The sender of a signal that nobody got would take it for accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_refused_is_said_again_until_it_must_be_known() {
+async fn rejections_are_repeated_until_confirmed() {
     let world = World::new().await;
-    let (mut link, ticket) = keeper(&world, Role::Publisher).await;
+    let (mut link, ticket) = resumable_client(&world, Role::Publisher).await;
     let long = "x".repeat(9000);
     for data in [&long, "fine", &long] {
         link.say(&signal(data)).await;
@@ -301,10 +301,10 @@ async fn what_was_refused_is_said_again_until_it_must_be_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_at_once_one_carries_on() {
+async fn of_concurrent_resumes_one_wins() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Json, Role::Publisher).await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     let id = watcher.sees_created().await;
     // The old link is alive all the while.
     let mut links = vec![link];
@@ -333,7 +333,7 @@ async fn of_many_at_once_one_carries_on() {
     }
     // All but one are over, whoever it was that came last.
     for _ in 0..10 {
-        soon("the end of a link", tasks.join_next()).await.unwrap().unwrap();
+        within_timeout("the end of a link", tasks.join_next()).await.unwrap().unwrap();
     }
     speak.send(()).unwrap();
     assert_eq!(
@@ -344,17 +344,23 @@ async fn of_many_at_once_one_carries_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_away_is_there_for_servers_and_counts() {
+async fn a_detached_connection_is_listed_and_counts() {
     let world = World::with(|config| config.limits.connections_per_session = 2).await;
-    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
-    let (link, ticket) = keeper(&world, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::Quic, Role::Publisher).await;
+    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     let id = watcher.sees_created().await;
     cut(link);
     let mut server = Server::of(&world).await;
     assert_eq!(server.signal(Some(id), "{\"data\":\"while away\"}").await.status, 204);
     let list = server.ask("GET", "/connection", None).await.json();
     assert_eq!(list["count"], 2);
-    assert!(world.try_join(&world.options(Carrier::Json, Role::Publisher)).await.is_err(), "full");
+    assert!(
+        world
+            .try_join(&world.options(TransportMode::WebSocketJson, Role::Publisher))
+            .await
+            .is_err(),
+        "full"
+    );
     assert_eq!(server.disconnect(id).await.status, 204);
     let forced = signalbox_client::DisconnectReason::ForceDisconnected;
     assert_eq!(watcher.sees_destroyed().await, (id, forced));
@@ -364,7 +370,7 @@ async fn who_is_away_is_there_for_servers_and_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_project_has_a_window_of_its_own() {
+async fn a_project_overrides_the_resume_window() {
     let mut world = World::with(|config| config.resume.window_ms = 0).await;
     let mut link =
         WebSocket::join(world.addresses().tcp, true, &world.token(Role::Publisher)).await;
@@ -389,12 +395,12 @@ async fn a_project_has_a_window_of_its_own() {
 async fn in_new_session(world: &World) -> Member {
     let session = new_session(PROJECT.0);
     let token = token(PROJECT, &session, Role::Publisher, Duration::from_secs(60));
-    let options = signalbox_client::ConnectOptions::new(world.url(Carrier::Quic), token);
+    let options = signalbox_client::ConnectOptions::new(world.url(TransportMode::Quic), token);
     world.try_join(&options).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
+async fn token_expiry_applies_after_a_resume() {
     let world = World::with(|config| config.auth.end_on_token_expiry = true).await;
     // Expired by its own word, but good for some seconds by the leeway for clocks.
     let issued = unix_time() - Duration::from_secs(60);
@@ -411,15 +417,15 @@ async fn a_token_that_ends_its_connection_does_so_after_a_return_too() {
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume(&ticket)).await;
     hear_until(&mut link, "Resumed").await;
-    assert_eq!(soon("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
+    assert_eq!(within_timeout("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
 }
 
 /// A link can be given up without the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_close_that_is_no_goodbye_is_answered_and_keeps() {
+async fn a_close_without_a_goodbye_is_answered_and_detaches() {
     let world = World::new().await;
-    let mut watcher = world.join(Carrier::Quic, Role::Publisher).await;
-    let (mut link, ticket) = keeper(&world, Role::Publisher).await;
+    let mut watcher = world.join(TransportMode::Quic, Role::Publisher).await;
+    let (mut link, ticket) = resumable_client(&world, Role::Publisher).await;
     let id = watcher.sees_created().await;
     let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
     link.write(Message::Close(Some(close))).await;

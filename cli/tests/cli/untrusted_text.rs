@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use signalbox_client::{ConnectOptions, Connector};
 use tokio_tungstenite::tungstenite::{self, Message, handshake::server};
 
-use crate::{Gateway, PATIENCE, Process, run, signalbox, stdout};
+use crate::{Gateway, Process, TIMEOUT, run, signalbox, stdout};
 
 /// Sets the clipboard, clears the screen, forges a line, starts a sequence of one byte, turns the
 /// rest of the line around, and hides.
@@ -25,7 +25,7 @@ fn acts(text: &str) -> bool {
 }
 
 #[test]
-fn what_others_send_is_only_shown() {
+fn text_of_peers_cannot_act_on_the_terminal() {
     let gateway = Gateway::start();
     let mut reader = gateway.join("quic", "publisher");
     reader.line_with("* you are");
@@ -121,7 +121,7 @@ fn strangers_cannot_act_on_the_terminal_by_the_log() {
     let https = gateway.text("/https");
     let http = |request: &[u8]| {
         let mut stream = TcpStream::connect(https).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
@@ -144,7 +144,7 @@ fn strangers_cannot_act_on_the_terminal_by_the_log() {
         let name = tungstenite::http::HeaderValue::from_static("signalbox.v1.json");
         request.headers_mut().insert("sec-websocket-protocol", name);
         let stream = TcpStream::connect(https).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let (mut socket, _) = tungstenite::client(request, stream).unwrap();
         socket.send(Message::text(hello.to_string())).unwrap();
         let _ = socket.read();

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Gateway, PATIENCE};
+use crate::{Gateway, TIMEOUT};
 
 /// How often each of them says something: so often that leaving is always in the middle of it, and
 /// so seldom that all of them together do not fill a busy machine.
@@ -38,14 +38,14 @@ pub(crate) struct Seen {
 }
 
 /// Several clients in one session.
-pub(crate) struct Crew {
+pub(crate) struct TalkingClients {
     clients: Vec<JoinHandle<Seen>>,
     /// Says how many clients each has heard since the beginning of a round.
     rounds: watch::Sender<u32>,
     done: mpsc::Receiver<u32>,
 }
 
-impl Crew {
+impl TalkingClients {
     /// Joins half of them by QUIC and half by WebSocket; returns when everybody has heard everybody.
     pub(crate) async fn join(gateway: &Gateway, number: usize) -> Self {
         Self::join_in(gateway, number, 1).await
@@ -76,9 +76,9 @@ impl Crew {
                 talk(joined.unwrap(), number, rounds, doing).await
             }));
         }
-        let mut crew = Self { clients, rounds, done };
-        crew.finish(1).await;
-        crew
+        let mut talking_clients = Self { clients, rounds, done };
+        talking_clients.finish(1).await;
+        talking_clients
     }
 
     /// Waits until everybody has heard everybody anew.
@@ -90,7 +90,7 @@ impl Crew {
 
     async fn finish(&mut self, round: u32) {
         for _ in 0..self.clients.len() {
-            let done = tokio::time::timeout(2 * PATIENCE, self.done.recv()).await;
+            let done = tokio::time::timeout(2 * TIMEOUT, self.done.recv()).await;
             assert_eq!(done, Ok(Some(round)), "everybody hears everybody");
         }
     }
@@ -101,7 +101,7 @@ impl Crew {
         let mut seen = Vec::new();
         for client in self.clients {
             // Each hears its own last words.
-            seen.push(tokio::time::timeout(2 * PATIENCE, client).await.unwrap().unwrap());
+            seen.push(tokio::time::timeout(2 * TIMEOUT, client).await.unwrap().unwrap());
         }
         seen
     }
