@@ -96,3 +96,31 @@ fn the_default_file_is_a_configuration_that_only_lacks_a_certificate() {
     assert_eq!(settings, ["tls.certificate", "tls.key"]);
     assert_eq!(json["timeouts.idle_ms"]["value"], 30_000);
 }
+
+#[test]
+fn config_prints_the_source_of_each_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    let toml = "[timeouts]\nidle_ms = 9000\n[[projects]]\nkey = \"1\"\nsecrets = [\"hush\"]\n";
+    std::fs::write(&file, toml).unwrap();
+    let output = signalbox()
+        .args(["config", "--tcp", "127.0.0.1:9", "--config"])
+        .arg(&file)
+        .env("SIGNALBOX_LIMITS__OUTBOX_FRAMES", "77")
+        .env("SIGNALBOX_NAME", "gw-1")
+        .output()
+        .unwrap();
+    // A certificate is missing, but the rest is shown.
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = |part: &str| said.lines().find(|line| line.starts_with(part)).unwrap_or_default();
+    assert!(line("timeouts.idle_ms = 9000").contains("gateway.toml"), "{said}");
+    assert!(
+        line("limits.outbox_frames = 77").contains("SIGNALBOX_LIMITS__OUTBOX_FRAMES"),
+        "{said}"
+    );
+    assert!(line("name = \"gw-1\"").contains("SIGNALBOX_NAME"), "{said}");
+    assert!(line("listen.tcp = \"127.0.0.1:9\"").contains("flag"), "{said}");
+    assert!(line("drain.timeout_ms = 10000").contains("default"), "{said}");
+    assert!(!said.contains("hush"), "secrets are not shown");
+}

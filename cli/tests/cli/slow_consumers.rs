@@ -89,3 +89,48 @@ fn unacknowledged_tiny_signals_cost_little_more_than_their_bytes() {
     let each = grown / RECEIVERS as u64;
     assert!(each < MOST_KIB, "{each} KiB for each of them");
 }
+
+/// Whoever does not read is ended, and what waited for it did not fill the gateway's memory.
+#[test]
+fn slow_consumers_do_not_fill_the_memory() {
+    use signalbox_client::{CloseReason, ConnectOptions, Connector, Event};
+
+    let gateway = Gateway::start();
+    let pem = std::fs::read(gateway.text("/ca")).unwrap();
+    let talk = async {
+        let join = async |scheme: &str| {
+            let options =
+                ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
+            // Whoever is ended is to stay so.
+            let options = options.presence(false).resume(false).rejoin(false);
+            Connector::with_roots_pem(&pem).unwrap().connect(&options).await.unwrap()
+        };
+        let (speaker, mut heard) = join("quic").await;
+        let (_deaf_quic, mut never_heard) = join("quic").await;
+        let (_deaf_wss, mut never_heard_either) = join("wss").await;
+        let before = gateway.resident_kib();
+        let mut said_kib = 0;
+        // Far more than the outboxes, the carriers' windows and the clients' queues hold.
+        while said_kib < 200 * 1024 {
+            speaker.signal().data("d".repeat(8192)).enqueue().await.unwrap();
+            said_kib += 8;
+            while !matches!(heard.next().await.unwrap(), Event::Signal { .. }) {}
+        }
+        let grown = gateway.resident_kib().saturating_sub(before);
+        assert!(grown < 32 * 1024, "{grown} KiB more after {said_kib} KiB were said");
+        for events in [&mut never_heard, &mut never_heard_either] {
+            let reason = loop {
+                if let Event::SessionDisconnected { reason, .. } = events.next().await.unwrap() {
+                    break reason;
+                }
+            };
+            // A TCP that is full cannot carry the reason.
+            let known = [CloseReason::SlowConsumer, CloseReason::NetworkDisconnected];
+            assert!(known.contains(&reason), "{reason}");
+        }
+    };
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(TIMEOUT * 3, talk).await })
+        .unwrap();
+}

@@ -8,16 +8,22 @@
 )]
 
 mod bad_input;
+mod certificates;
+mod client_lifetime;
 mod concurrent_senders;
 mod conformance;
+mod crash;
 mod http;
 mod projects;
 mod quic;
 mod rate_limit;
 mod rest;
+mod rest_bodies;
 mod restart;
 mod resume_messages;
+mod resume_rejections;
 mod reverse_proxies;
+mod sdk_rejoin;
 mod sdk_resume;
 mod shutdown;
 mod slow_consumer;

@@ -1,29 +1,25 @@
-//! Keeping and resuming a connection, message by message, with links that do not behave.
+//! Detaching and resuming a connection, message by message, with raw links.
 
-use std::time::Duration;
-
-use futures_util::StreamExt as _;
 use signalbox_client::{CloseReason, Event, Role};
 use signalbox_gateway::ProjectLimitOverrides;
 use signalbox_protocol::{
-    ClientMessage, ConnectionId, GatewayId,
+    ClientMessage,
     message::{Cursor, Hello, Resume},
 };
 use signalbox_tests::{
-    Member, PROJECT, TransportMode, World,
-    background::BackgroundTraffic,
-    new_session,
+    Member, PROJECT, TransportMode, World, new_session,
     raw::{Quic, WebSocket, hello, resume, resume_again, signal, ticket_in},
     rest::Server,
     token, unix_time, within_timeout,
 };
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
 /// Hears up to the message that begins so.
-async fn hear_until(link: &mut WebSocket, start: &str) -> String {
+pub(super) async fn hear_until(link: &mut WebSocket, start: &str) -> String {
     loop {
         let message = link.hear().await;
         if message.starts_with(start) {
@@ -34,7 +30,7 @@ async fn hear_until(link: &mut WebSocket, start: &str) -> String {
 }
 
 /// A member by a raw WebSocket, kept; and its ticket.
-async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
+pub(super) async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
     let mut link = WebSocket::join(world.addresses().tcp, false, &world.token(role)).await;
     link.say(&ClientMessage::Keep {}).await;
     let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
@@ -42,7 +38,7 @@ async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
 }
 
 /// Breaks the transport without a word: the socket closes, and with it TCP.
-fn cut(link: WebSocket) {
+pub(super) fn cut(link: WebSocket) {
     drop(link);
 }
 
@@ -107,34 +103,6 @@ async fn a_connection_resumes_over_another_transport_unnoticed() {
     }
 }
 
-/// An attempt that its client has given up can still arrive, on any transport.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_attempt_is_rejected_and_the_later_link_stays() {
-    let world = World::new().await;
-    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
-    cut(link);
-    let mut later = WebSocket::connect(world.addresses().tcp, true).await;
-    later.say(&resume_again(&ticket, 2)).await;
-    let resumed = hear_until(&mut later, "Resumed").await;
-    for attempt in [1, 2] {
-        let mut late = Quic::connect(world.addresses().quic).await;
-        late.say(&resume_again(&ticket, attempt)).await;
-        let answer = late.hear().await;
-        assert!(answer.starts_with("Bye { reason: Superseded"), "{answer}");
-    }
-    later.say(&signal("still here")).await;
-    assert!(hear_until(&mut later, "Signal").await.contains("still here"));
-    // Before it said that, the used ticket was good for a still later attempt; now it is void.
-    let mut late = Quic::connect(world.addresses().quic).await;
-    late.say(&resume_again(&ticket, 3)).await;
-    assert!(late.hear().await.starts_with("Bye { reason: InvalidTicket"));
-    // And the ticket that came with the answer is the good one.
-    cut(later);
-    let mut back = Quic::connect(world.addresses().quic).await;
-    back.say(&resume(&ticket_in(&resumed))).await;
-    assert!(back.hear().await.starts_with("Resumed"));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_is_reported_before_the_replay() {
     let world = World::with(|config| config.resume.history_bytes = 2000).await;
@@ -163,105 +131,6 @@ async fn a_gap_is_reported_before_the_replay() {
     assert_eq!(kinds, ["Gap", "Gap", "Present", "Resumed"], "{heard:#?}");
     assert!(heard[0].contains(&format!("from: Connection({})", watcher.id())), "{}", heard[0]);
     assert!(heard[1].contains("presence: true, present: 11"), "{}", heard[1]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invalid_ticket_is_rejected() {
-    let world = World::new().await;
-    let elsewhere = World::new().await;
-    let background = BackgroundTraffic::start(&world).await;
-    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
-    let (other, others) = resumable_client(&elsewhere, Role::Publisher).await;
-    cut(link);
-    let forged = format!("{}{}", &ticket[..40], &others[40..]);
-    for (what, bad) in [
-        ("none", String::new()),
-        ("nonsense", "%%%".into()),
-        ("far too long", "A".repeat(2000)),
-        ("of another gateway", others.clone()),
-        ("put together", forged),
-        ("cut short", ticket[..ticket.len() - 4].to_owned()),
-    ] {
-        let expected = CloseReason::InvalidTicket;
-        let mut quic = Quic::connect(world.addresses().quic).await;
-        quic.say(&resume(&bad)).await;
-        assert_eq!(quic.end().await, (Some(expected), expected), "{what}");
-        let mut link = WebSocket::connect(world.addresses().tcp, true).await;
-        link.say(&resume(&bad)).await;
-        assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
-    }
-    // It need not say all that it has to hear so.
-    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
-    let ClientMessage::Resume(more) = resume(&others) else { panic!() };
-    link.say(&ClientMessage::Resume(Resume { more: true, ..more })).await;
-    assert_eq!(link.end().await.0, Some(CloseReason::InvalidTicket));
-    // All that has changed nothing.
-    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-    link.say(&resume(&ticket)).await;
-    hear_until(&mut link, "Resumed").await;
-    drop(other);
-    background.assert_undisturbed().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_malformed_resume_is_rejected_and_may_be_retried() {
-    let world = World::new().await;
-    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
-    cut(link);
-    let ClientMessage::Resume(good) = resume(&ticket) else { panic!() };
-    let with = |change: &dyn Fn(&mut Resume<'static>)| {
-        let mut resume =
-            Resume { ticket: good.ticket.clone().into_owned(), agent: None, ..good.clone() };
-        change(&mut resume);
-        ClientMessage::Resume(resume)
-    };
-    let stranger = Cursor { from: ConnectionId::from_bytes([9; 16]).into(), seq: 7 };
-    let other = Cursor { from: ConnectionId::from_bytes([8; 16]).into(), seq: 7 };
-    let servers = Cursor { from: GatewayId::default().into(), seq: 1 };
-    let many: Vec<_> = (0..501u128)
-        .map(|number| ConnectionId::from_bytes(number.to_be_bytes()))
-        .map(|id| Cursor { from: id.into(), seq: 7 })
-        .collect();
-    for (what, messages) in [
-        ("ahead in events", vec![with(&|it| it.events = 1)]),
-        ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers.clone()])]),
-        ("too many cursors", vec![with(&|it| it.cursors = many.clone())]),
-        ("a sender twice", vec![with(&|it| it.cursors = vec![stranger.clone(); 2])]),
-        (
-            "a sender twice, over two messages",
-            vec![
-                with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true)),
-                ClientMessage::Heard { cursors: vec![other.clone()], more: true },
-                ClientMessage::Heard {
-                    cursors: vec![Cursor { seq: 0, ..stranger.clone() }],
-                    more: false,
-                },
-            ],
-        ),
-        (
-            "the servers twice",
-            vec![with(&|it| it.cursors = vec![Cursor { seq: 0, ..servers.clone() }; 2])],
-        ),
-        ("a signal where more should come", vec![with(&|it| it.more = true), signal("x")]),
-        ("cursors first", vec![ClientMessage::Heard { cursors: vec![], more: false }]),
-        ("a long name", vec![with(&|it| it.agent = Some("x".repeat(65).into()))]),
-        ("a hello too", vec![with(&|it| it.more = true), hello("x")]),
-    ] {
-        let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-        for message in &messages {
-            link.say(message).await;
-        }
-        let expected = CloseReason::ProtocolError;
-        assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
-    }
-    // Unknown senders are nobody's business; more cursors may follow.
-    let mut link = WebSocket::connect(world.addresses().tcp, false).await;
-    link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true))).await;
-    link.say(&ClientMessage::Heard { cursors: vec![other.clone()], more: true }).await;
-    link.say(&ClientMessage::Heard { cursors: vec![], more: false }).await;
-    hear_until(&mut link, "Resumed").await;
-    link.say(&resume(&ticket)).await;
-    assert_eq!(link.end().await.0, Some(CloseReason::ProtocolError), "a second one");
 }
 
 /// The sender of a signal that nobody got would take it for accepted.
@@ -298,49 +167,6 @@ async fn rejections_are_repeated_until_confirmed() {
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume(&ticket)).await;
     assert!(link.hear().await.starts_with("Resumed"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_concurrent_resumes_one_wins() {
-    let world = World::new().await;
-    let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
-    let (link, ticket) = resumable_client(&world, Role::Publisher).await;
-    let id = watcher.sees_created().await;
-    // The old link is alive all the while.
-    let mut links = vec![link];
-    for _ in 0..10 {
-        links.push(WebSocket::connect(world.addresses().tcp, false).await);
-    }
-    let resume = resume(&ticket);
-    let asking = links[1..].iter_mut().map(|link| link.say(&resume));
-    futures_util::future::join_all(asking).await;
-    let (speak, _) = tokio::sync::broadcast::channel(1);
-    let mut tasks = tokio::task::JoinSet::new();
-    for mut link in links {
-        let mut told = speak.subscribe();
-        tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    message = link.socket.next() => {
-                        if !matches!(message, Some(Ok(_))) {
-                            return;
-                        }
-                    }
-                    _ = told.recv() => link.say(&signal("the one")).await,
-                }
-            }
-        });
-    }
-    // All but one are over, whoever it was that came last.
-    for _ in 0..10 {
-        within_timeout("the end of a link", tasks.join_next()).await.unwrap().unwrap();
-    }
-    speak.send(()).unwrap();
-    assert_eq!(
-        watcher.hear().await,
-        (Some(id), None, Some("the one".into())),
-        "nobody came or went"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ struct Vector {
     name: String,
     reader: String,
     place: String,
+    #[serde(rename = "carriers")]
     transports: Option<Vec<String>>,
     hex: Option<String>,
     json: Option<String>,
