@@ -19,11 +19,11 @@ use crate::{
     registry::{NAMES, ScenarioCommand, run_all},
 };
 
-/// How to read the figures of any scenario.
-const READING: &str = include_str!("reading.md");
+/// How to read the figures of any scenario, with gateways that the benchmark starts.
+const READING: &str = concat!(include_str!("reading.md"), include_str!("reading-local.md"));
 
-/// The same of a gateway that runs already.
-const READING_REMOTE: &str = include_str!("reading-remote.md");
+/// The same with a gateway that runs already.
+const READING_REMOTE: &str = concat!(include_str!("reading.md"), include_str!("reading-remote.md"));
 
 /// The exit code of an interrupted run, as in shells.
 const INTERRUPTED: u8 = 130;

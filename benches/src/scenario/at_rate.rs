@@ -32,6 +32,7 @@ pub(super) const LAG: Metric<Measured> =
     Metric::neutral("lag_p50_us", "µs", |it| Some(it.lag_us.p50));
 pub(super) const GENERATOR: Metric<Measured> =
     Metric::neutral("generator_cores", "cores", |it| Some(it.generator_cores));
+
 /// A system under a load.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LoadLabel {
