@@ -50,6 +50,8 @@ mod session_view;
 mod target;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod vectors;
 
 pub use backoff::Backoff;
 pub use client::{Client, Events, SignalBuilder};

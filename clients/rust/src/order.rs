@@ -235,10 +235,12 @@ impl Order {
     /// Connections that are known and were not listed have left.
     fn retain_listed(&mut self, listed: &HashSet<ConnectionId>) {
         let known = self.senders.iter().filter(|(_, state)| state.created);
-        let left: Vec<_> = known
+        let mut left: Vec<_> = known
             .filter_map(|(from, state)| Some((from.connection()?, state.destroyed)))
             .filter(|(id, _)| !listed.contains(id))
             .collect();
+        // A fixed order; the gateway gives none.
+        left.sort_by_key(|(id, _)| *id);
         for (id, destroyed) in left {
             let reason = destroyed.map_or(DisconnectReason::NetworkDisconnected, |it| it.0);
             self.destroyed(id, reason);
@@ -307,6 +309,6 @@ fn event(from: Sender, seq: u64, signal: Signal<'_>) -> Event {
 }
 
 #[cfg(test)]
-mod resume_tests;
+pub(crate) mod resume_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

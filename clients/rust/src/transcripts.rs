@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use crate::{
     client::{COMMAND_QUEUE, EVENT_QUEUE},
     error::ConnectError,
-    event::Event,
     link::{
         EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, ResumeTicket,
         SharedSendQueue,
@@ -28,6 +27,7 @@ use crate::{
     reconnect::{self, NextStep},
     send_queue::{ClientCommand, QueuedSignal},
     session_view::SessionView,
+    vectors::event_json,
 };
 
 #[test]
@@ -318,7 +318,7 @@ impl Player {
     fn surface(&mut self) {
         let Some(Member { dispatcher, .. }) = &mut self.member else { return };
         while let Some(event) = dispatcher.next_event() {
-            self.surfaced.push_back(in_json(event));
+            self.surfaced.push_back(event_json(event));
         }
     }
 
@@ -379,39 +379,5 @@ fn signal_owned(
         to: signal.to,
         signal_type: signal.signal_type.clone().map(signalbox_protocol::Text::into_owned),
         data: signal.data.clone().map(signalbox_protocol::Text::into_owned),
-    }
-}
-
-/// An event as transcripts write it.
-fn in_json(event: Event) -> Value {
-    match event {
-        Event::SessionConnected { connection, .. } | Event::SessionRejoined { connection } => {
-            json!({"connected": {"id": connection.id.to_string()}})
-        }
-        Event::ConnectionCreated(info) => json!({"created": {"id": info.id.to_string()}}),
-        Event::ConnectionDestroyed { id, reason } => {
-            json!({"destroyed": {"id": id.to_string(), "reason": reason.name()}})
-        }
-        Event::Signal { from, seq, signal_type, data } => {
-            json!({"signal": {"from": from, "seq": seq, "type": signal_type, "data": data}})
-        }
-        Event::Rejected { signal, code, .. } => {
-            json!({"refused": {"signal": signal, "code": code.name()}})
-        }
-        Event::SessionReconnected { missed, gap } => {
-            let gap = gap.unwrap_or_default();
-            let lost: Vec<_> = gap
-                .lost
-                .iter()
-                .map(|lost| {
-                    let from = &lost.from;
-                    json!({"from": from, "after": lost.after, "until": lost.until})
-                })
-                .collect();
-            json!({"resumed": {"missed": missed, "lost": lost, "presence": gap.presence}})
-        }
-        Event::SessionReconnecting { .. } | Event::SessionDisconnected { .. } => {
-            panic!("the session tells this: {event:?}")
-        }
     }
 }

@@ -188,14 +188,14 @@ fn another_connection_knows_nobody() {
 
 /// What happens in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Happened {
+pub(crate) enum Happened {
     Created(u8),
     Signal(u8, u64),
     Destroyed(u8),
 }
 
 /// A session's history from choices: senders 1 to 4 come, send and leave, each once.
-fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
+pub(crate) fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
     let mut sent = BTreeMap::new();
     let mut left = Vec::new();
     let mut history = Vec::new();
@@ -221,7 +221,7 @@ fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
 }
 
 /// What must come on one link, by lanes which are in no order to each other.
-fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
+pub(crate) fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
     let mut lanes = vec![Vec::new()];
     let mut last: BTreeMap<u8, (usize, u64)> = BTreeMap::new();
     for happened in missed {
@@ -259,7 +259,7 @@ fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
 }
 
 /// What a gateway sends to one who comes back with this claim.
-fn missed(history: &[Happened], claim: &ResumePosition) -> Vec<Happened> {
+pub(crate) fn missed(history: &[Happened], claim: &ResumePosition) -> Vec<Happened> {
     let had = |n: u8| claim.cursors.iter().find(|it| it.from == id(n).into()).map(|it| it.seq);
     let is_event = |happened: &&Happened| !matches!(happened, Happened::Signal(..));
     let had_events: Vec<_> = history.iter().filter(is_event).take(claim.events as usize).collect();

@@ -5,16 +5,16 @@ use signalbox_protocol::{GatewayId, Role, message::Limits};
 
 use super::*;
 
-pub(super) fn id(n: u8) -> ConnectionId {
+pub(crate) fn id(n: u8) -> ConnectionId {
     ConnectionId::from_bytes([n; 16])
 }
 
-pub(super) fn info(n: u8) -> ConnectionInfo {
+pub(crate) fn info(n: u8) -> ConnectionInfo {
     ConnectionInfo { id: id(n), created_at: 0, data: String::new() }
 }
 
 /// The answer to one who joins when so many are there.
-pub(super) fn welcome(present: u32) -> Welcome {
+pub(crate) fn welcome(present: u32) -> Welcome {
     Welcome {
         connection: info(0),
         session: "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg"
@@ -31,19 +31,19 @@ pub(super) fn welcome(present: u32) -> Welcome {
     }
 }
 
-pub(super) fn order(presence: bool) -> Order {
+pub(crate) fn order(presence: bool) -> Order {
     order_among(0, presence)
 }
 
 /// The order of one who joins when so many are there.
-pub(super) fn order_among(present: u32, presence: bool) -> Order {
+pub(crate) fn order_among(present: u32, presence: bool) -> Order {
     let mut order = Order::new(&welcome(present), presence);
     assert!(matches!(order.next_event(), Some(Event::SessionConnected { .. })));
     order
 }
 
 /// Events in short: `+1` created, `-1` destroyed, `1:7` signal 7 of 1, `s:7` of a server.
-pub(super) fn told(order: &mut Order) -> Vec<String> {
+pub(crate) fn told(order: &mut Order) -> Vec<String> {
     std::iter::from_fn(|| order.next_event())
         .map(|event| match event {
             Event::ConnectionCreated(info) => format!("+{}", info.id.as_bytes()[0]),
@@ -66,11 +66,11 @@ pub(super) fn told(order: &mut Order) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn created(n: u8) -> GatewayMessage<'static> {
+pub(crate) fn created(n: u8) -> GatewayMessage<'static> {
     GatewayMessage::ConnectionCreated(info(n))
 }
 
-pub(super) fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
+pub(crate) fn destroyed(n: u8, last_seq: u64) -> GatewayMessage<'static> {
     let reason = DisconnectReason::ClientDisconnected;
     GatewayMessage::ConnectionDestroyed { id: id(n), reason, last_seq }
 }
@@ -150,14 +150,14 @@ fn a_later_stream_waits_for_the_earlier_one() {
 /// What the gateway sends about three senders, each on one or more streams, and what a client
 /// must make of it whatever the interleaving.
 #[derive(Debug, Clone)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Control(GatewayMessage<'static>),
     Open(StreamKey, Sender, u64),
     Signal(StreamKey, u64),
     End(StreamKey),
 }
 
-pub(super) fn input(order: &mut Order, input: Input) {
+pub(crate) fn input(order: &mut Order, input: Input) {
     match input {
         Input::Control(message) => order.control(message),
         Input::Open(key, from, after) => order.open(key, from, after),
@@ -167,7 +167,7 @@ pub(super) fn input(order: &mut Order, input: Input) {
 }
 
 /// The lanes that QUIC keeps in order: the control stream, and each sender's streams.
-fn lanes(signals: u64, per_stream: u64) -> (Vec<Vec<Input>>, Vec<Vec<String>>) {
+pub(crate) fn lanes(signals: u64, per_stream: u64) -> (Vec<Vec<Input>>, Vec<Vec<String>>) {
     let mut lanes = vec![Vec::new()];
     let mut expected = Vec::new();
     let mut key = 0;
