@@ -1,9 +1,9 @@
-//! A chat in a terminal: lines go to everyone, and everyone's lines are printed.
+//! A chat in a terminal: sends each line to everyone, and prints the lines of others.
 //!
 //! ```sh
 //! cargo run -p signalbox-client --example chat -- wss://localhost:4433 TOKEN CA.pem
 //! ```
-#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+#![allow(clippy::print_stdout, reason = "printing is its purpose")]
 
 use anyhow::Context as _;
 use signalbox_client::{ConnectOptions, Connector, Event, Printable, Sender};
@@ -32,17 +32,17 @@ async fn main() -> anyhow::Result<()> {
                 }
             },
             event = events.next() => match event {
-                Some(Event::ConnectionCreated(other)) => println!("* {} is here", other.id),
+                Some(Event::ConnectionCreated(other)) => println!("* {} joined", other.id),
                 Some(Event::ConnectionDestroyed { id, reason }) => println!("* {id} left: {reason}"),
                 Some(Event::Signal { from: Sender::Connection(from), data: Some(data), .. }) => {
                     if from != client.connection().id {
-                        // What others send must not act on the terminal.
+                        // Text of others must not act on the terminal.
                         println!("{from}: {}", Printable(data));
                     }
                 }
-                Some(Event::SessionReconnecting { reason, .. }) => println!("* away: {reason}"),
+                Some(Event::SessionReconnecting { reason, .. }) => println!("* connection lost: {reason}"),
                 Some(Event::SessionReconnected { .. } | Event::SessionRejoined { .. }) => {
-                    println!("* back");
+                    println!("* reconnected");
                 }
                 Some(Event::SessionDisconnected { reason, message }) => {
                     anyhow::bail!("{reason}: {}", Printable(message));

@@ -1,4 +1,4 @@
-//! Sends every signal back to whoever sent it, to that connection alone.
+//! Sends every signal back to its sender only.
 //!
 //! ```sh
 //! cargo run -p signalbox-client --example echo -- quic://localhost:4433 TOKEN CA.pem
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let (client, mut events) = connector.connect(&ConnectOptions::new(url, token)).await?;
     while let Some(event) = events.next().await {
-        // Its own echoes come back to nobody, or there would be no end to them.
+        // The client's own signals are not echoed: that would never end.
         if let Event::Signal { from: Sender::Connection(from), signal_type, data, .. } = event
             && from != client.connection().id
         {

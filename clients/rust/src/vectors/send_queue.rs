@@ -92,7 +92,7 @@ impl Recorder {
 
     fn rejected(&mut self, signal: u64) {
         let (code, message) = (ErrorCode::NotFound, "not found".to_owned());
-        let event = self.queue.rejected(signal, code.clone(), message.clone());
+        let event = self.queue.rejected(signal, code, message.clone());
         let error = json!({"signal": signal, "code": code.name(), "message": message});
         self.step(json!({"receives": {"error": error}, "surfaces": event.map(event_json).into_iter().collect::<Vec<_>>()}));
     }
