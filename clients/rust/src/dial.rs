@@ -16,10 +16,10 @@ use signalbox_protocol::CloseReason::ShuttingDown;
 use crate::{
     endpoints::Endpoints,
     error::ConnectError,
+    gateway_url::{GatewayUrl, Scheme},
     link::{HandshakeReply, Link, PendingLink, quic, websocket},
     opening::Opening,
     options::ConnectOptions,
-    target::{Scheme, Target},
 };
 
 /// Head start of each address over the next one of the same host ("Connection Attempt Delay", for
@@ -37,7 +37,7 @@ pub(crate) struct Dialer {
     endpoints: Arc<Endpoints>,
     quic: quic::QuicConfig,
     pub(crate) options: ConnectOptions,
-    targets: Vec<Target>,
+    targets: Vec<GatewayUrl>,
     /// Index of the target to try first: the one that worked last.
     first: usize,
 }
@@ -110,7 +110,7 @@ impl Dialer {
     /// Connects to one target. `early` may be sent before the gateway has answered.
     async fn dial(
         &self,
-        target: &Target,
+        target: &GatewayUrl,
         early: Option<Opening<'_>>,
         tried: &Mutex<Vec<String>>,
     ) -> Result<PendingLink, ConnectError> {

@@ -40,6 +40,7 @@ mod dial;
 mod endpoints;
 mod error;
 mod event;
+mod gateway_url;
 mod link;
 mod opening;
 mod options;
@@ -47,7 +48,6 @@ mod order;
 mod reconnect;
 mod send_queue;
 mod session_view;
-mod target;
 #[cfg(test)]
 mod transcripts;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_protocol::Streams;
 
-use crate::{error::ConnectError, target::Target};
+use crate::{error::ConnectError, gateway_url::GatewayUrl};
 
 /// Default interval of QUIC keep-alives: a third of the gateway's default idle timeout, and often
 /// enough to keep a NAT's mapping alive.
@@ -181,7 +181,7 @@ impl ConnectOptions {
         self
     }
 
-    pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {
-        self.urls.iter().map(|url| Target::parse(url)).collect()
+    pub(crate) fn targets(&self) -> Result<Vec<GatewayUrl>, ConnectError> {
+        self.urls.iter().map(|url| GatewayUrl::parse(url)).collect()
     }
 }

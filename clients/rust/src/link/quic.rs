@@ -20,8 +20,8 @@ use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, Re
 use crate::{
     endpoints::Endpoints,
     error::{ConnectError, UnreachableCause as Cause},
+    gateway_url::GatewayUrl,
     opening::Opening,
-    target::Target,
 };
 
 /// Streams that the gateway may have open, one per sender; quinn allocates a slot for each. With
@@ -96,7 +96,7 @@ pub(crate) struct QuicLink {
 pub(crate) async fn dial(
     endpoints: &Endpoints,
     config: &QuicConfig,
-    target: &Target,
+    target: &GatewayUrl,
     address: SocketAddr,
     early: Option<Opening<'_>>,
 ) -> Result<PendingQuicLink, ConnectError> {

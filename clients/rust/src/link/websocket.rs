@@ -25,8 +25,8 @@ use tracing::debug;
 use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler};
 use crate::{
     error::{ConnectError, UnreachableCause as Cause},
+    gateway_url::{GatewayUrl, Scheme},
     opening::Opening,
-    target::{Scheme, Target},
 };
 
 /// Bytes read from the socket at once; allocated for every connection.
@@ -82,7 +82,7 @@ fn decode(codec: Codec, message: &Message) -> Result<Option<GatewayMessage<'_>>,
 /// Connects to one address, with postcard or with JSON.
 pub(crate) async fn dial(
     roots: Arc<RootCertStore>,
-    target: &Target,
+    target: &GatewayUrl,
     address: SocketAddr,
     postcard: bool,
 ) -> Result<PendingWebSocketLink, ConnectError> {

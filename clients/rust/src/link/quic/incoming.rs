@@ -33,11 +33,11 @@ pub(super) struct IncomingStreams<'a> {
     /// How many streams the gateway has opened, according to its bye.
     expected: u64,
     /// Streams whose signals must wait for something else to arrive first.
-    parked: HashMap<StreamKey, SenderStream>,
+    parked: HashMap<StreamKey, IncomingSenderStream>,
 }
 
 /// A sender's stream.
-struct SenderStream {
+struct IncomingSenderStream {
     key: StreamKey,
     frames: GatewayFrames,
     /// Whether the header has been read.
@@ -70,9 +70,9 @@ async fn sleep_until(until: Option<Instant>) {
 }
 
 /// The result of reading from a sender's stream: more, its end, or a failure.
-type ReadResult = (SenderStream, Result<bool, ReadFailure>);
+type ReadResult = (IncomingSenderStream, Result<bool, ReadFailure>);
 
-async fn read_more(mut stream: SenderStream) -> ReadResult {
+async fn read_more(mut stream: IncomingSenderStream) -> ReadResult {
     let result = stream.frames.fill().await;
     (stream, result)
 }
@@ -128,10 +128,10 @@ impl<'a> IncomingStreams<'a> {
         end.unwrap_or_else(|| Disconnection::lost("reading ended"))
     }
 
-    fn accept(&mut self, stream: RecvStream) -> SenderStream {
+    fn accept(&mut self, stream: RecvStream) -> IncomingSenderStream {
         let key = self.opened;
         self.opened += 1;
-        SenderStream { key, frames: GatewayFrames::new(stream), has_header: false }
+        IncomingSenderStream { key, frames: GatewayFrames::new(stream), has_header: false }
     }
 
     /// Handles the messages in the control stream's buffer.
@@ -160,7 +160,7 @@ impl<'a> IncomingStreams<'a> {
         &mut self,
         (mut stream, result): ReadResult,
         dispatcher: &mut EventDispatcher,
-        read_on: impl FnOnce(SenderStream),
+        read_on: impl FnOnce(IncomingSenderStream),
     ) -> Option<Disconnection> {
         match stream.take(dispatcher) {
             Ok(true) => {}
@@ -186,7 +186,7 @@ impl<'a> IncomingStreams<'a> {
     }
 }
 
-impl SenderStream {
+impl IncomingSenderStream {
     /// Passes all complete frames to the order. `false` if the stream is of an unknown kind.
     fn take(&mut self, dispatcher: &mut EventDispatcher) -> Result<bool, Disconnection> {
         while let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)? {

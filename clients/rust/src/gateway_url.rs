@@ -27,7 +27,7 @@ impl Scheme {
 
 /// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct GatewayUrl {
     pub(crate) scheme: Scheme,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -35,7 +35,7 @@ pub(crate) struct Target {
     pub(crate) path: String,
 }
 
-impl Target {
+impl GatewayUrl {
     pub(crate) fn parse(text: &str) -> Result<Self, ConnectError> {
         let bad = |why: &str| ConnectError::Url(format!("{why} in {text:?}"));
         let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
@@ -110,7 +110,7 @@ mod tests {
 
     #[track_caller]
     fn check(url: &str, scheme: Scheme, address: &str, path: &str) {
-        let target = Target::parse(url).unwrap();
+        let target = GatewayUrl::parse(url).unwrap();
         assert_eq!((target.scheme, target.path.as_str()), (scheme, path));
         assert_eq!(target.address(), address);
     }
@@ -143,7 +143,7 @@ mod tests {
     fn urls_of_other_kinds_are_rejected() {
         for url in ["", "localhost:4433", "http://a", "quic://", "wss://a/?token=x", "wss://u:p@a"]
         {
-            assert!(matches!(Target::parse(url), Err(ConnectError::Url(_))), "{url}");
+            assert!(matches!(GatewayUrl::parse(url), Err(ConnectError::Url(_))), "{url}");
         }
     }
 }
