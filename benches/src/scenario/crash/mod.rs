@@ -181,8 +181,10 @@ impl Scenario for Crash {
             groups.push((first..labels.len()).collect());
         }
         let measure = async |labels: &[CrashLabel], _| self.measure(bench, labels).await;
+        // Rounded down to equal kinds.
+        let scenario = Self { clients: clients * 2 * self.transport.len(), ..self.clone() };
         let rows = (labels, groups);
-        Outcome::measure_groups(self, bench, self.repeat, rows, measure).await
+        Outcome::measure_groups(&scenario, bench, self.repeat, rows, measure).await
     }
 
     fn adapt(&mut self, all: &All) -> bool {
