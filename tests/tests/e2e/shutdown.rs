@@ -78,7 +78,7 @@ async fn a_client_leaves_when_asked_during_a_drain() {
                 Event::SessionReconnecting { reason, message } => {
                     assert_eq!(reason, CloseReason::ShuttingDown);
                     assert!(
-                        message.contains("asked its clients to go"),
+                        message.contains("asked its clients to reconnect"),
                         "{transport:?}: {message}"
                     );
                     break;
