@@ -1,5 +1,5 @@
-//! Key pairs of applications: projects whose servers sign with a private key (RS256), and whose
-//! gateway has only the public one.
+//! Key pairs of applications, which are projects whose servers sign tokens with a private key (RS256)
+//! and whose gateway holds only the public key.
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
@@ -12,10 +12,10 @@ pub struct ApplicationKey {
 }
 
 impl ApplicationKey {
-    /// Makes a pair of 2048 bits, which takes a good part of a second.
+    /// Generates a pair of 2048 bits, which takes most of a second.
     ///
     /// # Errors
-    /// If the system has no random numbers.
+    /// If the random generator of the operating system fails.
     pub fn generate() -> Result<Self, rcgen::Error> {
         let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         Ok(Self { private_pem: pair.serialize_pem(), public_pem: pair.public_key_pem() })

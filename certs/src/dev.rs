@@ -1,7 +1,6 @@
-//! Trying a gateway must not begin with making certificates. The development authority makes them
-//! on first use and keeps them: an authority that lives for years, for clients that are told whom
-//! to trust (the SDKs), and a leaf that lives for days, for clients that are told what to expect
-//! (browsers pin it by its hash, and pin nothing that is valid for more than 14 days).
+//! The development authority: certificates for a local gateway, issued on first use and kept. The
+//! authority is valid for years, for clients that trust a root (the SDKs). Its leaf is valid for
+//! days, for browsers, which pin it by its hash and accept at most 14 days for that.
 
 use std::{
     fs,
@@ -41,7 +40,7 @@ const LEAF_RENEWAL: Duration = Duration::from_hours(3 * 24);
 /// How far in the past validity begins, for clients whose clocks are behind.
 const SKEW: Duration = Duration::from_hours(1);
 
-/// What the leaf is valid for. Changing this replaces leaves that lack a name; the authority's
+/// Names in the leaf. A change replaces leaves that lack a name; the authority's
 /// [name constraints](authority_params) must allow it.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -56,7 +55,7 @@ pub enum DevError {
     Folder {
         /// The folder.
         dir: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -65,7 +64,7 @@ pub enum DevError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -76,14 +75,14 @@ pub enum DevError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
     /// A file of the authority is damaged, missing without the other, or not of this authority.
     ///
-    /// Never repaired silently: clients trust the authority, and would refuse a new one without
-    /// anyone having been told why.
+    /// It is never replaced silently: clients trust the old authority and would reject the new one
+    /// for no visible reason.
     #[error(
         "the development authority's {path} cannot be used: delete the folder {dir} to start again, then have clients trust the new ca.pem"
     )]
@@ -96,10 +95,10 @@ pub enum DevError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The clock is before 1970 or after the years that certificates can name.
+    /// The clock is before 1970 or after the last year that a certificate can name.
     #[error("the clock is out of range for certificates: set the system's time and start again")]
     Clock,
-    /// A key or a certificate could not be made.
+    /// A key or a certificate could not be generated.
     #[error("cannot make a development certificate: configure a certificate and key of your own")]
     Issue(#[source] rcgen::Error),
 }
@@ -107,8 +106,8 @@ pub enum DevError {
 /// A development authority and the leaf it issued, on disk in one folder.
 ///
 /// The folder holds `ca.pem`, which clients may be told to trust; `leaf.pem` (the leaf, then the
-/// authority) and `leaf.key`, which a gateway serves with; and `ca.key`. All keys are ECDSA
-/// P-256, which is what browsers accept for pinned certificates. The authority is confined by
+/// authority) and `leaf.key`, which a gateway presents; and `ca.key`. All keys are ECDSA P-256,
+/// the kind that browsers accept for pinned certificates. The authority is confined by
 /// name constraints (RFC 5280 §4.2.1.10) to `localhost`, `127.0.0.1` and `::1`, so that a stolen
 /// `ca.key` is of no use against other servers, even where `ca.pem` was installed system-wide.
 #[derive(Clone, Debug)]
@@ -119,16 +118,16 @@ pub struct DevAuthority {
 }
 
 impl DevAuthority {
-    /// Opens the authority in `dir` as of `now`, and makes whatever is absent.
+    /// Opens the authority in `dir` as of `now`, and creates missing files.
     ///
-    /// The folder (mode 0700) and the authority (valid for ten years) are made once and kept. The
+    /// The folder (mode 0700) and the authority (valid for ten years) are created once and kept. The
     /// leaf is valid for 13 days; it is replaced, with a new key, when fewer than 3 days are left
     /// or when it cannot be used with this authority. Private keys have mode 0600. Several
     /// processes may open the same folder at once: all but one wait.
     ///
     /// # Errors
-    /// When the folder is not accessible, the authority's files are damaged or `now` is no time
-    /// for a certificate; see [`DevError`].
+    /// [`DevError`]: the folder is not accessible, the authority's files are damaged, or `now` is
+    /// outside of the years that a certificate can name.
     pub fn open(dir: &Path, now: SystemTime) -> Result<Self, DevError> {
         let now = now.duration_since(UNIX_EPOCH).map_err(|_| DevError::Clock)?;
         let paths = Paths::new(dir);
@@ -147,22 +146,22 @@ impl DevAuthority {
         Ok(Self { ca_pem: authority.pem, leaf_sha256, paths })
     }
 
-    /// Where the authority's certificate is, for clients that take a path (`ca.pem`).
+    /// The path of the authority's certificate (`ca.pem`).
     pub fn ca_pem_path(&self) -> &Path {
         &self.paths.ca_pem
     }
 
-    /// The authority's certificate as PEM, for clients that take roots.
+    /// The authority's certificate as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Where the chain to serve with is: the leaf, then the authority (`leaf.pem`).
+    /// The path of the chain to present: the leaf, then the authority (`leaf.pem`).
     pub fn certificate_path(&self) -> &Path {
         &self.paths.leaf_pem
     }
 
-    /// Where the leaf's private key is (`leaf.key`).
+    /// The path of the leaf's private key (`leaf.key`).
     pub fn key_path(&self) -> &Path {
         &self.paths.leaf_key
     }
@@ -210,7 +209,7 @@ impl Paths {
     }
 }
 
-/// The authority as needed for issuing and judging leaves. Times are since 1970.
+/// The authority, for issuing and verifying leaves. Times are since 1970.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -251,7 +250,7 @@ impl Authority {
         Some(sha256(leaf))
     }
 
-    /// Makes a leaf with a new key, and returns its hash.
+    /// Issues a leaf with a new key, and returns its hash.
     fn issue_leaf(&self, paths: &Paths, now: Duration) -> Result<[u8; 32], DevError> {
         let mut params =
             CertificateParams::new(NAMES.map(String::from)).map_err(DevError::Issue)?;
@@ -264,11 +263,11 @@ impl Authority {
 
         let key = KeyPair::generate().map_err(DevError::Issue)?;
         let leaf = params.signed_by(&key, &self.issuer).map_err(DevError::Issue)?;
-        // The issuer's name comes from this program and not from ca.pem. So another authority's
-        // certificate in its place, intact and with its key, shows only now.
+        // The issuer's name comes from this program and not from ca.pem. If another authority's
+        // certificate and key are in its place, only this check notices.
         self.verify(leaf.der(), now).map_err(|error| paths.damaged(&paths.ca_pem, error))?;
 
-        // The key first: gateways that watch the certificate then find its key in place.
+        // The key first: a gateway that watches the certificate then finds the new key in place.
         write(&paths.leaf_key, &key.serialize_pem(), Access::Private)?;
         let chain = leaf.pem() + &self.pem;
         write(&paths.leaf_pem, &chain, Access::Public)?;
@@ -276,12 +275,11 @@ impl Authority {
         Ok(sha256(leaf.der()))
     }
 
-    /// Checks that a client which trusts this authority would accept `leaf` at a time, for every
+    /// Verifies that a client which trusts this authority would accept `leaf` at a time, for every
     /// name.
     ///
-    /// This is also how the leaf's remaining days are found out, by asking about a time to come.
-    /// It needs no second X.509 parser beside the one that every handshake uses, and cannot
-    /// disagree with it.
+    /// With a time in the future it also tells whether the leaf is valid for long enough. It is the
+    /// verifier of every handshake, so the two cannot disagree.
     fn verify(&self, leaf: &CertificateDer<'_>, at: Duration) -> Result<(), rustls::Error> {
         let at = UnixTime::since_unix_epoch(at);
         for name in NAMES {
@@ -306,8 +304,8 @@ fn make_authority(paths: &Paths, now: Duration) -> Result<(), DevError> {
     Ok(())
 }
 
-/// Everything about the authority but its validity. The name and key usages must never change,
-/// since an authority that was loaded issues with these and not with what its certificate says.
+/// The authority's parameters except its validity. The name and key usages must never change: a
+/// loaded authority issues with these, not with those in its certificate.
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name("Signalbox development authority");

@@ -1,5 +1,5 @@
-//! What a file is that was to be a certificate or a key and is not, and how it becomes one. The
-//! texts follow the name of the file.
+//! Diagnosis of files that hold no usable certificate or key: what they contain instead, and how to
+//! convert or replace them. The texts follow the name of the file.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(crate) fn no_certificate(contents: &[u8], path: &Path) -> String {
     }
     if has("TRUSTED CERTIFICATE") {
         return format!(
-            "holds a certificate in a form of OpenSSL's own; convert it with: \
+            "holds a certificate in a format of OpenSSL only; convert it with: \
              openssl x509 -in {path} -out cert.pem"
         );
     }
@@ -59,18 +59,16 @@ pub(crate) fn no_key(contents: &[u8], path: &Path) -> String {
     let has = |label: &str| labels(contents).any(|it| it == label);
     if is_encrypted(contents) {
         return format!(
-            "holds a private key that is encrypted, and nobody is there to type its password; \
+            "holds an encrypted private key, whose password a gateway cannot ask for; \
              decrypt it with: openssl pkey -in {path} -out key.pem"
         );
     }
     if has("OPENSSH PRIVATE KEY") {
-        return "holds a private key in OpenSSH's own form, which is for logging in: name the key \
-                that belongs to the certificate"
+        return "holds an SSH key in OpenSSH's format: name the key that belongs to the certificate"
             .into();
     }
     if has("PUBLIC KEY") || has("RSA PUBLIC KEY") {
-        return "holds a public key, and the private one is needed: name the other file of the pair"
-            .into();
+        return "holds a public key: name the file of the private key".into();
     }
     if ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"].into_iter().any(has) {
         return out_of_place(&path.to_string());
@@ -83,13 +81,13 @@ pub(crate) fn no_key(contents: &[u8], path: &Path) -> String {
     other(contents, "private key (PKCS#8, PKCS#1 or SEC1)")
 }
 
-/// Whether it has a key that is encrypted, in the form of PKCS#8 or in the one before it.
+/// Whether a key is encrypted, in PKCS#8 or in the older format.
 pub(crate) fn is_encrypted(contents: &[u8]) -> bool {
     labels(contents).any(|label| label == "ENCRYPTED PRIVATE KEY")
         || String::from_utf8_lossy(contents).lines().any(|line| line.contains("4,ENCRYPTED"))
 }
 
-/// What is wrong with PEM that has the right section.
+/// What is wrong with a damaged PEM section.
 pub(crate) fn damaged(contents: &[u8], path: &Path, error: &PemError) -> String {
     if let Some(why) = no_pem(contents, &path.display().to_string()) {
         return why;
@@ -105,19 +103,19 @@ pub(crate) fn damaged(contents: &[u8], path: &Path, error: &PemError) -> String 
         }
         PemError::Base64Decode(_) => {
             format!(
-                "has characters between its BEGIN and END lines that are no base64: {COPY_AGAIN}"
+                "has characters between its BEGIN and END lines that are not base64: {COPY_AGAIN}"
             )
         }
         other => format!("is damaged ({other}): {COPY_AGAIN}"),
     }
 }
 
-/// Never more than the beginning of a line: it may be a secret.
+/// The beginning of a line, as the rest may be secret.
 fn short(line: &str) -> &str {
     line.get(..11).unwrap_or(line)
 }
 
-/// Why nobody can sign with a key that is intact PEM, if nobody can.
+/// Why a key in intact PEM cannot be used for signing.
 pub(crate) fn unusable_key(key: &PrivateKeyDer<'_>) -> String {
     match key_kind(key) {
         Some(KeyKind::Rsa(bits)) if bits < 2048 => format!(
@@ -132,24 +130,24 @@ pub(crate) fn unusable_key(key: &PrivateKeyDer<'_>) -> String {
             format!("is a damaged EC key: {COPY_AGAIN}")
         }
         Some(KeyKind::Curve(oid)) => format!(
-            "is an EC key of a curve that TLS does not use (OID {oid}): make a key of P-256, P-384 \
+            "is an EC key of a curve that TLS does not support (OID {oid}): make a key of P-256, P-384 \
              or P-521, and a certificate for it"
         ),
         Some(KeyKind::Other(oid)) => format!(
-            "is of an algorithm that TLS does not use here (OID {oid}): make an ECDSA, Ed25519 or \
+            "is of an algorithm that is not supported (OID {oid}): make an ECDSA, Ed25519 or \
              RSA key, and a certificate for it"
         ),
         None => format!("is damaged: {COPY_AGAIN}"),
     }
 }
 
-/// What a private key is.
+/// The kind of a private key.
 enum KeyKind {
-    /// Its bits.
+    /// RSA, with the bits of its modulus.
     Rsa(usize),
-    /// The object identifier of an elliptic curve.
+    /// An elliptic curve, by its object identifier.
     Curve(String),
-    /// The object identifier of an algorithm.
+    /// Another algorithm, by its object identifier.
     Other(String),
 }
 
@@ -200,7 +198,7 @@ fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
     Some(significant_bits(modulus.as_ref()))
 }
 
-/// Bits of a number, without the zeros in front.
+/// Bits of a number without leading zeros.
 pub(crate) fn significant_bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let significant = number.get(zeros..).unwrap_or_default();
@@ -208,7 +206,7 @@ pub(crate) fn significant_bits(number: &[u8]) -> usize {
     significant.len() * 8 - unused
 }
 
-/// Why a certificate that is intact PEM cannot be used.
+/// Why a certificate in intact PEM cannot be used.
 pub(crate) fn unusable_certificate(certificate: &CertificateDer<'_>) -> String {
     match X509Certificate::from_der(certificate) {
         Ok((_, parsed)) if parsed.version() != X509Version::V3 => format!(
@@ -221,7 +219,7 @@ pub(crate) fn unusable_certificate(certificate: &CertificateDer<'_>) -> String {
     }
 }
 
-/// The labels of all sections, wherever in a line they begin.
+/// The labels of all sections, also of those that begin within a line.
 fn labels(contents: &[u8]) -> impl Iterator<Item = String> {
     let text = String::from_utf8_lossy(contents).into_owned();
     let labels: Vec<_> = text
@@ -232,7 +230,7 @@ fn labels(contents: &[u8]) -> impl Iterator<Item = String> {
     labels.into_iter()
 }
 
-/// What a file is in which there is no PEM at all.
+/// What a file without any PEM section contains.
 fn no_pem(contents: &[u8], path: &str) -> Option<String> {
     if contents.iter().all(u8::is_ascii_whitespace) {
         return Some("is empty: put the PEM there".into());
@@ -243,9 +241,9 @@ fn no_pem(contents: &[u8], path: &str) -> Option<String> {
     if labels(contents).next().is_some() {
         return None;
     }
-    // A sequence of DER.
+    // DER begins with a sequence.
     if contents.first() != Some(&0x30) {
-        return Some("is no PEM: it must have a line that begins with -----BEGIN".into());
+        return Some("is not PEM: it must have a line that begins with -----BEGIN".into());
     }
     if X509Certificate::from_der(contents).is_ok() {
         return Some(format!(
@@ -271,13 +269,13 @@ fn no_pem(contents: &[u8], path: &str) -> Option<String> {
     })
 }
 
-/// What there is instead.
+/// The sections that the file has instead.
 fn other(contents: &[u8], wanted: &str) -> String {
     let found: Vec<_> = labels(contents).collect();
     format!("holds no {wanted} but: {}", found.join(", "))
 }
 
-/// PEM that a parser does not see.
+/// PEM whose BEGIN line a parser does not recognise.
 fn out_of_place(path: &str) -> String {
     format!(
         "has its BEGIN line not at the beginning of a line (is there a space or another invisible \

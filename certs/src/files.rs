@@ -1,5 +1,5 @@
-//! Files of the development authority appear whole or not at all, and keys are never readable by
-//! others, not even for the moment between creating and restricting a file.
+//! Writing the development authority's files: each appears whole or not at all, and a key is never
+//! readable by others, not even between its creation and a change of its mode.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -7,12 +7,12 @@ use std::{
     path::Path,
 };
 
-/// Who may read a file that is written.
+/// The permissions of a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Only the owner: mode 0600. Elsewhere than on Unix, whoever may read the folder.
+    /// Readable by the owner only: mode 0600. Other systems than Unix use the folder's permissions.
     Private,
-    /// Whoever the umask allows.
+    /// Readable as the umask allows.
     Public,
 }
 
@@ -30,17 +30,17 @@ pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
 
 /// Waits until no other process holds `dir`, and holds it until the file is dropped.
 ///
-/// Tests and gateways that start at once would otherwise each make an authority, and leave the
-/// certificate of one beside the key of another.
+/// Otherwise tests and gateways that start at the same time would each create an authority, and
+/// leave the certificate of one beside the key of another.
 pub(crate) fn lock(dir: &Path) -> io::Result<File> {
     let file = File::create(dir.join(".lock"))?;
     file.lock()?;
     Ok(file)
 }
 
-/// Writes `path` by way of a file beside it, so that readers see the old contents or the new.
+/// Writes a temporary file and renames it to `path`, so that readers see old or new contents.
 ///
-/// The caller holds the [`lock`], so the name beside it is free or left over from a crash.
+/// The caller holds the [`lock`], so an existing temporary file is left over from a crash.
 pub(crate) fn replace(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -50,7 +50,7 @@ pub(crate) fn replace(path: &Path, contents: &[u8], access: Access) -> io::Resul
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // `create_new` also makes sure that the mode is applied: it is ignored for existing files.
+    // The mode applies to new files only; `create_new` ensures that this is one.
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! Certificates and keys come from people: the wrong file, a key from last year, a path with a
-//! typing error. So loading is mostly about saying which file is wrong and what to do about it.
+//! Loading certificates and keys from PEM files. Operators configure wrong files, last year's keys and
+//! mistyped paths, so every error names the file, what is wrong with it, and what to do.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ pub enum LoadError {
     Unreadable {
         /// The file that could not be read.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -43,7 +43,7 @@ pub enum LoadError {
     NoCertificate {
         /// The file without a certificate.
         path: PathBuf,
-        /// The real contents, and what to do.
+        /// What the file contains instead, and what to do.
         why: String,
     },
     /// The file has no private key section that can be used.
@@ -51,7 +51,7 @@ pub enum LoadError {
     NoKey {
         /// The file without a key.
         path: PathBuf,
-        /// The real contents, and what to do.
+        /// What the file contains instead, and what to do.
         why: String,
     },
     /// The file is not intact PEM.
@@ -69,7 +69,7 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with it, and what to do.
         why: String,
-        /// What rustls said about the certificate.
+        /// The error of rustls.
         #[source]
         source: TlsError,
     },
@@ -80,11 +80,11 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with it, and what to do.
         why: String,
-        /// What the provider said about the key.
+        /// The error of the crypto provider.
         #[source]
         source: TlsError,
     },
-    /// Both files are good, but the certificate was issued for another key.
+    /// Both files are valid, but the certificate was issued for another key.
     #[error(
         "the key in {key} does not belong to the certificate in {cert}: configure the two that were issued together"
     )]
@@ -99,10 +99,10 @@ pub enum LoadError {
 /// Loads a certificate chain and the private key that belongs to its first certificate.
 ///
 /// `cert` holds the chain as PEM (RFC 7468), the server's own certificate first, as RFC 8446
-/// §4.4.2 wants it sent. `key` holds one unencrypted private key as PEM: PKCS#8, PKCS#1 or SEC1.
+/// §4.4.2 requires. `key` holds one unencrypted private key as PEM: PKCS#8, PKCS#1 or SEC1.
 /// The two may be the same file, since each read skips the sections of the other kind.
 ///
-/// Whether clients trust the chain, and until when, is not checked: only clients can know.
+/// Trust and expiry are not checked: they depend on the client.
 ///
 /// # Errors
 /// Each variant of [`LoadError`] names the file and what to do.
@@ -110,7 +110,7 @@ pub fn load(cert: &Path, key: &Path) -> Result<CertifiedKey, LoadError> {
     Files::read(cert, key).load()
 }
 
-/// Everything that keeps [`load`] from loading these, and whether it is the key's fault.
+/// All reasons for which [`load`] would fail, each with whether the key's file is at fault.
 pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
     let files = Files::read(cert, key);
     match (files.chain(), files.private_key()) {
@@ -128,10 +128,10 @@ pub fn problems(cert: &Path, key: &Path) -> Vec<(LoadError, bool)> {
     }
 }
 
-/// Bytes that a file may have; chains have some thousand.
+/// The largest file that is read, in bytes; chains have some thousand.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The contents of both files, as they were read once.
+/// The contents of both files, read once.
 pub(crate) struct Files<'a> {
     paths: (&'a Path, &'a Path),
     contents: (io::Result<Vec<u8>>, io::Result<Vec<u8>>),
@@ -143,7 +143,7 @@ impl<'a> Files<'a> {
         Self { paths: (cert, key), contents: (read(cert), read(key)) }
     }
 
-    /// The contents, or none of a file that could not be read.
+    /// The contents; `None` for a file that could not be read.
     pub(crate) fn contents(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         (self.contents.0.as_deref().ok(), self.contents.1.as_deref().ok())
     }
@@ -174,7 +174,7 @@ impl<'a> Files<'a> {
         let path = self.paths.1;
         let pem = text(path, &self.contents.1)?;
         let private = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-            // A key that is encrypted in the old way looks like one that is damaged.
+            // A key in the older encrypted format looks damaged to the parser.
             _ if diagnosis::is_encrypted(pem) => {
                 LoadError::NoKey { path: path.to_owned(), why: diagnosis::no_key(pem, path) }
             }
@@ -216,7 +216,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Reads a file, and no more of it than a certificate has.
+/// Reads a file up to the limit.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
     fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
@@ -226,7 +226,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(contents)
 }
 
-/// What was read, without the byte order mark that some editors put before it.
+/// The contents without the byte order mark that some editors put first.
 fn text<'a>(path: &Path, contents: &'a io::Result<Vec<u8>>) -> Result<&'a [u8], LoadError> {
     match contents {
         Ok(contents) => Ok(contents.strip_prefix("\u{feff}".as_bytes()).unwrap_or(contents)),

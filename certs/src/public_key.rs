@@ -1,5 +1,5 @@
-//! Public keys of applications, as their operators configure them: checked before they are used, as
-//! a key that no token can be checked with would only show when every client is refused.
+//! Validation of applications' public keys when they are configured. Otherwise an unusable key would
+//! only be noticed when every client is refused.
 
 use x509_parser::{
     pem::Pem,
@@ -10,29 +10,29 @@ use x509_parser::{
 
 use crate::diagnosis::significant_bits;
 
-/// Bits of an RSA key with which RS256 may be checked (RFC 7518 §3.3; aws-lc's own maximum).
+/// Allowed sizes of RSA keys for RS256, in bits (minimum of RFC 7518 §3.3; maximum of aws-lc).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// Why a public key cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublicKeyError {
-    /// There is no PEM.
+    /// It is not PEM.
     #[error(
-        "is no PEM: it must begin with -----BEGIN PUBLIC KEY-----; convert a DER file with: \
+        "is not PEM: it must begin with -----BEGIN PUBLIC KEY-----; convert a DER file with: \
          openssl pkey -pubin -inform DER -in KEY.der -out KEY.pub.pem"
     )]
     NotPem,
-    /// The PEM is cut or changed.
+    /// The PEM is truncated or altered.
     #[error("is damaged PEM: copy it again")]
     Damaged,
-    /// It is the other half of the pair.
+    /// It is the private key of the pair.
     #[error(
         "is a private key, which is for the project's server alone; extract the public one with: \
          openssl pkey -in KEY.pem -pubout -out KEY.pub.pem"
     )]
     Private,
-    /// The key is inside it.
+    /// It is a certificate.
     #[error(
         "is a certificate; extract its public key with: openssl x509 -in CERT.pem -pubkey -noout"
     )]
@@ -40,13 +40,13 @@ pub enum PublicKeyError {
     /// Another section of PEM.
     #[error("is a {0}; a PUBLIC KEY is needed")]
     OtherPem(String),
-    /// RS256 is RSA.
+    /// It is a key of another algorithm; RS256 needs RSA.
     #[error(
-        "is no RSA key, and tokens of applications are signed with RSA (RS256): make a pair with \
+        "is not an RSA key, and tokens of applications are signed with RS256: make a pair with \
          signalbox project new --application"
     )]
     NotRsa,
-    /// It is too short, or absurdly long.
+    /// Its length is out of range.
     #[error(
         "is an RSA key of {0} bits, and RS256 takes 2048 to 8192: make a pair with signalbox \
          project new --application"
@@ -54,12 +54,12 @@ pub enum PublicKeyError {
     Bits(usize),
 }
 
-/// Checks that tokens signed with RS256 can be checked with the public key in this PEM.
+/// Checks that tokens signed with RS256 can be verified with the public key in this PEM.
 ///
 /// # Errors
 /// [`PublicKeyError`], whose text follows the name of the key.
 pub fn check_public_key(pem: &[u8]) -> Result<(), PublicKeyError> {
-    // What is before it (a byte order mark, text for people) is no part of PEM.
+    // PEM allows text before its first section, such as a byte order mark.
     let begin = pem.windows(10).position(|it| it == b"-----BEGIN").unwrap_or_default();
     let pem = match Pem::iter_from_buffer(pem.get(begin..).unwrap_or_default()).next() {
         None => return Err(PublicKeyError::NotPem),
@@ -107,7 +107,7 @@ ZwbEovUmJxeJNTM2HQIDAQAB\n\
 -----END PUBLIC KEY-----\n";
 
     #[test]
-    fn what_cannot_check_a_token_is_named() {
+    fn unusable_keys_are_named() {
         let pair = ApplicationKey::generate().unwrap();
         let elliptic = KeyPair::generate().unwrap();
         let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();

@@ -1,6 +1,6 @@
-//! Certificates are replaced every few weeks while connections live for days, so a gateway must
-//! take up a new one without restarting. QUIC and TCP resolve from the same place, so they never
-//! present different certificates.
+//! Certificates that reload in place. They are replaced every few weeks while connections live for
+//! days, so a gateway switches to a new one without a restart. QUIC and TCP share one resolver, so
+//! they never present different certificates.
 
 use std::{
     error::Error as _,
@@ -22,8 +22,8 @@ use crate::pem::{Files, LoadError};
 
 /// The certificate that all listeners present, replaceable while they run.
 ///
-/// Cloning is cheap and every clone sees a [`reload`](Self::reload). A handshake that has begun
-/// finishes with the certificate it began with; links that exist are not touched.
+/// Cloning is cheap, and a [`reload`](Self::reload) affects every clone. A handshake in progress
+/// finishes with the certificate with which it began; existing connections are not affected.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     files: Arc<CertificateFiles>,
@@ -33,10 +33,10 @@ pub struct Certificates {
 struct CertificateFiles {
     cert: PathBuf,
     key: PathBuf,
-    /// Read by every handshake, which therefore must not wait for a reload.
+    /// Read by every handshake; a handshake must not wait for a reload.
     current: ArcSwap<CertifiedKey>,
-    /// What the files looked like when they were last tried. Held while loading, so that two
-    /// reloads at once cannot leave the older certificate in place.
+    /// Hashes of the files at the last attempt to load them. Locked while loading, so that of two
+    /// concurrent reloads the later one wins.
     tried: Mutex<Stamps>,
 }
 
@@ -61,8 +61,7 @@ impl Certificates {
 
     /// Reads both files again and presents the new certificate in handshakes from now on.
     ///
-    /// The outcome is logged here, success as info and failure as a warning with the cause, so
-    /// callers have nothing to add. Blocks while two small files are read.
+    /// The result is logged here: success at info, failure as a warning with its cause. Blocks while two small files are read.
     ///
     /// # Errors
     /// As [`crate::load`]. The certificate that was in use stays in use.
@@ -90,10 +89,11 @@ impl Certificates {
 
     /// Whether the contents of either file differ from when it was last tried, successfully or not.
     ///
-    /// Both small files are read, as nothing else is certain: a renewal may keep the time of change
-    /// and the length. It is cheap enough to poll. Because a failed [`reload`](Self::reload) counts as tried, a damaged file is reported once and not
-    /// on every poll. When a certificate and its key are replaced one after the other, the reload
-    /// between the two fails, and the second change is seen by the next poll.
+    /// It reads both small files, because a renewal may keep their length and time of modification;
+    /// that is cheap enough for polling. A failed [`reload`](Self::reload) counts as an attempt, so a
+    /// damaged file is reported once and not on every poll. If a certificate and its key are
+    /// replaced one after the other, a reload between the two fails, and the next poll sees the
+    /// second change.
     pub fn changed_on_disk(&self) -> bool {
         let CertificateFiles { cert, key, tried, .. } = &*self.files;
         let tried = tried.lock();
@@ -105,8 +105,8 @@ impl Certificates {
         &self.files.cert
     }
 
-    /// From when until when every certificate of the presented chain is valid; none if a
-    /// certificate does not say it in a way that is understood.
+    /// The period in which every certificate of the presented chain is valid; `None` if the validity
+    /// of one cannot be parsed.
     pub fn validity(&self) -> Option<Validity> {
         let current = self.files.current.load();
         let each = current.cert.iter().map(|certificate| Validity::of(certificate));
@@ -118,13 +118,13 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The same certificate whatever name the client asks for: a gateway has one name.
+    /// The same certificate for every server name: a gateway has one.
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.files.current.load_full())
     }
 }
 
-/// When a certificate is valid.
+/// The validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// The first moment.
@@ -148,7 +148,7 @@ impl Validity {
     }
 }
 
-/// The contents of both files, as hashes: the key itself is not kept twice.
+/// Hashes of both files. Not their contents, so that the key is in memory once.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamps {
     cert: Option<Vec<u8>>,

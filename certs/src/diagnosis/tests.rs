@@ -1,4 +1,4 @@
-//! Files as people bring them, made by OpenSSL as they would be.
+//! Files with typical mistakes, made by OpenSSL as operators would.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -29,7 +29,7 @@ impl Folder {
         assert!(ended.status.success(), "{commands}: {}", String::from_utf8_lossy(&ended.stderr));
     }
 
-    /// Says what keeps these from being loaded.
+    /// The error of loading these.
     fn said(&self, cert: &str, key: &str) -> String {
         let problems = problems(&self.path(cert), &self.path(key));
         let said: Vec<_> = problems.iter().map(|(error, _)| error.to_string()).collect();
@@ -46,7 +46,7 @@ impl Folder {
 #[test]
 fn each_file_is_called_what_it_is() {
     let folder = Folder::new();
-    // What makes the file, whether it stands for the certificate or for the key, and what is said.
+    // Commands that make the file, whether it is configured as the certificate, and parts of the error.
     for (commands, is_cert, parts) in [
         (
             "openssl pkcs8 -topk8 -in key.pem -passout pass:x -out bad",
@@ -68,7 +68,11 @@ fn each_file_is_called_what_it_is() {
             &["curve"],
         ),
         ("openssl genpkey -algorithm X25519 -out bad", false, &["algorithm", "ECDSA"]),
-        ("openssl pkey -in key.pem -pubout -out bad", false, &["public key", "private one"]),
+        (
+            "openssl pkey -in key.pem -pubout -out bad",
+            false,
+            &["public key", "file of the private key"],
+        ),
         (
             "openssl pkey -in key.pem -outform DER -out bad",
             false,
@@ -76,10 +80,10 @@ fn each_file_is_called_what_it_is() {
         ),
         ("cp cert.pem bad", false, &["certificate and no private key", "each other's place"]),
         ("printf '' > bad", false, &["is empty"]),
-        ("printf 'hello\\n' > bad", false, &["is no PEM", "-----BEGIN"]),
+        ("printf 'hello\\n' > bad", false, &["is not PEM", "-----BEGIN"]),
         ("sed 's/^/  /' key.pem > bad", false, &["BEGIN line not at the beginning"]),
         ("head -2 key.pem > bad", false, &["cut off", "-----END PRIVATE KEY-----"]),
-        ("sed '2s/./!/' key.pem > bad", false, &["no base64"]),
+        ("sed '2s/./!/' key.pem > bad", false, &["not base64"]),
         ("sed '2s/....//' key.pem > bad", false, &["damaged"]),
         ("(printf '\\377\\376'; cat key.pem) > bad", false, &["UTF-16"]),
         (
@@ -112,7 +116,7 @@ fn each_file_is_called_what_it_is() {
         (
             "openssl x509 -in cert.pem -trustout -out bad",
             true,
-            &["OpenSSL's own", "openssl x509 -in"],
+            &["a format of OpenSSL only", "openssl x509 -in"],
         ),
         ("head -3 cert.pem > bad", true, &["cut off", "-----END CERTIFICATE-----"]),
         ("sed 's/^/ /' cert.pem > bad", true, &["BEGIN line not at the beginning"]),

@@ -1,6 +1,6 @@
-//! The transcripts of `protocol/vectors/transcripts.json`, played to the parts of this client that
-//! do no I/O. What the links do themselves is repeated here: they read no sender's stream before
-//! the answer, and write nothing before it.
+//! Plays the transcripts of `protocol/vectors/transcripts.json` to the parts of this client that do no
+//! I/O. The player repeats what links do: they neither read senders' streams nor write before the
+//! gateway's reply.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -49,7 +49,7 @@ fn this_client_does_what_the_transcripts_say() {
     assert!(played > 40, "{played}");
 }
 
-/// What arrives on a sender's stream.
+/// An input on a sender's stream.
 #[derive(Debug)]
 enum Arrival {
     Message(String),
@@ -62,12 +62,12 @@ struct Player {
     options: ConnectOptions,
     /// None before the first welcome.
     member: Option<Member>,
-    /// While the answer of a link has not come.
+    /// Until the gateway's reply on this link is complete.
     assembler: Option<ReplyAssembler>,
     early: VecDeque<(u64, Arrival)>,
     headed: HashSet<u64>,
     ignored: HashSet<u64>,
-    /// What the link has ended with, as far as it was said.
+    /// The reason of a `bye` that was read.
     bye: Option<CloseReason>,
     /// What the client does next, once a link has ended.
     then: Option<&'static str>,
@@ -109,7 +109,7 @@ impl Player {
         player
     }
 
-    /// Opens a link and says what comes first.
+    /// Opens a link and sends the opening.
     fn open(&mut self, then: &str) {
         let options = &self.options;
         let opening = match (then, &self.resume) {
@@ -314,7 +314,7 @@ impl Player {
         assert!(self.surfaced.is_empty(), "surfaced {:?} at {}", self.surfaced, self.at);
     }
 
-    /// Takes what the application would be told.
+    /// Takes the events that the application would receive.
     fn surface(&mut self) {
         let Some(Member { dispatcher, .. }) = &mut self.member else { return };
         while let Some(event) = dispatcher.next_event() {
@@ -322,18 +322,18 @@ impl Player {
         }
     }
 
-    /// Whatever was still to come behind a bye has come.
+    /// Everything that follows a bye has arrived.
     fn follow_bye(&mut self) {
         if let Some(reason) = self.bye.take() {
             self.link_over(reason);
         }
     }
 
-    /// What the session makes of the end of a link.
+    /// Does what the reconnect loop does when a link ends.
     fn link_over(&mut self, reason: CloseReason) {
         self.surface();
         if self.assembler.take().is_some() {
-            // An attempt that came to nothing; the next one says the same.
+            // A failed attempt; the next one sends the same opening.
             self.then = Some(if self.resume.is_some() { "resume" } else { "join" });
             return;
         }
@@ -351,8 +351,8 @@ impl Player {
     }
 }
 
-/// Whether everything that is expected of a message is in it. Cursors are in no order, and one of
-/// 0 may be there for anybody.
+/// Whether a message has all expected members. Cursors are in no order, and a cursor of 0 is allowed
+/// for every sender.
 fn matches(expected: &Value, sent: &Value) -> bool {
     let (Some(expected), Some(sent)) = (expected.as_object(), sent.as_object()) else {
         return expected == sent;

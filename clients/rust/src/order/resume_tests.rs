@@ -1,4 +1,4 @@
-//! Whatever is lost and replayed, the application hears of everything once, in order.
+//! Across losses and replays, the application receives each event once, in order.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn present(all: &[u8]) -> GatewayMessage<'static> {
 }
 
 #[test]
-fn what_was_told_is_claimed_whatever_it_came_on() {
+fn the_position_covers_every_kind_of_stream() {
     let mut order = order(true);
     order.control(created(1));
     order.control(created(2));
@@ -50,21 +50,21 @@ fn what_was_told_is_claimed_whatever_it_came_on() {
 }
 
 #[test]
-fn those_who_were_there_first_are_no_events() {
+fn connections_present_on_joining_are_not_events() {
     let mut order = order_among(2, true);
     order.control(present(&[1, 2]));
     assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: Vec::new() });
 }
 
 #[test]
-fn a_list_that_is_cut_short_cannot_be_gone_on_from() {
+fn an_incomplete_list_cannot_be_resumed() {
     let mut order = order_among(2, true);
     order.control(present(&[1]));
     assert_eq!(order.link_lost(), None);
 }
 
 #[test]
-fn what_was_given_up_cannot_be_gone_on_from() {
+fn a_reset_stream_cannot_be_resumed() {
     let mut order = order(true);
     order.control(created(1));
     order.open(0, id(1).into(), 0);
@@ -73,7 +73,7 @@ fn what_was_given_up_cannot_be_gone_on_from() {
 }
 
 #[test]
-fn what_was_held_comes_again() {
+fn held_signals_arrive_again() {
     let mut order = order(true);
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
@@ -85,7 +85,7 @@ fn what_was_held_comes_again() {
 }
 
 #[test]
-fn a_leaving_that_was_held_waits_on() {
+fn a_held_destroyed_waits_on_the_next_link() {
     for on_stream in [true, false] {
         let mut order = order(true);
         order.control(created(1));
@@ -105,7 +105,7 @@ fn a_leaving_that_was_held_waits_on() {
 }
 
 #[test]
-fn those_who_have_left_and_were_heard_to_the_end_are_not_named() {
+fn a_connection_that_left_has_no_cursor() {
     let mut order = order(true);
     order.control(created(1));
     order.control(shared_signal(1, 5));
@@ -114,7 +114,7 @@ fn those_who_have_left_and_were_heard_to_the_end_are_not_named() {
 }
 
 #[test]
-fn claims_are_bounded() {
+fn positions_are_bounded() {
     let mut order = order(false);
     for n in 0..CURSORS_IN_ALL as u128 {
         let from = ConnectionId::from_bytes((n + 1).to_be_bytes()).into();
@@ -131,7 +131,7 @@ fn claims_are_bounded() {
 }
 
 #[test]
-fn nobody_waits_for_what_is_lost() {
+fn nothing_waits_for_lost_signals() {
     let mut order = order(true);
     order.control(created(1));
     order.control(destroyed(1, 4));
@@ -142,7 +142,7 @@ fn nobody_waits_for_what_is_lost() {
 }
 
 #[test]
-fn after_a_gap_of_presence_everyone_is_compared() {
+fn after_a_presence_gap_connections_are_compared() {
     let mut order = order(true);
     for n in 1..=3 {
         order.control(created(n));
@@ -161,7 +161,7 @@ fn after_a_gap_of_presence_everyone_is_compared() {
 }
 
 #[test]
-fn after_a_gap_of_presence_nobody_may_be_left() {
+fn after_a_presence_gap_the_session_may_be_empty() {
     let mut order = order(true);
     order.control(created(1));
     order.link_lost();
@@ -170,7 +170,7 @@ fn after_a_gap_of_presence_nobody_may_be_left() {
 }
 
 #[test]
-fn another_connection_knows_nobody() {
+fn another_connection_starts_from_nothing() {
     let mut order = order(true);
     order.control(created(1));
     order.control(shared_signal(1, 5));
@@ -211,7 +211,7 @@ pub(crate) fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
                 history.push(Happened::Destroyed(sender));
             }
             Some(seq) => {
-                // Numbers have holes where a signal was for somebody else.
+                // Numbers skip signals that were sent to others.
                 *seq += u64::from(choice);
                 history.push(Happened::Signal(sender, *seq));
             }
@@ -220,7 +220,7 @@ pub(crate) fn history(choices: &[(u8, u8)]) -> Vec<Happened> {
     history
 }
 
-/// What must come on one link, by lanes which are in no order to each other.
+/// The inputs of one link, by lanes in no order to each other.
 pub(crate) fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
     let mut lanes = vec![Vec::new()];
     let mut last: BTreeMap<u8, (usize, u64)> = BTreeMap::new();
@@ -258,12 +258,12 @@ pub(crate) fn lanes(missed: &[Happened], per_sender: bool) -> Vec<Vec<Input>> {
     lanes
 }
 
-/// What a gateway sends to one who comes back with this claim.
+/// The entries that a gateway replays to a client that resumes from this position.
 pub(crate) fn missed(history: &[Happened], claim: &ResumePosition) -> Vec<Happened> {
     let had = |n: u8| claim.cursors.iter().find(|it| it.from == id(n).into()).map(|it| it.seq);
     let is_event = |happened: &&Happened| !matches!(happened, Happened::Signal(..));
     let had_events: Vec<_> = history.iter().filter(is_event).take(claim.events as usize).collect();
-    // Of whom the end is known, and nothing is asked, all is known.
+    // Without a cursor, a connection that is known to have left was read to its end.
     let over = |n| had(n).is_none() && had_events.contains(&&Happened::Destroyed(n));
     let mut events = 0;
     let missed = history.iter().filter(|happened| match **happened {

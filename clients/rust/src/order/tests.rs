@@ -1,4 +1,4 @@
-//! Whatever the network does to streams, the application hears one order.
+//! In every relative order of streams, the application receives events in one order.
 
 use proptest::prelude::*;
 use signalbox_protocol::{GatewayId, Role, message::Limits};
@@ -13,7 +13,7 @@ pub(crate) fn info(n: u8) -> ConnectionInfo {
     ConnectionInfo { id: id(n), created_at: 0, data: String::new() }
 }
 
-/// The answer to one who joins when so many are there.
+/// The welcome of a session with `present` others.
 pub(crate) fn welcome(present: u32) -> Welcome {
     Welcome {
         connection: info(0),
@@ -35,7 +35,7 @@ pub(crate) fn order(presence: bool) -> Order {
     order_among(0, presence)
 }
 
-/// The order of one who joins when so many are there.
+/// The order of a client that joins a session with `present` others.
 pub(crate) fn order_among(present: u32, presence: bool) -> Order {
     let mut order = Order::new(&welcome(present), presence);
     assert!(matches!(order.next_event(), Some(Event::SessionConnected { .. })));
@@ -89,7 +89,7 @@ fn signals_wait_for_their_sender_to_be_created() {
 }
 
 #[test]
-fn nobody_waits_for_servers_or_oneself_or_without_presence() {
+fn servers_the_client_itself_and_senders_without_presence_need_no_created() {
     let mut first = order(true);
     first.open(0, GatewayId::default().into(), 0);
     first.signal(0, 1, Signal::default());
@@ -117,7 +117,7 @@ fn destroyed_waits_for_the_last_signal() {
 }
 
 #[test]
-fn destroyed_does_not_wait_for_what_never_comes() {
+fn destroyed_does_not_wait_for_a_stream_that_was_reset() {
     let mut order = order(true);
     order.control(created(1));
     order.open(0, id(1).into(), 0);

@@ -1,5 +1,5 @@
-//! A gateway whose every word a test says itself: it speaks the protocol over plain WebSocket and
-//! does nothing by itself.
+//! A scripted gateway: it speaks the protocol over plain WebSocket, and a test sends each of its
+//! messages.
 
 use std::{future::Future, time::Duration};
 

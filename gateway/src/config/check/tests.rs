@@ -112,7 +112,7 @@ const CASES: &[(Change, &str, &str)] = &[
         "cannot be read: no/such.pem",
     ),
     (|it| it.projects[0] = application(&["-----BEGIN"]), "projects.0.public_keys.0", "PEM"),
-    (|it| it.projects[0] = application(&["/dev/null"]), "projects.0.public_keys.0", "is no PEM"),
+    (|it| it.projects[0] = application(&["/dev/null"]), "projects.0.public_keys.0", "is not PEM"),
     (|it| it.projects[0] = application(&[RSA_1024]), "projects.0.public_keys.0", "of 1024 bits"),
     (
         |it| {
