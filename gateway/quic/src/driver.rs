@@ -22,7 +22,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
 
-use crate::{Supervise, Task};
+use crate::supervise::{Supervise, Task};
 
 /// Polls of each half in a row before other tasks get their turn.
 const MAX_POLLS: u32 = 4;

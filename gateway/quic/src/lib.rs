@@ -20,6 +20,7 @@ mod congestion;
 mod driver;
 mod gso_socket;
 mod runtime;
+mod supervise;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub use quinn_proto::HashedConnectionIdGenerator;
 pub use self::{
     congestion::FloorCubicConfig,
     driver::{Driven, Driver},
-    runtime::{EndpointRuntime, Supervise, Task},
+    runtime::EndpointRuntime,
+    supervise::{Supervise, Task},
     tls_session::{HandshakeData, QuicTlsConfig},
     transport::transport_config,
     wake::{Gated, poll_when_woken, when_woken},

@@ -25,22 +25,15 @@ use quinn::{
     AsyncTimer, AsyncUdpSocket, Connecting, ConnectionError, Incoming, Runtime, TokioRuntime,
 };
 
-use crate::{driver::Driver, gso_socket::GsoSocket, wake::poll_when_woken};
+use crate::{
+    driver::Driver,
+    gso_socket::GsoSocket,
+    supervise::{Supervise, Task},
+    wake::poll_when_woken,
+};
 
 /// Polls of the receiving task in a row: 1.6 ms. In a flood, other tasks wait that long.
 const MAX_POLLS: u32 = 32;
-
-/// A task, ready to be spawned.
-pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Supervision of tasks. Each method wraps a task so that the application notices its panic.
-pub trait Supervise: Send + Sync + 'static {
-    /// Wraps a task without which the endpoint does not work: receiving, or flushing the socket.
-    fn endpoint_task(&self, task: Task) -> Task;
-
-    /// Wraps the work of one connection that has outlived its application.
-    fn connection_task(&self, task: Task) -> Task;
-}
 
 /// The runtime of one endpoint. Connections are accepted with [`EndpointRuntime::accept`] only.
 pub struct EndpointRuntime {
