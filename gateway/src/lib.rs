@@ -31,6 +31,7 @@ mod gateway;
 mod handles;
 mod headers;
 mod http_connection;
+mod instance;
 mod keys;
 mod lifecycle;
 mod link;

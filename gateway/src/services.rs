@@ -10,6 +10,7 @@ use signalbox_relay::{Observer, Relay};
 use crate::{
     clock::Clock,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
+    instance::Instance,
     project::{Project, Projects},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct Services {
     clock: Clock,
     projects: SharedProjects,
     policy: Policy,
+    instance: Instance,
 }
 
 impl Services {
@@ -46,7 +48,8 @@ impl Services {
             timeouts: config.timeouts.clone(),
             drain: config.drain.clone(),
         };
-        Self { relay, clock: Clock::start(), projects, policy }
+        let instance = Instance::start(config.name.clone());
+        Self { relay, clock: Clock::start(), projects, policy, instance }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -56,6 +59,11 @@ impl Services {
     /// Time since the gateway started: the relay's clock.
     pub(crate) fn uptime(&self) -> Duration {
         self.clock.uptime()
+    }
+
+    /// This run of this gateway.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -13,6 +13,7 @@ pub mod binary;
 pub mod close;
 mod codec;
 pub mod error;
+mod features;
 pub mod frame;
 pub mod id;
 pub mod json;
@@ -28,6 +29,7 @@ mod transport;
 pub use close::{CloseReason, DisconnectReason};
 pub use codec::Codec;
 pub use error::ErrorCode;
+pub use features::{Feature, Features};
 pub use id::{ConnectionId, ProjectKey};
 pub use message::{
     ClientMessage, ClientStream, ConnectionInfo, GatewayMessage, GatewayStream, Role,

@@ -21,6 +21,12 @@ pub const TOKEN_BYTES: usize = 18 * 1024;
 /// Longest name a client may give itself in its hello, in bytes.
 pub const AGENT_BYTES: usize = 64;
 
+/// How many features a `hello` or a `welcome` may list.
+pub const FEATURES: usize = 32;
+
+/// Longest name of a feature, in bytes.
+pub const FEATURE_BYTES: usize = 32;
+
 /// Longest postcard message that a client may send, in bytes, without its length prefix. It is
 /// well above the longest valid signal, so that a signal that is merely too long gets an error
 /// of its own and the link stays; beyond this the link ends.
@@ -47,7 +53,8 @@ pub const CURSORS: usize = 500;
 /// that are gone, and joins anew if that is not enough.
 pub const CURSORS_IN_ALL: usize = 20_000;
 
-/// Longest ticket, in bytes: two secrets and a session id, in base64.
+/// Longest ticket, in bytes. It holds a connection id, a secret, the issuing gateway's name and epoch,
+/// and a session id, in base64: 502 bytes at most.
 pub const TICKET_BYTES: usize = 512;
 
 /// How many senders one `gap` message names at most.

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::streams::{ClientStream, GatewayStream, SenderMessage, SequencedSignal};
 
 use crate::{
-    CloseReason, ConnectionId, DisconnectReason, ErrorCode, Sender, SessionId, Signal, Text,
+    CloseReason, ConnectionId, DisconnectReason, ErrorCode, Features, Sender, SessionId, Signal,
+    Text,
 };
 
 /// A message that has a place on the wire.
@@ -109,17 +110,17 @@ pub enum ClientMessage<'a> {
         #[serde(default)]
         signals: u64,
     },
-    /// Tag 4. Keep this connection for a while if its link is lost, and confirm its signals. The
-    /// gateway answers with a `ticket` if it does so.
-    Keep {},
-    /// Tag 5. First in place of `hello`: another link for a connection that is kept.
+    /// Tag 4. The client has stored the ticket of the last `resumed`. The ticket with which it
+    /// resumed is void from then on.
+    TicketStored {},
+    /// Tag 5. First in place of `hello`: another link for a connection that can be resumed.
     #[serde(borrow)]
     Resume(Resume<'a>),
-    /// Tag 6. More cursors, after a `resume` or `heard` that said so.
-    Heard {
+    /// Tag 6. More cursors, after a `resume` or `cursors` with `more`.
+    Cursors {
         /// At most [`CURSORS`](crate::limits::CURSORS).
         cursors: Vec<Cursor>,
-        /// Whether another `heard` follows.
+        /// Whether another `cursors` follows.
         #[serde(default)]
         more: bool,
     },
@@ -127,7 +128,7 @@ pub enum ClientMessage<'a> {
 
 impl<'a> Message<'a> for ClientMessage<'a> {
     const NAMES: &'static [&'static str] =
-        &["hello", "signal", "forceDisconnect", "goodbye", "keep", "resume", "heard"];
+        &["hello", "signal", "forceDisconnect", "goodbye", "ticketStored", "resume", "cursors"];
 }
 
 /// Who the client is and what it wants.
@@ -137,19 +138,15 @@ pub struct Hello<'a> {
     /// The token, as minted by the project's server; it also names the session.
     #[serde(borrow)]
     pub token: Text<'a>,
-    /// Whether the client wants to hear of others coming and going (JSON default: true).
-    #[serde(default = "yes")]
-    pub presence: bool,
+    /// The features that the client wants, for its connection on all its links.
+    #[serde(default)]
+    pub features: Features,
     /// How a QUIC client wants its signals. On a WebSocket there is one stream, whatever it says.
     #[serde(default)]
     pub streams: Streams,
     /// The client's name and version, for the operator's logs; at most 64 bytes.
     #[serde(default, borrow)]
     pub agent: Option<Text<'a>>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// Which connection comes back, and what it has.
@@ -167,13 +164,14 @@ pub struct Resume<'a> {
     #[serde(default)]
     pub streams: Streams,
     /// How many `connectionCreated` and `connectionDestroyed` the client has read in all, over all
-    /// its links since `welcome`; 0 if it wanted no presence.
+    /// its links since `welcome`; 0 without the feature `presence`. They are counted at the
+    /// gateway that holds the connection.
     pub events: u64,
     /// The last signal that the client has of each sender; senders of whom it has none are left
     /// out. At most [`CURSORS`](crate::limits::CURSORS).
     #[serde(default)]
     pub cursors: Vec<Cursor>,
-    /// Whether a `heard` follows with more of them.
+    /// Whether a `cursors` follows with more of them.
     #[serde(default)]
     pub more: bool,
     /// The client's name and version, for the operator's logs; at most 64 bytes.
@@ -268,7 +266,8 @@ pub enum GatewayMessage<'a> {
         #[serde(default)]
         streams: u64,
     },
-    /// Tag 7. The connection is kept if its link is lost: the answer to `keep`.
+    /// Tag 7. The connection can be resumed with this ticket if its link is lost. Sent once with
+    /// the feature `resume`, after the last `present`.
     Ticket(Ticket<'a>),
     /// Tag 8. The connection goes on on this link: the answer to a good `resume`, after the `gap`s if
     /// there are any. What the client missed follows, in order, and then what is new.
@@ -294,7 +293,7 @@ pub enum GatewayMessage<'a> {
         present: u32,
     },
     /// Tag 10. The gateway has taken so many of the client's signals, over all links: each is with
-    /// everyone it was for, or an `error` said why not. Only to clients that asked to be kept.
+    /// everyone it was for, or an `error` said why not. Only with the feature `resume`.
     Accepted {
         /// How many.
         signals: u64,
@@ -361,7 +360,9 @@ pub struct Welcome {
     pub role: Role,
     /// What it should know of the gateway's limits.
     pub limits: Limits,
-    /// How many others `present` will name; 0 also if the client wants no presence.
+    /// The features that the gateway grants, of those that the client listed.
+    pub features: Features,
+    /// How many others `present` will name; 0 without the feature `presence`.
     pub present: u32,
 }
 

@@ -15,7 +15,7 @@ use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::{
-    ClientMessage, ClientStream, CloseReason, ConnectionId, ErrorCode, GatewayMessage,
+    ClientMessage, ClientStream, CloseReason, ConnectionId, ErrorCode, Features, GatewayMessage,
     GatewayStream, SenderMessage, Signal, Streams, binary,
     frame::{FrameBuffer, FrameError},
     json,
@@ -128,7 +128,7 @@ fn malformed_postcard_of_a_client() -> Vec<Vector> {
     add("control", "an id with a length", &format!("02 10 {BOB}"));
     add("control", "a goodbye without its number", "03");
     add("control", "a goodbye in more than 64 bits", "03 ff ff ff ff ff ff ff ff ff 02");
-    add("control", "a keep with something behind it", "04 00");
+    add("control", "a ticketStored with something behind it", "04 00");
     add("control", "more cursors than there are bytes", "06 ff ff 03");
     add("control", "a cursor that is cut short", &format!("06 01 00 {BOB}"));
     add("control", "a sender of neither kind", &format!("06 01 02 {BOB} 01 00"));
@@ -145,9 +145,13 @@ fn malformed_postcard_of_a_client() -> Vec<Vector> {
     add("signals", "data that is not there", "01 00 00 01 ff ff ff ff 0f");
     add("signals", "a length in more than 64 bits", "01 00 00 01 ff ff ff ff ff ff ff ff ff 7f");
     add("first", "a hello without its fields", "00");
-    add("first", "a bool that is neither", &format!("00 {TOKEN} 02 00 00"));
-    add("first", "an enum value that is not listed", &format!("00 {TOKEN} 01 02 00"));
-    add("first", "a hello with something behind it", &format!("00 {TOKEN} 01 00 00 00"));
+    let features = |list: &str| format!("00 {TOKEN} {list} 00 00");
+    add("first", "more features than there are bytes", &features("ff ff 03"));
+    add("first", "33 features", &features(&format!("21 {}", "01 78 ".repeat(33))));
+    add("first", "a feature of 33 bytes", &features(&format!("01 21 {}", "78 ".repeat(33))));
+    add("first", "an enum value that is not listed", &format!("00 {TOKEN} 00 02 00"));
+    add("first", "a hello with something behind it", &format!("00 {TOKEN} 00 00 00 00"));
+    add("first", "a bool that is neither", "05 06 5a 6d 39 76 2d 5f 01 00 03 00 02 00");
     add("first", "a resume that is cut short", "05 06 5a 6d 39 76 2d 5f 01 00 03 00");
     add("header", "no bytes", "");
     add("header", "a header with something behind it", "00 00");
@@ -162,24 +166,24 @@ fn malformed_json_of_a_client() -> Vec<Vector> {
     add("control", "nothing", "");
     add("control", "no JSON", "hello");
     add("control", "half of a message", r#"{"signal":{"data":"#);
-    add("control", "something behind the message", r#"{"keep":{}} {}"#);
-    add("control", "a comma too many", r#"{"keep":{},}"#);
-    add("control", "single quotes", "{'keep':{}}");
-    add("control", "a comment", r#"{"keep":{/* */}}"#);
-    add("control", "a byte order mark", "\u{feff}{\"keep\":{}}");
+    add("control", "something behind the message", r#"{"ticketStored":{}} {}"#);
+    add("control", "a comma too many", r#"{"ticketStored":{},}"#);
+    add("control", "single quotes", "{'ticketStored':{}}");
+    add("control", "a comment", r#"{"ticketStored":{/* */}}"#);
+    add("control", "a byte order mark", "\u{feff}{\"ticketStored\":{}}");
     add("control", "null", "null");
-    add("control", "a bare string", r#""keep""#);
-    add("control", "an array", r#"[{"keep":{}}]"#);
+    add("control", "a bare string", r#""ticketStored""#);
+    add("control", "an array", r#"[{"ticketStored":{}}]"#);
     add("control", "no member", "{}");
     add("control", "two members", r#"{"signal":{},"goodbye":{}}"#);
-    add("control", "a known kind and an unknown one", r#"{"keep":{},"wave":{}}"#);
-    add("control", "a kind twice", r#"{"keep":{},"keep":{}}"#);
+    add("control", "a known kind and an unknown one", r#"{"ticketStored":{},"wave":{}}"#);
+    add("control", "a kind twice", r#"{"ticketStored":{},"ticketStored":{}}"#);
     add("control", "an unknown kind twice", r#"{"wave":{},"wave":{}}"#);
     add("control", "two unknown kinds", r#"{"wave":{},"nod":{}}"#);
     add("control", "an array for fields", r#"{"signal":[null,"chat","hello"]}"#);
-    add("control", "an empty array for fields", r#"{"keep":[]}"#);
-    add("control", "null for fields", r#"{"keep":null}"#);
-    add("control", "a string for fields", r#"{"keep":""}"#);
+    add("control", "an empty array for fields", r#"{"ticketStored":[]}"#);
+    add("control", "null for fields", r#"{"ticketStored":null}"#);
+    add("control", "a string for fields", r#"{"ticketStored":""}"#);
     add("control", "a member that is missing", r#"{"forceDisconnect":{}}"#);
     add("control", "null where no option is", r#"{"goodbye":{"signals":null}}"#);
     add("control", "a number as text", r#"{"goodbye":{"signals":"1"}}"#);
@@ -221,11 +225,21 @@ fn malformed_json_of_a_client() -> Vec<Vector> {
     add("first", "an enum value in another case", &hello(r#","streams":"PerSender""#));
     add("first", "a number for an enum", &hello(r#","streams":1"#));
     add("first", "an object for an enum", &hello(r#","streams":{"single":null}"#));
-    add("first", "a number for a bool", &hello(r#","presence":1"#));
+    add("first", "a text for features", &hello(r#","features":"presence""#));
+    add("first", "null for features", &hello(r#","features":null"#));
+    add("first", "a number for a feature", &hello(r#","features":["presence",1]"#));
+    let features = |count, name: String| {
+        let names = vec![format!("{name:?}"); count].join(",");
+        hello(&format!(r#","features":[{names}]"#))
+    };
+    add("first", "33 features", &features(33, "x".into()));
+    add("first", "a feature of 33 bytes", &features(1, "x".repeat(33)));
     let cursors = |cursors: &str| {
         format!(r#"{{"resume":{{"ticket":"Zm9v-_","attempt":1,"events":0,"cursors":{cursors}}}}}"#)
     };
     let server = r#"{"server":"gw-1"}"#;
+    let more = r#"{"resume":{"ticket":"Zm9v-_","attempt":1,"events":0,"more":1}}"#;
+    add("first", "a number for a bool", more);
     add("first", "an array for a cursor", &cursors(&format!("[[{server},1]]")));
     add("first", "an object for cursors", &cursors(&format!(r#"{{"from":{server},"seq":1}}"#)));
     add("first", "a cursor without a number", &cursors(&format!(r#"[{{"from":{server}}}]"#)));
@@ -261,7 +275,12 @@ fn forbidden_messages_of_a_client() -> Vec<Vector> {
     let first = |name: &str| Vector::new("gateway", "first", name);
     let hello = |token: String, agent: Option<String>| {
         let (token, agent) = (token.into(), agent.map(Into::into));
-        ClientMessage::Hello(Hello { token, presence: true, streams: Streams::PerSender, agent })
+        ClientMessage::Hello(Hello {
+            token,
+            features: Features::default(),
+            streams: Streams::PerSender,
+            agent,
+        })
     };
     let resume = |ticket: &str, cursors: Vec<Cursor>| {
         ClientMessage::Resume(Resume {
@@ -286,15 +305,15 @@ fn forbidden_messages_of_a_client() -> Vec<Vector> {
     let twice = vec![Cursor { from: bob.into(), seq: 1 }; 2];
     let none = || signal(None, None, None);
     let token = || "abc.def.ghi".to_owned();
-    let heard = ClientMessage::Heard { cursors: vec![], more: false };
+    let more = ClientMessage::Cursors { cursors: vec![], more: false };
     let mut list = [
         control("a hello later").of(&hello(token(), None)),
         control("a resume later").of(&resume("Zm9v-_", vec![])),
-        control("a heard that was not announced").of(&heard),
+        control("cursors that were not announced").of(&more),
         first("a signal first").of(&none()),
         first("a goodbye first").of(&ClientMessage::Goodbye { signals: 0 }),
-        first("a keep first").of(&ClientMessage::Keep {}),
-        first("a heard first").of(&heard),
+        first("a ticketStored first").of(&ClientMessage::TicketStored {}),
+        first("cursors first").of(&more),
         first("a name of 65 bytes").of(&hello(token(), Some("x".repeat(65)))),
         first("no token").reason(InvalidToken).of(&hello(String::new(), None)),
         first("a token that is none").reason(InvalidToken).of(&hello(token(), None)),
@@ -413,6 +432,7 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
         "an unpaired surrogate",
         r#"{"signal":{"from":{"server":"gw-1"},"seq":1,"type":null,"data":"\ud800"}}"#,
     );
+    add("a text for features", &WELCOME.replace("[]", r#""presence""#));
     add("a role that is not listed", &WELCOME.replace("publisher", "king"));
     add("an object for a role", &WELCOME.replace(r#""publisher""#, r#"{"publisher":null}"#));
     list
@@ -420,7 +440,7 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
 
 const BOB_ID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 
-const WELCOME: &str = r#"{"welcome":{"connection":{"id":"f47ac10b-58cc-4372-a567-0e02b2c3d479","createdAt":1,"data":""},"session":"1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg","role":"publisher","limits":{"typeBytes":128,"dataBytes":8192,"signalsPerSecond":0,"idleTimeoutMs":30000},"present":0}}"#;
+const WELCOME: &str = r#"{"welcome":{"connection":{"id":"f47ac10b-58cc-4372-a567-0e02b2c3d479","createdAt":1,"data":""},"session":"1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg","role":"publisher","limits":{"typeBytes":128,"dataBytes":8192,"signalsPerSecond":0,"idleTimeoutMs":30000},"features":[],"present":0}}"#;
 
 fn vectors() -> Vec<Vector> {
     [

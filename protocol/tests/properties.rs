@@ -224,13 +224,13 @@ fn what_is_no_message_is_an_error() {
         r#"{"signal":{"color":[{"a":1,"a":1}]}}"#,
         r#"{"signal":{"color":"\ud800"}}"#,
         r#"{"signal":[null,"chat","hello"]}"#,
-        r#"{"keep":[]}"#,
-        r#"{"keep":null}"#,
-        r#""keep""#,
+        r#"{"ticketStored":[]}"#,
+        r#"{"ticketStored":null}"#,
+        r#""ticketStored""#,
         r#"{"hello":{"token":"t","streams":{"single":null}}}"#,
         r#"{"hello":{"token":"t","streams":1}}"#,
         r#"{"resume":{"ticket":"t","events":0,"cursors":[[null,1]]}}"#,
-        "\u{feff}{\"keep\":{}}",
+        "\u{feff}{\"ticketStored\":{}}",
     ] {
         assert!(json::decode::<ClientMessage>(text).is_err(), "{text}");
     }
@@ -238,7 +238,7 @@ fn what_is_no_message_is_an_error() {
 
 #[test]
 fn errors_do_not_quote_what_they_are_about() {
-    for text in [r#"{"signal":{"to":"hush"}}"#, r#"{"hello":{"token":"a","presence":"hush"}}"#] {
+    for text in [r#"{"signal":{"to":"hush"}}"#, r#"{"hello":{"token":"a","features":"hush"}}"#] {
         let error = json::decode::<ClientMessage>(text).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
     }

@@ -16,9 +16,9 @@ use std::{collections::HashSet, fs, path::PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode, GatewayId,
-    GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams, WEBSOCKET_PATH,
-    close::ComeBack, frame, json as json_form, limits, message::Message,
+    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode, Feature,
+    GatewayId, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams,
+    WEBSOCKET_PATH, close::ComeBack, frame, json as json_form, limits, message::Message,
 };
 
 /// The fields of a message or a type: name, type, and what a client may leave out in JSON.
@@ -27,7 +27,7 @@ type Fields = &'static [(&'static str, &'static str, Option<&'static str>)];
 const CLIENT: &[Fields] = &[
     &[
         ("token", "text", None),
-        ("presence", "bool", Some("true")),
+        ("features", "list text", Some("[]")),
         ("streams", "streams", Some("\"perSender\"")),
         ("agent", "option text", Some("null")),
     ],
@@ -57,6 +57,7 @@ const GATEWAY: &[Fields] = &[
         ("session", "text", None),
         ("role", "role", None),
         ("limits", "limits", None),
+        ("features", "list text", None),
         ("present", "u32", None),
     ],
     &[("connections", "list connection", None)],
@@ -184,6 +185,13 @@ fn limits() -> Value {
         limit("token", limits::TOKEN_BYTES, "bytes", reason(CloseReason::InvalidToken)),
         limit("ticket", limits::TICKET_BYTES, "bytes", reason(CloseReason::InvalidTicket)),
         limit("agent", limits::AGENT_BYTES, "bytes", reason(CloseReason::ProtocolError)),
+        limit("features", limits::FEATURES, "elements", reason(CloseReason::ProtocolError)),
+        limit(
+            "name of a feature",
+            limits::FEATURE_BYTES,
+            "bytes",
+            reason(CloseReason::ProtocolError)
+        ),
         limit(
             "cursors of one message",
             limits::CURSORS,
@@ -234,6 +242,7 @@ fn registry() -> Value {
         },
         "types": types,
         "unions": unions(),
+        "features": Feature::ALL.map(Feature::name),
         "enums": {
             "role": closed(&Role::ALL),
             "streams": closed(&[Streams::PerSender, Streams::Single]),
@@ -391,7 +400,9 @@ fn objects(
     out.push((at.to_owned(), fields.clone()));
     for field in fields.as_array().unwrap() {
         let (name, kind) = (field["name"].as_str().unwrap(), field["type"].as_str().unwrap());
-        if let Some(inner) = kind.strip_prefix("list ") {
+        if let Some(inner) =
+            kind.strip_prefix("list ").filter(|it| registry["types"].get(it).is_some())
+        {
             for index in 0..value[name].as_array().unwrap().len() {
                 let at = format!("{at}/{name}/{index}");
                 objects(&value[name][index], &at, &registry["types"][inner], registry, out);

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use signalbox_protocol::{
     ClientMessage, ClientStream, CloseReason, ConnectionId, ConnectionInfo, DisconnectReason,
-    ErrorCode, GatewayId, GatewayMessage, GatewayStream, Role, Sender, SenderMessage, SessionId,
-    Streams, binary, frame, json,
+    ErrorCode, Feature, Features, GatewayId, GatewayMessage, GatewayStream, Role, Sender,
+    SenderMessage, SessionId, Streams, binary, frame, json,
     message::{
         Cursor, Hello, Limits, Lost, ReceivedSignal, Resume, SendSignal, SequencedSignal, Ticket,
         Welcome,
@@ -89,18 +89,18 @@ fn vectors() -> Vec<Vector> {
             ClientMessage,
             ClientMessage::Hello(Hello {
                 token: "abc.def.ghi".into(),
-                presence: true,
+                features: Features::default(),
                 streams: Streams::PerSender,
                 agent: None,
             }),
         ),
         vector!(
-            "hello without presence, all on one stream, with a name",
+            "hello with all features, all on one stream, with a name",
             "client",
             ClientMessage,
             ClientMessage::Hello(Hello {
                 token: "abc.def.ghi".into(),
-                presence: false,
+                features: Feature::ALL.into_iter().collect(),
                 streams: Streams::Single,
                 agent: Some("robot/1.0".into()),
             }),
@@ -167,6 +167,7 @@ fn vectors() -> Vec<Vector> {
                     signals_per_second: 0,
                     idle_timeout_ms: 30_000,
                 },
+                features: Features::NONE.with(Feature::Presence, true),
                 present: 1,
             }),
         ),
@@ -288,7 +289,7 @@ fn vectors() -> Vec<Vector> {
                 data: Some("hello".into()),
             }),
         ),
-        vector!("keep", "client", ClientMessage, ClientMessage::Keep {}),
+        vector!("ticketStored", "client", ClientMessage, ClientMessage::TicketStored {}),
         vector!(
             "resume with defaults",
             "client",
@@ -321,10 +322,10 @@ fn vectors() -> Vec<Vector> {
             }),
         ),
         vector!(
-            "heard",
+            "cursors",
             "client",
             ClientMessage,
-            ClientMessage::Heard {
+            ClientMessage::Cursors {
                 cursors: vec![Cursor { from: alice.into(), seq: 7 }],
                 more: false
             },

@@ -180,6 +180,37 @@ ID = Codec(
 )
 
 
+GATEWAY_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
+
+
+def sender() -> Codec:
+    """A connection, or the servers behind one gateway: an id, or `{"server": NAME}`."""
+
+    def write(value: dict | str) -> bytes:
+        if isinstance(value, dict):
+            return b"\1" + write_text(value["server"])
+        return b"\0" + ID.write(value)
+
+    def read(reader: Reader) -> dict | str:
+        kind = reader.varint(32)
+        if kind == 0:
+            return ID.read(reader)
+        if kind != 1:
+            raise Malformed(f"sender of kind {kind}")
+        name = read_text(reader)
+        if not GATEWAY_NAME.fullmatch(name):
+            raise Malformed("no gateway name")
+        return {"server": name}
+
+    def is_json(value: Any) -> bool:
+        if isinstance(value, dict):
+            name = value.get("server")
+            return is_string(name) and GATEWAY_NAME.fullmatch(name) is not None
+        return is_id(value)
+
+    return Codec(write, read, is_json)
+
+
 class Kinds:
     """One of the protocol's tables of messages; the number of a kind is its place."""
 
@@ -284,17 +315,17 @@ LIMITS = fields(typeBytes=U32, dataBytes=U32, signalsPerSecond=U32, idleTimeoutM
 ROLE = enum("subscriber", "publisher", "moderator", "publisheronly")
 STREAMS = enum("perSender", "single")
 BODY = {"type": option(TEXT), "data": option(TEXT)}
-SENDER_OF = {"from": option(ID)}
+SENDER_OF = {"from": sender()}
 CURSORS = list_of(fields(**SENDER_OF, seq=U64))
 TICKET = fields(ticket=TEXT, windowMs=U32)
 LOST = list_of(fields(**SENDER_OF, after=U64, until=U64))
 
 CLIENT = Kinds(
-    hello=fields(token=TEXT, presence=BOOL, streams=STREAMS, agent=option(TEXT)),
+    hello=fields(token=TEXT, features=list_of(TEXT), streams=STREAMS, agent=option(TEXT)),
     signal=fields(to=option(ID), **BODY),
     forceDisconnect=fields(id=ID),
     goodbye=fields(signals=U64),
-    keep=fields(),
+    ticketStored=fields(),
     resume=fields(
         ticket=TEXT,
         attempt=U32,
@@ -304,10 +335,17 @@ CLIENT = Kinds(
         more=BOOL,
         agent=option(TEXT),
     ),
-    heard=fields(cursors=CURSORS, more=BOOL),
+    cursors=fields(cursors=CURSORS, more=BOOL),
 )
 GATEWAY = Kinds(
-    welcome=fields(connection=CONNECTION, session=TEXT, role=ROLE, limits=LIMITS, present=U32),
+    welcome=fields(
+        connection=CONNECTION,
+        session=TEXT,
+        role=ROLE,
+        limits=LIMITS,
+        features=list_of(TEXT),
+        present=U32,
+    ),
     present=fields(connections=list_of(CONNECTION)),
     connectionCreated=CONNECTION,
     connectionDestroyed=fields(id=ID, reason=code(REASONS), lastSeq=U64),

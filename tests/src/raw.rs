@@ -6,7 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, Codec, GatewayMessage, Streams, binary, frame,
+    ALPN, ClientMessage, ClientStream, CloseReason, Codec, Feature, GatewayMessage, Streams,
+    binary, frame,
     frame::FrameBuffer,
     json,
     limits::GATEWAY_FRAME_BYTES,
@@ -24,11 +25,16 @@ use tokio_tungstenite::{
 
 use crate::{authority, within_timeout};
 
-/// A hello with this token.
+/// A hello with this token, without features.
 pub fn hello(token: &str) -> ClientMessage<'_> {
+    hello_with(token, &[])
+}
+
+/// A hello with this token that asks for these features.
+pub fn hello_with<'a>(token: &'a str, features: &[Feature]) -> ClientMessage<'a> {
     ClientMessage::Hello(Hello {
         token: token.into(),
-        presence: false,
+        features: features.iter().copied().collect(),
         streams: Streams::PerSender,
         agent: None,
     })
@@ -253,8 +259,17 @@ impl WebSocket {
 
     /// Connects, says hello and takes the welcome.
     pub async fn join(address: SocketAddr, json: bool, token: &str) -> Self {
+        Self::join_with(address, json, &hello(token)).await
+    }
+
+    /// The same with the feature `resume`. The ticket comes next.
+    pub async fn join_resumable(address: SocketAddr, json: bool, token: &str) -> Self {
+        Self::join_with(address, json, &hello_with(token, &[Feature::Resume])).await
+    }
+
+    async fn join_with(address: SocketAddr, json: bool, hello: &ClientMessage<'_>) -> Self {
         let mut link = Self::connect(address, json).await;
-        link.say(&hello(token)).await;
+        link.say(hello).await;
         assert!(link.hear().await.starts_with("Welcome"));
         link
     }

@@ -1,7 +1,7 @@
 //! The first messages on a link: a `hello`, or a `resume` with the number of the attempt.
 
 use signalbox_protocol::{
-    ClientMessage,
+    ClientMessage, Feature, Features,
     limits::CURSORS,
     message::{Hello, Resume},
 };
@@ -26,21 +26,21 @@ impl<'a> Opening<'a> {
     /// that arrives after a later one, so two links must never carry the same number.
     pub(crate) fn messages(self) -> Vec<ClientMessage<'a>> {
         match self {
-            Self::Hello(options) => hello(options),
+            Self::Hello(options) => vec![hello(options)],
             Self::Resume { options, ticket, position } => resume(options, ticket, position),
         }
     }
 }
 
-fn hello(options: &ConnectOptions) -> Vec<ClientMessage<'_>> {
-    let hello = ClientMessage::Hello(Hello {
+fn hello(options: &ConnectOptions) -> ClientMessage<'_> {
+    ClientMessage::Hello(Hello {
         token: options.token.as_str().into(),
-        presence: options.presence,
+        features: Features::NONE
+            .with(Feature::Presence, options.presence)
+            .with(Feature::Resume, options.resume),
         streams: options.streams,
         agent: Some(options.agent.as_str().into()),
-    });
-    let keep = options.resume.then_some(ClientMessage::Keep {});
-    [hello].into_iter().chain(keep).collect()
+    })
 }
 
 fn resume<'a>(
@@ -61,7 +61,7 @@ fn resume<'a>(
     });
     let mut messages = vec![resume];
     while let Some(cursors) = chunks.next() {
-        messages.push(ClientMessage::Heard { cursors, more: chunks.peek().is_some() });
+        messages.push(ClientMessage::Cursors { cursors, more: chunks.peek().is_some() });
     }
     messages
 }
@@ -93,7 +93,7 @@ mod tests {
                     .messages();
             let sizes = messages.iter().map(|message| match message {
                 ClientMessage::Resume(resume) => (resume.cursors.len(), resume.more),
-                ClientMessage::Heard { cursors, more } => (cursors.len(), *more),
+                ClientMessage::Cursors { cursors, more } => (cursors.len(), *more),
                 other => panic!("{other:?}"),
             });
             assert_eq!(sizes.collect::<Vec<_>>(), expected);

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{CloseReason, close::ComeBack, message::Welcome};
+use signalbox_protocol::{CloseReason, Feature, close::ComeBack, message::Welcome};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -37,13 +37,12 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the task of a new connection, and returns the application's two halves.
 pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, Events) {
-    let confirms = dialer.options.resume;
+    let confirms = welcome.features.contains(Feature::Resume);
     let view = Arc::new(SessionView::new(welcome));
     let send_queue = Arc::new(SharedSendQueue::new(confirms));
     let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
     let order = Order::new(welcome, dialer.options.presence);
-    let mut dispatcher = EventDispatcher::new(order, send_queue.clone(), events, view.clone());
-    dispatcher.resume_requested = confirms;
+    let dispatcher = EventDispatcher::new(order, send_queue.clone(), events, view.clone());
     let (client, channels) = Client::new(view, dialer.endpoints());
     let ClientChannels { commands, leaving, ended } = channels;
     let outgoing = OutgoingMessages::new(send_queue, commands);
@@ -134,18 +133,16 @@ impl ReconnectLoop {
                 resume_to_leave(dialer, resume.as_ref()).await?
             }
         };
-        apply_reply(&mut self.dispatcher, &mut self.outgoing, reply, self.dialer.options.resume);
+        apply_reply(&mut self.dispatcher, &mut self.outgoing, reply);
         Ok(link)
     }
 }
 
-/// Continues with the gateway's reply: as the same connection, or as another one, which asks to be
-/// resumable if `resume` says so.
+/// Continues with the gateway's reply: as the same connection, or as another one.
 pub(crate) fn apply_reply(
     dispatcher: &mut EventDispatcher,
     outgoing: &mut OutgoingMessages,
     reply: HandshakeReply,
-    resume: bool,
 ) {
     match reply {
         HandshakeReply::Resumed { ticket, signals, rejected, missed, gap, present } => {
@@ -156,10 +153,10 @@ pub(crate) fn apply_reply(
             }
         }
         HandshakeReply::Welcome(welcome) => {
-            dispatcher.resume_requested = resume;
+            let confirms = welcome.features.contains(Feature::Resume);
             dispatcher.order.rejoin(&welcome);
             dispatcher.set_limits(welcome.limits);
-            outgoing.rejoined(resume);
+            outgoing.rejoined(confirms);
         }
     }
     outgoing.pace(dispatcher.limits().signals_per_second);

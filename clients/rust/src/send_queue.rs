@@ -26,7 +26,7 @@ pub(crate) type Completion = oneshot::Sender<Result<u64, SendError>>;
 pub(crate) enum ClientCommand {
     Signal(QueuedSignal),
     ForceDisconnect(ConnectionId),
-    Keep,
+    TicketStored,
     Goodbye,
 }
 
@@ -128,7 +128,7 @@ impl SendQueue {
                     self.signal_written(queued);
                 }
                 ClientCommand::ForceDisconnect(id) => write(ClientMessage::ForceDisconnect { id }),
-                ClientCommand::Keep => write(ClientMessage::Keep {}),
+                ClientCommand::TicketStored => write(ClientMessage::TicketStored {}),
                 ClientCommand::Goodbye => {
                     self.left = true;
                     let signals = self.accepted + self.unconfirmed.len() as u64;
@@ -201,15 +201,6 @@ impl SendQueue {
         self.unconfirmed.get_mut(usize::try_from(index).ok()?)
     }
 
-    /// The gateway does not confirm signals.
-    pub(crate) fn confirmations_unavailable(&mut self) {
-        self.confirms = false;
-        for (unconfirmed, seq) in self.unconfirmed.iter_mut().zip(self.accepted + 1..) {
-            unconfirmed.signal = None;
-            succeed(&mut unconfirmed.completion, seq);
-        }
-    }
-
     /// Sets whether the application has stopped reading, so that confirmations are not read either.
     pub(crate) fn set_stalled(&mut self, stalled: bool) {
         self.stalled = stalled;
@@ -231,8 +222,7 @@ impl SendQueue {
     pub(crate) fn resumed(&mut self, signals: u64) {
         self.accepted(signals);
         self.requeue_unconfirmed();
-        // Any message of the client shows the gateway that its new ticket has arrived.
-        self.waiting.push_front(ClientCommand::Keep);
+        self.waiting.push_front(ClientCommand::TicketStored);
     }
 
     /// Another connection replaces the previous one.

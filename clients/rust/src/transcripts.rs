@@ -10,7 +10,8 @@ use std::{
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use signalbox_protocol::{
-    CloseReason, GatewayMessage, GatewayStream, SenderMessage, Signal, Streams, json as wire,
+    CloseReason, Feature, GatewayMessage, GatewayStream, SenderMessage, Signal, Streams,
+    json as wire,
 };
 use tokio::sync::mpsc;
 
@@ -187,16 +188,16 @@ impl Player {
         self.assembler = None;
         match (&mut self.member, answer) {
             (Some(Member { dispatcher, outgoing, .. }), answer) => {
-                reconnect::apply_reply(dispatcher, outgoing, answer, true);
+                reconnect::apply_reply(dispatcher, outgoing, answer);
             }
             (None, HandshakeReply::Welcome(welcome)) => {
-                let send_queue = Arc::new(SharedSendQueue::new(true));
+                let send_queue =
+                    Arc::new(SharedSendQueue::new(welcome.features.contains(Feature::Resume)));
                 let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
                 let order = Order::new(&welcome, self.options.presence);
                 let (events, view) = (mpsc::channel(EVENT_QUEUE).0, SessionView::new(&welcome));
-                let mut dispatcher =
+                let dispatcher =
                     EventDispatcher::new(order, send_queue.clone(), events, Arc::new(view));
-                dispatcher.resume_requested = true;
                 let outgoing = OutgoingMessages::new(send_queue, receiver);
                 self.member = Some(Member { dispatcher, outgoing, commands });
             }

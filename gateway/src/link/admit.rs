@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, GatewayMessage,
+    ClientMessage, CloseReason, ConnectionId, ConnectionInfo, Feature, Features, GatewayMessage,
     limits::{DATA_BYTES, TYPE_BYTES},
-    message::{Hello, Limits, Welcome},
+    message::{Hello, Limits, Ticket, Welcome},
 };
 use signalbox_relay::{Join, Joined};
 use signalbox_token::{Grant, verify_client_token};
@@ -15,9 +15,10 @@ use tracing::debug;
 
 use super::{
     LinkForm,
-    admitted::{Admitted, Lease},
+    admitted::Admitted,
     end::LinkEnd,
     resume::{ResumeClaim, resume},
+    ticket,
     transport::{Incoming, LinkError, Reader, Writer},
     welcome::{check_agent, greet, next_present, record},
 };
@@ -45,10 +46,13 @@ pub(super) async fn admit(
         result = handshake => result.unwrap_or_else(|_| Err(LinkEnd::by(CloseReason::HelloTimeout)))?,
     };
     match handshake {
-        Handshake::Joined { admitted, welcome, present } => {
+        Handshake::Joined { admitted, welcome, present, ticket } => {
             let mut present = present.iter();
             let present = std::iter::from_fn(|| next_present(&mut present));
-            let messages = [GatewayMessage::Welcome(welcome)].into_iter().chain(present);
+            let welcome = [GatewayMessage::Welcome(welcome)].into_iter();
+            // The ticket comes last: a client that has it knows every connection in the session.
+            let ticket = ticket.map(GatewayMessage::Ticket);
+            let messages = welcome.chain(present).chain(ticket);
             greet(services, lifecycle, admitted, messages, writer).await
         }
         Handshake::Resuming(claim) => resume(services, lifecycle, form, claim, writer).await,
@@ -58,7 +62,13 @@ pub(super) async fn admit(
 /// The outcome of a link's first messages.
 enum Handshake {
     /// The client has joined with a hello.
-    Joined { admitted: Admitted, welcome: Welcome, present: Vec<Arc<ConnectionInfo>> },
+    Joined {
+        admitted: Admitted,
+        welcome: Welcome,
+        present: Vec<Arc<ConnectionInfo>>,
+        /// With the feature `resume`.
+        ticket: Option<Ticket<'static>>,
+    },
     /// The client wants to resume, and its ticket is valid.
     Resuming(ResumeClaim),
 }
@@ -94,11 +104,12 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
     };
     record(&session, info.id);
     let encoding = form.encoding(hello.streams);
+    let presence = hello.features.contains(Feature::Presence);
     let join = Join {
         session: session.clone(),
         info: info.clone(),
         role,
-        presence: hello.presence,
+        presence,
         encoding,
         transport: form.transport,
     };
@@ -107,17 +118,22 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         .join(join, services.uptime())
         .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
+    let token_until = expires_at + signalbox_token::LEEWAY;
+    let resumable = hello.features.contains(Feature::Resume);
+    let ticket = if resumable { ticket::issue(services, &connection, token_until) } else { None };
     let welcome = Welcome {
         connection: info,
         session,
         role,
         limits: limits(services),
+        features: Features::NONE
+            .with(Feature::Presence, presence)
+            .with(Feature::Resume, ticket.is_some()),
         present: u32::try_from(present.len()).unwrap_or(u32::MAX),
     };
-    let expires_in = (expires_at + signalbox_token::LEEWAY).saturating_sub(now);
-    let lease = Lease { expires_in, resumed: false };
-    let admitted = Admitted { connection, outbox, encoding, lease };
-    Ok(Handshake::Joined { admitted, welcome, present })
+    let expires_in = token_until.saturating_sub(now);
+    let admitted = Admitted { connection, outbox, encoding, expires_in };
+    Ok(Handshake::Joined { admitted, welcome, present, ticket })
 }
 
 fn limits(services: &Services) -> Limits {

@@ -13,16 +13,8 @@ pub(super) struct Admitted {
     pub(super) outbox: Outbox,
     /// The encoding of the outbox's frames.
     pub(super) encoding: Encoding,
-    pub(super) lease: Lease,
-}
-
-/// The terms on which a connection is on its link.
-#[derive(Clone, Copy)]
-pub(super) struct Lease {
     /// How long its token is valid.
     pub(super) expires_in: Duration,
-    /// Whether it was resumed and the client has not shown yet that it has the new ticket.
-    pub(super) resumed: bool,
 }
 
 /// Ends the connection's time on its link: the connection is detached if the link was lost or the

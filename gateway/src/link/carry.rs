@@ -25,11 +25,11 @@ pub(super) fn carry(
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> impl Future<Output = LinkEnd> + Send {
-    let Admitted { mut connection, outbox, encoding, lease } = admitted;
+    let Admitted { mut connection, outbox, encoding, expires_in } = admitted;
     async move {
         let expired = async {
             if services.policy().auth.end_on_token_expiry {
-                Box::pin(sleep(lease.expires_in)).await;
+                Box::pin(sleep(expires_in)).await;
             } else {
                 pending::<()>().await;
             }
@@ -45,7 +45,7 @@ pub(super) fn carry(
         };
         let watch = writer.watch();
         let end = async {
-            let reading = pin!(read(services, &mut connection, &outbox, lease, reader));
+            let reading = pin!(read(services, &mut connection, &outbox, reader));
             let pumping = pin!(writer.pump(&outbox, encoding));
             let ending = pin!(async {
                 tokio::select! {

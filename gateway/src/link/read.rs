@@ -6,13 +6,11 @@ use signalbox_protocol::{
     ClientMessage, CloseReason, ErrorCode, limits::FAREWELL, message::SendSignal,
 };
 use signalbox_relay::{Connection, Outbox, SignalError};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::trace;
 
 use super::{
-    admitted::Lease,
     end::LinkEnd,
-    ticket,
     transport::{Incoming, LinkError, Reader},
 };
 use crate::services::Services;
@@ -26,11 +24,8 @@ pub(super) async fn read<R: Reader>(
     services: &Services,
     connection: &mut Connection,
     outbox: &Outbox,
-    lease: Lease,
     reader: &mut R,
 ) -> LinkEnd {
-    let Lease { expires_in, mut resumed } = lease;
-    let since = Instant::now();
     let mut budget = CoopBudget::default();
     loop {
         budget.tick().await;
@@ -47,10 +42,6 @@ pub(super) async fn read<R: Reader>(
             Ok(Incoming::Closed) => return LinkError::Closed.into(),
             Err(error) => return error.into(),
         };
-        if std::mem::take(&mut resumed) {
-            // The client sends its first message after it has read its new ticket.
-            connection.has_ticket();
-        }
         match message {
             ClientMessage::Signal(send) => {
                 if signal(services, connection, send).is_break() {
@@ -72,12 +63,9 @@ pub(super) async fn read<R: Reader>(
                 // Made after that, so that the farewell has its full time.
                 return LinkEnd::by(CloseReason::ClientDisconnected);
             }
-            ClientMessage::Keep {} => {
-                let expires_in = expires_in.saturating_sub(since.elapsed());
-                ticket::issue(services, connection, expires_in);
-            }
-            ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Heard { .. } => {
-                return LinkError::protocol("a second hello").into();
+            ClientMessage::TicketStored {} => connection.has_ticket(),
+            ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Cursors { .. } => {
+                return LinkError::protocol("hello, resume and cursors only begin a link").into();
             }
         }
     }

@@ -12,13 +12,13 @@ use tracing::debug;
 
 use super::{
     LinkForm,
-    admitted::{Admitted, Lease},
+    admitted::Admitted,
     end::LinkEnd,
     ticket::{TicketContents, new_secret},
     transport::{Incoming, LinkError, Reader, Writer},
     welcome::{check_agent, greet, next_present, record},
 };
-use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
+use crate::{clock::unix_time, instance::Instance, lifecycle::Lifecycle, services::Services};
 
 /// A client's request to resume. It borrows nothing from the link.
 pub(super) struct ResumeClaim {
@@ -52,8 +52,9 @@ impl ResumeClaim {
     /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory.
     pub(super) fn check(&self, services: &Services) -> Result<(), LinkEnd> {
         let ticket = self.ticket.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
-        let TicketContents { session, connection, secret } = ticket;
-        services.relay().check_ticket(session, *connection, secret, self.attempt).map_err(refused)
+        let TicketContents { issuer, session, connection, secret } = ticket;
+        let checked = services.relay().check_ticket(session, *connection, secret, self.attempt);
+        checked.map_err(|error| refused(error, issuer, services.instance()))
     }
 
     fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
@@ -73,11 +74,11 @@ impl ResumeClaim {
     pub(super) async fn complete(&mut self, reader: &mut impl Reader) -> Result<(), LinkEnd> {
         while self.more {
             match reader.next().await? {
-                Incoming::Message(ClientMessage::Heard { cursors, more }) => {
+                Incoming::Message(ClientMessage::Cursors { cursors, more }) => {
                     self.add(&cursors, more)?;
                 }
                 Incoming::Closed => return Err(LinkError::Closed.into()),
-                _ => return Err(LinkError::protocol("a heard must follow").into()),
+                _ => return Err(LinkError::protocol("a cursors message must follow").into()),
             }
         }
         Ok(())
@@ -93,7 +94,8 @@ pub(super) async fn resume(
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
     let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
-    let TicketContents { session, connection, secret } = claim.ticket.ok_or_else(invalid)?;
+    let TicketContents { issuer, session, connection, secret } =
+        claim.ticket.ok_or_else(invalid)?;
     let next = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
     let encoding = form.encoding(claim.streams);
     let comeback = Comeback {
@@ -107,19 +109,21 @@ pub(super) async fn resume(
         encoding,
         transport: form.transport,
     };
-    let (connection, resumed) =
-        services.relay().resume(&comeback, services.uptime()).map_err(refused)?;
+    let (connection, resumed) = services
+        .relay()
+        .resume(&comeback, services.uptime())
+        .map_err(|error| refused(error, &issuer, services.instance()))?;
     let Resumed { outbox, token_until, signals, refused, missed, lost, present, .. } = resumed;
     record(&session, connection.id());
     let gap = !lost.is_empty() || present.is_some();
     debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
 
     let expires_in = token_until.saturating_sub(unix_time());
-    let lease = Lease { expires_in, resumed: true };
-    let admitted = Admitted { connection, outbox, encoding, lease };
+    let admitted = Admitted { connection, outbox, encoding, expires_in };
     let id = admitted.connection.id();
     let window_ms = services.resume_window_ms(session.project());
-    let ticket = TicketContents { session, connection: id, secret: next }.encode();
+    let issuer = services.instance().clone();
+    let ticket = TicketContents { issuer, session, connection: id, secret: next }.encode();
     let ticket = message::Ticket { ticket: ticket.into(), window_ms };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
@@ -144,6 +148,12 @@ pub(super) async fn resume(
     greet(services, lifecycle, admitted, messages, writer).await
 }
 
-fn refused(error: ResumeError) -> LinkEnd {
-    LinkEnd::new(error.close_reason(), error.to_string())
+/// The end of a link whose resume is refused. If the ticket was issued elsewhere, the text says so:
+/// behind a load balancer that is the first thing to know.
+fn refused(error: ResumeError, issuer: &Instance, here: &Instance) -> LinkEnd {
+    let mut detail = error.to_string();
+    if error == ResumeError::Ticket && issuer != here {
+        detail += &format!("; it was issued by gateway {issuer}, and this is {here}");
+    }
+    LinkEnd::new(error.close_reason(), detail)
 }

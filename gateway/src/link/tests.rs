@@ -16,8 +16,8 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use signalbox_protocol::{
-    ClientMessage, CloseReason, Codec, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode,
-    ProjectKey, Role, SessionId, Signal, Streams, Transport, binary, limits::FAREWELL,
+    ClientMessage, CloseReason, Codec, ConnectionId, ConnectionInfo, Feature, GatewayMessage,
+    MediaMode, ProjectKey, Role, SessionId, Signal, Streams, Transport, binary, limits::FAREWELL,
     message::Hello,
 };
 use signalbox_relay::{Connection, Encoding, Join, Outbox};
@@ -76,12 +76,18 @@ impl World {
 
     /// A client that has sent its hello and read nothing.
     async fn client(&self, presence: bool) -> Client {
-        self.client_over(presence, |transport| transport).await
+        let features: &[Feature] = if presence { &[Feature::Presence] } else { &[] };
+        self.client_over(features, |transport| transport).await
+    }
+
+    /// A client whose connection can be resumed.
+    async fn resumable_client(&self) -> Client {
+        self.client_over(&[Feature::Resume], |transport| transport).await
     }
 
     async fn client_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
-        presence: bool,
+        features: &[Feature],
         transport: impl FnOnce(DuplexStream) -> S,
     ) -> Client {
         let (near, far) = tokio::io::duplex(TRANSPORT_BYTES);
@@ -113,7 +119,7 @@ impl World {
         let token = token.mint().unwrap();
         let hello = ClientMessage::Hello(Hello {
             token: token.as_str().into(),
-            presence,
+            features: features.iter().copied().collect(),
             streams: Streams::Single,
             agent: None,
         });
@@ -252,10 +258,8 @@ async fn a_farewell_has_one_deadline() {
 async fn a_link_that_is_closed_badly_ends_at_once_and_its_connection_stays() {
     let world = World::new();
     let (_watcher, _outbox) = world.member(1, String::new());
-    let mut client = world.client(false).await;
+    let mut client = world.resumable_client().await;
     client.welcomed().await;
-    let keep = binary::encode(&ClientMessage::Keep {});
-    client.socket.send(Message::Binary(keep.into())).await.unwrap();
     assert_eq!(client.next().await, Some(Received::Other), "the ticket");
     let before = Instant::now();
     let close = CloseFrame { code: CloseCode::from(4002), reason: "".into() };
@@ -314,10 +318,8 @@ async fn a_resumable_connection_is_detached_by_a_drain() {
     for leaves in [true, false] {
         let world = World::new();
         let (_watcher, watching) = world.member(1, String::new());
-        let mut client = world.client(false).await;
+        let mut client = world.resumable_client().await;
         client.welcomed().await;
-        let keep = binary::encode(&ClientMessage::Keep {});
-        client.socket.send(Message::Binary(keep.into())).await.unwrap();
         assert_eq!(client.next().await, Some(Received::Other), "the ticket");
         world.context.lifecycle.begin_drain();
         assert!(matches!(client.next().await, Some(Received::GoAway(_))));
@@ -384,7 +386,7 @@ async fn a_panic_ends_one_link_and_no_other() {
     bystander.welcomed().await;
     let is_faulty = Arc::new(AtomicBool::new(false));
     let switch = is_faulty.clone();
-    let mut client = world.client_over(false, |inner| FaultyTransport { inner, is_faulty }).await;
+    let mut client = world.client_over(&[], |inner| FaultyTransport { inner, is_faulty }).await;
     client.welcomed().await;
     assert_eq!(world.context.services.relay().stats().connections, 2);
     switch.store(true, Relaxed);

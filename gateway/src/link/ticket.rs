@@ -1,22 +1,26 @@
 //! Tickets, by which clients resume their connections.
 //!
-//! A ticket names a connection and proves that it belongs to the client: an id, a secret and a
-//! session id in base64. Only the secret is confidential, and the relay compares it.
+//! A ticket names the gateway that issued it, the session and the connection, and carries a secret.
+//! Any gateway can read the names, so it can tell where a ticket comes from before it can verify it.
+//! Only the relay that holds the connection can compare the secret. To clients it is opaque.
+//!
+//! Layout, in base64url without padding: connection (16 bytes), secret (32), epoch (8, big endian),
+//! length of the gateway's name (1), the name, session id (the rest).
 
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use signalbox_protocol::{
-    ConnectionId, ErrorCode, GatewayMessage, SessionId, limits::TICKET_BYTES, message::Ticket,
-};
+use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES, message::Ticket};
 use signalbox_relay::{Connection, Secret};
 use tracing::error;
 
-use crate::{clock::unix_time, services::Services};
+use crate::{instance::Instance, services::Services};
 
 /// The decoded contents of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TicketContents {
+    /// The gateway that issued it, and its run. Nothing proves this: it is a hint.
+    pub(super) issuer: Instance,
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
     pub(super) secret: Secret,
@@ -24,8 +28,18 @@ pub(super) struct TicketContents {
 
 impl TicketContents {
     pub(super) fn encode(&self) -> String {
-        let Self { session, connection, secret } = self;
-        BASE64.encode([connection.as_bytes(), &secret[..], session.as_str().as_bytes()].concat())
+        let Self { issuer: Instance { gateway, epoch }, session, connection, secret } = self;
+        // A gateway's name has at most 64 bytes.
+        let length = [u8::try_from(gateway.as_str().len()).unwrap_or(u8::MAX)];
+        let parts: [&[u8]; 6] = [
+            connection.as_bytes(),
+            secret,
+            &epoch.to_be_bytes(),
+            &length,
+            gateway.as_str().as_bytes(),
+            session.as_str().as_bytes(),
+        ];
+        BASE64.encode(parts.concat())
     }
 
     /// The contents, if the text has the form of a ticket.
@@ -35,8 +49,13 @@ impl TicketContents {
         }
         let bytes = BASE64.decode(text).ok()?;
         let (connection, rest) = bytes.split_first_chunk()?;
-        let (secret, session) = rest.split_first_chunk()?;
+        let (secret, rest) = rest.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first()?;
+        let (gateway, session) = rest.split_at_checked(usize::from(*length))?;
+        let gateway = std::str::from_utf8(gateway).ok()?.parse().ok()?;
         Some(Self {
+            issuer: Instance { gateway, epoch: u64::from_be_bytes(*epoch) },
             session: std::str::from_utf8(session).ok()?.parse().ok()?,
             connection: ConnectionId::from_bytes(*connection),
             secret: *secret,
@@ -55,22 +74,23 @@ pub(super) fn new_secret() -> Result<Secret, getrandom::Error> {
     Ok(secret)
 }
 
-/// Answers a client that asks for a resumable connection: with a ticket, or with the reason why there
-/// is none.
-pub(super) fn issue(services: &Services, connection: &Connection, expires_in: Duration) {
-    let unsupported = |why: &str| connection.tell_error(None, ErrorCode::Unsupported, why);
-    let window_ms = services.resume_window_ms(connection.session_id().project());
+/// Makes a connection that has just joined resumable. Returns its first ticket; `None` if resumption
+/// is not enabled for its project, or if no ticket could be made.
+pub(super) fn issue(
+    services: &Services,
+    connection: &Connection,
+    token_until: Duration,
+) -> Option<Ticket<'static>> {
+    let session = connection.session_id().clone();
+    let window_ms = services.resume_window_ms(session.project());
     if window_ms == 0 {
-        return unsupported("resumption is not enabled for this project");
+        return None;
     }
-    let Ok(secret) = new_secret() else {
-        return unsupported("the gateway cannot make a ticket");
-    };
-    if connection.keep(secret, unix_time() + expires_in) {
-        let session = connection.session_id().clone();
-        let ticket = TicketContents { session, connection: connection.id(), secret }.encode();
-        connection.tell(GatewayMessage::Ticket(Ticket { ticket: ticket.into(), window_ms }));
-    }
+    let secret = new_secret().ok()?;
+    connection.keep(secret, token_until);
+    let issuer = services.instance().clone();
+    let ticket = TicketContents { issuer, session, connection: connection.id(), secret }.encode();
+    Some(Ticket { ticket: ticket.into(), window_ms })
 }
 
 #[cfg(test)]
@@ -85,7 +105,8 @@ mod tests {
         let location = Some([255, 255, 255, 255].into());
         let session = SessionId::mint(&key, MediaMode::Routed, location, u64::MAX, [7; 24]);
         let connection = ConnectionId::from_bytes([1; 16]);
-        TicketContents { session, connection, secret: new_secret().unwrap() }
+        let issuer = Instance::start("g".repeat(64).parse().unwrap());
+        TicketContents { issuer, session, connection, secret: new_secret().unwrap() }
     }
 
     #[test]

@@ -112,7 +112,7 @@ async fn websocket_messages_that_are_none() {
         (true, "a wrong type", text(r#"{"signal":{"data":7}}"#), ProtocolError),
         (true, "a bad id", text(r#"{"forceDisconnect":{"id":"me"}}"#), ProtocolError),
         (true, "an array for an object", text(r#"{"signal":[null,"chat","x"]}"#), ProtocolError),
-        (true, "null for an object", text(r#"{"keep":null}"#), ProtocolError),
+        (true, "null for an object", text(r#"{"ticketStored":null}"#), ProtocolError),
         (true, "a member twice", text(r#"{"signal":{"data":"a","data":"a"}}"#), ProtocolError),
         (true, "an ignored member twice", text(r#"{"signal":{"x":1,"x":1}}"#), ProtocolError),
         (true, "an unknown kind twice", text(r#"{"wave":{},"wave":{}}"#), ProtocolError),

@@ -3,12 +3,12 @@
 use signalbox_client::{CloseReason, Event, Role};
 use signalbox_gateway::ProjectLimitOverrides;
 use signalbox_protocol::{
-    ClientMessage,
-    message::{Cursor, Hello, Resume},
+    ClientMessage, Feature,
+    message::{Cursor, Resume},
 };
 use signalbox_tests::{
     Member, PROJECT, TransportMode, World, new_session,
-    raw::{Quic, WebSocket, hello, resume, resume_again, signal, ticket_in},
+    raw::{Quic, WebSocket, hello_with, resume, resume_again, signal, ticket_in},
     rest::Server,
     token, unix_time, within_timeout,
 };
@@ -31,8 +31,8 @@ pub(super) async fn hear_until(link: &mut WebSocket, start: &str) -> String {
 
 /// A member by a raw WebSocket, kept; and its ticket.
 pub(super) async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
-    let mut link = WebSocket::join(world.addresses().tcp, false, &world.token(role)).await;
-    link.say(&ClientMessage::Keep {}).await;
+    let mut link =
+        WebSocket::join_resumable(world.addresses().tcp, false, &world.token(role)).await;
     let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
     (link, ticket)
 }
@@ -59,8 +59,8 @@ async fn signals_are_confirmed_on_request() {
             break;
         }
     }
-    // Asked again there is nothing new to say.
-    link.say(&ClientMessage::Keep {}).await;
+    // The first ticket has no predecessor: nothing changes.
+    link.say(&ClientMessage::TicketStored {}).await;
     link.say(&signal("three")).await;
     assert!(link.hear().await.starts_with("Signal"));
     assert_eq!(link.hear().await, "Accepted { signals: 3 }");
@@ -108,10 +108,8 @@ async fn a_gap_is_reported_before_the_replay() {
     let world = World::with(|config| config.resume.history_bytes = 2000).await;
     let watcher = world.join(TransportMode::Quic, Role::Publisher).await;
     let token = world.token(Role::Publisher);
-    let ClientMessage::Hello(hello) = hello(&token) else { panic!() };
     let mut link = WebSocket::connect(world.addresses().tcp, true).await;
-    link.say(&ClientMessage::Hello(Hello { presence: true, ..hello })).await;
-    link.say(&ClientMessage::Keep {}).await;
+    link.say(&hello_with(&token, &Feature::ALL)).await;
     let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
     cut(link);
     let mut passing = Vec::new();
@@ -160,7 +158,7 @@ async fn rejections_are_repeated_until_confirmed() {
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume_again(&ticket, 3)).await;
     let ticket = ticket_in(&hear_until(&mut link, "Resumed").await);
-    link.say(&ClientMessage::Keep {}).await;
+    link.say(&ClientMessage::TicketStored {}).await;
     link.say(&signal("4")).await;
     hear_until(&mut link, "Accepted { signals: 4 }").await;
     cut(link);
@@ -198,18 +196,16 @@ async fn a_detached_connection_is_listed_and_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_overrides_the_resume_window() {
     let mut world = World::with(|config| config.resume.window_ms = 0).await;
-    let mut link =
-        WebSocket::join(world.addresses().tcp, true, &world.token(Role::Publisher)).await;
-    link.say(&ClientMessage::Keep {}).await;
-    assert!(link.hear().await.contains("code: Unsupported"));
+    let mut link = WebSocket::connect(world.addresses().tcp, true).await;
+    link.say(&hello_with(&world.token(Role::Publisher), &Feature::ALL)).await;
+    assert!(link.hear().await.contains("features: {Presence}"), "no resume");
     drop(link);
     let own =
         ProjectLimitOverrides { resume_window_ms: Some(300), ..ProjectLimitOverrides::default() };
     assert_eq!(world.change_projects(|it| it[0].limits = own), Ok(true));
     let mut watcher = in_new_session(&world).await;
     let token = token(PROJECT, watcher.client.session(), Role::Publisher, Duration::from_secs(60));
-    let mut link = WebSocket::join(world.addresses().tcp, true, &token).await;
-    link.say(&ClientMessage::Keep {}).await;
+    let mut link = WebSocket::join_resumable(world.addresses().tcp, true, &token).await;
     assert!(hear_until(&mut link, "Ticket").await.contains("window_ms: 300"));
     let id = watcher.sees_created().await;
     cut(link);
@@ -236,8 +232,7 @@ async fn token_expiry_applies_after_a_resume() {
     });
     let key = jsonwebtoken::EncodingKey::from_secret(PROJECT.1.as_bytes());
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
-    let mut link = WebSocket::join(world.addresses().tcp, false, &token).await;
-    link.say(&ClientMessage::Keep {}).await;
+    let mut link = WebSocket::join_resumable(world.addresses().tcp, false, &token).await;
     let ticket = ticket_in(&hear_until(&mut link, "Ticket").await);
     cut(link);
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;

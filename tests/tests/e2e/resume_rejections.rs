@@ -29,6 +29,7 @@ async fn a_late_attempt_is_rejected_and_the_later_link_stays() {
         let answer = late.hear().await;
         assert!(answer.starts_with("Bye { reason: Superseded"), "{answer}");
     }
+    later.say(&ClientMessage::TicketStored {}).await;
     later.say(&signal("still here")).await;
     assert!(hear_until(&mut later, "Signal").await.contains("still here"));
     // Before it said that, the used ticket was good for a still later attempt; now it is void.
@@ -108,8 +109,8 @@ async fn a_malformed_resume_is_rejected_and_may_be_retried() {
             "a sender twice, over two messages",
             vec![
                 with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true)),
-                ClientMessage::Heard { cursors: vec![other.clone()], more: true },
-                ClientMessage::Heard {
+                ClientMessage::Cursors { cursors: vec![other.clone()], more: true },
+                ClientMessage::Cursors {
                     cursors: vec![Cursor { seq: 0, ..stranger.clone() }],
                     more: false,
                 },
@@ -120,7 +121,7 @@ async fn a_malformed_resume_is_rejected_and_may_be_retried() {
             vec![with(&|it| it.cursors = vec![Cursor { seq: 0, ..servers.clone() }; 2])],
         ),
         ("a signal where more should come", vec![with(&|it| it.more = true), signal("x")]),
-        ("cursors first", vec![ClientMessage::Heard { cursors: vec![], more: false }]),
+        ("cursors first", vec![ClientMessage::Cursors { cursors: vec![], more: false }]),
         ("a long name", vec![with(&|it| it.agent = Some("x".repeat(65).into()))]),
         ("a hello too", vec![with(&|it| it.more = true), hello("x")]),
     ] {
@@ -134,8 +135,8 @@ async fn a_malformed_resume_is_rejected_and_may_be_retried() {
     // Unknown senders are nobody's business; more cursors may follow.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true))).await;
-    link.say(&ClientMessage::Heard { cursors: vec![other.clone()], more: true }).await;
-    link.say(&ClientMessage::Heard { cursors: vec![], more: false }).await;
+    link.say(&ClientMessage::Cursors { cursors: vec![other.clone()], more: true }).await;
+    link.say(&ClientMessage::Cursors { cursors: vec![], more: false }).await;
     hear_until(&mut link, "Resumed").await;
     link.say(&resume(&ticket)).await;
     assert_eq!(link.end().await.0, Some(CloseReason::ProtocolError), "a second one");

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
-use signalbox_protocol::ClientMessage;
+use signalbox_protocol::Feature;
 use signalbox_tests::{
     Member, TransportMode, World,
-    raw::{Quic, WebSocket, hello, resume, ticket_in, tls_stream},
+    raw::{Quic, WebSocket, hello_with, resume, ticket_in, tls_stream},
     within_timeout,
 };
 use tokio::io::AsyncWriteExt;
@@ -203,8 +203,7 @@ async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() 
     let tcp = world.addresses().tcp;
     let mut speaker = world.join(TransportMode::Quic, Role::Publisher).await;
     let mut silent = WebSocket::connect(tcp, true).await;
-    silent.say(&hello(&world.token(Role::Subscriber))).await;
-    silent.say(&ClientMessage::Keep {}).await;
+    silent.say(&hello_with(&world.token(Role::Subscriber), &[Feature::Resume])).await;
     assert!(silent.hear().await.starts_with("Welcome"));
     let ticket = ticket_in(&silent.hear().await);
     speaker.sees_created().await;

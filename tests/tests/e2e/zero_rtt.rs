@@ -3,7 +3,7 @@
 
 use signalbox_client::{ConnectOptions, Event, Role};
 use signalbox_netem::proxy::PassingAnswers;
-use signalbox_protocol::{ClientMessage, frame};
+use signalbox_protocol::frame;
 use signalbox_tests::{
     TransportMode, World,
     proxy::Proxy,
@@ -13,8 +13,7 @@ use signalbox_tests::{
 /// A kept member by a raw WebSocket, and its ticket.
 async fn resumable_client(world: &World) -> (WebSocket, String) {
     let token = world.token(Role::Publisher);
-    let mut link = WebSocket::join(world.addresses().tcp, false, &token).await;
-    link.say(&ClientMessage::Keep {}).await;
+    let mut link = WebSocket::join_resumable(world.addresses().tcp, false, &token).await;
     let ticket = ticket_in(&link.hear().await);
     (link, ticket)
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use anyhow::{Context as _, bail};
 use signalbox_protocol::{
-    ClientMessage, CloseReason, Codec, ConnectionId, GatewayMessage, Signal, Streams, Text,
-    WEBSOCKET_PATH, binary, json,
+    ClientMessage, CloseReason, Codec, ConnectionId, Feature, Features, GatewayMessage, Signal,
+    Streams, Text, WEBSOCKET_PATH, binary, json,
     message::{Hello, Resume, SendSignal},
 };
 
@@ -61,9 +61,8 @@ impl Entry {
         match self {
             Self::Join { token, resumable } => {
                 let token = token.as_str().into();
-                let hello = Hello { token, presence: false, streams, agent };
-                let keep = resumable.then_some(ClientMessage::Keep {});
-                [ClientMessage::Hello(hello)].into_iter().chain(keep).collect()
+                let features = Features::NONE.with(Feature::Resume, *resumable);
+                vec![ClientMessage::Hello(Hello { token, features, streams, agent })]
             }
             Self::Resume { ticket, attempt } => vec![ClientMessage::Resume(Resume {
                 ticket: Text::from(ticket.as_str()),
@@ -77,9 +76,9 @@ impl Entry {
         }
     }
 
-    /// Messages to send once entered: a resumed connection asks again to be resumable.
+    /// The message to send once entered: a resumed connection has a new ticket.
     pub(super) fn after(&self) -> Option<ClientMessage<'static>> {
-        matches!(self, Self::Resume { .. }).then_some(ClientMessage::Keep {})
+        matches!(self, Self::Resume { .. }).then_some(ClientMessage::TicketStored {})
     }
 
     /// Reads a message of the gateway; `true` when the entry is complete.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{ErrorCode, GatewayMessage, Text, message::Limits};
+use signalbox_protocol::{GatewayMessage, Text, message::Limits};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Disconnection, ResumeTicket, SharedSendQueue};
@@ -17,8 +17,6 @@ pub(crate) struct EventDispatcher {
     send_queue: Arc<SharedSendQueue>,
     events: mpsc::Sender<Event>,
     view: Arc<SessionView>,
-    /// Whether the gateway has been asked to make the connection resumable.
-    pub(crate) resume_requested: bool,
     /// When the client leaves its link, if the gateway has asked it to.
     leave_at: Option<Instant>,
 }
@@ -30,15 +28,7 @@ impl EventDispatcher {
         events: mpsc::Sender<Event>,
         view: Arc<SessionView>,
     ) -> Self {
-        Self {
-            order,
-            ticket: None,
-            send_queue,
-            events,
-            view,
-            resume_requested: false,
-            leave_at: None,
-        }
+        Self { order, ticket: None, send_queue, events, view, leave_at: None }
     }
 
     /// Takes a message of the control stream that does not end the link.
@@ -51,13 +41,6 @@ impl EventDispatcher {
                 // time that the request took to arrive.
                 let quarter = Duration::from_millis(within_ms.into()) / 4;
                 self.leave_at = Some(Instant::now() + 2 * quarter + jitter(quarter));
-            }
-            // The answer to `keep` of a gateway that does not support resuming.
-            GatewayMessage::Error { signal: None, code: ErrorCode::Unsupported, .. }
-                if self.resume_requested && self.ticket.is_none() =>
-            {
-                self.resume_requested = false;
-                self.send_queue.confirmations_unavailable();
             }
             GatewayMessage::Error { signal: Some(signal), code, message } => {
                 let rejected = self.send_queue.rejected(signal, code, message.into_string());

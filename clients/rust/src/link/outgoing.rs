@@ -37,11 +37,6 @@ impl SharedSendQueue {
         self.room.notify_one();
     }
 
-    pub(super) fn confirmations_unavailable(&self) {
-        self.queue.lock().confirmations_unavailable();
-        self.room.notify_one();
-    }
-
     pub(super) fn rejected(&self, signal: u64, code: ErrorCode, message: String) -> Option<Event> {
         self.queue.lock().rejected(signal, code, message)
     }

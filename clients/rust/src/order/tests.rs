@@ -1,7 +1,7 @@
 //! In every relative order of streams, the application receives events in one order.
 
 use proptest::prelude::*;
-use signalbox_protocol::{GatewayId, Role, message::Limits};
+use signalbox_protocol::{Feature, GatewayId, Role, message::Limits};
 
 use super::*;
 
@@ -27,6 +27,7 @@ pub(crate) fn welcome(present: u32) -> Welcome {
             signals_per_second: 0,
             idle_timeout_ms: 0,
         },
+        features: Feature::ALL.into_iter().collect(),
         present,
     }
 }

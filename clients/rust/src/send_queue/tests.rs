@@ -36,7 +36,7 @@ fn write(queue: &mut SendQueue, max: usize) -> Vec<String> {
     queue.write(max, |message| {
         all.push(match message {
             ClientMessage::Signal(signal) => signal.data.unwrap_or_default().into_string(),
-            ClientMessage::Keep {} => "keep".into(),
+            ClientMessage::TicketStored {} => "stored".into(),
             ClientMessage::ForceDisconnect { .. } => "force".into(),
             ClientMessage::Goodbye { signals } => format!("bye {signals}"),
             other => format!("{other:?}"),
@@ -71,14 +71,6 @@ fn without_confirmations_a_signal_is_done_when_it_is_written() {
     write(&mut first, 9);
     check(&mut outcomes[0], Some(Ok(1)));
     assert_eq!(first.room(), CAPACITY);
-    // And when the gateway turns out not to confirm.
-    let (mut second, mut outcomes) = queue(true, &[true, true]);
-    write(&mut second, 1);
-    check(&mut outcomes[0], None);
-    second.confirmations_unavailable();
-    check(&mut outcomes[0], Some(Ok(1)));
-    write(&mut second, 1);
-    check(&mut outcomes[1], Some(Ok(2)));
 }
 
 #[test]
@@ -92,7 +84,7 @@ fn callers_do_not_wait_for_confirmations_that_cannot_be_read() {
     // They stay in the queue all the same.
     queue.link_lost();
     queue.resumed(0);
-    assert_eq!(write(&mut queue, 9), ["keep", "1", "2"]);
+    assert_eq!(write(&mut queue, 9), ["stored", "1", "2"]);
 }
 
 #[test]
@@ -146,7 +138,7 @@ fn signals_that_were_not_accepted_are_sent_again_first() {
     queue.enqueue_offline(ClientCommand::ForceDisconnect(ConnectionId::from_bytes([1; 16])));
     queue.resumed(1);
     check(&mut outcomes[0], Some(Ok(1)));
-    assert_eq!(write(&mut queue, 9), ["keep", "2", "3", "4", "force"]);
+    assert_eq!(write(&mut queue, 9), ["stored", "2", "3", "4", "force"]);
     queue.enqueue(ClientCommand::Goodbye);
     assert_eq!(write(&mut queue, 9), ["bye 4"]);
     queue.accepted(4);
@@ -160,7 +152,7 @@ fn a_lost_goodbye_is_repeated() {
     assert_eq!(write(&mut queue, 9), ["1", "2", "bye 2"]);
     queue.link_lost();
     queue.resumed(1);
-    assert_eq!(write(&mut queue, 9), ["keep", "2", "bye 2"]);
+    assert_eq!(write(&mut queue, 9), ["stored", "2", "bye 2"]);
 }
 
 #[test]
@@ -175,7 +167,7 @@ fn signals_without_retry_are_dropped() {
     queue.resumed(1);
     check(&mut outcomes[0], Some(Ok(1)));
     check(&mut outcomes[1], Some(Err(SendError::NotSent)));
-    assert_eq!(write(&mut queue, 9), ["keep", "3"]);
+    assert_eq!(write(&mut queue, 9), ["stored", "3"]);
     // Its number is that of the connection; an event names the application's.
     queue.accepted(1);
     drop(outcomes);
@@ -209,8 +201,7 @@ fn the_queue_is_bounded() {
     assert_eq!(queue.room(), 0);
     queue.accepted(10);
     assert_eq!(queue.room(), 10);
-    queue.confirmations_unavailable();
-    assert_eq!(queue.room(), CAPACITY);
+    let mut queue = SendQueue::new(false);
     for number in 0..2 * CAPACITY as u64 {
         queue.enqueue(signal(number, true).0);
         write(&mut queue, 1);
@@ -237,7 +228,7 @@ proptest! {
                 1 => on_the_way.extend(write(&mut queue, amount)),
                 2 => {
                     let arrived = amount.min(on_the_way.len());
-                    taken.extend(on_the_way.drain(..arrived).filter(|it| it != "keep"));
+                    taken.extend(on_the_way.drain(..arrived).filter(|it| it != "stored"));
                     if amount % 2 == 0 {
                         queue.accepted(taken.len() as u64);
                     }
@@ -250,7 +241,7 @@ proptest! {
             }
         }
         on_the_way.extend(write(&mut queue, usize::MAX));
-        taken.extend(on_the_way.into_iter().filter(|it| it != "keep"));
+        taken.extend(on_the_way.into_iter().filter(|it| it != "stored"));
         queue.accepted(taken.len() as u64);
         let all: Vec<_> = (1..=number).map(|number| number.to_string()).collect();
         prop_assert_eq!(taken, all);

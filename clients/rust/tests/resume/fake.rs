@@ -9,7 +9,7 @@ use signalbox_client::{
     Events, Limits, Role, Sender,
 };
 use signalbox_protocol::{
-    ClientMessage, Codec, GatewayMessage, binary,
+    ClientMessage, Codec, Feature, Features, GatewayMessage, binary,
     message::{Cursor, ReceivedSignal, Ticket, Welcome},
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -58,22 +58,29 @@ pub(crate) fn error(signal: Option<u64>, code: ErrorCode) -> GatewayMessage<'sta
 /// Where clients connect to.
 pub(crate) struct Fake {
     listener: TcpListener,
+    /// The features that it can grant.
+    features: Features,
 }
 
 impl Fake {
     pub(crate) async fn new() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+        Self::with(Feature::ALL.into_iter().collect()).await
+    }
+
+    /// A gateway that grants these features and no others.
+    pub(crate) async fn with(features: Features) -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), features }
     }
 
     /// Nobody can connect for this time, which passes at once; then another gateway is in its place.
     pub(crate) async fn restart_after(self, time: Duration, events: &mut Events) -> Self {
-        let address = self.listener.local_addr().unwrap();
+        let (address, features) = (self.listener.local_addr().unwrap(), self.features);
         drop(self);
         tokio::time::pause();
         let event = tokio::time::timeout(time, events.next()).await;
         tokio::time::resume();
         assert!(event.is_err(), "{event:?} while nobody was there");
-        Self { listener: TcpListener::bind(address).await.unwrap() }
+        Self { listener: TcpListener::bind(address).await.unwrap(), features }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -87,7 +94,7 @@ impl Fake {
     /// The next link, on which nothing has been said.
     pub(crate) async fn accept(&self) -> FakeLink {
         let (stream, _) = soon("a link", self.listener.accept()).await.unwrap();
-        FakeLink::new(stream).await
+        FakeLink::new(stream, self.features).await
     }
 
     /// A client of connection 0 with these options, and the gateway's end of its link.
@@ -112,7 +119,6 @@ impl Fake {
     /// The same, of a gateway that keeps the connection by this ticket.
     pub(crate) async fn join_kept(&self, kept: Ticket<'_>) -> (Client, Events, FakeLink) {
         let (client, events, mut link) = self.join(&self.options()).await;
-        assert_eq!(link.hear().await, "keep");
         link.say(GatewayMessage::Ticket(kept)).await;
         (client, events, link)
     }
@@ -126,10 +132,12 @@ pub(crate) async fn next(events: &mut Events) -> Event {
 /// The gateway's end of a link. Dropping it cuts the link.
 pub(crate) struct FakeLink {
     socket: WebSocketStream<TcpStream>,
+    /// The features that the gateway grants, of those that the client has asked for.
+    features: Features,
 }
 
 impl FakeLink {
-    async fn new(stream: TcpStream) -> Self {
+    async fn new(stream: TcpStream, features: Features) -> Self {
         #[expect(clippy::result_large_err, reason = "the library's type")]
         let choose = |_: &Request, mut response: Response| {
             let chosen = HeaderValue::from_static(Codec::Postcard.subprotocol());
@@ -137,7 +145,7 @@ impl FakeLink {
             Ok(response)
         };
         let handshake = tokio_tungstenite::accept_hdr_async(stream, choose);
-        Self { socket: soon("a handshake", handshake).await.unwrap() }
+        Self { socket: soon("a handshake", handshake).await.unwrap(), features }
     }
 
     pub(crate) async fn say(&mut self, message: GatewayMessage<'_>) {
@@ -157,6 +165,7 @@ impl FakeLink {
                 signals_per_second: 0,
                 idle_timeout_ms: 30_000,
             },
+            features: self.features,
             present: 0,
         };
         self.say(GatewayMessage::Welcome(welcome)).await;
@@ -167,7 +176,12 @@ impl FakeLink {
         loop {
             match soon("a message", self.socket.next()).await {
                 Some(Ok(Message::Binary(bytes))) => {
-                    return in_short(binary::decode(&bytes).unwrap().unwrap());
+                    let message = binary::decode(&bytes).unwrap().unwrap();
+                    if let ClientMessage::Hello(hello) = &message {
+                        let granted = hello.features.iter();
+                        self.features = granted.filter(|it| self.features.contains(*it)).collect();
+                    }
+                    return in_short(message);
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 _ => return "close".into(),
@@ -199,7 +213,7 @@ fn in_short(message: ClientMessage<'_>) -> String {
     };
     match message {
         ClientMessage::Hello(hello) => format!("hello {}", hello.token),
-        ClientMessage::Keep {} => "keep".into(),
+        ClientMessage::TicketStored {} => "ticketStored".into(),
         ClientMessage::Resume(resume) => {
             let (ticket, events) = (resume.ticket, resume.events);
             format!("resume {ticket}, {events} events, heard {}", heard(resume.cursors))
