@@ -102,7 +102,7 @@ fn installing_twice_is_harmless() {
 }
 
 /// A post-quantum share would make the ClientHello two packets, so it must not come first,
-/// whatever features other crates turn on in rustls.
+/// regardless of the features that other crates enable in rustls.
 #[test]
 fn the_first_key_share_is_small() {
     let first = provider().kx_groups.first().unwrap().name();

@@ -149,7 +149,7 @@ fn a_later_stream_waits_for_the_earlier_one() {
 }
 
 /// What the gateway sends about three senders, each on one or more streams, and what a client
-/// must make of it whatever the interleaving.
+/// must make of it in every interleaving.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
     Control(GatewayMessage<'static>),

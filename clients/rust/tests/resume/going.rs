@@ -1,4 +1,4 @@
-//! What a client does when the gateway asks it to go.
+//! Clients that the gateway asks to reconnect elsewhere, because it shuts down.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ async fn is_told_of_going(events: &mut signalbox_client::Events) {
     }
 }
 
-/// It leaves its link, not its connection, to which it comes back.
+/// It leaves its link, and resumes its connection on another.
 #[tokio::test]
 async fn a_kept_client_goes_when_it_is_asked_and_comes_back() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     let started = Instant::now();
     link.say(GatewayMessage::GoAway { within_ms: 400 }).await;
-    // Until then all is as ever.
+    // Until then nothing changes.
     let sent = client.signal().data("a").enqueue();
     assert_eq!(soon("sending", sent).await, Ok(1));
     assert_eq!(link.hear().await, "signal a");
@@ -34,7 +34,7 @@ async fn a_kept_client_goes_when_it_is_asked_and_comes_back() {
     let gone = started.elapsed().as_millis();
     assert!((200..400).contains(&gone), "{gone} ms");
     is_told_of_going(&mut events).await;
-    // What is said meanwhile waits.
+    // Signals that are sent meanwhile are queued.
     let sent = client.signal().data("b").enqueue();
     assert_eq!(soon("sending", sent).await, Ok(2));
     let mut link = fake.accept().await;
@@ -43,12 +43,12 @@ async fn a_kept_client_goes_when_it_is_asked_and_comes_back() {
     assert_eq!(next(&mut events).await, Event::SessionReconnected { missed: 0, gap: None });
     assert_eq!(link.hear().await, "ticketStored");
     assert_eq!(link.hear().await, "signal b");
-    // The new link is none that it was asked to leave.
+    // The request was for the old link only.
     link.say(signal(0, 2)).await;
     assert!(matches!(next(&mut events).await, Event::Signal { seq: 2, .. }));
 }
 
-/// Whose connection ends with its link stays until it is ended, and misses nothing before.
+/// A client without a ticket stays until the gateway ends the link, and misses nothing before.
 #[tokio::test]
 async fn a_client_that_is_not_kept_stays_to_the_last() {
     let fake = Fake::new().await;
@@ -98,7 +98,7 @@ async fn a_gateway_that_goes_down_is_passed_over() {
     link.say(GatewayMessage::Ticket(ticket("t1", LONG))).await;
     link.say(GatewayMessage::GoAway { within_ms: 0 }).await;
     is_told_of_going(&mut events).await;
-    // It stays there for long, and refuses whoever comes.
+    // It keeps running for long, and refuses every client.
     let refusing = async {
         loop {
             let mut link = first.accept().await;

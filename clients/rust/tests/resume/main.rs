@@ -1,4 +1,4 @@
-//! What a client does when its link is lost, against a gateway whose every word the test says.
+//! Lost links, against a scripted gateway.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ use signalbox_client::{CloseReason, ErrorCode, Event, Lost, SendError};
 use signalbox_protocol::{Feature, Features, GatewayMessage};
 use tokio::time::Instant;
 
-/// The client is back, and nothing is lost.
+/// The client has resumed, and nothing is lost.
 const BACK: Event = Event::SessionReconnected { missed: 0, gap: None };
 
 /// Signals that a client takes before sending waits: those that it keeps and those in its queue.
@@ -59,7 +59,7 @@ async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
     assert_eq!(next(&mut events).await, BACK);
     link.say(signal(1, 9)).await;
     assert!(matches!(next(&mut events).await, Event::Signal { seq: 9, .. }));
-    // And again, with the new ticket.
+    // Again, with the new ticket.
     drop(link);
     assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
     let mut link = fake.accept().await;
@@ -343,7 +343,7 @@ async fn a_signal_is_confirmed_or_refused() {
     assert!(matches!(event, Event::ConnectionCreated(_)), "nothing is told twice: {event:?}");
 }
 
-/// Whoever sends in the task that reads the events must not wait for itself.
+/// A task that both sends and reads events must not wait for itself.
 #[tokio::test]
 async fn a_client_that_does_not_read_waits_for_no_confirmation() {
     let fake = Fake::new().await;
@@ -380,7 +380,7 @@ async fn another_way_is_taken_and_taken_first_from_then_on() {
     assert_eq!(link.hear().await, "resume t1, 1 events, heard ");
 }
 
-/// With a paused clock, which goes on by itself whenever everyone waits.
+/// With a paused clock, which advances whenever every task waits.
 #[tokio::test(start_paused = true)]
 async fn a_client_does_not_try_for_ever() {
     let fake = Fake::new().await;
