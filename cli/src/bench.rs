@@ -39,6 +39,12 @@ Measure the latency, throughput and cost of a gateway, for each transport.
 
 Usage: signalbox bench SCENARIO [OPTIONS]
 
+Examples:
+  signalbox bench latency
+      Latency of one signal at a time over each transport.
+  signalbox bench all --markdown figures.md
+      All scenarios, as a Markdown page.
+
 Scenarios: latency, fanout, mesh, capacity, churn, rest, flood, loss, reconnect, crash, resumes, idle, all; and
 `compare`, which compares two runs. `signalbox bench SCENARIO --help` lists the options of each.
 

@@ -1,18 +1,18 @@
-//! Two honest clients that talk all the while somebody else misbehaves in their session.
+//! Background traffic: two clients that exchange signals while another one misbehaves.
 
 use signalbox_client::{Event, Role, Sender};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Member, TransportMode, World, within_timeout};
 
-/// A pair on different transports, each answering the other. Every round must come back, in
-/// order and within_timeout.
+/// Two clients on different transports that answer each other. Every signal must arrive in order and in
+/// time.
 pub struct BackgroundTraffic {
     stop: oneshot::Sender<()>,
     talking: JoinHandle<u64>,
 }
 
-/// Rounds that must have been talked before and after the disturbance.
+/// Rounds before and after the disturbance.
 const ROUNDS: u64 = 5;
 
 impl BackgroundTraffic {
@@ -35,7 +35,7 @@ impl BackgroundTraffic {
                 {
                     let _ = started.send(());
                 }
-                // Once told to stop, they go on for some rounds to show that they still can.
+                // After `stop` some rounds follow, to show that both still work.
                 if last.is_none() && stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty)
                 {
                     last = Some(round + ROUNDS);
@@ -49,7 +49,7 @@ impl BackgroundTraffic {
         Self { stop, talking }
     }
 
-    /// Ends their talk; fails if they ever missed a word.
+    /// Stops the traffic. Fails if a signal was lost or out of order.
     pub async fn assert_undisturbed(self) {
         let _ = self.stop.send(());
         let rounds = within_timeout("the background stop", self.talking).await;
@@ -57,7 +57,7 @@ impl BackgroundTraffic {
     }
 }
 
-/// One says a number to all; both must hear it next, whatever else they are told.
+/// Sends a number to all. It must be the next signal of this sender for both.
 async fn talk(speaker: &mut Member, listener: &mut Member, round: u64) {
     let from = speaker.id();
     let word = round.to_string();

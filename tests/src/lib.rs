@@ -1,8 +1,7 @@
-//! The world of the end to end tests: gateways on real ports with real TLS, clients by the SDK,
-//! and raw links for those who do not behave.
+//! Fixtures of the end-to-end tests: gateways on real ports with real TLS, clients of the SDK, and raw
+//! links for invalid input.
 //!
-//! Everything waits for the thing itself, with [`TIMEOUT`] as the limit after which a test
-//! gives up.
+//! Tests wait for events, for at most [`TIMEOUT`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,15 +29,15 @@ use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
 use signalbox_token::{NewServerToken, NewToken, Signer};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// How long a test waits for something that is to happen. Nothing is measured by it.
+/// The longest wait of a test for an event that must happen.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The tests' own project and a stranger's.
+/// The project of the tests: key and secret.
 pub const PROJECT: (&str, &str) = ("12345678", "0123456789abcdef0123456789abcdef01234567");
-/// Another tenant of the same gateways.
+/// Another project of the same gateways.
 pub const OTHER_PROJECT: (&str, &str) = ("87654321", "fedcba9876543210fedcba9876543210fedcba98");
 
-/// One authority for all gateways, kept from run to run beside the test's own binary.
+/// One authority for all gateways, kept from run to run beside the test binary.
 static AUTHORITY: LazyLock<DevAuthority> = LazyLock::new(|| {
     signalbox_certs::install_provider();
     let dir = std::env::current_exe().unwrap().with_file_name("signalbox-tests-authority");
@@ -66,7 +65,7 @@ pub fn renewed_certificate(dir: &Path) -> DevAuthority {
 pub async fn within_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what}: it did not happen"),
+        Err(_) => panic!("{what}: timed out"),
     }
 }
 
@@ -92,7 +91,7 @@ impl World {
         Self::try_with(change).await.expect("the gateway starts")
     }
 
-    /// The same, or none if it cannot start.
+    /// The same; none if the gateway cannot start.
     pub async fn try_with(change: impl FnOnce(&mut Config)) -> Option<Self> {
         if std::env::var_os("SIGNALBOX_LOG").is_some() {
             let filter = tracing_subscriber::EnvFilter::from_env("SIGNALBOX_LOG");
@@ -128,7 +127,7 @@ impl World {
         })
     }
 
-    /// Tells the gateway to stop, and waits until it has.
+    /// Stops the gateway and waits until it has stopped.
     pub async fn stop(&mut self) {
         self.tell_to_stop();
         if let Some(running) = self.running.take() {
@@ -136,7 +135,7 @@ impl World {
         }
     }
 
-    /// Changes the projects of the running gateway; tells whether that changed anything.
+    /// Changes the projects of the running gateway. Returns whether they differ.
     pub fn change_projects(
         &mut self,
         change: impl FnOnce(&mut Vec<ProjectConfig>),
@@ -145,14 +144,14 @@ impl World {
         self.projects.replace(&self.config)
     }
 
-    /// Tells the gateway to stop.
+    /// Asks the gateway to stop.
     pub fn tell_to_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
     }
 
-    /// Where the gateway listens.
+    /// The addresses of the gateway.
     pub fn addresses(&self) -> signalbox_gateway::Addresses {
         self.addresses
     }
@@ -181,7 +180,7 @@ impl World {
 
     /// Options to join this test's session.
     pub fn options(&self, transport: TransportMode, role: Role) -> ConnectOptions {
-        // A client that joined anew would be another one to those who watch it.
+        // A client that rejoins would be a new connection to the others.
         let options = ConnectOptions::new(self.url(transport), self.token(role)).rejoin(false);
         transport.options(options)
     }
@@ -200,7 +199,7 @@ impl World {
         Ok(Member { client, events })
     }
 
-    /// Waits until the gateway holds no connection any more, so that none has leaked.
+    /// Waits until the gateway holds no connection, so that none has leaked.
     pub async fn is_empty(&self) {
         let empty = async {
             while self.stats.current().connections > 0 || self.stats.current().sessions > 0 {
@@ -219,7 +218,7 @@ pub fn new_session(key: &str) -> SessionId {
     SessionId::mint(&key, MediaMode::Relayed, None, unix_time().as_millis() as u64, random)
 }
 
-/// A token made with a project's credentials.
+/// A token signed with a project's secret.
 pub fn token(
     (key, secret): (&str, &str),
     session: &SessionId,
@@ -239,7 +238,7 @@ pub fn token(
     new.mint().unwrap()
 }
 
-/// A server's credential made with a project's secret, good for a minute.
+/// A server's credential signed with a project's secret, valid for a minute.
 pub fn credential((key, secret): (&str, &str)) -> String {
     let key = key.parse().unwrap();
     let signer = Signer::Secret(secret);
@@ -252,7 +251,7 @@ pub fn unix_time() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
 }
 
-/// Every way in which a client can be in a session.
+/// A transport with the codec and the stream layout that a client chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportMode {
     /// QUIC with a stream per sender.
@@ -280,15 +279,15 @@ impl TransportMode {
     }
 }
 
-/// A client of the SDK in a session, with what it is told.
+/// A client of the SDK in a session, with its events.
 pub struct Member {
-    /// The acting end.
+    /// The client.
     pub client: Client,
-    /// The listening end.
+    /// Its events.
     pub events: Events,
 }
 
-/// A signal as a test looks at it: sender, type, data.
+/// A received signal: sender, type, data.
 pub type Heard = (Option<ConnectionId>, Option<String>, Option<String>);
 
 impl Member {
@@ -320,23 +319,23 @@ impl Member {
         self.hear().await.2.expect("data")
     }
 
-    /// The next event, which must tell that somebody came.
+    /// The next event, which must be `ConnectionCreated`.
     pub async fn sees_created(&mut self) -> ConnectionId {
         match self.next().await {
             Event::ConnectionCreated(info) => info.id,
-            other => panic!("nobody came: {other:?}"),
+            other => panic!("no connection was created: {other:?}"),
         }
     }
 
-    /// The next event, which must tell that somebody left.
+    /// The next event, which must be `ConnectionDestroyed`.
     pub async fn sees_destroyed(&mut self) -> (ConnectionId, DisconnectReason) {
         match self.next().await {
             Event::ConnectionDestroyed { id, reason } => (id, reason),
-            other => panic!("nobody left: {other:?}"),
+            other => panic!("no connection was destroyed: {other:?}"),
         }
     }
 
-    /// Waits for the end of the link, passing over everything else. The client may come back.
+    /// Waits for the end of the link and skips other events. The client may reconnect.
     pub async fn loses_link(&mut self) -> signalbox_client::CloseReason {
         loop {
             if let Event::SessionReconnecting { reason, .. }
@@ -347,7 +346,7 @@ impl Member {
         }
     }
 
-    /// Waits for the end of the session, passing over everything else.
+    /// Waits for the end of the session and skips other events.
     pub async fn ends(&mut self) -> signalbox_client::CloseReason {
         loop {
             if let Event::SessionDisconnected { reason, .. } = self.next().await {

@@ -1,4 +1,4 @@
-//! Raw links: bytes on real transports, for clients that do not keep to the protocol.
+//! Raw links: bytes on real transports, for clients that break the protocol.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -89,11 +89,11 @@ pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'sta
     chain.first().unwrap().clone().into_owned()
 }
 
-/// A client that remembers a TLS session with the gateway.
+/// A client with a TLS session of the gateway.
 pub struct Known(quinn::ClientConfig);
 
 impl Known {
-    /// Makes a session, so that one connection can be made early.
+    /// Obtains a TLS session, for one connection with early data.
     pub async fn to(address: SocketAddr, token: &str) -> Self {
         let mut tls = tls(ALPN);
         tls.resumption = rustls::client::Resumption::in_memory_sessions(8);
@@ -115,7 +115,7 @@ impl Known {
     }
 }
 
-/// A QUIC connection, its control stream, and nothing said yet.
+/// A QUIC connection with its control stream, before the hello.
 pub struct Quic {
     /// The connection.
     pub connection: quinn::Connection,
@@ -165,7 +165,7 @@ impl Quic {
         Self { connection, control, incoming, buffer, endpoint }
     }
 
-    /// Connects, says hello and takes the welcome.
+    /// Connects, sends hello and reads the welcome.
     pub async fn join(address: SocketAddr, token: &str) -> Self {
         let mut link = Self::connect(address).await;
         link.say(&hello(token)).await;
@@ -175,7 +175,7 @@ impl Quic {
 
     /// Writes bytes on the control stream.
     pub async fn write(&mut self, bytes: &[u8]) {
-        // The gateway may have hung up already, which is often the point.
+        // The gateway may have closed the link already, which is often the purpose.
         let _ = self.control.write_all(bytes).await;
     }
 
@@ -204,7 +204,7 @@ impl Quic {
         within_timeout("a message", message).await
     }
 
-    /// How the gateway ends the link: the reason of its bye, if it says one, and of its close.
+    /// The end of the link: the reason of the bye, if there is one, and of the close.
     pub async fn end(mut self) -> (Option<CloseReason>, CloseReason) {
         let mut bye = None;
         let mut last_words = async || {
@@ -233,7 +233,7 @@ impl Quic {
     }
 }
 
-/// A WebSocket, and nothing said yet.
+/// A WebSocket, before the hello.
 pub struct WebSocket<S = TlsStream<TcpStream>> {
     /// The socket.
     pub socket: WebSocketStream<S>,
@@ -257,7 +257,7 @@ impl WebSocket {
         handshake_on(tls_stream(address).await, subprotocol, headers).await
     }
 
-    /// Connects, says hello and takes the welcome.
+    /// Connects, sends hello and reads the welcome.
     pub async fn join(address: SocketAddr, json: bool, token: &str) -> Self {
         Self::join_with(address, json, &hello(token)).await
     }
@@ -282,9 +282,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { socket, json: true }
     }
 
-    /// Sends a WebSocket message of whatever kind.
+    /// Sends any WebSocket message.
     pub async fn write(&mut self, message: Message) {
-        // The gateway may have hung up already, which is often the point.
+        // The gateway may have closed the link already, which is often the purpose.
         let _ = self.socket.send(message).await;
     }
 
@@ -311,8 +311,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// How the gateway ends the link: the reason of its bye, if it says one, and of its close
-    /// (none if the transport just ends).
+    /// The end of the link: the reason of the bye, if there is one, and of the close (none if the transport
+    /// just ends).
     pub async fn end(mut self) -> (Option<CloseReason>, Option<CloseReason>) {
         let (mut bye, mut close) = (None, None);
         // All of it: pings alone must not keep a test waiting.

@@ -1,4 +1,4 @@
-//! Requests to the REST API as bytes, for those who do not behave as well as for those who do.
+//! Raw requests to the REST API, valid and invalid.
 
 use signalbox_client::ConnectionId;
 use tokio::{
@@ -9,7 +9,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{PROJECT, World, credential, raw::tls_stream, within_timeout};
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its status code.
@@ -51,7 +51,7 @@ pub fn request(method: &str, path: &str, credential: &str, json: Option<&str>) -
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nX-OPENTOK-AUTH: {credential}\r\n{body}{end}")
 }
 
-/// The project's server, on a connection that it keeps.
+/// The project's server, with a kept-alive connection.
 pub struct Server {
     stream: TlsStream<TcpStream>,
     credential: String,
@@ -67,7 +67,7 @@ impl Server {
         Self { stream, credential: credential(PROJECT), session }
     }
 
-    /// Asks for something below the world's session.
+    /// Sends a request for a path below the session.
     pub async fn ask(&mut self, method: &str, path: &str, json: Option<&str>) -> Answer {
         let path = format!("{}{path}", self.session);
         let request = request(method, &path, &self.credential, json);
@@ -80,7 +80,7 @@ impl Server {
         self.ask("POST", &format!("{to}/signal"), Some(json)).await
     }
 
-    /// Disconnects somebody.
+    /// Disconnects a connection.
     pub async fn disconnect(&mut self, id: ConnectionId) -> Answer {
         self.ask("DELETE", &format!("/connection/{id}"), None).await
     }
@@ -91,14 +91,14 @@ pub fn session_path(world: &World) -> String {
     format!("/v2/project/{}/session/{}", PROJECT.0, world.session())
 }
 
-/// Sends bytes on a connection of their own and reads the answer.
+/// Sends bytes on a new connection and reads the response.
 pub async fn ask(world: &World, request: impl AsRef<[u8]>) -> Answer {
     let mut stream = tls_stream(world.addresses().tcp).await;
     stream.write_all(request.as_ref()).await.unwrap();
     answer(&mut stream).await.expect("an answer")
 }
 
-/// Sends bytes on this connection and reads the answer.
+/// Sends bytes on this connection and reads the response.
 pub async fn ask_on(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: impl AsRef<[u8]>,
@@ -107,7 +107,7 @@ pub async fn ask_on(
     answer(stream).await
 }
 
-/// Reads one answer, or finds that there is none as the connection has ended.
+/// Reads one response; none if the connection has ended.
 pub async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
     within_timeout("an answer", async {
         let mut bytes = Vec::new();

@@ -52,7 +52,7 @@ pub(super) async fn print(announcement: String) {
 
 /// The announcement for programs.
 #[derive(Serialize)]
-struct Json<'a> {
+struct JsonAnnouncement<'a> {
     quic: String,
     https: String,
     ca: Option<&'a Path>,
@@ -87,7 +87,7 @@ impl Announcement<'_> {
             let secret = project.secrets.first()?;
             Some(JsonProject { key: project.key.as_str(), secret })
         });
-        serde_json::to_string(&Json {
+        serde_json::to_string(&JsonAnnouncement {
             quic: reachable(public.quic).to_string(),
             https: reachable(public.tcp).to_string(),
             ca: match dev {

@@ -1,19 +1,19 @@
-//! `signalbox bench` becomes another program, or says how to get it.
+//! `signalbox bench` runs the benchmark program, or explains how to build it.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Makes a program. By another process, as what this one is writing to is inherited by whatever
-/// another test starts meanwhile, and while somebody may write to a program it cannot be run.
+/// Creates a program in a child process. A file that this process writes would be inherited by children of
+/// other tests, and a program that is open for writing cannot be executed (ETXTBSY).
 fn make(script: &str, program: &Path) {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", script, "sh"]).arg(program).arg(env!("CARGO_BIN_EXE_signalbox"));
     assert!(shell.status().unwrap().success());
 }
 
-/// The program alone in a folder, with nothing in the PATH.
+/// The program alone in a directory, with an empty PATH.
 fn alone(dir: &tempfile::TempDir) -> (PathBuf, Command) {
     let own = dir.path().join("signalbox");
     make("cp \"$2\" \"$1\"", &own);

@@ -1,5 +1,4 @@
-//! Certificates as operators bring them: expired, renewed without a trace in the file's times, of no
-//! use.
+//! Certificates of operators: expired, renewed with preserved file times, invalid.
 
 use std::{
     fs::{self, File},
@@ -12,7 +11,7 @@ use std::{
 
 use crate::{Process, TIMEOUT, signalbox};
 
-/// Makes a key and a certificate that is valid from now for this many days.
+/// Generates a key and a certificate that is valid for this many days from now.
 fn issue(dir: &Path, days: i32) {
     let commands = format!(
         "openssl ecparam -name prime256v1 -genkey -noout -out key.new
@@ -23,7 +22,7 @@ fn issue(dir: &Path, days: i32) {
     let mut shell = Command::new("sh");
     let ended = shell.args(["-ec", &commands]).current_dir(dir).output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    // As a tool that keeps times: both files look as old as ever.
+    // Like a tool that preserves times: both files keep their modification time.
     for (new, name) in [("cert.new", "cert.pem"), ("key.new", "key.pem")] {
         let file = File::options().write(true).open(dir.join(new)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();

@@ -1,4 +1,4 @@
-//! A bad network on purpose: what is promised to a client holds on it, too.
+//! `serve --dev --chaos`: the guarantees of the protocol hold with injected faults.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,13 +8,13 @@ use std::{
 
 use crate::{Gateway, Process, TIMEOUT, run, talking_clients::TalkingClients};
 
-/// Starts a gateway with chaos, and follows its log.
+/// Starts a gateway with injected faults, and reads its log.
 fn chaotic(spec: &str, idle_timeout_ms: &str) -> (Gateway, mpsc::Receiver<String>) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Gateway::serve_command(dir.path(), "json");
     command.args(["--chaos", spec]).env("SIGNALBOX_TIMEOUTS__IDLE_MS", idle_timeout_ms);
     let mut process = Process::start(&mut command);
-    // Full, it holds up the reading of the log, and then the gateway: the test fails by its patience.
+    // A full channel blocks the reader of the log, and then the gateway: the test fails by its timeout.
     let (sender, log) = mpsc::sync_channel(100_000);
     let stderr = process.child.stderr.take().unwrap();
     std::thread::spawn(move || {
@@ -33,7 +33,7 @@ fn through_chaos_nothing_is_lost_and_nothing_comes_twice() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut talking_clients =
         runtime.block_on(TalkingClients::join_with_patience(&gateway, CLIENTS));
-    // Until links of both carriers have been cut often, and packets have been lost.
+    // Until links of both transports have been cut often, and packets have been lost.
     let began = Instant::now();
     let mut acts = Vec::new();
     let done = |acts: &[String]| {

@@ -1,4 +1,4 @@
-//! Getting to a gateway: by what `serve --dev` left, and what is said when it does not work.
+//! Connecting to a gateway: with the profile of `serve --dev`, and the hints of failures.
 
 use std::{
     net::UdpSocket,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Gateway, Process, signalbox, terminal::at_terminal};
 
-/// A command whose profile is in this folder.
+/// A command whose profile is in this directory.
 fn at_home(dir: &Path) -> Command {
     let mut command = signalbox();
     command.env("XDG_RUNTIME_DIR", dir);
@@ -36,7 +36,7 @@ fn the_gateway_of_dev_is_joined_by_short_commands() {
     let file = dir.path().join("signalbox/dev.json");
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700), "it holds tokens");
-    // A token for another session is no reason not to do what is asked for.
+    // SIGNALBOX_TOKEN does not override --dev.
     let mut send = at_home(dir.path());
     let send = send.args(["send", "wss", "--dev", "--data", "x"]).env("SIGNALBOX_TOKEN", "T");
     assert!(send.status().unwrap().success());
@@ -52,7 +52,7 @@ fn the_gateway_of_dev_is_joined_by_short_commands() {
     assert!(said.contains("no gateway of `signalbox serve --dev` is running"), "{said}");
 }
 
-/// There, commands are as long as they must be.
+/// Without a profile, the printed commands contain URL, authority and token.
 #[test]
 fn without_a_profile_the_printed_commands_are_complete() {
     let dir = tempfile::tempdir().unwrap();
@@ -66,7 +66,7 @@ fn without_a_profile_the_printed_commands_are_complete() {
     }
 }
 
-/// What `join` says of a URL.
+/// The standard error of `join` with this URL.
 fn said(url: &str, arguments: &[&str], authorities: &str) -> String {
     let mut command = signalbox();
     command.args(["join", url, "--token", "T"]).args(arguments);
@@ -100,7 +100,7 @@ fn connection_errors_come_with_a_hint() {
 
 #[test]
 fn a_slow_connect_prints_the_url_and_a_hint() {
-    // Where UDP is blocked nothing comes back, as here.
+    // Like a network that blocks UDP, this socket never answers.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let mut command = signalbox();

@@ -1,4 +1,4 @@
-//! A gateway that is told to go down: nobody's application notices more than it must.
+//! `signalbox drain`: clients leave at spread times and come back after the restart.
 
 use std::{
     path::Path,
@@ -11,7 +11,7 @@ use signalbox_client::CloseReason;
 
 use crate::{Gateway, Process, TIMEOUT, run, signalbox, talking_clients::TalkingClients};
 
-/// A gateway with what it makes up and its pid file in `dir`, on ports that may be those of one before.
+/// A gateway with its dev environment and its PID file in `dir`, optionally on the ports of an earlier one.
 pub(crate) fn serve(
     dir: &Path,
     ports: Option<(&str, &str)>,
@@ -32,7 +32,7 @@ fn drain(pid_file: &Path, arguments: &[&str]) -> Output {
     command.args(["drain", "--pid-file"]).arg(pid_file).args(arguments).output().unwrap()
 }
 
-/// The status of `/readyz`; 0 if nobody answers.
+/// The status of `/readyz`; 0 without an answer.
 fn readiness(gateway: &Gateway) -> u16 {
     let url = format!("https://{}/readyz", gateway.text("/https"));
     let arguments = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"];
@@ -76,7 +76,7 @@ fn thirty_talking_clients_go_one_after_the_other_and_are_all_back_after_a_restar
     }
     left.sort();
     assert!(said_so < left[0], "first it is not ready, then they go");
-    // Each at half to three quarters of its time, which is at least a quarter of the whole.
+    // Each leaves at half to three quarters of its time, which is at least a quarter of the whole.
     let took = left[CLIENTS - 1] - left[0];
     assert!(took > SPREAD / 4, "{took:?}");
     let crowd = left.windows(CLIENTS / 2).map(|half| half[half.len() - 1] - half[0]).min();
@@ -87,7 +87,7 @@ fn thirty_talking_clients_go_one_after_the_other_and_are_all_back_after_a_restar
 fn a_gateway_is_drained_by_its_pid_file() {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
-    // Those who have gone are not waited for, though they could come back for longer than this.
+    // Clients that have left are not waited for, though they could resume for longer than this.
     let gateway = serve(dir.path(), None, &[("SIGNALBOX_DRAIN__TIMEOUT_MS", "60000")]);
     let mut member = gateway.join_json("quic");
     let output = drain(&pid_file, &["--json", "--timeout", "15s"]);
@@ -104,7 +104,7 @@ fn a_gateway_is_drained_by_its_pid_file() {
     assert!(gateway.process.succeeds());
     assert!(!pid_file.exists());
 
-    // For people, with nobody connected: at once, and in words.
+    // Text output, without clients: the gateway exits at once.
     let gateway = serve(dir.path(), None, &[("SIGNALBOX_DRAIN__SPREAD_MS", "8000")]);
     let started = Instant::now();
     let output = drain(&pid_file, &[]);
@@ -151,11 +151,11 @@ fn only_a_gateway_is_drained() {
     check(Some(String::new()), "is not a PID file");
     check(Some("-1".into()), "is not a PID file");
     check(Some("0".into()), "no process 0");
-    // Of a process that has ended nobody has the id, for a while.
+    // The id of an exited process is not reused for a while.
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();
     check(Some(format!("{}\n", ended.id())), "left behind by a gateway that crashed");
-    // Other programs, one of which has a command like ours.
+    // Other programs, one of them with the argument `serve`.
     std::fs::write(dir.path().join("serve"), "while read line; do echo \"$line\"; done").unwrap();
     let mut script = Command::new("sh");
     let mut others = [&mut Command::new("cat"), script.arg("serve").current_dir(dir.path())];
@@ -165,7 +165,7 @@ fn only_a_gateway_is_drained() {
         other.type_line("still here");
         assert_eq!(other.line(), "still here");
     }
-    // Another command of ours is none either.
+    // Another command of this program is no gateway, either.
     let gateway = Gateway::start();
     let member = gateway.join_json("quic");
     check(Some(member.child.id().to_string()), "was not signalled");

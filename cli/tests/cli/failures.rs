@@ -1,4 +1,4 @@
-//! A gateway of which a part fails: it goes on without it, or ends as one that is told to, with an error.
+//! A part of a gateway fails: the gateway continues without it, or shuts down cleanly with an error.
 
 use std::{
     fs,
@@ -47,7 +47,7 @@ impl Scene {
         Pid::from_child(&self.gateway.process.child)
     }
 
-    /// The gateway's own socket of this type and port, in our hands as well.
+    /// A duplicate of the gateway's socket of this type and port.
     fn socket(&self, kind: Type, address: &str) -> OwnedFd {
         let address: SocketAddr = address.parse().unwrap();
         let pidfd = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
@@ -80,7 +80,7 @@ impl Scene {
         }
     }
 
-    /// It ends as one that is told to, but says why it was not, and fails.
+    /// The gateway shuts down cleanly, logs the reason, and exits with an error.
     fn ends_with(mut self, error: &str) {
         let status = self.gateway.process.child.wait().unwrap();
         assert!(self.says("gateway stopped", TIMEOUT), "{:?}", self.logged);
@@ -100,7 +100,7 @@ fn a_gateway_whose_tcp_listener_fails_shuts_down_cleanly() {
     scene.ends_with("the TCP listener has failed");
 }
 
-/// Descriptors run out: existing clients notice nothing, and the log says so once.
+/// Without free file descriptors existing clients are not affected, and the log has one line about it.
 #[test]
 fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     let mut scene = Scene::start();
@@ -131,7 +131,7 @@ fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     assert_eq!(began.count(), 1, "{:?}", scene.logged);
 }
 
-/// A limit of file sizes is met by a signal that ends a process (SIGXFSZ), if it does nothing about it.
+/// A write beyond the file size limit raises SIGXFSZ, which ends a process by default.
 #[test]
 fn a_state_file_over_the_limit_of_file_sizes_is_an_error_and_the_drain_goes_on() {
     let mut scene = Scene::start();

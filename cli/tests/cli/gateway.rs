@@ -1,4 +1,4 @@
-//! A gateway by `serve --dev`, and commands that connect to it.
+//! Fixture: a gateway of `serve --dev`, and commands that connect to it.
 
 use std::{
     path::Path,
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     signalbox().args(arguments).output().unwrap()
 }
 
-/// A gateway by `serve --dev`.
+/// A gateway of `serve --dev`.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) announcement: Value,
@@ -57,7 +57,7 @@ impl Gateway {
             .args(["serve", "--dev", "--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"])
             .args(["--announce", announce, "--dev-dir"])
             .arg(dir)
-            // Where the profile for --dev goes.
+            // Directory of the profile for --dev.
             .env("XDG_RUNTIME_DIR", dir);
         command
     }
@@ -66,7 +66,7 @@ impl Gateway {
         self.announcement.pointer(path).and_then(Value::as_str).unwrap()
     }
 
-    /// How much memory it has.
+    /// Its resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process.child.id());
         let status = std::fs::read_to_string(status).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever ends a client command, it leaves its session first; and what does not end it.
+//! Client commands leave their session before they exit.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Gateway, Process, TIMEOUT, with_default_signals};
 
-/// One who sees the others come and go.
+/// A client that observes the connections of the others.
 struct Watcher(Process);
 
 impl Watcher {
@@ -23,8 +23,8 @@ impl Watcher {
         assert_eq!(self.0.event()["event"], "connectionCreated");
     }
 
-    /// The next event is that a connection has left in good order. One that is only lost would be
-    /// kept for longer than a test waits.
+    /// Asserts that a connection has left with a goodbye. A lost connection would stay detached for longer
+    /// than a test waits.
     fn sees_a_goodbye(&mut self, way_out: &str) {
         let event = self.0.event();
         let (event, reason) = (&event["event"], &event["reason"]);
@@ -38,7 +38,7 @@ fn kill(signal: &str, child: &Child) {
     assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
-/// Ends a child that is still there at the end of a test.
+/// Kills the child at the end of a test.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -88,7 +88,7 @@ fn a_closed_output_makes_the_client_leave() {
     let mut output = BufReader::new(join.0.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
-    // As `head -1` does. No event comes that it could fail to print.
+    // Like `head -1`. No event follows whose printing could fail.
     drop(output);
     watcher.sees_a_goodbye("closed output");
     let _ = join.0.wait().unwrap();
@@ -103,7 +103,7 @@ fn an_error_makes_the_client_leave() {
     let null = || OwnedFd::from(File::open("/dev/null").unwrap());
     let cases = [
         ("a full disk", null(), File::create("/dev/full").unwrap(), "No space left"),
-        // Which cannot be read.
+        // A directory cannot be read.
         (
             "a folder as input",
             OwnedFd::from(File::open("/").unwrap()),
@@ -135,7 +135,7 @@ fn a_stalled_output_does_not_block_leaving() {
         writeln!(lines, "{}", "x".repeat(8000)).unwrap();
     }
     drop(lines);
-    // A pipe takes 64 KiB. What is not a whole page may be left of it.
+    // A pipe holds 64 KiB, of which the rest of a page may stay unused.
     let output = join.0.stdout.as_ref().unwrap();
     let deadline = std::time::Instant::now() + TIMEOUT;
     while rustix::io::ioctl_fionread(output).unwrap() < 56 * 1024 {
@@ -143,7 +143,7 @@ fn a_stalled_output_does_not_block_leaving() {
         std::thread::yield_now();
     }
     kill("-TERM", &join.0);
-    // Both leave: `send` when it has sent all.
+    // Both leave; `send` after it has sent all.
     for _ in 0..2 {
         let event = watcher.0.line_with("connectionDestroyed");
         assert!(event.contains("clientDisconnected"), "{event}");
@@ -165,7 +165,7 @@ fn the_end_of_piped_input_does_not_end_the_client() {
     while listener.event()["data"] != "later" {}
 }
 
-/// As `nohup` starts programs.
+/// `nohup` starts programs like this.
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
     let gateway = Gateway::start();

@@ -1,4 +1,4 @@
-//! A gateway whose log is not read, or cannot be written: nobody notices, and nothing of it dies.
+//! A gateway whose log is not read or cannot be written keeps serving.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{Gateway, Process, TIMEOUT, run, signalbox, stdout};
 
-/// Strangers whose lines fill a pipe of 64 KiB several times, if they are logged.
+/// Clients whose log lines would fill a pipe of 64 KiB several times.
 const STRANGERS: usize = 1500;
 
 /// A gateway with a state file and a configuration to reload, and two clients in a session.
@@ -47,7 +47,7 @@ impl Scene {
         Self { gateway, quic, wss, signals: 0, dir }
     }
 
-    /// A client's signal reaches the other.
+    /// Asserts that a signal of one client reaches the other.
     fn signals_flow(&mut self) {
         self.signals += 1;
         let text = format!("signal {}", self.signals);
@@ -55,7 +55,7 @@ impl Scene {
         self.wss.line_with(&text);
     }
 
-    /// Strangers come one after the other, and each is refused in time.
+    /// Connects clients without a valid token one after the other. Each is rejected in time.
     fn strangers_come(&mut self, number: usize) {
         for index in 0..number {
             stranger(self.gateway.text("/https"));
@@ -66,7 +66,7 @@ impl Scene {
         self.signals_flow();
     }
 
-    /// A project that is added to the configuration is let in.
+    /// Asserts that a project added to the configuration is accepted.
     fn projects_are_reloaded(&mut self) {
         let project = |key: &str, secret: &str| {
             format!("[[projects]]\nkey = {key:?}\nsecrets = [{secret:?}]\n")
@@ -75,7 +75,7 @@ impl Scene {
             project(self.gateway.text("/project/key"), self.gateway.text("/project/secret"));
         let mut file =
             OpenOptions::new().append(true).open(self.dir.path().join("gateway.toml")).unwrap();
-        // First a mistake, about which the log complains.
+        // First an invalid one, which is logged.
         file.write_all(b"nonsense = 5\n").unwrap();
         self.gateway.process.signal("-HUP");
         self.signals_flow();
@@ -96,7 +96,7 @@ impl Scene {
         }
     }
 
-    /// It ends as it should when it is told to, and leaves its state to the next one.
+    /// Asserts that the gateway drains and writes its state file.
     fn drains(mut self) {
         let started = Instant::now();
         self.gateway.process.terminate();
@@ -114,7 +114,7 @@ impl Scene {
     }
 }
 
-/// A TLS handshake with a server name that none can have, about which the TLS library warns.
+/// A TLS handshake with an invalid server name, about which the TLS library warns.
 fn stranger(address: &str) {
     let address: SocketAddr = address.parse().unwrap();
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
@@ -141,7 +141,7 @@ fn client_hello(name: &[u8]) -> Vec<u8> {
     [&[22, 3, 1][..], &with_length(&handshake)].concat()
 }
 
-/// What every write to fails: "no space left on device".
+/// A file to which every write fails: "no space left on device".
 fn full_disk() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
@@ -164,13 +164,13 @@ fn a_closed_log_does_not_block_the_gateway() {
 #[test]
 fn an_unread_log_does_not_block_the_gateway() {
     for level in ["info", "info,rustls=warn", "debug,rustls=warn"] {
-        // The reader is there all the time.
+        // The reader stays open.
         let (_reader, writer) = pipe().unwrap();
         Scene::start(level, writer).everything_works();
     }
 }
 
-/// What comes from strangers is not for the operator; and if the operator asks for it, it is bounded.
+/// Lines that clients provoke are not logged by default, and limited if the operator enables them.
 #[test]
 fn clients_cannot_flood_the_log() {
     let log_of = |level: &str| {
@@ -190,8 +190,7 @@ fn clients_cannot_flood_the_log() {
     assert!(omitted.contains("lines=30 "), "{omitted}");
 }
 
-/// The file may grow no further for a while; to the gateway that is a disk that is full, and then
-/// is not.
+/// A file size limit that is lifted later, like a full disk with space again.
 #[test]
 fn after_a_full_disk_the_log_reports_the_dropped_lines() {
     let dir = tempfile::tempdir().unwrap();
@@ -202,10 +201,10 @@ fn after_a_full_disk_the_log_reports_the_dropped_lines() {
     let pid = Pid::from_child(&scene.gateway.process.child);
     let before = length();
     scene.strangers_come(10);
-    // It can hold a few lines more, and the last of them in part.
+    // The file has room for a few more lines, and a part of another one.
     let limit = length().max(before) + 1000;
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: Some(limit), maximum: None }).unwrap();
-    // More than the queue and the thread that writes hold.
+    // More than the queue and the writer thread hold.
     scene.strangers_come(STRANGERS);
     assert_eq!(length(), limit);
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
@@ -221,7 +220,7 @@ fn after_a_full_disk_the_log_reports_the_dropped_lines() {
     assert!(notice["fields"]["lines"].as_u64().unwrap() > 100, "{notice}");
     scene.signals_flow();
     scene.drains();
-    // No line is there in part.
+    // No line is incomplete.
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(
@@ -230,7 +229,7 @@ fn after_a_full_disk_the_log_reports_the_dropped_lines() {
     );
 }
 
-/// While the file may not grow, the gateway ends as ever.
+/// With the limit in place the gateway shuts down cleanly.
 #[test]
 fn a_gateway_drains_while_its_disk_is_full() {
     let dir = tempfile::tempdir().unwrap();
@@ -247,7 +246,7 @@ fn a_gateway_drains_while_its_disk_is_full() {
     scene.drains();
 }
 
-/// Lines of a log, until one has `part` in it.
+/// Reads lines of a log until one contains `part`.
 fn line_with(log: &mut impl Iterator<Item = String>, part: &str) -> String {
     log.find(|line| line.contains(part)).unwrap_or_else(|| panic!("it never said: {part}"))
 }
@@ -256,7 +255,7 @@ fn lines(log: PipeReader) -> impl Iterator<Item = String> {
     BufReader::new(log).lines().map_while(Result::ok)
 }
 
-/// A gateway is not for the program that reads its announcement alone.
+/// The gateway does not depend on the reader of its announcement.
 #[test]
 fn a_gateway_serves_without_a_reader_of_its_announcement() {
     let closed = || {
@@ -269,7 +268,7 @@ fn a_gateway_serves_without_a_reader_of_its_announcement() {
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         while writer.write(&[0; 4096]).is_ok() {}
         rustix::io::ioctl_fionbio(&writer, false).unwrap();
-        // Nobody reads it as long as this test runs.
+        // It is not read during this test.
         std::mem::forget(reader);
         writer.into()
     };
@@ -280,7 +279,7 @@ fn a_gateway_serves_without_a_reader_of_its_announcement() {
         let child = command.stdin(Stdio::null()).stdout::<Stdio>(out).stderr(writer).spawn();
         let (_, no_lines) = std::sync::mpsc::sync_channel(1);
         let mut process = Process { child: child.unwrap(), lines: no_lines };
-        // The ends that are the child's.
+        // The ends of the child.
         drop(command);
         let mut log = lines(log);
         line_with(&mut log, "announcement not written to standard output");
@@ -293,7 +292,7 @@ fn a_gateway_serves_without_a_reader_of_its_announcement() {
     }
 }
 
-/// As the error of a gateway that does not start is read by a person.
+/// The error of a gateway that does not start is text for people.
 #[test]
 fn a_gateway_that_cannot_start_reports_the_reason() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,4 +1,4 @@
-//! Projects from the command line: made, added to a running gateway, used by a server.
+//! `signalbox project new`: generated projects are loaded by a running gateway and used by a server.
 
 use std::{
     fs::{self, OpenOptions},
@@ -46,7 +46,7 @@ impl Configured {
         writeln!(file, "{toml}").unwrap();
     }
 
-    /// Whether a client with this token is let in.
+    /// Whether a client with this token can join.
     fn lets_in(&self, token: &str) -> bool {
         let url = format!("wss://{}", self.announcement["https"].as_str().unwrap());
         let ca = self.dev.text("/ca");
@@ -62,7 +62,7 @@ impl Configured {
     }
 }
 
-/// Key and secret of what `project new --json` printed.
+/// Key and secret in the output of `project new --json`.
 fn credentials(json: &str) -> (String, String) {
     let project: Value = serde_json::from_str(json).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -82,7 +82,7 @@ fn a_running_gateway_loads_a_new_project() {
     assert_eq!((key.len(), secret.len()), (8, 40), "as the vendor's");
     assert!(gateway.lets_in(&token(key, ["--secret", secret])));
 
-    // Seen by itself.
+    // Noticed by polling.
     let (key, secret) = credentials(&stdout(&run(&["project", "new", "--json"])));
     let newcomer = token(&key, ["--secret", &secret]);
     assert!(!gateway.lets_in(&newcomer));
@@ -102,7 +102,7 @@ fn a_running_gateway_loads_a_new_project() {
     gateway.process.signal("-HUP");
     gateway.comes_to_let_in(&application);
 
-    // What is wrong, or is no project, changes nothing and is said.
+    // Invalid projects and other settings change nothing, and are logged.
     let mut gateway = gateway;
     let mut log = BufReader::new(gateway.process.child.stderr.take().unwrap()).lines();
     let mut says = |part: &str| {
@@ -124,14 +124,14 @@ fn a_running_gateway_loads_a_new_project() {
 fn a_new_webhook_has_a_secret_that_the_gateway_takes() {
     let toml = stdout(&run(&["project", "new", "--webhook", "https://app.example.com/hooks"]));
     let (_, secret) = toml.split_once("secret = \"whsec_").unwrap();
-    // It is there to be read once, and is not shown again.
+    // The secret is printed once.
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gateway.toml");
     fs::write(&file, &toml).unwrap();
     for json in [&["--json"][..], &[]] {
         let shown =
             signalbox().args(["config", "--config"]).arg(&file).args(json).output().unwrap();
-        // There is no certificate, which is said beside it.
+        // The missing certificate is reported, too.
         let shown = [shown.stdout, shown.stderr].concat();
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.contains("https://app.example.com/hooks"), "{shown}");

@@ -1,12 +1,12 @@
-//! A gateway that goes away and comes back: no application has to do anything.
+//! Clients rejoin after a restart or a crash of the gateway without action of the application.
 
 use crate::{Gateway, Process};
 
 /// Clients of each transport.
 const CLIENTS: usize = 10;
 
-/// Ends the gateway in some way, starts another in its place, and follows all its clients until they
-/// are in their session again.
+/// Ends the gateway, starts another one on its ports, and waits until all clients are in their session
+/// again.
 fn everyone_is_back_after(end: impl Fn(&mut Process)) {
     let dir = tempfile::tempdir().unwrap();
     let serve = |quic: &str, tcp: &str| {
@@ -26,7 +26,7 @@ fn everyone_is_back_after(end: impl Fn(&mut Process)) {
     drop(gateway);
     let _successor = serve(&quic, &tcp);
     for client in &mut clients {
-        // First those who were there before, then the end of the link, then all that anew.
+        // The presence events of joining come first, then the end of the link, then the new ones.
         let reconnecting = client.line_with("session");
         assert!(reconnecting.contains("sessionReconnecting"), "{reconnecting}");
         let back = client.line_with("session");

@@ -28,7 +28,7 @@ fn two_clients_exchange_signals() {
     alice.type_line("/ping");
     assert_eq!(alice.line(), "you (ping)");
     assert_eq!(bob.line(), format!("{alice_id} (ping)"));
-    // Mistakes are said and change nothing.
+    // Invalid commands are reported and change nothing.
     alice.type_line("/to nobody x");
     alice.type_line("/what");
     alice.type_line("still here");
@@ -45,14 +45,13 @@ fn two_clients_exchange_signals() {
     assert!(carol.line_with("* session ended").contains("forceDisconnected"));
     assert!(!carol.succeeds(), "being thrown out is no success");
     assert_eq!(bob.line(), format!("* {carol_id} left: forceDisconnected"));
-    // SIGTERM is a goodbye, too.
+    // SIGTERM makes the client leave, too.
     bob.terminate();
     assert!(bob.line_with("* session ended").contains("clientDisconnected"));
     assert!(bob.succeeds());
 }
 
-/// A process that is killed says nothing; the others learn of it when the idle time has passed, and
-/// then the time in which it could have come back.
+/// A killed process sends no goodbye. The others are told after the idle timeout and the resume window.
 #[test]
 fn a_client_that_is_killed_is_network_disconnected() {
     let gateway = Gateway::start_with(&[
@@ -63,7 +62,7 @@ fn a_client_that_is_killed_is_network_disconnected() {
     for scheme in ["quic", "wss"] {
         let mut doomed = gateway.join_json(scheme);
         let id = watcher.event()["connection"]["id"].clone();
-        // SIGKILL: nothing of it runs any more.
+        // SIGKILL: the client cannot react.
         doomed.child.kill().unwrap();
         let event = watcher.event();
         assert_eq!(event["event"], "connectionDestroyed");
@@ -71,14 +70,14 @@ fn a_client_that_is_killed_is_network_disconnected() {
     }
 }
 
-/// This repository's own history, or whatever of it a shallow clone has.
+/// The history of this repository, or the part that a shallow clone has.
 #[test]
 fn piped_lines_arrive_complete_and_in_order_on_both_transports() {
     let gateway = Gateway::start();
     let mut listeners = [gateway.join_json("quic"), gateway.join_json("wss")];
     let log = Command::new("git").args(["log", "--format=%s"]).output().unwrap();
     let history = String::from_utf8(log.stdout).unwrap();
-    // Repeated, so that it is also more than fits the window of the sender.
+    // Repeated, so that it exceeds the window of the sender.
     let lines: Vec<&str> =
         history.lines().cycle().take(history.lines().count().max(1000)).collect();
     assert!(!lines.is_empty(), "the tests run inside the repository");

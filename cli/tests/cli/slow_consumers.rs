@@ -1,4 +1,4 @@
-//! QUIC clients that acknowledge nothing any more: what the gateway holds for them is bounded.
+//! Slow consumers: the memory that the gateway uses for them is bounded.
 
 use signalbox_client::{Client, ConnectOptions, Connector, Event, Events};
 use tokio::runtime::{Builder, Runtime};
@@ -7,10 +7,10 @@ use crate::{Gateway, TIMEOUT};
 
 const RECEIVERS: usize = 20;
 
-/// Each has a stream to each receiver, of which the client takes 256 KiB.
+/// Each has a stream to each receiver, with a window of 256 KiB.
 const SPEAKERS: usize = 4;
 
-/// Clients whose process has stopped: their runtime does not run any more.
+/// Clients whose runtime is stopped, like a stopped process: they acknowledge nothing.
 struct Stopped {
     _runtime: Runtime,
     _clients: Vec<(Client, Events)>,
@@ -38,11 +38,11 @@ impl Stopped {
 }
 
 fn start() -> Gateway {
-    // Nobody is lost for its silence meanwhile.
+    // No link reaches its idle timeout during the test.
     Gateway::start_with(&[("SIGNALBOX_TIMEOUTS__IDLE_MS", "600000")])
 }
 
-/// Has each speaker send this many empty signals and receive those of all speakers.
+/// Each speaker sends this many empty signals and receives those of all speakers.
 async fn speak(speakers: &mut [(Client, Events)], signals: usize) {
     let expected = signals * speakers.len();
     let each = speakers.iter_mut().map(|(client, events)| async move {
@@ -90,7 +90,7 @@ fn unacknowledged_tiny_signals_cost_little_more_than_their_bytes() {
     assert!(each < MOST_KIB, "{each} KiB for each of them");
 }
 
-/// Whoever does not read is ended, and what waited for it did not fill the gateway's memory.
+/// Clients that do not read are disconnected, and their queues do not fill the gateway's memory.
 #[test]
 fn slow_consumers_do_not_fill_the_memory() {
     use signalbox_client::{CloseReason, ConnectOptions, Connector, Event};
@@ -101,7 +101,7 @@ fn slow_consumers_do_not_fill_the_memory() {
         let join = async |scheme: &str| {
             let options =
                 ConnectOptions::new(gateway.url(scheme), gateway.text("/tokens/publisher"));
-            // Whoever is ended is to stay so.
+            // A disconnected client must not come back.
             let options = options.presence(false).resume(false).rejoin(false);
             Connector::with_roots_pem(&pem).unwrap().connect(&options).await.unwrap()
         };
@@ -110,7 +110,7 @@ fn slow_consumers_do_not_fill_the_memory() {
         let (_deaf_wss, mut never_heard_either) = join("wss").await;
         let before = gateway.resident_kib();
         let mut said_kib = 0;
-        // Far more than the outboxes, the carriers' windows and the clients' queues hold.
+        // Far more than the outboxes, the windows of the transports and the queues of the clients hold.
         while said_kib < 200 * 1024 {
             speaker.signal().data("d".repeat(8192)).enqueue().await.unwrap();
             said_kib += 8;
@@ -124,7 +124,7 @@ fn slow_consumers_do_not_fill_the_memory() {
                     break reason;
                 }
             };
-            // A TCP that is full cannot carry the reason.
+            // A full TCP connection cannot carry the reason.
             let known = [CloseReason::SlowConsumer, CloseReason::NetworkDisconnected];
             assert!(known.contains(&reason), "{reason}");
         }

@@ -1,4 +1,4 @@
-//! A gateway that leaves a state file to the next one: what people in their terminals see of it.
+//! Restart with a state file, as seen by `join` at a terminal.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Gateway, Process, TIMEOUT, drain::serve};
 
-/// A gateway with a state file, and two people who see each other.
+/// A gateway with a state file, and two clients that have seen each other.
 struct Scene {
     dir: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
@@ -50,19 +50,19 @@ impl Scene {
         self.dir.path().join("state")
     }
 
-    /// Tells the gateway to stop and waits for its end.
+    /// Stops the gateway and waits for its exit.
     fn stop(&mut self) {
         self.gateway.process.terminate();
         assert!(self.gateway.process.child.wait().unwrap().success());
     }
 
-    /// Another gateway in the place of the one that has ended.
+    /// Starts another gateway on the same ports.
     fn restart(&mut self) {
         let ports = (self.gateway.text("/quic").to_owned(), self.gateway.text("/https").to_owned());
         self.gateway = start(self.dir.path(), Some((&ports.0, &ports.1)), &self.settings);
     }
 
-    /// All that each sees from now on until it has heard both say `last`.
+    /// All lines of each client until it has received `last` from both.
     fn seen_until(&mut self, last: &str) -> [Vec<String>; 2] {
         self.people.each_mut().map(|person| {
             let (mut lines, mut heard) = (Vec::new(), 0);
@@ -87,7 +87,7 @@ fn start(dir: &Path, ports: Option<(&str, &str)>, settings: &[(&str, String)]) -
     serve(dir, ports, &settings)
 }
 
-/// What was said, without what tells of the person's own absence, which must be as told.
+/// The signals, without the lines about the client's own reconnect, which are asserted.
 fn said(lines: Vec<String>) -> Vec<String> {
     let (own, mut said): (Vec<_>, Vec<_>) = lines.into_iter().partition(|it| it.starts_with('*'));
     let [away, back] = &own[..] else { panic!("{own:?}") };
@@ -117,7 +117,7 @@ fn clients_report_a_restart_as_a_lost_connection_only() {
     };
     assert_eq!(said(by_quic), expected(&wss));
     assert_eq!(said(by_wss), expected(&quic));
-    // They are the same to each other, and leave as ever.
+    // Both are the same connections as before, and leave normally.
     let [mut first, mut second] = scene.people;
     first.terminal.type_line("/quit");
     assert!(first.terminal.line().starts_with("* session ended (clientDisconnected)"));
@@ -129,7 +129,7 @@ fn clients_report_a_restart_as_a_lost_connection_only() {
     assert!(scene.gateway.process.succeeds());
 }
 
-/// Who is in a hurry leaves the file, too.
+/// A second signal ends the links at once, and the file is written all the same.
 #[test]
 fn a_second_signal_still_writes_the_state_file() {
     let mut scene = Scene::new(&[

@@ -1,4 +1,4 @@
-//! Clients of the SDK that never stop talking, and write down what they see.
+//! Clients of the SDK that send continuously and record their events.
 
 use std::{
     collections::HashMap,
@@ -15,43 +15,43 @@ use tokio::{
 
 use crate::{Gateway, TIMEOUT};
 
-/// How often each of them says something: so often that leaving is always in the middle of it, and
-/// so seldom that all of them together do not fill a busy machine.
+/// Interval of the signals of one client: short enough that a drain is always in the middle of them, and
+/// long enough that all clients together do not saturate a busy machine.
 const PACE: Duration = Duration::from_millis(150);
 
-/// What a client has seen.
+/// The record of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// When it left its link, and why.
+    /// The ends of its links, with time and reason.
     pub(crate) left: Vec<(Instant, CloseReason)>,
-    /// Returns as the same connection, without a gap; and as another one.
+    /// Number of resumes without a gap, and of rejoins as a new connection.
     pub(crate) resumed: usize,
     pub(crate) rejoined: usize,
-    /// Others coming and going, but for those it is told of first.
+    /// Presence events after joining.
     pub(crate) presence: usize,
     /// Last signal of each sender.
     pub(crate) heard: HashMap<ConnectionId, u64>,
-    /// The last of its own.
+    /// The last signal of its own.
     pub(crate) said: u64,
-    /// Everything that should not have been.
+    /// Unexpected events.
     pub(crate) wrong: Vec<String>,
 }
 
 /// Several clients in one session.
 pub(crate) struct TalkingClients {
     clients: Vec<JoinHandle<Seen>>,
-    /// Says how many clients each has heard since the beginning of a round.
+    /// The number of the current round; 0 stops all clients.
     rounds: watch::Sender<u32>,
     done: mpsc::Receiver<u32>,
 }
 
 impl TalkingClients {
-    /// Joins half of them by QUIC and half by WebSocket; returns when everybody has heard everybody.
+    /// Joins half of them by QUIC and half by WebSocket. Returns when each has received signals of all.
     pub(crate) async fn join(gateway: &Gateway, number: usize) -> Self {
         Self::join_in(gateway, number, 1).await
     }
 
-    /// The same over a network that may break before anybody has joined, so that each tries again.
+    /// The same over a network with faults: each client retries.
     pub(crate) async fn join_with_patience(gateway: &Gateway, number: usize) -> Self {
         Self::join_in(gateway, number, 5).await
     }
@@ -81,7 +81,7 @@ impl TalkingClients {
         talking_clients
     }
 
-    /// Waits until everybody has heard everybody anew.
+    /// Waits until each has received new signals of all.
     pub(crate) async fn hear_each_other(&mut self) {
         let round = *self.rounds.borrow() + 1;
         self.rounds.send_replace(round);
@@ -95,19 +95,19 @@ impl TalkingClients {
         }
     }
 
-    /// What they have seen, when each has heard all that the others have said.
+    /// Stops all clients. Returns their records after all signals have arrived.
     pub(crate) async fn leave(self) -> Vec<Seen> {
         self.rounds.send_replace(0);
         let mut seen = Vec::new();
         for client in self.clients {
-            // Each hears its own last words.
+            // Each receives its own last signal.
             seen.push(tokio::time::timeout(2 * TIMEOUT, client).await.unwrap().unwrap());
         }
         seen
     }
 }
 
-/// One client's life.
+/// Runs one client.
 async fn talk(
     (client, mut events): (Client, Events),
     number: usize,
@@ -125,7 +125,7 @@ async fn talk(
                 round = *rounds.borrow();
                 newly.clear();
                 if round == 0 {
-                    // The last words; everything before them has come when they have.
+                    // The last signal: when it arrives, all earlier ones have arrived.
                     seen.said = client.signal().data("last").enqueue().await.unwrap();
                 }
                 continue;

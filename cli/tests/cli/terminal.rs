@@ -1,4 +1,4 @@
-//! `join` at a terminal, as a person uses it.
+//! `join` at a terminal: line editor and prompt.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn type_in(terminal: &mut PtySession, keys: &str) {
     terminal.flush().unwrap();
 }
 
-/// The next signal that somebody else receives.
+/// The next signal that another client receives.
 fn heard(listener: &mut Process) -> String {
     loop {
         let event = listener.event();
@@ -46,7 +46,7 @@ fn a_line_is_edited_while_others_talk() {
     type_in(&mut terminal, "half of");
     terminal.exp_string("half of").unwrap();
     listener.type_line("meanwhile");
-    // What was typed is there again, below.
+    // The typed text is printed again below.
     terminal.exp_string(": meanwhile").unwrap();
     terminal.exp_string("> half of").unwrap();
     assert_eq!(heard(&mut listener), "meanwhile");
@@ -68,7 +68,7 @@ fn a_line_is_edited_while_others_talk() {
 fn ctrl_c_and_ctrl_d_leave() {
     let gateway = Gateway::start();
     let mut listener = gateway.join_json("quic");
-    // Simple terminals have no editor.
+    // Terminals without cursor control have no editor.
     for term in ["xterm", "dumb"] {
         for key in ['d', 'c'] {
             let mut command = gateway.command("join", "wss", "publisher");

@@ -39,7 +39,7 @@ fn minted_tokens_and_sessions_are_accepted() {
     assert!(!other.status.success());
     assert!(String::from_utf8(other.stderr).unwrap().contains("belongs to project"));
 
-    // Longer than the gateway accepts: said here, and not only when a client is refused.
+    // A lifetime that the gateway would reject is an error of the command.
     let base = ["token", "--key", key, "--secret", secret, "--expires-in"];
     for (lifetime, of) in [("30d 1s", ["--session", &session]), ("25h", ["--server", "--json"])] {
         let refused = run(&[&base[..], &[lifetime], &of].concat());

@@ -1,4 +1,4 @@
-//! What a peer sends does not act on a terminal: not by `join` and `send`, nor by the gateway's log.
+//! Text of a peer cannot act on a terminal: neither by `join` and `send`, nor by the gateway's log.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,10 +16,10 @@ use crate::{Gateway, Process, TIMEOUT, run, signalbox, stdout};
 /// rest of the line around, and hides.
 const ATTACK: &str = "\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\r\nforged\u{9b}31m\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}\u{feff}\u{7f}";
 
-/// The same as it is to be seen.
+/// The same, escaped.
 const SHOWN: &str = r"\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\r\nforged\u{9b}31m\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}\u{feff}\u{7f}";
 
-/// Characters of the attack that are in a text. Callers check line ends.
+/// Unescaped characters of the attack in a text. Callers check line ends.
 fn acts(text: &str) -> bool {
     text.contains(|c: char| c != '\n' && (c.is_control() || !c.is_ascii() && ATTACK.contains(c)))
 }
@@ -49,7 +49,7 @@ fn text_of_peers_cannot_act_on_the_terminal() {
     assert!(said.contains(SHOWN) && !acts(&said), "{said:?}");
 }
 
-/// What `join` and `send` say of a gateway that answers like this.
+/// The output of `join` and `send` with a gateway that sends this answer.
 fn clients_say(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ fn a_refused_upgrade_is_one_line() {
         stream.write_all(&[head.as_bytes(), ATTACK.as_bytes()].concat()).unwrap();
     });
     for said in said {
-        // The body is trimmed, and the mark at its end is white space to nobody.
+        // The body is trimmed, and the mark at its end does not count as white space.
         assert!(said.contains(SHOWN), "{said}");
         assert!(said.lines().count() == 1 && !acts(&said), "{said:?}");
     }
@@ -110,7 +110,7 @@ fn a_reason_is_one_line() {
     }
 }
 
-/// At its finest, and with the libraries' own.
+/// At the finest level, including the libraries.
 #[test]
 fn strangers_cannot_act_on_the_terminal_by_the_log() {
     let mut gateway = Gateway::start_with(&[
@@ -136,7 +136,7 @@ fn strangers_cannot_act_on_the_terminal_by_the_log() {
     http(&[b"GET / HTTP/1.1\r\nHost: a\r\nX-OPENTOK-AUTH: ", marks, b"\r\n\r\n"].concat());
     http(&[&upgrade[..], marks, b"\r\nSec-WebSocket-Protocol: ", marks, b"\r\n\r\n"].concat());
     http(attack);
-    // A WebSocket that says what it should not, and one that is what it says.
+    // A WebSocket with an invalid message, and one with a hostile header.
     let url = format!("ws://{https}/v1/connect");
     let say = |hello: Value| {
         let mut request =

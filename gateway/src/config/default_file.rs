@@ -149,7 +149,7 @@ mod tests {
         for name in names {
             assert!(file.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
         }
-        // Whatever the configuration serializes is declared as a setting.
+        // Every field of the configuration is declared as a setting.
         let expected: toml::Table = toml::Table::try_from(&config).unwrap();
         assert_eq!(table, expected);
     }

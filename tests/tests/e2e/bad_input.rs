@@ -1,5 +1,5 @@
-//! What bad input gets: at worst its own link ends, with a named reason, while two background in
-//! the same session go on talking without a lost or late word.
+//! Bad input ends at worst its own link, with a close reason. The background traffic of the same session
+//! is not affected.
 
 use signalbox_client::Role;
 use signalbox_protocol::{ClientMessage, CloseReason, frame, limits::CLIENT_FRAME_BYTES};
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use CloseReason::{FrameTooLarge, HelloTimeout, ProtocolError};
 
-/// A world with two background.
+/// A world with background traffic.
 async fn disturbed() -> (World, BackgroundTraffic) {
     disturbed_with(|_| {}).await
 }
@@ -27,18 +27,18 @@ async fn disturbed_with(
     (world, background)
 }
 
-/// The background missed nothing and nothing was left behind.
+/// The background traffic was not affected, and no connection is left.
 async fn undisturbed(world: World, background: BackgroundTraffic) {
     background.assert_undisturbed().await;
     world.is_empty().await;
 }
 
-/// Ends as it must on QUIC: by a bye and a close with the same reason.
+/// Asserts the end on QUIC: a bye and a close with the same reason.
 async fn quic_ends(link: Quic, reason: CloseReason, what: &str) {
     assert_eq!(link.end().await, (Some(reason), reason), "{what}");
 }
 
-/// Ends as it must on WebSocket.
+/// Asserts the end on WebSocket.
 async fn websocket_ends(link: WebSocket, reason: CloseReason, what: &str) {
     assert_eq!(link.end().await, (Some(reason), Some(reason)), "{what}");
 }
@@ -47,7 +47,7 @@ async fn websocket_ends(link: WebSocket, reason: CloseReason, what: &str) {
 async fn no_hello_in_time() {
     let (world, background) = disturbed_with(|config| config.timeouts.hello_ms = 400).await;
     let (quic, tcp) = (world.addresses().quic, world.addresses().tcp);
-    // Without even a control stream there is no place for a bye.
+    // Without a control stream there cannot be a bye.
     let silent = Quic::connect(quic).await;
     assert_eq!(silent.end().await, (None, HelloTimeout));
     let mut slow = Quic::connect(quic).await;
@@ -155,15 +155,15 @@ async fn websocket_frames_that_are_none() {
     undisturbed(world, background).await;
 }
 
-/// A client that is still sending when it is told off gets to read why.
+/// A client that is still sending receives the reason of its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_close_reason_reaches_a_client_that_is_still_sending() {
     let (world, background) = disturbed().await;
     let token = world.token(Role::Publisher);
     for json in [false, true] {
         let mut link = WebSocket::join(world.addresses().tcp, json, &token).await;
-        // More than any socket's buffers hold: if the gateway hung up with it unread, TCP would
-        // reset, and the reason would be lost with what had been received.
+        // More than the socket buffers hold. If the gateway closed the connection with unread bytes, TCP would
+        // reset it, and the reason would be lost.
         let stream = link.socket.get_mut();
         stream.write_all(&[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4]).await.unwrap();
         stream.write_all(&vec![0; 1 << 24]).await.unwrap();
@@ -253,7 +253,7 @@ async fn streams_that_must_not_be() {
     undisturbed(world, background).await;
 }
 
-/// What is merely wrong about one message is an error, and the link stays.
+/// A fault of a single message is an error, and the link stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_that_break_a_rule() {
     let (world, background) = disturbed().await;
@@ -283,7 +283,7 @@ async fn signals_that_break_a_rule() {
             link.say(&message(case)).await;
             let told = loop {
                 let told = link.hear().await;
-                // The background talk in between.
+                // Signals of the background traffic arrive in between.
                 if !told.starts_with("Signal") {
                     break told;
                 }
@@ -360,7 +360,7 @@ async fn datagrams_that_are_no_quic() {
     undisturbed(world, background).await;
 }
 
-/// A hundred clients that never say hello hold no place for ever.
+/// A hundred clients that never send hello do not hold their permits forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_silent_clients_do_not_lock_others_out() {
     let (world, background) = disturbed_with(|config| {
@@ -373,14 +373,14 @@ async fn many_silent_clients_do_not_lock_others_out() {
     for _ in 0..32 {
         silent.push(tokio::net::TcpStream::connect(tcp).await.unwrap());
     }
-    // These get further and then ask for nothing.
+    // These get further, and then send nothing.
     let mut idle = Vec::new();
     for _ in 0..16 {
         idle.push(raw::tls_stream(tcp).await);
     }
     let latecomer = world.join(signalbox_tests::TransportMode::WebSocketJson, Role::Publisher);
     drop(within_timeout("a latecomer gets in", latecomer).await);
-    // The other port has places of its own.
+    // The other port has permits of its own.
     drop(
         within_timeout(
             "another",

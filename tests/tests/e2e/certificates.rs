@@ -10,7 +10,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let make = |at| signalbox_certs::DevAuthority::open(dir.path(), at).unwrap();
     let now = std::time::SystemTime::now();
-    // Good for thirteen days, so by now for one more.
+    // Valid for thirteen days, so for one more day now.
     let first = make(now - Duration::from_secs(12 * 24 * 3600));
     let mut config = signalbox_gateway::Config::default();
     config.listen.quic = "127.0.0.1:0".parse().unwrap();
@@ -42,7 +42,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     within_timeout("the gateway stops", running).await.unwrap().unwrap();
 }
 
-/// The leaf in an authority's files.
+/// The leaf certificate of an authority.
 fn leaf(authority: &signalbox_certs::DevAuthority) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(authority.certificate_path()).unwrap()
 }
@@ -69,7 +69,7 @@ async fn the_sdk_reports_the_cause_of_a_failed_connect() {
             other => panic!("{other:?}"),
         }
     }
-    // A gateway whose certificate nobody vouches for.
+    // A gateway with an untrusted certificate.
     let stranger = tempfile::tempdir().unwrap();
     let stranger =
         signalbox_certs::DevAuthority::open(stranger.path(), std::time::SystemTime::now()).unwrap();

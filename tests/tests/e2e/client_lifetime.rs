@@ -4,7 +4,7 @@ use signalbox_client::{CloseReason, DisconnectReason, Event, Role, SendError};
 use signalbox_tests::{TransportMode, World, rest::Server, within_timeout};
 use std::time::Duration;
 
-/// A QUIC client whose address changes goes on as if nothing had happened, and nobody is told.
+/// A QUIC client whose address changes keeps its link, and no other client is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_address_does_not_interrupt_quic() {
     let world = World::new().await;
@@ -28,7 +28,7 @@ async fn a_change_of_address_does_not_interrupt_quic() {
     assert!(stream.is_ok(), "and back");
 }
 
-/// Clients that are quiet stay, on every transport, however short the idle time.
+/// Idle clients stay connected, on every transport, even with a short idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_clients_stay_connected() {
     let idle = Duration::from_millis(1000);
@@ -38,7 +38,7 @@ async fn idle_clients_stay_connected() {
         let options = world.options(transport, Role::Publisher).presence(false);
         members.push(world.try_join(&options).await.unwrap());
     }
-    // Whoever is lost in three idle times would be told so.
+    // A link that was lost within three idle timeouts would be reported.
     for member in &mut members {
         let event = tokio::time::timeout(idle * 3 / 4, member.events.next()).await;
         assert!(event.is_err(), "{event:?}");
@@ -49,8 +49,8 @@ async fn idle_clients_stay_connected() {
     }
 }
 
-/// What a sender said before somebody was thrown out is heard by that one, too, even if it was
-/// the sender's first word, whose stream may arrive after the bye.
+/// A client that is kicked still receives earlier signals, even the first one of a sender, whose stream may
+/// arrive after the bye.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_signals_before_the_end_are_delivered() {
     let world = World::new().await;
@@ -60,7 +60,7 @@ async fn the_last_signals_before_the_end_are_delivered() {
             let options = world.options(transport, Role::Subscriber).presence(false);
             let mut victim = world.try_join(&options).await.unwrap();
             moderator.say("goodbye").await;
-            // Over QUIC the two travel on different streams, so wait for the first to be there.
+            // Over QUIC the two use different streams, so the test waits for the first one.
             let mut moderator = moderator;
             while !matches!(moderator.next().await, Event::Signal { .. }) {}
             moderator.client.force_disconnect(victim.id()).await.unwrap();
@@ -70,7 +70,7 @@ async fn the_last_signals_before_the_end_are_delivered() {
     }
 }
 
-/// Dropping every handle is leaving.
+/// Dropping all handles leaves the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_a_client_leaves_the_session() {
     let world = World::new().await;

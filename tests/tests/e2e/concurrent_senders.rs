@@ -1,5 +1,5 @@
-//! Fifty clients on mixed transports, all talking at once: every receiver gets every sender's
-//! signals complete and in order.
+//! Fifty clients on mixed transports send concurrently: every receiver gets the signals of every sender,
+//! complete and in order.
 
 use std::collections::HashMap;
 
@@ -13,20 +13,20 @@ const SIGNALS: u64 = 2000;
 /// Every fifth signal is to all, the others to a random one.
 const TO_ALL_EVERY: u64 = 5;
 
-/// Signals to all that may be under way, per sender. They come back to their sender, so this is
-/// what paces the crowd to what the machine can carry.
+/// Signals to all in flight, per sender. They come back to their sender, so this keeps the clients at the
+/// speed of the machine.
 const WINDOW: usize = 8;
 
-/// Which of the crowd gets the n-th signal of a sender: none means all.
+/// The receiver of the n-th signal of a sender; none means all.
 fn target(sender: usize, n: u64) -> Option<usize> {
-    // A splitmix step: as random as it needs to be, and everyone can compute it again.
+    // A splitmix step: random enough, and every client can compute it.
     let mut x = (sender as u64) << 32 | n;
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (!n.is_multiple_of(TO_ALL_EVERY)).then_some((x ^ (x >> 31)) as usize % CLIENTS)
 }
 
-/// Sends and listens until all that is due has come; returns the sequence numbers per sender.
+/// Sends and receives until all expected signals have arrived. Returns the sequence numbers per sender.
 async fn take_part(
     me: usize,
     member: Member,

@@ -1,5 +1,5 @@
-//! The semantics, once for every transport: what a session promises does not depend on how one is
-//! in it. Each test has a client on the transport and another on QUIC or WebSocket.
+//! Conformance suite, run for every transport: the semantics of a session do not depend on it. Each test
+//! has a client on the transport and another one on QUIC or WebSocket.
 
 use signalbox_client::{CloseReason, DisconnectReason, ErrorCode, Event, Role};
 use signalbox_tests::{TransportMode, World, new_session, rest::Server, within_timeout};
@@ -51,7 +51,7 @@ suite! {
     websocket_json: signalbox_tests::TransportMode::WebSocketJson,
 }
 
-/// The other client's transport: the other transport.
+/// The transport of the other client.
 fn other(transport: TransportMode) -> TransportMode {
     match transport {
         TransportMode::Quic | TransportMode::QuicSingleStream => TransportMode::WebSocketJson,
@@ -101,7 +101,7 @@ async fn signals_reach_all_or_one(transport: TransportMode) {
     for member in [&mut alice, &mut bob] {
         assert_eq!(member.hear().await, (from, None, None));
     }
-    // To one: the sender hears nothing, as its next word shows.
+    // To one: the sender does not receive it, as its next signal shows.
     alice.client.signal().data("psst").to(bob.id()).enqueue().await.unwrap();
     alice.say("aloud").await;
     assert_eq!(bob.hear_data().await, "psst");

@@ -1,4 +1,4 @@
-//! Crash of a gateway: QUIC clients are told by a stateless reset of the next one.
+//! Crash of a gateway: the next one answers its QUIC clients with a stateless reset.
 
 use signalbox_certs::DevAuthority;
 use signalbox_client::Role;
@@ -9,13 +9,13 @@ use signalbox_tests::{
 };
 use std::path::PathBuf;
 
-/// Without a word from the gateway that crashed, a client would wait for its idle timeout.
+/// Without a reset, a client of a crashed gateway would wait for its idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_a_client_learns_of_it_from_its_next_packet() {
     crash_and_start_again(None, None).await;
 }
 
-/// What the crashed gateway has promised outlives its certificate, if there is a state file.
+/// With a state file, the reset tokens of the crashed gateway do not depend on its certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_crash_a_client_learns_of_it_from_a_gateway_with_a_renewed_certificate() {
     let place = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ async fn crash_and_start_again(state_file: Option<PathBuf>, renewed: Option<DevA
     let world = World::with(|config| config.resume.state_file = file);
     let world = crashing.spawn(world).await.unwrap();
     let client = raw::Quic::join(world.addresses().quic, &world.token(Role::Publisher)).await;
-    // All its tasks are gone at once, and nobody says goodbye.
+    // All its tasks end at once, without a goodbye.
     crashing.shutdown_background();
     let address = world.addresses().quic;
     drop(world);

@@ -1,4 +1,4 @@
-//! The TCP port before it is a WebSocket.
+//! HTTP on the TCP port, up to the WebSocket upgrade.
 
 use signalbox_client::Role;
 use signalbox_protocol::{CloseReason, Codec};
@@ -11,7 +11,7 @@ use signalbox_tests::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite;
 
-/// The status of a refused handshake.
+/// The status of a rejected upgrade.
 async fn status(
     world: &World,
     subprotocol: Option<&'static str>,
@@ -176,14 +176,14 @@ async fn http_without_a_credential_ends_when_a_hello_would_be_due() {
     let health = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let path = format!("/v2/project/{}/session/{}/connection", PROJECT.0, world.session());
     let list = request("GET", &path, &credential(PROJECT), None);
-    // The server gives the one place among strangers back, takes one for servers, and stays.
+    // The server releases the only permit, takes one for servers, and stays connected.
     let mut server = tls_stream(world.addresses().tcp).await;
     let mut server_stays = async || {
         let answer = ask_on(&mut server, &list).await.expect("the server's connection is kept");
         assert_eq!((answer.status, answer.header("connection")), (404, None));
     };
     server_stays().await;
-    // Another server finds no place of its own, and is served as a stranger is.
+    // Another server finds no permit for servers, and is served like a client without a credential.
     for (asked, status) in [(health, 200), (&list, 404)] {
         let mut stranger = tls_stream(world.addresses().tcp).await;
         let mut answers = 0;
@@ -203,8 +203,8 @@ async fn http_without_a_credential_ends_when_a_hello_would_be_due() {
     server_stays().await;
 }
 
-/// As a proxy does that keeps its connections: it sends a client's upgrade over one that carried a
-/// server's requests.
+/// A proxy with a connection pool sends a client's upgrade over a connection that carried a server's
+/// requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
     let world = World::with(|config| {
@@ -220,7 +220,7 @@ async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
             loop {
                 let mut stream = tls_stream(world.addresses().tcp).await;
                 let answer = ask_on(&mut stream, &list).await.expect("an answer");
-                // The one that was a server's before may be about to give its place back.
+                // The earlier server may be about to release its permit.
                 if answer.header("keep-alive") == Some("timeout=74") {
                     return stream;
                 }
@@ -234,7 +234,7 @@ async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
         assert!(link.hear().await.starts_with("Welcome"));
         link
     };
-    // The time for a hello is that of the upgrade: that of its connection is long over.
+    // The hello timeout begins with the upgrade: that of the connection has expired.
     let stream = kept().await;
     let mut stranger = tls_stream(world.addresses().tcp).await;
     assert!(answer(&mut stranger).await.is_none(), "closed when a hello was due");
@@ -243,8 +243,8 @@ async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
     let silent = WebSocket::on(kept().await).await;
     let reason = Some(CloseReason::HelloTimeout);
     assert_eq!(silent.end().await, (reason, reason));
-    // While another client has the only place, an upgrade waits. Once it has its welcome, it has
-    // given back both places.
+    // While another client holds the only permit, an upgrade waits. After its welcome it has released both
+    // permits.
     let stream = kept().await;
     let stranger = tls_stream(world.addresses().tcp).await;
     let (_second, ()) = tokio::join!(joins(stream), async { drop(stranger) });
@@ -263,7 +263,7 @@ async fn plaintext_is_there_when_asked_for() {
     assert_eq!(plain.hear_data().await, "hello");
 }
 
-/// Sends text over TLS and reads the head of the answer.
+/// Sends text over TLS and reads the head of the response.
 async fn head(world: &World, text: &str) -> String {
     let mut stream = tls_stream(world.addresses().tcp).await;
     stream.write_all(text.as_bytes()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Projects while the gateway runs: changed, limited, removed.
+//! Projects of a running gateway: changes, limits, removal.
 
 use signalbox_client::{CloseReason, ConnectError, ErrorCode, Event, Role};
 use signalbox_gateway::{ProjectConfig, ProjectLimitOverrides};
@@ -36,7 +36,7 @@ async fn secrets_rotate_without_a_gap() {
     };
     assert_eq!(refusal(join(&world, new).await), CloseReason::InvalidToken);
     assert_eq!(list(&world, new).await, 403);
-    // Both are good …
+    // Both are accepted …
     assert_eq!(world.change_projects(|it| it[0].secrets.push(new.1.into())), Ok(true));
     assert_eq!(world.change_projects(|_| {}), Ok(false));
     for secret in [PROJECT, new] {
@@ -48,7 +48,7 @@ async fn secrets_rotate_without_a_gap() {
     assert_eq!(refusal(join(&world, PROJECT).await), CloseReason::InvalidToken);
     assert_eq!(list(&world, PROJECT).await, 403);
     join(&world, new).await.unwrap();
-    // What is wrong changes nothing.
+    // Invalid projects change nothing.
     let problems = world.change_projects(|it| it[0].secrets.clear()).unwrap_err();
     assert!(problems[0].kind.to_string().contains("no secret"), "{problems:?}");
     join(&world, new).await.unwrap();
@@ -66,7 +66,7 @@ async fn projects_come_and_go() {
     let token = token(newcomer, &session, Role::Publisher, Duration::from_secs(60));
     let options = signalbox_client::ConnectOptions::new(world.url(TransportMode::Quic), token);
     world.try_join(&options).await.unwrap();
-    // Whoever is connected stays; but nobody else comes in, and no server reaches the session.
+    // Connected clients stay, but no new client can join, and no server reaches the session.
     member.say("still here").await;
     assert_eq!(member.hear_data().await, "still here");
     let again = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;

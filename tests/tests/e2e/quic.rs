@@ -1,4 +1,4 @@
-//! What a link over QUIC owes to a client and to the protocol beside its messages.
+//! QUIC links: keep-alive, goodbye and stream errors.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use signalbox_tests::{
 };
 use tokio::time::timeout;
 
-/// The gateway waits for them, and then still has time to say goodbye.
+/// The gateway waits for the signals, and then still sends its bye.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_goodbye_whose_signals_never_come_is_answered_too() {
     let world = World::new().await;
@@ -26,7 +26,7 @@ async fn a_goodbye_whose_signals_never_come_is_answered_too() {
     world.is_empty().await;
 }
 
-/// Nothing is said on the link, so no write brings it to light.
+/// The link is idle, so no write would reveal it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_the_control_stream_is_ended_at_once() {
     let world = World::new().await;
@@ -47,7 +47,7 @@ async fn a_client_that_ends_sooner_in_silence_than_the_gateway_is_kept_alive() {
     assert!(link.hear().await.starts_with("Welcome"));
     let end = timeout(2 * IDLE, link.connection.closed()).await;
     assert!(end.is_err(), "the link ended in silence: {end:?}");
-    // What keeps it alive has not taken the room that its signals need.
+    // The pings have not used up the flow control credit of the signals.
     let mut signals = link.signals().await;
     let data = "x".repeat(8000);
     for _ in 0..40 {

@@ -1,4 +1,4 @@
-//! What has gathered while a client was away goes out at the rate that the gateway allows.
+//! Signals queued while a client was disconnected are sent at the rate that the gateway allows.
 
 use std::time::Duration;
 

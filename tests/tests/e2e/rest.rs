@@ -31,7 +31,7 @@ async fn a_session_is_created_in_json_and_in_xml() {
         (mislabelled, "p2p.preference=enabled&location=", "1_", ""),
         (mislabelled, "{\"p2p.preference\":\"enabled\",\"x\":1,\"location\":null}", "1_", ""),
         ("", "", "2_", ""),
-        // A byte order mark means nothing, before JSON or before a form.
+        // A byte order mark is ignored, before JSON and before a form.
         (mislabelled, "\u{feff}{\"p2p.preference\":\"enabled\"}", "1_", ""),
         (form, "\u{feff}p2p.preference=enabled", "1_", ""),
     ] {
@@ -47,7 +47,7 @@ async fn a_session_is_created_in_json_and_in_xml() {
             (&PROJECT.0.into(), &PROJECT.0.into())
         );
         assert_eq!(fields(id)[1..3], [PROJECT.0, location]);
-        // A token for it opens it.
+        // A token for this session is accepted.
         let id = id.parse().unwrap();
         let token = signalbox_tests::token(
             PROJECT,
@@ -154,7 +154,7 @@ async fn every_fault_of_a_signal_has_its_status_and_body() {
         let answer = server.ask(method, path, (method == "POST").then_some(good)).await;
         assert_eq!(answer.error().0, status, "{method} {path}");
     }
-    // Of all that was sent to the session only the talk of the background got there.
+    // Only the signals of the background traffic reached the session.
     background.assert_undisturbed().await;
     server.signal(None, "{\"type\":\"last\",\"data\":\"\"}").await;
     loop {
@@ -176,7 +176,7 @@ async fn leading_slashes_of_a_path_are_ignored() {
     for path in ["//healthz", "////readyz?x=//", "//openapi.yaml", "http://x//healthz"] {
         assert_eq!(ask(&world, get(path)).await.status, 200, "{path}");
     }
-    // Other paths than these stay others, and what looks like a host is a path.
+    // Other paths are not changed, and a segment that looks like a host is a path.
     for path in ["/", "//", "/healthz//", "//healthz/", "/v2//healthz", "//x/healthz"] {
         assert_eq!(ask(&world, get(path)).await.status, 404, "{path}");
     }
@@ -201,7 +201,7 @@ async fn empty_values_of_sdks_count_as_missing() {
         assert_eq!(server.signal(None, json).await.status, 204, "{json}");
         assert_eq!(member.hear().await, (None, None, Some(String::new())));
     }
-    // At their bounds, and written as long as JSON can write them.
+    // At their limits, in the longest JSON form.
     let data = "\\u0000".repeat(8192);
     let json = format!("{{\"type\":\"{}\",\"data\":\"{data}\"}}", "t".repeat(128));
     assert_eq!(server.signal(None, &json).await.status, 204);

@@ -23,7 +23,7 @@ async fn bodies_are_bounded_in_length_and_in_time() {
         let whole = format!("{}{body}", head(&format!("Content-Length: {length}")));
         assert_eq!(ask(&world, whole).await.error().0, 413, "{length}");
     }
-    // Without a length, and without an end: refused while it is being read.
+    // Without a length and without an end: rejected while it is read.
     let mut stream = tls_stream(world.addresses().tcp).await;
     stream.write_all(head("Transfer-Encoding: chunked").as_bytes()).await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -58,7 +58,7 @@ async fn a_client_still_sending_its_body_receives_the_response() {
         [("POST", signal.as_str(), 403), ("POST", "/nothing", 404), ("PUT", "/healthz", 405)]
     {
         for _ in 0..20 {
-            // All of it is written before the answer is looked for.
+            // All of it is written before the response is read.
             let answer = ask(&world, request(method, path, "no credential", Some(&body))).await;
             assert_eq!(answer.error().0, status, "{method} {path}");
         }

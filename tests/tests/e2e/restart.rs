@@ -1,5 +1,4 @@
-//! A gateway that is told to stop, and another in its place that finds its state file: for its clients
-//! it is a link that was cut.
+//! Restart with a state file: for clients it is a cut link.
 
 use std::{fs, path::Path};
 
@@ -19,7 +18,7 @@ async fn world(file: &Path, certificate: &DevAuthority) -> World {
     .await
 }
 
-/// Members over each transport, by way of the proxy, who know of each other.
+/// Clients on each transport, through the proxy, that have seen each other.
 async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for transport in TransportMode::ALL {
@@ -40,7 +39,7 @@ async fn a_restart_is_unnoticed() {
     nobody_notices(|_| authority().clone()).await;
 }
 
-/// Certificates are renewed often, and most programs that do it make a new key each time.
+/// Most programs that renew certificates also generate a new key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_with_a_new_key_is_unnoticed() {
     nobody_notices(renewed_certificate).await;
@@ -67,7 +66,7 @@ async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
         assert_eq!(member.client.signal().data("after").send().await, Ok(3));
     }
     assert!(!file.exists(), "it is good once");
-    // Each hears three of each, and of nothing else but its own absence.
+    // Each receives three signals of each, and no other event but its own reconnect.
     for member in &mut members {
         let (mut heard, mut away) = (Vec::new(), Vec::new());
         while heard.len() < 3 * TransportMode::ALL.len() {
@@ -87,7 +86,7 @@ async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
             assert_eq!(of_one.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [1, 2, 3]);
         }
     }
-    // Who leaves is gone at once, as ever.
+    // A client that leaves is destroyed at once.
     let last = members.pop().unwrap();
     last.client.disconnect().await;
     for member in &mut members {
@@ -95,7 +94,7 @@ async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
     }
 }
 
-/// Everybody joins anew, as nobody can come back by a file of which one has made this.
+/// All clients rejoin after the state file was damaged by `spoil`.
 async fn everybody_rejoins(state_bytes: usize, spoil: impl FnOnce(&Path)) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("state");

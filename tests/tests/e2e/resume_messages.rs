@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-/// Hears up to the message that begins so.
+/// Reads messages up to the one that begins with `start`.
 pub(super) async fn hear_until(link: &mut WebSocket, start: &str) -> String {
     loop {
         let message = link.hear().await;
@@ -29,7 +29,7 @@ pub(super) async fn hear_until(link: &mut WebSocket, start: &str) -> String {
     }
 }
 
-/// A member by a raw WebSocket, kept; and its ticket.
+/// A resumable connection on a raw WebSocket, and its ticket.
 pub(super) async fn resumable_client(world: &World, role: Role) -> (WebSocket, String) {
     let mut link =
         WebSocket::join_resumable(world.addresses().tcp, false, &world.token(role)).await;
@@ -37,7 +37,7 @@ pub(super) async fn resumable_client(world: &World, role: Role) -> (WebSocket, S
     (link, ticket)
 }
 
-/// Breaks the transport without a word: the socket closes, and with it TCP.
+/// Closes the TCP connection without a goodbye.
 pub(super) fn cut(link: WebSocket) {
     drop(link);
 }
@@ -74,7 +74,7 @@ async fn a_connection_resumes_over_another_transport_unnoticed() {
     let id = watcher.sees_created().await;
     cut(link);
     watcher.client.signal().to(id).data("while away").send().await.unwrap();
-    // Over QUIC, and from there back.
+    // To QUIC and back.
     let mut quic = Quic::connect(world.addresses().quic).await;
     quic.say(&resume(&ticket)).await;
     let resumed = quic.hear().await;
@@ -131,7 +131,7 @@ async fn a_gap_is_reported_before_the_replay() {
     assert!(heard[1].contains("presence: true, present: 11"), "{}", heard[1]);
 }
 
-/// The sender of a signal that nobody got would take it for accepted.
+/// Without its rejection, the sender would take the signal for accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejections_are_repeated_until_confirmed() {
     let world = World::new().await;
@@ -142,7 +142,7 @@ async fn rejections_are_repeated_until_confirmed() {
     }
     hear_until(&mut link, "Accepted { signals: 3 }").await;
     cut(link);
-    // Nobody knows whether it has read that; nor whether it has read the first answer.
+    // It is unknown whether the client has read that, or the first answer.
     for attempt in [1, 2] {
         let mut link = WebSocket::connect(world.addresses().tcp, false).await;
         link.say(&resume_again(&ticket, attempt)).await;
@@ -154,7 +154,7 @@ async fn rejections_are_repeated_until_confirmed() {
         assert!(resumed.starts_with("Resumed") && resumed.contains("signals: 3, "), "{resumed}");
         cut(link);
     }
-    // Who has the ticket has read the errors.
+    // A client that has the new ticket has read the errors.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume_again(&ticket, 3)).await;
     let ticket = ticket_in(&hear_until(&mut link, "Resumed").await);
@@ -213,7 +213,7 @@ async fn a_project_overrides_the_resume_window() {
     assert_eq!(watcher.sees_destroyed().await, (id, lost), "when its window is over");
 }
 
-/// A member of a session that nobody else is in.
+/// A client alone in a new session.
 async fn in_new_session(world: &World) -> Member {
     let session = new_session(PROJECT.0);
     let token = token(PROJECT, &session, Role::Publisher, Duration::from_secs(60));
@@ -224,7 +224,7 @@ async fn in_new_session(world: &World) -> Member {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn token_expiry_applies_after_a_resume() {
     let world = World::with(|config| config.auth.end_on_token_expiry = true).await;
-    // Expired by its own word, but good for some seconds by the leeway for clocks.
+    // Expired, but still accepted within the leeway for clocks.
     let issued = unix_time() - Duration::from_secs(60);
     let claims = serde_json::json!({
         "iss": PROJECT.0, "iat": issued.as_secs(), "exp": issued.as_secs() + 5,
@@ -241,7 +241,7 @@ async fn token_expiry_applies_after_a_resume() {
     assert_eq!(within_timeout("the end", link.end()).await.0, Some(CloseReason::TokenExpired));
 }
 
-/// A link can be given up without the connection.
+/// A link can end without its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_without_a_goodbye_is_answered_and_detaches() {
     let world = World::new().await;

@@ -14,7 +14,7 @@ use signalbox_tests::{
     within_timeout,
 };
 
-/// An attempt that its client has given up can still arrive, on any transport.
+/// An abandoned attempt can still arrive, on any transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_attempt_is_rejected_and_the_later_link_stays() {
     let world = World::new().await;
@@ -32,11 +32,11 @@ async fn a_late_attempt_is_rejected_and_the_later_link_stays() {
     later.say(&ClientMessage::TicketStored {}).await;
     later.say(&signal("still here")).await;
     assert!(hear_until(&mut later, "Signal").await.contains("still here"));
-    // Before it said that, the used ticket was good for a still later attempt; now it is void.
+    // The client has shown that it has the new ticket, so the used one is void for later attempts, too.
     let mut late = Quic::connect(world.addresses().quic).await;
     late.say(&resume_again(&ticket, 3)).await;
     assert!(late.hear().await.starts_with("Bye { reason: InvalidTicket"));
-    // And the ticket that came with the answer is the good one.
+    // The ticket that came with the answer is valid.
     cut(later);
     let mut back = Quic::connect(world.addresses().quic).await;
     back.say(&resume(&ticket_in(&resumed))).await;
@@ -68,12 +68,12 @@ async fn an_invalid_ticket_is_rejected() {
         link.say(&resume(&bad)).await;
         assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
     }
-    // It need not say all that it has to hear so.
+    // The rejection does not wait for all cursors.
     let mut link = WebSocket::connect(world.addresses().tcp, true).await;
     let ClientMessage::Resume(more) = resume(&others) else { panic!() };
     link.say(&ClientMessage::Resume(Resume { more: true, ..more })).await;
     assert_eq!(link.end().await.0, Some(CloseReason::InvalidTicket));
-    // All that has changed nothing.
+    // None of this changed the session.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&resume(&ticket)).await;
     hear_until(&mut link, "Resumed").await;
@@ -132,7 +132,7 @@ async fn a_malformed_resume_is_rejected_and_may_be_retried() {
         let expected = CloseReason::ProtocolError;
         assert_eq!(link.end().await, (Some(expected), Some(expected)), "{what}");
     }
-    // Unknown senders are nobody's business; more cursors may follow.
+    // Unknown senders are ignored, and more cursors may follow.
     let mut link = WebSocket::connect(world.addresses().tcp, false).await;
     link.say(&with(&|it| (it.cursors, it.more) = (vec![stranger.clone()], true))).await;
     link.say(&ClientMessage::Cursors { cursors: vec![other.clone()], more: true }).await;
@@ -148,7 +148,7 @@ async fn of_concurrent_resumes_one_wins() {
     let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let (link, ticket) = resumable_client(&world, Role::Publisher).await;
     let id = watcher.sees_created().await;
-    // The old link is alive all the while.
+    // The old link is still alive.
     let mut links = vec![link];
     for _ in 0..10 {
         links.push(WebSocket::connect(world.addresses().tcp, false).await);
@@ -173,7 +173,7 @@ async fn of_concurrent_resumes_one_wins() {
             }
         });
     }
-    // All but one are over, whoever it was that came last.
+    // All but one have ended.
     for _ in 0..10 {
         within_timeout("the end of a link", tasks.join_next()).await.unwrap().unwrap();
     }

@@ -1,5 +1,4 @@
-//! Behind a proxy that keeps its connections to the gateway and sends requests of different clients
-//! over the same one: real nginx and haproxy, on loopback.
+//! Reverse proxies with a pool of connections to the gateway: real nginx and haproxy, on loopback.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +20,7 @@ use signalbox_tests::{
 };
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-/// As its documentation sets it up for WebSockets, with the pool that newer versions have anyway.
+/// The configuration of its documentation for WebSockets, with the pool that newer versions have by default.
 const NGINX: &str = r#"
 daemon off;
 master_process off;
@@ -120,7 +119,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Debian has both where only root looks.
+/// Debian installs both in /usr/sbin, which may not be in the PATH.
 fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -148,8 +147,8 @@ async fn counted(gateway: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, connections)
 }
 
-/// A server's requests, a WebSocket over the connection that they leave in the proxy's pool, and a
-/// signal by REST to the client that joined over it.
+/// Sends a server's requests, then a WebSocket over the connection that they leave in the pool, and a signal
+/// by REST to that client.
 async fn requests_and_links_share_connections(program: &str, config: &str) {
     let world = World::with(|config| config.tls.plaintext_tcp = true).await;
     let (address, connections) = counted(world.addresses().tcp).await;
@@ -166,7 +165,7 @@ async fn requests_and_links_share_connections(program: &str, config: &str) {
         let mut link = WebSocket::on(proxy.connect().await).await;
         link.say(&hello(&world.token(Role::Publisher))).await;
         assert!(link.hear().await.starts_with("Welcome"));
-        // What carries a WebSocket carries nothing else, so each round has one connection.
+        // A connection with a WebSocket is not reused, so each round needs one.
         assert_eq!(connections.load(Ordering::Relaxed), round, "the pool is used");
         let mut server = proxy.connect().await;
         assert_eq!(ask_on(&mut server, &signal).await.expect("an answer").status, 204);

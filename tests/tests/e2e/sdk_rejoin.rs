@@ -47,9 +47,9 @@ async fn clients_rejoin_a_restarted_gateway() {
         members.push(world.try_join(&options).await.unwrap());
     }
     let before: Vec<_> = members.iter().map(Member::id).collect();
-    // Of the successor nobody knows anything, and it knows nobody.
+    // The next gateway does not know the clients, nor they it.
     let successor = World::with(with_short_timeouts).await;
-    // Packets for the one would be answered by resets of the other, so first the one is gone.
+    // The old gateway must be gone first, or the new one would answer its packets with resets.
     world.stop().await;
     proxy.lead_to(&successor);
     for (member, before) in members.iter_mut().zip(before) {
@@ -67,7 +67,7 @@ async fn clients_rejoin_a_restarted_gateway() {
     }
 }
 
-/// Or whoever disturbs would only have to cut his own link.
+/// Otherwise a kicked client would only have to cut its link.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_kicked_while_detached_does_not_rejoin() {
     let world = World::with(with_short_timeouts).await;

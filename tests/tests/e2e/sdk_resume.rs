@@ -10,7 +10,7 @@ use signalbox_gateway::Config;
 use signalbox_netem::proxy::PassingAnswers;
 use signalbox_tests::{Member, TransportMode, World, proxy::Proxy, within_timeout};
 
-/// A gateway on which a dead link is within_timeout known to be dead.
+/// Short timeouts, so that a dead link is detected soon.
 pub(super) fn with_short_timeouts(config: &mut Config) {
     config.timeouts.idle_ms = 1500;
 }
@@ -21,11 +21,11 @@ pub(super) fn through(proxy: &Proxy, world: &World, transport: TransportMode) ->
     transport.options(options).rejoin(false).keep_alive(Duration::from_millis(300))
 }
 
-/// What a member is told, in short: `+bob`, `bob: hello`, `-bob`, `away`, `back`.
+/// The events of a client in short form: `+bob`, `bob: hello`, `-bob`, `away`, `back`.
 struct Listener {
     events: Events,
     names: HashMap<ConnectionId, &'static str>,
-    /// How much she was told that she had missed when she was last back.
+    /// The number of missed events of the last resume.
     missed: u64,
 }
 
@@ -35,7 +35,7 @@ impl Listener {
     }
 
     async fn next(&mut self) -> String {
-        // Who is not known by name is new.
+        // A connection without a name is new.
         let name = |id: &ConnectionId| self.names.get(id).copied().unwrap_or("carol");
         match within_timeout("an event", self.events.next()).await.expect("the session is not over")
         {
@@ -53,7 +53,7 @@ impl Listener {
         }
     }
 
-    /// The next events, so many.
+    /// The next `count` events.
     async fn hear(&mut self, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         for _ in 0..count {
@@ -63,7 +63,7 @@ impl Listener {
     }
 }
 
-/// Those of `all` that are about somebody.
+/// The events of `all` about the client of this name.
 fn about<'a>(all: &'a [String], name: &str) -> Vec<&'a str> {
     let by = |text: &&&str| text.trim_start_matches(['+', '-']).split(':').next() == Some(name);
     let all: Vec<_> = all.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
 
     for round in 1..=2 {
         proxy.cut_connections().await;
-        // She does not know yet.
+        // Alice has not noticed yet.
         let say = |text: &str| alice.signal().data(format!("{round}{text}")).enqueue();
         say("a").await.unwrap();
         bob.signal().data(format!("{round}a")).send().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
 
         let all = alice_hears.hear(8).await;
         assert_eq!(all[0], "back");
-        // All of bob and carol; over TCP she is back before they have said it all.
+        // All signals of bob and carol; over TCP alice is back before they have sent all.
         let missed = alice_hears.missed;
         let quic = matches!(transport, TransportMode::Quic | TransportMode::QuicSingleStream);
         assert!(missed == 5 || (missed < 5 && !quic), "{missed}");
@@ -115,13 +115,13 @@ async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
         assert_eq!(about(&all, "bob"), [format!("bob: {round}a")]);
         assert_eq!(about(&all, "carol"), ["+carol", "carol: hello", "-carol"]);
     }
-    // Her numbers go on, too.
+    // Her sequence numbers continue, too.
     assert_eq!(alice.signal().data("last").send().await, Ok(6));
     alice.disconnect().await;
     assert_eq!(bob_hears.hear(2).await, ["alice: last", "-alice"]);
 }
 
-/// Two who talk all the time while both their links are cut again and again.
+/// Two clients send continuously while their links are cut repeatedly.
 async fn nothing_is_lost_and_nothing_comes_twice(transports: [TransportMode; 2], cuts: u64) {
     const SIGNALS: u64 = 600;
     let world = World::with(with_short_timeouts).await;
@@ -157,7 +157,7 @@ async fn nothing_is_lost_and_nothing_comes_twice(transports: [TransportMode; 2],
                             assert_eq!(data, Some((*last + 1).to_string()));
                             assert_eq!(seq, *last + 1);
                             *last += 1;
-                            // In the middle of what the other says.
+                            // While the other one is sending.
                             let every = SIGNALS / (cuts + 1);
                             if from != ids[index] && last.is_multiple_of(every) && *last < SIGNALS {
                                 proxy.cut_connections().await;
@@ -173,11 +173,11 @@ async fn nothing_is_lost_and_nothing_comes_twice(transports: [TransportMode; 2],
                 assert!(backs > 0, "no link was ever cut");
             };
             tokio::join!(speaking, listening);
-            // Even if the link has just been cut.
+            // Also if the link has just been cut.
             client.disconnect().await;
         });
     }
-    // She reads all the while, or she would be taken for dead.
+    // Alice keeps reading, or the link would time out.
     let watching = async {
         let mut heard: HashMap<_, u64> = HashMap::new();
         let mut left = 0;
@@ -216,7 +216,7 @@ macro_rules! on {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn nothing_is_lost_and_nothing_comes_twice() {
-                // A QUIC link takes its idle timeout to be known dead.
+                // A dead QUIC link is detected by its idle timeout.
                 let quic = matches!(TransportMode::$transport, TransportMode::Quic | TransportMode::QuicSingleStream);
                 let cuts = if quic { 3 } else { 20 };
                 let transports = [TransportMode::$transport, TransportMode::$other];
@@ -277,7 +277,7 @@ async fn an_abandoned_attempt_does_not_leave_the_session() {
     let mut alice = world.try_join(&options).await.unwrap();
     assert_eq!(bob.sees_created().await, alice.id());
     assert_eq!(alice.sees_created().await, bob.id());
-    // The gateway takes her back, and she never learns of it.
+    // The gateway accepts the resume, and the client never receives the answer.
     proxy.allow(true, false);
     proxy.pass_answers(PassingAnswers::Handshakes);
     proxy.cut_connections().await;
@@ -332,7 +332,7 @@ async fn a_gap_names_the_lost_signals() {
     }
 }
 
-/// Moving to another address is not even a reconnect.
+/// A change of address is no reconnect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_changes_its_address_loses_nothing_unnoticed() {
     const SIGNALS: u64 = 500;
@@ -352,7 +352,7 @@ async fn a_client_that_changes_its_address_loses_nothing_unnoticed() {
             client.rebind().unwrap();
         }
     }
-    // Of each other they hear everything in order, and of nothing else.
+    // Each receives all signals of the other in order, and no other event.
     for listener in [&mut events, &mut watcher.events] {
         let mut heard: HashMap<ConnectionId, u64> = HashMap::new();
         while heard.len() < 2 || heard.values().any(|last| *last < SIGNALS) {

@@ -19,7 +19,7 @@ async fn signals_before_a_shutdown_are_delivered() {
     for n in 0..200 {
         speaker.say(n.to_string()).await;
     }
-    // The last one is heard by one of them, so the gateway has them all.
+    // One client has received the last signal, so the gateway has all of them.
     let mut first = listeners.remove(0);
     while first.hear_data().await != "199" {}
     world.stop().await;
@@ -32,7 +32,7 @@ async fn signals_before_a_shutdown_are_delivered() {
     assert_eq!(first.loses_link().await, CloseReason::ShuttingDown);
 }
 
-/// A client that does not take its leave does not hold the gateway.
+/// A client that does not leave does not block the shutdown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_stops_within_its_drain_timeout() {
     let mut world = World::with(|config| config.drain.timeout_ms = 500).await;
@@ -43,7 +43,7 @@ async fn a_gateway_stops_within_its_drain_timeout() {
     drop((stubborn, silent));
 }
 
-/// Whoever sends clients here is told first that it should not; until then all goes on.
+/// Load balancers see a failing readiness check first; the gateway serves until the delay is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_fails_before_a_gateway_closes() {
     let mut world = World::with(|config| config.drain.readiness_delay_ms = 2000).await;
@@ -59,7 +59,7 @@ async fn readiness_fails_before_a_gateway_closes() {
     world.stop().await;
 }
 
-/// Who is kept and knows what it is asked goes by itself, whatever its transport.
+/// Resumable clients leave by themselves when they are asked to, on every transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_leaves_when_asked_during_a_drain() {
     let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
@@ -90,7 +90,7 @@ async fn a_client_leaves_when_asked_during_a_drain() {
     world.stop().await;
 }
 
-/// Who does not know what it is asked, or does not care, is served to its end and then told.
+/// Clients that ignore `goAway` are served until their deadline, and then receive the reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_ignores_the_drain_is_disconnected() {
     let mut world = World::with(|config| config.drain.spread_ms = 4000).await;
@@ -106,10 +106,10 @@ async fn a_client_that_ignores_the_drain_is_disconnected() {
         let within = asked.trim_start_matches("GoAway { within_ms: ").trim_end_matches(" }");
         sockets.push((within.parse::<u32>().expect(&asked), socket));
     }
-    // Who comes now is not even shaken hands with.
+    // A new client gets no handshake.
     let newcomer = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;
     assert!(matches!(newcomer, Err(ConnectError::Unreachable { .. })), "{:?}", newcomer.err());
-    // Who has most time says something, and is still served.
+    // The client with the latest deadline sends a signal, and is still served.
     sockets.sort_by_key(|(within, _)| *within);
     let (within, last) = sockets.last_mut().unwrap();
     assert!(*within > 1000, "{within}");
@@ -125,8 +125,7 @@ async fn a_client_that_ignores_the_drain_is_disconnected() {
     world.stop().await;
 }
 
-/// A server whose request has begun when the gateway goes down gets its answer, and what it asked
-/// for is done.
+/// A request in progress when the drain begins is executed and answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_in_progress_is_served_during_the_drain() {
     let mut world = World::with(|config| config.drain.spread_ms = 8000).await;

@@ -1,4 +1,4 @@
-//! A receiver that stops reading is ended and costs the others nothing.
+//! A receiver that stops reading is disconnected, and the others are not affected.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ use tokio::io::AsyncWriteExt;
 
 const TALKERS: usize = 20;
 
-/// Twenty talk on mixed transports until so many others have been ended, and some rounds more; each
-/// hears everyone's every word in order, and of each end once.
+/// Twenty clients on mixed transports send until `victims` others have been disconnected, and some rounds
+/// more. Each receives all signals in order, and each end once.
 async fn talk_until_destroyed(talkers: &mut [Member], victims: usize) {
     let words = "w".repeat(1000);
-    // Who has heard of whose end. Not all hear of it in the same round.
+    // The ends that each client has received. Not all receive them in the same round.
     let mut told = BTreeSet::new();
     let mut destroyed = BTreeSet::new();
     let mut round = 0u64;
-    // Some rounds more, to show that everyone is well afterwards.
+    // Some rounds more, to show that the others still work.
     let mut rounds_left = 10;
     while rounds_left > 0 {
         round += 1;
@@ -69,7 +69,7 @@ async fn a_client_that_stops_reading_is_disconnected_and_no_other() {
     soon_enough(talk_until_destroyed(&mut talkers, 3)).await;
 
     assert_eq!(quic.end().await.1, CloseReason::SlowConsumer);
-    // What waits in the system's buffers can still be read; a bye may or may not have fitted.
+    // Bytes in the kernel's buffers can still be read; the bye may or may not have fitted.
     for link in [postcard, json] {
         let (bye, close) = link.end().await;
         assert!([None, Some(CloseReason::SlowConsumer)].contains(&bye));
@@ -79,13 +79,13 @@ async fn a_client_that_stops_reading_is_disconnected_and_no_other() {
     world.is_empty().await;
 }
 
-/// This one talks for a while, in a debug build, on whatever machine.
+/// This test takes a while in a debug build on a slow machine.
 async fn soon_enough(talking: impl Future<Output = ()>) {
     let patience = signalbox_tests::TIMEOUT * 6;
     tokio::time::timeout(patience, talking).await.expect("the talk comes to its end");
 }
 
-/// A client that is gone while a write to it hangs is found out by its silence.
+/// A client that vanishes while a write to it blocks is detected by its idle timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_is_noticed_while_a_write_hangs() {
     let world = World::with(|config| {
@@ -99,7 +99,7 @@ async fn silence_is_noticed_while_a_write_hangs() {
         let token = world.token(Role::Subscriber);
         let silent = WebSocket::join(world.addresses().tcp, json, &token).await;
         speaker.sees_created().await;
-        // More than the system's buffers hold, unless it is found out before.
+        // More than the kernel's buffers hold, unless it is detected before.
         let mut ended = None;
         for _ in 0..2000 {
             speaker.say("d".repeat(8000)).await;
@@ -123,7 +123,7 @@ async fn silence_is_noticed_while_a_write_hangs() {
     }
 }
 
-/// An SDK client whose application does not read is told why it was ended once it reads again.
+/// An SDK client whose application does not read receives the reason of its end when it reads again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
     let world = World::with(|config| config.limits.outbox_frames = 64).await;
@@ -146,7 +146,7 @@ async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
     assert_eq!(reason, CloseReason::SlowConsumer);
 }
 
-/// The gateway's TCP connections that the system has something to do for, by its port.
+/// The TCP connections of the gateway's port for which the kernel still holds data.
 fn connections(port: u16) -> Vec<String> {
     const LISTENS: &str = "0A";
     const WAITS_FOR_LATE_PACKETS: &str = "06";
@@ -160,7 +160,7 @@ fn connections(port: u16) -> Vec<String> {
     rows.map(str::to_owned).collect()
 }
 
-/// Whatever does not read, a link or an HTTP client, the system keeps nothing of it for long.
+/// For links and HTTP clients that do not read, the kernel keeps nothing for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_bytes_are_not_left_in_the_kernel() {
     let world = World::with(|config| config.timeouts.hello_ms = 2000).await;
@@ -195,8 +195,7 @@ async fn unread_bytes_are_not_left_in_the_kernel() {
     .await;
 }
 
-/// Where not even a bye fits any more, the client learns that its connection is gone when it comes
-/// back.
+/// If not even the bye fits, the client learns that its connection has ended when it resumes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() {
     let world = World::new().await;

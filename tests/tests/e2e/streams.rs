@@ -1,5 +1,5 @@
-//! One stream per sender: opened lazily, evicted without breaking order, and never in each
-//! other's way.
+//! One stream per sender: opened with the first signal, evicted without breaking order, and independent of
+//! the others.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use signalbox_tests::{
     within_timeout,
 };
 
-/// What came on one stream: its header, and the sequence numbers of its signals.
+/// The contents of one stream: its header, and the sequence numbers of its signals.
 #[derive(Debug)]
 struct Stream {
     from: ConnectionId,
@@ -21,7 +21,7 @@ struct Stream {
     seqs: Vec<u64>,
 }
 
-/// Reads a gateway's stream until it has brought `enough` signals.
+/// Reads a stream of the gateway until it has carried `enough` signals.
 async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
     let mut buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
     let mut read = None::<Stream>;
@@ -48,7 +48,7 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
     read.expect("a stream has a header")
 }
 
-/// Senders that each keep to a whole session with one receiver.
+/// Senders in a session with one receiver.
 async fn senders(world: &World, count: usize) -> Vec<Member> {
     let mut senders = Vec::new();
     for _ in 0..count {
@@ -59,7 +59,7 @@ async fn senders(world: &World, count: usize) -> Vec<Member> {
     senders
 }
 
-/// A raw receiver that has joined, granting so many streams.
+/// A raw receiver that has joined, and grants this many streams.
 async fn receiver(world: &World, streams: u32) -> Quic {
     let mut receiver = Quic::connect_with(world.addresses().quic, streams).await;
     receiver.say(&hello(&world.token(Role::Subscriber))).await;
@@ -151,7 +151,7 @@ async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sende
     }
 }
 
-/// The SDK on top of it: a client that grants 128 streams hears 150 senders whole and in order.
+/// With the SDK: a client that grants 128 streams receives all signals of 150 senders in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_senders_than_streams_keep_their_order() {
     const SENDERS: usize = 150;
@@ -177,7 +177,7 @@ async fn more_senders_than_streams_keep_their_order() {
     assert_eq!(last.len(), SENDERS);
 }
 
-/// Whoever waits for a stream gets it when a sender with one has left, at once.
+/// A sender that waits for a stream gets it as soon as a sender with a stream has left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_leaves_makes_room() {
     let world = World::with(|config| config.limits.streams_per_client = 1).await;
@@ -195,13 +195,13 @@ async fn a_sender_that_leaves_makes_room() {
     }
 }
 
-/// A client that does not read one sender's stream still hears the others on theirs.
+/// A client that does not read the stream of one sender still receives those of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_stream_does_not_hold_up_the_others() {
     let world = World::new().await;
     let receiver = receiver(&world, 100).await;
     let mut senders = senders(&world, 2).await;
-    // More than a stream's default window, on a stream that nobody reads.
+    // More than the default window of a stream, on an unread stream.
     let window = 1_250_000;
     let [blocker, other] = &mut senders[..] else { panic!() };
     blocker.say("first").await;

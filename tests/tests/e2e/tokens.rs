@@ -1,4 +1,4 @@
-//! Which tokens open a session, on each transport, and what the others are told.
+//! Accepted and rejected tokens, on each transport.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn an_expired_token_ends_its_connection_only_if_configured() {
     for ends in [false, true] {
         let world = World::with(|config| config.auth.end_on_token_expiry = ends).await;
         for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
-            // Expired by its own word, but good for some seconds by the leeway for clocks.
+            // Expired, but still accepted within the leeway for clocks.
             let mut claims = claims(&world);
             (claims["iat"], claims["exp"]) = {
                 let now = unix_time().as_secs();

@@ -1,4 +1,4 @@
-//! A project's server hears of connections; what it does with what it hears is its own affair.
+//! Webhooks: connection events are posted in order, retried and dropped within limits.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -237,7 +237,7 @@ async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
 async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     let mut endpoint = Endpoint::new().await;
     let mut world = World::with(|config| {
-        // Nobody listens there.
+        // No server listens there.
         let secret = format!("whsec_{}", STANDARD.encode(SECRET));
         config.projects[0].webhook =
             Some(WebhookConfig { url: "http://127.0.0.1:1".into(), secret });
@@ -287,7 +287,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
         told.await
     };
     assert_eq!(id, alice.id().to_string());
-    // Whatever else was posted would be here.
+    // Any other posted event would be here.
     assert!(endpoint.posted.try_recv().is_err());
     (event, reason)
 }

@@ -1,5 +1,5 @@
-//! What a client says with its first packet (0-RTT): a return and nothing else, as whatever is sent
-//! so early can be captured and played again.
+//! Early data (0-RTT): a client may send a resume with its first packet and nothing else, because early
+//! data can be captured and replayed.
 
 use signalbox_client::{ConnectOptions, Event, Role};
 use signalbox_netem::proxy::PassingAnswers;
@@ -34,7 +34,7 @@ async fn a_client_resumes_with_its_first_packet() {
             alice.client.signal().data("a").send().await.unwrap();
             alice.hear_data().await;
             watcher.hear_data().await;
-            // It is lost, and nobody says so.
+            // It is lost silently.
             proxy.cut_connections().await;
             alice.client.signal().data("b").enqueue().await.unwrap();
             assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
@@ -60,7 +60,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
     let mut watcher = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     assert!(matches!(watcher.next().await, Event::ConnectionCreated(_)));
 
-    // Neither can finish its handshake, so either may be somebody who plays back a recording.
+    // Neither can finish its handshake, so both may be replayed recordings.
     proxy.pass_answers(PassingAnswers::None);
     let mut newcomer = Quic::connect_early(&newcomer, quic).await;
     newcomer.say(&hello(&token)).await;
@@ -77,7 +77,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
             break;
         }
     }
-    // Nothing else is: nobody has come, and nobody has said anything, however often one asks.
+    // Nothing else is accepted: no connection was created, and no signal was sent.
     for round in 0..20 {
         watcher.say(round.to_string()).await;
         assert_eq!(watcher.hear_data().await, round.to_string());
