@@ -170,7 +170,7 @@ section! {
             number_or_zero("milliseconds", 0, RESUME_WINDOW_MAX_MS, "not at all");
         /// Bytes of signals and events that one session keeps for detached connections. Beyond it
         /// the oldest are dropped, and the client is told of a gap.
-        history_bytes: usize = signalbox_relay::Settings::default().backlog_bytes,
+        history_bytes: usize = signalbox_relay::Settings::default().history_bytes,
             number("bytes", 0, UNBOUNDED);
         /// File that carries resumable connections over a clean restart; without it they end with the
         /// process. It and the key file beside it (the same name with .key appended) must be readable
@@ -226,13 +226,13 @@ impl Config {
                 connections: self.limits.connections_per_project,
                 sessions: self.limits.sessions_per_project,
                 signals_per_second: self.limits.signals_per_second_per_project,
-                backlog_age: self.history_age(self.resume.window_ms),
+                history_age: self.history_age(self.resume.window_ms),
             },
             outbox_frames: self.limits.outbox_frames,
             outbox_bytes: self.limits.outbox_bytes,
             signals_per_second: self.limits.signals_per_second_per_connection,
             subscribers_may_send: self.auth.subscribers_may_send,
-            backlog_bytes: self.resume.history_bytes,
+            history_bytes: self.resume.history_bytes,
         }
     }
 }

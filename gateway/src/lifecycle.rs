@@ -10,7 +10,7 @@ mod schedule;
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
-use signalbox_relay::Away;
+use signalbox_relay::Detached;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::schedule::DrainSchedule;
@@ -53,7 +53,7 @@ impl Lifecycle {
 
     /// Expires a detached connection after its window, or when the gateway ends. `now` is the
     /// relay's clock.
-    pub(crate) fn expire_after(&self, window: Duration, connection: Away, now: Duration) {
+    pub(crate) fn expire_after(&self, window: Duration, connection: Detached, now: Duration) {
         let ended = self.ended.clone();
         let expiry = async move {
             // At the end of the gateway the relay ends detached connections with all others.

@@ -63,7 +63,7 @@ impl Project {
             signals_per_second: own
                 .signals_per_second
                 .unwrap_or(all.signals_per_second_per_project),
-            backlog_age: defaults.history_age(resume_window_ms),
+            history_age: defaults.history_age(resume_window_ms),
         };
         let webhook = match entry.webhook.as_ref().map(Endpoint::new).transpose() {
             Ok(webhook) => webhook.map(Arc::new),

@@ -204,7 +204,7 @@ struct IdleLink {
 impl RelayFixture {
     fn new(encodings: &[Encoding]) -> anyhow::Result<Self> {
         // Small enough to be full after the warm-up.
-        let settings = Settings { backlog_bytes: 4096, ..Settings::default() };
+        let settings = Settings { history_bytes: 4096, ..Settings::default() };
         let relay = Relay::new(settings, Arc::new(()));
         let project: ProjectKey = "12345678".parse()?;
         let session = SessionId::mint(&project, MediaMode::Relayed, None, 0, [0; 24]);
@@ -219,7 +219,7 @@ impl RelayFixture {
                 transport: Transport::WebSocket,
             };
             let joined = relay.join(join, Duration::ZERO)?;
-            joined.connection.keep([0; 32], Duration::MAX);
+            joined.connection.enable_resume([0; 32], Duration::MAX);
             links.push(IdleLink { outbox: joined.outbox, queue: VecDeque::new() });
             connections.push(joined.connection);
         }

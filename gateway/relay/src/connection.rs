@@ -1,185 +1,130 @@
-//! A connection: one client's membership in a session, in the hands of its link.
+//! A connection: a client's membership in a session, owned by its link.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, Signal, signal::InvalidSignal,
+    CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, SessionId, Signal,
 };
 
-use crate::{refusals::Refusal, relay::Relay, session::Session};
+use crate::{
+    detached::Detached,
+    directory::SessionHandle,
+    error::{RejectionReason, SignalError},
+    rejections::Rejection,
+    resume::TicketSecret,
+    seat::Seat,
+};
 
-/// A membership in the hands of its link. It exists until it is consumed by [`Connection::leave`]
-/// or [`Connection::lost`], or until somebody ends it, which its outbox tells.
+/// A membership, owned by its link. It ends with [`Connection::leave`], with
+/// [`Connection::detach`], or when another party closes it, which its outbox reports. Dropping it
+/// ends it as [`CloseReason::NetworkDisconnected`].
 pub struct Connection {
-    relay: Relay,
-    session: Arc<Session>,
-    id: ConnectionId,
-    /// Which of the connection's links this is.
-    generation: u64,
-    /// Signals that the client has sent, refused ones included: the last sequence number.
+    session: SessionHandle,
+    seat: Seat,
+    /// The last sequence number: signals that the client has sent, rejected ones included.
     sent: u64,
-    left: bool,
-}
-
-/// Why something that a client wants is not done. Its link and its connection stay.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The signal breaks a rule.
-    #[error(transparent)]
-    Invalid(#[from] InvalidSignal),
-    /// The connection that was meant is not in the session.
-    #[error("connection {0} is not in the session")]
-    NotFound(ConnectionId),
-    /// The connection that was meant receives no signals, by its role.
-    #[error("connection {0} receives no signals")]
-    DoesNotReceive(ConnectionId),
-    /// The role may not send signals.
-    #[error("the role {} may not send signals", .0.name())]
-    MayNotSend(Role),
-    /// The role may not disconnect others.
-    #[error("the role {} may not disconnect others", .0.name())]
-    MayNotDisconnect(Role),
-    /// The connection sends more than it may.
-    #[error("more than {0} signals per second")]
-    RateLimited(u32),
-    /// All of the project together send more than it may.
-    #[error("the project sends more signals per second than it may")]
-    ProjectRateLimited,
-    /// Nobody is in the session that was meant.
-    #[error("nobody is in the session")]
-    NobodyThere,
-    /// None of the connections that were meant is in the session and receives signals.
-    #[error("none of the connections is in the session and receives signals")]
-    NoneReached,
-}
-
-impl Refused {
-    /// The code that the client is told.
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Invalid(invalid) => invalid.code(),
-            Self::NotFound(_) | Self::NobodyThere | Self::NoneReached => ErrorCode::NotFound,
-            Self::DoesNotReceive(_) | Self::MayNotSend(_) | Self::MayNotDisconnect(_) => {
-                ErrorCode::Forbidden
-            }
-            Self::RateLimited(_) | Self::ProjectRateLimited => ErrorCode::RateLimited,
-        }
-    }
-}
-
-/// Why a signal went nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignalError {
-    /// It was refused; the client is to be told.
-    #[error("signal {seq} refused: {refused}")]
-    Refused {
-        /// The sequence number of the signal.
-        seq: u64,
-        /// Why.
-        #[source]
-        refused: Refused,
-    },
-    /// Somebody has ended the connection; the outbox has the reason.
-    #[error("the connection has ended")]
-    Ended,
+    released: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        relay: Relay,
-        session: Arc<Session>,
-        id: ConnectionId,
-        generation: u64,
-        sent: u64,
-    ) -> Self {
-        Self { relay, session, id, generation, sent, left: false }
+    pub(crate) fn new(session: SessionHandle, seat: Seat, sent: u64) -> Self {
+        Self { session, seat, sent, released: false }
     }
 
     /// Its id.
     pub fn id(&self) -> ConnectionId {
-        self.id
+        self.seat.id
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// Id of its session.
+    pub fn session_id(&self) -> &SessionId {
+        self.session.id()
     }
 
-    pub(crate) fn relay(&self) -> &Relay {
-        &self.relay
-    }
-
-    pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-
-    /// How many signals the client has sent over all its links, those included that were refused.
+    /// Signals that the client has sent over all of its links, rejected ones included.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Sends a signal to all in the session (the sender included) or to one connection.
+    /// Sends a signal to all members of the session, the sender included, or to one connection.
     ///
-    /// `now` is the time since any fixed moment of the caller's choice, here and everywhere. When
-    /// this returns, the signal is in the outbox of every receiver, and kept for those who are
-    /// away; receivers whose outbox was full have been ended.
+    /// `now` is the time since any fixed moment, here and in all other functions. On return the
+    /// signal is in the outbox of every receiver, and in the history for detached members. Receivers
+    /// whose outbox was full have been closed.
     ///
     /// # Errors
-    /// [`SignalError::Refused`] if nobody gets it, by the sender's fault.
+    /// [`SignalError::Rejected`] if the signal reaches no receiver because of the sender.
     pub fn signal(
         &mut self,
         to: Option<ConnectionId>,
         signal: Signal<'_>,
         now: Duration,
     ) -> Result<(), SignalError> {
-        let (sender, relay) = ((self.id, self.generation), &self.relay.0);
-        let limits = (self.session.rate(), &relay.settings);
-        let result =
-            self.session.with(relay, |members| members.signal(sender, to, signal, limits, now));
+        let result = self.session.with(|state| state.signal(self.seat, to, signal, now));
         match &result {
-            Ok(seq) | Err(SignalError::Refused { seq, .. }) => self.sent = *seq,
-            Err(SignalError::Ended) => {}
+            Ok(seq) | Err(SignalError::Rejected { seq, .. }) => self.sent = *seq,
+            Err(SignalError::Closed) => {}
         }
         result.map(|_| ())
     }
 
-    /// Ends another connection of the session, or this one.
+    /// Disconnects another connection of the session, or this one.
     ///
     /// # Errors
-    /// [`Refused`] if this connection is not a moderator or the other is not there.
-    pub fn force_disconnect(&self, target: ConnectionId, now: Duration) -> Result<(), Refused> {
-        let (id, generation) = (self.id, self.generation);
-        self.session.with(&self.relay.0, |members| {
-            match members.member(id, generation).map(|member| member.role) {
-                Some(Role::Moderator)
-                    if members.force_disconnect(target, &self.relay.0.dismissed, now) =>
-                {
-                    Ok(())
-                }
-                Some(Role::Moderator) => Err(Refused::NotFound(target)),
-                Some(role) => Err(Refused::MayNotDisconnect(role)),
-                // It has ended itself, and hears of it soon.
-                None => Err(Refused::NotFound(target)),
-            }
+    /// [`RejectionReason`] if this connection is not a moderator or the target does not exist.
+    pub fn force_disconnect(
+        &self,
+        target: ConnectionId,
+        now: Duration,
+    ) -> Result<(), RejectionReason> {
+        self.session.with(|state| match state.role(self.seat) {
+            Some(Role::Moderator) if state.force_disconnect(target, now) => Ok(()),
+            Some(Role::Moderator) => Err(RejectionReason::NotFound(target)),
+            Some(role) => Err(RejectionReason::MayNotDisconnect(role)),
+            // The connection has been closed; its outbox reports that.
+            None => Err(RejectionReason::NotFound(target)),
         })
     }
 
-    /// Puts an error into this connection's own outbox, behind what waits there. One about a
-    /// signal also counts as that signal's having been taken, and is said again if the link is lost.
-    pub fn tell_error(&self, signal: Option<u64>, code: ErrorCode, message: &str) {
+    /// Pushes an error into the connection's own outbox. An error about a signal also confirms that
+    /// the signal has been processed, and is repeated if the link is lost.
+    pub fn send_error(&self, signal: Option<u64>, code: ErrorCode, message: &str) {
         let error = GatewayMessage::Error { signal, code, message: message.into() };
-        self.session.with(&self.relay.0, |members| {
-            members.tell(self.id, self.generation, error);
+        self.session.with(|state| {
+            state.send(self.seat, error);
             if let Some(signal) = signal {
-                let refusal = Refusal { signal, code, message: message.into() };
-                members.remember(self.id, self.generation, refusal);
-                members.accept(self.id, self.generation, signal);
+                let rejection = Rejection { signal, code, message: message.into() };
+                state.record_rejection(self.seat, rejection);
             }
         });
     }
 
-    /// Puts any other message into this connection's own outbox, behind what waits there.
-    pub fn tell(&self, message: GatewayMessage<'_>) {
-        self.session.with(&self.relay.0, |members| members.tell(self.id, self.generation, message));
+    /// Pushes any other message into the connection's own outbox.
+    pub fn send(&self, message: GatewayMessage<'_>) {
+        self.session.with(|state| state.send(self.seat, message));
+    }
+
+    /// Makes the connection resumable: it will outlive its link. `token_until` is returned when it
+    /// is resumed. Returns `false` if it is resumable already.
+    pub fn enable_resume(&self, secret: TicketSecret, token_until: Duration) -> bool {
+        self.session.with(|state| state.enable_resume(self.seat, secret, token_until))
+    }
+
+    /// The client has shown that it has its latest ticket. The previous one becomes invalid.
+    pub fn confirm_ticket(&self) {
+        self.session.with(|state| state.confirm_ticket(self.seat));
+    }
+
+    /// The link is lost, and the client did not say goodbye. A resumable connection becomes
+    /// detached; any other one ends.
+    pub fn detach(mut self, now: Duration) -> Option<Detached> {
+        if self.session.with(|state| state.detach(self.seat)) {
+            self.released = true;
+            Some(Detached::new(self.session.clone(), self.seat, now))
+        } else {
+            self.leave(CloseReason::NetworkDisconnected, now);
+            None
+        }
     }
 
     /// Ends the membership for a known reason.
@@ -187,25 +132,20 @@ impl Connection {
         self.end(reason, Some(now));
     }
 
-    /// Lets the membership be, as it is in other hands now.
-    pub(crate) fn forget(mut self) {
-        self.left = true;
-    }
-
     fn end(&mut self, reason: CloseReason, now: Option<Duration>) {
-        if std::mem::replace(&mut self.left, true) {
+        if std::mem::replace(&mut self.released, true) {
             return;
         }
-        self.session.with(&self.relay.0, |members| {
-            let now = now.unwrap_or_else(|| members.backlog.latest());
-            members.leave(self.id, self.generation, reason, now);
+        self.session.with(|state| {
+            let now = now.unwrap_or_else(|| state.last_recorded());
+            state.leave(self.seat, reason, now);
         });
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Nobody said what time it is; that of the last event will do.
+        // A destructor has no clock; the time of the last recorded event is close enough.
         self.end(CloseReason::NetworkDisconnected, None);
     }
 }

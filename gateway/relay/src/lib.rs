@@ -1,47 +1,58 @@
-//! The relay: who is in which session, and what goes to whom.
+//! The relay core: sessions, their members, and the delivery of signals and presence events.
 //!
-//! Everything that Signalbox promises about signals is decided here, and nothing here can break
-//! the promise by waiting: the crate opens no socket, spawns no task, reads no clock and awaits
-//! nothing. A link (the gateway's business) calls [`Connection::signal`] from its reading half;
-//! the relay pushes the signal, encoded once for each encoding in use, into the [`Outbox`] of
-//! every receiver; the receivers' links drain their outboxes whenever they can write.
+//! The relay makes every decision about delivery, and it cannot block: the crate opens no socket,
+//! spawns no task, reads no clock and has no `async fn`. The reading half of a link (in the gateway
+//! crate) calls [`Connection::signal`]. The relay pushes the signal into the [`Outbox`] of every
+//! receiver, encoded once per [`Encoding`] in use. Each receiver's link drains its outbox when it
+//! can write.
 //!
 //! ```text
-//! Relay ── directory of sessions; what each project uses, counted
-//!   └─ Session ── members in one lock, taken for the length of one push per receiver
-//!        └─ member: ConnectionInfo, Outbox (bounded; overflow ends the member, nobody else)
+//! Relay ── facade
+//!   └─ Directory ── sessions by id; usage of each project
+//!        └─ Session ── one lock, held for one push per receiver
+//!             ├─ Roster ── members: ConnectionInfo, role, link with a bounded Outbox
+//!             └─ History ── recent signals and presence events, for detached members
 //! ```
 //!
-//! A [`Connection`] is a membership, not a link: it owns the sequence numbers and the outbox, so
-//! that a later link can take over where a lost one stopped ([`Relay::resume`]), if the client asked
-//! for that ([`Connection::keep`]).
+//! A [`Connection`] is a membership, not a link. It owns the sequence numbers and the outbox, so
+//! that a new link can continue where a lost one stopped ([`Relay::resume`]), if the client asked
+//! for that ([`Connection::enable_resume`]).
 
-mod backlog;
 mod connection;
-mod dismissed;
-mod encode;
-mod frozen;
-mod kept;
-mod member;
-mod missed;
+mod context;
+mod detached;
+mod directory;
+mod encoding;
+mod error;
+mod evicted;
+mod join;
 mod observer;
 mod outbox;
+mod outgoing;
 mod project;
 mod rate;
-mod refusals;
+mod recipients;
+mod rejections;
 mod relay;
 mod resume;
-mod server;
+mod seat;
 mod session;
+mod settings;
+mod snapshot;
+mod summary;
 
-pub use connection::{Connection, Refused, SignalError};
-pub use encode::Encoding;
-pub use frozen::{Frozen, Unusable};
-pub use kept::Secret;
+pub use connection::Connection;
+pub use detached::Detached;
+pub use encoding::Encoding;
+pub use error::{JoinError, RejectionReason, RestoreError, ResumeError, SignalError};
+pub use join::Join;
 pub use observer::Observer;
-pub use outbox::{Outbox, Outgoing};
-pub use project::ProjectLimits;
-pub use refusals::Refusal;
-pub use relay::{Join, JoinError, Joined, Relay, Settings, Stats};
-pub use resume::{Away, Comeback, ResumeError, Resumed};
-pub use server::{Listed, Recipients};
+pub use outbox::Outbox;
+pub use outgoing::Outgoing;
+pub use recipients::Recipients;
+pub use rejections::Rejection;
+pub use relay::{Joined, Relay, Stats};
+pub use resume::{ResumeRequest, Resumed, TicketSecret};
+pub use settings::{ProjectLimits, Settings};
+pub use snapshot::Snapshot;
+pub use summary::ConnectionSummary;

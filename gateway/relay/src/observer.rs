@@ -1,11 +1,11 @@
-//! Whoever wants to hear of every connection, from outside the sessions.
+//! Observer of connections outside their sessions.
 
 use signalbox_protocol::{ConnectionInfo, DisconnectReason, SessionId};
 
-/// Hears of each connection's beginning and end, in the order in which its session saw them:
-/// created once, destroyed once.
+/// Receives the creation and the end of each connection, once each, in the order of its session.
 ///
-/// It is called while the session is locked. It must return at once, and must not call the relay.
+/// The session is locked during the call. An observer must return at once, and must not call the
+/// relay.
 pub trait Observer: Send + Sync {
     /// A connection has been created.
     fn created(&self, session: &SessionId, connection: &ConnectionInfo);
@@ -14,7 +14,7 @@ pub trait Observer: Send + Sync {
     fn destroyed(&self, session: &SessionId, connection: &ConnectionInfo, reason: DisconnectReason);
 }
 
-/// Nobody wants to hear.
+/// An observer that does nothing.
 impl Observer for () {
     fn created(&self, _: &SessionId, _: &ConnectionInfo) {}
 

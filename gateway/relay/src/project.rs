@@ -1,66 +1,39 @@
-//! What one project uses of the relay, and how much it may.
+//! Usage and limits of projects.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use signalbox_protocol::ProjectKey;
 
-use crate::{rate::Shared as Rate, relay::JoinError};
+use crate::{error::JoinError, rate::SharedRateLimiter, settings::ProjectLimits};
 
-/// What one project may use, in all its sessions together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProjectLimits {
-    /// Connections at a time; at least 1.
-    pub connections: usize,
-    /// Sessions with a connection at a time; at least 1.
-    pub sessions: usize,
-    /// Signals per second of all its clients and servers, on average over a second; 0 means no
-    /// limit. What is over is refused as rate limited.
-    pub signals_per_second: u32,
-    /// For how long its sessions keep what happens for those who are away; zero if nobody can be.
-    /// Sessions that there are keep theirs.
-    pub backlog_age: Duration,
-}
-
-impl Default for ProjectLimits {
-    fn default() -> Self {
-        // Sessions need a connection each, so that they are bounded by these.
-        Self {
-            connections: 100_000,
-            sessions: 100_000,
-            signals_per_second: 0,
-            backlog_age: Duration::from_secs(60),
-        }
-    }
-}
-
-/// The projects that have a connection, and the limits of those that have their own.
+/// Usage of the projects with a connection, and limits of the projects with limits of their own.
 #[derive(Default)]
-pub(crate) struct Projects {
+pub(crate) struct ProjectTable {
     default: ProjectLimits,
-    own: HashMap<ProjectKey, Own>,
-    used: HashMap<ProjectKey, Use>,
+    own: HashMap<ProjectKey, OwnLimits>,
+    used: HashMap<ProjectKey, ProjectUsage>,
 }
 
-/// What a project with limits of its own may use.
-struct Own {
+/// Limits of one project in place of the default.
+struct OwnLimits {
     limits: ProjectLimits,
-    /// Outlives its connections: who leaves and comes back finds it as it was.
-    rate: Arc<Rate>,
+    /// It outlives the project's connections: leaving and joining again does not refill it.
+    rate: Arc<SharedRateLimiter>,
 }
 
-/// What a project uses now. Exists while it has a connection.
-struct Use {
+/// Current usage of one project. It exists while the project has a connection.
+struct ProjectUsage {
     connections: usize,
     sessions: usize,
-    rate: Arc<Rate>,
+    rate: Arc<SharedRateLimiter>,
 }
 
-impl Projects {
+impl ProjectTable {
     pub(crate) fn new(default: ProjectLimits) -> Self {
         Self { default, ..Self::default() }
     }
 
-    /// Replaces all limits. Connections that are there stay, even if there are too many now.
+    /// Replaces all own limits. Existing connections stay, even above the new limits.
     pub(crate) fn set_limits(&mut self, own: HashMap<ProjectKey, ProjectLimits>) {
         let rates = |key: &ProjectKey| {
             let used = self.used.get(key).map(|used| &used.rate);
@@ -68,7 +41,7 @@ impl Projects {
         };
         let own = own.into_iter().map(|(key, limits)| {
             let rate = rates(&key);
-            (key, Own { limits, rate })
+            (key, OwnLimits { limits, rate })
         });
         self.own = own.collect();
         for own in self.own.values() {
@@ -87,29 +60,34 @@ impl Projects {
         self.used.values().map(|used| used.connections).sum()
     }
 
-    fn used(&mut self, key: &ProjectKey) -> &mut Use {
+    fn used(&mut self, key: &ProjectKey) -> &mut ProjectUsage {
         let limits = self.limits(key);
         let rate = || {
             let own = self.own.get(key).map(|own| own.rate.clone());
-            own.unwrap_or_else(|| Arc::new(Rate::new(limits.signals_per_second)))
+            own.unwrap_or_else(|| Arc::new(SharedRateLimiter::new(limits.signals_per_second)))
         };
-        self.used.entry(key.clone()).or_insert_with(|| Use {
+        self.used.entry(key.clone()).or_insert_with(|| ProjectUsage {
             connections: 0,
             sessions: 0,
             rate: rate(),
         })
     }
 
-    /// Counts a session and its connections in, even if they are too many. The rest as for `open`.
-    pub(crate) fn reopen(&mut self, key: &ProjectKey, connections: usize) -> (Arc<Rate>, Duration) {
-        let age = self.limits(key).backlog_age;
+    /// Adds a restored session and its connections, regardless of the limits. Returns the same as
+    /// `open`.
+    pub(crate) fn reopen(
+        &mut self,
+        key: &ProjectKey,
+        connections: usize,
+    ) -> (Arc<SharedRateLimiter>, Duration) {
+        let age = self.limits(key).history_age;
         let used = self.used(key);
         used.connections += connections;
         used.sessions += 1;
         (used.rate.clone(), age)
     }
 
-    /// Counts a connection in.
+    /// Adds a connection.
     pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
         let limits = self.limits(key);
         let used = self.used(key);
@@ -120,7 +98,7 @@ impl Projects {
         Ok(())
     }
 
-    /// Counts connections out.
+    /// Subtracts connections.
     pub(crate) fn leave(&mut self, key: &ProjectKey, connections: usize) {
         if let Some(used) = self.used.get_mut(key) {
             used.connections -= connections;
@@ -130,20 +108,23 @@ impl Projects {
         }
     }
 
-    /// Counts a session in, for a connection that has entered. Returns the rate in which its
-    /// signals count, and how long it keeps what happens.
-    pub(crate) fn open(&mut self, key: &ProjectKey) -> Result<(Arc<Rate>, Duration), JoinError> {
+    /// Adds a session, for a connection that has been added. Returns the project's rate limiter and
+    /// how long the session keeps its history.
+    pub(crate) fn open(
+        &mut self,
+        key: &ProjectKey,
+    ) -> Result<(Arc<SharedRateLimiter>, Duration), JoinError> {
         let limits = self.limits(key);
         match self.used.get_mut(key) {
             Some(used) if used.sessions < limits.sessions => {
                 used.sessions += 1;
-                Ok((used.rate.clone(), limits.backlog_age))
+                Ok((used.rate.clone(), limits.history_age))
             }
             _ => Err(JoinError::TooManySessions),
         }
     }
 
-    /// Counts a session out, before its last connection.
+    /// Subtracts a session. Must be called before its last connection is subtracted.
     pub(crate) fn close(&mut self, key: &ProjectKey) {
         if let Some(used) = self.used.get_mut(key) {
             used.sessions -= 1;

@@ -1,310 +1,209 @@
-//! The directory: which sessions there are, and what each project uses.
+//! The relay: joins, resumes, and the operations of the REST API.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use signalbox_protocol::{
-    CloseReason, ConnectionInfo, GatewayId, ProjectKey, Role, SessionId, Transport,
+    CloseReason, ConnectionId, ConnectionInfo, ProjectKey, SessionId, Signal,
 };
 
 use crate::{
-    backlog::Bounds,
     connection::Connection,
-    dismissed::Dismissed,
-    encode::Encoding,
-    member::{Attached, Member},
+    directory::Directory,
+    error::{JoinError, RejectionReason, ResumeError},
+    join::Join,
     observer::Observer,
     outbox::Outbox,
-    project::{ProjectLimits, Projects},
-    rate::{Bucket, Shared as Rate},
-    session::Session,
+    recipients::Recipients,
+    resume::{ResumeRequest, Resumed, TicketSecret},
+    seat::Seat,
+    settings::{ProjectLimits, Settings},
+    summary::ConnectionSummary,
 };
 
-/// What the relay allows. Every number is at least 1 unless it says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The gateway's name, which the signals of servers carry.
-    pub gateway: GatewayId,
-    /// Connections that one session may have.
-    pub connections_per_session: usize,
-    /// What each project may use, unless it has [limits of its own](Relay::set_limits).
-    pub project: ProjectLimits,
-    /// Frames that may wait for one connection; one more ends it as a slow consumer.
-    pub outbox_frames: usize,
-    /// Bytes that may wait for one connection; more end it as a slow consumer.
-    pub outbox_bytes: usize,
-    /// Signals per second that one connection may send, on average over a second; 0 means no
-    /// limit. What is over is refused as rate limited.
-    pub signals_per_second: u32,
-    /// Whether subscribers may send signals. The vendor's documents leave it open.
-    pub subscribers_may_send: bool,
-    /// Bytes that a session keeps for those who are away.
-    pub backlog_bytes: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            gateway: GatewayId::default(),
-            // The vendor's present limit.
-            connections_per_session: 15_000,
-            project: ProjectLimits::default(),
-            outbox_frames: 4096,
-            outbox_bytes: 1024 * 1024,
-            signals_per_second: 0,
-            subscribers_may_send: false,
-            backlog_bytes: 1024 * 1024,
-        }
-    }
-}
-
-/// The relay core. Cloning gives another handle to the same one.
+/// The relay core. Cloning returns another handle to the same relay.
 #[derive(Clone)]
-pub struct Relay(pub(crate) Arc<Shared>);
-
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) observer: Arc<dyn Observer>,
-    directory: Mutex<Directory>,
-    pub(crate) dismissed: Dismissed,
-}
-
-struct Directory {
-    sessions: HashMap<SessionId, Arc<Session>>,
-    projects: Projects,
-    closing: bool,
-}
-
-/// Who joins which session, and how it wants to be told things.
-#[derive(Debug, Clone)]
-pub struct Join {
-    /// The session.
-    pub session: SessionId,
-    /// The connection as the others will see it. Its id must be unique: a random UUID.
-    pub info: ConnectionInfo,
-    /// What it may do.
-    pub role: Role,
-    /// Whether it wants to hear of others coming and going.
-    pub presence: bool,
-    /// The form of what is pushed to its outbox.
-    pub encoding: Encoding,
-    /// Transport of its link, for the list of connections.
-    pub transport: Transport,
-}
+pub struct Relay(Arc<Directory>);
 
 /// A new connection.
 pub struct Joined {
     /// The membership. Dropping it ends it as [`CloseReason::NetworkDisconnected`].
     pub connection: Connection,
-    /// What the relay has for it from now on.
+    /// Its outgoing messages.
     pub outbox: Outbox,
-    /// Who was there before, oldest first; empty if it wants no presence.
+    /// The members that joined before it, oldest first; empty if it receives no presence events.
     pub present: Vec<Arc<ConnectionInfo>>,
 }
 
-/// Why nobody was let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// The session has as many connections as it may have.
-    #[error("the session has as many connections as it may have")]
-    SessionFull,
-    /// The project has as many connections as it may have.
-    #[error("the project has as many connections as it may have")]
-    ProjectFull,
-    /// The session would be one more than the project may have.
-    #[error("the project has as many sessions as it may have")]
-    TooManySessions,
-    /// The relay is shutting down.
-    #[error("the gateway is shutting down")]
-    ShuttingDown,
-}
-
-impl JoinError {
-    /// The reason that the client is told.
-    pub fn close_reason(self) -> CloseReason {
-        match self {
-            Self::SessionFull | Self::ProjectFull | Self::TooManySessions => {
-                CloseReason::ConnectionLimit
-            }
-            Self::ShuttingDown => CloseReason::ShuttingDown,
-        }
-    }
-}
-
-/// How much the relay holds now.
+/// Current size of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Sessions with at least one connection.
     pub sessions: usize,
-    /// Connections, in all sessions.
+    /// Connections in all sessions.
     pub connections: usize,
 }
 
 impl Relay {
-    /// An empty relay. `observer` hears of every connection.
+    /// An empty relay. `observer` is notified of every connection.
     pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
-        let directory = Directory {
-            sessions: HashMap::new(),
-            projects: Projects::new(settings.project),
-            closing: false,
-        };
-        let directory = Mutex::new(directory);
-        Self(Arc::new(Shared { settings, observer, directory, dismissed: Dismissed::default() }))
+        Self(Arc::new(Directory::new(settings, observer)))
     }
 
-    /// Gives projects limits of their own, in place of those given before; the others have those
-    /// of [`Settings::project`]. Who is connected stays, even where there are too many now.
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.0
+    }
+
+    /// Replaces the limits of individual projects. All other projects have
+    /// [`Settings::project`]. Existing connections stay, even above the new limits.
     pub fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
-        self.0.directory.lock().projects.set_limits(own);
+        self.0.set_limits(own);
     }
 
-    /// Adds a connection to a session, which exists from its first connection on.
+    /// Adds a connection to a session. The first connection creates the session.
     ///
-    /// The others are told (`connectionCreated`) before this returns, and what they send from
-    /// then on is in the outbox.
+    /// Before this returns, the other members have the `connectionCreated` event in their outboxes,
+    /// and the new outbox receives all later signals.
     ///
     /// # Errors
-    /// [`JoinError`], and then nothing has changed.
+    /// [`JoinError`]. Nothing has changed then.
     pub fn join(&self, join: Join, now: Duration) -> Result<Joined, JoinError> {
-        let Settings { connections_per_session, outbox_frames, outbox_bytes, .. } = self.0.settings;
+        let Settings { outbox_frames, outbox_bytes, .. } = self.0.context().settings;
         let outbox = Outbox::new(outbox_frames, outbox_bytes);
-        self.0.count_in(join.session.project())?;
+        self.0.add_connection(join.session.project())?;
         loop {
             let session = self.0.open(&join.session)?;
-            let joined = session.with(&self.0, |members| {
-                if members.is_closed() {
-                    return None;
-                }
-                if members.len() >= connections_per_session {
-                    return Some(Err(JoinError::SessionFull));
-                }
-                let Join { ref info, role, presence, encoding, transport, .. } = join;
-                let member = Member {
-                    info: Arc::new(info.clone()),
-                    role,
-                    presence,
-                    link: Some(Attached { encoding, outbox: outbox.clone() }),
-                    transport,
-                    codec: encoding.codec(),
-                    generation: 0,
-                    sent: 0,
-                    bucket: Bucket::new(self.0.settings.signals_per_second),
-                    joined_at: 0,
-                    joined_event: 0,
-                    kept: None,
-                };
-                Some(Ok(members.join(member, now)))
-            });
-            let present = match joined {
-                // Its last connection left between our two looks: the directory has, or is about
-                // to get, another session of that id.
-                None => {
-                    self.0.forget(&session);
-                    continue;
-                }
+            let present = match session.with(|state| state.join(&join, &outbox, now)) {
+                // The last member left after the session was found, which has removed it from the
+                // directory. The next look opens a new one.
+                None => continue,
                 Some(Err(error)) => {
-                    self.0.count_out(join.session.project(), 1);
+                    self.0.subtract_connections(join.session.project(), 1);
                     return Err(error);
                 }
                 Some(Ok(present)) => present,
             };
             if self.0.is_closing() {
-                // The end of all may have passed this session before the member was in it.
-                outbox.end(CloseReason::ShuttingDown);
+                // The shutdown may have passed this session before the member was added.
+                outbox.close(CloseReason::ShuttingDown);
             }
-            let connection = Connection::new(self.clone(), session, join.info.id, 0, 0);
+            let seat = Seat { id: join.info.id, generation: 0 };
+            let connection = Connection::new(session, seat, 0);
             return Ok(Joined { connection, outbox, present });
         }
     }
 
-    /// Ends every connection with [`CloseReason::ShuttingDown`] and lets nobody in any more.
+    /// Checks a ticket before the rest of a resume request has been read.
+    ///
+    /// # Errors
+    /// [`ResumeError`] if the ticket belongs to no resumable connection.
+    pub fn check_ticket(
+        &self,
+        session: &SessionId,
+        connection: ConnectionId,
+        secret: &TicketSecret,
+        attempt: u32,
+    ) -> Result<(), ResumeError> {
+        let found = self.0.find(session).ok_or(ResumeError::InvalidTicket);
+        found
+            .and_then(|it| it.with(|state| state.check_ticket(connection, secret, attempt)))
+            .map_err(|error| self.explain(error, connection, secret))
+    }
+
+    /// Attaches a resumable connection to a new link, and closes its old link if there is one.
+    /// Returns the membership for the new link, and the state of the connection.
+    ///
+    /// # Errors
+    /// [`ResumeError`]. Nothing has changed then.
+    pub fn resume(
+        &self,
+        request: &ResumeRequest<'_>,
+        now: Duration,
+    ) -> Result<(Connection, Resumed), ResumeError> {
+        if self.0.is_closing() {
+            return Err(ResumeError::ShuttingDown);
+        }
+        let explain = |error| self.explain(error, request.connection, &request.secret);
+        let session =
+            self.0.find(request.session).ok_or_else(|| explain(ResumeError::InvalidTicket))?;
+        let (seat, resumed) = session.with(|state| state.resume(request, now)).map_err(explain)?;
+        if self.0.is_closing() {
+            // The shutdown may have passed this session before the link was attached.
+            resumed.outbox.close(CloseReason::ShuttingDown);
+        }
+        let sent = resumed.signals;
+        Ok((Connection::new(session, seat, sent), resumed))
+    }
+
+    /// The reason why a ticket is invalid, if it is known.
+    fn explain(
+        &self,
+        error: ResumeError,
+        connection: ConnectionId,
+        secret: &TicketSecret,
+    ) -> ResumeError {
+        if error != ResumeError::InvalidTicket {
+            error
+        } else if self.0.context().evicted.contains(connection, secret) {
+            ResumeError::Evicted
+        } else if self.0.is_closing() {
+            // The connection may be in a snapshot, and then its ticket is still valid.
+            ResumeError::ShuttingDown
+        } else {
+            ResumeError::InvalidTicket
+        }
+    }
+
+    /// Sends a signal from a project's server. All servers of a session on this gateway are one
+    /// sender, whose signals every receiver gets in the order of these calls. Returns the listed
+    /// recipients that are not connected or do not receive signals. `now` is the same as for
+    /// [`Connection::signal`].
+    ///
+    /// # Errors
+    /// [`RejectionReason`] if the signal reaches no receiver.
+    pub fn signal_from_server(
+        &self,
+        session: &SessionId,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<Vec<ConnectionId>, RejectionReason> {
+        signal.check()?;
+        let session = self.0.find(session).ok_or(RejectionReason::EmptySession)?;
+        session.with(|state| state.signal_from_server(to, signal, now))
+    }
+
+    /// Disconnects a connection.
+    ///
+    /// # Errors
+    /// [`RejectionReason::NotFound`] if it is not in the session.
+    pub fn force_disconnect(
+        &self,
+        session: &SessionId,
+        target: ConnectionId,
+        now: Duration,
+    ) -> Result<(), RejectionReason> {
+        let session = self.0.find(session);
+        let found = session.is_some_and(|it| it.with(|state| state.force_disconnect(target, now)));
+        if found { Ok(()) } else { Err(RejectionReason::NotFound(target)) }
+    }
+
+    /// The connections of a session, oldest first; none if the session does not exist.
+    pub fn connections(&self, session: &SessionId) -> Vec<ConnectionSummary> {
+        let session = self.0.find(session);
+        session.map(|it| it.with(|state| state.summaries())).unwrap_or_default()
+    }
+
+    /// Closes every connection with [`CloseReason::ShuttingDown`] and rejects all joins from now
+    /// on.
     pub fn shut_down(&self) {
         for session in self.0.close() {
-            session.with(&self.0, |members| members.end_all(CloseReason::ShuttingDown));
+            session.with(|state| state.close_all(CloseReason::ShuttingDown));
         }
     }
 
-    /// How much the relay holds now.
+    /// Current number of sessions and connections.
     pub fn stats(&self) -> Stats {
-        let directory = self.0.directory.lock();
-        Stats { sessions: directory.sessions.len(), connections: directory.projects.connections() }
-    }
-}
-
-// The directory's lock and a session's are never held together.
-impl Shared {
-    fn count_in(&self, project: &ProjectKey) -> Result<(), JoinError> {
-        let mut directory = self.directory.lock();
-        if directory.closing {
-            return Err(JoinError::ShuttingDown);
-        }
-        directory.projects.enter(project)
-    }
-
-    pub(crate) fn count_out(&self, project: &ProjectKey, connections: usize) {
-        self.directory.lock().projects.leave(project, connections);
-    }
-
-    /// Lets nobody in any more. Returns all sessions.
-    pub(crate) fn close(&self) -> Vec<Arc<Session>> {
-        let mut directory = self.directory.lock();
-        directory.closing = true;
-        directory.sessions.values().cloned().collect()
-    }
-
-    /// Puts a session with so many connections into the directory, whatever the limits say: they
-    /// have been let in before. `None` if there is one of that name already.
-    pub(crate) fn reopen(&self, id: &SessionId, connections: usize) -> Option<Arc<Session>> {
-        let mut directory = self.directory.lock();
-        if directory.sessions.contains_key(id) {
-            return None;
-        }
-        let (rate, age) = directory.projects.reopen(id.project(), connections);
-        let session = self.new_session(id, rate, age);
-        directory.sessions.insert(id.clone(), session.clone());
-        Some(session)
-    }
-
-    fn new_session(&self, id: &SessionId, rate: Arc<Rate>, age: Duration) -> Arc<Session> {
-        let bounds = Bounds { bytes: self.settings.backlog_bytes, age };
-        Arc::new(Session::new(id.clone(), rate, self.observer.clone(), bounds))
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.directory.lock().closing
-    }
-
-    /// The session, if somebody is in it.
-    pub(crate) fn find(&self, id: &SessionId) -> Option<Arc<Session>> {
-        self.directory.lock().sessions.get(id).cloned()
-    }
-
-    /// The session, for somebody who has been counted in; on an error he is counted out.
-    fn open(&self, id: &SessionId) -> Result<Arc<Session>, JoinError> {
-        let mut directory = self.directory.lock();
-        if let Some(session) = directory.sessions.get(id) {
-            return Ok(session.clone());
-        }
-        match directory.projects.open(id.project()) {
-            Ok((rate, age)) => {
-                let session = self.new_session(id, rate, age);
-                directory.sessions.insert(id.clone(), session.clone());
-                Ok(session)
-            }
-            Err(error) => {
-                directory.projects.leave(id.project(), 1);
-                Err(error)
-            }
-        }
-    }
-
-    /// Drops a closed session from the directory, unless another has taken its place.
-    pub(crate) fn forget(&self, closed: &Arc<Session>) {
-        let mut directory = self.directory.lock();
-        let id = closed.id();
-        if directory.sessions.get(id).is_some_and(|session| Arc::ptr_eq(session, closed)) {
-            directory.sessions.remove(id);
-            directory.projects.close(id.project());
-        }
+        let (sessions, connections) = self.0.len();
+        Stats { sessions, connections }
     }
 }

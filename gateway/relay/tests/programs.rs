@@ -16,11 +16,11 @@ use std::{
 use proptest::prelude::*;
 use signalbox_protocol::{CloseReason, ConnectionId, GatewayId, Role, Sender, SessionId};
 use signalbox_relay::{Encoding, Recipients, Settings, SignalError, Stats};
-use world::{Client, Told, World, session};
+use world::{Client, Received, World, session};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Join { session: usize, form: usize, reads: bool },
+    Join { session: usize, encoding: usize, reads: bool },
     SignalAll { who: prop::sample::Index },
     SignalOne { who: prop::sample::Index, to: prop::sample::Index },
     ServerSignal { session: usize, who: prop::sample::Index, to: usize },
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     let who = any::<prop::sample::Index>;
     prop_oneof![
         3 => (0..4usize, 0..3usize, any::<bool>())
-            .prop_map(|(session, form, reads)| Step::Join { session, form, reads }),
+            .prop_map(|(session, encoding, reads)| Step::Join { session, encoding, reads }),
         8 => who().prop_map(|who| Step::SignalAll { who }),
         4 => (who(), who()).prop_map(|(who, to)| Step::SignalOne { who, to }),
         4 => (0..4usize, who(), 0..4usize)
@@ -46,19 +46,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client together with what it was told and what it should have been.
+/// A client together with what it was received and what it should have been.
 struct Actor {
     client: Client,
     session: usize,
     /// Whether it reads; if not, it may be ended as a slow consumer.
     reads: bool,
-    told: Vec<Told>,
+    received: Vec<Received>,
     /// Signals that were accepted for it while it was there: sender and sequence number. (Those of
     /// servers by their data, as who is the first of a session is not seen from here.)
     due: Vec<(Sender, u64)>,
 }
 
-const FORMS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+const ENCODINGS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
 
 fn run(steps: Vec<Step>) {
     // Two projects with two sessions each; outboxes so small that stalls have consequences.
@@ -72,43 +72,44 @@ fn run(steps: Vec<Step>) {
     for step in steps {
         let index = |who: prop::sample::Index, len: usize| who.index(len);
         match step {
-            Step::Join { session, form, reads } => {
-                let client =
-                    world.try_join(&sessions[session], Role::Moderator, true, FORMS[form]).unwrap();
+            Step::Join { session, encoding, reads } => {
+                let client = world
+                    .try_join(&sessions[session], Role::Moderator, true, ENCODINGS[encoding])
+                    .unwrap();
                 homes.insert(client.id, session);
-                let told = client.present.iter().copied().map(Told::Created).collect();
-                actors.push(Actor { client, session, reads, told, due: Vec::new() });
+                let received = client.present.iter().copied().map(Received::Created).collect();
+                actors.push(Actor { client, session, reads, received, due: Vec::new() });
             }
             _ if actors.is_empty() => {}
             Step::SignalAll { who } => {
                 let who = index(who, actors.len());
                 let data = actors[who].client.connection.sent().to_string();
                 let (from, home) = (actors[who].client.id, actors[who].session);
-                match actors[who].client.say(&data) {
+                match actors[who].client.send(&data) {
                     Ok(()) => {
                         let seq = actors[who].client.connection.sent();
                         for actor in actors.iter_mut().filter(|actor| actor.session == home) {
                             actor.due.push((from.into(), seq));
                         }
                     }
-                    Err(error) => assert_eq!(error, SignalError::Ended),
+                    Err(error) => assert_eq!(error, SignalError::Closed),
                 }
             }
             Step::SignalOne { who, to } => {
                 let (who, to) = (index(who, actors.len()), index(to, actors.len()));
                 let target = actors[to].client.id;
                 let reachable = actors[who].session == actors[to].session
-                    && actors[to].client.ended().is_none();
-                let alive = actors[who].client.ended().is_none();
-                match actors[who].client.say_to(target, "one") {
+                    && actors[to].client.closed().is_none();
+                let alive = actors[who].client.closed().is_none();
+                match actors[who].client.send_to(target, "one") {
                     Ok(()) => {
                         assert!(reachable && alive);
                         let from = actors[who].client.id;
                         let seq = actors[who].client.connection.sent();
                         actors[to].due.push((from.into(), seq));
                     }
-                    Err(SignalError::Ended) => assert!(!alive),
-                    Err(SignalError::Refused { .. }) => assert!(!reachable),
+                    Err(SignalError::Closed) => assert!(!alive),
+                    Err(SignalError::Rejected { .. }) => assert!(!reachable),
                 }
             }
             Step::ServerSignal { session, who, to } => {
@@ -121,7 +122,7 @@ fn run(steps: Vec<Step>) {
                     _ => (Recipients::Except(&list), |is_named| !is_named),
                 };
                 let here =
-                    |actor: &Actor| actor.session == session && actor.client.ended().is_none();
+                    |actor: &Actor| actor.session == session && actor.client.closed().is_none();
                 let anybody = actors.iter().any(|actor| {
                     here(actor)
                         && (matches!(to, Recipients::Except(_)) || meant(actor.client.id == named))
@@ -131,7 +132,7 @@ fn run(steps: Vec<Step>) {
                     .map(|actor| here(actor) && meant(actor.client.id == named))
                     .collect();
                 served += 1;
-                let sent = world.serve(&sessions[session], to, &served.to_string());
+                let sent = world.send_from_server(&sessions[session], to, &served.to_string());
                 assert_eq!(sent.is_ok(), anybody);
                 if anybody {
                     for (actor, _) in actors.iter_mut().zip(due).filter(|(_, due)| *due) {
@@ -142,15 +143,15 @@ fn run(steps: Vec<Step>) {
             Step::Leave { who, lost } => {
                 let who = index(who, actors.len());
                 let mut actor = actors.swap_remove(who);
-                actor.told.extend(actor.client.read());
+                actor.received.extend(actor.client.read());
                 let Actor { client, .. } = &mut actor;
                 let connection = std::mem::replace(
                     &mut client.connection,
-                    // A stand-in in a session of its own, so that the actor stays whole.
+                    // A stand-in in a session of its own, so that the actor stays complete.
                     world.join(&session(9, 0), Role::Subscriber).connection,
                 );
                 if lost {
-                    drop(connection.lost(Duration::ZERO));
+                    drop(connection.detach(Duration::ZERO));
                 } else {
                     connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
                 }
@@ -168,12 +169,12 @@ fn run(steps: Vec<Step>) {
             Step::ReadSome => {}
         }
         for actor in actors.iter_mut().filter(|actor| actor.reads) {
-            actor.told.extend(actor.client.read());
+            actor.received.extend(actor.client.read());
         }
     }
 
     for actor in &mut actors {
-        actor.told.extend(actor.client.read());
+        actor.received.extend(actor.client.read());
     }
     for actor in actors.iter().chain(&gone) {
         check(actor, &homes);
@@ -208,17 +209,17 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
     let mut destroyed = BTreeSet::new();
     let mut last: BTreeMap<Sender, u64> = BTreeMap::new();
     let mut heard = Vec::new();
-    for told in &actor.told {
-        match told {
-            Told::Created(id) => {
+    for received in &actor.received {
+        match received {
+            Received::Created(id) => {
                 assert!(created.insert(*id), "created once");
                 assert_eq!(homes[id], actor.session, "nothing crosses sessions");
             }
-            Told::Destroyed(id, _) => {
+            Received::Destroyed(id, _) => {
                 assert!(created.contains(id), "destroyed only after created");
                 assert!(destroyed.insert(*id), "destroyed once");
             }
-            Told::Signal { from, seq, data } => {
+            Received::Signal { from, seq, data } => {
                 if let Sender::Connection(from) = from {
                     assert_eq!(homes[from], actor.session, "nothing crosses sessions");
                     assert!(created.contains(from), "created before the first signal");
@@ -229,10 +230,12 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 let seq = if from.is_server() { data.parse().unwrap() } else { *seq };
                 heard.push((from.clone(), seq));
             }
-            Told::Error { .. } | Told::Accepted(_) | Told::GoAway(_) => panic!("no step makes one"),
+            Received::Error { .. } | Received::Accepted(_) | Received::GoAway(_) => {
+                panic!("no step makes one")
+            }
         }
     }
-    match actor.client.ended() {
+    match actor.client.closed() {
         // Whoever keeps up, or at least was not too slow, misses nothing up to its end.
         None => assert_eq!(heard, actor.due),
         Some(CloseReason::SlowConsumer) => {

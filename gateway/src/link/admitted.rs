@@ -32,7 +32,7 @@ pub(super) fn detach_or_leave(
         return;
     }
     let window = services.resume_window(connection.session_id().project());
-    if let Some(detached) = connection.lost(now) {
+    if let Some(detached) = connection.detach(now) {
         lifecycle.expire_after(window, detached, services.uptime());
     }
 }

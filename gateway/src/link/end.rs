@@ -32,7 +32,7 @@ impl LinkEnd {
 
     /// The end of a link whose connection the relay closes. Waits until the outbox is closed.
     pub(super) async fn of_closed(outbox: &Outbox) -> Self {
-        Self::by(poll_fn(|cx| outbox.poll_ended(cx)).await)
+        Self::by(poll_fn(|cx| outbox.poll_closed(cx)).await)
     }
 
     /// The same end of a transport that takes nothing any more.

@@ -32,7 +32,7 @@ pub(super) async fn read<R: Reader>(
         let message = match reader.next().await {
             Ok(Incoming::Message(message)) => message,
             Ok(Incoming::Unknown) => {
-                connection.tell_error(
+                connection.send_error(
                     None,
                     ErrorCode::Unsupported,
                     "this gateway does not know that kind of message",
@@ -49,8 +49,8 @@ pub(super) async fn read<R: Reader>(
                 }
             }
             ClientMessage::ForceDisconnect { id } => {
-                if let Err(refused) = connection.force_disconnect(id, services.uptime()) {
-                    connection.tell_error(None, refused.code(), &refused.to_string());
+                if let Err(reason) = connection.force_disconnect(id, services.uptime()) {
+                    connection.send_error(None, reason.code(), &reason.to_string());
                 }
             }
             ClientMessage::Goodbye { signals } => {
@@ -63,7 +63,7 @@ pub(super) async fn read<R: Reader>(
                 // Made after that, so that the farewell has its full time.
                 return LinkEnd::by(CloseReason::ClientDisconnected);
             }
-            ClientMessage::TicketStored {} => connection.has_ticket(),
+            ClientMessage::TicketStored {} => connection.confirm_ticket(),
             ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Cursors { .. } => {
                 return LinkError::protocol("hello, resume and cursors only begin a link").into();
             }
@@ -96,10 +96,10 @@ fn signal(
     let to = send.to;
     match connection.signal(to, send.into_signal(), services.uptime()) {
         Ok(()) => trace!(seq = connection.sent(), "signal"),
-        Err(SignalError::Refused { seq, refused }) => {
-            connection.tell_error(Some(seq), refused.code(), &refused.to_string());
+        Err(SignalError::Rejected { seq, reason }) => {
+            connection.send_error(Some(seq), reason.code(), &reason.to_string());
         }
-        Err(SignalError::Ended) => return Break(()),
+        Err(SignalError::Closed) => return Break(()),
     }
     Continue(())
 }

@@ -7,7 +7,7 @@ use signalbox_protocol::{
     limits::{CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Comeback, Refusal, ResumeError, Resumed};
+use signalbox_relay::{Rejection, ResumeError, ResumeRequest, Resumed};
 use tracing::debug;
 
 use super::{
@@ -98,12 +98,12 @@ pub(super) async fn resume(
         claim.ticket.ok_or_else(invalid)?;
     let next = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
     let encoding = form.encoding(claim.streams);
-    let comeback = Comeback {
+    let request = ResumeRequest {
         session: &session,
         connection,
         secret,
         attempt: claim.attempt,
-        next,
+        next_secret: next,
         events: claim.events,
         cursors: &claim.cursors,
         encoding,
@@ -111,9 +111,9 @@ pub(super) async fn resume(
     };
     let (connection, resumed) = services
         .relay()
-        .resume(&comeback, services.uptime())
+        .resume(&request, services.uptime())
         .map_err(|error| refused(error, &issuer, services.instance()))?;
-    let Resumed { outbox, token_until, signals, refused, missed, lost, present, .. } = resumed;
+    let Resumed { outbox, token_until, signals, rejections, missed, lost, present } = resumed;
     record(&session, connection.id());
     let gap = !lost.is_empty() || present.is_some();
     debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
@@ -138,13 +138,11 @@ pub(super) async fn resume(
     });
     let mut present = present.iter().flatten();
     let present = std::iter::from_fn(|| next_present(&mut present));
-    let refused = refused.iter().map(|Refusal { signal, code, message }| GatewayMessage::Error {
-        signal: Some(*signal),
-        code: *code,
-        message: (&**message).into(),
+    let rejections = rejections.iter().map(|Rejection { signal, code, message }| {
+        GatewayMessage::Error { signal: Some(*signal), code: *code, message: (&**message).into() }
     });
     // The new ticket comes last: a client that has it has read everything before it.
-    let messages = refused.chain(gaps).chain(presence_gap).chain(present).chain([resumed]);
+    let messages = rejections.chain(gaps).chain(presence_gap).chain(present).chain([resumed]);
     greet(services, lifecycle, admitted, messages, writer).await
 }
 
@@ -152,7 +150,7 @@ pub(super) async fn resume(
 /// behind a load balancer that is the first thing to know.
 fn refused(error: ResumeError, issuer: &Instance, here: &Instance) -> LinkEnd {
     let mut detail = error.to_string();
-    if error == ResumeError::Ticket && issuer != here {
+    if error == ResumeError::InvalidTicket && issuer != here {
         detail += &format!("; it was issued by gateway {issuer}, and this is {here}");
     }
     LinkEnd::new(error.close_reason(), detail)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES, message::Ticket};
-use signalbox_relay::{Connection, Secret};
+use signalbox_relay::{Connection, TicketSecret};
 use tracing::error;
 
 use crate::{instance::Instance, services::Services};
@@ -23,7 +23,7 @@ pub(super) struct TicketContents {
     pub(super) issuer: Instance,
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
-    pub(super) secret: Secret,
+    pub(super) secret: TicketSecret,
 }
 
 impl TicketContents {
@@ -67,8 +67,8 @@ impl TicketContents {
 ///
 /// # Errors
 /// The system's random generator failed, which is logged.
-pub(super) fn new_secret() -> Result<Secret, getrandom::Error> {
-    let mut secret = Secret::default();
+pub(super) fn new_secret() -> Result<TicketSecret, getrandom::Error> {
+    let mut secret = TicketSecret::default();
     getrandom::fill(&mut secret)
         .inspect_err(|error| error!(%error, "ticket not created: no random numbers"))?;
     Ok(secret)
@@ -87,7 +87,7 @@ pub(super) fn issue(
         return None;
     }
     let secret = new_secret().ok()?;
-    connection.keep(secret, token_until);
+    connection.enable_resume(secret, token_until);
     let issuer = services.instance().clone();
     let ticket = TicketContents { issuer, session, connection: connection.id(), secret }.encode();
     Some(Ticket { ticket: ticket.into(), window_ms })

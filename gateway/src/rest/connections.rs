@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use signalbox_protocol::{Codec, ConnectionId, Role, SessionId, Transport};
-use signalbox_relay::Listed;
+use signalbox_relay::ConnectionSummary;
 
 use super::{
     DONE,
@@ -74,7 +74,7 @@ fn wants_details(query: &str) -> Result<bool, Error> {
 /// The reply in pieces, each made when the one before is on its way.
 fn chunks(
     session: &SessionId,
-    connections: Vec<Listed>,
+    connections: Vec<ConnectionSummary>,
     details: bool,
 ) -> impl Iterator<Item = Result<Bytes, Infallible>> + use<> {
     let head = format!(
@@ -98,7 +98,7 @@ fn chunks(
     [head].into_iter().chain(items).chain(["]}".to_owned()]).map(|piece| Ok(piece.into()))
 }
 
-fn item(listed: &Listed, details: bool) -> Item<'_> {
+fn item(listed: &ConnectionSummary, details: bool) -> Item<'_> {
     Item {
         connection_id: listed.info.id,
         created_at: listed.info.created_at,

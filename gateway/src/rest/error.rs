@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use signalbox_protocol::ErrorCode;
-use signalbox_relay::Refused;
+use signalbox_relay::RejectionReason;
 
 /// The fault of a failed request. Each text says whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Error {
     /// The session to list has no connection.
     SessionNotFound,
     /// The relay rejected it.
-    Refused(Refused),
+    Refused(RejectionReason),
     /// Unknown path.
     NoSuchResource,
     /// Unsupported method of a known path.
@@ -85,13 +85,13 @@ impl Error {
             Self::TooLarge => "The body has more than 65536 bytes".into(),
             Self::TooSlow => "The body did not arrive in time".into(),
             Self::SessionNotFound => "Session not found".into(),
-            Self::Refused(Refused::NobodyThere) => {
+            Self::Refused(RejectionReason::EmptySession) => {
                 "Not found. No clients are actively connected to the OpenTok session.".into()
             }
-            Self::Refused(Refused::NotFound(_)) => {
+            Self::Refused(RejectionReason::NotFound(_)) => {
                 "Not found. The connection is not in the session.".into()
             }
-            Self::Refused(Refused::NoneReached) => {
+            Self::Refused(RejectionReason::NoneReached) => {
                 "Not found. None of the connections is in the session and receives signals.".into()
             }
             Self::Refused(refused) => refused.to_string().into(),
@@ -127,8 +127,8 @@ impl Error {
     }
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl From<RejectionReason> for Error {
+    fn from(refused: RejectionReason) -> Self {
         Self::Refused(refused)
     }
 }

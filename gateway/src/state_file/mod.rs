@@ -38,7 +38,7 @@ impl StateFile {
             }
             Err(error) => return reject(&file, &error),
         };
-        match services.relay().thaw(&snapshot, services.uptime()) {
+        match services.relay().restore(&snapshot, services.uptime()) {
             Ok(restored) => {
                 info!(%file, connections = restored.len(), "connections restored");
                 for connection in restored {
@@ -55,7 +55,7 @@ impl StateFile {
     /// written by the deadline, the resumable connections end, too.
     pub(crate) async fn save(&self, services: &Services, until: Instant) {
         let max_bytes = self.0.max_bytes();
-        let snapshot = Arc::new(services.relay().freeze(max_bytes, services.uptime()));
+        let snapshot = Arc::new(services.relay().snapshot(max_bytes, services.uptime()));
         let (connections, omitted) = (snapshot.connections, snapshot.left_out);
         if omitted > 0 {
             warn!(omitted, "connections closed: resume.state_file_max_bytes has no room for them");
@@ -75,7 +75,7 @@ impl StateFile {
             Err(error) => with_causes(error).to_string(),
         };
         warn!(%file, error, connections, "state file not written; connections closed");
-        services.relay().abandon(&snapshot);
+        services.relay().discard(&snapshot);
     }
 }
 
@@ -119,8 +119,8 @@ mod tests {
             transport: Transport::WebSocket,
         };
         let joined = first.relay().join(join, first.uptime()).unwrap();
-        assert!(joined.connection.keep([0; 32], Duration::MAX));
-        let snapshot = first.relay().freeze(10_000, first.uptime());
+        assert!(joined.connection.enable_resume([0; 32], Duration::MAX));
+        let snapshot = first.relay().snapshot(10_000, first.uptime());
         let written_at = unix_time() - Duration::from_secs(20);
         file.0.write_as_of(written_at, &snapshot.bytes).unwrap();
 

@@ -1,7 +1,7 @@
 //! A small world of sessions and clients without sockets or time, so that a test is a story.
 #![allow(dead_code, reason = "each test binary uses its part of the world")]
 
-pub(crate) mod keeper;
+pub(crate) mod resumable;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -16,8 +16,8 @@ use signalbox_protocol::{
     MediaMode, Role, Sender, SenderMessage, SessionId, Signal, Transport, binary, frame, json,
 };
 use signalbox_relay::{
-    Away, Connection, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients, Refused,
-    Relay, Settings, SignalError, Stats,
+    Connection, Detached, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients,
+    RejectionReason, Relay, Settings, SignalError, Stats,
 };
 
 /// A session of project `project`.
@@ -26,9 +26,9 @@ pub(crate) fn session(project: u32, number: u8) -> SessionId {
     SessionId::mint(&key, MediaMode::Relayed, None, 0, [number; 24])
 }
 
-/// What a client has been told, decoded from whatever form it asked for.
+/// What a client has been received, decoded from whatever encoding it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Received {
     Created(ConnectionId),
     Destroyed(ConnectionId, DisconnectReason),
     Signal { from: Sender, seq: u64, data: String },
@@ -92,24 +92,24 @@ impl World {
     }
 
     /// Another run of the gateway takes over from this one.
-    pub(crate) fn restart(&mut self) -> Vec<Away> {
-        let frozen = self.relay.freeze(usize::MAX, self.now);
+    pub(crate) fn restart(&mut self) -> Vec<Detached> {
+        let snapshot = self.relay.snapshot(usize::MAX, self.now);
         assert_eq!(self.relay.stats(), Stats { sessions: 0, connections: 0 });
-        assert_eq!(frozen.left_out, 0);
+        assert_eq!(snapshot.left_out, 0);
         self.relay = Relay::new(self.settings.clone(), self.journal.clone());
         self.now = Duration::ZERO;
-        let away = self.relay.thaw(&frozen.bytes, self.now).unwrap();
-        assert_eq!(away.len(), frozen.connections);
+        let away = self.relay.restore(&snapshot.bytes, self.now).unwrap();
+        assert_eq!(away.len(), snapshot.connections);
         away
     }
 
     /// Sends a signal as a server does.
-    pub(crate) fn serve(
+    pub(crate) fn send_from_server(
         &self,
         session: &SessionId,
         to: Recipients<'_>,
         data: &str,
-    ) -> Result<Vec<ConnectionId>, Refused> {
+    ) -> Result<Vec<ConnectionId>, RejectionReason> {
         let signal = Signal::new(None::<&str>, Some(data));
         self.relay.signal_from_server(session, to, signal, self.now)
     }
@@ -145,13 +145,13 @@ impl World {
 }
 
 /// A list of recipients.
-pub(crate) fn these<const N: usize>(clients: [&Client; N]) -> HashSet<ConnectionId> {
+pub(crate) fn ids_of<const N: usize>(clients: [&Client; N]) -> HashSet<ConnectionId> {
     clients.into_iter().map(|client| client.id).collect()
 }
 
 impl Client {
     /// A client on another link of its connection.
-    pub(crate) fn returned(
+    pub(crate) fn attached(
         id: ConnectionId,
         connection: Connection,
         outbox: Outbox,
@@ -160,72 +160,72 @@ impl Client {
         Self { id, connection, outbox, present: Vec::new(), encoding }
     }
 
-    pub(crate) fn say(&mut self, data: &str) -> Result<(), SignalError> {
+    pub(crate) fn send(&mut self, data: &str) -> Result<(), SignalError> {
         self.connection.signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }
 
-    pub(crate) fn say_to(&mut self, to: ConnectionId, data: &str) -> Result<(), SignalError> {
+    pub(crate) fn send_to(&mut self, to: ConnectionId, data: &str) -> Result<(), SignalError> {
         self.connection.signal(Some(to), Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }
 
     /// Reads all that waits, as a client that keeps up.
-    pub(crate) fn read(&self) -> Vec<Told> {
+    pub(crate) fn read(&self) -> Vec<Received> {
         let mut taken = VecDeque::new();
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(())) = self.outbox.poll_take(&mut cx, &mut taken) {}
-        let told = taken.iter().map(|outgoing| self.decode(outgoing)).collect();
+        let received = taken.iter().map(|outgoing| self.decode(outgoing)).collect();
         self.outbox.written(taken.len(), taken.iter().map(Outgoing::cost).sum());
-        told
+        received
     }
 
     /// The data of all signals that wait.
-    pub(crate) fn hear(&self) -> Vec<String> {
-        let data = |told| match told {
-            Told::Signal { data, .. } => Some(data),
+    pub(crate) fn signals(&self) -> Vec<String> {
+        let data = |received| match received {
+            Received::Signal { data, .. } => Some(data),
             _ => None,
         };
         self.read().into_iter().filter_map(data).collect()
     }
 
     /// Why somebody has ended the connection, if somebody has.
-    pub(crate) fn ended(&self) -> Option<CloseReason> {
-        match self.outbox.poll_ended(&mut Context::from_waker(Waker::noop())) {
+    pub(crate) fn closed(&self) -> Option<CloseReason> {
+        match self.outbox.poll_closed(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(reason) => Some(reason),
             Poll::Pending => None,
         }
     }
 
-    fn decode(&self, outgoing: &Outgoing) -> Told {
+    fn decode(&self, outgoing: &Outgoing) -> Received {
         match (outgoing, self.encoding) {
-            (Outgoing::Destroyed { id, reason, .. }, _) => Told::Destroyed(*id, *reason),
-            (Outgoing::Accepted { signals }, _) => Told::Accepted(*signals),
-            (Outgoing::GoAway { within_ms }, _) => Told::GoAway(*within_ms),
+            (Outgoing::Destroyed { id, reason, .. }, _) => Received::Destroyed(*id, *reason),
+            (Outgoing::Accepted { signals }, _) => Received::Accepted(*signals),
+            (Outgoing::GoAway { within_ms }, _) => Received::GoAway(*within_ms),
             (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;
                 let data = signal.data.unwrap().into_string();
-                Told::Signal { from: from.clone(), seq: signal.seq, data }
+                Received::Signal { from: from.clone(), seq: signal.seq, data }
             }
             (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => {
-                told(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())
+                received(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())
             }
             (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), _) => {
-                told(binary::decode(frame::message_of(frame)).unwrap().unwrap())
+                received(binary::decode(frame::message_of(frame)).unwrap().unwrap())
             }
         }
     }
 }
 
-fn told(message: GatewayMessage<'_>) -> Told {
+fn received(message: GatewayMessage<'_>) -> Received {
     match message {
-        GatewayMessage::ConnectionCreated(info) => Told::Created(info.id),
-        GatewayMessage::ConnectionDestroyed { id, reason, .. } => Told::Destroyed(id, reason),
-        GatewayMessage::Signal(signal) => Told::Signal {
+        GatewayMessage::ConnectionCreated(info) => Received::Created(info.id),
+        GatewayMessage::ConnectionDestroyed { id, reason, .. } => Received::Destroyed(id, reason),
+        GatewayMessage::Signal(signal) => Received::Signal {
             from: signal.from,
             seq: signal.seq,
             data: signal.data.unwrap().into_string(),
         },
-        GatewayMessage::Error { signal, code, .. } => Told::Error { signal, code },
+        GatewayMessage::Error { signal, code, .. } => Received::Error { signal, code },
         other => panic!("the relay never pushes {other:?}"),
     }
 }

@@ -1,4 +1,5 @@
-//! Encoding once: a signal becomes bytes at most once for each encoding among its receivers.
+//! Encodings of outgoing messages. A message is encoded at most once per encoding in use, and the
+//! bytes are shared by all receivers.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,12 +8,12 @@ use signalbox_protocol::{
     message::{ReceivedSignal, SequencedSignal},
 };
 
-/// In which form a receiver's link wants its frames.
+/// Encoding of the frames in an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
-    /// Postcard frames; signals without their sender, as they go on a stream per sender.
+    /// Postcard frames. Signals do not name their sender, as each sender has a stream of its own.
     PerSender,
-    /// Postcard frames; signals name their sender. (A WebSocket leaves the length prefix away.)
+    /// Postcard frames. Signals name their sender. (A WebSocket omits the length prefix.)
     Shared,
     /// JSON text.
     Json,
@@ -28,8 +29,8 @@ impl Encoding {
     }
 }
 
-/// A signal and the forms that it has taken so far.
-pub(crate) struct Encodings<'a> {
+/// A signal and its encodings so far.
+pub(crate) struct SignalEncodings<'a> {
     from: Sender,
     seq: u64,
     signal: Signal<'a>,
@@ -38,17 +39,17 @@ pub(crate) struct Encodings<'a> {
     json: Option<Bytes>,
 }
 
-impl<'a> Encodings<'a> {
+impl<'a> SignalEncodings<'a> {
     pub(crate) fn new(from: Sender, seq: u64, signal: Signal<'a>) -> Self {
         Self { from, seq, signal, per_sender: None, shared: None, json: None }
     }
 
-    /// Who sent it, and its number.
+    /// The sender and the sequence number.
     pub(crate) fn origin(&self) -> (Sender, u64) {
         (self.from.clone(), self.seq)
     }
 
-    /// The signal in a form that it has taken, or in the shortest.
+    /// The signal in an encoding that exists already, or else in the shortest.
     pub(crate) fn any(&mut self) -> (Encoding, Bytes) {
         let encoding = match (&self.per_sender, &self.shared, &self.json) {
             (None, Some(_), _) => Encoding::Shared,
@@ -58,7 +59,7 @@ impl<'a> Encodings<'a> {
         (encoding, self.get(encoding))
     }
 
-    /// The signal in this form: encoded on the first call, a reference count on later ones.
+    /// The signal in this encoding. Later calls return another reference to the same bytes.
     pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
         let Self { from, seq, signal, .. } = self;
         let named = || {
@@ -85,7 +86,7 @@ impl<'a> Encodings<'a> {
     }
 }
 
-/// An event and the forms that it has taken so far.
+/// An event and its encodings so far.
 pub(crate) struct EventEncodings<'a> {
     message: GatewayMessage<'a>,
     binary: Option<Bytes>,
@@ -97,7 +98,7 @@ impl<'a> EventEncodings<'a> {
         Self { message, binary: None, json: None }
     }
 
-    /// The event in this form.
+    /// The event in this encoding.
     pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
         let message = &self.message;
         let bytes = match encoding {

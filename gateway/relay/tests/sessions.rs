@@ -11,13 +11,15 @@ mod world;
 use std::time::Duration;
 
 use signalbox_protocol::{CloseReason, DisconnectReason, ErrorCode, Role, Signal};
-use signalbox_relay::{Encoding, JoinError, ProjectLimits, Refused, Settings, SignalError, Stats};
-use world::{Client, Told, World, session};
+use signalbox_relay::{
+    Encoding, JoinError, ProjectLimits, RejectionReason, Settings, SignalError, Stats,
+};
+use world::{Client, Received, World, session};
 
-fn refused(result: Result<(), SignalError>) -> (u64, ErrorCode) {
+fn rejected(result: Result<(), SignalError>) -> (u64, ErrorCode) {
     match result {
-        Err(SignalError::Refused { seq, refused }) => (seq, refused.code()),
-        other => panic!("not refused: {other:?}"),
+        Err(SignalError::Rejected { seq, reason }) => (seq, reason.code()),
+        other => panic!("not rejected: {other:?}"),
     }
 }
 
@@ -28,9 +30,9 @@ fn a_signal_to_all_reaches_all_of_the_session_and_its_sender() {
     let mut alice = world.join(&here, Role::Publisher);
     let bob = world.join(&here, Role::Subscriber);
     let stranger = world.join(&elsewhere, Role::Publisher);
-    alice.say("hello").unwrap();
-    assert_eq!(alice.hear(), ["hello"]);
-    assert_eq!(bob.hear(), ["hello"]);
+    alice.send("hello").unwrap();
+    assert_eq!(alice.signals(), ["hello"]);
+    assert_eq!(bob.signals(), ["hello"]);
     assert!(stranger.read().is_empty());
 }
 
@@ -41,100 +43,104 @@ fn a_signal_to_one_reaches_that_one_only() {
     let mut alice = world.join(&here, Role::Publisher);
     let bob = world.join(&here, Role::Publisher);
     let carol = world.join(&here, Role::Publisher);
-    alice.say_to(bob.id, "psst").unwrap();
-    assert_eq!(bob.hear(), ["psst"]);
-    assert!(alice.hear().is_empty() && carol.hear().is_empty());
-    alice.say_to(alice.id, "note to self").unwrap();
-    assert_eq!(alice.hear(), ["note to self"]);
+    alice.send_to(bob.id, "psst").unwrap();
+    assert_eq!(bob.signals(), ["psst"]);
+    assert!(alice.signals().is_empty() && carol.signals().is_empty());
+    alice.send_to(alice.id, "note to self").unwrap();
+    assert_eq!(alice.signals(), ["note to self"]);
 }
 
 #[test]
-fn a_signal_to_someone_who_is_not_there_is_an_error_for_the_sender_alone() {
+fn a_signal_to_an_unknown_connection_is_an_error_for_its_sender() {
     let mut world = World::new(Settings::default());
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let stranger = world.join(&session(1, 2), Role::Publisher);
-    assert_eq!(refused(alice.say_to(stranger.id, "hello")), (1, ErrorCode::NotFound));
+    assert_eq!(rejected(alice.send_to(stranger.id, "hello")), (1, ErrorCode::NotFound));
     assert!(stranger.read().is_empty());
     // Its number is used up, and the connection lives on.
-    alice.say("still here").unwrap();
-    let Some(Told::Signal { seq: 2, .. }) = alice.read().pop() else { panic!() };
+    alice.send("still here").unwrap();
+    let Some(Received::Signal { seq: 2, .. }) = alice.read().pop() else { panic!() };
 }
 
 #[test]
-fn every_form_of_receiver_gets_the_same() {
+fn receivers_of_every_encoding_get_the_same() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
-    let forms = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
-    let receivers = forms.map(|form| world.try_join(&here, Role::Subscriber, true, form).unwrap());
+    let encodings = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
+    let receivers =
+        encodings.map(|encoding| world.try_join(&here, Role::Subscriber, true, encoding).unwrap());
     for receiver in &receivers {
         receiver.read();
     }
     let mut alice = world.join(&here, Role::Publisher);
-    alice.say("one").unwrap();
-    alice.say_to(receivers[0].id, "two").unwrap();
-    alice.say_to(receivers[1].id, "two").unwrap();
-    alice.say_to(receivers[2].id, "two").unwrap();
+    alice.send("one").unwrap();
+    alice.send_to(receivers[0].id, "two").unwrap();
+    alice.send_to(receivers[1].id, "two").unwrap();
+    alice.send_to(receivers[2].id, "two").unwrap();
     let from = alice.id;
     alice.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     for (index, receiver) in receivers.iter().enumerate() {
         assert_eq!(
             receiver.read(),
             [
-                Told::Created(from),
-                Told::Signal { from: from.into(), seq: 1, data: "one".into() },
-                Told::Signal { from: from.into(), seq: 2 + index as u64, data: "two".into() },
-                Told::Destroyed(from, DisconnectReason::ClientDisconnected),
+                Received::Created(from),
+                Received::Signal { from: from.into(), seq: 1, data: "one".into() },
+                Received::Signal { from: from.into(), seq: 2 + index as u64, data: "two".into() },
+                Received::Destroyed(from, DisconnectReason::ClientDisconnected),
             ]
         );
     }
 }
 
 #[test]
-fn whoever_joins_learns_who_is_there_and_the_others_learn_of_it() {
+fn a_new_member_and_the_others_learn_of_each_other() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let alice = world.join(&here, Role::Publisher);
     let bob = world.join(&here, Role::Publisher);
     let carol = world.join(&here, Role::Publisher);
     assert_eq!(carol.present, [alice.id, bob.id]);
-    assert_eq!(alice.read(), [Told::Created(bob.id), Told::Created(carol.id)]);
+    assert_eq!(alice.read(), [Received::Created(bob.id), Received::Created(carol.id)]);
     assert_eq!(carol.read(), []);
     let (left, lost) = (alice.id, bob.id);
     alice.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
-    assert!(bob.connection.lost(Duration::ZERO).is_none(), "it did not ask to be kept");
+    assert!(bob.connection.detach(Duration::ZERO).is_none(), "it did not ask to be kept");
     assert_eq!(
         carol.read(),
         [
-            Told::Destroyed(left, DisconnectReason::ClientDisconnected),
-            Told::Destroyed(lost, DisconnectReason::NetworkDisconnected),
+            Received::Destroyed(left, DisconnectReason::ClientDisconnected),
+            Received::Destroyed(lost, DisconnectReason::NetworkDisconnected),
         ]
     );
 }
 
 #[test]
-fn whoever_wants_no_presence_is_spared_it() {
+fn clients_that_decline_presence_get_no_presence_events() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let talker = world.join(&here, Role::Publisher);
-    for form in [Encoding::PerSender, Encoding::Json] {
-        let quiet = world.try_join(&here, Role::Publisher, false, form).unwrap();
+    for encoding in [Encoding::PerSender, Encoding::Json] {
+        let quiet = world.try_join(&here, Role::Publisher, false, encoding).unwrap();
         assert!(quiet.present.is_empty());
         let silent = world.join(&here, Role::Publisher);
         silent.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
-        assert_eq!(quiet.read(), [], "{form:?}");
+        assert_eq!(quiet.read(), [], "{encoding:?}");
     }
     // A link with a stream per sender must still learn that a sender is gone.
     let quiet = world.try_join(&here, Role::Publisher, false, Encoding::PerSender).unwrap();
     let mut speaker = world.join(&here, Role::Publisher);
-    speaker.say("bye").unwrap();
+    speaker.send("bye").unwrap();
     let id = speaker.id;
     speaker.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
-    assert_eq!(quiet.read().pop(), Some(Told::Destroyed(id, DisconnectReason::ClientDisconnected)));
+    assert_eq!(
+        quiet.read().pop(),
+        Some(Received::Destroyed(id, DisconnectReason::ClientDisconnected))
+    );
     drop(talker);
 }
 
 #[test]
-fn roles_decide_who_may_what() {
+fn roles_determine_permissions() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let mut publisher = world.join(&here, Role::Publisher);
@@ -142,28 +148,28 @@ fn roles_decide_who_may_what() {
     let mut mute = world.join(&here, Role::PublisherOnly);
     let moderator = world.join(&here, Role::Moderator);
     subscriber.read();
-    assert_eq!(refused(subscriber.say("x")), (1, ErrorCode::Forbidden));
-    assert_eq!(refused(mute.say("x")), (1, ErrorCode::Forbidden));
-    publisher.say("to all").unwrap();
-    assert_eq!(subscriber.hear(), ["to all"]);
-    assert!(mute.hear().is_empty(), "publisheronly receives no signals");
-    assert_eq!(refused(publisher.say_to(mute.id, "x")).1, ErrorCode::Forbidden);
+    assert_eq!(rejected(subscriber.send("x")), (1, ErrorCode::Forbidden));
+    assert_eq!(rejected(mute.send("x")), (1, ErrorCode::Forbidden));
+    publisher.send("to all").unwrap();
+    assert_eq!(subscriber.signals(), ["to all"]);
+    assert!(mute.signals().is_empty(), "publisheronly receives no signals");
+    assert_eq!(rejected(publisher.send_to(mute.id, "x")).1, ErrorCode::Forbidden);
     for other in [&publisher, &subscriber, &mute] {
         let result = other.connection.force_disconnect(moderator.id, Duration::ZERO);
-        assert!(matches!(result, Err(Refused::MayNotDisconnect(_))));
+        assert!(matches!(result, Err(RejectionReason::MayNotDisconnect(_))));
     }
     moderator.connection.force_disconnect(publisher.id, Duration::ZERO).unwrap();
-    assert_eq!(publisher.ended(), Some(CloseReason::ForceDisconnected));
-    assert_eq!(publisher.say("too late"), Err(SignalError::Ended));
+    assert_eq!(publisher.closed(), Some(CloseReason::ForceDisconnected));
+    assert_eq!(publisher.send("too late"), Err(SignalError::Closed));
     assert_eq!(
         subscriber.read(),
-        [Told::Destroyed(publisher.id, DisconnectReason::ForceDisconnected)]
+        [Received::Destroyed(publisher.id, DisconnectReason::ForceDisconnected)]
     );
     assert_eq!(
         moderator.connection.force_disconnect(publisher.id, Duration::ZERO),
-        Err(Refused::NotFound(publisher.id))
+        Err(RejectionReason::NotFound(publisher.id))
     );
-    // Its own end comes later and is not told twice.
+    // Its own end comes later and is not received twice.
     drop(publisher);
     assert_eq!(subscriber.read(), []);
 }
@@ -172,12 +178,12 @@ fn roles_decide_who_may_what() {
 fn subscribers_may_send_if_the_setting_says_so() {
     let mut world = World::new(Settings { subscribers_may_send: true, ..Settings::default() });
     let mut subscriber = world.join(&session(1, 1), Role::Subscriber);
-    subscriber.say("hello").unwrap();
-    assert_eq!(subscriber.hear(), ["hello"]);
+    subscriber.send("hello").unwrap();
+    assert_eq!(subscriber.signals(), ["hello"]);
 }
 
 #[test]
-fn a_sender_over_its_rate_is_refused_and_then_not() {
+fn a_sender_above_its_rate_is_rejected_until_it_slows_down() {
     let mut world = World::new(Settings { signals_per_second: 2, ..Settings::default() });
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let ping = || Signal::default();
@@ -185,17 +191,17 @@ fn a_sender_over_its_rate_is_refused_and_then_not() {
     alice.connection.signal(None, ping(), at(5000)).unwrap();
     alice.connection.signal(None, ping(), at(5000)).unwrap();
     let third = alice.connection.signal(None, ping(), at(5000));
-    assert_eq!(refused(third), (3, ErrorCode::RateLimited));
+    assert_eq!(rejected(third), (3, ErrorCode::RateLimited));
     alice.connection.signal(None, ping(), at(5500)).unwrap();
 }
 
 #[test]
-fn an_error_waits_in_line_with_the_rest() {
+fn errors_are_queued_with_other_messages() {
     let mut world = World::new(Settings::default());
     let mut alice = world.join(&session(1, 1), Role::Publisher);
-    alice.say("one").unwrap();
-    alice.connection.tell_error(Some(7), ErrorCode::NotFound, "not there");
-    let [Told::Signal { .. }, Told::Error { signal: Some(7), code: ErrorCode::NotFound }] =
+    alice.send("one").unwrap();
+    alice.connection.send_error(Some(7), ErrorCode::NotFound, "not there");
+    let [Received::Signal { .. }, Received::Error { signal: Some(7), code: ErrorCode::NotFound }] =
         alice.read()[..]
     else {
         panic!()
@@ -203,7 +209,7 @@ fn an_error_waits_in_line_with_the_rest() {
 }
 
 #[test]
-fn a_receiver_that_does_not_read_is_ended_and_costs_the_others_nothing() {
+fn a_slow_receiver_is_closed_and_does_not_affect_others() {
     for settings in [
         Settings { outbox_frames: 10, ..Settings::default() },
         Settings { outbox_bytes: 10 * 25, ..Settings::default() },
@@ -215,33 +221,33 @@ fn a_receiver_that_does_not_read_is_ended_and_costs_the_others_nothing() {
         let mut heard = 0;
         alice.read();
         for _ in 0..100 {
-            alice.say("x").unwrap();
-            heard += alice.hear().len();
+            alice.send("x").unwrap();
+            heard += alice.signals().len();
         }
         assert_eq!(heard, 100);
-        assert_eq!(stalled.ended(), Some(CloseReason::SlowConsumer));
+        assert_eq!(stalled.closed(), Some(CloseReason::SlowConsumer));
         assert!(stalled.read().is_empty(), "what waited is dropped with the connection");
     }
 }
 
 #[test]
-fn what_is_taken_but_not_written_still_counts() {
+fn messages_taken_but_not_written_still_count() {
     let mut world = World::new(Settings { outbox_frames: 10, ..Settings::default() });
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let mut taken = std::collections::VecDeque::new();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     for _ in 0..10 {
-        alice.say("x").unwrap();
+        alice.send("x").unwrap();
         assert!(alice.outbox.poll_take(&mut cx, &mut taken).is_ready());
     }
     assert_eq!(alice.outbox.load().0, 10);
-    alice.say("one too many").unwrap();
-    assert_eq!(alice.ended(), Some(CloseReason::SlowConsumer));
+    alice.send("one too many").unwrap();
+    assert_eq!(alice.closed(), Some(CloseReason::SlowConsumer));
 }
 
 #[test]
-fn farewells_that_overflow_others_end_them_one_after_another() {
-    // The first is told of 49 others and can hold no more; its end is one too many for the
+fn presence_events_that_overflow_others_close_them_in_turn() {
+    // The first is received of 49 others and can hold no more; its end is one too many for the
     // second, and so on.
     let mut world = World::new(Settings { outbox_frames: 49, ..Settings::default() });
     let here = session(1, 1);
@@ -249,14 +255,14 @@ fn farewells_that_overflow_others_end_them_one_after_another() {
     let last = clients.pop().unwrap();
     last.connection.leave(CloseReason::ClientDisconnected, Duration::ZERO);
     for client in &clients {
-        assert_eq!(client.ended(), Some(CloseReason::SlowConsumer));
+        assert_eq!(client.closed(), Some(CloseReason::SlowConsumer));
     }
     drop(clients);
     assert_eq!(world.relay.stats(), Stats { sessions: 0, connections: 0 });
 }
 
 #[test]
-fn sessions_and_projects_take_only_so_many() {
+fn sessions_and_projects_have_connection_limits() {
     let mut world = World::new(Settings {
         connections_per_session: 2,
         project: ProjectLimits { connections: 3, ..ProjectLimits::default() },
@@ -286,32 +292,35 @@ fn nothing_is_left_when_all_have_left() {
 }
 
 #[test]
-fn at_shutdown_everyone_is_told_and_nobody_comes_in() {
+fn a_shutdown_closes_all_connections_and_rejects_joins() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
     let bob = world.join(&here, Role::Publisher);
-    alice.say("last words").unwrap();
+    alice.send("last words").unwrap();
     world.relay.shut_down();
-    assert_eq!(bob.ended(), Some(CloseReason::ShuttingDown));
-    assert_eq!(bob.hear(), ["last words"], "what waits may still be read");
-    assert_eq!(alice.say("too late"), Err(SignalError::Ended));
+    assert_eq!(bob.closed(), Some(CloseReason::ShuttingDown));
+    assert_eq!(bob.signals(), ["last words"], "what waits may still be read");
+    assert_eq!(alice.send("too late"), Err(SignalError::Closed));
     let refused = world.try_join(&here, Role::Publisher, true, Encoding::Json);
     assert_eq!(refused.err(), Some(JoinError::ShuttingDown));
 }
 
 #[test]
-fn who_is_asked_to_go_hears_first_what_waits_for_it() {
+fn a_go_away_notice_follows_queued_messages_and_cannot_overflow() {
     let settings = Settings { outbox_frames: 1, ..Settings::default() };
     let mut world = World::new(settings);
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
-    alice.say("a").unwrap();
+    alice.send("a").unwrap();
     // Nobody is ended because there is no room for the question.
     alice.outbox.go_away(3000);
-    let told = alice.read();
-    assert!(matches!(told[..], [Told::Signal { .. }, Told::GoAway(3000)]), "{told:?}");
-    assert_eq!(alice.ended(), None);
+    let received = alice.read();
+    assert!(
+        matches!(received[..], [Received::Signal { .. }, Received::GoAway(3000)]),
+        "{received:?}"
+    );
+    assert_eq!(alice.closed(), None);
     alice.outbox.go_away(1000);
-    assert_eq!(alice.read(), [Told::GoAway(1000)]);
+    assert_eq!(alice.read(), [Received::GoAway(1000)]);
 }

@@ -1,0 +1,177 @@
+//! The directory: all sessions by id, and the usage of each project.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use signalbox_protocol::{ProjectKey, SessionId};
+
+use crate::{
+    context::RelayContext,
+    error::JoinError,
+    evicted::EvictedTickets,
+    observer::Observer,
+    project::ProjectTable,
+    rate::SharedRateLimiter,
+    session::{Gone, Session, SessionState, history::HistoryBounds},
+    settings::{ProjectLimits, Settings},
+};
+
+/// The sessions of a relay. Its lock and the lock of a session are never held together.
+pub(crate) struct Directory {
+    context: Arc<RelayContext>,
+    state: Mutex<DirectoryState>,
+}
+
+struct DirectoryState {
+    sessions: HashMap<SessionId, Arc<Session>>,
+    projects: ProjectTable,
+    closing: bool,
+}
+
+impl Directory {
+    pub(crate) fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
+        let state = DirectoryState {
+            sessions: HashMap::new(),
+            projects: ProjectTable::new(settings.project),
+            closing: false,
+        };
+        let evicted = EvictedTickets::default();
+        let context = Arc::new(RelayContext { settings, observer, evicted });
+        Self { context, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn context(&self) -> &RelayContext {
+        &self.context
+    }
+
+    pub(crate) fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
+        self.state.lock().projects.set_limits(own);
+    }
+
+    /// Number of sessions and of connections.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.sessions.len(), state.projects.connections())
+    }
+
+    /// Adds a connection to its project's usage.
+    pub(crate) fn add_connection(&self, project: &ProjectKey) -> Result<(), JoinError> {
+        let mut state = self.state.lock();
+        if state.closing {
+            return Err(JoinError::ShuttingDown);
+        }
+        state.projects.enter(project)
+    }
+
+    /// Subtracts connections from their project's usage.
+    pub(crate) fn subtract_connections(&self, project: &ProjectKey, connections: usize) {
+        self.state.lock().projects.leave(project, connections);
+    }
+
+    /// Rejects all joins from now on. Returns all sessions.
+    pub(crate) fn close(self: &Arc<Self>) -> Vec<SessionHandle> {
+        let mut state = self.state.lock();
+        state.closing = true;
+        state.sessions.values().map(|session| self.handle(session)).collect()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+
+    /// The session, if it has members.
+    pub(crate) fn find(self: &Arc<Self>, id: &SessionId) -> Option<SessionHandle> {
+        self.state.lock().sessions.get(id).map(|session| self.handle(session))
+    }
+
+    /// The session for a connection that has been added; creates it if necessary. On an error the
+    /// connection is subtracted again.
+    pub(crate) fn open(self: &Arc<Self>, id: &SessionId) -> Result<SessionHandle, JoinError> {
+        let mut state = self.state.lock();
+        if let Some(session) = state.sessions.get(id) {
+            return Ok(self.handle(session));
+        }
+        match state.projects.open(id.project()) {
+            Ok((rate, age)) => {
+                let session = self.new_session(id, rate, age);
+                state.sessions.insert(id.clone(), session.clone());
+                Ok(self.handle(&session))
+            }
+            Err(error) => {
+                state.projects.leave(id.project(), 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a restored session and its connections, regardless of the limits. `None` if the session
+    /// exists already.
+    pub(crate) fn reopen(
+        self: &Arc<Self>,
+        id: &SessionId,
+        connections: usize,
+    ) -> Option<SessionHandle> {
+        let mut state = self.state.lock();
+        if state.sessions.contains_key(id) {
+            return None;
+        }
+        let (rate, age) = state.projects.reopen(id.project(), connections);
+        let session = self.new_session(id, rate, age);
+        state.sessions.insert(id.clone(), session.clone());
+        Some(self.handle(&session))
+    }
+
+    fn new_session(
+        &self,
+        id: &SessionId,
+        rate: Arc<SharedRateLimiter>,
+        age: Duration,
+    ) -> Arc<Session> {
+        let bounds = HistoryBounds { bytes: self.context.settings.history_bytes, age };
+        Arc::new(Session::new(id.clone(), self.context.clone(), rate, bounds))
+    }
+
+    fn handle(self: &Arc<Self>, session: &Arc<Session>) -> SessionHandle {
+        SessionHandle { directory: self.clone(), session: session.clone() }
+    }
+
+    /// Applies the departures from a session: first the session itself, then its connections.
+    fn apply(&self, session: &Arc<Session>, gone: Gone) {
+        if gone.closed {
+            self.remove(session);
+        }
+        if gone.members > 0 {
+            self.subtract_connections(session.id().project(), gone.members);
+        }
+    }
+
+    /// Removes a closed session, unless a new session with its id has replaced it.
+    fn remove(&self, closed: &Arc<Session>) {
+        let mut state = self.state.lock();
+        let id = closed.id();
+        if state.sessions.get(id).is_some_and(|session| Arc::ptr_eq(session, closed)) {
+            state.sessions.remove(id);
+            state.projects.close(id.project());
+        }
+    }
+}
+
+/// A session together with its directory.
+#[derive(Clone)]
+pub(crate) struct SessionHandle {
+    directory: Arc<Directory>,
+    session: Arc<Session>,
+}
+
+impl SessionHandle {
+    pub(crate) fn id(&self) -> &SessionId {
+        self.session.id()
+    }
+
+    /// Locks the session for `act`, then applies departures to the directory.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut SessionState) -> T) -> T {
+        let (result, gone) = self.session.with(act);
+        self.directory.apply(&self.session, gone);
+        result
+    }
+}

@@ -1,0 +1,22 @@
+//! A request to join a session.
+
+use signalbox_protocol::{ConnectionInfo, Role, SessionId, Transport};
+
+use crate::encoding::Encoding;
+
+/// A new connection and the session that it joins.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The session.
+    pub session: SessionId,
+    /// The connection as other members see it. Its id must be unique: a random UUID.
+    pub info: ConnectionInfo,
+    /// Its role, which decides what it may do.
+    pub role: Role,
+    /// Whether it receives presence events.
+    pub presence: bool,
+    /// Encoding of the frames in its outbox.
+    pub encoding: Encoding,
+    /// Transport of its link, for the list of connections.
+    pub transport: Transport,
+}

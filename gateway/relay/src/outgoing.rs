@@ -1,0 +1,50 @@
+//! Outgoing messages: the items of an outbox.
+
+use bytes::Bytes;
+use signalbox_protocol::{ConnectionId, DisconnectReason, Sender};
+
+/// A message to a receiver, in the receiver's encoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A signal. All receivers with the same encoding share `frame`.
+    Signal {
+        /// The sender.
+        from: Sender,
+        /// The sender's sequence number.
+        seq: u64,
+        /// The encoded signal.
+        frame: Bytes,
+    },
+    /// Any other message, encoded.
+    Event(Bytes),
+    /// A connection was destroyed. Used for receivers with a stream per sender, as only their link
+    /// knows what it has sent on that stream. All other receivers get an [`Outgoing::Event`].
+    Destroyed {
+        /// The connection.
+        id: ConnectionId,
+        /// Why it was destroyed.
+        reason: DisconnectReason,
+        /// Whether the receiver gets the event. If not, only the sender's stream ends.
+        announce: bool,
+    },
+    /// Confirmation of the receiver's own signals.
+    Accepted {
+        /// Signals that the relay has processed.
+        signals: u64,
+    },
+    /// The gateway is about to close the link.
+    GoAway {
+        /// Time until then, in milliseconds.
+        within_ms: u32,
+    },
+}
+
+impl Outgoing {
+    /// Bytes that count against the outbox: the frame, or an upper bound if the link encodes it.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Signal { frame, .. } | Self::Event(frame) => frame.len(),
+            Self::Destroyed { .. } | Self::Accepted { .. } | Self::GoAway { .. } => 32,
+        }
+    }
+}

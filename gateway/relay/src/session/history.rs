@@ -1,0 +1,257 @@
+//! The history of a session: its latest signals and presence events, bounded in bytes and age. It is
+//! kept once for all detached members.
+//!
+//! The history is recorded while the session has a resumable member, or a new member that may still
+//! ask to become one. A short record of the entries dropped at a bound remains ([`Trimmed`]), so that
+//! a resuming client learns of the gap.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{log_entry::LogEntry, trimmed::Trimmed};
+
+/// How long the history is recorded after a join in any case, so that the new member can become
+/// resumable without a gap.
+const RECORD_AFTER_JOIN: Duration = Duration::from_secs(5);
+
+/// Maximum size and age of a history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HistoryBounds {
+    pub(crate) bytes: usize,
+    pub(crate) age: Duration,
+}
+
+/// A point in a history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HistoryMark {
+    /// Position of the next entry.
+    pub(crate) position: u64,
+    /// Number of presence events so far.
+    pub(crate) events: u64,
+}
+
+/// The history of one session.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct History {
+    /// Number of presence events so far, recorded or not.
+    presence_events: u64,
+    log: VecDeque<TimedEntry>,
+    /// Position of the first entry, counted over the life of the session.
+    first: u64,
+    #[serde(skip)]
+    bytes: usize,
+    trimmed: Trimmed,
+    #[serde(skip)]
+    bounds: HistoryBounds,
+    /// Until when the history is recorded even without a resumable member.
+    #[serde(skip)]
+    record_until: Duration,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TimedEntry {
+    /// Not part of a snapshot, as the next process has another clock.
+    #[serde(skip)]
+    at: Duration,
+    entry: LogEntry,
+}
+
+impl TimedEntry {
+    fn cost(&self) -> usize {
+        std::mem::size_of::<Self>() + self.entry.heap_bytes()
+    }
+}
+
+impl History {
+    pub(crate) fn new(bounds: HistoryBounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Continues a history from a snapshot. Its entries count as recorded now, as the clock of the
+    /// previous process is unknown.
+    pub(crate) fn restored(mut self, bounds: HistoryBounds, now: Duration) -> Self {
+        self.log.iter_mut().for_each(|entry| entry.at = now);
+        self.bytes = self.log.iter().map(TimedEntry::cost).sum();
+        self.bounds = bounds;
+        self
+    }
+
+    pub(crate) fn bounds(&self) -> HistoryBounds {
+        self.bounds
+    }
+
+    /// The current end of the history.
+    pub(crate) fn mark(&self) -> HistoryMark {
+        let position = self.first + self.log.len() as u64;
+        HistoryMark { position, events: self.presence_events }
+    }
+
+    /// The oldest entry, with the current number of presence events.
+    pub(crate) fn oldest_mark(&self) -> HistoryMark {
+        HistoryMark { position: self.first, events: self.presence_events }
+    }
+
+    /// Time of the latest entry; zero if there is none.
+    pub(crate) fn last_recorded(&self) -> Duration {
+        self.log.back().map_or(Duration::ZERO, |entry| entry.at)
+    }
+
+    /// The dropped entries.
+    pub(crate) fn trimmed(&self) -> &Trimmed {
+        &self.trimmed
+    }
+
+    /// Entries from a position on, oldest first.
+    pub(crate) fn since(&self, position: u64) -> impl Iterator<Item = &LogEntry> {
+        let skip = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.log.iter().skip(skip).map(|entry| &entry.entry)
+    }
+
+    /// A member joins, and may soon become resumable.
+    pub(crate) fn expect_resumable(&mut self, now: Duration) {
+        if !self.bounds.age.is_zero() {
+            self.record_until = now + RECORD_AFTER_JOIN;
+        }
+    }
+
+    /// Records a presence event, to which `entry` gives its number.
+    pub(crate) fn record_presence(
+        &mut self,
+        entry: impl FnOnce(u64) -> LogEntry,
+        resumable: bool,
+        now: Duration,
+    ) {
+        self.presence_events += 1;
+        let number = self.presence_events;
+        self.record(|| entry(number), resumable, now);
+    }
+
+    /// Records an entry if the session has a resumable member or may soon have one. Otherwise the
+    /// history is emptied: no client will ask for it.
+    pub(crate) fn record(
+        &mut self,
+        entry: impl FnOnce() -> LogEntry,
+        resumable: bool,
+        now: Duration,
+    ) {
+        if resumable || now < self.record_until {
+            let entry = TimedEntry { at: now, entry: entry() };
+            self.bytes += entry.cost();
+            self.log.push_back(entry);
+            self.trim(now);
+        } else {
+            self.reset();
+        }
+    }
+
+    /// Drops the oldest entries until both bounds hold.
+    pub(crate) fn trim(&mut self, now: Duration) {
+        while let Some(entry) = self.log.front() {
+            let too_large = self.bytes > self.bounds.bytes;
+            if !too_large && entry.at + self.bounds.age >= now {
+                break;
+            }
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(entry) = self.log.pop_front() else { return };
+        self.bytes -= entry.cost();
+        self.trimmed.record(entry.entry, self.first);
+        self.first += 1;
+    }
+
+    /// Drops all entries and one that was not recorded, without a record of them.
+    fn reset(&mut self) {
+        let position = self.mark().position + 1;
+        let events = self.presence_events;
+        self.first = position;
+        self.log = VecDeque::new();
+        self.bytes = 0;
+        self.trimmed = Trimmed::all_before(position, events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use signalbox_protocol::{ConnectionId, Sender};
+
+    use super::*;
+    use crate::{
+        encoding::Encoding,
+        session::{log_entry::Audience, trimmed::MAX_TRIMMED},
+    };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn signal(from: u8, seq: u64, audience: Audience) -> LogEntry {
+        let frame = Bytes::from_static(&[0; 100]);
+        let from = ConnectionId::from_bytes([from; 16]).into();
+        LogEntry::Signal { from, seq, audience, encoding: Encoding::Shared, frame }
+    }
+
+    /// A history with room for three of these signals.
+    fn bounds() -> HistoryBounds {
+        let entry = TimedEntry { at: at(0), entry: signal(1, 1, Audience::All) };
+        HistoryBounds { bytes: 3 * entry.cost(), age: at(10) }
+    }
+
+    #[test]
+    fn the_oldest_entries_are_dropped_at_either_bound_and_recorded() {
+        let sender = Sender::Connection(ConnectionId::from_bytes([1; 16]));
+        let receiver = ConnectionId::from_bytes([2; 16]);
+        let mut history = History::new(bounds());
+        for seq in 1..=4 {
+            history.record(|| signal(1, seq, Audience::All), true, at(seq));
+        }
+        assert_eq!(history.since(0).count(), 3, "by bytes");
+        assert_eq!(history.trimmed().signals[&sender], (1, 0));
+        history.record(|| signal(1, 5, Audience::One(receiver)), true, at(13));
+        assert_eq!(history.since(0).count(), 3, "2 and then none by age");
+        history.record(|| signal(1, 6, Audience::All), true, at(30));
+        assert_eq!(history.since(0).count(), 1, "by age");
+        assert_eq!(history.trimmed().signals[&sender], (4, 3));
+        assert_eq!(history.trimmed().directed[&(receiver, sender)], (5, 4));
+        assert_eq!(history.mark().position, 6);
+        assert_eq!(history.since(6).count(), 0);
+    }
+
+    #[test]
+    fn the_bounds_hold_after_a_restore_by_the_new_clock() {
+        let mut history = History::new(bounds());
+        for seq in 1..=3 {
+            history.record(|| signal(1, seq, Audience::All), true, at(1000));
+        }
+        let bytes = postcard::to_stdvec(&history).unwrap();
+        let restore = || {
+            let history: History = postcard::from_bytes(&bytes).unwrap();
+            history.restored(bounds(), at(5))
+        };
+        let mut full = restore();
+        full.record(|| signal(1, 4, Audience::All), true, at(5));
+        assert_eq!(full.since(0).count(), 3, "by bytes");
+        let mut old = restore();
+        old.trim(at(15));
+        assert_eq!(old.since(0).count(), 3, "not older than this process");
+        old.trim(at(16));
+        assert_eq!(old.since(0).count(), 0, "by age");
+    }
+
+    #[test]
+    fn the_record_of_dropped_entries_is_bounded() {
+        let mut history = History::new(HistoryBounds { bytes: 0, age: at(10) });
+        for n in 0..2 * MAX_TRIMMED as u128 {
+            let from = ConnectionId::from_bytes(n.to_be_bytes()).into();
+            let (frame, encoding, audience) = (Bytes::new(), Encoding::Shared, Audience::All);
+            let entry = LogEntry::Signal { from, seq: 1, audience, encoding, frame };
+            history.record(|| entry, true, at(0));
+            assert!(history.trimmed().signals.len() <= MAX_TRIMMED);
+        }
+        assert!(history.trimmed().unknown_before > 0);
+    }
+}

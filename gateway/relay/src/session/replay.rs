@@ -1,0 +1,215 @@
+//! The replay for a resuming client: entries of the history that are addressed to it and beyond its
+//! cursors, and the signals among them that the history no longer has.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use signalbox_protocol::{
+    ConnectionId, DisconnectReason, GatewayMessage, Sender, SenderMessage, Signal, binary, frame,
+    json,
+    message::{Lost, ReceivedSignal},
+};
+
+use super::{
+    log_entry::LogEntry,
+    resumable::IssuedTicket,
+    roster::{Member, Roster},
+    state::SessionState,
+    trimmed::Trimmed,
+};
+use crate::{
+    encoding::{Encoding, EventEncodings, SignalEncodings},
+    outgoing::Outgoing,
+    resume::ResumeRequest,
+};
+
+/// The result of [`SessionState::replay`].
+pub(super) struct Replay {
+    /// Signals that are lost.
+    pub(super) lost: Vec<Lost>,
+    /// Presence events may be lost: the client needs the full list of members.
+    pub(super) full_resync: bool,
+    /// Messages that the client has missed.
+    pub(super) outgoing: Vec<Outgoing>,
+}
+
+impl SessionState {
+    /// The messages that a member has missed.
+    pub(super) fn replay(
+        &self,
+        member: &Member,
+        presented: &IssuedTicket,
+        request: &ResumeRequest<'_>,
+    ) -> Replay {
+        let position = presented.start.position;
+        let destroyed = self.history.since(position).filter_map(|entry| match entry {
+            LogEntry::Destroyed { number, id, .. } => Some((*id, *number)),
+            _ => None,
+        });
+        let mut filter = ReplayFilter {
+            roster: &self.roster,
+            trimmed: self.history.trimmed(),
+            destroyed: destroyed.collect(),
+            member,
+            presence: member.record().presence,
+            position,
+            events: presented.start.events + request.events,
+            request,
+            full_resync: false,
+        };
+        filter.full_resync = filter.needs_full_resync();
+        let entries = self.history.since(position);
+        let outgoing = entries.filter_map(|entry| filter.missed(entry)).collect();
+        Replay { lost: filter.lost(), full_resync: filter.full_resync, outgoing }
+    }
+}
+
+/// Decides which entries a client has missed.
+struct ReplayFilter<'a> {
+    roster: &'a Roster,
+    trimmed: &'a Trimmed,
+    /// Destroyed connections, with the number of the presence event.
+    destroyed: HashMap<ConnectionId, u64>,
+    member: &'a Member,
+    /// Whether the member receives presence events.
+    presence: bool,
+    /// The first position of the history that the client may not have.
+    position: u64,
+    /// Number of the last presence event that the client has.
+    events: u64,
+    request: &'a ResumeRequest<'a>,
+    full_resync: bool,
+}
+
+impl ReplayFilter<'_> {
+    fn cursor(&self, from: &Sender) -> u64 {
+        self.request.cursors.get(from).copied().unwrap_or(0)
+    }
+
+    fn needs_full_resync(&self) -> bool {
+        // The client waits for the last signals of a sender of which there is no record.
+        let unknown_sender = if self.presence {
+            let known =
+                |id: ConnectionId| self.roster.contains(id) || self.destroyed.contains_key(&id);
+            self.request.cursors.keys().filter_map(Sender::connection).any(|id| !known(id))
+        } else {
+            // Such a client names every sender that it ever heard, whether it waits or not.
+            self.trimmed.departed_unknown_before > self.position
+        };
+        // If the connection became resumable late, the history may not have been recorded.
+        unknown_sender
+            || self.trimmed.unknown_before > self.position
+            || (self.presence && self.trimmed.events > self.events)
+    }
+
+    /// Whether the client has every signal of a sender: it has read the sender's end, and waits for
+    /// nothing before it.
+    fn fully_delivered(&self, from: &Sender) -> bool {
+        self.presence
+            && !self.request.cursors.contains_key(from)
+            && from
+                .connection()
+                .is_some_and(|id| self.destroyed.get(&id).is_some_and(|end| *end <= self.events))
+    }
+
+    /// Ranges of signals that the client has missed and that are no longer in the history.
+    fn lost(&self) -> Vec<Lost> {
+        if !self.member.receives() {
+            return Vec::new();
+        }
+        let id = self.request.connection;
+        let to_many = self.trimmed.signals.iter().map(|(from, last)| (from.clone(), *last));
+        let to_it = self.trimmed.directed.iter().filter(|((to, _), _)| *to == id);
+        let to_it = to_it.map(|((_, from), last)| (from.clone(), *last));
+        // A client with presence has all signals of a departed sender, or needs a full resync.
+        let departed = self.trimmed.departed.iter();
+        let departed =
+            departed.filter(|it| !self.presence && it.to.is_none_or(|receiver| receiver == id));
+        let departed = departed.map(|it| (it.from.into(), (it.seq, it.position)));
+
+        let mut last: HashMap<Sender, u64> = HashMap::new();
+        for (from, (seq, position)) in to_many.chain(to_it).chain(departed) {
+            if position >= self.position && seq > self.cursor(&from) && !self.fully_delivered(&from)
+            {
+                let last = last.entry(from).or_default();
+                *last = seq.max(*last);
+            }
+        }
+        let lost = last.into_iter();
+        lost.map(|(from, until)| Lost { after: self.cursor(&from), from, until }).collect()
+    }
+
+    /// The message for an entry, if the client has missed it.
+    fn missed(&self, entry: &LogEntry) -> Option<Outgoing> {
+        match entry {
+            LogEntry::Signal { from, seq, audience, encoding, frame } => {
+                let wanted = self.member.receives()
+                    && self.knows_sender(from)
+                    && audience.includes(self.request.connection)
+                    && *seq > self.cursor(from);
+                wanted.then(|| Outgoing::Signal {
+                    from: from.clone(),
+                    seq: *seq,
+                    frame: recode(from, *seq, *encoding, frame, self.request.encoding),
+                })
+            }
+            LogEntry::Created { number, info } => self.missed_event(*number).then(|| {
+                let created = GatewayMessage::ConnectionCreated((**info).clone());
+                Outgoing::Event(EventEncodings::new(created).get(self.request.encoding))
+            }),
+            LogEntry::Destroyed { number, id, reason } => {
+                self.missed_event(*number).then(|| destroyed(*id, *reason, self.request.encoding))
+            }
+        }
+    }
+
+    /// Whether the client accepts signals of this sender.
+    fn knows_sender(&self, from: &Sender) -> bool {
+        if self.full_resync && self.presence {
+            from.connection().is_none_or(|id| self.roster.contains(id))
+        } else {
+            !self.fully_delivered(from)
+        }
+    }
+
+    /// Whether the client must receive the presence event with this number. After a full resync it
+    /// needs none.
+    fn missed_event(&self, number: u64) -> bool {
+        self.presence && !self.full_resync && number > self.events
+    }
+}
+
+fn destroyed(id: ConnectionId, reason: DisconnectReason, encoding: Encoding) -> Outgoing {
+    if encoding == Encoding::PerSender {
+        return Outgoing::Destroyed { id, reason, announce: true };
+    }
+    let message = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
+    Outgoing::Event(EventEncodings::new(message).get(encoding))
+}
+
+/// A signal in the encoding of the new link.
+fn recode(from: &Sender, seq: u64, encoding: Encoding, frame: &Bytes, wanted: Encoding) -> Bytes {
+    if encoding == wanted {
+        return frame.clone();
+    }
+    // The relay has encoded the frame itself, so that decoding cannot fail.
+    let signal = decode(encoding, frame).unwrap_or_default();
+    SignalEncodings::new(from.clone(), seq, signal).get(wanted)
+}
+
+fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
+    let received = |message| match message {
+        GatewayMessage::Signal(ReceivedSignal { signal_type, data, .. }) => {
+            Some(Signal { signal_type, data })
+        }
+        _ => None,
+    };
+    match encoding {
+        Encoding::PerSender => {
+            let SenderMessage::Signal(signal) = binary::decode(frame::message_of(frame)).ok()??;
+            Some(Signal { signal_type: signal.signal_type, data: signal.data })
+        }
+        Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),
+        Encoding::Json => received(json::decode(std::str::from_utf8(frame).ok()?).ok()??),
+    }
+}

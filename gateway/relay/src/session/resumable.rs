@@ -1,0 +1,109 @@
+//! Resume state of a connection: its tickets, and rejections that its client may not have read.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use super::history::HistoryMark;
+use crate::{
+    error::ResumeError,
+    rejections::{Rejection, Rejections},
+    resume::TicketSecret,
+};
+
+/// The part of a member that lets its client resume.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Resumable {
+    /// The latest ticket.
+    ticket: IssuedTicket,
+    /// The ticket before it, until the client has shown that it has the latest one.
+    previous: Option<PreviousTicket>,
+    /// When the client's token expires, in time since 1970.
+    token_until: Duration,
+    /// Rejections that the client may not have read.
+    rejections: Rejections,
+}
+
+/// A ticket, and the point in the history from which its client counts.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct IssuedTicket {
+    pub(crate) secret: TicketSecret,
+    /// Position of the first entry that the client may not have, and presence events before it.
+    pub(crate) start: HistoryMark,
+}
+
+/// A ticket that has been replaced by a new one, which its client may not have received.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct PreviousTicket {
+    ticket: IssuedTicket,
+    /// Number of the last accepted attempt. Earlier, delayed attempts are rejected.
+    attempt: u32,
+}
+
+impl Resumable {
+    pub(crate) fn new(ticket: IssuedTicket, token_until: Duration) -> Self {
+        Self { ticket, previous: None, token_until, rejections: Rejections::default() }
+    }
+
+    /// The ticket that an attempt to resume presents.
+    ///
+    /// # Errors
+    /// [`ResumeError::InvalidTicket`] or [`ResumeError::Superseded`].
+    pub(crate) fn presented(
+        &self,
+        secret: &TicketSecret,
+        attempt: u32,
+    ) -> Result<&IssuedTicket, ResumeError> {
+        if self.ticket.has(secret) {
+            return Ok(&self.ticket);
+        }
+        match &self.previous {
+            Some(previous) if !previous.ticket.has(secret) => Err(ResumeError::InvalidTicket),
+            Some(previous) if attempt <= previous.attempt => Err(ResumeError::Superseded),
+            Some(previous) => Ok(&previous.ticket),
+            None => Err(ResumeError::InvalidTicket),
+        }
+    }
+
+    /// Whether one of its tickets has this secret.
+    pub(crate) fn has(&self, secret: &TicketSecret) -> bool {
+        self.ticket.has(secret) || self.previous.is_some_and(|previous| previous.ticket.has(secret))
+    }
+
+    /// Replaces the tickets after an attempt with the ticket `presented` was accepted.
+    pub(crate) fn exchange(&mut self, presented: IssuedTicket, attempt: u32, next: IssuedTicket) {
+        self.previous = Some(PreviousTicket { ticket: presented, attempt });
+        self.ticket = next;
+    }
+
+    /// The client has shown that it has the latest ticket, and thus all rejections sent before it.
+    pub(crate) fn confirm_ticket(&mut self) {
+        self.previous = None;
+        self.rejections.clear();
+    }
+
+    pub(crate) fn token_until(&self) -> Duration {
+        self.token_until
+    }
+
+    pub(crate) fn record_rejection(&mut self, rejection: Rejection) {
+        self.rejections.push(rejection);
+    }
+
+    /// Rejections that the client may not have read, oldest first.
+    pub(crate) fn rejections(&self) -> Vec<Rejection> {
+        self.rejections.to_vec()
+    }
+
+    pub(crate) fn clear_rejections(&mut self) {
+        self.rejections.clear();
+    }
+}
+
+impl IssuedTicket {
+    /// Compares in constant time, which reveals nothing about the secret.
+    fn has(&self, secret: &TicketSecret) -> bool {
+        self.secret.ct_eq(secret).into()
+    }
+}

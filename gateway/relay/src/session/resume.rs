@@ -1,0 +1,144 @@
+//! Resumable members: tickets, detaching and resuming.
+//!
+//! A resuming client says how far it has received the signals of each sender and the presence
+//! events. It receives the rest from the history, in order, before anything new. All of that happens
+//! under one lock, so that nothing is lost or repeated in between.
+
+use std::time::Duration;
+
+use signalbox_protocol::{CloseReason, ConnectionId, Sender};
+
+use super::{
+    replay::Replay,
+    resumable::{IssuedTicket, Resumable},
+    roster::MemberLink,
+    state::SessionState,
+};
+use crate::{
+    error::ResumeError,
+    outbox::Outbox,
+    outgoing::Outgoing,
+    resume::{ResumeRequest, Resumed, TicketSecret},
+    seat::Seat,
+};
+
+impl SessionState {
+    /// Makes a member resumable. `false` if it is resumable already.
+    pub(crate) fn enable_resume(
+        &mut self,
+        seat: Seat,
+        secret: TicketSecret,
+        token_until: Duration,
+    ) -> bool {
+        let member = self.roster.enable_resume(seat, |record| {
+            Resumable::new(IssuedTicket { secret, start: record.joined }, token_until)
+        });
+        if let Some(member) = member
+            && member.record().sent > 0
+        {
+            member.confirm_signals(member.record().sent);
+        }
+        member.is_some()
+    }
+
+    /// The client of a member has shown that it has its latest ticket.
+    pub(crate) fn confirm_ticket(&mut self, seat: Seat) {
+        if let Some(resumable) = self.roster.seated(seat).and_then(|it| it.resumable_mut()) {
+            resumable.confirm_ticket();
+        }
+    }
+
+    /// Detaches a member from its lost link. `false` if the member is not resumable.
+    pub(crate) fn detach(&mut self, seat: Seat) -> bool {
+        let Some(link) = self.roster.detach(seat) else { return false };
+        // For a reader that still holds the outbox. The history has the signals in it.
+        link.outbox.close(CloseReason::NetworkDisconnected);
+        true
+    }
+
+    /// Checks a ticket.
+    pub(crate) fn check_ticket(
+        &self,
+        connection: ConnectionId,
+        secret: &TicketSecret,
+        attempt: u32,
+    ) -> Result<(), ResumeError> {
+        let resumable = self.roster.get(connection).and_then(|member| member.resumable());
+        let resumable = resumable.ok_or(ResumeError::InvalidTicket)?;
+        resumable.presented(secret, attempt).map(|_| ())
+    }
+
+    /// Attaches a member to a new link, with a replay in its outbox.
+    pub(crate) fn resume(
+        &mut self,
+        request: &ResumeRequest<'_>,
+        now: Duration,
+    ) -> Result<(Seat, Resumed), ResumeError> {
+        self.history.trim(now);
+        let id = request.connection;
+        let member = self.roster.get(id).ok_or(ResumeError::InvalidTicket)?;
+        let resumable = member.resumable().ok_or(ResumeError::InvalidTicket)?;
+        let presented = *resumable.presented(&request.secret, request.attempt)?;
+        self.check_cursors(&presented, request)?;
+
+        let Replay { lost, full_resync, outgoing } = self.replay(member, &presented, request);
+        let missed = outgoing.len() as u64;
+        let outbox = self.outbox_with(outgoing);
+        let present = full_resync.then(|| {
+            let presence = member.record().presence;
+            let mut present = if presence { self.roster.present() } else { Vec::new() };
+            present.retain(|info| info.id != id);
+            present
+        });
+        // After a full resync the client counts presence events from here. The rest of the history
+        // is in the replay, and must be sent again if this link breaks before the client has it.
+        let start = if full_resync { self.history.oldest_mark() } else { presented.start };
+        let next = IssuedTicket { secret: request.next_secret, start };
+
+        let link = MemberLink { encoding: request.encoding, outbox: outbox.clone() };
+        let attached = self.roster.attach(id, link, request.transport);
+        let (member, old_link) = attached.ok_or(ResumeError::InvalidTicket)?;
+        if let Some(old_link) = old_link {
+            old_link.outbox.close(CloseReason::Superseded);
+        }
+        let (seat, signals) = (member.seat(), member.record().sent);
+        let resumable = member.resumable_mut().ok_or(ResumeError::InvalidTicket)?;
+        resumable.exchange(presented, request.attempt, next);
+        let (token_until, rejections) = (resumable.token_until(), resumable.rejections());
+        let resumed = Resumed { outbox, token_until, signals, rejections, missed, lost, present };
+        Ok((seat, resumed))
+    }
+
+    /// An outbox with a replay in it. The bounds of the history limit the replay; it does not count
+    /// against the bounds of the outbox.
+    fn outbox_with(&self, replay: Vec<Outgoing>) -> Outbox {
+        let settings = &self.context.settings;
+        let bytes = replay.iter().map(Outgoing::cost).sum::<usize>();
+        let outbox =
+            Outbox::new(settings.outbox_frames + replay.len(), settings.outbox_bytes + bytes);
+        for outgoing in replay {
+            // There is room for it, as the bounds above include it.
+            let _ = outbox.push(outgoing);
+        }
+        outbox
+    }
+
+    /// Rejects a client that claims to have received more than was sent.
+    fn check_cursors(
+        &self,
+        presented: &IssuedTicket,
+        request: &ResumeRequest<'_>,
+    ) -> Result<(), ResumeError> {
+        let events = self.history.mark().events.saturating_sub(presented.start.events);
+        let sent = |from: &Sender| match from {
+            Sender::Server(from) => {
+                (*from == self.context.settings.gateway).then_some(self.server_seq)
+            }
+            // The count of a destroyed connection is not kept.
+            Sender::Connection(id) => self.roster.get(*id).map(|sender| sender.record().sent),
+        };
+        let ahead = request.events > events
+            || request.cursors.iter().any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
+        if ahead { Err(ResumeError::CursorAhead) } else { Ok(()) }
+    }
+}

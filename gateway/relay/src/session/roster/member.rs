@@ -1,0 +1,202 @@
+//! A member: a connection as its session sees it.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use signalbox_protocol::{Codec, ConnectionId, ConnectionInfo, Role, Signal, Transport};
+
+use crate::{
+    encoding::Encoding,
+    error::RejectionReason,
+    outbox::Outbox,
+    rate::RateLimiter,
+    seat::Seat,
+    session::{history::HistoryMark, resumable::Resumable},
+    settings::Settings,
+    summary::ConnectionSummary,
+};
+
+/// A connection as its session sees it.
+pub(crate) struct Member {
+    record: MemberRecord,
+    limiter: Option<RateLimiter>,
+    residence: Residence,
+}
+
+/// The part of a member that outlives its links.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MemberRecord {
+    pub(crate) info: Arc<ConnectionInfo>,
+    pub(crate) role: Role,
+    /// Whether it receives presence events.
+    pub(crate) presence: bool,
+    /// Transport of its latest link.
+    pub(crate) transport: Transport,
+    /// Codec of its latest link.
+    pub(crate) codec: Codec,
+    /// Number of resumes. Calls on behalf of an older link have no effect.
+    pub(crate) generation: u64,
+    /// The last sequence number: signals that it has sent, rejected ones included.
+    pub(crate) sent: u64,
+    /// The history when it joined.
+    pub(crate) joined: HistoryMark,
+}
+
+/// The place of a member's connection.
+enum Residence {
+    /// It has a link to this gateway.
+    Here { link: MemberLink, resumable: Option<Resumable> },
+    /// It is detached: its link was lost, and its client may resume.
+    Away(Resumable),
+}
+
+/// The link of a member.
+pub(crate) struct MemberLink {
+    pub(crate) encoding: Encoding,
+    pub(crate) outbox: Outbox,
+}
+
+impl Member {
+    /// A member with a link.
+    pub(crate) fn new(record: MemberRecord, link: MemberLink, settings: &Settings) -> Self {
+        let residence = Residence::Here { link, resumable: None };
+        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
+    }
+
+    /// A detached member from a snapshot.
+    pub(crate) fn restored(
+        record: MemberRecord,
+        resumable: Resumable,
+        settings: &Settings,
+    ) -> Self {
+        let residence = Residence::Away(resumable);
+        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
+    }
+
+    pub(crate) fn into_parts(self) -> (MemberRecord, Option<Resumable>) {
+        let resumable = match self.residence {
+            Residence::Here { resumable, .. } => resumable,
+            Residence::Away(resumable) => Some(resumable),
+        };
+        (self.record, resumable)
+    }
+
+    pub(crate) fn record(&self) -> &MemberRecord {
+        &self.record
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.record.info.id
+    }
+
+    pub(crate) fn seat(&self) -> Seat {
+        Seat { id: self.id(), generation: self.record.generation }
+    }
+
+    pub(crate) fn summary(&self) -> ConnectionSummary {
+        let MemberRecord { ref info, role, transport, codec, .. } = self.record;
+        ConnectionSummary { info: info.clone(), role, transport, codec }
+    }
+
+    /// Its link; none while it is detached.
+    pub(crate) fn link(&self) -> Option<&MemberLink> {
+        match &self.residence {
+            Residence::Here { link, .. } => Some(link),
+            Residence::Away(_) => None,
+        }
+    }
+
+    pub(crate) fn resumable(&self) -> Option<&Resumable> {
+        match &self.residence {
+            Residence::Here { resumable, .. } => resumable.as_ref(),
+            Residence::Away(resumable) => Some(resumable),
+        }
+    }
+
+    pub(crate) fn resumable_mut(&mut self) -> Option<&mut Resumable> {
+        match &mut self.residence {
+            Residence::Here { resumable, .. } => resumable.as_mut(),
+            Residence::Away(resumable) => Some(resumable),
+        }
+    }
+
+    /// Whether its role receives signals.
+    pub(crate) fn receives(&self) -> bool {
+        self.record.role != Role::PublisherOnly
+    }
+
+    /// Counts a signal that it sends. Returns the signal's sequence number.
+    pub(crate) fn count_signal(&mut self) -> u64 {
+        self.record.sent += 1;
+        self.record.sent
+    }
+
+    /// Checks whether it may send this signal now.
+    pub(crate) fn check_signal(
+        &mut self,
+        signal: &Signal<'_>,
+        settings: &Settings,
+        now: Duration,
+    ) -> Result<(), RejectionReason> {
+        let role = self.record.role;
+        let may_send = match role {
+            Role::Publisher | Role::Moderator => true,
+            Role::Subscriber => settings.subscribers_may_send,
+            Role::PublisherOnly => false,
+        };
+        if !may_send {
+            return Err(RejectionReason::MayNotSend(role));
+        }
+        if let Some(limiter) = &mut self.limiter
+            && !limiter.take(now)
+        {
+            return Err(RejectionReason::RateLimited(settings.signals_per_second));
+        }
+        Ok(signal.check()?)
+    }
+
+    /// Confirms that its signals up to this one have been processed. Only resumable members need
+    /// to know.
+    pub(crate) fn confirm_signals(&self, seq: u64) {
+        if let Residence::Here { link, resumable: Some(_) } = &self.residence {
+            link.outbox.notify_accepted(seq);
+        }
+    }
+
+    /// Makes it resumable. `false` if it is resumable already.
+    pub(super) fn enable_resume(&mut self, enabled: Resumable) -> bool {
+        match &mut self.residence {
+            Residence::Here { resumable: resumable @ None, .. } => {
+                *resumable = Some(enabled);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes its link away if it is resumable.
+    pub(super) fn detach(&mut self) -> Option<MemberLink> {
+        let Residence::Here { resumable, .. } = &mut self.residence else { return None };
+        let resumable = resumable.take()?;
+        match std::mem::replace(&mut self.residence, Residence::Away(resumable)) {
+            Residence::Here { link, .. } => Some(link),
+            Residence::Away(_) => None,
+        }
+    }
+
+    /// Gives it a new link, and returns the old one.
+    pub(super) fn attach(&mut self, link: MemberLink, transport: Transport) -> Option<MemberLink> {
+        self.record.generation += 1;
+        self.record.transport = transport;
+        self.record.codec = link.encoding.codec();
+        let attached = Residence::Here { link, resumable: None };
+        let (old_link, kept) = match std::mem::replace(&mut self.residence, attached) {
+            Residence::Here { link, resumable } => (Some(link), resumable),
+            Residence::Away(resumable) => (None, Some(resumable)),
+        };
+        if let Residence::Here { resumable, .. } = &mut self.residence {
+            *resumable = kept;
+        }
+        old_link
+    }
+}

@@ -1,0 +1,338 @@
+//! The state of a session: joins, signals and departures.
+
+use std::{sync::Arc, time::Duration};
+
+use signalbox_protocol::{
+    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, Role, SessionId, Signal,
+};
+
+use super::{
+    Gone,
+    history::{History, HistoryBounds},
+    log_entry::{Audience, LogEntry},
+    roster::{Member, MemberLink, MemberRecord, Roster},
+};
+use crate::{
+    context::RelayContext,
+    encoding::{Encoding, EventEncodings, SignalEncodings},
+    error::{JoinError, RejectionReason, SignalError},
+    join::Join,
+    outbox::Outbox,
+    outgoing::Outgoing,
+    rate::SharedRateLimiter,
+    recipients::Recipients,
+    rejections::Rejection,
+    seat::Seat,
+    summary::ConnectionSummary,
+};
+
+/// The part of a session that its lock protects.
+pub(crate) struct SessionState {
+    pub(super) id: SessionId,
+    /// Its observer is called under the lock, and thus in the order of the session.
+    pub(super) context: Arc<RelayContext>,
+    rate: Arc<SharedRateLimiter>,
+    pub(super) roster: Roster,
+    pub(super) history: History,
+    /// Signals from servers. All servers of this gateway are one sender.
+    pub(super) server_seq: u64,
+    /// Members whose outbox overflowed during a push. They are removed afterwards
+    /// ([`SessionState::settle`]), as the removal pushes to other members, which may overflow too.
+    overflowed: Vec<ConnectionId>,
+    /// The session has left the directory. A caller that still holds it must look it up again.
+    closed: bool,
+}
+
+impl SessionState {
+    pub(super) fn new(
+        id: SessionId,
+        context: Arc<RelayContext>,
+        rate: Arc<SharedRateLimiter>,
+        bounds: HistoryBounds,
+    ) -> Self {
+        Self {
+            id,
+            context,
+            rate,
+            roster: Roster::default(),
+            history: History::new(bounds),
+            server_seq: 0,
+            overflowed: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Adds a member and announces it to the others. Returns the members that were there before,
+    /// oldest first; `None` if the session is closed.
+    pub(crate) fn join(
+        &mut self,
+        join: &Join,
+        outbox: &Outbox,
+        now: Duration,
+    ) -> Option<Result<Vec<Arc<ConnectionInfo>>, JoinError>> {
+        if self.closed {
+            return None;
+        }
+        if self.roster.len() >= self.context.settings.connections_per_session {
+            return Some(Err(JoinError::SessionFull));
+        }
+        let present = if join.presence { self.roster.present() } else { Vec::new() };
+        let info = Arc::new(join.info.clone());
+        let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((*info).clone()));
+        self.push_all(|other, link| {
+            other.record().presence.then(|| Outgoing::Event(created.get(link.encoding)))
+        });
+        self.context.observer.created(&self.id, &info);
+        self.history.expect_resumable(now);
+        let entry = |number| LogEntry::Created { number, info: info.clone() };
+        self.history.record_presence(entry, self.roster.has_resumable(), now);
+        let record = MemberRecord {
+            info,
+            role: join.role,
+            presence: join.presence,
+            transport: join.transport,
+            codec: join.encoding.codec(),
+            generation: 0,
+            sent: 0,
+            joined: self.history.mark(),
+        };
+        let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
+        self.roster.insert(Member::new(record, link, &self.context.settings));
+        Some(Ok(present))
+    }
+
+    /// Processes a signal of a member, and pushes it to all members, the sender included, or to
+    /// one. Returns its sequence number.
+    pub(crate) fn signal(
+        &mut self,
+        seat: Seat,
+        to: Option<ConnectionId>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<u64, SignalError> {
+        let (index, sender) = self.roster.seated_at(seat).ok_or(SignalError::Closed)?;
+        let seq = sender.count_signal();
+        let rejected = |reason| SignalError::Rejected { seq, reason };
+        sender.check_signal(&signal, &self.context.settings, now).map_err(rejected)?;
+        // The last check, so that a signal rejected otherwise takes no permit of the project.
+        if !self.rate.take(now) {
+            return Err(rejected(RejectionReason::ProjectRateLimited));
+        }
+        let audience = match to {
+            None => Audience::All,
+            Some(to) => {
+                self.receiver(to).map_err(rejected)?;
+                Audience::One(to)
+            }
+        };
+        self.deliver(SignalEncodings::new(seat.id.into(), seq, signal), audience, now);
+        // Members are removed by `settle` only, so that the index is still valid.
+        if let Some(sender) = self.roster.at(index) {
+            sender.confirm_signals(seq);
+        }
+        Ok(seq)
+    }
+
+    /// Pushes a signal of a server. Returns the listed recipients that are not members or do not
+    /// receive signals.
+    pub(crate) fn signal_from_server(
+        &mut self,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<Vec<ConnectionId>, RejectionReason> {
+        if !self.rate.take(now) {
+            return Err(RejectionReason::ProjectRateLimited);
+        }
+        let mut missing = Vec::new();
+        let audience = match to {
+            Recipients::All | Recipients::Except(_) if self.roster.is_empty() => {
+                return Err(RejectionReason::EmptySession);
+            }
+            Recipients::All => Audience::All,
+            Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
+            Recipients::One(id) => {
+                self.receiver(id)?;
+                Audience::One(id)
+            }
+            Recipients::Only(ids) => {
+                let reached = |id: ConnectionId| self.roster.get(id).is_some_and(Member::receives);
+                missing.extend(ids.iter().copied().filter(|id| !reached(*id)));
+                if missing.len() == ids.len() {
+                    return Err(RejectionReason::NoneReached);
+                }
+                Audience::Only(Arc::new(ids.clone()))
+            }
+        };
+        self.server_seq += 1;
+        let from = self.context.settings.gateway.clone().into();
+        self.deliver(SignalEncodings::new(from, self.server_seq, signal), audience, now);
+        Ok(missing)
+    }
+
+    /// A member that receives signals.
+    fn receiver(&self, id: ConnectionId) -> Result<&Member, RejectionReason> {
+        let member = self.roster.get(id).ok_or(RejectionReason::NotFound(id))?;
+        if member.receives() { Ok(member) } else { Err(RejectionReason::DoesNotReceive(id)) }
+    }
+
+    /// Pushes a signal to its audience, and records it for detached members.
+    fn deliver(&mut self, mut encodings: SignalEncodings<'_>, audience: Audience, now: Duration) {
+        let (from, seq) = encodings.origin();
+        let mut outgoing = |member: &Member, link: &MemberLink| {
+            member.receives().then(|| Outgoing::Signal {
+                from: from.clone(),
+                seq,
+                frame: encodings.get(link.encoding),
+            })
+        };
+        match &audience {
+            Audience::All => self.push_all(outgoing),
+            Audience::One(id) => self.push_one(*id, outgoing),
+            Audience::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
+            Audience::Except(ids) => self.push_all(|member, link| {
+                if ids.contains(&member.id()) { None } else { outgoing(member, link) }
+            }),
+        }
+        let entry = || {
+            let (encoding, frame) = encodings.any();
+            LogEntry::Signal { from, seq, audience, encoding, frame }
+        };
+        self.history.record(entry, self.roster.has_resumable(), now);
+    }
+
+    fn push_one(
+        &mut self,
+        id: ConnectionId,
+        outgoing: impl FnOnce(&Member, &MemberLink) -> Option<Outgoing>,
+    ) {
+        if let Some(member) = self.roster.get(id)
+            && let Some(link) = member.link()
+            && let Some(outgoing) = outgoing(member, link)
+            && link.outbox.push(outgoing).is_err()
+        {
+            self.overflowed.push(id);
+        }
+    }
+
+    fn push_all(&mut self, mut outgoing: impl FnMut(&Member, &MemberLink) -> Option<Outgoing>) {
+        for member in self.roster.iter() {
+            if let Some(link) = member.link()
+                && let Some(outgoing) = outgoing(member, link)
+                && link.outbox.push(outgoing).is_err()
+            {
+                self.overflowed.push(member.id());
+            }
+        }
+    }
+
+    /// Pushes a message to one member, if this is its present link.
+    pub(crate) fn send(&mut self, seat: Seat, message: GatewayMessage<'_>) {
+        if self.roster.seated(seat).is_some() {
+            self.push_one(seat.id, |_, link| {
+                Some(Outgoing::Event(EventEncodings::new(message).get(link.encoding)))
+            });
+        }
+    }
+
+    /// Confirms a rejected signal of a member, and records the rejection if the member is resumable.
+    pub(crate) fn record_rejection(&mut self, seat: Seat, rejection: Rejection) {
+        let Some(member) = self.roster.seated(seat) else { return };
+        let signal = rejection.signal;
+        if let Some(resumable) = member.resumable_mut() {
+            resumable.record_rejection(rejection);
+        }
+        member.confirm_signals(signal);
+    }
+
+    /// The role of a member, if this is its present link.
+    pub(crate) fn role(&mut self, seat: Seat) -> Option<Role> {
+        self.roster.seated(seat).map(|member| member.record().role)
+    }
+
+    /// All members, oldest first.
+    pub(crate) fn summaries(&self) -> Vec<ConnectionSummary> {
+        let mut summaries: Vec<_> = self.roster.iter().map(Member::summary).collect();
+        summaries.sort_by_key(|summary| summary.info.created_at);
+        summaries
+    }
+
+    /// Removes a member, if this is its present link.
+    pub(crate) fn leave(&mut self, seat: Seat, reason: CloseReason, now: Duration) {
+        if self.roster.seated(seat).is_some() {
+            self.remove(seat.id, reason, now);
+        }
+    }
+
+    /// Removes `target` on behalf of a moderator or a server. `false` if it is not a member.
+    pub(crate) fn force_disconnect(&mut self, target: ConnectionId, now: Duration) -> bool {
+        let Some(member) = self.remove(target, CloseReason::ForceDisconnected, now) else {
+            return false;
+        };
+        if let (_, Some(resumable)) = member.into_parts() {
+            self.context.evicted.push(target, resumable);
+        }
+        true
+    }
+
+    /// Removes a member *before* the others are notified. Members that overflow by the
+    /// notification are left to `settle`.
+    pub(super) fn remove(
+        &mut self,
+        id: ConnectionId,
+        reason: CloseReason,
+        now: Duration,
+    ) -> Option<Member> {
+        let removed = self.roster.remove(id)?;
+        if let Some(link) = removed.link() {
+            link.outbox.close(reason);
+        }
+        let reason = reason.disconnect_reason();
+        self.context.observer.destroyed(&self.id, &removed.record().info, reason);
+        let entry = |number| LogEntry::Destroyed { number, id, reason };
+        self.history.record_presence(entry, self.roster.has_resumable(), now);
+        let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
+        let mut destroyed = EventEncodings::new(destroyed);
+        let has_sent = removed.record().sent > 0;
+        self.push_all(|other, link| {
+            let announce = other.record().presence;
+            match link.encoding {
+                // The link ends the sender's stream even if the client declined presence. A member
+                // that never sent a signal has no stream.
+                Encoding::PerSender => {
+                    (announce || has_sent).then_some(Outgoing::Destroyed { id, reason, announce })
+                }
+                encoding => announce.then(|| Outgoing::Event(destroyed.get(encoding))),
+            }
+        });
+        Some(removed)
+    }
+
+    /// Removes all members. None of them is notified of the others.
+    pub(crate) fn close_all(&mut self, reason: CloseReason) {
+        for member in self.roster.drain() {
+            if let Some(link) = member.link() {
+                link.outbox.close(reason);
+            }
+            let info = &member.record().info;
+            self.context.observer.destroyed(&self.id, info, reason.disconnect_reason());
+        }
+    }
+
+    /// Removes members whose outbox overflowed, until there are none. A worklist, not a recursion:
+    /// one removal may overflow the outbox of another member. Then closes the session if it is
+    /// empty.
+    pub(super) fn settle(&mut self) -> Gone {
+        while let Some(id) = self.overflowed.pop() {
+            // The time of the last recorded event is close enough.
+            self.remove(id, CloseReason::SlowConsumer, self.last_recorded());
+        }
+        self.closed |= self.roster.is_empty();
+        Gone { members: self.roster.take_removed(), closed: self.closed }
+    }
+
+    /// Time of the last recorded event.
+    pub(crate) fn last_recorded(&self) -> Duration {
+        self.history.last_recorded()
+    }
+}

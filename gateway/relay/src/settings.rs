@@ -1,0 +1,70 @@
+//! Settings of a relay, and the limits of a project.
+
+use std::time::Duration;
+
+use signalbox_protocol::GatewayId;
+
+/// Settings of a relay. Every number is at least 1 unless its description says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of the gateway, which is the sender of signals from servers.
+    pub gateway: GatewayId,
+    /// Maximum number of connections in one session.
+    pub connections_per_session: usize,
+    /// Limits of each project without [limits of its own](crate::Relay::set_limits).
+    pub project: ProjectLimits,
+    /// Frames that may wait for one connection. One more closes it as a slow consumer.
+    pub outbox_frames: usize,
+    /// Bytes that may wait for one connection. More close it as a slow consumer.
+    pub outbox_bytes: usize,
+    /// Signals per second that one connection may send, averaged over one second; 0 means no
+    /// limit. Signals above it are rejected as rate limited.
+    pub signals_per_second: u32,
+    /// Whether subscribers may send signals. The vendor's documentation does not specify it.
+    pub subscribers_may_send: bool,
+    /// Bytes of history that a session keeps for detached members.
+    pub history_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            gateway: GatewayId::default(),
+            // The vendor's current limit.
+            connections_per_session: 15_000,
+            project: ProjectLimits::default(),
+            outbox_frames: 4096,
+            outbox_bytes: 1024 * 1024,
+            signals_per_second: 0,
+            subscribers_may_send: false,
+            history_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// Limits of one project, over all of its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProjectLimits {
+    /// Maximum number of concurrent connections; at least 1.
+    pub connections: usize,
+    /// Maximum number of concurrent sessions; at least 1.
+    pub sessions: usize,
+    /// Signals per second of all its clients and servers, averaged over one second; 0 means no
+    /// limit. Signals above it are rejected as rate limited.
+    pub signals_per_second: u32,
+    /// How long its sessions keep history for detached members; zero if connections cannot be
+    /// resumable. A session keeps the value with which it was created.
+    pub history_age: Duration,
+}
+
+impl Default for ProjectLimits {
+    fn default() -> Self {
+        // Every session has a connection, so that the number of connections bounds both.
+        Self {
+            connections: 100_000,
+            sessions: 100_000,
+            signals_per_second: 0,
+            history_age: Duration::from_secs(60),
+        }
+    }
+}
