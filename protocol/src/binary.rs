@@ -24,7 +24,7 @@ pub(crate) fn encoded_len<'a>(message: &impl Message<'a>) -> usize {
     postcard::experimental::serialized_size(message).unwrap_or_default()
 }
 
-/// Why bytes are not a message. The fault of whoever sent them.
+/// The fault of bytes that are not a message: their sender's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// They end early, or hold what the message cannot (invalid UTF-8, a bad tag …).

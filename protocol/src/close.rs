@@ -38,7 +38,7 @@ codes! {
         /// Another link has taken over the connection, which goes on there.
         Superseded = 13, "superseded",
         /// The ticket is of no connection that is kept: forged, used before, or too late. The
-        /// client joins anew.
+        /// client joins again.
         InvalidTicket = 14, "invalidTicket",
     }
 }
@@ -158,7 +158,7 @@ impl CloseReason {
         }
     }
 
-    /// What whoever reads the reason can do about it, in one sentence.
+    /// The next step for the reader of the reason, in one sentence.
     pub fn hint(self) -> &'static str {
         match self {
             Self::ClientDisconnected => "the client said goodbye",
@@ -175,7 +175,7 @@ impl CloseReason {
             Self::ConnectionLimit => "no more connections are allowed in the session or project",
             Self::InternalError => "the gateway failed; its log says why",
             Self::Superseded => "another link has taken over the connection, which goes on there",
-            Self::InvalidTicket => "the ticket is of no connection that is kept; join anew",
+            Self::InvalidTicket => "no connection is kept for this ticket; join again with a token",
             Self::Unknown(_) => "a reason that this version does not know",
         }
     }

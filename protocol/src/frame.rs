@@ -56,7 +56,7 @@ fn append_prefix(mut len: usize, out: &mut Vec<u8>) {
     out.push(len as u8);
 }
 
-/// Why a stream holds no further frame. The fault of whoever writes the stream.
+/// The fault of a stream without a further frame: its writer's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The declared length is over the limit, or its varint is longer than 4 bytes.

@@ -17,7 +17,7 @@ pub fn encode<'a>(message: &impl Message<'a>) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-/// Why a text is not a message. The fault of whoever sent it.
+/// The fault of a text that is not a message: its sender's.
 ///
 /// It says where and what kind, and never quotes the text: that may be somebody's data or token,
 /// and errors end up in logs.

@@ -43,14 +43,14 @@ pub const GATEWAY_FRAME_BYTES: usize = 64 * 1024;
 pub const GATEWAY_JSON_BYTES: usize = 256 * 1024;
 
 /// How many bytes of connection descriptions a gateway puts in one `present` message at most
-/// (one description always fits, whatever its length).
+/// (one description always fits, regardless of its length).
 pub const PRESENT_BYTES: usize = 16 * 1024;
 
 /// How many cursors one message of a client may hold.
 pub const CURSORS: usize = 500;
 
 /// How many cursors a client may send in all. One that has heard more senders leaves out those
-/// that are gone, and joins anew if that is not enough.
+/// that are gone, and joins again if that is not enough.
 pub const CURSORS_IN_ALL: usize = 20_000;
 
 /// Longest ticket, in bytes. It holds a connection id, a secret, the issuing gateway's name and epoch,

@@ -141,7 +141,7 @@ pub struct Hello<'a> {
     /// The features that the client wants, for its connection on all its links.
     #[serde(default)]
     pub features: Features,
-    /// How a QUIC client wants its signals. On a WebSocket there is one stream, whatever it says.
+    /// How a QUIC client wants its signals. On a WebSocket there is one stream regardless.
     #[serde(default)]
     pub streams: Streams,
     /// The client's name and version, for the operator's logs; at most 64 bytes.
@@ -301,7 +301,7 @@ pub enum GatewayMessage<'a> {
     /// Tag 11. The gateway is going down, and ends this link soon; until then all goes on. A
     /// client that goes before that, and not by a goodbye, chooses the moment.
     GoAway {
-        /// In how many milliseconds the link is ended.
+        /// Milliseconds until the gateway closes the link.
         #[serde(rename = "withinMs")]
         within_ms: u32,
     },

@@ -1,7 +1,7 @@
 //! Session ids: self-certifying, so that a gateway has to remember none.
 //!
 //! The format is the vendor's: `1_` (relayed) or `2_` (routed), then URL-safe base64 without
-//! padding of `1~{project key}~{location}~{creation time}~{random}~~`. Whoever sees an id knows
+//! padding of `1~{project key}~{location}~{creation time}~{random}~~`. A reader of an id learns
 //! which project it belongs to; that a client may join it is the token's business.
 
 use std::{fmt, str::FromStr};
@@ -73,7 +73,7 @@ impl SessionId {
 
     /// Mints an id for `project`.
     ///
-    /// `media` is kept for whoever asks; `location` is an IPv4 address that hints where the session's clients are; `created_ms` is
+    /// `media` is stored in the id and not used; `location` is an IPv4 address that hints where the session's clients are; `created_ms` is
     /// Unix time in milliseconds; `random` makes the id unique and hard to guess (about 142 bits).
     pub fn mint(
         project: &ProjectKey,

@@ -1,6 +1,6 @@
 //! The golden vectors: what every implementation, in any language, must write and read.
 //!
-//! `vectors/messages.json` is compared byte for byte. After a deliberate addition, write it anew
+//! `vectors/messages.json` is compared byte for byte. After a deliberate addition, write it again
 //! with `UPDATE_VECTORS=1 cargo test -p signalbox-protocol --test vectors` and read the diff:
 //! a line that changed, rather than being added, breaks every deployed client.
 #![allow(

@@ -219,7 +219,7 @@ async fn queued_frames_are_written_at_the_end() {
     }
 }
 
-/// A client that does not read its welcome is ended at once when the relay closes its connection. It
+/// The link of a client that does not read its welcome ends at once when the relay closes its connection. It
 /// cannot hold its permit, or delay a drain.
 #[tokio::test(start_paused = true)]
 async fn a_connection_can_be_closed_while_its_client_is_welcomed() {

@@ -105,7 +105,7 @@ impl QuicListener {
                     context.lifecycle.spawn(remote, task);
                 }
                 // Under load an address must first prove that it is one: a stateless retry costs
-                // us one packet and an honest client one round trip. Whoever has proved it is
+                // us one packet and an honest client one round trip. A client that has proved it is
                 // told that we are full.
                 Err(_) if incoming.may_retry() => {
                     if let Err(error) = incoming.retry() {

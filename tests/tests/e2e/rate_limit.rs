@@ -23,7 +23,7 @@ async fn signals_queued_while_detached_keep_the_rate_limit() {
         let options = transport.options(options).rejoin(false).presence(false);
         let alice = world.try_join(&options.keep_alive(Duration::from_millis(300))).await.unwrap();
         let (alice, mut events) = (alice.client, alice.events);
-        assert_eq!(alice.signal().data("first").send().await, Ok(1), "she is kept");
+        assert_eq!(alice.signal().data("first").send().await, Ok(1), "resumption is enabled");
         proxy.cut_connections().await;
         let away = within_timeout("the loss is noticed", events.next()).await;
         assert!(matches!(away, Some(Event::Signal { .. })), "{away:?}");

@@ -115,7 +115,7 @@ async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
         assert_eq!(about(&all, "bob"), [format!("bob: {round}a")]);
         assert_eq!(about(&all, "carol"), ["+carol", "carol: hello", "-carol"]);
     }
-    // Her sequence numbers continue, too.
+    // Alice's sequence numbers continue, too.
     assert_eq!(alice.signal().data("last").send().await, Ok(6));
     alice.disconnect().await;
     assert_eq!(bob_hears.hear(2).await, ["alice: last", "-alice"]);
