@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from postcard import Malformed
+from postcard import Malformed, Server
 
 Fields = dict[str, Any]
 Told = tuple[str, Fields]
@@ -27,7 +27,7 @@ class Connection:
     # How many times it has said `resume` with each ticket.
     attempts: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    cursors: dict[str | None, int] = field(default_factory=dict)
+    cursors: dict[str | Server, int] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     # `connectionDestroyed` that has been read and waits for its connection's last signal.
     destroyed: list[Fields] = field(default_factory=list)
@@ -135,8 +135,12 @@ class Connection:
         self.destroyed = []
         gone = sorted(self.named - set(there))
         # A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
-        awaited = {None, self.me, *self.named, *there}
-        self.cursors = {sender: seq for sender, seq in self.cursors.items() if sender in awaited}
+        awaited = {self.me, *self.named, *there}
+        self.cursors = {
+            sender: seq
+            for sender, seq in self.cursors.items()
+            if isinstance(sender, Server) or sender in awaited
+        }
         new = [connection for id, connection in there.items() if id not in self.named]
         return [("connectionDestroyed", missing(id, held)) for id in gone] + [
             ("connectionCreated", connection) for connection in new

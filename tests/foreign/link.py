@@ -89,29 +89,31 @@ class Link(ABC):
         token: str,
         presence: bool = True,
         streams: str = "perSender",
+        resume: bool = False,
         **options: Any,
     ) -> Self:
         """A link that has been welcomed."""
         link = await cls.open(host, port, ca, **options)
         try:
-            await link.hello(token, presence, streams)
+            await link.hello(token, presence, streams, resume)
         except BaseException:
             await link.close()
             raise
         return link
 
     async def hello(
-        self, token: str, presence: bool = True, streams: str = "perSender"
+        self, token: str, presence: bool = True, streams: str = "perSender", resume: bool = False
     ) -> dict[str, Any]:
         """Says hello and returns what `welcome` says. After a refusal it raises `Ended`."""
         self.connection.presence = presence
-        hello = {"token": token, "presence": presence, "streams": streams, "agent": AGENT}
+        wanted = {"presence": presence, "resume": resume}
+        features = [name for name, is_wanted in wanted.items() if is_wanted]
+        hello = {"token": token, "features": features, "streams": streams, "agent": AGENT}
         await self.send("hello", hello)
         return await self.next("welcome")
 
-    async def keep(self) -> str:
-        """Asks to be kept. Returns the ticket. Events of other kinds before it are dropped."""
-        await self.send("keep", {})
+    async def first_ticket(self) -> str:
+        """The ticket, after a hello with `resume`. Events of other kinds before it are dropped."""
         while (event := await self.event()).kind != "ticket":
             assert event.kind not in ("error", "ended"), event
         return event.fields["ticket"]
@@ -134,7 +136,7 @@ class Link(ABC):
         if not self._carries:
             raise Ended(f"while resuming: {self.bye or self.ended}")
         if confirm:
-            await self.send("keep", {})
+            await self.send("ticketStored", {})
             for signal in list(self.connection.unconfirmed.values()):
                 await self.send("signal", signal)
 
@@ -171,7 +173,7 @@ class Link(ABC):
                 }
                 await self.send("resume", {**about, **part, "agent": AGENT})
             else:
-                await self.send("heard", part)
+                await self.send("cursors", part)
 
     def hand_over(self) -> tuple[Connection, asyncio.Queue[Event]]:
         """Gives the connection away. Whatever still comes here is nobody's, but for how it ends."""

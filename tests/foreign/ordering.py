@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from connection import Connection, Fields
+from postcard import Server
 
 FIRST_STREAM = 3
 STREAM_STEP = 4
@@ -24,13 +25,13 @@ class Stream:
     header_read: bool = False
     # A kind of stream that this client does not know: there, but nobody's.
     ignored: bool = False
-    sender: str | None = None
+    sender: str | Server | None = None
     after: int = 0
     held: deque[Fields] = field(default_factory=deque)
     over: bool = False
     reset: bool = False
 
-    def is_of(self, sender: str | None) -> bool:
+    def is_of(self, sender: str | Server | None) -> bool:
         return self.header_read and not self.ignored and self.sender == sender
 
     def is_surfaced_to_its_end(self) -> bool:
@@ -101,7 +102,7 @@ class Ordering:
                     self._surface_signal(stream.sender, stream.held.popleft())
         return released
 
-    def _surface_signal(self, sender: str | None, fields: Fields) -> None:
+    def _surface_signal(self, sender: str | Server | None, fields: Fields) -> None:
         self._surface("signal", {"from": sender, **fields})
 
     def _may_surface(self, stream_id: int, stream: Stream) -> bool:
@@ -110,16 +111,17 @@ class Ordering:
             or self._nothing_precedes(stream_id, stream.sender)
         )
 
-    def _is_named(self, sender: str | None) -> bool:
+    def _is_named(self, sender: str | Server | None) -> bool:
         """2: created before first signal."""
         connection = self._connection
         return (
             not connection.presence
-            or sender in (None, connection.me)
+            or isinstance(sender, Server)
+            or sender == connection.me
             or sender in connection.named
         )
 
-    def _nothing_precedes(self, stream_id: int, sender: str | None) -> bool:
+    def _nothing_precedes(self, stream_id: int, sender: str | Server | None) -> bool:
         """3, where a stream was reset: what it took along will not be waited for.
 
         The document lets go on when the stream of the signal `after` was reset. Which stream that

@@ -14,6 +14,8 @@ from typing import Any
 # What a client must accept from the gateway, and should not exceed (section 9).
 GATEWAY_FRAME_BYTES = 65536
 PREFIX_BYTES = 4
+# What a list of features may hold.
+FEATURE_COUNT, FEATURE_BYTES = 32, 32
 
 Message = tuple[str, dict[str, Any]]
 
@@ -123,6 +125,21 @@ def list_of(inner: Codec) -> Codec:
     )
 
 
+def limited(texts: Codec, most: int, bytes_each: int) -> Codec:
+    """A list of texts that is malformed beyond these limits."""
+
+    def fits(values: list[str]) -> bool:
+        return len(values) <= most and all(len(it.encode()) <= bytes_each for it in values)
+
+    def read(reader: Reader) -> list[str]:
+        values = texts.read(reader)
+        if not fits(values):
+            raise Malformed(f"more than {most} texts, or one of more than {bytes_each} bytes")
+        return values
+
+    return Codec(texts.write, read, lambda value: texts.is_json(value) and fits(value))
+
+
 def enum(*names: str) -> Codec:
     """A closed set: what is not listed is malformed."""
 
@@ -183,6 +200,22 @@ ID = Codec(
 GATEWAY_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
 
 
+class Server(dict):
+    """The servers behind one gateway, as a sender: the JSON form, and good as a key."""
+
+    def __hash__(self) -> int:
+        return hash(self["server"])
+
+
+# The servers behind a gateway with the name that it has by default.
+SERVERS = Server(server="gateway")
+
+
+def with_servers(members: dict[str, Any]) -> dict[str, Any]:
+    """For JSON: a sender that is a server, among the objects of a text."""
+    return Server(members) if isinstance(members.get("server"), str) else members
+
+
 def sender() -> Codec:
     """A connection, or the servers behind one gateway: an id, or `{"server": NAME}`."""
 
@@ -200,7 +233,7 @@ def sender() -> Codec:
         name = read_text(reader)
         if not GATEWAY_NAME.fullmatch(name):
             raise Malformed("no gateway name")
-        return {"server": name}
+        return Server(server=name)
 
     def is_json(value: Any) -> bool:
         if isinstance(value, dict):
@@ -313,6 +346,7 @@ REASONS = {
 CONNECTION = fields(id=ID, createdAt=U64, data=TEXT)
 LIMITS = fields(typeBytes=U32, dataBytes=U32, signalsPerSecond=U32, idleTimeoutMs=U32)
 ROLE = enum("subscriber", "publisher", "moderator", "publisheronly")
+FEATURES = limited(list_of(TEXT), FEATURE_COUNT, FEATURE_BYTES)
 STREAMS = enum("perSender", "single")
 BODY = {"type": option(TEXT), "data": option(TEXT)}
 SENDER_OF = {"from": sender()}
@@ -321,7 +355,7 @@ TICKET = fields(ticket=TEXT, windowMs=U32)
 LOST = list_of(fields(**SENDER_OF, after=U64, until=U64))
 
 CLIENT = Kinds(
-    hello=fields(token=TEXT, features=list_of(TEXT), streams=STREAMS, agent=option(TEXT)),
+    hello=fields(token=TEXT, features=FEATURES, streams=STREAMS, agent=option(TEXT)),
     signal=fields(to=option(ID), **BODY),
     forceDisconnect=fields(id=ID),
     goodbye=fields(signals=U64),
@@ -343,7 +377,7 @@ GATEWAY = Kinds(
         session=TEXT,
         role=ROLE,
         limits=LIMITS,
-        features=list_of(TEXT),
+        features=FEATURES,
         present=U32,
     ),
     present=fields(connections=list_of(CONNECTION)),

@@ -121,11 +121,11 @@ class QuicLink(Link):
         return self._quic.tls.early_data_accepted
 
     async def hello(
-        self, token: str, presence: bool = True, streams: str = "perSender"
+        self, token: str, presence: bool = True, streams: str = "perSender", resume: bool = False
     ) -> dict[str, Any]:
         if streams == "perSender":
             self.ordering = Ordering(self._surface, self.connection)
-        welcome = await super().hello(token, presence, streams)
+        welcome = await super().hello(token, presence, streams, resume)
         self._start_keeping_alive()
         return welcome
 

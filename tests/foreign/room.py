@@ -43,13 +43,13 @@ class Room:
         links = [link for room in (self, *self._others) for link in room._links]
         await asyncio.gather(*(link.close() for link in links))
 
-    async def join(self, carrier: Carrier = QUIC, **token: Any) -> Link:
+    async def join(self, carrier: Carrier = QUIC, resume: bool = False, **token: Any) -> Link:
         """Someone who has been welcomed with a token that the SDK minted."""
-        return await self.admit(await self.minted(**token), carrier)
+        return await self.admit(await self.minted(**token), carrier, resume)
 
-    async def admit(self, token: str, carrier: Carrier = QUIC) -> Link:
+    async def admit(self, token: str, carrier: Carrier = QUIC, resume: bool = False) -> Link:
         """Someone who has been welcomed with this token."""
-        link = await carrier.connect(self._vendor, token, presence=True)
+        link = await carrier.connect(self._vendor, token, presence=True, resume=resume)
         self._links.append(link)
         return link
 

@@ -49,10 +49,12 @@ class Carrier:
         address = self.address(gateway)
         return await self.link.open(address.host, address.port, gateway.ca, **self.options)
 
-    async def connect(self, gateway: Gateway, token: str, presence: bool) -> Link:
+    async def connect(
+        self, gateway: Gateway, token: str, presence: bool, resume: bool = False
+    ) -> Link:
         address = self.address(gateway)
         return await self.link.connect(
-            *(address.host, address.port, gateway.ca, token, presence, self.streams),
+            *(address.host, address.port, gateway.ca, token, presence, self.streams, resume),
             **self.options,
         )
 
@@ -109,16 +111,17 @@ class Stage:
         role: str = "publisher",
         carrier: Carrier | None = None,
         presence: bool = True,
+        resume: bool = False,
     ) -> Link:
         """Someone who has been welcomed. Its token is minted aside, so that other links live on."""
         token = await asyncio.to_thread(mint_token, self.gateway, self.session, role, name)
-        link = await (carrier or self.carrier).connect(self.gateway, token, presence)
+        link = await (carrier or self.carrier).connect(self.gateway, token, presence, resume)
         self._links.push_async_callback(link.close)
         return link
 
     async def kept(self, name: str, role: str = "publisher", presence: bool = True) -> Link:
-        link = await self.join(name, role=role, presence=presence)
-        await link.keep()
+        link = await self.join(name, role=role, presence=presence, resume=True)
+        await link.first_ticket()
         return link
 
     async def resume(self, old: Link, carrier: Carrier | None = None, **options: Any) -> Link:

@@ -8,19 +8,15 @@ from typing import Any
 import pytest
 
 from connection import Fields
+from postcard import with_servers
 from test_transcripts import VECTORS, Player, by_sender, one_return
-
-
-def server_is_none(fields: Fields) -> Fields | None:
-    """This client's Ordering names servers by None."""
-    return None if fields.keys() == {"server"} else fields
 
 
 CASES = [
     pytest.param(case, id=f"{file}-{case['name']}")
     for file in ("order", "resume")
     for case in json.loads(
-        (VECTORS / f"{file}.json").read_text(), object_hook=server_is_none
+        (VECTORS / f"{file}.json").read_text(), object_hook=with_servers
     )["cases"]
 ]
 

@@ -39,9 +39,11 @@ class Talker:
         while self.link is None:
             try:
                 async with asyncio.timeout(ATTEMPT_S):
-                    link = await self._stage.join(self._name, carrier=self._carrier)
+                    link = await self._stage.join(
+                        self._name, carrier=self._carrier, resume=True
+                    )
                     # A client without a ticket cannot resume, so it starts again.
-                    await link.keep()
+                    await link.first_ticket()
             except (*Cut, AssertionError):
                 continue
             self.link = link

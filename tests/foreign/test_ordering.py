@@ -9,6 +9,7 @@ import pytest
 
 from connection import Connection
 from ordering import Ordering
+from postcard import Server
 
 ME, BOB, CAROL = "me", "bob", "carol"
 LEFT = "clientDisconnected"
@@ -63,7 +64,7 @@ class Stage:
     def destroyed(self, who: str, last_seq: int) -> None:
         self.control("connectionDestroyed", {"id": who, "reason": LEFT, "lastSeq": last_seq})
 
-    def stream(self, stream: int, sender: str | None, *seqs: int, after: int = 0) -> None:
+    def stream(self, stream: int, sender: str | Server, *seqs: int, after: int = 0) -> None:
         self.ordering.sender(stream, {"from": sender, "after": after})
         for seq in seqs:
             self.ordering.signal(stream, {"seq": seq})
@@ -72,10 +73,10 @@ class Stage:
 def test_nothing_before_welcome() -> None:
     stage = Stage(welcome=False)
     stage.stream(3, ME, 1)
-    stage.stream(7, None, 1)
+    stage.stream(7, Server(server="gw-1"), 1)
     assert stage.seen() == []
     stage.control(*WELCOME)
-    assert stage.seen() == ["welcome", "signal me 1", "signal None 1"]
+    assert stage.seen() == ["welcome", "signal me 1", "signal {'server': 'gw-1'} 1"]
 
 
 def test_created_before_the_first_signal() -> None:

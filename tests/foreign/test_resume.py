@@ -84,14 +84,13 @@ one_of_each_kind = pytest.mark.parametrize("carrier", [QUIC, WEBSOCKET_JSON], id
 @each_carrier
 def test_confirmations(gateway: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
-        bob = await stage.join("bob")
-        await bob.signal(data="before keep")
+        bob = await stage.kept("bob")
+        await bob.signal(data="first")
         await bob.next("signal")
-        await bob.keep()
         await accepted(bob, 1)
         assert await bob.signal(data="to nobody", to=str(uuid.uuid4())) == 2
-        # A second time it is answered by nothing.
-        await bob.send("keep", {})
+        # The first ticket has none before it, so nothing changes.
+        await bob.send("ticketStored", {})
         assert await bob.signal(data="behind") == 3
         kinds: list[str] = []
         while "signal" not in kinds or bob.connection.accepted < 3:
@@ -132,7 +131,7 @@ async def clean_close(stage: Stage, bob: Link) -> None:
 
 
 async def second_hello(stage: Stage, bob: Link) -> None:
-    hello = {"token": "abc.def.ghi", "presence": True, "streams": "single", "agent": None}
+    hello = {"token": "abc.def.ghi", "features": [], "streams": "single", "agent": None}
     await bob.send("hello", hello)
     await ends_with(stage, bob, "protocolError")
 
@@ -142,8 +141,8 @@ async def resume_on_a_living_link(stage: Stage, bob: Link) -> None:
     await ends_with(stage, bob, "protocolError")
 
 
-async def heard_on_a_living_link(stage: Stage, bob: Link) -> None:
-    await bob.send("heard", {"cursors": [], "more": False})
+async def cursors_on_a_living_link(stage: Stage, bob: Link) -> None:
+    await bob.send("cursors", {"cursors": [], "more": False})
     await ends_with(stage, bob, "protocolError")
 
 
@@ -155,7 +154,7 @@ async def heard_on_a_living_link(stage: Stage, bob: Link) -> None:
         (clean_close, "clientDisconnected"),
         (second_hello, "networkDisconnected"),
         (resume_on_a_living_link, "networkDisconnected"),
-        (heard_on_a_living_link, "networkDisconnected"),
+        (cursors_on_a_living_link, "networkDisconnected"),
     ],
     ids=lambda end: getattr(end, "__name__", None),
 )
@@ -186,8 +185,8 @@ def resume(ticket: str, **fields: Any) -> tuple[str, dict[str, Any]]:
     return "resume", {**nothing, "ticket": ticket, "attempt": 1, **fields}
 
 
-def heard(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
-    return "heard", {"cursors": cursors(count), "more": more}
+def more_cursors(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
+    return "cursors", {"cursors": cursors(count), "more": more}
 
 
 @one_of_each_kind
@@ -196,18 +195,18 @@ def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
 
     def breaches(ticket: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
         return {
-            "keep first": [("keep", {})],
-            "heard first": [heard(1)],
+            "ticketStored first": [("ticketStored", {})],
+            "cursors first": [more_cursors(1)],
             "too many cursors": [resume(ticket, cursors=cursors(501))],
-            "too many heard": [resume(ticket, more=True), heard(501)],
+            "too many in a second message": [resume(ticket, more=True), more_cursors(501)],
             "too many in all": [
                 resume(ticket, cursors=cursors(500), more=True),
-                *(heard(500, more=True) for _ in range(40)),
+                *(more_cursors(500, more=True) for _ in range(40)),
             ],
-            "keep among heard": [resume(ticket, more=True), ("keep", {})],
-            "hello among heard": [
+            "ticketStored among cursors": [resume(ticket, more=True), ("ticketStored", {})],
+            "hello among cursors": [
                 resume(ticket, more=True),
-                ("hello", {"token": "t", "presence": True, "streams": "single", "agent": None}),
+                ("hello", {"token": "t", "features": [], "streams": "single", "agent": None}),
             ],
             "a long name": [resume(ticket, agent="é" * 32 + "!")],
         }

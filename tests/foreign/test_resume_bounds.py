@@ -81,8 +81,7 @@ def keeps_nothing(
 def test_who_is_too_late_is_gone(short_of_time: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")
-        bob = await stage.join("bob")
-        await bob.send("keep", {})
+        bob = await stage.join("bob", resume=True)
         assert (await bob.next("ticket"))["windowMs"] == 1000
         await bob.abandon()
         await bystander.signal(data="not there, but not gone either", to=bob.me)
@@ -140,10 +139,8 @@ def test_a_ticket_of_another_gateway(
 def test_a_gateway_that_keeps_nothing(keeps_nothing: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")
-        bob = await stage.join("bob")
-        await bob.send("keep", {})
-        refused = await bob.next("error")
-        assert (refused["signal"], refused["code"]) == (None, "unsupported")
+        bob = await stage.join("bob", resume=True)
+        assert bob.welcome["features"] == ["presence"]
         await bob.signal(data="goes on as ever")
         assert await bob.next("signal") == signal(bob, 1, None, "goes on as ever")
         await bob.abandon()

@@ -6,6 +6,7 @@ import pytest
 
 from conftest import OpenSdk, Perform
 from link import Ended, Link
+from postcard import SERVERS, Server
 from room import CARRIERS, Room
 from room import perform as perform_in_room
 from sdks import REQUESTING, WHOLE_VONAGE_NODE, Sdk
@@ -22,12 +23,12 @@ each_sdk = pytest.mark.parametrize("sdk", REQUESTING, ids=str)
 async def next_from_server(link: Link) -> tuple[str | None, str | None]:
     """Type and data of the next signal. What a server sends has no sender."""
     signal = await link.next("signal")
-    assert signal["from"] is None
+    assert signal["from"] == SERVERS
     return signal["type"], signal["data"]
 
 
 async def one_on_each_carrier(room: Room) -> list[Link]:
-    return [await room.join(carrier, data=carrier.name) for carrier in CARRIERS]
+    return [await room.join(carrier, resume=True, data=carrier.name) for carrier in CARRIERS]
 
 
 @each_sdk
@@ -167,8 +168,8 @@ def test_many_at_once(perform: Perform) -> None:
                 await alice.signal(type="alice", data=str(number))
 
         await asyncio.gather(by_server(), by_alice())
-        heard: dict[str | None, list[str]] = {None: [], alice.me: []}
-        while len(heard[None]) < 20 or len(heard[alice.me]) < 20:
+        heard: dict[str | Server, list[str]] = {SERVERS: [], alice.me: []}
+        while len(heard[SERVERS]) < 20 or len(heard[alice.me]) < 20:
             signal = await bob.next("signal")
             heard[signal["from"]].append(signal["data"])
         assert heard == {sender: [str(number) for number in range(20)] for sender in heard}
@@ -182,9 +183,9 @@ def test_who_is_away_is_reached(perform: Perform) -> None:
 
     async def play(room: Room) -> None:
         carriers = dict(zip(CARRIERS, reversed(CARRIERS)))
-        links = {carrier: await room.join(carrier, data=carrier.name) for carrier in carriers}
+        links = {carrier: await room.join(carrier, resume=True, data=carrier.name) for carrier in carriers}
         for link in links.values():
-            await link.keep()
+            await link.first_ticket()
         await room.signal(type="before", data="1")
         for link in links.values():
             assert await next_from_server(link) == ("before", "1")
@@ -206,8 +207,8 @@ def test_who_is_away_is_reached(perform: Perform) -> None:
 def test_who_is_away_is_disconnected(perform: Perform) -> None:
     async def play(room: Room) -> None:
         bystander = await room.join()
-        away = await room.join()
-        await away.keep()
+        away = await room.join(resume=True)
+        await away.first_ticket()
         await away.abandon()
         await room.force_disconnect(away)
         destroyed = await bystander.next("connectionDestroyed")

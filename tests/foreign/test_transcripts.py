@@ -13,7 +13,9 @@ from connection import Connection, Fields
 from ordering import Ordering
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
-TRANSCRIPTS = json.loads((VECTORS / "transcripts.json").read_text())["transcripts"]
+TRANSCRIPTS = json.loads(
+    (VECTORS / "transcripts.json").read_text(), object_hook=postcard.with_servers
+)["transcripts"]
 PLAYS = [(each, carriers) for each in TRANSCRIPTS for carriers in each["carriers"]]
 
 # Section 11, and the answers to `resume` in section 5.9: what this client does next.
@@ -61,8 +63,8 @@ class Player:
             cursors = {"cursors": connection.all_cursors(), "more": False}
             self._sent = [{"resume": {**resume, **cursors}}]
         else:
-            hello = {"token": "abc.def.ghi", "presence": self._presence}
-            self._sent = [{"hello": hello}, {"keep": {}}]
+            features = ["presence", "resume"] if self._presence else ["resume"]
+            self._sent = [{"hello": {"token": "abc.def.ghi", "features": features}}]
 
     def receives(self, message: Fields, on: str | int) -> None:
         ((kind, fields),) = message.items()
@@ -120,7 +122,7 @@ class Player:
                 self._ordering.control(*told)
         if kind == "resumed":
             unconfirmed = self._connection.unconfirmed.values()
-            self._sent += [{"keep": {}}, *({"signal": signal} for signal in unconfirmed)]
+            self._sent += [{"ticketStored": {}}, *({"signal": signal} for signal in unconfirmed)]
 
     def _error(self, error: Fields) -> None:
         number, code = error["signal"], error["code"]

@@ -231,6 +231,7 @@ CALLED = {"role": "enum", "streams": "enum", "errorCode": "code", "closeReason":
 CALLED |= {"disconnectReason": "code", "connection": "connection info"}
 CALLED |= {"list connection": "list of connection info", "ticket": "the fields of ticket"}
 CALLED |= {"list cursor": "list of cursor", "list lost": "list of lost"}
+CALLED |= {"list text": "list of text"}
 
 
 def test_the_document_has_the_fields_of_the_registry() -> None:

@@ -15,6 +15,7 @@ import pytest
 import session_id
 from conftest import OpenSdk
 from gateways import Project
+from postcard import SERVERS
 from room import CARRIERS, Play, Room
 from sdks import by_name
 from vendor import Application, Credentials, Vendor
@@ -167,7 +168,7 @@ def test_signal(server: Server, open_sdk: OpenSdk) -> None:
                 for link in receivers:
                     signal = await link.next("signal")
                     del signal["seq"]
-                    assert signal == {"from": None, "type": "chat", "data": text}
+                    assert signal == {"from": SERVERS, "type": "chat", "data": text}
 
     perform(server, open_sdk, play)
 
@@ -181,7 +182,7 @@ def test_signal_without_a_type(server: Server, open_sdk: OpenSdk) -> None:
         request = server.requests.signal(room.session, None, "data alone")
         accepted(await asyncio.to_thread(server.exchange, request))
         signal = await link.next("signal")
-        assert (signal["from"], signal["type"] or "", signal["data"]) == (None, "", "data alone")
+        assert (signal["from"], signal["type"] or "", signal["data"]) == (SERVERS, "", "data alone")
 
     perform(server, open_sdk, play)
 

@@ -143,7 +143,7 @@ def _members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     once = dict(members)
     if len(once) < len(members):
         raise Malformed("a member is there twice")
-    return once
+    return postcard.with_servers(once)
 
 
 def _no_constant(name: str) -> None:

@@ -52,8 +52,9 @@ impl ResumeClaim {
     /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory.
     pub(super) fn check(&self, services: &Services) -> Result<(), LinkEnd> {
         let ticket = self.ticket.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
-        let TicketContents { issuer, session, connection, secret } = ticket;
-        let checked = services.relay().check_ticket(session, *connection, secret, self.attempt);
+        let TicketContents { ref issuer, ref session, connection, .. } = *ticket;
+        let verifier = ticket.verifier();
+        let checked = services.relay().check_ticket(session, connection, &verifier, self.attempt);
         checked.map_err(|error| refused(error, issuer, services.instance()))
     }
 
@@ -94,16 +95,17 @@ pub(super) async fn resume(
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
     let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
-    let TicketContents { issuer, session, connection, secret } =
-        claim.ticket.ok_or_else(invalid)?;
-    let next = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
+    let used = claim.ticket.ok_or_else(invalid)?;
+    let secret = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
+    let issuer = services.instance().clone();
+    let next = TicketContents { issuer, secret, ..used.clone() };
     let encoding = form.encoding(claim.streams);
     let request = ResumeRequest {
-        session: &session,
-        connection,
-        secret,
+        session: &used.session,
+        connection: used.connection,
+        secret: used.verifier(),
         attempt: claim.attempt,
-        next_secret: next,
+        next_secret: next.verifier(),
         events: claim.events,
         cursors: &claim.cursors,
         encoding,
@@ -112,19 +114,16 @@ pub(super) async fn resume(
     let (connection, resumed) = services
         .relay()
         .resume(&request, services.uptime())
-        .map_err(|error| refused(error, &issuer, services.instance()))?;
+        .map_err(|error| refused(error, &used.issuer, services.instance()))?;
     let Resumed { outbox, token_until, signals, rejections, missed, lost, present } = resumed;
-    record(&session, connection.id());
+    record(&used.session, connection.id());
     let gap = !lost.is_empty() || present.is_some();
     debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
 
     let expires_in = token_until.saturating_sub(unix_time());
     let admitted = Admitted { connection, outbox, encoding, expires_in };
-    let id = admitted.connection.id();
-    let window_ms = services.resume_window_ms(session.project());
-    let issuer = services.instance().clone();
-    let ticket = TicketContents { issuer, session, connection: id, secret: next }.encode();
-    let ticket = message::Ticket { ticket: ticket.into(), window_ms };
+    let window_ms = services.resume_window_ms(used.session.project());
+    let ticket = message::Ticket { ticket: next.encode().into(), window_ms };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),

@@ -2,13 +2,15 @@
 //!
 //! A ticket names the gateway that issued it, the session and the connection, and carries a secret.
 //! Any gateway can read the names, so it can tell where a ticket comes from before it can verify it.
-//! Only the relay that holds the connection can compare the secret. To clients it is opaque.
+//! Only the gateway that holds the connection can verify it: the relay compares a digest of secret and
+//! issuer, so a ticket with a changed issuer is invalid. To clients a ticket is opaque.
 //!
 //! Layout, in base64url without padding: connection (16 bytes), secret (32), epoch (8, big endian),
 //! length of the gateway's name (1), the name, session id (the rest).
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES, message::Ticket};
 use signalbox_relay::{Connection, TicketSecret};
@@ -19,7 +21,7 @@ use crate::{instance::Instance, services::Services};
 /// The decoded contents of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TicketContents {
-    /// The gateway that issued it, and its run. Nothing proves this: it is a hint.
+    /// The gateway that issued it, and its run.
     pub(super) issuer: Instance,
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
@@ -42,6 +44,11 @@ impl TicketContents {
         BASE64.encode(parts.concat())
     }
 
+    /// What the relay compares.
+    pub(super) fn verifier(&self) -> TicketSecret {
+        verifier(&self.issuer, &self.secret)
+    }
+
     /// The contents, if the text has the form of a ticket.
     pub(super) fn decode(text: &str) -> Option<Self> {
         if text.len() > TICKET_BYTES {
@@ -61,6 +68,21 @@ impl TicketContents {
             secret: *secret,
         })
     }
+}
+
+/// A digest of a ticket's secret and its issuer. It outlives a restart in the state file, as it does
+/// not depend on the gateway that computes it.
+fn verifier(issuer: &Instance, secret: &TicketSecret) -> TicketSecret {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(secret);
+    context.update(&issuer.epoch.to_be_bytes());
+    context.update(issuer.gateway.as_str().as_bytes());
+    let mut verifier = TicketSecret::default();
+    // Both have 32 bytes.
+    for (to, from) in verifier.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    verifier
 }
 
 /// Makes an unguessable secret.
@@ -87,10 +109,10 @@ pub(super) fn issue(
         return None;
     }
     let secret = new_secret().ok()?;
-    connection.enable_resume(secret, token_until);
     let issuer = services.instance().clone();
-    let ticket = TicketContents { issuer, session, connection: connection.id(), secret }.encode();
-    Some(Ticket { ticket: ticket.into(), window_ms })
+    let ticket = TicketContents { issuer, session, connection: connection.id(), secret };
+    connection.enable_resume(ticket.verifier(), token_until);
+    Some(Ticket { ticket: ticket.encode().into(), window_ms })
 }
 
 #[cfg(test)]
@@ -115,6 +137,20 @@ mod tests {
         let text = ticket.encode();
         assert!(text.len() <= TICKET_BYTES);
         assert_eq!(TicketContents::decode(&text), Some(ticket));
+    }
+
+    #[test]
+    fn the_issuer_is_part_of_what_is_verified() {
+        let ticket = ticket();
+        let mut of_another_run = ticket.clone();
+        of_another_run.issuer.epoch ^= 1;
+        let mut of_another_gateway = ticket.clone();
+        of_another_gateway.issuer.gateway = "gw-1".parse().unwrap();
+        let mut with_another_secret = ticket.clone();
+        with_another_secret.secret[0] ^= 1;
+        for other in [of_another_run, of_another_gateway, with_another_secret] {
+            assert_ne!(other.verifier(), ticket.verifier());
+        }
     }
 
     proptest! {

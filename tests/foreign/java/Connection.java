@@ -166,9 +166,9 @@ final class Connection {
             state = State.RESUMING;
             resume();
         } else {
-            output.send("control", message("hello", "token", token, "presence", presence,
+            List<String> features = presence ? List.of("presence", "resume") : List.of("resume");
+            output.send("control", message("hello", "token", token, "features", features,
                     "streams", streams, "agent", null));
-            output.send("control", message("keep"));
             sendAll();
         }
     }
@@ -182,7 +182,7 @@ final class Connection {
                 "more", at < cursors.size(), "agent", null));
         while (at < cursors.size()) {
             int until = Math.min(cursors.size(), at + CURSORS_OF_A_MESSAGE);
-            output.send("control", message("heard", "cursors", cursors.subList(at, until),
+            output.send("control", message("cursors", "cursors", cursors.subList(at, until),
                     "more", until < cursors.size()));
             at = until;
         }
@@ -210,7 +210,7 @@ final class Connection {
                 events++;
                 ordering.destroyed(message);
             }
-            case "signal" -> ordering.signal(message.text("from"), message);
+            case "signal" -> ordering.signal(message.from(), message);
             default -> { } // goAway: this client waits for bye. Unknown kinds are skipped.
         }
     }
@@ -220,6 +220,10 @@ final class Connection {
         ordering = new Ordering(id, presence, output::surface);
         limits = welcome.part("limits");
         unnamed = welcome.number("present");
+        unkept = !((List<?>) welcome.fields().get("features")).contains("resume");
+        if (unkept) {
+            outbox.forgetSent();
+        }
         state = leaving ? State.LEAVING : State.JOINED;
         output.surface("connected", Map.of("id", id));
         early.forEach(Runnable::run);
@@ -259,10 +263,7 @@ final class Connection {
         }
         Object signal = error.fields().get("signal");
         if (signal == null) {
-            if (error.text("code").equals("unsupported") && ticket == null) {
-                unkept = true;
-                outbox.forgetSent();
-            }
+            return; // not about a signal: nothing that this client has asked for
         } else if (Long.compareUnsigned((Long) signal, accepted) > 0 && refused.add((Long) signal)) {
             boolean known = registry.names("errorCode").numbers().containsKey(error.text("code"));
             output.surface("refused", Map.of("signal", signal, "code", known ? error.text("code") : "unknown"));
@@ -302,7 +303,7 @@ final class Connection {
         early.forEach(Runnable::run);
         early.clear();
 
-        output.send("control", message("keep"));
+        output.send("control", message("ticketStored"));
         paced = limits.number("signalsPerSecond") > 0 && !outbox.isEmpty();
         if (!paced) {
             sendAll();

@@ -34,6 +34,7 @@ final class JsonMessages {
         for (Registry.Field field : fields) {
             if (members.containsKey(field.name())) {
                 values.put(field.name(), value(field.type(), members.get(field.name())));
+                registry.checkForm(field, values.get(field.name()));
             } else if (field.mayBeLeftOut()) {
                 values.put(field.name(), field.jsonDefault());
             } else {
@@ -56,6 +57,9 @@ final class JsonMessages {
         }
         if (registry.type(type) != null) {
             return fields(registry.type(type), value);
+        }
+        if (registry.union(type) != null) {
+            return union(registry.union(type), value);
         }
         if (registry.names(type) != null) {
             String name = of(String.class, value);
@@ -81,6 +85,18 @@ final class JsonMessages {
             default:
                 throw new IllegalArgumentException("the registry has a type that is new: " + type);
         }
+    }
+
+    private Object union(List<Registry.Form> forms, Object value) {
+        for (Registry.Form form : forms) {
+            if (form.bare() && value instanceof String) {
+                return value(form.type(), value);
+            }
+            if (value instanceof Map<?, ?> object && object.containsKey(form.name())) {
+                return Message.server(form.name(), value(form.type(), object.get(form.name())));
+            }
+        }
+        throw new Malformed("no form of the union: " + value);
     }
 
     private static <T> T of(Class<T> type, Object value) {

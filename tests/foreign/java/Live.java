@@ -156,8 +156,7 @@ final class Live {
     /** Attempts to resume that arrive late, by hand; the connection is another one, without presence. */
     private void attempts(String encoding, Client alice) throws Exception {
         try (Script first = new Script(encoding)) {
-            first.send("hello", "token", token, "presence", false, "streams", "single", "agent", null);
-            first.send("keep");
+            first.send("hello", "token", token, "features", List.of("resume"), "streams", "single", "agent", null);
             Message welcome = first.await("welcome");
             String ticket = first.await("ticket").text("ticket");
             String id = welcome.part("connection").text("id");
@@ -168,7 +167,7 @@ final class Live {
                 String newer = second.await("resumed").part("ticket").text("ticket");
                 Check.equal("superseded", late.await("bye").text("reason"), "a late attempt");
                 Check.equal("superseded", same.await("bye").text("reason"), "an attempt twice");
-                second.send("keep");
+                second.send("ticketStored");
                 second.send("signal", "to", id, "type", null, "data", "still here");
                 Check.equal("still here", second.await("signal").text("data"), "on the second link");
                 try (Script used = resume(encoding, ticket, 3)) {

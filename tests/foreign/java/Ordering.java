@@ -15,11 +15,11 @@ import java.util.function.BiConsumer;
  * Where all signals share a stream, nothing is ever held but the ends that came over from another link.
  */
 final class Ordering {
-    /** A stream of the gateway, by its header. A sender that is {@code null} is the servers. */
+    /** A stream of the gateway, by its header. A sender is as in {@link Message#from}. */
     private static final class Stream {
         boolean headerRead;
         boolean ignored;
-        String from;
+        Object from;
         long after;
         final Deque<Message> held = new ArrayDeque<>();
     }
@@ -31,13 +31,13 @@ final class Ordering {
     private final BiConsumer<String, Map<String, Object>> surface;
 
     // Of the connection; it stays from link to link.
-    private final Map<String, Long> cursors = new HashMap<>();
+    private final Map<Object, Long> cursors = new HashMap<>();
     private final Set<String> named = new HashSet<>();
     private final Map<String, End> heldEnds = new LinkedHashMap<>();
 
     // Of the link.
     private final Map<Long, Stream> streams;
-    private final Set<String> reset = new HashSet<>();
+    private final Set<Object> reset = new HashSet<>();
 
     /** Streams that were opened before {@code welcome} told who oneself is are handed over. */
     Ordering(String self, boolean presence, BiConsumer<String, Map<String, Object>> surface) {
@@ -66,7 +66,7 @@ final class Ordering {
     }
 
     /** A signal on the stream that all senders share. */
-    void signal(String from, Message signal) {
+    void signal(Object from, Message signal) {
         surfaceSignal(from, signal);
         release();
     }
@@ -76,7 +76,7 @@ final class Ordering {
         opened.headerRead = true;
         opened.ignored = header == Message.UNKNOWN;
         if (!opened.ignored) {
-            opened.from = header.text("from");
+            opened.from = header.from();
             opened.after = header.number("after");
         }
         release();
@@ -119,12 +119,12 @@ final class Ordering {
     }
 
     private boolean mayBeSurfaced(Stream stream) {
-        boolean known = !presence || stream.from == null || stream.from.equals(self)
+        boolean known = !presence || stream.from instanceof Map || stream.from.equals(self)
                 || named.contains(stream.from);
         return known && Long.compareUnsigned(cursor(stream.from), stream.after) >= 0;
     }
 
-    private void surfaceSignal(String from, Message signal) {
+    private void surfaceSignal(Object from, Message signal) {
         cursors.put(from, signal.number("seq"));
         Map<String, Object> event = new LinkedHashMap<>();
         event.put("from", from);
@@ -141,13 +141,13 @@ final class Ordering {
         surface.accept("destroyed", Map.of("id", id, "reason", reason));
     }
 
-    private long cursor(String from) {
+    private long cursor(Object from) {
         return cursors.getOrDefault(from, 0L);
     }
 
     /** What a {@code resume} says: how far each sender was heard, and whom an end still waits for. */
     List<Map<String, Object>> cursors() {
-        Map<String, Long> all = new HashMap<>(cursors);
+        Map<Object, Long> all = new HashMap<>(cursors);
         heldEnds.keySet().forEach(id -> all.putIfAbsent(id, 0L));
         List<Map<String, Object>> list = new ArrayList<>();
         all.forEach((from, seq) -> {
@@ -165,7 +165,7 @@ final class Ordering {
      */
     void resumed(List<Map<String, Object>> lost, List<Map<String, Object>> present) {
         for (Map<String, Object> each : lost) {
-            cursors.put((String) each.get("from"), (Long) each.get("until"));
+            cursors.put(each.get("from"), (Long) each.get("until"));
         }
         for (String id : new ArrayList<>(heldEnds.keySet())) {
             End end = heldEnds.get(id);
@@ -183,7 +183,7 @@ final class Ordering {
                 }
             }
             // Nor will anybody be heard who came and went meanwhile, whom only `lost` has named.
-            cursors.keySet().removeIf(id -> id != null && !id.equals(self) && !there.containsKey(id));
+            cursors.keySet().removeIf(from -> from instanceof String id && !id.equals(self) && !there.containsKey(id));
             there.forEach((id, connection) -> {
                 if (named.add(id)) {
                     surface.accept("created", connection);

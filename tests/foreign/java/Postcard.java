@@ -51,6 +51,8 @@ final class Postcard {
             }
         } else if (registry.type(type) != null) {
             fields(registry.type(type), Json.object(value), out);
+        } else if (registry.union(type) != null) {
+            union(registry.union(type), value, out);
         } else if (registry.names(type) != null) {
             varint(registry.names(type).numbers().get((String) value), out);
         } else if (type.equals("text")) {
@@ -66,6 +68,18 @@ final class Postcard {
         } else {
             varint((Long) value, out);
         }
+    }
+
+    private void union(List<Registry.Form> forms, Object value, ByteArrayOutputStream out) {
+        for (Registry.Form form : forms) {
+            boolean named = value instanceof Map<?, ?> object && object.containsKey(form.name());
+            if (named || form.bare() && value instanceof String) {
+                varint(form.number(), out);
+                value(form.type(), named ? Json.object(value).get(form.name()) : value, out);
+                return;
+            }
+        }
+        throw new IllegalArgumentException("no form of the union: " + value);
     }
 
     static void varint(long value, ByteArrayOutputStream out) {
@@ -93,6 +107,7 @@ final class Postcard {
         Map<String, Object> values = new LinkedHashMap<>();
         for (Registry.Field field : fields) {
             values.put(field.name(), value(field.type(), in));
+            registry.checkForm(field, values.get(field.name()));
         }
         return values;
     }
@@ -113,6 +128,9 @@ final class Postcard {
         if (registry.type(type) != null) {
             return fields(registry.type(type), in);
         }
+        if (registry.union(type) != null) {
+            return union(registry.union(type), in);
+        }
         if (registry.names(type) != null) {
             return name(registry.names(type), in);
         }
@@ -131,6 +149,17 @@ final class Postcard {
             default:
                 throw new IllegalArgumentException("the registry has a type that is new: " + type);
         }
+    }
+
+    private Object union(List<Registry.Form> forms, ByteBuffer in) {
+        long number = varint(in, 32);
+        for (Registry.Form form : forms) {
+            if (form.number() == number) {
+                Object value = value(form.type(), in);
+                return form.bare() ? value : Message.server(form.name(), value);
+            }
+        }
+        throw new Malformed("a form of a union that is not listed");
     }
 
     private static String name(Registry.Names names, ByteBuffer in) {

@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,8 +17,12 @@ final class Registry {
     /** Names and numbers of an enum (closed) or of codes (open). */
     record Names(boolean closed, Map<Long, String> names, Map<String, Long> numbers) {}
 
+    /** One form of a union. In JSON a {@code bare} value stands alone, and another in an object. */
+    record Form(long number, String name, String type, boolean bare) {}
+
     private final Map<String, List<Kind>> kinds = new HashMap<>();
     private final Map<String, List<Field>> types = new HashMap<>();
+    private final Map<String, List<Form>> unions = new HashMap<>();
     private final Map<String, Names> names = new HashMap<>();
     private final Map<String, Map<String, Object>> reasons = new HashMap<>();
     private final Map<String, Long> limits = new HashMap<>();
@@ -36,6 +41,7 @@ final class Registry {
             kinds.put(table, all);
         });
         Json.object(json.get("types")).forEach((type, list) -> types.put(type, fields(list)));
+        Json.object(json.get("unions")).forEach((name, list) -> unions.put(name, forms(list)));
         Json.object(json.get("enums")).forEach((name, list) -> names.put(name, named(true, list)));
         Json.object(json.get("codes")).forEach((name, list) -> names.put(name, named(false, list)));
         for (Object each : Json.array(Json.object(json.get("codes")).get("closeReason"))) {
@@ -57,6 +63,16 @@ final class Registry {
                     field.containsKey("jsonDefault"), field.get("jsonDefault")));
         }
         return fields;
+    }
+
+    private static List<Form> forms(Object list) {
+        List<Form> forms = new ArrayList<>();
+        for (Object each : Json.array(list)) {
+            Map<String, Object> form = Json.object(each);
+            forms.add(new Form((Long) form.get("number"), (String) form.get("name"),
+                    (String) form.get("type"), (Boolean) form.get("bare")));
+        }
+        return forms;
     }
 
     private static Names named(boolean closed, Object list) {
@@ -84,9 +100,26 @@ final class Registry {
         return types.get(type);
     }
 
+    /** The forms of a union, or {@code null} if it is none. */
+    List<Form> union(String type) {
+        return unions.get(type);
+    }
+
     /** The names of an enum or of codes, or {@code null} if it is neither. */
     Names names(String type) {
         return names.get(type);
+    }
+
+    /** A list of features is malformed beyond its limits; other limits are no matter of form. */
+    void checkForm(Field field, Object value) {
+        if (field.name().equals("features")) {
+            List<Object> names = Json.array(value);
+            boolean isLong = names.stream().anyMatch(name ->
+                    ((String) name).getBytes(StandardCharsets.UTF_8).length > limit("name of a feature"));
+            if (isLong || names.size() > limit("features")) {
+                throw new Malformed("too many features, or too long a name");
+            }
+        }
     }
 
     int limit(String name) {
