@@ -158,7 +158,7 @@ Signalbox is ready.
   Project     {key}
   Secret      {secret}
   Session     {session}
-  DevTokens      {tokens}
+  Tokens      {tokens}
 
 Join over QUIC, in a second terminal:
 

@@ -45,8 +45,6 @@ fn every_help_has_an_example() {
         match name {
             "help" => {}
             "project" | "session" => assert!(help(&[name, "new"]).contains("Example"), "{name}"),
-            // With the benchmark beside this program, that prints its own help.
-            "bench" => assert!(help(&[name]).contains("SCENARIO"), "{name}"),
             name => assert!(help(&[name]).contains("Example"), "{name}"),
         }
     }

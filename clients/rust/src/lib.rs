@@ -48,6 +48,7 @@ mod order;
 mod reconnect;
 mod send_queue;
 mod session_view;
+mod ticket;
 #[cfg(test)]
 mod transcripts;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use signalbox_protocol::{
     message::{Hello, Resume},
 };
 
-use crate::{link::ResumeTicket, options::ConnectOptions, order::ResumePosition};
+use crate::{options::ConnectOptions, order::ResumePosition, ticket::ResumeTicket};
 
 /// The first messages of a client on each link that it opens, until one is answered.
 #[derive(Clone, Copy)]

@@ -17,12 +17,12 @@ use crate::{
     error::ConnectError,
     event::Event,
     link::{
-        Disconnection, EventDispatcher, HandshakeReply, Link, OutgoingMessages, ResumeTicket,
-        SharedSendQueue,
+        Disconnection, EventDispatcher, HandshakeReply, Link, OutgoingMessages, SharedSendQueue,
     },
     opening::Opening,
     order::{Order, ResumePosition},
     session_view::SessionView,
+    ticket::ResumeTicket,
 };
 
 /// How long a client tries to join again.

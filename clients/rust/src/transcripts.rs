@@ -18,16 +18,14 @@ use tokio::sync::mpsc;
 use crate::{
     client::{COMMAND_QUEUE, EVENT_QUEUE},
     error::ConnectError,
-    link::{
-        EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, ResumeTicket,
-        SharedSendQueue,
-    },
+    link::{EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, SharedSendQueue},
     opening::Opening,
     options::ConnectOptions,
     order::{Order, ResumePosition},
     reconnect::{self, NextStep},
     send_queue::{ClientCommand, QueuedSignal},
     session_view::SessionView,
+    ticket::ResumeTicket,
     vectors::event_json,
 };
 

@@ -6,8 +6,10 @@ use std::{sync::Arc, time::Duration};
 use signalbox_protocol::{GatewayMessage, Text, message::Limits};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Disconnection, ResumeTicket, SharedSendQueue};
-use crate::{backoff::jitter, event::Event, order::Order, session_view::SessionView};
+use super::{Disconnection, SharedSendQueue};
+use crate::{
+    backoff::jitter, event::Event, order::Order, session_view::SessionView, ticket::ResumeTicket,
+};
 
 /// Delivers events to the application, in order.
 pub(crate) struct EventDispatcher {

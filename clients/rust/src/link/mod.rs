@@ -8,21 +8,15 @@ mod pacer;
 pub(crate) mod quic;
 pub(crate) mod websocket;
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
-
 use signalbox_protocol::{
-    CloseReason, ConnectionInfo, ErrorCode, GatewayMessage,
-    message::{self, Welcome},
+    CloseReason, ConnectionInfo, ErrorCode, GatewayMessage, message::Welcome,
 };
 
 pub(crate) use self::{
     dispatcher::EventDispatcher,
     outgoing::{OutgoingMessages, SharedSendQueue},
 };
-use crate::{error::ConnectError, event::Gap, opening::Opening};
+use crate::{error::ConnectError, event::Gap, opening::Opening, ticket::ResumeTicket};
 
 /// A transport connection that has been established, before the gateway has answered an opening.
 pub(crate) enum PendingLink {
@@ -137,35 +131,6 @@ impl ReplyAssembler {
             }
         }
         Ok(None)
-    }
-}
-
-/// What a client needs to resume its connection.
-pub(crate) struct ResumeTicket {
-    ticket: String,
-    /// Attempts to resume that have been made with the ticket.
-    attempts: AtomicU32,
-    /// How long it is valid after a loss.
-    window: Duration,
-}
-
-impl ResumeTicket {
-    pub(crate) fn new(ticket: message::Ticket<'_>) -> Self {
-        let window = Duration::from_millis(ticket.window_ms.into());
-        Self { ticket: ticket.ticket.into_string(), attempts: AtomicU32::new(0), window }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.ticket
-    }
-
-    pub(crate) fn window(&self) -> Duration {
-        self.window
-    }
-
-    /// The number of another attempt, from 1.
-    pub(crate) fn next_attempt(&self) -> u32 {
-        self.attempts.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 }
 
