@@ -26,7 +26,7 @@ pub(crate) fn encoded_len<'a>(message: &impl Message<'a>) -> usize {
 
 /// The fault of bytes that are not a message: their sender's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum BinaryError {
     /// They end early, or hold what the message cannot (invalid UTF-8, a bad tag …).
     #[error("malformed message")]
     Malformed,
@@ -39,15 +39,15 @@ pub enum DecodeError {
 /// know: the sender is newer, and the message is to be skipped.
 ///
 /// # Errors
-/// [`DecodeError`] if the bytes are not a message. Never panics, and allocates no more than the
+/// [`BinaryError`] if the bytes are not a message. Never panics, and allocates no more than the
 /// bytes themselves take.
-pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<Option<M>, DecodeError> {
-    let (tag, _) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| DecodeError::Malformed)?;
+pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<Option<M>, BinaryError> {
+    let (tag, _) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| BinaryError::Malformed)?;
     if usize::try_from(tag).is_ok_and(|tag| tag >= M::NAMES.len()) {
         return Ok(None);
     }
-    let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
-    if rest.is_empty() { Ok(Some(message)) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+    let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_| BinaryError::Malformed)?;
+    if rest.is_empty() { Ok(Some(message)) } else { Err(BinaryError::TrailingBytes(rest.len())) }
 }
 
 /// `postcard::to_extend` takes its target by value; this lends it one.

@@ -86,13 +86,13 @@ impl Serialize for Features {
 
 impl<'de> Deserialize<'de> for Features {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Names)
+        deserializer.deserialize_seq(FeatureNames)
     }
 }
 
-struct Names;
+struct FeatureNames;
 
-impl<'de> de::Visitor<'de> for Names {
+impl<'de> de::Visitor<'de> for FeatureNames {
     type Value = Features;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,7 +22,7 @@ pub fn encode<'a>(message: &impl Message<'a>) -> String {
 /// It says where and what kind, and never quotes the text: that may be somebody's data or token,
 /// and errors end up in logs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum JsonError {
     /// It is not JSON, or not whole.
     #[error("malformed message: not JSON at column {column}")]
     Syntax {
@@ -37,7 +37,7 @@ pub enum DecodeError {
     },
 }
 
-impl From<serde_json::Error> for DecodeError {
+impl From<serde_json::Error> for JsonError {
     fn from(error: serde_json::Error) -> Self {
         let column = error.column();
         if error.is_data() { Self::Data { column } } else { Self::Syntax { column } }
@@ -48,9 +48,9 @@ impl From<serde_json::Error> for DecodeError {
 /// of a known kind that are not known are ignored.
 ///
 /// # Errors
-/// [`DecodeError`] if the text is not JSON, not an object with one member, has a member of the
+/// [`JsonError`] if the text is not JSON, not an object with one member, has a member of the
 /// wrong type, or has any member twice, ignored ones included.
-pub fn decode<'a, M: Message<'a>>(text: &'a str) -> Result<Option<M>, DecodeError> {
+pub fn decode<'a, M: Message<'a>>(text: &'a str) -> Result<Option<M>, JsonError> {
     match from_str::<M>(text) {
         Ok(message) => Ok(Some(message)),
         // serde does not say whether the name was unknown or the contents were bad.

@@ -1,4 +1,4 @@
-"""What a client knows of its connection, whatever link it is on: sections 5.7 to 5.10 and 7.1.
+"""The state of a client's connection across links: sections 5.7 to 5.10 and 7.1.
 
 A message counts twice. When it is *read*, both sides have it behind them, which is what `events` and
 confirmations are about; when what it says is *told*, the application has it, which is what cursors are
@@ -127,7 +127,7 @@ class Connection:
         return told + self._recount(there) if gaps and gaps[-1]["presence"] else told
 
     def _recount(self, there: dict[str, Fields]) -> list[Told]:
-        """What has changed, now that all who are there have been named anew."""
+        """Changes that a new list of all members reveals."""
         if not self.presence:
             return []
         self.events = 0

@@ -166,7 +166,7 @@ def first_line(process: subprocess.Popen, stderr_path: Path) -> str:
 
 
 def stop(process: subprocess.Popen, may_end: bool) -> None:
-    """Ends the gateway as an operator would, which must work whatever the tests did to it."""
+    """Ends the gateway as an operator would, which must work after everything that the tests did to it."""
     if process.poll() is not None and not may_end:
         pytest.fail(f"the gateway ended by itself, with {process.returncode}", pytrace=False)
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a test can do with a client, whatever carries it.
+"""Operations of a test on a client, over every transport.
 
 The promise to applications is the same on QUIC and on WebSocket, so the tests of it are written
 once, against this class; `quic_client` and `ws_client` supply the carriers.

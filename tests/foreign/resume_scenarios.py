@@ -126,7 +126,7 @@ async def nothing_is_missed_and_nothing_comes_twice(stage: Stage, way: Way) -> N
 
 
 async def until_both(bob: Link, alice: Link, last: int, carol: Link) -> list[Event]:
-    """All events until the last signal of the one and the end of the other, in whatever order."""
+    """All events until the last signal of the one and the end of the other, in any order."""
     events: list[Event] = []
     awaited = {("signal", alice.me, last), ("connectionDestroyed", carol.me, None)}
     while awaited:
@@ -270,7 +270,7 @@ async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way)
     heard = await hear_out(bob, until={carol.me: PART})
     assert heard == {carol.me: list(range(PART - 9, PART + 1))}
     assert await bob.next("connectionDestroyed") == end
-    # And now that she is gone for good, and has no cursor any longer, nothing of her comes again.
+    # The connection has left for good and has no cursor, so none of its signals is repeated.
     assert carol.me not in bob.connection.cursors
     await way.lose(bob)
     bob = await stage.resume(bob)

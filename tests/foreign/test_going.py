@@ -37,7 +37,7 @@ def test_a_gateway_that_goes_down_asks_its_clients_to_go(tmp_path: Path, carrier
             kinds.append(event.kind)
         assert event.fields["data"] == "on"
         assert set(kinds) <= {"accepted"}
-        # Nobody is let in any more, and nobody is told that his ticket is bad.
+        # No client is admitted, and none is told that its ticket is invalid.
         with pytest.raises(Exception) as refused:
             await stage.resume(bob)
         assert "invalidTicket" not in str(refused.value)

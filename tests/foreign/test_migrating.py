@@ -19,7 +19,7 @@ def source(file: str) -> str:
 
 def test_the_page_names_tests() -> None:
     assert len(NAMED) > 40
-    # In whatever form: what has a file before it is meant for a test.
+    # In any form: an entry that begins with a file is the name of a test.
     meant = set(re.findall(r"`[^`\s]+\.\w+::\w[^`\s]*`", PAGE.split("## Compatibility")[1]))
     assert len(NAMED) == len(meant)
 

@@ -236,7 +236,7 @@ def test_lost_presence_is_told_anew(short_of_room: Gateway, way: Way) -> None:
         assert changes[2:] == [("connectionCreated", link.me) for link in new]
         assert bob.connection.named == {stays.me, *(link.me for link in new)}
 
-        # Events are counted anew, from nothing.
+        # Events are counted again from zero.
         assert bob.connection.events == 0
         await new[0].goodbye()
         assert await bob.next("connectionDestroyed") == stage.destroyed(
@@ -319,7 +319,7 @@ def test_lost_signals_of_who_is_gone_are_named_if_awaited(
         for _ in range(LARGE_SIGNALS):
             await alice.signal(data=LARGE)
         await has_been_taken(alice)
-        # As it would be if her last ten had been on a stream that was slower.
+        # As if the last ten signals had been on a slower stream.
         bob.connection.named.add(carol.me)
         bob.connection.cursors[carol.me] = PART - 10
         end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)

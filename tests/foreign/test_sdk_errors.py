@@ -105,7 +105,7 @@ def failure_of(call: Callable[..., Any], *args: Any) -> Failure:
 
 @dataclass(frozen=True)
 class Refused:
-    """A call that the gateway refuses whoever is there."""
+    """A call that the gateway rejects regardless of the members."""
 
     call: str
     by: Callable[[Client, str], None]

@@ -34,7 +34,7 @@ class WebSocketLink(Link):
         super().__init__()
         self._socket = socket
         self._encoding = encoding
-        # Always reading, whatever the application does.
+        # Always reading, regardless of the application.
         self._reading = asyncio.create_task(self._read_all())
 
     @classmethod

@@ -1,4 +1,4 @@
-//! Random programs of joins, signals, stalls and leaves: whatever happens, the promises hold.
+//! Random programs of joins, signals, stalls and leaves, after which the guarantees hold.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -109,7 +109,7 @@ fn signals_of_a_departed_sender_are_replayed_only_on_request() {
 #[test]
 fn a_gap_of_a_departed_sender_is_reported_only_to_a_waiting_client() {
     for presence in [true, false] {
-        // Room for her end and some of her last signals, or for nothing of hers at all.
+        // Room for the connection's end and some of its last signals, or for none of them.
         for later in [0, 10] {
             for waited_for in [false, true] {
                 let mut world = World::new(Settings { history_bytes: 1500, ..Settings::default() });

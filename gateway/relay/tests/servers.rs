@@ -34,7 +34,7 @@ fn signals_from_servers_have_one_sender_and_one_order() {
     assert_eq!(
         receivers[0].read(),
         [signal(1, "all"), signal(2, "one"), signal(3, "all again")],
-        "one sender, whoever is meant"
+        "one sender, regardless of the recipients"
     );
     for other in &receivers[1..] {
         assert_eq!(other.read(), [signal(1, "all"), signal(3, "all again")]);

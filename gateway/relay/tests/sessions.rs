@@ -313,7 +313,7 @@ fn a_go_away_notice_follows_queued_messages_and_cannot_overflow() {
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
     alice.send("a").unwrap();
-    // Nobody is ended because there is no room for the question.
+    // No connection is closed because the notice has no room.
     alice.outbox.go_away(3000);
     let received = alice.read();
     assert!(

@@ -26,7 +26,7 @@ pub(crate) fn session(project: u32, number: u8) -> SessionId {
     SessionId::mint(&key, MediaMode::Relayed, None, 0, [number; 24])
 }
 
-/// What a client has been received, decoded from whatever encoding it asked for.
+/// A message that a client has received, decoded from its encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Received {
     Created(ConnectionId),

@@ -190,7 +190,7 @@ impl IncomingSenderStream {
     /// Passes all complete frames to the order. `false` if the stream is of an unknown kind.
     fn take(&mut self, dispatcher: &mut EventDispatcher) -> Result<bool, Disconnection> {
         while let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)? {
-            let malformed = |error: binary::DecodeError| Disconnection::protocol(error.to_string());
+            let malformed = |error: binary::BinaryError| Disconnection::protocol(error.to_string());
             if self.has_header {
                 if let Some(SenderMessage::Signal(signal)) =
                     binary::decode(frame).map_err(malformed)?
