@@ -10,7 +10,7 @@
 //!     match event {
 //!         Event::ConnectionCreated(connection) => println!("{} joined", connection.id),
 //!         Event::Signal { from, data, .. } => println!("{from:?}: {}", data.unwrap_or_default()),
-//!         Event::SessionDisconnected { reason, .. } => println!("over: {reason}"),
+//!         Event::SessionDisconnected { reason, .. } => println!("ended: {reason}"),
 //!         _ => {}
 //!     }
 //! }
