@@ -107,3 +107,28 @@ impl IssuedTicket {
         self.secret.ct_eq(secret).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_accepted_once_and_only_after_the_last_one() {
+        let ticket = |secret| IssuedTicket {
+            secret: [secret; 32],
+            start: HistoryMark { position: 0, events: 0 },
+        };
+        let mut resumable = Resumable::new(ticket(1), Duration::MAX);
+        resumable.exchange(ticket(1), 3, ticket(2));
+        let presented = |attempt| resumable.presented(&[1; 32], attempt).map(|it| it.secret);
+        assert_eq!(presented(2), Err(ResumeError::Superseded), "late");
+        assert_eq!(presented(3), Err(ResumeError::Superseded), "replayed");
+        assert_eq!(presented(4), Ok([1; 32]));
+        assert_eq!(
+            resumable.presented(&[2; 32], 1).map(|it| it.secret),
+            Ok([2; 32]),
+            "the new one"
+        );
+        assert_eq!(resumable.presented(&[3; 32], 9).map(|_| ()), Err(ResumeError::InvalidTicket));
+    }
+}
