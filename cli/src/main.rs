@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod connect;
 mod dev;
+#[cfg(target_os = "linux")]
 mod drain;
 mod id_prefix;
 mod join;
@@ -59,6 +60,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     Serve(serve::Args),
+    #[cfg(target_os = "linux")]
     Drain(drain::Args),
     Join(join::Args),
     Send(send::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
     let _flush = logging::FlushOnDrop;
     let result = match Cli::parse().command {
         CliCommand::Serve(args) => serve::run(args),
+        #[cfg(target_os = "linux")]
         CliCommand::Drain(args) => drain::run(&args),
         CliCommand::Join(args) => join::run(args),
         CliCommand::Send(args) => send::run(args),
