@@ -59,15 +59,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client, and what it must still be received.
+/// A client, and the signals that it must still receive.
 struct Actor {
     resumable: ResumableClient,
     detached: Option<Detached>,
-    /// Of each sender the signals that are for it and that it has neither read nor been received lost.
+    /// Per sender, signals for this client that it has neither read nor been told are lost.
     due: HashMap<Sender, VecDeque<u64>>,
-    /// Others, as it was received.
+    /// Other connections, as announced to this client.
     known: BTreeSet<ConnectionId>,
-    /// Senders of which it was received that signals may be missing.
+    /// Senders whose signals may be missing, as announced to this client.
     doubtful: BTreeSet<ConnectionId>,
     given_up: Vec<ResumeAttempt>,
 }
@@ -143,7 +143,7 @@ impl Actor {
         }
         if self.resumable.presence {
             let others = there.iter().copied().filter(|id| *id != self.resumable.id);
-            assert_eq!(self.known, others.collect(), "all are known who are there");
+            assert_eq!(self.known, others.collect(), "the client knows all members");
         }
     }
 }
@@ -224,7 +224,10 @@ fn run(history_bytes: usize, steps: Vec<Step>) {
                 let Some(attempt) = actor.given_up.pop() else { continue };
                 match attempt.arrive(&actor.resumable, &world) {
                     Ok((connection, _)) => {
-                        assert!(actor.resumable.client.is_none(), "it takes no living link away");
+                        assert!(
+                            actor.resumable.client.is_none(),
+                            "a late attempt ends no link that is in use"
+                        );
                         actor.detached = connection.detach(world.now);
                     }
                     Err(error) => {

@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client together with what it was received and what it should have been.
+/// A client, the messages that it has received, and those that it should have.
 struct Actor {
     client: Client,
     session: usize,
@@ -54,7 +54,7 @@ struct Actor {
     reads: bool,
     received: Vec<Received>,
     /// Signals that were accepted for it while it was there: sender and sequence number. (Those of
-    /// servers by their data, as who is the first of a session is not seen from here.)
+    /// servers by their data, because the first member of a session is not known here.)
     due: Vec<(Sender, u64)>,
 }
 
@@ -189,7 +189,7 @@ fn observed(world: &World, sessions: &[SessionId], homes: &BTreeMap<ConnectionId
     let mut present = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for (session, id, reason) in world.journal.take() {
-        // The stand-ins of those who left are at home nowhere.
+        // Connections that left have no session.
         if let Some(home) = homes.get(&id) {
             assert_eq!(session, sessions[*home]);
         }
@@ -239,8 +239,11 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
         // Whoever keeps up, or at least was not too slow, misses nothing up to its end.
         None => assert_eq!(heard, actor.due),
         Some(CloseReason::SlowConsumer) => {
-            assert!(!actor.reads, "only those who do not read are too slow");
-            assert!(actor.due.starts_with(&heard), "what was heard is a beginning of what was due");
+            assert!(!actor.reads, "only clients that do not read are too slow");
+            assert!(
+                actor.due.starts_with(&heard),
+                "a prefix of the expected messages was received"
+            );
         }
         Some(_) => {
             let due = &actor.due[..heard.len().min(actor.due.len())];

@@ -50,7 +50,7 @@ fn a_resumed_connection_gets_its_replay_and_others_see_no_change() {
                 .read()
                 .iter()
                 .all(|received| !matches!(received, Received::Destroyed(id, _) if *id == bob.id)),
-            "nobody is received"
+            "no member is notified"
         );
         assert_eq!(bob.resume(&world, after), Ok(complete(0)));
         alice.send("live").unwrap();
@@ -70,7 +70,11 @@ fn a_resumed_connection_gets_its_replay_and_others_see_no_change() {
         );
         drop(away);
         alice.send("its time is not over").unwrap();
-        assert_eq!(bob.take_received().len(), 1, "an old deadline does not end who is back");
+        assert_eq!(
+            bob.take_received().len(),
+            1,
+            "an old deadline does not end a resumed connection"
+        );
     }
 }
 
@@ -83,7 +87,7 @@ fn a_resumed_sender_learns_how_many_of_its_signals_were_processed() {
     alice.client().send(&"x".repeat(9000)).unwrap_err();
     assert_eq!(alice.accepted, 0);
     alice.read();
-    assert_eq!(alice.accepted, 1, "a refused one counts when its error has been received");
+    assert_eq!(alice.accepted, 1, "a rejected signal counts once its error has been sent");
     alice.client().send("three").unwrap();
     let _away = alice.detach(&world);
     assert_eq!(alice.resume(&world, Encoding::Shared), Ok(complete(3)), "refused ones count");
@@ -147,9 +151,9 @@ fn a_resume_takes_over_from_an_open_link() {
         Err(RejectionReason::NotFound(alice.id))
     );
     old.connection.leave(CloseReason::ClientDisconnected, world.now);
-    alice.send("to the new one").unwrap();
-    assert_eq!(bob.take_received(), [signal(alice.id, 1, "to the new one")]);
-    assert_eq!(alice.read(), [signal(alice.id, 1, "to the new one")]);
+    alice.send("to the new link").unwrap();
+    assert_eq!(bob.take_received(), [signal(alice.id, 1, "to the new link")]);
+    assert_eq!(alice.read(), [signal(alice.id, 1, "to the new link")]);
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn a_ticket_is_valid_once_and_for_its_connection() {
     let first = bob.secret;
     let _away = bob.detach(&world);
 
-    // Forged, another's, for one who is not kept, in another session.
+    // A forged ticket, another connection's, one without resumption, one of another session.
     let try_with = |world: &World, change: &dyn Fn(&mut ResumeRequest<'_>)| {
         let mut request = bob.request(Encoding::Json, [9; 32]);
         change(&mut request);
@@ -228,7 +232,7 @@ fn an_evicted_client_learns_of_it_when_it_resumes() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
     let moderator = world.join(&here, Role::Moderator);
-    // One away, one on a link that is dead without anybody's knowing; by a member and by a server.
+    // One detached, one on a dead link that nobody has noticed; by a member and by a server.
     let mut away = ResumableClient::join(&mut world, &here, Encoding::Json);
     let mut dead = ResumableClient::join(&mut world, &here, Encoding::Json);
     let _away = away.detach(&world);
@@ -240,7 +244,11 @@ fn an_evicted_client_learns_of_it_when_it_resumes() {
         assert_eq!(resumable.resume(&world, Encoding::Json).err(), Some(ResumeError::Evicted));
         let check = |secret| world.relay.check_ticket(&here, id, secret, 1);
         assert_eq!(check(&good), Err(ResumeError::Evicted));
-        assert_eq!(check(&forged.secret), Err(ResumeError::InvalidTicket), "only to whom it is");
+        assert_eq!(
+            check(&forged.secret),
+            Err(ResumeError::InvalidTicket),
+            "only for the evicted connection"
+        );
     }
     // Even when the session is no more; but not for ever.
     drop((moderator, forged));

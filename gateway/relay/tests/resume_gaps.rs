@@ -39,8 +39,8 @@ fn trimmed_signals_are_a_gap_that_names_their_sender() {
     assert!((2..21).contains(&until), "{until}");
     let received = bob.take_received();
     assert_eq!(received.first(), Some(&signal(from.clone(), until + 1, &(until - 1).to_string())));
-    assert_eq!(received.len() as u64, 21 - until, "what is kept comes, in order");
-    // It is said once.
+    assert_eq!(received.len() as u64, 21 - until, "the rest of the history is replayed, in order");
+    // The gap is reported once.
     let _away = bob.detach(&world);
     assert_eq!(bob.resume(&world, Encoding::Shared), Ok(complete(0)));
 }
@@ -65,14 +65,14 @@ fn lost_presence_events_cause_a_full_resync() {
     let answer = bob.resume(&world, Encoding::PerSender).unwrap();
     assert_eq!(answer.present, Some(vec![alice.id, carol.id]));
     let known = |received: &Received| matches!(received, Received::Signal { from, .. } if *from == alice.id.into());
-    assert!(bob.take_received().iter().all(known), "nothing of those who are gone");
+    assert!(bob.take_received().iter().all(known), "no signal of departed connections");
     // Who has not read that far counts as before.
     (bob.secret, bob.events) = old;
     bob.cursors.clear();
     let _away = bob.detach(&world);
     let again = bob.resume(&world, Encoding::PerSender).unwrap();
     assert_eq!(again.present, Some(vec![alice.id, carol.id]));
-    // And from here on everything is received again.
+    // From here on everything is received.
     bob.client().connection.confirm_ticket();
     bob.take_received();
     let _away = bob.detach(&world);
@@ -92,7 +92,7 @@ fn signals_of_a_departed_sender_are_replayed_only_on_request() {
         alice.send("two").unwrap();
         let id = alice.id;
         alice.connection.leave(CloseReason::ClientDisconnected, world.now);
-        // It has read all of that. A client forgets whom it has received the end of; over streams it
+        // It has read all of that. A client drops the cursor of a connection whose end it has received; over streams it
         // may have read the end and still wait for what comes before it.
         bob.take_received();
         bob.cursors.remove(&id.into());
@@ -171,10 +171,10 @@ fn a_connection_that_becomes_resumable_late_gets_a_full_resync() {
     let here = session(1, 1);
     let mut alice = world.join(&here, Role::Publisher);
     let late = world.join(&here, Role::Publisher);
-    // Somebody who was kept, and for whom nothing is written any more.
+    // A resumable member that left, so nothing is recorded.
     drop(ResumableClient::join(&mut world, &here, Encoding::Json));
     world.now = Duration::from_secs(100);
-    let signal = signalbox_protocol::Signal::new(None::<&str>, Some("nobody keeps this"));
+    let signal = signalbox_protocol::Signal::new(None::<&str>, Some("not recorded"));
     alice.connection.signal(None, signal, world.now).unwrap();
     let secret = secret(late.id, 0);
     assert!(late.connection.enable_resume(secret, Duration::ZERO));

@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client, what it should have been received, and its deadline while it is away.
+/// A client, the messages that it should receive, and its deadline while it is detached.
 struct Actor {
     resumable: ResumableClient,
     due: Vec<Received>,
@@ -117,7 +117,7 @@ fn run(steps: Vec<Step>) {
                 let data = time.to_string();
                 world.send_from_server(&here, Recipients::All, &data).unwrap();
                 for actor in &mut actors {
-                    // Its number is not known here; the data says enough.
+                    // Its number is not known here; the data identifies it.
                     actor.due.push(signal(servers(), 0, &data));
                 }
             }
@@ -125,7 +125,7 @@ fn run(steps: Vec<Step>) {
                 let who = pick(who);
                 actors[who].resumable.read();
                 if let Some(client) = &actors[who].resumable.client {
-                    // Whoever reads has its ticket, and says something.
+                    // A client that reads has its ticket, and confirms it.
                     client.connection.confirm_ticket();
                     actors[who].before = None;
                 }

@@ -51,7 +51,11 @@ fn a_server_can_include_or_exclude_recipients() {
     let named = ids_of([&alice, &stranger, &mute]);
     let mut missing = world.send_from_server(&here, Recipients::Only(&named), "only").unwrap();
     missing.sort();
-    assert_eq!(missing, [mute.id, stranger.id], "who was not reached is said");
+    assert_eq!(
+        missing,
+        [mute.id, stranger.id],
+        "the connections that were not reached are reported"
+    );
     assert_eq!(
         world.send_from_server(&here, Recipients::Except(&ids_of([&alice])), "except"),
         Ok(vec![])
@@ -173,7 +177,7 @@ fn a_project_has_one_rate_for_all_its_clients_and_servers() {
     let mut stranger = world.join(&session(2, 1), Role::Publisher);
     alice.send("1").unwrap();
     bob.send("2").unwrap();
-    // What is refused for another reason takes nothing away.
+    // A signal that is rejected for another reason uses up no rate.
     alice.send(&"x".repeat(9000)).unwrap_err();
     world.send_from_server(&session(1, 1), Recipients::All, "3").unwrap();
     let over = SignalError::Rejected { seq: 3, reason: RejectionReason::ProjectRateLimited };

@@ -169,7 +169,7 @@ fn roles_determine_permissions() {
         moderator.connection.force_disconnect(publisher.id, Duration::ZERO),
         Err(RejectionReason::NotFound(publisher.id))
     );
-    // Its own end comes later and is not received twice.
+    // The client's own end comes later and is not received twice.
     drop(publisher);
     assert_eq!(subscriber.read(), []);
 }
@@ -247,7 +247,7 @@ fn messages_taken_but_not_written_still_count() {
 
 #[test]
 fn presence_events_that_overflow_others_close_them_in_turn() {
-    // The first is received of 49 others and can hold no more; its end is one too many for the
+    // The first has 49 others announced and can hold no more; its end is one too many for the
     // second, and so on.
     let mut world = World::new(Settings { outbox_frames: 49, ..Settings::default() });
     let here = session(1, 1);

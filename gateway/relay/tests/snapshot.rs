@@ -69,7 +69,7 @@ fn resumable_connections_survive_a_restart_without_presence_events() {
         let heard = |received: &Received| matches!(received, Received::Signal { .. });
         assert!(alice.take_received().iter().all(heard));
         drop(away);
-        assert_eq!(world.journal.take(), [], "nobody was created or destroyed");
+        assert_eq!(world.journal.take(), [], "no connection was created or destroyed");
     }
 }
 
@@ -146,7 +146,7 @@ fn a_relay_does_nothing_after_its_snapshot() {
     assert_eq!(world.journal.take(), [(here, alice.id, Some(gone))]);
 }
 
-/// What is kept for those who are away has the same bound in the next run, with what is from before.
+/// The history of detached members has the same bound in the next run, earlier entries included.
 #[test]
 fn the_history_is_bounded_across_a_restart() {
     let lost = |restart: bool| {
@@ -208,7 +208,7 @@ fn restored_connections_are_exempt_from_limits() {
     assert!(world.try_join(&session(1, 1), Role::Publisher, true, Encoding::Json).is_ok());
 }
 
-/// A small relay, put away.
+/// The snapshot of a small relay.
 fn small() -> Vec<u8> {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);
@@ -224,7 +224,7 @@ fn small() -> Vec<u8> {
     world.relay.snapshot(usize::MAX, world.now).bytes
 }
 
-/// If this fails, what is put away has another encoding than before: raise the format's number, and
+/// If this fails, the encoding of snapshots has changed: raise the format's number, and
 /// put the new bytes here. (A gateway that finds those of before refuses them by their number.)
 #[test]
 fn the_format_matches_its_number() {

@@ -78,7 +78,7 @@ impl Journal {
 pub(crate) struct World {
     pub(crate) relay: Relay,
     pub(crate) journal: Arc<Journal>,
-    /// The time, which passes when a test says so.
+    /// Simulated time; tests advance it.
     pub(crate) now: Duration,
     settings: Settings,
     next: u64,
@@ -187,7 +187,7 @@ impl Client {
         self.read().into_iter().filter_map(data).collect()
     }
 
-    /// Why somebody has ended the connection, if somebody has.
+    /// The reason for which the connection was closed, if it was.
     pub(crate) fn closed(&self) -> Option<CloseReason> {
         match self.outbox.poll_closed(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(reason) => Some(reason),

@@ -27,7 +27,7 @@ pub(crate) struct ResumableClient {
     pub(crate) attempts: u32,
     pub(crate) events: u64,
     pub(crate) cursors: HashMap<Sender, u64>,
-    /// All that it was received, but for confirmations.
+    /// Everything received, except confirmations.
     pub(crate) received: Vec<Received>,
     /// What the present link has brought and the client has not read.
     waiting: VecDeque<Received>,
@@ -117,7 +117,7 @@ impl ResumableClient {
         }
     }
 
-    /// What it has been received since it was last asked.
+    /// Everything received since the last call.
     pub(crate) fn take_received(&mut self) -> Vec<Received> {
         self.read();
         std::mem::take(&mut self.received)
