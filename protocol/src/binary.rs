@@ -17,7 +17,7 @@ pub(crate) fn encode_into<'a>(message: &impl Message<'a>, out: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "a wire message always encodes");
 }
 
-/// How many bytes [`encode`] yields.
+/// Number of bytes that [`encode`] yields.
 pub(crate) fn encoded_len<'a>(message: &impl Message<'a>) -> usize {
     // As in `encode_into`: wire messages always encode. The length is only used as a capacity
     // and as the frame prefix, and a frame is checked against it when it is built.

@@ -56,7 +56,7 @@ codes! {
     }
 }
 
-/// How a client may come back after the end of a link.
+/// A client's way back after the end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComeBack {
     /// With its ticket, if it has one; else as a new connection.
@@ -149,7 +149,7 @@ impl CloseReason {
         }
     }
 
-    /// What the others in the session are told when a connection ends for this reason.
+    /// The reason that other members see when a connection ends for this reason.
     pub fn disconnect_reason(self) -> DisconnectReason {
         match self {
             Self::ClientDisconnected => DisconnectReason::ClientDisconnected,

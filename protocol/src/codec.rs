@@ -8,7 +8,7 @@ use crate::limits::{
     CLIENT_FRAME_BYTES, CLIENT_JSON_BYTES, GATEWAY_FRAME_BYTES, GATEWAY_JSON_BYTES,
 };
 
-/// How messages are encoded. QUIC always uses postcard; a WebSocket client chooses by subprotocol.
+/// Encoding of messages. QUIC always uses postcard; a WebSocket client chooses by subprotocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {

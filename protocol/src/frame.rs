@@ -32,7 +32,7 @@ pub fn encode_to<'a>(message: &impl Message<'a>, out: &mut Vec<u8>) {
     debug_assert_eq!(out.len() - start, len, "the prefix tells the truth");
 }
 
-/// How many bytes the prefix of a frame takes: what to skip for the bare message.
+/// Length of a frame's prefix, in bytes; the message follows.
 pub fn prefix_len(message_len: usize) -> usize {
     match message_len {
         0..0x80 => 1,
@@ -78,7 +78,7 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
-    /// Where the next frame starts; what lies before it has been taken.
+    /// Start of the next frame; everything before it has been taken.
     start: usize,
     max: usize,
 }

@@ -32,7 +32,7 @@ pub enum JsonError {
     /// It is JSON, but a member is missing, of the wrong type, or there twice.
     #[error("malformed message: a member is missing, wrong or there twice, before column {column}")]
     Data {
-        /// Where it was noticed, in bytes from 1.
+        /// Position of the fault, in bytes from 1.
         column: usize,
     },
 }

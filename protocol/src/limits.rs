@@ -1,4 +1,4 @@
-//! How long things may be. The first three are the vendor's documented limits, which servers and
+//! Maximum lengths and counts. The first three are the vendor's documented limits, which servers and
 //! clients that come from there rely on; the rest bound what one peer can make the other hold.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub const TOKEN_BYTES: usize = 18 * 1024;
 /// Longest name a client may give itself in its hello, in bytes.
 pub const AGENT_BYTES: usize = 64;
 
-/// How many features a `hello` or a `welcome` may list.
+/// Maximum number of features in a `hello` or `welcome`.
 pub const FEATURES: usize = 32;
 
 /// Longest name of a feature, in bytes.
@@ -42,14 +42,14 @@ pub const GATEWAY_FRAME_BYTES: usize = 64 * 1024;
 /// Longest JSON message that a gateway sends, in bytes.
 pub const GATEWAY_JSON_BYTES: usize = 256 * 1024;
 
-/// How many bytes of connection descriptions a gateway puts in one `present` message at most
+/// Maximum bytes of connection descriptions in one `present` message
 /// (one description always fits, regardless of its length).
 pub const PRESENT_BYTES: usize = 16 * 1024;
 
-/// How many cursors one message of a client may hold.
+/// Maximum number of cursors in one message.
 pub const CURSORS: usize = 500;
 
-/// How many cursors a client may send in all. One that has heard more senders leaves out those
+/// Maximum number of cursors of one resume. A client with more senders leaves out those
 /// that are gone, and joins again if that is not enough.
 pub const CURSORS_IN_ALL: usize = 20_000;
 
@@ -57,9 +57,9 @@ pub const CURSORS_IN_ALL: usize = 20_000;
 /// and a session id, in base64: 502 bytes at most.
 pub const TICKET_BYTES: usize = 512;
 
-/// How many senders one `gap` message names at most.
+/// Maximum number of senders in one `gap` message.
 pub const LOST: usize = 500;
 
-/// How long one side of a link waits for the other once the end of the link has been announced: a
+/// Time for which one side of a link waits for the other once the end of the link has been announced: a
 /// client for what is left to read, a gateway for the client to close.
 pub const FAREWELL: Duration = Duration::from_secs(1);

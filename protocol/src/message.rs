@@ -1,10 +1,10 @@
-//! What is said on a link, in both directions.
+//! The messages of a link, in both directions.
 //!
 //! The same types are written as postcard ([`crate::binary`]) and as JSON ([`crate::json`]).
 //! On the postcard wire a variant is its position: **variants are only ever appended**, and a
 //! message never gains a field. What a peer does not know it skips.
 //!
-//! Where they travel: on a WebSocket, [`ClientMessage`] one way and [`GatewayMessage`] the other.
+//! On a WebSocket, [`ClientMessage`] travels one way and [`GatewayMessage`] the other.
 //! On QUIC the same two on the control stream, except that the client's signals have a stream of
 //! their own (opened by [`ClientStream`]), and so has each sender towards the client (opened by
 //! [`GatewayStream`], then [`SenderMessage`]s).
@@ -28,7 +28,7 @@ pub trait Message<'a>: Serialize + Deserialize<'a> {
     const NAMES: &'static [&'static str];
 }
 
-/// What a client may do, from its token. The vendor's four roles.
+/// A client's rights, from its token: the vendor's four roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -63,7 +63,7 @@ impl Role {
     }
 }
 
-/// How a QUIC client wants the signals of its session.
+/// Stream layout of the signals to a QUIC client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Streams {
@@ -81,9 +81,9 @@ pub enum Streams {
 pub struct ConnectionInfo {
     /// Its id, unique for ever.
     pub id: ConnectionId,
-    /// When it was created, in Unix milliseconds by the gateway's clock.
+    /// Time of its creation, in Unix milliseconds by the gateway's clock.
     pub created_at: u64,
-    /// What its token says about its bearer; at most 4096 bytes, empty if nothing.
+    /// Connection data from its token; at most 4096 bytes, possibly empty.
     pub data: String,
 }
 
@@ -105,7 +105,7 @@ pub enum ClientMessage<'a> {
     },
     /// Tag 3. The client leaves on purpose. Nothing of it follows.
     Goodbye {
-        /// How many signals the client has sent in all. The gateway reads that many before it
+        /// Number of signals that the client has sent in all. The gateway reads that many before it
         /// lets the connection go, as on QUIC this message can overtake them.
         #[serde(default)]
         signals: u64,
@@ -131,7 +131,7 @@ impl<'a> Message<'a> for ClientMessage<'a> {
         &["hello", "signal", "forceDisconnect", "goodbye", "ticketStored", "resume", "cursors"];
 }
 
-/// Who the client is and what it wants.
+/// The first message of a new connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello<'a> {
@@ -141,7 +141,7 @@ pub struct Hello<'a> {
     /// The features that the client wants, for its connection on all its links.
     #[serde(default)]
     pub features: Features,
-    /// How a QUIC client wants its signals. On a WebSocket there is one stream regardless.
+    /// Stream layout of the signals to a QUIC client. On a WebSocket there is one stream regardless.
     #[serde(default)]
     pub streams: Streams,
     /// The client's name and version, for the operator's logs; at most 64 bytes.
@@ -149,7 +149,7 @@ pub struct Hello<'a> {
     pub agent: Option<Text<'a>>,
 }
 
-/// Which connection comes back, and what it has.
+/// The first message of a link that resumes a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resume<'a> {
@@ -160,10 +160,10 @@ pub struct Resume<'a> {
     /// The gateway accepts an attempt only if its number is greater than that of the last attempt
     /// it accepted, so one that the client has given up cannot take the connection from a later one.
     pub attempt: u32,
-    /// How a QUIC client wants its signals on this link.
+    /// Stream layout of the signals to a QUIC client on this link.
     #[serde(default)]
     pub streams: Streams,
-    /// How many `connectionCreated` and `connectionDestroyed` the client has read in all, over all
+    /// Number of `connectionCreated` and `connectionDestroyed` that the client has read in all, over all
     /// its links since `welcome`; 0 without the feature `presence`. They are counted at the
     /// gateway that holds the connection.
     pub events: u64,
@@ -261,7 +261,7 @@ pub enum GatewayMessage<'a> {
         /// The same for people.
         #[serde(borrow)]
         message: Text<'a>,
-        /// How many streams the gateway has opened on this link in all. A client that has read
+        /// Number of streams that the gateway has opened on this link. A client that has read
         /// so many to their end has missed nothing. 0 where all is on one stream.
         #[serde(default)]
         streams: u64,
@@ -275,10 +275,10 @@ pub enum GatewayMessage<'a> {
         /// In place of the one that was used.
         #[serde(borrow)]
         ticket: Ticket<'a>,
-        /// How many of the client's signals the gateway has taken, over all links. Those after it
+        /// Number of the client's signals that the gateway has taken, over all links. Those after it
         /// were lost on the way; the client sends them again.
         signals: u64,
-        /// How many signals and presence events follow that the client has missed.
+        /// Number of missed signals and presence events that follow.
         missed: u64,
     },
     /// Tag 9. Signals that were for this client are lost. Never said unless it is, or may be, so.
@@ -288,14 +288,14 @@ pub enum GatewayMessage<'a> {
         /// Whether more is lost: presence events, and signals of connections that are gone. All
         /// who are there are then named by `present` messages, `present` connections in all.
         presence: bool,
-        /// How many connections those messages name.
+        /// Number of connections in those messages.
         #[serde(default)]
         present: u32,
     },
     /// Tag 10. The gateway has taken so many of the client's signals, over all links: each is with
     /// everyone it was for, or an `error` said why not. Only with the feature `resume`.
     Accepted {
-        /// How many.
+        /// Number of signals.
         signals: u64,
     },
     /// Tag 11. The gateway is going down, and ends this link soon; until then all goes on. A
@@ -324,7 +324,7 @@ impl<'a> Message<'a> for GatewayMessage<'a> {
     ];
 }
 
-/// What lets a client come back to its connection.
+/// The secret with which a client resumes its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket<'a> {
@@ -348,7 +348,7 @@ pub struct Lost {
     pub until: u64,
 }
 
-/// What a client learns on joining.
+/// The answer to a valid `hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
@@ -356,13 +356,13 @@ pub struct Welcome {
     pub connection: ConnectionInfo,
     /// The session that it joined.
     pub session: SessionId,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What it should know of the gateway's limits.
+    /// The gateway's limits that concern the client.
     pub limits: Limits,
     /// The features that the gateway grants, of those that the client listed.
     pub features: Features,
-    /// How many others `present` will name; 0 without the feature `presence`.
+    /// Number of other members that `present` will name; 0 without the feature `presence`.
     pub present: u32,
 }
 

@@ -1,6 +1,6 @@
 //! Text from a peer, as it can be shown to people.
 //!
-//! What a peer sent may hold characters that act on a terminal instead of being seen: escape
+//! Text from a peer may contain characters that act on a terminal instead of being seen: escape
 //! sequences that set the clipboard, line ends that forge a line of output, marks that turn the
 //! direction of the rest of the line. Code that prints such text for people, or logs it, writes it
 //! through [`Printable`]. Programs get JSON, whose strings are exact.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::{ConnectionId, Text, id::InvalidConnectionId};
 
-/// Who sent a signal. Each sender counts its signals from 1, and receivers get them in that order.
+/// The source of a signal. Each sender counts its signals from 1, and receivers get them in that order.
 ///
 /// In postcard an enum, in JSON a connection id or `{"server": "NAME"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -26,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// How the vendor would carry a session's media. It changes nothing about signals; it is kept, in
+/// The vendor's way of carrying a session's media. It changes nothing about signals; it is kept, in
 /// the id, for servers that ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaMode {
@@ -48,7 +48,7 @@ impl MediaMode {
         }
     }
 
-    /// What ids of such sessions begin with.
+    /// Prefix of the ids of such sessions.
     fn prefix(self) -> &'static str {
         match self {
             Self::Relayed => "1_",
@@ -57,7 +57,7 @@ impl MediaMode {
     }
 }
 
-/// What clients join: an id of at most 255 URL-safe characters that names its project.
+/// The id of a session: at most 255 URL-safe characters that name its project.
 ///
 /// Two ids are the same session exactly when their text is the same.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl SessionId {
         &self.text
     }
 
-    /// How its media would be carried.
+    /// The media mode.
     pub fn media(&self) -> MediaMode {
         if self.text.starts_with(MediaMode::Routed.prefix()) {
             MediaMode::Routed

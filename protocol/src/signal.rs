@@ -1,4 +1,4 @@
-//! What a signal is, and when it is valid.
+//! Signals, and the rules for valid ones.
 
 use serde::{Deserialize, Serialize};
 

@@ -33,7 +33,7 @@ pub fn from_str<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_jso
 /// The wrapper, and who is told that its value is ignored.
 struct Strict<D, I>(D, I);
 
-/// What is to be done about a value that is not read.
+/// Handling of values that are not read.
 trait OnIgnored {
     fn ignored<E: de::Error>(self) -> Result<(), E>;
 }
@@ -127,7 +127,7 @@ impl<'de, D: Deserializer<'de>, I: OnIgnored> Deserializer<'de> for Strict<D, I>
         self.0.deserialize_any(Variant(visitor))
     }
 
-    /// What nobody reads is still checked.
+    /// Unread values are checked too.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.1.ignored()?;
         self.0.deserialize_any(Inner(IgnoredAny))?;

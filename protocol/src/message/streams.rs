@@ -1,4 +1,4 @@
-//! What is said on the streams of QUIC that have a purpose of their own: their headers, and what
+//! Messages on QUIC streams other than the control stream: their headers, and what
 //! follows on a sender's stream.
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ impl Message<'_> for GatewayStream {
     const NAMES: &'static [&'static str] = &["sender"];
 }
 
-/// What follows on a sender's stream.
+/// A message on a sender's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SenderMessage<'a> {
