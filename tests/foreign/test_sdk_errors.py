@@ -230,7 +230,7 @@ def test_one_who_hears_nothing(perform: Perform, sdk: Sdk) -> None:
         deaf = await room.join(role="publisheronly")
         method = room.client.signal
         failure = await asyncio.to_thread(failure_of, method, room.session, GOOD, deaf.me)
-        check(sdk, "signal", failure, 403, "receives no signals")
+        check(sdk, "signal", failure, 403, "does not receive signals")
 
     perform(play)
 
@@ -247,7 +247,7 @@ def test_too_many_signals(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk) -> None:
     async def play(room: Room) -> None:
         await room.join()
         failure = await asyncio.to_thread(failure_of, too_many, room.session)
-        check(sdk, "signal", failure, 429, "more signals per second than it may")
+        check(sdk, "signal", failure, 429, "exceeds its limit of signals per second")
 
     room.perform(vendor, client, client, play)
 
