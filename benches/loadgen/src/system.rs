@@ -56,7 +56,7 @@ impl System {
         }
     }
 
-    /// Its number of clients, where others have so many.
+    /// Its number of clients where gateways and other systems have `connections`.
     pub fn connections(&self, connections: usize) -> usize {
         if matches!(self, Self::Baseline(_)) { 1 } else { connections }
     }

@@ -15,7 +15,7 @@ type ScenarioRow<S> = Row<<S as Scenario>::Label, <S as Scenario>::Round>;
 
 /// All rows of a scenario.
 pub(crate) struct Outcome<S: Scenario> {
-    /// The flags of the measurement; what they have in common is in the JSON.
+    /// The flags of the measurement; the JSON has those that all measurements share.
     pub(super) scenario: S,
     pub(super) rows: Vec<ScenarioRow<S>>,
     /// Systems that failed in some rounds.

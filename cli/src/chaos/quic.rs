@@ -141,14 +141,14 @@ impl QuicProxy {
 
     async fn open(&mut self, client: SocketAddr) -> Option<ProxiedLink> {
         if self.links.len() >= LINKS {
-            warn!(%client, "too many QUIC links; datagram dropped");
+            warn!(%client, "datagram dropped: too many QUIC links");
             return None;
         }
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let gateway = match socket {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                warn!(%client, %error, "QUIC link failed: cannot open a socket");
+                warn!(%client, %error, "QUIC link not opened: no socket");
                 return None;
             }
         };

@@ -1,5 +1,4 @@
-//! The two halves of a connection that an application holds: [`Client`] to act, [`Events`] to
-//! receive; and [`SignalBuilder`], by which a client sends.
+//! The acting half of a connection, and the builder of the signals that it sends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,17 +12,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     endpoints::Endpoints,
     error::SendError,
-    event::Event,
     send_queue::{ClientCommand, Completion, QueuedSignal},
     session_view::SessionView,
 };
 
 /// Signals that may wait for the link before sending waits.
 pub(crate) const COMMAND_QUEUE: usize = 256;
-
-/// Events that may wait for the application. When they are not read, the client stops reading from
-/// the network, and in the end the gateway disconnects it as a slow consumer.
-pub(crate) const EVENT_QUEUE: usize = 1024;
 
 /// How long [`Client::disconnect`] waits for the gateway's goodbye: the time that the protocol
 /// gives the gateway, and one round trip of a bad network.
@@ -48,37 +42,6 @@ pub(crate) struct ClientChannels {
     pub(crate) commands: mpsc::Receiver<ClientCommand>,
     pub(crate) leaving: watch::Receiver<bool>,
     pub(crate) ended: watch::Sender<bool>,
-}
-
-/// The receiving half of a connection. If it is dropped, events are discarded.
-#[derive(Debug)]
-pub struct Events {
-    events: mpsc::Receiver<Event>,
-}
-
-impl Events {
-    pub(crate) fn new(events: mpsc::Receiver<Event>) -> Self {
-        Self { events }
-    }
-
-    /// The next event; `None` after [`Event::SessionDisconnected`].
-    ///
-    /// ```
-    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
-    /// # support::with_client(async |client, mut events| {
-    /// use signalbox_client::{CloseReason, Event};
-    ///
-    /// client.disconnect().await;
-    /// while let Some(event) = events.next().await {
-    ///     if let Event::SessionDisconnected { reason, .. } = event {
-    ///         assert_eq!(reason, CloseReason::ClientDisconnected);
-    ///     }
-    /// }
-    /// # Ok(()) });
-    /// ```
-    pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
-    }
 }
 
 impl Client {

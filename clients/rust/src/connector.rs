@@ -6,14 +6,8 @@ use rustls::RootCertStore;
 use signalbox_certs::NativeRoots;
 
 use crate::{
-    client::{Client, Events},
-    dial::Dialer,
-    endpoints::Endpoints,
-    error::ConnectError,
-    link::HandshakeReply,
-    opening::Opening,
-    options::ConnectOptions,
-    reconnect,
+    client::Client, dial::Dialer, endpoints::Endpoints, error::ConnectError, events::Events,
+    link::HandshakeReply, opening::Opening, options::ConnectOptions, reconnect,
 };
 
 /// How long connecting may take, up to the welcome.

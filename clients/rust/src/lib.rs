@@ -40,6 +40,7 @@ mod dial;
 mod endpoints;
 mod error;
 mod event;
+mod events;
 mod gateway_url;
 mod link;
 mod opening;
@@ -55,10 +56,11 @@ mod transcripts;
 mod vectors;
 
 pub use backoff::Backoff;
-pub use client::{Client, Events, SignalBuilder};
+pub use client::{Client, SignalBuilder};
 pub use connector::Connector;
 pub use error::{ConnectError, SendError, UnreachableCause};
 pub use event::{Event, Gap};
+pub use events::Events;
 pub use options::ConnectOptions;
 pub use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayId, Printable,

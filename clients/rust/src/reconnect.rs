@@ -12,10 +12,11 @@ use tracing::debug;
 
 use crate::{
     backoff::{Backoff, jitter},
-    client::{Client, ClientChannels, EVENT_QUEUE, Events},
+    client::{Client, ClientChannels},
     dial::Dialer,
     error::ConnectError,
     event::Event,
+    events::{EVENT_QUEUE, Events},
     link::{
         Disconnection, EventDispatcher, HandshakeReply, Link, OutgoingMessages, SharedSendQueue,
     },

@@ -16,8 +16,9 @@ use signalbox_protocol::{
 use tokio::sync::mpsc;
 
 use crate::{
-    client::{COMMAND_QUEUE, EVENT_QUEUE},
+    client::COMMAND_QUEUE,
     error::ConnectError,
+    events::EVENT_QUEUE,
     link::{EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, SharedSendQueue},
     opening::Opening,
     options::ConnectOptions,

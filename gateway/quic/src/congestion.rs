@@ -38,7 +38,7 @@ impl ControllerFactory for FloorCubicConfig {
 }
 
 /// CUBIC with a floor.
-struct FloorCubic {
+pub(crate) struct FloorCubic {
     cubic: Box<dyn Controller>,
     floor: Floor,
 }

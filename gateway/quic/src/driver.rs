@@ -41,7 +41,8 @@ impl Driver {
     }
 
     /// Whether quinn has left work to this driver and the work is not done.
-    pub fn has_work(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn has_work(&self) -> bool {
         self.work.is_some()
     }
 

@@ -12,7 +12,7 @@
 //! | `transport` | quinn's transport defaults | the settings that the modules above rely on |
 //! | `wake` | `select!` polling every branch | only the branch that was woken is polled |
 //!
-//! The modules rely on details of quinn that its public API does not promise, so the workspace pins
+//! The modules rely on details of quinn that its public API does not promise, so this crate pins
 //! its version exactly. The tests with a real endpoint
 //! (`tests.rs`) fail if an update silently loses one of them.
 

@@ -24,7 +24,7 @@ use quinn::{
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::*;
-use crate::testing::tls;
+use crate::{congestion::FloorCubic, testing::tls};
 
 /// A wait that ends a test which hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -143,7 +143,7 @@ async fn the_driver_of_an_accepted_connection_is_handed_over() {
 }
 
 #[tokio::test]
-async fn packets_are_batched_and_acknowledged_less_often_and_the_protocol_is_known() {
+async fn a_connection_has_every_replaced_part() {
     let world = World::new();
     let connected = world.connect();
     let incoming = world.server.accept().await.unwrap();
@@ -171,4 +171,6 @@ async fn packets_are_batched_and_acknowledged_less_often_and_the_protocol_is_kno
     let data = connection.handshake_data().unwrap().downcast::<HandshakeData>().unwrap();
     assert_eq!(data.alpn, Some(1));
     assert_eq!(data.idle_timeout, Some(Duration::from_secs(30)), "quinn's default");
+    let controller = connection.congestion_state().into_any().downcast::<FloorCubic>();
+    assert!(controller.is_ok(), "another congestion controller is in use");
 }

@@ -1,4 +1,4 @@
-//! `GET …/connection`: who is in a session. `DELETE …/connection/{id}`: somebody no longer is.
+//! `GET …/connection` lists a session's connections. `DELETE …/connection/{id}` disconnects one.
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -4,11 +4,17 @@
 //! its clients had failed: the system closes its TCP connections without a WebSocket close, and
 //! nothing more arrives over QUIC. Another worker resumes with the tickets.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use rustls_pki_types::ServerName;
 use serde::{Deserialize, Serialize};
+use signalbox_client::Backoff;
 use signalbox_protocol::{CloseReason, Codec};
 use signalbox_report::Percentiles;
 use tokio::{
@@ -45,15 +51,6 @@ const SESSION_CLIENTS: usize = 10;
 /// How long the whole swarm may take to join, or to resume.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long one attempt to resume may take, as in the SDK.
-const ATTEMPT: Duration = Duration::from_secs(5);
-
-/// The longest wait before the second attempt, as in the SDK; it doubles with each attempt.
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-
-/// The longest wait.
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
-
 /// The worker's hidden command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SwarmWorker {
@@ -71,7 +68,7 @@ pub struct SwarmWorker {
 /// A command to the worker, one a line.
 #[derive(Debug, Serialize, Deserialize)]
 enum SwarmCommand {
-    /// Join with so many clients for each token.
+    /// Join with this number of clients for each token.
     Join { tokens: Vec<String>, each: usize },
     /// Prepare to resume.
     Tickets(Vec<String>),
@@ -211,7 +208,7 @@ async fn resume(
     let mut resuming = JoinSet::new();
     for (index, ticket) in (0..).zip(tickets) {
         let due_ns = start_ns + within_ns * index / count;
-        resuming.spawn(resume_one(dialer.clone(), ticket, due_ns, index));
+        resuming.spawn(resume_one(dialer.clone(), ticket, due_ns));
     }
     let (mut latencies, mut retries, mut last_ns) = (Latencies::new(), 0, start_ns);
     while let Some(resumed) = resuming.join_next().await {
@@ -238,13 +235,15 @@ async fn resume_one(
     dialer: Arc<SwarmDialer>,
     ticket: String,
     due_ns: u64,
-    index: u64,
 ) -> anyhow::Result<ResumedClient> {
     sleep_until(due_ns).await;
-    let mut attempt = 1;
+    let (mut attempt, mut backoff) = (1, Backoff::default());
     loop {
+        let now = Instant::now();
+        tokio::time::sleep(backoff.next_pause(now)).await;
         let entry = Entry::Resume { ticket: ticket.clone(), attempt };
-        let why = match tokio::time::timeout(ATTEMPT, dialer.join(&entry)).await {
+        let limit = backoff.attempt_timeout(now);
+        let why = match tokio::time::timeout(limit, dialer.join(&entry)).await {
             Ok(Ok((client, _))) => {
                 let retried = u64::from(attempt - 1);
                 return Ok(ResumedClient { client, due_ns, at_ns: now_ns(), retried });
@@ -253,12 +252,11 @@ async fn resume_one(
                 bail!("a connection of the swarm was not kept until its client resumed")
             }
             Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no answer within {ATTEMPT:?}"),
+            Err(_) => format!("no answer within {limit:?}"),
         };
         if now_ns() > due_ns + nanos(PATIENCE) {
             bail!("a client of the swarm cannot resume: {why}");
         }
-        tokio::time::sleep(backoff(index, attempt.into())).await;
         attempt += 1;
     }
 }
@@ -268,19 +266,11 @@ fn refused(error: &anyhow::Error) -> Option<CloseReason> {
     error.downcast_ref::<LinkEnded>().map(|it| it.reason)
 }
 
-/// The wait after so many failed attempts. Neighbours wait for different parts of it, evenly spread.
-fn backoff(index: u64, attempts: u64) -> Duration {
-    let doublings = u32::try_from(attempts).unwrap_or(u32::MAX).saturating_sub(1).min(16);
-    // Multiples of the golden ratio leave no two neighbours close together.
-    let part = ((index + attempts) as f64 * 0.618_033_988_75).fract();
-    FIRST_BACKOFF.saturating_mul(1 << doublings).min(MAX_BACKOFF).mul_f64(part)
-}
-
 /// The worker, seen from the measuring process. Dropping it ends it.
 pub struct ReconnectSwarm(WorkerProcess);
 
 impl ReconnectSwarm {
-    /// Joins with so many clients and loses all their links. Returns their tickets. The gateway
+    /// Joins with `clients` clients and loses all their links. Returns their tickets. The gateway
     /// notices at once over TCP, and after its idle timeout over QUIC.
     pub async fn join_and_lose(
         gateway: &Gateway,
@@ -335,22 +325,5 @@ impl ReconnectSwarm {
     /// Ends the worker.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.0.stop().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbours_wait_for_different_times_and_ever_longer() {
-        let waits: Vec<_> = (0..100).map(|index| backoff(index, 1)).collect();
-        assert!(waits.iter().all(|wait| *wait < FIRST_BACKOFF));
-        for pair in waits.windows(2) {
-            assert!(pair[0].abs_diff(pair[1]) > FIRST_BACKOFF / 4, "{pair:?}");
-        }
-        let longest = |attempts| (0..100).map(|index| backoff(index, attempts)).max().unwrap();
-        assert!(longest(2) > FIRST_BACKOFF && longest(3) > 2 * FIRST_BACKOFF);
-        assert!(longest(1000) > MAX_BACKOFF / 2 && longest(1000) < MAX_BACKOFF);
     }
 }

@@ -36,7 +36,7 @@ const WIDTH: f64 = 420.0;
 /// From one line of text to the next.
 const LINE: f64 = 16.0;
 
-/// Colours, each with a marker and a dash of its own. The second set of so many series has thin lines
+/// Colours, each with a marker and a dash of its own. Series beyond these repeat them with thin lines
 /// and open markers; beyond that, styles repeat.
 const STYLES: usize = 8;
 

@@ -69,7 +69,7 @@ pub(crate) struct Capacity {
     repeat: usize,
 }
 
-/// A system with so many receivers.
+/// A system with a number of receivers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CapacityLabel {
     #[serde(rename = "transport")]

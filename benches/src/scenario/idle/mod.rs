@@ -32,7 +32,7 @@ const LOOKS_AT_LEAST: usize = 24;
 /// Looks at most.
 const LOOKS_AT_MOST: usize = 120;
 
-/// Connections in `all`, where the system allows so many open files.
+/// Connections in `all`, if the limit of open files allows them.
 const CONNECTIONS_IN_ALL: usize = 10_000;
 const FILES_IN_ALL: u64 = 11_000;
 
@@ -113,7 +113,7 @@ impl Kernel {
         Ok(Self { slabs_kib: slabs as f64, buffers_kib: (pages * page_kib) as f64 })
     }
 
-    /// Growth since `before` for each of so many connections, at the gateway's end. The clients' end
+    /// Growth since `before` per connection, at the gateway's end. The clients' end
     /// is on this machine too: over TCP both have a socket for each connection, so half is the
     /// gateway's; over QUIC neither has.
     fn since(self, before: Self, transport: TransportVariant, connections: usize) -> Self {
