@@ -60,7 +60,7 @@ impl Client {
         (client, ClientChannels { commands, leaving, ended: ended_sender })
     }
 
-    /// The client's own connection. It changes with [`Event::SessionRejoined`].
+    /// The client's own connection. It changes with [`Event::SessionRejoined`](crate::Event::SessionRejoined).
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
@@ -113,7 +113,7 @@ impl Client {
         self.view.limits()
     }
 
-    /// The other connections in the session, as far as [`Events`] has told of them, oldest first.
+    /// The other connections in the session, as far as [`Events`](crate::Events) has told of them, oldest first.
     /// Empty without [`ConnectOptions::presence`](crate::ConnectOptions::presence).
     ///
     /// ```
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// How many others were in the session when the client joined. The first
-    /// [`Event::ConnectionCreated`] are theirs. 0 without presence.
+    /// [`Event::ConnectionCreated`](crate::Event::ConnectionCreated) are theirs. 0 without presence.
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
