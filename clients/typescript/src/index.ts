@@ -1,0 +1,10 @@
+/**
+ * The Signalbox client SDK: join a session over WebTransport or WebSocket, send and receive signals.
+ *
+ * @packageDocumentation
+ */
+
+export { ConnectError, type ConnectErrorCode, SignalError, type SignalErrorCode, SignalboxError } from './error.js';
+export type * from './event.js';
+export type { CertificateHash, ConnectOptions, TokenProvider, Transport } from './options.js';
+export type { CloseReason, DisconnectReason, ErrorCode, Role } from './protocol/messages.js';
