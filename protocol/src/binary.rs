@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 
-/// A message as postcard, with room for nothing else.
+/// A message as postcard, without spare capacity.
 pub fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {
     let mut out = Vec::with_capacity(encoded_len(message));
     encode_into(message, &mut out);
@@ -24,10 +24,11 @@ pub(crate) fn encoded_len<'a>(message: &impl Message<'a>) -> usize {
     postcard::experimental::serialized_size(message).unwrap_or_default()
 }
 
-/// The fault of bytes that are not a message: their sender's.
+/// The bytes are not a message. This is a fault of their sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BinaryError {
-    /// They end early, or hold what the message cannot (invalid UTF-8, a bad tag …).
+    /// They are incomplete, or contain a value that the message cannot have (invalid UTF-8, a bad
+    /// tag …).
     #[error("malformed message")]
     Malformed,
     /// There are bytes after the message.
@@ -36,11 +37,11 @@ pub enum BinaryError {
 }
 
 /// Reads one message, which must fill `bytes`. `None` is a variant that this version does not
-/// know: the sender is newer, and the message is to be skipped.
+/// know, from a newer sender; the caller skips it.
 ///
 /// # Errors
-/// [`BinaryError`] if the bytes are not a message. Never panics, and allocates no more than the
-/// bytes themselves take.
+/// [`BinaryError`] if the bytes are not a message. Never panics, and allocates no more than
+/// the size of the bytes.
 pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<Option<M>, BinaryError> {
     let (tag, _) = postcard::take_from_bytes::<u32>(bytes).map_err(|_| BinaryError::Malformed)?;
     if usize::try_from(tag).is_ok_and(|tag| tag >= M::NAMES.len()) {
@@ -50,7 +51,7 @@ pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<Option<M>, BinaryEr
     if rest.is_empty() { Ok(Some(message)) } else { Err(BinaryError::TrailingBytes(rest.len())) }
 }
 
-/// `postcard::to_extend` takes its target by value; this lends it one.
+/// A borrowed buffer for `postcard::to_extend`, which takes its target by value.
 struct Appender<'v>(&'v mut Vec<u8>);
 
 impl Extend<u8> for Appender<'_> {

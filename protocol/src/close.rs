@@ -1,67 +1,68 @@
-//! Why links and connections end: one vocabulary, and the only file that knows its numbers on
-//! QUIC, WebSocket and HTTP.
+//! Close reasons of links and connections. This is the only file that knows their numbers on QUIC,
+//! WebSocket and HTTP.
 
 use crate::error::codes;
 
 codes! {
-    /// Why a link ended or a client was not let in.
+    /// The reason for the end of a link, or for the rejection of a client.
     ///
-    /// On the postcard wire it is its number, in JSON its name; a number that a peer does not
-    /// know becomes [`CloseReason::Unknown`], so that reasons can be added.
+    /// Postcard contains its number, and JSON its name. A number that a peer does not know becomes
+    /// [`CloseReason::Unknown`], so that reasons can be added.
     CloseReason {
-        /// The client said goodbye, or closed its carrier cleanly.
+        /// The client said goodbye, or closed its transport cleanly.
         ClientDisconnected = 0, "clientDisconnected",
         /// A moderator or a server ended the connection.
         ForceDisconnected = 1, "forceDisconnected",
-        /// The carrier broke or fell silent. Never sent on the link it speaks of.
+        /// The transport failed or became silent. Never sent on the link that it describes.
         NetworkDisconnected = 2, "networkDisconnected",
-        /// The gateway is going down or restarting; the client may come back.
+        /// The gateway is shutting down or restarting; the client may reconnect.
         ShuttingDown = 3, "shuttingDown",
-        /// The client did not read what was sent to it, and more waited than may wait.
+        /// The client did not read fast enough, and its outbox overflowed.
         SlowConsumer = 4, "slowConsumer",
         /// No hello came in time.
         HelloTimeout = 5, "helloTimeout",
         /// The client sent something that the protocol does not allow.
         ProtocolError = 6, "protocolError",
-        /// The client sent a frame that is longer than frames may be.
+        /// The client sent a frame over the limit.
         FrameTooLarge = 7, "frameTooLarge",
         /// The token is malformed, wrongly signed or of an unknown project.
         InvalidToken = 8, "invalidToken",
-        /// The token's time is over (or has not come).
+        /// The token has expired, or is not valid yet.
         TokenExpired = 9, "tokenExpired",
         /// The token is good, but for a session of another project.
         WrongProject = 10, "wrongProject",
-        /// The session or the project has as many connections as it may have.
+        /// The session or the project has reached its limit of connections.
         ConnectionLimit = 11, "connectionLimit",
-        /// The gateway failed. Its fault, not the client's.
+        /// The gateway failed. This is not the client's fault.
         InternalError = 12, "internalError",
-        /// Another link has taken over the connection, which goes on there.
+        /// Another link has taken over the connection, which continues there.
         Superseded = 13, "superseded",
-        /// The ticket is of no connection that is kept: forged, used before, or too late. The
-        /// client joins again.
+        /// There is no connection for this ticket: it is forged, was used before, or has expired.
+        /// The client joins again.
         InvalidTicket = 14, "invalidTicket",
     }
 }
 
 codes! {
-    /// Why a connection was destroyed, as the others in the session are told: the vendor's three
-    /// reasons.
+    /// The reason for the end of a connection that the other members receive: one of the vendor's
+    /// three reasons.
     DisconnectReason {
         /// The client said goodbye.
         ClientDisconnected = 0, "clientDisconnected",
         /// A moderator or a server ended the connection.
         ForceDisconnected = 1, "forceDisconnected",
-        /// Anything else: the link was lost or had to be ended, and the client did not return.
+        /// Any other reason: the link was lost or ended by the gateway, and the client did not
+        /// resume.
         NetworkDisconnected = 2, "networkDisconnected",
     }
 }
 
-/// A client's way back after the end of a link.
+/// A client's way to reconnect after the end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComeBack {
-    /// With its ticket, if it has one; else as a new connection.
+    /// With its ticket if it has one, otherwise as a new connection.
     Resume,
-    /// As a new connection, after a while.
+    /// As a new connection, after a delay.
     Join,
     /// As a new connection, with another token.
     NewToken,
@@ -79,8 +80,8 @@ impl ComeBack {
 }
 
 impl CloseReason {
-    /// Whether and how a client may come back. None: it rests, as it was told to leave, has left by
-    /// itself, goes on on another link, or would run into the same fault.
+    /// The way in which a client may reconnect. `None`: it does not, because it was disconnected on
+    /// purpose, has left, continues on another link, or would meet the same fault again.
     pub fn come_back(self) -> Option<ComeBack> {
         match self {
             Self::ClientDisconnected
@@ -123,8 +124,8 @@ impl CloseReason {
         }
     }
 
-    /// The reason with this WebSocket close code. Browsers send 1001 when a page is left; any
-    /// other code of RFC 6455 means that the carrier failed.
+    /// The reason with this WebSocket close code. Browsers send 1001 when they leave a page; any
+    /// other code of RFC 6455 means that the transport failed.
     pub fn from_websocket_code(code: u16) -> Self {
         match code {
             1000 | 1001 => Self::ClientDisconnected,
@@ -133,7 +134,7 @@ impl CloseReason {
         }
     }
 
-    /// HTTP status for the same fault, where it is answered over HTTP.
+    /// HTTP status for the same fault in an HTTP response.
     pub fn http_status(self) -> u16 {
         match self {
             Self::ClientDisconnected => 200,

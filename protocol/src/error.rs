@@ -1,9 +1,10 @@
-//! Errors that a client is told while its link stays, and the shape all wire codes share.
+//! Errors that do not end a link, and the definition shared by all codes on the wire.
 
-/// Defines an enum of numbered, named codes that tolerates numbers it does not know.
+/// Defines an enum of numbered, named codes that accepts unknown numbers.
 ///
-/// An enum of serde's own would make a frame with a newer code undecodable; a bare number would
-/// be unreadable in JSON. So: number in postcard, name in JSON, `Unknown` for the rest.
+/// With a derived enum, a frame with a newer code could not be decoded. A bare number would be
+/// unreadable in JSON. A code is therefore its number in postcard, its name in JSON, and `Unknown`
+/// if this version does not know it.
 macro_rules! codes {
     ($(#[$doc:meta])* $enum:ident {
         $($(#[$variant_doc:meta])* $variant:ident = $code:literal, $name:literal,)+
@@ -12,8 +13,8 @@ macro_rules! codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $enum {
             $($(#[$variant_doc])* $variant,)+
-            /// A code that this version of the crate does not know. (JSON carries no number:
-            /// an unknown name is `Unknown(u16::MAX)`.)
+            /// A code that this version of the crate does not know. (JSON has no number, so an
+            /// unknown name is `Unknown(u16::MAX)`.)
             Unknown(u16),
         }
 
@@ -88,7 +89,7 @@ macro_rules! codes {
 pub(crate) use codes;
 
 codes! {
-    /// Why one message of a client was refused. The link stays, and so does the connection.
+    /// The reason for rejecting one message of a client. The link and the connection continue.
     ErrorCode {
         /// The signal's type has a character that is not allowed.
         InvalidType = 1, "invalidType",
@@ -96,11 +97,11 @@ codes! {
         TypeTooLong = 2, "typeTooLong",
         /// The signal's data is longer than 8192 bytes.
         DataTooLong = 3, "dataTooLong",
-        /// The connection that was meant is not in the session.
+        /// The addressed connection is not in the session.
         NotFound = 4, "notFound",
         /// The role of the connection does not allow it.
         Forbidden = 5, "forbidden",
-        /// The connection sends more signals per second than it may.
+        /// The connection sends more signals per second than allowed.
         RateLimited = 6, "rateLimited",
         /// The gateway does not know this kind of message.
         Unsupported = 7, "unsupported",

@@ -1,5 +1,5 @@
-//! The optional parts of the protocol. A client lists the features that it wants in its `hello`;
-//! the gateway answers in `welcome` with those that it grants.
+//! The optional parts of the protocol. A client requests features in its `hello`, and the gateway
+//! lists those that it grants in `welcome`.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::{
 /// An optional part of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
-    /// The client is told which connections are in its session, and who joins and leaves.
+    /// The client receives the members of its session, and an event when one joins or leaves.
     Presence,
-    /// The connection outlives its link for a while, and can be resumed with a ticket. The gateway
-    /// confirms the client's signals.
+    /// The connection outlives its link for the resume window, and can be resumed with a ticket.
+    /// The gateway confirms the client's signals.
     Resume,
 }
 
@@ -37,7 +37,7 @@ impl Feature {
     }
 }
 
-/// A set of features. On the wire a list of names; names that are not known are skipped.
+/// A set of features. On the wire it is a list of names; readers skip unknown names.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Features(u8);
 

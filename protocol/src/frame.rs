@@ -1,8 +1,8 @@
-//! Frames: how messages are delimited on a QUIC stream.
+//! Frames: messages delimited by their length on a QUIC stream.
 //!
 //! A frame is the message's length in bytes as a varint (LEB128, as postcard writes integers;
-//! at most 4 bytes, shortest form), then the message. On a WebSocket the transport delimits, and
-//! there is no length.
+//! at most 4 bytes, shortest form), then the message. On a WebSocket the transport delimits
+//! messages, and there is no length.
 
 use crate::{
     binary::{encode_into, encoded_len},
@@ -42,7 +42,7 @@ pub fn prefix_len(message_len: usize) -> usize {
     }
 }
 
-/// The bare message inside a frame that [`encode`] made.
+/// The message in a frame that [`encode`] made, without its length.
 pub fn message_of(frame: &[u8]) -> &[u8] {
     let prefix = frame.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
     frame.get(prefix..).unwrap_or_default()
@@ -56,7 +56,7 @@ fn append_prefix(mut len: usize, out: &mut Vec<u8>) {
     out.push(len as u8);
 }
 
-/// The fault of a stream without a further frame: its writer's.
+/// The stream does not continue with a valid frame. This is a fault of its writer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The declared length is over the limit, or its varint is longer than 4 bytes.
@@ -73,8 +73,8 @@ pub enum FrameError {
     Truncated,
 }
 
-/// Cuts the bytes of a stream into frames. Holds at most one frame over the limit's length plus
-/// what the last [`FrameBuffer::push`] brought.
+/// Divides the bytes of a stream into frames. Holds at most one frame of the maximum length, plus
+/// the bytes of the last [`FrameBuffer::push`].
 #[derive(Debug)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
@@ -83,8 +83,8 @@ pub struct FrameBuffer {
     max: usize,
 }
 
-/// Capacity that an empty buffer may keep, in bytes: a few short signals. A hello with its token,
-/// or a rare long frame, must not cost its connection memory for ever.
+/// Capacity that an empty buffer may retain, in bytes: a few short signals. A hello with its token,
+/// or a rare long frame, must not use memory for the rest of the connection.
 const KEEP_BYTES: usize = 256;
 
 impl FrameBuffer {
@@ -93,7 +93,7 @@ impl FrameBuffer {
         Self { bytes: Vec::new(), start: 0, max }
     }
 
-    /// Adds what was read from the stream.
+    /// Adds bytes that were read from the stream.
     pub fn push(&mut self, chunk: &[u8]) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -105,8 +105,8 @@ impl FrameBuffer {
     /// Takes the next message, without its prefix, if it is complete.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`] and [`FrameError::Length`], as soon as the prefix is there and
-    /// before the frame is. The stream is then of no more use.
+    /// [`FrameError::TooLarge`] and [`FrameError::Length`], as soon as the prefix has been
+    /// read, before the frame. The stream cannot be used after that.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let Some((prefix, len)) = self.peek()? else {
             return Ok(None);
@@ -119,8 +119,8 @@ impl FrameBuffer {
         Ok(self.bytes.get(from..from + len))
     }
 
-    /// Whether a whole frame (or a bad prefix) waits, so that [`FrameBuffer::next_frame`] has
-    /// something to say.
+    /// Whether a whole frame or a bad prefix is buffered, so that [`FrameBuffer::next_frame`]
+    /// returns a frame or an error.
     pub fn is_ready(&self) -> bool {
         match self.peek() {
             Ok(Some((prefix, len))) => self.bytes.len() - self.start >= prefix + len,
@@ -129,7 +129,7 @@ impl FrameBuffer {
         }
     }
 
-    /// To be called when the stream has ended.
+    /// Ends the buffer after the end of the stream.
     ///
     /// # Errors
     /// [`FrameError::Truncated`] if it ended inside a frame.
@@ -137,7 +137,7 @@ impl FrameBuffer {
         if self.start == self.bytes.len() { Ok(()) } else { Err(FrameError::Truncated) }
     }
 
-    /// Gives memory back that a long frame has taken, if no part of a frame waits.
+    /// Frees the memory of a long frame, if no part of a frame is buffered.
     pub fn shrink(&mut self) {
         if self.start == self.bytes.len() {
             self.start = 0;

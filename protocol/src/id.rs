@@ -1,4 +1,4 @@
-//! Ids of connections and projects. (Session ids have rules of their own: [`crate::session_id`].)
+//! Ids of connections and projects. (For session ids see [`crate::session_id`].)
 
 use std::{fmt, str::FromStr};
 
@@ -76,14 +76,14 @@ impl<'de> Deserialize<'de> for ConnectionId {
     }
 }
 
-/// The public name of a project: a numeric API key or an application id (a UUID). It is inside
-/// every session id of the project, and says whose credentials open it.
+/// The public name of a project: a numeric API key or an application id (a UUID). Every session id
+/// of the project contains it, so that the project's credentials can be found.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProjectKey(String);
 
 impl ProjectKey {
-    /// Longest project key, in bytes. A UUID has 36; the rest is headroom.
+    /// Longest project key, in bytes. A UUID has 36; the rest is reserve.
     pub const MAX_BYTES: usize = 64;
 
     /// The key as text.

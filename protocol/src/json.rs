@@ -1,5 +1,5 @@
 //! Messages as JSON (RFC 8259): an object with one member, whose name is the kind of message.
-//! Meant to be typed by a person and read by a browser.
+//! This form can be typed by a person and read by a browser.
 
 mod strict;
 
@@ -17,19 +17,19 @@ pub fn encode<'a>(message: &impl Message<'a>) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-/// The fault of a text that is not a message: its sender's.
+/// The text is not a message. This is a fault of its sender.
 ///
-/// It says where and what kind, and never quotes the text: that may be somebody's data or token,
-/// and errors end up in logs.
+/// The error contains the position and the kind of the fault. It never quotes the text, which may
+/// contain data or a token, because errors are logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It is not JSON, or not whole.
+    /// It is not JSON, or is incomplete.
     #[error("malformed message: not JSON at column {column}")]
     Syntax {
-        /// Where, in bytes from 1; JSON over the wire is one line.
+        /// Position of the fault, in bytes from 1. JSON over the wire is one line.
         column: usize,
     },
-    /// It is JSON, but a member is missing, of the wrong type, or there twice.
+    /// It is JSON, but a member is missing, has the wrong type, or occurs twice.
     #[error("malformed message: a member is missing, wrong or there twice, before column {column}")]
     Data {
         /// Position of the fault, in bytes from 1.
@@ -44,8 +44,8 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Reads one message. `None` is a kind that this version does not know, to be skipped. Members
-/// of a known kind that are not known are ignored.
+/// Reads one message. `None` is a kind that this version does not know; the caller skips it.
+/// Unknown members of a known kind are ignored.
 ///
 /// # Errors
 /// [`JsonError`] if the text is not JSON, not an object with one member, has a member of the

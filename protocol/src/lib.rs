@@ -1,13 +1,13 @@
 //! The Signalbox wire protocol, for both ends of a link.
 //!
-//! Everything that a client and a gateway must agree on is here and nothing else: what the
-//! messages are, how they become bytes, how long they may be, and in which words a link ends.
-//! The crate opens no socket, spawns no task and reads no clock, so both ends (and clients in
-//! other languages, by the vectors in `vectors/`) can be tested against it byte for byte.
+//! This crate contains everything that a client and a gateway must agree on, and nothing else:
+//! messages, their encodings, their limits, and the close reasons of a link. The crate opens no
+//! socket, spawns no task and reads no clock, so both ends (and clients in other languages, by the
+//! vectors in `vectors/`) can be tested against it byte for byte.
 //!
 //! `docs/protocol.md` is the specification; this crate is its implementation. Read in this order:
-//! [`message`] (what is said), [`binary`] and [`json`] (how it is written), [`frame`] (how it is
-//! delimited on a QUIC stream), [`close`] (how it ends).
+//! [`message`] (messages), [`binary`] and [`json`] (encodings), [`frame`] (delimiting on a QUIC
+//! stream), [`close`] (close reasons).
 
 pub mod binary;
 pub mod close;
@@ -42,8 +42,8 @@ pub use signal::Signal;
 pub use text::Text;
 pub use transport::Transport;
 
-/// ALPN protocol id of Signalbox over QUIC (RFC 7301). A wire that old peers could not read gets
-/// a new number; both ends then choose by ALPN, as TLS does for them.
+/// ALPN protocol id of Signalbox over QUIC (RFC 7301). A format that old peers could not read
+/// gets a new number, and TLS selects the version by ALPN.
 pub const ALPN: &[u8] = b"signalbox/1";
 
 /// Default port of a gateway, UDP for QUIC and TCP for WebSockets and HTTP.

@@ -1,5 +1,6 @@
-//! Maximum lengths and counts. The first three are the vendor's documented limits, which servers and
-//! clients that come from there rely on; the rest bound what one peer can make the other hold.
+//! Maximum lengths and counts. The first three are the vendor's documented limits, which the
+//! vendor's servers and clients rely on. The others bound the memory that one peer can make the
+//! other use.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ pub const TYPE_BYTES: usize = 128;
 /// Longest signal `data`, in bytes of UTF-8.
 pub const DATA_BYTES: usize = 8192;
 
-/// Longest connection data (what a token says about its bearer), in bytes of UTF-8. The vendor
-/// allows 1000 characters, which are at most 4000 bytes; one SDK lets 1024 pass.
+/// Longest connection data (a token's text about its bearer), in bytes of UTF-8. The vendor allows
+/// 1000 characters, which are at most 4000 bytes; one of its SDKs accepts 1024.
 pub const CONNECTION_DATA_BYTES: usize = 4096;
 
 /// Longest token, in bytes. A token holds at most the connection data (base64, percent-encoded
@@ -18,7 +19,7 @@ pub const CONNECTION_DATA_BYTES: usize = 4096;
 /// signature.
 pub const TOKEN_BYTES: usize = 18 * 1024;
 
-/// Longest name a client may give itself in its hello, in bytes.
+/// Longest name of a client (`agent`), in bytes.
 pub const AGENT_BYTES: usize = 64;
 
 /// Maximum number of features in a `hello` or `welcome`.
@@ -28,8 +29,8 @@ pub const FEATURES: usize = 32;
 pub const FEATURE_BYTES: usize = 32;
 
 /// Longest postcard message that a client may send, in bytes, without its length prefix. It is
-/// well above the longest valid signal, so that a signal that is merely too long gets an error
-/// of its own and the link stays; beyond this the link ends.
+/// well above the longest valid signal, so that a signal that is slightly too long gets an
+/// error and the link continues. Beyond this limit the link ends.
 pub const CLIENT_FRAME_BYTES: usize = 20 * 1024;
 
 /// Longest JSON message that a client may send, in bytes. JSON may write one byte of data as
@@ -49,17 +50,17 @@ pub const PRESENT_BYTES: usize = 16 * 1024;
 /// Maximum number of cursors in one message.
 pub const CURSORS: usize = 500;
 
-/// Maximum number of cursors of one resume. A client with more senders leaves out those
-/// that are gone, and joins again if that is not enough.
+/// Maximum number of cursors of one resume. A client with more senders omits those that
+/// have left, and joins again if there are still too many.
 pub const CURSORS_IN_ALL: usize = 20_000;
 
-/// Longest ticket, in bytes. It holds a connection id, a secret, the issuing gateway's name and epoch,
-/// and a session id, in base64: 502 bytes at most.
+/// Longest ticket, in bytes. It holds a connection id, a secret, the issuing gateway's name and
+/// epoch, and a session id, in base64: 502 bytes at most.
 pub const TICKET_BYTES: usize = 512;
 
 /// Maximum number of senders in one `gap` message.
 pub const LOST: usize = 500;
 
-/// Time for which one side of a link waits for the other once the end of the link has been announced: a
-/// client for what is left to read, a gateway for the client to close.
+/// Time for which each side of a link waits for the other after the end of the link was announced:
+/// a client for the remaining data, a gateway for the client to close.
 pub const FAREWELL: Duration = Duration::from_secs(1);

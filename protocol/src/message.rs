@@ -2,12 +2,12 @@
 //!
 //! The same types are written as postcard ([`crate::binary`]) and as JSON ([`crate::json`]).
 //! On the postcard wire a variant is its position: **variants are only ever appended**, and a
-//! message never gains a field. What a peer does not know it skips.
+//! message never gains a field. A peer skips messages that it does not know.
 //!
-//! On a WebSocket, [`ClientMessage`] travels one way and [`GatewayMessage`] the other.
-//! On QUIC the same two on the control stream, except that the client's signals have a stream of
-//! their own (opened by [`ClientStream`]), and so has each sender towards the client (opened by
-//! [`GatewayStream`], then [`SenderMessage`]s).
+//! On a WebSocket, a client sends [`ClientMessage`]s and the gateway [`GatewayMessage`]s. On QUIC
+//! both travel on the control stream, with two exceptions. The client's signals have a separate
+//! stream, which begins with [`ClientStream`]. Each sender has a stream to the client, which begins
+//! with [`GatewayStream`] and continues with [`SenderMessage`]s.
 
 mod streams;
 
@@ -22,7 +22,8 @@ use crate::{
 
 /// A message that has a place on the wire.
 ///
-/// `NAMES` are the variants in the order of their numbers; what lies beyond is unknown, not wrong.
+/// `NAMES` are the variants in the order of their numbers. A greater number is unknown, not an
+/// error.
 pub trait Message<'a>: Serialize + Deserialize<'a> {
     /// JSON names of the variants, by number.
     const NAMES: &'static [&'static str];
@@ -32,9 +33,9 @@ pub trait Message<'a>: Serialize + Deserialize<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// May receive. (Whether it may also send is a setting of the gateway.)
+    /// May receive signals. (A setting of the gateway can allow it to send as well.)
     Subscriber,
-    /// May send and receive.
+    /// May send and receive signals.
     Publisher,
     /// May also disconnect others.
     Moderator,
@@ -71,15 +72,15 @@ pub enum Streams {
     /// whose bytes were in it.
     #[default]
     PerSender,
-    /// All of them on the control stream, the sender named in each, as on a WebSocket.
+    /// All signals on the control stream, each with its sender, as on a WebSocket.
     Single,
 }
 
-/// A connection as the others see it.
+/// A connection as the other members see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionInfo {
-    /// Its id, unique for ever.
+    /// Its id, which is never reused.
     pub id: ConnectionId,
     /// Time of its creation, in Unix milliseconds by the gateway's clock.
     pub created_at: u64,
@@ -87,11 +88,11 @@ pub struct ConnectionInfo {
     pub data: String,
 }
 
-/// From a client.
+/// A message from a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientMessage<'a> {
-    /// Tag 0. First, exactly once.
+    /// Tag 0. The first message of a new connection, sent exactly once.
     #[serde(borrow)]
     Hello(Hello<'a>),
     /// Tag 1. Send a signal. The n-th `signal` of a connection has the sequence number n, from 1,
@@ -100,25 +101,25 @@ pub enum ClientMessage<'a> {
     Signal(SendSignal<'a>),
     /// Tag 2. Disconnect another connection. Moderators only.
     ForceDisconnect {
-        /// Whom.
+        /// The connection to disconnect.
         id: ConnectionId,
     },
-    /// Tag 3. The client leaves on purpose. Nothing of it follows.
+    /// Tag 3. The client leaves the session. It sends nothing more.
     Goodbye {
         /// Number of signals that the client has sent in all. The gateway reads that many before it
-        /// lets the connection go, as on QUIC this message can overtake them.
+        /// ends the connection, because on QUIC this message can overtake them.
         #[serde(default)]
         signals: u64,
     },
     /// Tag 4. The client has stored the ticket of the last `resumed`. The ticket with which it
     /// resumed is void from then on.
     TicketStored {},
-    /// Tag 5. First in place of `hello`: another link for a connection that can be resumed.
+    /// Tag 5. The first message in place of `hello`: another link for a resumable connection.
     #[serde(borrow)]
     Resume(Resume<'a>),
     /// Tag 6. More cursors, after a `resume` or `cursors` with `more`.
     Cursors {
-        /// At most [`CURSORS`](crate::limits::CURSORS).
+        /// Cursors, at most [`CURSORS`](crate::limits::CURSORS).
         cursors: Vec<Cursor>,
         /// Whether another `cursors` follows.
         #[serde(default)]
@@ -135,13 +136,14 @@ impl<'a> Message<'a> for ClientMessage<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello<'a> {
-    /// The token, as minted by the project's server; it also names the session.
+    /// The token, created by the project's server. It also names the session.
     #[serde(borrow)]
     pub token: Text<'a>,
-    /// The features that the client wants, for its connection on all its links.
+    /// The features that the client requests, for its connection on all its links.
     #[serde(default)]
     pub features: Features,
-    /// Stream layout of the signals to a QUIC client. On a WebSocket there is one stream regardless.
+    /// Stream layout of the signals to a QUIC client. On a WebSocket there is one stream
+    /// regardless.
     #[serde(default)]
     pub streams: Streams,
     /// The client's name and version, for the operator's logs; at most 64 bytes.
@@ -153,22 +155,22 @@ pub struct Hello<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resume<'a> {
-    /// The last ticket that the client was given.
+    /// The latest ticket that the client has received.
     #[serde(borrow)]
     pub ticket: Text<'a>,
     /// Number of this attempt: greater than in every earlier `resume` with the same ticket, from 1.
     /// The gateway accepts an attempt only if its number is greater than that of the last attempt
-    /// it accepted, so one that the client has given up cannot take the connection from a later one.
+    /// it accepted, so an abandoned attempt cannot take the connection from a later one.
     pub attempt: u32,
     /// Stream layout of the signals to a QUIC client on this link.
     #[serde(default)]
     pub streams: Streams,
-    /// Number of `connectionCreated` and `connectionDestroyed` that the client has read in all, over all
-    /// its links since `welcome`; 0 without the feature `presence`. They are counted at the
-    /// gateway that holds the connection.
+    /// Number of `connectionCreated` and `connectionDestroyed` that the client has read in all,
+    /// over all its links since `welcome`; 0 without the feature `presence`. They are counted at
+    /// the gateway that holds the connection.
     pub events: u64,
-    /// The last signal that the client has of each sender; senders of whom it has none are left
-    /// out. At most [`CURSORS`](crate::limits::CURSORS).
+    /// The last signal that the client has received of each sender, without senders of which it has
+    /// received none. At most [`CURSORS`](crate::limits::CURSORS).
     #[serde(default)]
     pub cursors: Vec<Cursor>,
     /// Whether a `cursors` follows with more of them.
@@ -185,7 +187,7 @@ pub struct Resume<'a> {
 pub struct Cursor {
     /// The sender.
     pub from: Sender,
-    /// Sequence number of the last signal that the client has; it has all before it, too.
+    /// Sequence number of the last signal that the client has received. It has all earlier ones.
     pub seq: u64,
 }
 
@@ -193,13 +195,13 @@ pub struct Cursor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SendSignal<'a> {
-    /// The one connection it is for, or none: everyone in the session, the sender included.
+    /// The connection that receives it. `None`: all members of the session, including the sender.
     #[serde(default)]
     pub to: Option<ConnectionId>,
-    /// At most 128 bytes of `A-Z a-z 0-9 - _ ~`.
+    /// The signal's type: at most 128 bytes of `A-Z a-z 0-9 - _ ~`.
     #[serde(default, rename = "type", borrow)]
     pub signal_type: Option<Text<'a>>,
-    /// At most 8192 bytes.
+    /// The signal's data: at most 8192 bytes.
     #[serde(default, borrow)]
     pub data: Option<Text<'a>>,
 }
@@ -216,90 +218,92 @@ impl<'a> SendSignal<'a> {
     }
 }
 
-/// From the gateway.
+/// A message from the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum GatewayMessage<'a> {
-    /// Tag 0. The answer to a good hello: the connection exists.
+    /// Tag 0. The answer to a valid hello: the connection exists.
     Welcome(Welcome),
-    /// Tag 1. Connections that were there before, oldest first; as many messages as it takes to name
-    /// all that `welcome` counted, before any other event.
+    /// Tag 1. The connections that were in the session before, oldest first, in as many messages as
+    /// needed for the number in `welcome`, before any other event.
     Present {
-        /// At least one.
+        /// The connections, at least one.
         connections: Vec<ConnectionInfo>,
     },
-    /// Tag 2. A connection joined. Comes before its first signal.
+    /// Tag 2. A connection has joined. Sent before its first signal.
     ConnectionCreated(ConnectionInfo),
-    /// Tag 3. A connection left. Comes after its last signal, where all is on one stream.
+    /// Tag 3. A connection has ended. Sent after its last signal, where all senders share one
+    /// stream.
     ConnectionDestroyed {
-        /// Which.
+        /// The connection.
         id: ConnectionId,
-        /// Why.
+        /// The reason that members receive.
         reason: DisconnectReason,
-        /// Sequence number of the last signal of that connection which this client was sent on
-        /// a stream of its own; 0 if none. A client holds the event back until it has that one.
+        /// Sequence number of the last signal of that connection that was sent to this client on a
+        /// sender's stream; 0 if none. A client holds the event until it has surfaced that signal.
         #[serde(rename = "lastSeq")]
         last_seq: u64,
     },
     /// Tag 4. A signal, where all senders share one stream.
     #[serde(borrow)]
     Signal(ReceivedSignal<'a>),
-    /// Tag 5. Something the client sent was refused; the link stays.
+    /// Tag 5. A message of the client was rejected. The link continues.
     Error {
-        /// Sequence number of the signal that was refused, if it was a signal.
+        /// Sequence number of the rejected signal, if it was a signal.
         signal: Option<u64>,
-        /// Why.
+        /// The error code.
         code: ErrorCode,
-        /// The same for people.
+        /// A description for people.
         #[serde(borrow)]
         message: Text<'a>,
     },
     /// Tag 6. The link ends; nothing follows on this stream.
     Bye {
-        /// Why.
+        /// The close reason.
         reason: CloseReason,
-        /// The same for people.
+        /// A description for people.
         #[serde(borrow)]
         message: Text<'a>,
-        /// Number of streams that the gateway has opened on this link. A client that has read
-        /// so many to their end has missed nothing. 0 where all is on one stream.
+        /// Number of streams that the gateway has opened on this link. A client that has read that
+        /// many to their end has received everything. 0 where all senders share one stream.
         #[serde(default)]
         streams: u64,
     },
     /// Tag 7. The connection can be resumed with this ticket if its link is lost. Sent once with
     /// the feature `resume`, after the last `present`.
     Ticket(Ticket<'a>),
-    /// Tag 8. The connection goes on on this link: the answer to a good `resume`, after the `gap`s if
-    /// there are any. What the client missed follows, in order, and then what is new.
+    /// Tag 8. The connection continues on this link: the answer to a valid `resume`, after any
+    /// `gap`s. The replay follows, in order, and then new messages.
     Resumed {
-        /// In place of the one that was used.
+        /// Replaces the ticket that was used.
         #[serde(borrow)]
         ticket: Ticket<'a>,
-        /// Number of the client's signals that the gateway has taken, over all links. Those after it
-        /// were lost on the way; the client sends them again.
+        /// Number of the client's signals that the gateway has taken, over all links. Later ones
+        /// were lost, and the client sends them again.
         signals: u64,
-        /// Number of missed signals and presence events that follow.
+        /// Number of signals and presence events in the replay.
         missed: u64,
     },
-    /// Tag 9. Signals that were for this client are lost. Never said unless it is, or may be, so.
+    /// Tag 9. Signals for this client are lost, or may be.
     Gap {
-        /// Of whom, and which.
+        /// The lost signals, by sender.
         lost: Vec<Lost>,
-        /// Whether more is lost: presence events, and signals of connections that are gone. All
-        /// who are there are then named by `present` messages, `present` connections in all.
+        /// Whether presence events, and signals of connections that have ended, are or may be lost.
+        /// `present` messages with all other members follow, `present` connections in all.
         presence: bool,
         /// Number of connections in those messages.
         #[serde(default)]
         present: u32,
     },
-    /// Tag 10. The gateway has taken so many of the client's signals, over all links: each is with
-    /// everyone it was for, or an `error` said why not. Only with the feature `resume`.
+    /// Tag 10. The gateway has taken this number of the client's signals, over all links: each is
+    /// in the queue of every receiver, or was rejected with an `error`. Only with the feature
+    /// `resume`.
     Accepted {
         /// Number of signals.
         signals: u64,
     },
-    /// Tag 11. The gateway is going down, and ends this link soon; until then all goes on. A
-    /// client that goes before that, and not by a goodbye, chooses the moment.
+    /// Tag 11. The gateway is shutting down and ends this link soon. Until then the link works as
+    /// before. A client may leave earlier, at a time of its choice, without a goodbye.
     GoAway {
         /// Milliseconds until the gateway closes the link.
         #[serde(rename = "withinMs")]
@@ -328,23 +332,23 @@ impl<'a> Message<'a> for GatewayMessage<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket<'a> {
-    /// A secret, good once and for this connection only. Opaque: at most 512 bytes of
+    /// A secret, valid once and for this connection only. Opaque: at most 512 bytes of
     /// `A-Z a-z 0-9 - _`.
     #[serde(borrow)]
     pub ticket: Text<'a>,
-    /// For how many milliseconds the connection is kept when its link is lost.
+    /// The resume window, in milliseconds from the loss of the link.
     pub window_ms: u32,
 }
 
-/// Signals of one sender that a client will never get.
+/// Signals of one sender that a client will never receive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lost {
     /// The sender.
     pub from: Sender,
-    /// The last one that the client has.
+    /// Number of the last signal that the client has received; 0 if none.
     pub after: u64,
-    /// The last one that is lost; between the two some were for this client.
+    /// Number of the last lost signal. Some of the signals between the two were for this client.
     pub until: u64,
 }
 
@@ -358,15 +362,15 @@ pub struct Welcome {
     pub session: SessionId,
     /// Its role.
     pub role: Role,
-    /// The gateway's limits that concern the client.
+    /// The gateway's limits for the client.
     pub limits: Limits,
-    /// The features that the gateway grants, of those that the client listed.
+    /// The features that the gateway grants, of those that the client requested.
     pub features: Features,
     /// Number of other members that `present` will name; 0 without the feature `presence`.
     pub present: u32,
 }
 
-/// The gateway's limits, so that a client can keep to them rather than run into them.
+/// The gateway's limits, with which a client can avoid errors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
@@ -376,7 +380,7 @@ pub struct Limits {
     pub data_bytes: u32,
     /// Signals per second that this connection may send on average; 0 means no limit.
     pub signals_per_second: u32,
-    /// After how many milliseconds of silence the gateway takes the link for lost.
+    /// Milliseconds of silence after which the gateway considers the link lost.
     pub idle_timeout_ms: u32,
 }
 
@@ -386,7 +390,7 @@ pub struct Limits {
 pub struct ReceivedSignal<'a> {
     /// The sender.
     pub from: Sender,
-    /// The sender's sequence number: rising, with holes where a signal was for somebody else.
+    /// The sender's sequence number. It increases, and skips signals that this client did not get.
     pub seq: u64,
     /// The signal's type.
     #[serde(rename = "type", borrow)]

@@ -1,14 +1,14 @@
-//! Text from a peer, as it can be shown to people.
+//! Text from a peer in a form that is safe to print.
 //!
-//! Text from a peer may contain characters that act on a terminal instead of being seen: escape
-//! sequences that set the clipboard, line ends that forge a line of output, marks that turn the
-//! direction of the rest of the line. Code that prints such text for people, or logs it, writes it
-//! through [`Printable`]. Programs get JSON, whose strings are exact.
+//! Text from a peer may contain characters that control a terminal: escape sequences that set the
+//! clipboard, line ends that forge a line of output, or marks that reverse the direction of the
+//! rest of the line. Code that prints such text for people, or logs it, uses [`Printable`]. Output
+//! for programs is JSON, whose strings are exact.
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a text with every character that cannot be seen written as an escape, like `\n` or
-/// `\u{1b}`. A backslash stays as it is, so this cannot be read back.
+/// Displays a text with every invisible character as an escape, like `\n` or `\u{1b}`. A backslash
+/// is not escaped, so the original cannot be recovered.
 ///
 /// ```
 /// # use signalbox_protocol::Printable;
@@ -39,10 +39,10 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Whether a character acts on what is around it, or hides, and is never seen itself.
+/// Whether a character is invisible, or affects the display of the text around it.
 ///
-/// Joiners (U+200C, U+200D) are kept: they change nothing but their neighbours, and Persian and
-/// families of emoji need them.
+/// Joiners (U+200C, U+200D) are not escaped: they affect only their neighbours, and Persian and
+/// emoji sequences need them.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::{ConnectionId, Text, id::InvalidConnectionId};
 
-/// The source of a signal. Each sender counts its signals from 1, and receivers get them in that order.
+/// The source of a signal. Each sender counts its signals from 1, and receivers get them in that
+/// order.
 ///
-/// In postcard an enum, in JSON a connection id or `{"server": "NAME"}`.
+/// It is an enum in postcard, and a connection id or `{"server": "NAME"}` in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sender {
     /// Tag 0. A connection of the session.
@@ -128,7 +129,7 @@ impl GatewayId {
     }
 }
 
-/// The name of a gateway that has not been given one.
+/// The name of a gateway whose settings contain none.
 impl Default for GatewayId {
     fn default() -> Self {
         Self("gateway".into())

@@ -1,8 +1,8 @@
-//! Session ids: self-certifying, so that a gateway has to remember none.
+//! Session ids. An id contains its project, so a gateway does not store ids.
 //!
 //! The format is the vendor's: `1_` (relayed) or `2_` (routed), then URL-safe base64 without
-//! padding of `1~{project key}~{location}~{creation time}~{random}~~`. A reader of an id learns
-//! which project it belongs to; that a client may join it is the token's business.
+//! padding of `1~{project key}~{location}~{creation time}~{random}~~`. The id names the
+//! project it belongs to. The token proves that a client may join the session.
 
 use std::{fmt, str::FromStr};
 
@@ -26,11 +26,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The vendor's way of carrying a session's media. It changes nothing about signals; it is kept, in
-/// the id, for servers that ask for it.
+/// The vendor's routing of a session's media. It has no effect on signals. The id contains it for
+/// servers that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaMode {
-    /// From client to client where they can reach each other.
+    /// Directly between clients that can reach each other.
     Relayed,
     /// Through the vendor's media router.
     Routed,
@@ -59,7 +59,7 @@ impl MediaMode {
 
 /// The id of a session: at most 255 URL-safe characters that name its project.
 ///
-/// Two ids are the same session exactly when their text is the same.
+/// Two ids denote the same session if and only if their texts are identical.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionId {
@@ -73,8 +73,9 @@ impl SessionId {
 
     /// Mints an id for `project`.
     ///
-    /// `media` is stored in the id and not used; `location` is an IPv4 address that hints where the session's clients are; `created_ms` is
-    /// Unix time in milliseconds; `random` makes the id unique and hard to guess (about 142 bits).
+    /// `media` is stored in the id and not used; `location` is an IPv4 address, a hint to the
+    /// location of the session's clients; `created_ms` is Unix time in milliseconds; `random` makes
+    /// the id unique and hard to guess (about 142 bits).
     pub fn mint(
         project: &ProjectKey,
         media: MediaMode,

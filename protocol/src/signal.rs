@@ -1,4 +1,4 @@
-//! Signals, and the rules for valid ones.
+//! Signals and their validation.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,9 @@ use crate::{
     limits::{DATA_BYTES, TYPE_BYTES},
 };
 
-/// `type` and `data`, both optional. With neither it is a *ping*, which only tells who sent it.
+/// `type` and `data`, both optional. A signal with neither is a *ping*: it conveys only its sender.
 ///
-/// The contents mean nothing to Signalbox: they are checked for length and characters, passed
-/// on, and not looked at otherwise.
+/// The contents are opaque to Signalbox, which checks only their length and characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Signal<'a> {
     /// At most 128 bytes of `A-Z a-z 0-9 - _ ~`. An empty type is the same as none.
@@ -34,7 +33,7 @@ impl<'a> Signal<'a> {
     /// Checks lengths and characters.
     ///
     /// # Errors
-    /// The first rule that it breaks, in the order of [`InvalidSignal`]'s variants.
+    /// The first rule that the signal breaks, in the order of [`InvalidSignal`]'s variants.
     pub fn check(&self) -> Result<(), InvalidSignal> {
         if let Some(signal_type) = self.signal_type.as_deref() {
             if signal_type.len() > TYPE_BYTES {
@@ -51,7 +50,7 @@ impl<'a> Signal<'a> {
         }
     }
 
-    /// The same signal, no longer tied to the frame it came in.
+    /// The same signal, without a borrow of its frame.
     pub fn into_owned(self) -> Signal<'static> {
         Signal {
             signal_type: self.signal_type.map(Text::into_owned),
@@ -60,7 +59,7 @@ impl<'a> Signal<'a> {
     }
 }
 
-/// Why a signal is not valid. Its sender's fault.
+/// The signal is not valid. This is a fault of its sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSignal {
     /// `type` is longer than [`TYPE_BYTES`].
@@ -75,7 +74,7 @@ pub enum InvalidSignal {
 }
 
 impl InvalidSignal {
-    /// The error code that the sender is told.
+    /// The error code for the sender.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TypeTooLong(_) => ErrorCode::TypeTooLong,

@@ -1,8 +1,8 @@
-//! Text that borrows from the frame it came in.
+//! Text that borrows from the frame that contains it.
 //!
-//! A gateway looks at a signal only to check and re-encode it. Decoding into `String` would
-//! allocate twice per signal for nothing, and serde does not borrow through `Option<Cow<str>>`;
-//! this newtype does.
+//! A gateway reads a signal only to check and re-encode it. Decoding into `String` would allocate
+//! twice per signal without need, and serde does not borrow through `Option<Cow<str>>`; this
+//! newtype does.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -25,7 +25,7 @@ impl Text<'_> {
         self.0.into_owned()
     }
 
-    /// The same text, no longer tied to the frame.
+    /// The same text, without a borrow of the frame.
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }

@@ -1,9 +1,9 @@
-//! A JSON reader that takes a value in one form only.
+//! A strict JSON reader, which accepts each value in one form only.
 //!
-//! `serde_json` is lenient where serde is: it takes an array for a struct, an object for the name
-//! of an enum's variant, and the last of several members of one name. Two readers of such a text
-//! can see two different things in it. This reader wraps `serde_json`'s and refuses all three, in
-//! every object of the text, also in members that nobody reads.
+//! `serde_json` is as lenient as serde: it accepts an array for a struct, an object for the name of
+//! an enum's variant, and the last of several members with one name. Two readers can interpret such
+//! a text differently. This reader wraps `serde_json`'s and rejects all three, in every object of
+//! the text, including ignored members.
 
 mod members;
 
@@ -30,7 +30,7 @@ pub fn from_str<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, serde_jso
     Ok(value)
 }
 
-/// The wrapper, and who is told that its value is ignored.
+/// The wrapper, and the observer that is notified when its value is ignored.
 struct Strict<D, I>(D, I);
 
 /// Handling of values that are not read.
@@ -38,7 +38,7 @@ trait OnIgnored {
     fn ignored<E: de::Error>(self) -> Result<(), E>;
 }
 
-/// Nothing, but where it is a member of a struct ([`Names`]).
+/// No effect. Members of a struct are observed by [`Names`].
 impl OnIgnored for () {
     fn ignored<E>(self) -> Result<(), E> {
         Ok(())
@@ -139,7 +139,7 @@ impl<'de, D: Deserializer<'de>, I: OnIgnored> Deserializer<'de> for Strict<D, I>
     }
 }
 
-/// Hands everything on to a visitor, and what is inside to it strictly.
+/// Passes all values to a visitor, and reads nested values strictly.
 struct Inner<V>(V);
 
 macro_rules! scalars {
@@ -192,7 +192,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Inner<V> {
     }
 }
 
-/// The visitor of a struct, which is handed objects only.
+/// The visitor of a struct, which accepts objects only.
 struct Struct<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<V> {
@@ -207,7 +207,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<V> {
     }
 }
 
-/// A visitor that is handed variants of an enum only.
+/// A visitor that accepts only variants of an enum.
 struct Variant<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Variant<V> {
@@ -281,7 +281,7 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Contents<V> {
     }
 }
 
-/// Reads strictly what a seed reads.
+/// Reads the value of a seed strictly.
 struct StrictSeed<S, I>(S, I);
 
 impl<'de, S: DeserializeSeed<'de>, I: OnIgnored> DeserializeSeed<'de> for StrictSeed<S, I> {

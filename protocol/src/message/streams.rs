@@ -1,5 +1,5 @@
-//! Messages on QUIC streams other than the control stream: their headers, and what
-//! follows on a sender's stream.
+//! Messages on QUIC streams other than the control stream: stream headers, and the signals on a
+//! sender's stream.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ use crate::{Sender, Text};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClientStream {
-    /// Tag 0. The client's outgoing signals: [`ClientMessage::Signal`](super::ClientMessage::Signal)s follow. One per connection.
+    /// Tag 0. The client's outgoing signals:
+    /// [`ClientMessage::Signal`](super::ClientMessage::Signal)s follow. One per connection.
     Signals {},
 }
 
@@ -27,7 +28,7 @@ pub enum GatewayStream {
         /// The sender.
         from: Sender,
         /// Sequence number of the last signal on this sender's previous stream, 0 if there was
-        /// none. A client reads that one before anything on this stream.
+        /// none. A client surfaces that signal before anything on this stream.
         after: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! The members of an object, each of them once.
+//! The members of an object, without duplicates.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, mem};
 
@@ -13,8 +13,8 @@ use serde::{
 
 use super::{OnIgnored, StrictSeed};
 
-/// The members of a struct. Its own fields serde does not take twice; the others are for us to
-/// remember, which costs nothing where there are none.
+/// The members of a struct. Serde rejects duplicates of its own fields; this type records the names
+/// of the others, which costs nothing if there are none.
 pub(super) struct Fields<'de, A> {
     pub(super) members: A,
     pub(super) names: Names<'de>,
@@ -54,7 +54,7 @@ impl OnIgnored for &mut Names<'_> {
 
 const TWICE: &str = "a member is there twice";
 
-/// Reads a field's name, and notes it. (First as a seed, then as the deserializer that the seed is
+/// Reads a field's name and records it. (First as a seed, then as the deserializer that the seed is
 /// given, then as the visitor that sees the name.)
 struct Noted<'n, 'de, T>(T, &'n mut Names<'de>);
 
@@ -99,7 +99,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Noted<'_, 'de, V> {
     }
 }
 
-/// The members of any other object, none of them twice.
+/// The members of any other object, without duplicates.
 pub(super) struct Members<'de, A> {
     pub(super) members: A,
     pub(super) seen: BTreeSet<Cow<'de, str>>,
