@@ -17,7 +17,9 @@ use signalbox_protocol::{
     json,
     message::{ReceivedSignal, SendSignal, SequencedSignal},
 };
-use signalbox_relay::{Connection, Encoding, Join, Outbox, Outgoing, Relay, Settings};
+use signalbox_relay::{
+    Connection, Encoding, Join, Outbox, Outgoing, Relay, ResumeOptions, Settings,
+};
 
 use crate::callgrind::counted;
 
@@ -217,9 +219,9 @@ impl RelayFixture {
                 presence: false,
                 encoding: *encoding,
                 transport: Transport::WebSocket,
+                resume: Some(ResumeOptions { secret: [0; 32], token_until: Duration::MAX }),
             };
             let joined = relay.join(join, Duration::ZERO)?;
-            joined.connection.enable_resume([0; 32], Duration::MAX);
             links.push(IdleLink { outbox: joined.outbox, queue: VecDeque::new() });
             connections.push(joined.connection);
         }

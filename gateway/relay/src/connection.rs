@@ -11,7 +11,6 @@ use crate::{
     directory::SessionHandle,
     error::{RejectionReason, SignalError},
     rejections::Rejection,
-    resume::TicketSecret,
     seat::Seat,
 };
 
@@ -102,12 +101,6 @@ impl Connection {
     /// Pushes any other message into the connection's own outbox.
     pub fn send(&self, message: GatewayMessage<'_>) {
         self.session.with(|state| state.send(self.seat, message));
-    }
-
-    /// Makes the connection resumable: it will outlive its link. `token_until` is returned when it
-    /// is resumed. Returns `false` if it is resumable already.
-    pub fn enable_resume(&self, secret: TicketSecret, token_until: Duration) -> bool {
-        self.session.with(|state| state.enable_resume(self.seat, secret, token_until))
     }
 
     /// The client has shown that it has its latest ticket. The previous one becomes invalid.

@@ -1,8 +1,10 @@
 //! A request to join a session.
 
+use std::time::Duration;
+
 use signalbox_protocol::{ConnectionInfo, Role, SessionId, Transport};
 
-use crate::encoding::Encoding;
+use crate::{encoding::Encoding, resume::TicketSecret};
 
 /// A new connection and the session that it joins.
 #[derive(Debug, Clone)]
@@ -19,4 +21,15 @@ pub struct Join {
     pub encoding: Encoding,
     /// Transport of its link, for the list of connections.
     pub transport: Transport,
+    /// Makes the connection resumable: it will outlive its link.
+    pub resume: Option<ResumeOptions>,
+}
+
+/// The resumption of a new connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ResumeOptions {
+    /// Secret of the first ticket.
+    pub secret: TicketSecret,
+    /// When the client's token expires, in time since 1970. Returned at each resume.
+    pub token_until: Duration,
 }

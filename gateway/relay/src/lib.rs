@@ -16,7 +16,7 @@
 //!
 //! A [`Connection`] is a membership, not a link. It owns the sequence numbers and the outbox, so
 //! that a new link can continue where a lost one stopped ([`Relay::resume`]), if the client asked
-//! for that ([`Connection::enable_resume`]).
+//! for that when it joined ([`Join::resume`]).
 
 mod connection;
 mod context;
@@ -45,7 +45,7 @@ pub use connection::Connection;
 pub use detached::Detached;
 pub use encoding::Encoding;
 pub use error::{JoinError, RejectionReason, RestoreError, ResumeError, SignalError};
-pub use join::Join;
+pub use join::{Join, ResumeOptions};
 pub use observer::Observer;
 pub use outbox::Outbox;
 pub use outgoing::Outgoing;

@@ -62,7 +62,8 @@ impl Relay {
     /// Adds a connection to a session. The first connection creates the session.
     ///
     /// Before this returns, the other members have the `connectionCreated` event in their outboxes,
-    /// and the new outbox receives all later signals.
+    /// and the new outbox receives all later signals. A resumable connection can be resumed from
+    /// then on.
     ///
     /// # Errors
     /// [`JoinError`]. Nothing has changed then.

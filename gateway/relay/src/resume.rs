@@ -38,8 +38,8 @@ pub struct ResumeRequest<'a> {
 pub struct Resumed {
     /// The replay, followed by new messages.
     pub outbox: Outbox,
-    /// When the client's token expires, in time since 1970, as given to
-    /// [`Connection::enable_resume`](crate::Connection::enable_resume).
+    /// When the client's token expires, in time since 1970, as given in
+    /// [`ResumeOptions`](crate::ResumeOptions).
     pub token_until: Duration,
     /// Signals of the client that the relay has processed.
     pub signals: u64,

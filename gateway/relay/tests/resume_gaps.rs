@@ -8,13 +8,13 @@
 
 mod world;
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use signalbox_protocol::{CloseReason, Role, Transport, message::Lost};
-use signalbox_relay::{Encoding, ResumeRequest, Settings};
+use signalbox_protocol::{CloseReason, Role, message::Lost};
+use signalbox_relay::{Encoding, Settings};
 use world::{
     Received, World,
-    resumable::{ENCODINGS, ResumableClient, ResumeAnswer, complete, secret, signal},
+    resumable::{ENCODINGS, ResumableClient, ResumeAnswer, complete, signal},
     session,
 };
 
@@ -163,36 +163,6 @@ fn entries_beyond_the_maximum_age_are_trimmed() {
     let lost = vec![Lost { from: alice.id.into(), after: 0, until: 1 }];
     let answer = bob.resume(&world, Encoding::Json).unwrap();
     assert_eq!(answer, ResumeAnswer { signals: 0, lost, present: None });
-}
-
-#[test]
-fn a_connection_that_becomes_resumable_late_gets_a_full_resync() {
-    let mut world = World::new(Settings::default());
-    let here = session(1, 1);
-    let mut alice = world.join(&here, Role::Publisher);
-    let late = world.join(&here, Role::Publisher);
-    // A resumable member that left, so nothing is recorded.
-    drop(ResumableClient::join(&mut world, &here, Encoding::Json));
-    world.now = Duration::from_secs(100);
-    let signal = signalbox_protocol::Signal::new(None::<&str>, Some("not recorded"));
-    alice.connection.signal(None, signal, world.now).unwrap();
-    let secret = secret(late.id, 0);
-    assert!(late.connection.enable_resume(secret, Duration::ZERO));
-    let id = late.id;
-    let _away = late.connection.detach(world.now);
-    let request = ResumeRequest {
-        session: &here,
-        connection: id,
-        secret,
-        attempt: 1,
-        next_secret: [1; 32],
-        events: 0,
-        cursors: &HashMap::new(),
-        encoding: Encoding::Json,
-        transport: Transport::WebSocket,
-    };
-    let (_, resumed) = world.relay.resume(&request, world.now).unwrap();
-    assert_eq!(resumed.present.map(|present| present.len()), Some(1));
 }
 
 /// What was reported: after a gap in presence, the signals that a client has not read when its link

@@ -105,6 +105,10 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
     record(&session, info.id);
     let encoding = form.encoding(hello.streams);
     let presence = hello.features.contains(Feature::Presence);
+    let token_until = expires_at + signalbox_token::LEEWAY;
+    let wants_resume = hello.features.contains(Feature::Resume);
+    let first = wants_resume.then(|| ticket::first(services, &session, info.id, token_until));
+    let (ticket, resume) = first.flatten().unzip();
     let join = Join {
         session: session.clone(),
         info: info.clone(),
@@ -112,15 +116,13 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         presence,
         encoding,
         transport: form.transport,
+        resume,
     };
     let Joined { connection, outbox, present } = services
         .relay()
         .join(join, services.uptime())
         .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
-    let token_until = expires_at + signalbox_token::LEEWAY;
-    let resumable = hello.features.contains(Feature::Resume);
-    let ticket = if resumable { ticket::issue(services, &connection, token_until) } else { None };
     let welcome = Welcome {
         connection: info,
         session,

@@ -68,6 +68,7 @@ impl World {
                 presence: false,
                 encoding: Encoding::Shared,
                 transport: Transport::WebSocket,
+                resume: None,
             },
             Duration::ZERO,
         );

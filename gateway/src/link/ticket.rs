@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES, message::Ticket};
-use signalbox_relay::{Connection, TicketSecret};
+use signalbox_relay::{ResumeOptions, TicketSecret};
 use tracing::error;
 
 use crate::{instance::Instance, services::Services};
@@ -96,23 +96,24 @@ pub(super) fn new_secret() -> Result<TicketSecret, getrandom::Error> {
     Ok(secret)
 }
 
-/// Makes a connection that has just joined resumable. Returns its first ticket; `None` if resumption
-/// is not enabled for its project, or if no ticket could be made.
-pub(super) fn issue(
+/// Makes the first ticket of a connection that is about to join: the message for the client, and what
+/// the relay needs. `None` if resumption is not enabled for its project, or if the random generator
+/// failed.
+pub(super) fn first(
     services: &Services,
-    connection: &Connection,
+    session: &SessionId,
+    connection: ConnectionId,
     token_until: Duration,
-) -> Option<Ticket<'static>> {
-    let session = connection.session_id().clone();
+) -> Option<(Ticket<'static>, ResumeOptions)> {
     let window_ms = services.resume_window_ms(session.project());
     if window_ms == 0 {
         return None;
     }
     let secret = new_secret().ok()?;
     let issuer = services.instance().clone();
-    let ticket = TicketContents { issuer, session, connection: connection.id(), secret };
-    connection.enable_resume(ticket.verifier(), token_until);
-    Some(Ticket { ticket: ticket.encode().into(), window_ms })
+    let ticket = TicketContents { issuer, session: session.clone(), connection, secret };
+    let options = ResumeOptions { secret: ticket.verifier(), token_until };
+    Some((Ticket { ticket: ticket.encode().into(), window_ms }, options))
 }
 
 #[cfg(test)]

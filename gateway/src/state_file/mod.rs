@@ -91,7 +91,7 @@ mod tests {
     use signalbox_protocol::{
         ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
     };
-    use signalbox_relay::{Encoding, Join};
+    use signalbox_relay::{Encoding, Join, ResumeOptions};
 
     use super::*;
     use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, keys::Keys};
@@ -117,9 +117,9 @@ mod tests {
             presence: true,
             encoding: Encoding::Shared,
             transport: Transport::WebSocket,
+            resume: Some(ResumeOptions { secret: [0; 32], token_until: Duration::MAX }),
         };
-        let joined = first.relay().join(join, first.uptime()).unwrap();
-        assert!(joined.connection.enable_resume([0; 32], Duration::MAX));
+        let _joined = first.relay().join(join, first.uptime()).unwrap();
         let snapshot = first.relay().snapshot(10_000, first.uptime());
         let written_at = unix_time() - Duration::from_secs(20);
         file.0.write_as_of(written_at, &snapshot.bytes).unwrap();

@@ -1,19 +1,15 @@
 //! The history of a session: its latest signals and presence events, bounded in bytes and age. It is
 //! kept once for all detached members.
 //!
-//! The history is recorded while the session has a resumable member, or a new member that may still
-//! ask to become one. A short record of the entries dropped at a bound remains ([`Trimmed`]), so that
-//! a resuming client learns of the gap.
+//! The history is recorded while the session has a resumable member, attached or detached. A short
+//! record of the entries dropped at a bound remains ([`Trimmed`]), so that a resuming client learns of
+//! the gap.
 
 use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{log_entry::LogEntry, trimmed::Trimmed};
-
-/// How long the history is recorded after a join in any case, so that the new member can become
-/// resumable without a gap.
-const RECORD_AFTER_JOIN: Duration = Duration::from_secs(5);
 
 /// Maximum size and age of a history.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,9 +40,6 @@ pub(crate) struct History {
     trimmed: Trimmed,
     #[serde(skip)]
     bounds: HistoryBounds,
-    /// Until when the history is recorded even without a resumable member.
-    #[serde(skip)]
-    record_until: Duration,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,13 +101,6 @@ impl History {
         self.log.iter().skip(skip).map(|entry| &entry.entry)
     }
 
-    /// A member joins, and may soon become resumable.
-    pub(crate) fn expect_resumable(&mut self, now: Duration) {
-        if !self.bounds.age.is_zero() {
-            self.record_until = now + RECORD_AFTER_JOIN;
-        }
-    }
-
     /// Records a presence event, to which `entry` gives its number.
     pub(crate) fn record_presence(
         &mut self,
@@ -127,15 +113,15 @@ impl History {
         self.record(|| entry(number), resumable, now);
     }
 
-    /// Records an entry if the session has a resumable member or may soon have one. Otherwise the
-    /// history is emptied: no client will ask for it.
+    /// Records an entry if the session has a resumable member. Otherwise the history is emptied: no
+    /// client will ask for it. A later resumable member counts from its join.
     pub(crate) fn record(
         &mut self,
         entry: impl FnOnce() -> LogEntry,
         resumable: bool,
         now: Duration,
     ) {
-        if resumable || now < self.record_until {
+        if resumable {
             let entry = TimedEntry { at: now, entry: entry() };
             self.bytes += entry.cost();
             self.log.push_back(entry);
@@ -163,14 +149,12 @@ impl History {
         self.first += 1;
     }
 
-    /// Drops all entries and one that was not recorded, without a record of them.
+    /// Drops all entries without a record of them.
     fn reset(&mut self) {
-        let position = self.mark().position + 1;
-        let events = self.presence_events;
-        self.first = position;
+        self.first = self.mark().position;
         self.log = VecDeque::new();
         self.bytes = 0;
-        self.trimmed = Trimmed::all_before(position, events);
+        self.trimmed = Trimmed::default();
     }
 }
 

@@ -96,7 +96,6 @@ impl ReplayFilter<'_> {
             // Such a client names every sender that it ever heard, whether it waits or not.
             self.trimmed.departed_unknown_before > self.position
         };
-        // If the connection became resumable late, the history may not have been recorded.
         unknown_sender
             || self.trimmed.unknown_before > self.position
             || (self.presence && self.trimmed.events > self.events)

@@ -8,12 +8,7 @@ use std::time::Duration;
 
 use signalbox_protocol::{CloseReason, ConnectionId, Sender};
 
-use super::{
-    replay::Replay,
-    resumable::{IssuedTicket, Resumable},
-    roster::MemberLink,
-    state::SessionState,
-};
+use super::{replay::Replay, resumable::IssuedTicket, roster::MemberLink, state::SessionState};
 use crate::{
     error::ResumeError,
     outbox::Outbox,
@@ -23,24 +18,6 @@ use crate::{
 };
 
 impl SessionState {
-    /// Makes a member resumable. `false` if it is resumable already.
-    pub(crate) fn enable_resume(
-        &mut self,
-        seat: Seat,
-        secret: TicketSecret,
-        token_until: Duration,
-    ) -> bool {
-        let member = self.roster.enable_resume(seat, |record| {
-            Resumable::new(IssuedTicket { secret, start: record.joined }, token_until)
-        });
-        if let Some(member) = member
-            && member.record().sent > 0
-        {
-            member.confirm_signals(member.record().sent);
-        }
-        member.is_some()
-    }
-
     /// The client of a member has shown that it has its latest ticket.
     pub(crate) fn confirm_ticket(&mut self, seat: Seat) {
         if let Some(resumable) = self.roster.seated(seat).and_then(|it| it.resumable_mut()) {

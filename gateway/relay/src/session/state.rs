@@ -10,13 +10,14 @@ use super::{
     Gone,
     history::{History, HistoryBounds},
     log_entry::{Audience, LogEntry},
+    resumable::{IssuedTicket, Resumable},
     roster::{Member, MemberLink, MemberRecord, Roster},
 };
 use crate::{
     context::RelayContext,
     encoding::{Encoding, EventEncodings, SignalEncodings},
     error::{JoinError, RejectionReason, SignalError},
-    join::Join,
+    join::{Join, ResumeOptions},
     outbox::Outbox,
     outgoing::Outgoing,
     rate::SharedRateLimiter,
@@ -83,7 +84,7 @@ impl SessionState {
             other.record().presence.then(|| Outgoing::Event(created.get(link.encoding)))
         });
         self.context.observer.created(&self.id, &info);
-        self.history.expect_resumable(now);
+        // For the resumable members that are there already; the new member starts after it.
         let entry = |number| LogEntry::Created { number, info: info.clone() };
         self.history.record_presence(entry, self.roster.has_resumable(), now);
         let record = MemberRecord {
@@ -94,10 +95,13 @@ impl SessionState {
             codec: join.encoding.codec(),
             generation: 0,
             sent: 0,
-            joined: self.history.mark(),
         };
+        let start = self.history.mark();
+        let resumable = join.resume.map(|ResumeOptions { secret, token_until }| {
+            Resumable::new(IssuedTicket { secret, start }, token_until)
+        });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
-        self.roster.insert(Member::new(record, link, &self.context.settings));
+        self.roster.insert(Member::new(record, link, resumable, &self.context.settings));
         Some(Ok(present))
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Trimmed {
     pub(crate) departed: VecDeque<DepartedSender>,
     /// `departed` is incomplete for earlier positions.
     pub(crate) departed_unknown_before: u64,
-    /// Nothing is known of entries at earlier positions: they were dropped or never recorded.
+    /// Nothing is known of entries at earlier positions.
     pub(crate) unknown_before: u64,
 }
 
@@ -46,12 +46,6 @@ pub(crate) struct DepartedSender {
 }
 
 impl Trimmed {
-    /// All entries before `position` are gone without a record; `events` is the number of the last
-    /// presence event.
-    pub(crate) fn all_before(position: u64, events: u64) -> Self {
-        Self { events, unknown_before: position, ..Self::default() }
-    }
-
     /// Records that the entry at `position` was dropped.
     pub(crate) fn record(&mut self, entry: LogEntry, position: u64) {
         match entry {

@@ -17,7 +17,7 @@ use signalbox_protocol::{
 };
 use signalbox_relay::{
     Connection, Detached, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients,
-    RejectionReason, Relay, Settings, SignalError, Stats,
+    RejectionReason, Relay, ResumeOptions, Settings, SignalError, Stats,
 };
 
 /// A session of project `project`.
@@ -125,6 +125,17 @@ impl World {
         presence: bool,
         encoding: Encoding,
     ) -> Result<Client, JoinError> {
+        self.join_with(session, role, presence, encoding, |_| None)
+    }
+
+    pub(crate) fn join_with(
+        &mut self,
+        session: &SessionId,
+        role: Role,
+        presence: bool,
+        encoding: Encoding,
+        resume: impl FnOnce(ConnectionId) -> Option<ResumeOptions>,
+    ) -> Result<Client, JoinError> {
         self.next += 1;
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
@@ -132,7 +143,8 @@ impl World {
         let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
         let session = session.clone();
         let transport = Transport::WebSocket;
-        let join = Join { session, info, role, presence, encoding, transport };
+        let resume = resume(id);
+        let join = Join { session, info, role, presence, encoding, transport, resume };
         let joined = self.relay.join(join, self.now)?;
         Ok(Client {
             id,
@@ -168,14 +180,18 @@ impl Client {
         self.connection.signal(Some(to), Signal::new(None::<&str>, Some(data)), Duration::ZERO)
     }
 
-    /// Reads all that waits, as a client that keeps up.
-    pub(crate) fn read(&self) -> Vec<Received> {
+    /// Takes all that waits, as a link whose client keeps up.
+    pub(crate) fn take(&self) -> VecDeque<Outgoing> {
         let mut taken = VecDeque::new();
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(())) = self.outbox.poll_take(&mut cx, &mut taken) {}
-        let received = taken.iter().map(|outgoing| self.decode(outgoing)).collect();
         self.outbox.written(taken.len(), taken.iter().map(Outgoing::cost).sum());
-        received
+        taken
+    }
+
+    /// Reads all that waits.
+    pub(crate) fn read(&self) -> Vec<Received> {
+        self.take().iter().map(|outgoing| self.decode(outgoing)).collect()
     }
 
     /// The data of all signals that wait.

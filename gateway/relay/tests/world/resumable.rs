@@ -9,7 +9,8 @@ use signalbox_protocol::{
     ConnectionId, GatewayId, Role, Sender, SessionId, Transport, message::Lost,
 };
 use signalbox_relay::{
-    Connection, Detached, Encoding, ResumeError, ResumeRequest, Resumed, TicketSecret,
+    Connection, Detached, Encoding, ResumeError, ResumeOptions, ResumeRequest, Resumed,
+    TicketSecret,
 };
 
 use super::{Client, Received, World};
@@ -65,10 +66,11 @@ impl ResumableClient {
         encoding: Encoding,
         presence: bool,
     ) -> Self {
-        let client = world.try_join(session, Role::Moderator, presence, encoding).unwrap();
+        let resume =
+            |id| Some(ResumeOptions { secret: secret(id, 0), token_until: Duration::ZERO });
+        let role = Role::Moderator;
+        let client = world.join_with(session, role, presence, encoding, resume).unwrap();
         let id = client.id;
-        assert!(client.connection.enable_resume(secret(id, 0), Duration::ZERO));
-        assert!(!client.connection.enable_resume(secret(id, u32::MAX), Duration::ZERO), "once");
         Self {
             client: Some(client),
             session: session.clone(),

@@ -31,6 +31,7 @@ fn gateway() -> (ServerContext, SessionId) {
                 presence: false,
                 encoding: Encoding::Shared,
                 transport: Transport::WebSocket,
+                resume: None,
             },
             Duration::ZERO,
         );

@@ -6,14 +6,8 @@ use serde::{Deserialize, Serialize};
 use signalbox_protocol::{Codec, ConnectionId, ConnectionInfo, Role, Signal, Transport};
 
 use crate::{
-    encoding::Encoding,
-    error::RejectionReason,
-    outbox::Outbox,
-    rate::RateLimiter,
-    seat::Seat,
-    session::{history::HistoryMark, resumable::Resumable},
-    settings::Settings,
-    summary::ConnectionSummary,
+    encoding::Encoding, error::RejectionReason, outbox::Outbox, rate::RateLimiter, seat::Seat,
+    session::resumable::Resumable, settings::Settings, summary::ConnectionSummary,
 };
 
 /// A connection as its session sees it.
@@ -38,8 +32,6 @@ pub(crate) struct MemberRecord {
     pub(crate) generation: u64,
     /// The last sequence number: signals that it has sent, rejected ones included.
     pub(crate) sent: u64,
-    /// The history when it joined.
-    pub(crate) joined: HistoryMark,
 }
 
 /// The place of a member's connection.
@@ -58,8 +50,13 @@ pub(crate) struct MemberLink {
 
 impl Member {
     /// A member with a link.
-    pub(crate) fn new(record: MemberRecord, link: MemberLink, settings: &Settings) -> Self {
-        let residence = Residence::Here { link, resumable: None };
+    pub(crate) fn new(
+        record: MemberRecord,
+        link: MemberLink,
+        resumable: Option<Resumable>,
+        settings: &Settings,
+    ) -> Self {
+        let residence = Residence::Here { link, resumable };
         Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
     }
 
@@ -160,17 +157,6 @@ impl Member {
     pub(crate) fn confirm_signals(&self, seq: u64) {
         if let Residence::Here { link, resumable: Some(_) } = &self.residence {
             link.outbox.notify_accepted(seq);
-        }
-    }
-
-    /// Makes it resumable. `false` if it is resumable already.
-    pub(super) fn enable_resume(&mut self, enabled: Resumable) -> bool {
-        match &mut self.residence {
-            Residence::Here { resumable: resumable @ None, .. } => {
-                *resumable = Some(enabled);
-                true
-            }
-            _ => false,
         }
     }
 

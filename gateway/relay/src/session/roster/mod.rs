@@ -8,7 +8,6 @@ use indexmap::IndexMap;
 use signalbox_protocol::{ConnectionId, ConnectionInfo, Transport};
 
 pub(crate) use self::member::{Member, MemberLink, MemberRecord};
-use super::resumable::Resumable;
 use crate::seat::Seat;
 
 /// The members of a session. All changes of membership go through it, so that its counts are right.
@@ -90,24 +89,6 @@ impl Roster {
         self.removed += self.by_id.len();
         self.resumable = 0;
         self.by_id.drain(..).map(|(_, member)| member)
-    }
-
-    /// Makes a member resumable. Returns it, unless it is resumable already.
-    pub(crate) fn enable_resume(
-        &mut self,
-        seat: Seat,
-        resumable: impl FnOnce(&MemberRecord) -> Resumable,
-    ) -> Option<&Member> {
-        let (_, _, member) = self.by_id.get_full_mut(&seat.id)?;
-        if member.seat() != seat {
-            return None;
-        }
-        let resumable = resumable(member.record());
-        if !member.enable_resume(resumable) {
-            return None;
-        }
-        self.resumable += 1;
-        Some(member)
     }
 
     /// Takes the link of a resumable member away, and returns it.
