@@ -49,7 +49,7 @@ pub fn native_roots() -> NativeRoots {
     NativeRoots { store, errors: native.errors.iter().map(ToString::to_string).collect() }
 }
 
-/// Why PEM was not accepted as trusted roots.
+/// The error for PEM that cannot be used as trusted roots.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootsError {

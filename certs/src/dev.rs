@@ -37,14 +37,14 @@ const LEAF_VALIDITY: Duration = Duration::from_hours(13 * 24);
 /// valid one on Monday.
 const LEAF_RENEWAL: Duration = Duration::from_hours(3 * 24);
 
-/// How far in the past validity begins, for clients whose clocks are behind.
+/// Time by which the start of the validity is backdated, for clients whose clocks are behind.
 const SKEW: Duration = Duration::from_hours(1);
 
 /// Names in the leaf. A change replaces leaves that lack a name; the authority's
 /// [name constraints](authority_params) must allow it.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Why the development authority could not be opened.
+/// The error for a development authority that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DevError {
@@ -91,7 +91,7 @@ pub enum DevError {
         path: PathBuf,
         /// The folder to delete.
         dir: PathBuf,
-        /// What is wrong with the file.
+        /// The fault in the file.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -120,9 +120,9 @@ pub struct DevAuthority {
 impl DevAuthority {
     /// Opens the authority in `dir` as of `now`, and creates missing files.
     ///
-    /// The folder (mode 0700) and the authority (valid for ten years) are created once and kept. The
-    /// leaf is valid for 13 days; it is replaced, with a new key, when fewer than 3 days are left
-    /// or when it cannot be used with this authority. Private keys have mode 0600. Several
+    /// The folder (mode 0700) and the authority (valid for ten years) are created once and kept.
+    /// The leaf is valid for 13 days; it is replaced, with a new key, when fewer than 3 days are
+    /// left or when it cannot be used with this authority. Private keys have mode 0600. Several
     /// processes may open the same folder at once: all but one wait.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::provider;
 const COPY_AGAIN: &str = "copy it again from where it was issued";
 const NEW_KEY: &str = "make a key of another kind, such as ECDSA P-256, and a certificate for it";
 
-/// Why a file without a `CERTIFICATE` section has none.
+/// Explains the absence of a `CERTIFICATE` section in a file.
 pub(crate) fn no_certificate(contents: &[u8], path: &Path) -> String {
     let path = path.display();
     if let Some(why) = no_pem(contents, &path.to_string()) {
@@ -50,7 +50,7 @@ pub(crate) fn no_certificate(contents: &[u8], path: &Path) -> String {
     other(contents, "certificate")
 }
 
-/// Why a file without the section of a private key has none that can be used.
+/// Explains the absence of a usable private key in a file without a private key section.
 pub(crate) fn no_key(contents: &[u8], path: &Path) -> String {
     let path = path.display();
     if let Some(why) = no_pem(contents, &path.to_string()) {
@@ -87,7 +87,7 @@ pub(crate) fn is_encrypted(contents: &[u8]) -> bool {
         || String::from_utf8_lossy(contents).lines().any(|line| line.contains("4,ENCRYPTED"))
 }
 
-/// What is wrong with a damaged PEM section.
+/// Describes the fault in a damaged PEM section.
 pub(crate) fn damaged(contents: &[u8], path: &Path, error: &PemError) -> String {
     if let Some(why) = no_pem(contents, &path.display().to_string()) {
         return why;
@@ -115,7 +115,7 @@ fn short(line: &str) -> &str {
     line.get(..11).unwrap_or(line)
 }
 
-/// Why a key in intact PEM cannot be used for signing.
+/// Explains the rejection of a key in intact PEM for signing.
 pub(crate) fn unusable_key(key: &PrivateKeyDer<'_>) -> String {
     match key_kind(key) {
         Some(KeyKind::Rsa(bits)) if bits < 2048 => format!(
@@ -206,7 +206,7 @@ pub(crate) fn significant_bits(number: &[u8]) -> usize {
     significant.len() * 8 - unused
 }
 
-/// Why a certificate in intact PEM cannot be used.
+/// Explains the rejection of a certificate in intact PEM.
 pub(crate) fn unusable_certificate(certificate: &CertificateDer<'_>) -> String {
     match X509Certificate::from_der(certificate) {
         Ok((_, parsed)) if parsed.version() != X509Version::V3 => format!(
@@ -230,7 +230,7 @@ fn labels(contents: &[u8]) -> impl Iterator<Item = String> {
     labels.into_iter()
 }
 
-/// What a file without any PEM section contains.
+/// Describes the contents of a file without any PEM section.
 fn no_pem(contents: &[u8], path: &str) -> Option<String> {
     if contents.iter().all(u8::is_ascii_whitespace) {
         return Some("is empty: put the PEM there".into());

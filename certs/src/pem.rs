@@ -1,5 +1,5 @@
-//! Loading certificates and keys from PEM files. Operators configure wrong files, last year's keys and
-//! mistyped paths, so every error names the file, what is wrong with it, and what to do.
+//! Loading certificates and keys from PEM files. Operators configure wrong files, last year's keys
+//! and mistyped paths, so every error names the file, what is wrong with it, and what to do.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use rustls_pki_types::{
 
 use crate::{diagnosis, provider};
 
-/// Why a certificate and its key could not be loaded.
+/// The error for a certificate and key that could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {

@@ -1,5 +1,5 @@
-//! Validation of applications' public keys when they are configured. Otherwise an unusable key would
-//! only be noticed when every client is refused.
+//! Validation of applications' public keys when they are configured. Otherwise an unusable key
+//! would only be noticed when every client is refused.
 
 use x509_parser::{
     pem::Pem,
@@ -13,7 +13,7 @@ use crate::diagnosis::significant_bits;
 /// Allowed sizes of RSA keys for RS256, in bits (minimum of RFC 7518 §3.3; maximum of aws-lc).
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Why a public key cannot be used.
+/// The error for a public key that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublicKeyError {

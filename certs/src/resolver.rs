@@ -61,7 +61,8 @@ impl Certificates {
 
     /// Reads both files again and presents the new certificate in handshakes from now on.
     ///
-    /// The result is logged here: success at info, failure as a warning with its cause. Blocks while two small files are read.
+    /// The result is logged here: success at info, failure as a warning with its cause. Blocks
+    /// while two small files are read.
     ///
     /// # Errors
     /// As [`crate::load`]. The certificate that was in use stays in use.
@@ -90,8 +91,8 @@ impl Certificates {
     /// Whether the contents of either file differ from when it was last tried, successfully or not.
     ///
     /// It reads both small files, because a renewal may keep their length and time of modification;
-    /// that is cheap enough for polling. A failed [`reload`](Self::reload) counts as an attempt, so a
-    /// damaged file is reported once and not on every poll. If a certificate and its key are
+    /// that is cheap enough for polling. A failed [`reload`](Self::reload) counts as an attempt, so
+    /// a damaged file is reported once and not on every poll. If a certificate and its key are
     /// replaced one after the other, a reload between the two fails, and the next poll sees the
     /// second change.
     pub fn changed_on_disk(&self) -> bool {
@@ -100,13 +101,13 @@ impl Certificates {
         *tried != Stamps::of(&Files::read(cert, key))
     }
 
-    /// Where the chain is read from.
+    /// The file with the certificate chain.
     pub fn path(&self) -> &Path {
         &self.files.cert
     }
 
-    /// The period in which every certificate of the presented chain is valid; `None` if the validity
-    /// of one cannot be parsed.
+    /// The period in which every certificate of the presented chain is valid; `None` if the
+    /// validity of one cannot be parsed.
     pub fn validity(&self) -> Option<Validity> {
         let current = self.files.current.load();
         let each = current.cert.iter().map(|certificate| Validity::of(certificate));

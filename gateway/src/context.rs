@@ -12,8 +12,8 @@ use crate::{
     services::{Services, SharedProjects},
 };
 
-/// What the listeners share. Links get the services and the lifecycle, REST handlers the services.
-/// A clone is another handle of the same gateway.
+/// The state that the listeners share. Links get the services and the lifecycle, REST handlers the
+/// services. A clone is another handle of the same gateway.
 #[derive(Clone)]
 pub(crate) struct ServerContext {
     pub(crate) services: Arc<Services>,

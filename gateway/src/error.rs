@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use crate::{config::Problem, secret::SecretError};
 
-/// Why a gateway did not start. The operator can fix it.
+/// The error for a gateway that did not start. The operator can fix the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The configuration is invalid. Lists every problem.

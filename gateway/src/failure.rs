@@ -12,7 +12,7 @@ use crate::{
     supervise::{catch, isolated},
 };
 
-/// Why a running gateway drained without being told to.
+/// The failure that made a running gateway drain without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The QUIC endpoint receives nothing any more. The log has the system's error, or the panic.

@@ -31,10 +31,10 @@ use crate::{
     webhook::Webhooks,
 };
 
-/// How often the certificate files are checked for changes.
+/// Interval at which the certificate files are checked for changes.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 
-/// How long the last CONNECTION_CLOSE frames may take. A silent peer would hold the endpoint for
+/// Timeout for sending the last CONNECTION_CLOSE frames. A silent peer would hold the endpoint for
 /// three probe timeouts.
 const ENDPOINT_CLOSE: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,5 @@
-//! The gateway's lifecycle: its phases from ready to ended, and the tasks that each phase waits for.
+//! The gateway's lifecycle: its phases from ready to ended, and the tasks that each phase waits
+//! for.
 //!
 //! ```text
 //! ready ── mark_unready ──▶ unready ── begin_drain ──▶ draining ──────────── end ──▶ ended
@@ -98,7 +99,7 @@ impl Lifecycle {
         self.detached.close();
     }
 
-    /// When the links end during the drain.
+    /// The deadlines of the links during the drain.
     pub(crate) fn schedule(&self) -> &DrainSchedule {
         &self.schedule
     }

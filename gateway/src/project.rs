@@ -89,7 +89,7 @@ impl Project {
         matches!(self.keys, VerificationKeys::Public(_))
     }
 
-    /// How long its detached connections stay resumable, in milliseconds. 0 disables resumption.
+    /// Resume window of its connections, in milliseconds. 0 disables resumption.
     pub(crate) fn resume_window_ms(&self) -> u32 {
         self.resume_window_ms
     }

@@ -1,9 +1,9 @@
 //! The secret behind all keys that must survive a restart ([`crate::keys`]).
 //!
-//! A certificate is often renewed together with its key. A gateway with a state file therefore has a
-//! secret of its own, in a key file beside the state file, so that the next process recognises what
-//! this one has signed, even with another certificate. Without a state file, the TLS key is the
-//! secret, as nothing else outlives the process.
+//! A certificate is often renewed together with its key. A gateway with a state file therefore has
+//! a secret of its own, in a key file beside the state file, so that the next process recognises
+//! what this one has signed, even with another certificate. Without a state file, the TLS key is
+//! the secret, as nothing else outlives the process.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use crate::file;
 /// Length of the secret in bytes.
 const SECRET_BYTES: usize = 32;
 
-/// Why there is no secret. The operator can fix it.
+/// The error for a secret that cannot be read or created. The operator can fix the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.

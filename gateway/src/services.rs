@@ -81,8 +81,8 @@ impl Services {
         self.projects.store(Arc::new(projects));
     }
 
-    /// How long detached connections of a project stay resumable. Zero if it has no resumption, or
-    /// if it has been removed.
+    /// Resume window of a project's connections. Zero if resumption is disabled for the project, or
+    /// if the project has been removed.
     pub(crate) fn resume_window(&self, project: &ProjectKey) -> Duration {
         Duration::from_millis(self.resume_window_ms(project).into())
     }

@@ -1,5 +1,5 @@
-//! `vectors/protocol.json`: kinds with their fields, enums, codes, reasons and limits for programs to
-//! read, for instance to generate a client's tables.
+//! `vectors/protocol.json`: kinds with their fields, enums, codes, reasons and limits for programs
+//! to read, for instance to generate a client's tables.
 //!
 //! It is made here from the crate's own types; only the fields of messages are written out, and a
 //! codec that knows nothing but the file must decode every golden vector. Write it again with
@@ -146,8 +146,8 @@ fn close_reasons() -> Value {
     CloseReason::ALL.iter().map(reason).collect()
 }
 
-/// What may stand in a field of another type, by its number in postcard. In JSON a `bare` value stands
-/// alone, and another is the one member of an object.
+/// Types with several forms, by their number in postcard. In JSON a `bare` form is the value
+/// itself, and any other form is an object with one member.
 fn unions() -> Value {
     json!({ "sender": [
         { "number": 0, "name": "connection", "type": "id", "bare": true },

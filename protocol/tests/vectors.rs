@@ -28,7 +28,7 @@ use signalbox_protocol::{
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Vector {
     name: String,
-    /// Which of the five enums it is: client, gateway, sender, clientStream, gatewayStream.
+    /// The message's enum: client, gateway, sender, clientStream, gatewayStream.
     kind: String,
     /// The postcard message, without length prefix.
     hex: String,

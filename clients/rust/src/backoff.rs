@@ -8,11 +8,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long one attempt may take. Where packets were being lost, a new attempt gets through sooner
-/// than an old one, whose retransmissions have become rare.
+/// Timeout of one attempt. After packet loss, a new attempt succeeds sooner than an old one, whose
+/// retransmissions have become rare.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after a gateway's announcement that it shuts down another one is expected in its place.
+/// Time after a gateway's shutdown announcement within which its successor is expected.
 const RESTART_PHASE: Duration = Duration::from_secs(60);
 
 /// During a restart each pause is at least this, so that a gateway that is draining is not asked
@@ -24,7 +24,7 @@ const RESTART_LONGEST_PAUSE: Duration = Duration::from_millis(1900);
 /// Attempts during a restart before the pauses grow.
 const RESTART_QUICK_ATTEMPTS: u32 = 5;
 
-/// How long the first attempts during a restart may take. Over QUIC nothing reports a closed port,
+/// Timeout of the first attempts during a restart. Over QUIC nothing reports a closed port,
 /// and a packet that was sent too early is not retransmitted soon. Clients whose round trips take
 /// longer get more time from attempt to attempt.
 const RESTART_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ struct RestartPhase {
 }
 
 impl Backoff {
-    /// How long to wait before the next attempt.
+    /// The pause before the next attempt.
     pub fn next_pause(&mut self, now: Instant) -> Duration {
         let earlier = self.attempts;
         self.attempts += 1;
@@ -75,7 +75,7 @@ impl Backoff {
         jitter(FIRST_PAUSE.saturating_mul(1 << (earlier - 1).min(16)).min(LONGEST_PAUSE))
     }
 
-    /// How long the next attempt may take.
+    /// The timeout of the next attempt.
     pub fn attempt_timeout(&self, now: Instant) -> Duration {
         match &self.restart {
             Some(restart) if now < restart.until => {
@@ -86,8 +86,8 @@ impl Backoff {
         }
     }
 
-    /// How much longer than the resume window a connection may be resumable: a gateway that
-    /// restarts counts the window from the end of its drain, not from the loss of the link.
+    /// The time for which a connection may remain resumable beyond the resume window: a gateway
+    /// that restarts starts the window at the end of its drain, not at the loss of the link.
     pub fn restart_time_left(&self, now: Instant) -> Duration {
         self.restart
             .as_ref()

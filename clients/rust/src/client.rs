@@ -19,8 +19,8 @@ use crate::{
 /// Signals that may wait for the link before sending waits.
 pub(crate) const COMMAND_QUEUE: usize = 256;
 
-/// How long [`Client::disconnect`] waits for the gateway's goodbye: the time that the protocol
-/// gives the gateway, and one round trip of a bad network.
+/// Timeout of [`Client::disconnect`] for the gateway's goodbye: the time that the protocol gives
+/// the gateway, and one round trip of a bad network.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The acting half of a connection. Clones act for the same connection; when the last is dropped,
@@ -60,7 +60,8 @@ impl Client {
         (client, ClientChannels { commands, leaving, ended: ended_sender })
     }
 
-    /// The client's own connection. It changes with [`Event::SessionRejoined`](crate::Event::SessionRejoined).
+    /// The client's own connection. It changes with
+    /// [`Event::SessionRejoined`](crate::Event::SessionRejoined).
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
@@ -113,8 +114,8 @@ impl Client {
         self.view.limits()
     }
 
-    /// The other connections in the session, as far as [`Events`](crate::Events) has told of them, oldest first.
-    /// Empty without [`ConnectOptions::presence`](crate::ConnectOptions::presence).
+    /// The other connections in the session, as far as [`Events`](crate::Events) has told of them,
+    /// oldest first. Empty without [`ConnectOptions::presence`](crate::ConnectOptions::presence).
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
@@ -128,8 +129,9 @@ impl Client {
         self.view.presence()
     }
 
-    /// How many others were in the session when the client joined. The first
-    /// [`Event::ConnectionCreated`](crate::Event::ConnectionCreated) are theirs. 0 without presence.
+    /// Number of other members in the session when the client joined. The first
+    /// [`Event::ConnectionCreated`](crate::Event::ConnectionCreated) are theirs. 0 without
+    /// presence.
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
@@ -333,9 +335,10 @@ impl SignalBuilder<'_> {
     /// is queued for, every receiver. If the link is lost meanwhile, that may take until the client
     /// has reconnected. Returns the signal's sequence number, which receivers see.
     ///
-    /// It does not wait for the gateway if [`ConnectOptions::resume`](crate::ConnectOptions::resume)
-    /// is off, nor if the application has left so many events unread that the confirmation cannot
-    /// be read. A rejection then comes as [`Event::Rejected`](crate::Event::Rejected).
+    /// It does not wait for the gateway if
+    /// [`ConnectOptions::resume`](crate::ConnectOptions::resume) is off, nor if the application has
+    /// left so many events unread that the confirmation cannot be read. A rejection then comes as
+    /// [`Event::Rejected`](crate::Event::Rejected).
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }

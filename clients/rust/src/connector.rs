@@ -10,7 +10,7 @@ use crate::{
     link::HandshakeReply, opening::Opening, options::ConnectOptions, reconnect,
 };
 
-/// How long connecting may take, up to the welcome.
+/// Timeout of connecting, up to the welcome.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects clients. It holds the trusted root certificates and the UDP sockets, so any number of

@@ -6,7 +6,7 @@
 use rustls::CertificateError;
 use signalbox_protocol::{CloseReason, ErrorCode, Printable, signal::InvalidSignal};
 
-/// Why a client could not join a session.
+/// The error for a client that could not join a session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -32,14 +32,14 @@ pub enum ConnectError {
         address: String,
         /// The cause, where the caller can do something about it.
         cause: UnreachableCause,
-        /// What happened, for people.
+        /// A description for people.
         detail: String,
     },
     /// The gateway refused the client. Connecting again with the same token helps only where the
     /// reason says so.
     #[error("the gateway refused the connection ({reason}): {}", Printable(message))]
     Refused {
-        /// Why.
+        /// The close reason.
         reason: CloseReason,
         /// The reason for people.
         message: String,
@@ -59,7 +59,7 @@ fn listed(addresses: &[String]) -> String {
     if addresses.is_empty() { String::new() } else { format!(" (tried {})", addresses.join(", ")) }
 }
 
-/// Why a gateway cannot be reached, as far as it is known.
+/// The known cause of a failure to reach a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnreachableCause {
@@ -95,7 +95,7 @@ impl UnreachableCause {
     }
 }
 
-/// Why a signal was not sent.
+/// The error for a signal that was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -105,7 +105,7 @@ pub enum SendError {
     /// The gateway rejected it.
     #[error("the gateway rejected the signal ({code}): {}", Printable(message))]
     Rejected {
-        /// Why.
+        /// The error code.
         code: ErrorCode,
         /// The reason for people.
         message: String,

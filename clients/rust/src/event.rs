@@ -10,8 +10,8 @@ use signalbox_protocol::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The client has joined the session. The first event; one [`Event::ConnectionCreated`] for each
-    /// connection that was there already follows.
+    /// The client has joined the session. The first event; one [`Event::ConnectionCreated`] for
+    /// each connection that was there already follows.
     SessionConnected {
         /// The client's own connection.
         connection: ConnectionInfo,
@@ -22,9 +22,9 @@ pub enum Event {
     ConnectionCreated(ConnectionInfo),
     /// Another connection has left. Comes after its last signal.
     ConnectionDestroyed {
-        /// Which.
+        /// The connection.
         id: ConnectionId,
-        /// Why.
+        /// The reason for its end.
         reason: DisconnectReason,
     },
     /// A signal. With neither type nor data it is a ping.
@@ -45,7 +45,7 @@ pub enum Event {
         /// The number that [`SignalBuilder::enqueue`](crate::SignalBuilder::enqueue) returned, if
         /// it was a signal.
         signal: Option<u64>,
-        /// Why.
+        /// The error code.
         code: ErrorCode,
         /// The reason for people.
         message: String,
@@ -54,7 +54,7 @@ pub enum Event {
     /// they are queued. The next event is [`Event::SessionReconnected`],
     /// [`Event::SessionRejoined`] or [`Event::SessionDisconnected`].
     SessionReconnecting {
-        /// Why the link ended.
+        /// The close reason of the link.
         reason: CloseReason,
         /// The reason for people.
         message: String,
@@ -62,9 +62,9 @@ pub enum Event {
     /// The client has resumed the same connection; the others were not told anything. Presence
     /// events and signals that it missed follow, in order.
     SessionReconnected {
-        /// How many signals and presence events follow. Lost ones are not counted.
+        /// Number of signals and presence events in the replay that follows, without lost ones.
         missed: u64,
-        /// What the client missed and will not receive. Usually there is no gap.
+        /// Signals and events that the client will never receive. Usually there is no gap.
         gap: Option<Gap>,
     },
     /// The client has joined the session again as another connection; for the others the previous
@@ -78,14 +78,14 @@ pub enum Event {
     },
     /// The client is no longer in the session. The last event.
     SessionDisconnected {
-        /// Why.
+        /// The close reason.
         reason: CloseReason,
         /// The reason for people.
         message: String,
     },
 }
 
-/// What a client missed while it had no link, and will not receive.
+/// Signals and events that a client missed while it had no link and will never receive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Gap {

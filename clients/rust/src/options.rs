@@ -128,7 +128,7 @@ impl ConnectOptions {
         self
     }
 
-    /// How a QUIC client receives signals (default: one stream per sender).
+    /// The stream layout of the signals to a QUIC client (default: one stream per sender).
     ///
     /// ```
     /// # use signalbox_client::{ConnectOptions, Streams};

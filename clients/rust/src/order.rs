@@ -32,12 +32,12 @@ pub(crate) struct Order {
     streams: HashMap<StreamKey, Sender>,
     /// Presence events read since the welcome, or since the gateway last listed all connections.
     events: u64,
-    /// How many connections the gateway has still to list as present.
+    /// Number of connections that the gateway has still to list as present.
     unlisted: u32,
     out: VecDeque<Event>,
 }
 
-/// How far a client has read, from which the gateway determines what it missed.
+/// The position of a client, from which the gateway determines the replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResumePosition {
     pub(crate) events: u64,

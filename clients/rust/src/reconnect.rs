@@ -26,14 +26,14 @@ use crate::{
     ticket::ResumeTicket,
 };
 
-/// How long a client tries to join again.
+/// Timeout of joining again, over all attempts.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Within what time the clients of a gateway that shuts down reconnect, if it has ended all links
-/// at once, so that they do not return at the same moment.
+/// Time over which the clients of a gateway spread their reconnects after it has ended all links at
+/// once.
 const SHUTDOWN_SPREAD: Duration = Duration::from_secs(1);
 
-/// How long a client that leaves while it has no link tries to resume, to send its goodbye.
+/// Timeout of resuming to send a goodbye, for a client that leaves while it has no link.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the task of a new connection, and returns the application's two halves.
@@ -168,7 +168,8 @@ pub(crate) fn should_reconnect(reason: CloseReason) -> bool {
     reason.come_back() == Some(ComeBack::Resume)
 }
 
-/// Within what time the clients that lost their links together with this one should reconnect.
+/// Time over which the clients that lost their links together with this one spread their
+/// reconnects.
 fn reconnect_spread(reason: CloseReason, leave_at: Option<Instant>, now: Instant) -> Duration {
     // A gateway has spread the clients that it asked to leave, unless it then hurried.
     let spread = leave_at.is_some_and(|at| at <= now);
@@ -219,7 +220,7 @@ async fn resume_to_leave(
     dialer.open(opening, LEAVE_TIMEOUT).await.map_err(|_| left())
 }
 
-/// What a client does when the gateway has refused its opening.
+/// A client's reaction when the gateway has rejected its opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextStep {
     Retry,

@@ -91,7 +91,7 @@ impl SendQueue {
         }
     }
 
-    /// How many commands may be added.
+    /// Number of commands that may be added.
     pub(crate) fn room(&self) -> usize {
         let unconfirmed = if self.confirms { self.unconfirmed.len() } else { 0 };
         CAPACITY.saturating_sub(unconfirmed + self.waiting.len())

@@ -12,7 +12,7 @@ pub(crate) struct ResumeTicket {
     ticket: String,
     /// Attempts to resume that have been made with the ticket.
     attempts: AtomicU32,
-    /// How long it is valid after a loss.
+    /// The resume window: the time for which the ticket is valid after the loss of the link.
     window: Duration,
 }
 

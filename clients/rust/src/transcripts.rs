@@ -1,6 +1,6 @@
-//! Plays the transcripts of `protocol/vectors/transcripts.json` to the parts of this client that do no
-//! I/O. The player repeats what links do: they neither read senders' streams nor write before the
-//! gateway's reply.
+//! Plays the transcripts of `protocol/vectors/transcripts.json` to the parts of this client that do
+//! no I/O. The player repeats what links do: they neither read senders' streams nor write before
+//! the gateway's reply.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -69,7 +69,7 @@ struct Player {
     ignored: HashSet<u64>,
     /// The reason of a `bye` that was read.
     bye: Option<CloseReason>,
-    /// What the client does next, once a link has ended.
+    /// The client's next action, once a link has ended.
     then: Option<&'static str>,
     resume: Option<(ResumeTicket, ResumePosition)>,
     sent: VecDeque<Value>,
@@ -351,8 +351,8 @@ impl Player {
     }
 }
 
-/// Whether a message has all expected members. Cursors are in no order, and a cursor of 0 is allowed
-/// for every sender.
+/// Whether a message has all expected members. Cursors are in no order, and a cursor of 0 is
+/// allowed for every sender.
 fn matches(expected: &Value, sent: &Value) -> bool {
     let (Some(expected), Some(sent)) = (expected.as_object(), sent.as_object()) else {
         return expected == sent;

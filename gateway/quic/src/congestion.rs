@@ -3,8 +3,8 @@
 //! QUIC's usual controllers shrink the window at every loss and let it grow only while it is fully
 //! used, which small messages rarely do. On a lossy path the window ends at two packets, and
 //! messages wait for the acknowledgement of others: a lost packet delays many, which one stream per
-//! sender should prevent. Nothing is gained by that, because a path that is used so little is hardly
-//! congested by us.
+//! sender should prevent. Nothing is gained by that, because a path that is used so little is
+//! hardly congested by us.
 //!
 //! So the window has a floor: the initial window of a new connection, ten packets (RFC 9002,
 //! section 7.2). Above it, this is plain CUBIC. It is nothing but CUBIC for connections that may
@@ -46,7 +46,7 @@ pub(crate) struct FloorCubic {
 /// The condition under which the floor applies.
 #[derive(Debug, Default, Clone, Copy)]
 struct Floor {
-    /// When nothing had arrived for several round trips; cleared by the next arrival.
+    /// Time at which nothing had arrived for several round trips; cleared by the next arrival.
     silent: Option<Instant>,
     /// Since when the window has been fully used.
     used_up: Option<Instant>,

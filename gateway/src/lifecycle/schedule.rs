@@ -27,8 +27,8 @@ impl DrainSchedule {
         self.spread
     }
 
-    /// How long the next link may stay: at least a quarter of the spread, and by multiples of the
-    /// golden ratio, so that the ends are even for any number of links.
+    /// The time that the next link has left: at least a quarter of the spread, in multiples of the
+    /// golden ratio, so that the ends are spread evenly for any number of links.
     pub(crate) fn next(&self) -> Duration {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let number = self.assigned.fetch_add(1, Ordering::Relaxed);

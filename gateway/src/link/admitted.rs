@@ -13,7 +13,7 @@ pub(super) struct Admitted {
     pub(super) outbox: Outbox,
     /// The encoding of the outbox's frames.
     pub(super) encoding: Encoding,
-    /// How long its token is valid.
+    /// Remaining lifetime of its token.
     pub(super) expires_in: Duration,
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::transport::LinkError;
 
-/// How a link ended.
+/// The end of a link, with its reason and its farewell.
 pub(super) struct LinkEnd {
     pub(super) reason: CloseReason,
     /// For the client and the log. Never holds contents or tokens.

@@ -54,7 +54,7 @@ pub(crate) struct LinkInfo {
     pub(crate) permit: AdmissionPermit,
 }
 
-/// How a link carries messages.
+/// The transport and codec of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkForm {
     pub(crate) transport: Transport,

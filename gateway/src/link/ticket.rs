@@ -1,9 +1,9 @@
 //! Tickets, by which clients resume their connections.
 //!
 //! A ticket names the gateway that issued it, the session and the connection, and carries a secret.
-//! Any gateway can read the names, so it can tell where a ticket comes from before it can verify it.
-//! Only the gateway that holds the connection can verify it: the relay compares a digest of secret and
-//! issuer, so a ticket with a changed issuer is invalid. To clients a ticket is opaque.
+//! Any gateway can read the names, so it can tell where a ticket comes from before it can verify
+//! it. Only the gateway that holds the connection can verify it: the relay compares a digest of
+//! secret and issuer, so a ticket with a changed issuer is invalid. To clients a ticket is opaque.
 //!
 //! Layout, in base64url without padding: connection (16 bytes), secret (32), epoch (8, big endian),
 //! length of the gateway's name (1), the name, session id (the rest).
@@ -44,7 +44,7 @@ impl TicketContents {
         BASE64.encode(parts.concat())
     }
 
-    /// What the relay compares.
+    /// The secret that the relay compares.
     pub(super) fn verifier(&self) -> TicketSecret {
         verifier(&self.issuer, &self.secret)
     }
@@ -70,8 +70,8 @@ impl TicketContents {
     }
 }
 
-/// A digest of a ticket's secret and its issuer. It outlives a restart in the state file, as it does
-/// not depend on the gateway that computes it.
+/// A digest of a ticket's secret and its issuer. It outlives a restart in the state file, as it
+/// does not depend on the gateway that computes it.
 fn verifier(issuer: &Instance, secret: &TicketSecret) -> TicketSecret {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(secret);
@@ -96,9 +96,9 @@ pub(super) fn new_secret() -> Result<TicketSecret, getrandom::Error> {
     Ok(secret)
 }
 
-/// Makes the first ticket of a connection that is about to join: the message for the client, and what
-/// the relay needs. `None` if resumption is not enabled for its project, or if the random generator
-/// failed.
+/// Makes the first ticket of a connection that is about to join: the message for the client, and
+/// what the relay needs. `None` if resumption is not enabled for its project, or if the random
+/// generator failed.
 pub(super) fn first(
     services: &Services,
     session: &SessionId,

@@ -62,7 +62,7 @@ pub(crate) enum Incoming<'a> {
     Closed,
 }
 
-/// Why a transport can no longer be used.
+/// The error for a transport that can no longer be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// The network's fault: it broke or fell silent.
@@ -79,7 +79,7 @@ pub(crate) enum LinkError {
     Violation {
         /// The reason that the client is given.
         reason: CloseReason,
-        /// What the client did wrong.
+        /// The client's fault.
         detail: String,
     },
 }

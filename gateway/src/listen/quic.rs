@@ -118,7 +118,7 @@ impl QuicListener {
     }
 }
 
-/// From the first packet to the hello.
+/// Performs the handshake of a client, and starts the task of its link.
 async fn serve(
     context: ServerContext,
     runtime: Arc<EndpointRuntime>,
@@ -180,8 +180,8 @@ async fn establish(
     }
 }
 
-/// How often a client must hear from us that ends the connection after a shorter silence than we do.
-/// For all others quinn sends keep-alives.
+/// Interval of keep-alives for a client whose idle timeout is shorter than ours; `None` for all
+/// others, for which quinn sends them.
 fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duration> {
     let data: Box<HandshakeData> = connection.handshake_data()?.downcast().ok()?;
     let timeout = data.idle_timeout?;

@@ -46,5 +46,5 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI).into_response()
 }
 
-/// What the vendor answers when there is nothing to say.
+/// The vendor's status for an answer without a body.
 const DONE: StatusCode = StatusCode::NO_CONTENT;

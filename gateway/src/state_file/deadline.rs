@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Why blocking work has no result.
+/// The error for blocking work without a result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeadlineError {
     #[error("it took longer than drain.timeout_ms allows")]

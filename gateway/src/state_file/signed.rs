@@ -1,8 +1,8 @@
 //! The format of the state file: a snapshot of the relay, authenticated and read once.
 //!
 //! A reader of the file has the tickets of all its connections, so only the owner may read it. A
-//! forged file could create connections that never joined, so it is authenticated with a key that is
-//! derived from the secret beside it ([`crate::secret`]). It is removed when it is read, as its
+//! forged file could create connections that never joined, so it is authenticated with a key that
+//! is derived from the secret beside it ([`crate::secret`]). It is removed when it is read, as its
 //! connections must not be restored twice.
 //!
 //! ```text
@@ -43,7 +43,7 @@ pub(super) struct SavedState {
     pub(super) age: Duration,
 }
 
-/// Why a state file cannot be used. The operator can fix it.
+/// The error for a state file that cannot be used. The operator can fix the cause.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateFileError {
     #[error("it cannot be read or written")]

@@ -81,7 +81,7 @@ fn roots() -> RootCertStore {
     roots.store
 }
 
-/// Why an attempt failed: the endpoint's or the network's fault.
+/// The error of a failed attempt: a fault of the endpoint or the network.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error("the endpoint responded with {0}")]

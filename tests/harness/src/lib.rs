@@ -39,7 +39,7 @@ pub const REQUIRED: &str = "SIGNALBOX_REQUIRED_TESTS";
 pub struct Requirement {
     /// Its name in [`REQUIRED`].
     pub name: &'static str,
-    /// Why this machine does not meet it; `None` if it does.
+    /// The reason that this machine does not meet it; `None` if it does.
     pub unavailable: fn() -> Option<String>,
 }
 

@@ -13,7 +13,7 @@ use signalbox_tests::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-/// How many are tried at the same time.
+/// Number of vectors that are tried at the same time.
 const AT_ONCE: usize = 16;
 
 #[derive(Debug, Deserialize)]
@@ -46,7 +46,7 @@ impl Vector {
         self.reason.as_deref().map(|name| CloseReason::from_name(name).unwrap())
     }
 
-    /// What the debug text of the answer contains, if there is one and the link stays.
+    /// A text that the debug form of the answer contains, if there is one and the link continues.
     fn error(&self) -> Option<String> {
         let code = signalbox_protocol::ErrorCode::from_name(self.error.as_deref()?).unwrap();
         Some(format!("code: {code:?}"))

@@ -21,7 +21,7 @@ const SECRET: [u8; 32] = [7; 32];
 /// A success whose body never ends.
 const UNFINISHED: u16 = 299;
 
-/// What was posted.
+/// A webhook that was posted.
 struct Posted {
     headers: HashMap<String, String>,
     body: String,
@@ -254,7 +254,7 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     assert!(endpoint.posted.try_recv().is_err());
 }
 
-/// What becomes of who is there when a gateway with a state file goes down: the webhooks after it.
+/// Event and reason of the webhook after the restart of a gateway with a state file.
 async fn after_a_restart(write_fails: bool) -> (String, String) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("directory/state");

@@ -14,12 +14,12 @@ use crate::{
 /// Delivers events to the application, in order.
 pub(crate) struct EventDispatcher {
     pub(crate) order: Order,
-    /// What resuming needs, once the gateway has sent it.
+    /// The ticket for resuming, once the gateway has sent it.
     pub(crate) ticket: Option<ResumeTicket>,
     send_queue: Arc<SharedSendQueue>,
     events: mpsc::Sender<Event>,
     view: Arc<SessionView>,
-    /// When the client leaves its link, if the gateway has asked it to.
+    /// Time at which the client leaves its link, if the gateway has asked it to leave.
     leave_at: Option<Instant>,
 }
 
@@ -81,13 +81,13 @@ impl EventDispatcher {
         self.view.set_limits(limits);
     }
 
-    /// How long the gateway may take to detect a lost link: its idle timeout, and a third more for
-    /// the interval of its WebSocket pings.
+    /// Maximum time in which the gateway detects a lost link: its idle timeout, and a third more
+    /// for the interval of its WebSocket pings.
     pub(crate) fn loss_detection_time(&self) -> Duration {
         self.idle_timeout() * 4 / 3
     }
 
-    /// After how much silence the link counts as lost.
+    /// Duration of silence after which the link counts as lost.
     pub(super) fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.limits().idle_timeout_ms.into())
     }

@@ -70,7 +70,7 @@ pub(crate) enum HandshakeReply {
     /// The connection continues.
     Resumed {
         ticket: ResumeTicket,
-        /// How many of the client's signals the gateway has accepted.
+        /// Number of the client's signals that the gateway has accepted.
         signals: u64,
         /// Rejected signals among them.
         rejected: Vec<RejectedSignal>,
@@ -134,7 +134,7 @@ impl ReplyAssembler {
     }
 }
 
-/// Why a link has ended.
+/// The end of a link, with its cause.
 #[derive(Debug)]
 pub(crate) struct Disconnection {
     pub(crate) reason: CloseReason,
@@ -154,7 +154,7 @@ impl Disconnection {
         Self { leaving: true, ..Self::new(CloseReason::ShuttingDown, message) }
     }
 
-    /// What the transport is closed with. A goodbye would end a resumable connection.
+    /// The reason with which the transport is closed. A goodbye would end a resumable connection.
     fn closing_reason(&self) -> CloseReason {
         if self.leaving {
             CloseReason::NetworkDisconnected

@@ -22,13 +22,13 @@ impl Pacer {
         (per_second > 0).then_some(Self { per_second, since: now, written: 0 })
     }
 
-    /// How many signals may be written now.
+    /// Number of signals that may be written now.
     pub(crate) fn allowed(&self, now: Instant) -> usize {
         let due = (now - self.since).as_nanos() * u128::from(self.per_second) / SECOND_NS;
         usize::try_from((due + 1).saturating_sub(self.written.into())).unwrap_or(usize::MAX)
     }
 
-    /// When another one may be written.
+    /// Time at which the next signal may be written.
     pub(crate) fn next(&self) -> Instant {
         self.since + Duration::from_secs(self.written) / self.per_second
     }

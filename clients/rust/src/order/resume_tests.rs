@@ -186,7 +186,7 @@ fn another_connection_starts_from_nothing() {
     assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: vec![cursor(1, 7)] });
 }
 
-/// What happens in a session.
+/// An occurrence in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happened {
     Created(u8),

@@ -148,8 +148,8 @@ fn a_later_stream_waits_for_the_earlier_one() {
     assert_eq!(told(&mut order), ["1:9"]);
 }
 
-/// What the gateway sends about three senders, each on one or more streams, and what a client
-/// must make of it in every interleaving.
+/// The gateway's messages of three senders, each on one or more streams, and the events that a
+/// client must emit in every interleaving.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
     Control(GatewayMessage<'static>),

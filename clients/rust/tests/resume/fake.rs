@@ -55,7 +55,7 @@ pub(crate) fn error(signal: Option<u64>, code: ErrorCode) -> GatewayMessage<'sta
     GatewayMessage::Error { signal, code, message: "no".into() }
 }
 
-/// Where clients connect to.
+/// A fake gateway to which clients connect.
 pub(crate) struct Fake {
     listener: TcpListener,
     /// The features that it can grant.
@@ -72,7 +72,8 @@ impl Fake {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), features }
     }
 
-    /// Nobody can connect for this time, which passes at once; then another gateway is in its place.
+    /// Nobody can connect for this time, which passes at once; then another gateway is in its
+    /// place.
     pub(crate) async fn restart_after(self, time: Duration, events: &mut Events) -> Self {
         let (address, features) = (self.listener.local_addr().unwrap(), self.features);
         drop(self);

@@ -187,7 +187,7 @@ mod tests {
         lengths.iter().map(frame).collect()
     }
 
-    /// How long the next chunk is, and how many frames are in it.
+    /// The length of the next chunk, and the number of frames in it.
     fn next(chunk: &mut Bytes, backlog: &mut VecDeque<QueuedFrame>) -> (usize, usize) {
         let mut counts = WrittenCount::default();
         gather(chunk, &mut counts, backlog);

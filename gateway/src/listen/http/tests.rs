@@ -1,4 +1,4 @@
-//! How long an HTTP client can hold what it takes, on a carrier in memory and in simulated time.
+//! Time limits of HTTP clients and their permits, on a transport in memory and in simulated time.
 
 use std::time::Duration;
 

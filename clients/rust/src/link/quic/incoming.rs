@@ -30,7 +30,7 @@ pub(super) struct IncomingStreams<'a> {
     control: GatewayFrames,
     /// Streams opened so far; the next one's key.
     opened: StreamKey,
-    /// How many streams the gateway has opened, according to its bye.
+    /// Number of streams that the gateway has opened, according to its bye.
     expected: u64,
     /// Streams whose signals must wait for something else to arrive first.
     parked: HashMap<StreamKey, IncomingSenderStream>,
@@ -44,7 +44,7 @@ struct IncomingSenderStream {
     has_header: bool,
 }
 
-/// Why nothing more can be read from a stream.
+/// The cause of the end of reading from a stream.
 pub(super) enum ReadFailure {
     /// The gateway reset the stream.
     Reset,
