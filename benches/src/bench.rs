@@ -5,7 +5,7 @@ use std::time::Duration;
 use signalbox_loadgen::target::gateway::Launcher;
 use tokio::sync::watch;
 
-/// How long a failed measurement waits to learn whether it was interrupted: Ctrl-C reaches the
+/// Time for which a failed measurement waits to learn of an interruption: Ctrl-C reaches the
 /// gateways too, which may end before the benchmark learns of it.
 const INTERRUPT_DELAY: Duration = Duration::from_millis(200);
 

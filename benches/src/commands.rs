@@ -19,7 +19,7 @@ use crate::{
     registry::{NAMES, ScenarioCommand, run_all},
 };
 
-/// How to read the figures of any scenario, with gateways that the benchmark starts.
+/// Explanation of the figures of any scenario, with gateways that the benchmark starts.
 const READING: &str = concat!(include_str!("reading.md"), include_str!("reading-local.md"));
 
 /// The same with a gateway that runs already.

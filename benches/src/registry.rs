@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// What holds for every scenario.
+    /// Checks that hold for every scenario.
     pub(super) fn check<S: Scenario>() {
         defaults::<S>().unwrap_or_else(|error| panic!("{} has no defaults: {error}", S::NAME));
         let is_good = |it: char| it.is_ascii_lowercase();

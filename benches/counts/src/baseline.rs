@@ -28,7 +28,7 @@ pub(crate) struct Baseline {
 pub(crate) struct CostComparison {
     /// All cases with both costs.
     pub(crate) table: String,
-    /// What differs too much, and what to do about it; empty if nothing does.
+    /// The counts that differ too much, and the remedy; empty if none do.
     pub(crate) verdict: String,
     pub(crate) passed: bool,
 }

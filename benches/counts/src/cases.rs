@@ -119,7 +119,7 @@ fn encode<M: 'static>(message: M, encode: fn(&M) -> Vec<u8>) -> anyhow::Result<R
     }))
 }
 
-/// From received bytes to the message in them.
+/// Decodes the message in received bytes.
 fn decode_frame(frame: Vec<u8>, decode: fn(&[u8]) -> bool) -> anyhow::Result<Round> {
     let mut buffer = FrameBuffer::new(frame.len());
     Ok(Box::new(move |meter| {

@@ -26,7 +26,7 @@ pub struct HttpEndpoint {
 }
 
 impl HttpEndpoint {
-    /// At an address as gateways announce it, with a certificate of this authority (PEM).
+    /// A client of an address as gateways announce it, with a certificate of this authority (PEM).
     pub fn new(address: &str, ca: &[u8]) -> anyhow::Result<Self> {
         let address: SocketAddr = address
             .parse()

@@ -103,7 +103,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Of a measurement that begins at `from_ns` by the clock.
+    /// A timeline of a measurement that begins at `from_ns` by the clock.
     pub fn new(from_ns: u64, duration: Duration) -> Self {
         let count = (duration.as_secs_f64() / SHORTEST_SLICE.as_secs_f64()) as u32;
         let count = count.clamp(1, SLICES);

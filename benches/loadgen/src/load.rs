@@ -22,7 +22,7 @@ use crate::{
     usage::{Usage, Used},
 };
 
-/// From the last connect to the first signal: handshakes are not part of the measurement.
+/// Pause between the last connect and the first signal: handshakes are not part of the measurement.
 pub const PAUSE: Duration = Duration::from_millis(300);
 
 /// Clients that connect at the same time.
@@ -99,7 +99,7 @@ impl Load {
 /// The result of a load.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured {
-    /// From when a signal was due to when a receiver had it.
+    /// Time from the due time of a signal to its arrival at a receiver.
     pub latency_us: Percentiles,
     /// The same in full.
     pub curve: Vec<QuantilePoint>,
@@ -108,7 +108,7 @@ pub struct Measured {
     /// The same of the quiet senders among others that are hot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_us: Option<Percentiles>,
-    /// From when a signal was due to when it was written: the generator's own part.
+    /// Time from the due time of a signal to its writing: the generator's own share.
     pub lag_us: Percentiles,
     /// Signals received after the warm-up, by all receivers together. None is missing.
     pub deliveries: u64,

@@ -19,7 +19,7 @@ pub fn encode_quiet(due_ns: u64) -> String {
     format!("{QUIET:0<TIME$}{due_ns:0>20}")
 }
 
-/// When the signal was due; `None` if it is not one of ours.
+/// The due time of the signal; `None` if it is not one of ours.
 pub fn decode(data: &str) -> Option<u64> {
     // Only padding comes before the time.
     data.get(TIME..).filter(|time| data.len() == BYTES && !time.starts_with('+'))?.parse().ok()

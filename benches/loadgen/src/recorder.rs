@@ -14,7 +14,7 @@ use crate::{
     payload,
 };
 
-/// How long the last signals may take to arrive before they count as lost.
+/// Time for the last signals to arrive before they count as lost.
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// The record of all receivers.

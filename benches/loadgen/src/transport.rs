@@ -41,7 +41,7 @@ impl TransportVariant {
         matches!(self, Self::Quic | Self::QuicSingle)
     }
 
-    /// Of a URL.
+    /// The scheme of a URL.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Quic | Self::QuicSingle => "quic",

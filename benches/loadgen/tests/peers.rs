@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     run(peers![nats: Nats, mosquitto: Mosquitto, socket_io: SocketIo, uws: Uws, ws: Ws])
 }
 
-/// Why a system cannot be tested here.
+/// The reason that a system cannot be tested here.
 fn missing(kind: PeerKind) -> Option<String> {
     Peer::find(kind).err().map(|error| format!("{error:#}"))
 }

@@ -25,7 +25,7 @@ const MAX_DROP_LOG: usize = 1_000_000;
 const REORDER_DELAY_DIVISOR: u64 = 4;
 const MIN_REORDER_NS: u64 = 1_000_000;
 
-/// What became of the packets that were sent over a link.
+/// Counts of the packets that were sent over a link, by their fate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "flags", derive(serde::Serialize))]
 pub struct LinkCounts {
@@ -78,7 +78,7 @@ impl std::ops::Add for LinkCounts {
 /// A packet that did not arrive, for any of the reasons in [`LinkCounts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DroppedPacket {
-    /// When it was sent, in the caller's time.
+    /// Time at which it was sent, by the caller's clock.
     pub at_ns: u64,
     /// Its length.
     pub bytes: usize,
@@ -93,9 +93,9 @@ pub struct SimulatedLink {
     loss: LossState,
     /// Packets sent before this are dropped.
     cut_until_ns: u64,
-    /// When the last packet has left the queue.
+    /// Time at which the last packet leaves the queue.
     left_ns: u64,
-    /// When the last packet arrives that was not reordered.
+    /// Time at which the last packet that was not reordered arrives.
     arrived_ns: u64,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     in_flight_bytes: usize,
@@ -168,7 +168,7 @@ impl SimulatedLink {
         self.in_flight.push(Reverse(InFlight { at_ns, number: self.number, packet }));
     }
 
-    /// When a packet leaves that is sent now; `None` if it does not fit into the queue.
+    /// Time at which a packet that is sent now leaves; `None` if it does not fit into the queue.
     fn leave(&mut self, now_ns: u64, bytes: usize) -> Option<u64> {
         if self.in_flight_bytes + bytes > MAX_IN_FLIGHT {
             return None;
@@ -202,7 +202,7 @@ impl SimulatedLink {
         Some(packet)
     }
 
-    /// When [`SimulatedLink::poll`] returns the next packet.
+    /// Time at which [`SimulatedLink::poll`] returns the next packet.
     pub fn poll_at_ns(&self) -> Option<u64> {
         self.in_flight.peek().map(|first| first.0.at_ns)
     }
@@ -218,7 +218,7 @@ impl SimulatedLink {
         self.cut_until_ns = until_ns;
     }
 
-    /// What became of the packets so far.
+    /// Counts of the packets so far.
     pub fn counts(&self) -> LinkCounts {
         self.counts
     }

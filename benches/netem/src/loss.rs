@@ -1,6 +1,6 @@
 //! Random packet loss: independent, or in bursts.
 
-/// How a link selects the packets that it loses.
+/// The selection of the packets that a link loses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LossModel {
     /// Every packet is lost with this probability, independently of all others.

@@ -15,7 +15,7 @@ pub enum Better {
 }
 
 impl Better {
-    /// In words.
+    /// The direction in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Lower => "lower is better",

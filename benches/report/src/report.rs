@@ -22,7 +22,7 @@ pub struct Section {
     pub name: &'static str,
     /// For readers.
     pub title: &'static str,
-    /// How to read the figures, in Markdown.
+    /// Explanation of the figures, in Markdown.
     pub reading: &'static str,
     /// All rows.
     pub table: Table,
@@ -41,9 +41,9 @@ pub struct Section {
 /// The results of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// Which run.
+    /// The run.
     pub run: Run,
-    /// How to read the figures of any scenario, in Markdown.
+    /// Explanation of the figures of any scenario, in Markdown.
     pub reading: &'static str,
     /// Scenarios, in the order in which they were measured.
     pub sections: Vec<Section>,

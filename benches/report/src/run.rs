@@ -31,7 +31,7 @@ pub struct Run {
     /// Settings of the gateways from the environment, quoted for a shell, without secrets.
     #[serde(default)]
     pub settings: Vec<String>,
-    /// When it began, in UTC (RFC 3339).
+    /// Start of the run, in UTC (RFC 3339).
     #[serde(default)]
     pub started: String,
     /// The benchmark is a debug build.

@@ -69,7 +69,7 @@ impl Label for LoadLabel {
         Some((self.system.contender()?, self.system.title(), self.load_name.clone()))
     }
 
-    /// That another system cannot keep up is a result.
+    /// Whether failure is a result, as for another system that cannot keep up.
     fn may_fail(&self) -> bool {
         matches!(self.system, System::Peer(_))
     }

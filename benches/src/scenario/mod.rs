@@ -34,7 +34,7 @@ pub(crate) trait Scenario: clap::Args + Clone + Serialize {
     const NAME: &'static str;
     /// For readers.
     const TITLE: &'static str;
-    /// How to read its figures, in Markdown.
+    /// Explanation of its figures, in Markdown.
     const READING: &'static str;
     /// Its figures.
     const METRICS: &'static [Metric<Self::Round>];
@@ -42,7 +42,7 @@ pub(crate) trait Scenario: clap::Args + Clone + Serialize {
     /// Figures that the summary shows as multiples of the first row's, by name.
     const RELATIVE: &'static [(&'static str, Metric<Self::Round>)] = &[];
 
-    /// What tells rows apart.
+    /// The label that distinguishes rows.
     type Label: Label + Clone + 'static;
     /// One measurement.
     type Round: Round + 'static;

@@ -74,7 +74,7 @@ impl<S: Scenario> Outcome<S> {
         }
     }
 
-    /// That another system cannot keep up is a result too.
+    /// Records a failure as a result, for another system that cannot keep up.
     fn fail(&mut self, labels: &[S::Label], error: &anyhow::Error, round: usize, repeat: usize) {
         let titles: Vec<_> = labels.iter().map(Label::title).collect();
         let (title, error) = (titles.join(", "), format!("{error:#}"));

@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use signalbox_protocol::ConnectionId;
 use tokio::io::AsyncWrite;
 
-/// How long a client may take to join.
+/// Timeout of joining a session.
 const JOIN: Duration = Duration::from_secs(20);
 
 /// Unsent bytes that a client keeps. More means that the system will never take them.

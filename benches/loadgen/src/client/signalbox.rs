@@ -17,7 +17,7 @@ use super::{
 /// The benchmark's clients to the gateway.
 pub const AGENT: &str = concat!("signalbox-bench/", env!("CARGO_PKG_VERSION"));
 
-/// How a client enters a session.
+/// A client's way to enter a session.
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// As a new connection. Without presence: it would make joining a large session costly, and no
@@ -41,7 +41,7 @@ pub enum Entry {
 #[derive(Debug, thiserror::Error)]
 #[error("the gateway ended a link ({reason}): {message}")]
 pub struct LinkEnded {
-    /// Why.
+    /// The close reason.
     pub reason: CloseReason,
     /// For people.
     pub message: String,
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// What an entry makes of one message.
+    /// Reads one message with an entry.
     fn read(entry: &Entry, message: GatewayMessage<'_>) -> anyhow::Result<(bool, Option<String>)> {
         let mut entered = Entered::default();
         Ok((entry.read(message, &mut entered)?, entered.ticket))

@@ -16,10 +16,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub use self::directory::ProcessDir;
 
-/// How long a process may take to be ready.
+/// Timeout of a process until it is ready.
 const START: Duration = Duration::from_secs(10);
 
-/// How long it may take to shut down: a gateway's own drain timeout (10 s), and some more.
+/// Timeout of its shutdown: a gateway's own drain timeout (10 s), and some more.
 const STOP: Duration = Duration::from_secs(15);
 
 /// The same when the benchmark itself is shutting down.

@@ -30,7 +30,7 @@ use crate::{
 /// so that their renewals are spread out too.
 const RAMP: Duration = Duration::from_secs(1);
 
-/// How long the worker may take to report: it does not while it opens connections.
+/// Timeout of a report. The worker does not report while it opens connections.
 const REPORT: Duration = Duration::from_secs(10);
 
 /// The worker's hidden command.
@@ -59,7 +59,7 @@ pub struct FloodWorker {
 /// Progress of the worker.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct FloodProgress {
-    /// When, by the clock.
+    /// The time by the clock.
     pub at_ns: u64,
     /// Requests that were refused as they should be.
     pub answered: u64,
@@ -105,12 +105,12 @@ impl FloodWorker {
         }
     }
 
-    /// From one request of a connection to its next.
+    /// Time between two requests of a connection.
     fn interval_ns(&self) -> u64 {
         nanos(Duration::from_secs(1)) * u64::from(self.connections) / u64::from(self.rate)
     }
 
-    /// When a connection sends its first request. All of them take turns.
+    /// Time of a connection's first request. All connections take turns.
     fn first_ns(&self, index: u32) -> u64 {
         let spread = |time_ns: u64| time_ns * u64::from(index) / u64::from(self.connections);
         spread(nanos(RAMP)) + spread(self.interval_ns())

@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout},
 };
 
-/// How long a worker may take to end.
+/// Timeout of a worker's end.
 const END: Duration = Duration::from_secs(10);
 
 /// A running worker. Dropping it ends it.

@@ -48,7 +48,7 @@ const JOIN_RETRIES: usize = 3;
 /// Clients in each session.
 const SESSION_CLIENTS: usize = 10;
 
-/// How long the whole swarm may take to join, or to resume.
+/// Timeout of the whole swarm for joining or resuming.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The worker's hidden command.
@@ -76,16 +76,16 @@ enum SwarmCommand {
     Resume { start_ns: u64, within_ns: u64 },
 }
 
-/// How the swarm has resumed.
+/// The times in which the swarm has resumed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SwarmResult {
-    /// From the moment at which each was due to begin to its resumption.
+    /// Time of each client from its due start to its resumption.
     pub each_us: Percentiles,
-    /// From the beginning of the first to the resumption of the last, in seconds.
+    /// Time from the start of the first client to the resumption of the last, in seconds.
     pub seconds: f64,
     /// Attempts that failed and were repeated.
     pub retries: u64,
-    /// Use that the worker made of its one thread meanwhile.
+    /// The worker's use of its one thread in that time.
     pub cores: f64,
 }
 

@@ -57,7 +57,7 @@ impl LinkControl {
         self.links(direction).for_each(|link| link.lock().cut(until_ns));
     }
 
-    /// What became of the packets so far.
+    /// Counts of the packets so far.
     pub fn counts(&self, direction: Direction) -> LinkCounts {
         self.links(direction)
             .map(|link| link.lock().counts())

@@ -97,8 +97,8 @@ impl Network {
     }
 }
 
-/// Why this system or user cannot create a network; `None` if it can. For tests that cannot run
-/// everywhere.
+/// The reason that this system or user cannot create a network; `None` if it can. For tests that
+/// cannot run everywhere.
 pub fn unavailable() -> Option<String> {
     let perfect = LinkModel::default();
     Network::start(perfect, perfect, 1).err().map(|error| format!("{error:#}"))

@@ -60,9 +60,9 @@ use crate::{LinkModel, SimulatedLink, link::nanos};
 /// The addresses of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Targets {
-    /// Where datagrams go.
+    /// The destination of datagrams.
     pub udp: SocketAddr,
-    /// Where TCP connections go.
+    /// The destination of TCP connections.
     pub tcp: SocketAddr,
 }
 
@@ -109,8 +109,7 @@ struct Links {
     count: u64,
 }
 
-/// What has been set up since the last cut. Its flows and connections subscribe and end when a cut
-/// is sent.
+/// The period since the last cut. Its flows and connections subscribe, and end when a cut is sent.
 type Epoch = Arc<watch::Sender<Option<CutKind>>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,11 +33,11 @@ pub use self::{
 /// Width of every chart in its own units; text has 12 of them. The page scales it to its column.
 const WIDTH: f64 = 420.0;
 
-/// From one line of text to the next.
+/// Distance between two lines of text.
 const LINE: f64 = 16.0;
 
-/// Colours, each with a marker and a dash of its own. Series beyond these repeat them with thin lines
-/// and open markers; beyond that, styles repeat.
+/// Colours, each with a marker and a dash of its own. Series beyond these repeat them with thin
+/// lines and open markers; beyond that, styles repeat.
 const STYLES: usize = 8;
 
 /// Text for SVG. Invisible characters are written as escapes: they may not be valid in XML, or may

@@ -45,7 +45,7 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// From zero, or logarithmic if the values are too wide apart for that.
+    /// A scale from zero, or a logarithmic one if the values differ too much for that.
     pub(crate) fn fitting(values: impl Iterator<Item = f64> + Clone) -> Self {
         let (least, greatest) = range(values.clone());
         if least > 0.0 && greatest / least > WIDE {
@@ -55,7 +55,7 @@ impl Scale {
         }
     }
 
-    /// From zero to a round number.
+    /// A scale from zero to a round number.
     pub(crate) fn linear(values: impl Iterator<Item = f64>) -> Self {
         let (_, greatest) = range(values);
         let step = round_up(greatest / INTERVALS);
@@ -68,7 +68,7 @@ impl Scale {
         Self { kind: Kind::Linear, from: 0.0, to, ticks: (0..=count).map(tick).collect() }
     }
 
-    /// From zero exactly to the greatest value, for time.
+    /// A scale from zero to exactly the greatest value, for time.
     pub(crate) fn until(end: f64) -> Self {
         let mut scale = Self::linear([end].into_iter());
         let end = if end.is_finite() && end > 0.0 { end } else { scale.to };

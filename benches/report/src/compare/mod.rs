@@ -49,7 +49,7 @@ struct ComparedFigure {
     better: Option<Better>,
     /// Some of the measurements have warnings.
     warned: bool,
-    /// In words.
+    /// The verdict in words.
     verdict: &'static str,
 }
 
@@ -57,7 +57,8 @@ impl RunComparison {
     /// Compares two files.
     ///
     /// # Errors
-    /// If a file cannot be read or was not printed by `--json`, or if they have no figure in common.
+    /// If a file cannot be read or was not printed by `--json`, or if they have no figure in
+    /// common.
     pub fn of(path_a: &Path, path_b: &Path) -> anyhow::Result<Self> {
         let [(a, in_a), (b, in_b)] = [recorded::read(path_a)?, recorded::read(path_b)?];
         let warnings = a.warnings(&b);

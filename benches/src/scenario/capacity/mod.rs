@@ -18,7 +18,7 @@ use signalbox_report::{Chart, Column, Contender, Label, Metric, Round, Row};
 use super::{Columns, Outcome, Rounds, Scenario, at_rate::once};
 use crate::{Bench, all::All};
 
-/// From one rate to the next.
+/// Factor between two rates.
 const STEP: f64 = 1.5;
 
 /// Failures in a row that make a rate too high.

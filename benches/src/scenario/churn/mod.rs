@@ -71,7 +71,7 @@ impl Label for ChurnLabel {
 pub(crate) struct ChurnMeasured {
     /// Clients that joined in a second.
     connects_per_second: f64,
-    /// From dialling to the end of joining.
+    /// Time from dialling to the end of joining.
     joined_us: Percentiles,
     /// Processor time of the gateway for each client; `None` if it runs elsewhere.
     gateway_us_per_connect: Option<f64>,

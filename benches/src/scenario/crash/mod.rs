@@ -3,8 +3,8 @@
 //! the old ones).
 //!
 //! A client that sends nothing notices a crash late: over QUIC its next packet, at the latest the
-//! next keep-alive, is answered with a reset; TCP is closed by the system at once. So quiet clients,
-//! whose keep-alives are spread evenly, have rows of their own.
+//! next keep-alive, is answered with a reset; TCP is closed by the system at once. So quiet
+//! clients, whose keep-alives are spread evenly, have rows of their own.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{Bench, all::All};
 /// Clients in each session.
 const SESSION_CLIENTS: usize = 10;
 
-/// How long all clients may take to be back.
+/// Timeout of all clients for reconnecting.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const READY: Metric<Back> = Metric::lower("ready_ms", "ms", |it| Some(it.ready_ms));
@@ -67,7 +67,7 @@ pub(crate) enum Ending {
 impl Ending {
     const ALL: [Self; 2] = [Self::Killed, Self::Terminated];
 
-    /// How long the clients are connected before.
+    /// Time for which the clients are connected before.
     fn before(self) -> Duration {
         match self {
             // A client's keep-alive interval, over which the quiet ones are spread.
@@ -111,9 +111,10 @@ impl Label for CrashLabel {
 /// One ending for one kind of clients, in milliseconds from the signal.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Back {
-    /// When the next gateway was ready.
+    /// Time at which the next gateway was ready.
     ready_ms: f64,
-    /// When each client noticed and when it was back, the first to be back first.
+    /// Times at which each client noticed the loss and had reconnected, in the order of
+    /// reconnecting.
     each_ms: Vec<(f64, f64)>,
 }
 

@@ -19,7 +19,7 @@ const CARRIES: usize = payload::BYTES + 28;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) from: ConnectionId,
-    /// When it was due.
+    /// Its due time.
     pub(super) due_ns: u64,
     pub(super) at_ns: u64,
 }
@@ -83,9 +83,9 @@ pub(super) struct Late {
     pub(super) senders_per_loss: f64,
 }
 
-/// Attributes each late signal to the last packet that was lost before the signal should have passed
-/// the link, half the delay after it was due. `drops` are in the order of time; packets too short
-/// for a signal (acknowledgements) do not count.
+/// Attributes each late signal to the last packet that was lost before the signal should have
+/// passed the link, half the delay after it was due. `drops` are in the order of time; packets too
+/// short for a signal (acknowledgements) do not count.
 pub(super) fn late(arrivals: &[Arrival], drops: &[DroppedPacket], delay_ns: u64) -> Late {
     let lost: Vec<u64> = drops.iter().filter(|it| it.bytes >= CARRIES).map(|it| it.at_ns).collect();
     let late = || arrivals.iter().filter(|it| it.is_late(delay_ns));

@@ -26,7 +26,7 @@ use signalbox_report::{Percentiles, QuantilePoint, Round, TimeSlice};
 
 use super::arrivals::{self, Arrival, SenderLateness};
 
-/// From the last connect to the first signal.
+/// Pause between the last connect and the first signal.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Nothing arrives for so long only if something is broken: it is longer than TCP waits before its
@@ -49,7 +49,7 @@ pub(super) struct LossLoad {
 /// The result.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LossMeasured {
-    /// From when a signal was due to when the receiver had it.
+    /// Time from the due time of a signal to its arrival at the receiver.
     pub(super) latency_us: Percentiles,
     /// The same in full.
     pub(super) curve: Vec<QuantilePoint>,
@@ -57,7 +57,7 @@ pub(crate) struct LossMeasured {
     pub(super) timeline: Vec<TimeSlice>,
     /// The same by sender, the fewest late signals first.
     pub(super) senders: Vec<SenderLateness>,
-    /// From when a signal was due to when it was handed to the client SDK: the generator's own part.
+    /// Time from the due time of a signal to its call of the client SDK: the generator's own share.
     pub(super) lag_us: Percentiles,
     /// Signals received after the warm-up. None is missing.
     pub(super) signals: usize,
@@ -167,7 +167,7 @@ async fn join(
 
 /// Observations after the warm-up.
 struct Ran {
-    /// When the warm-up was over.
+    /// End of the warm-up.
     from_ns: u64,
     arrivals: Vec<Arrival>,
     lag: Latencies,

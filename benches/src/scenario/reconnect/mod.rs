@@ -1,5 +1,5 @@
-//! `reconnect`: the time from the loss of a link to the next signal, by every way to recover and over
-//! several round trips.
+//! `reconnect`: the time from the loss of a link to the next signal, by every way to recover and
+//! over several round trips.
 //!
 //! Each client and a partner beside the gateway signal to each other all the time, and each must
 //! receive all signals of the other, in order. Then the client's proxy is cut, with all packets in
@@ -31,13 +31,13 @@ use crate::{Bench, all::All};
 /// Time of signals before the first cut.
 const BEFORE: Duration = Duration::from_millis(600);
 
-/// From one cut to the next, so that recoveries do not disturb each other.
+/// Time between two cuts, so that recoveries do not disturb each other.
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Time of signals after the last cut: longer than any client needs to notice and recover.
 const AFTER: Duration = Duration::from_millis(3500);
 
-/// How long the last signals may take to arrive.
+/// Time for the last signals to arrive.
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// A short idle timeout: the time to notice a loss is not the question.
@@ -131,14 +131,14 @@ pub(crate) struct Change {
     /// A signal in each direction before the cut: the round trip, and the time in the clients and
     /// the gateway.
     round_trip_ms: f64,
-    /// From the report of the application, or the notice of the loss, to the first signal that
-    /// would not have arrived without the recovery.
+    /// Time from the report of the application, or the detection of the loss, to the first signal
+    /// that would not have arrived without the recovery.
     recovered_ms: f64,
     /// The same in round trips; none over no distance.
     recovered_round_trips: Option<f64>,
     /// The longest time without a signal. It includes the time to notice.
     silence_ms: f64,
-    /// From the cut to the notice of the loss; none if the application reported it.
+    /// Time from the cut to the detection of the loss; none if the application reported it.
     noticed_ms: Option<f64>,
 }
 

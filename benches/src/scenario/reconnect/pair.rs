@@ -46,7 +46,7 @@ pub(super) async fn send_all(
 pub(super) struct Heard {
     /// The arrival of each signal, in order.
     pub(super) at_ns: Vec<u64>,
-    /// When it learned that its link was lost, and how many signals it had received before.
+    /// Time at which it detected the loss of its link, and number of signals received before.
     pub(super) lost: Option<(u64, usize)>,
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct RestMeasured {
     requests: f64,
     /// Signals received per second, by all receivers together. None was missing in the end.
     deliveries: f64,
-    /// From sending a request to its response.
+    /// Time from sending a request to its response.
     latency_us: Percentiles,
     /// The same in full.
     curve: Vec<QuantilePoint>,

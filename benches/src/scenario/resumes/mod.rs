@@ -20,7 +20,7 @@ use signalbox_report::{Chart, Column, Label, Metric, Palette, Round, Row, Spread
 use super::{Columns, Outcome, Rounds, Scenario};
 use crate::{Bench, all::All};
 
-/// How long a gateway takes to notice that a QUIC client is silent: its default idle timeout, and a
+/// Time in which a gateway detects that a QUIC client is silent: its default idle timeout, and a
 /// third of it for its own keep-alive.
 const QUIC_SILENCE: Duration = Duration::from_secs(40);
 
@@ -100,7 +100,7 @@ pub(crate) struct ResumesMeasured {
     before: Measured,
     /// While the swarm resumes.
     during: Measured,
-    /// How the swarm resumed.
+    /// The result of the swarm's resumption.
     resumed: SwarmResult,
     /// The ratio of the p99s as a multiple of the control's in the same round.
     ratio_to_control: Option<f64>,
