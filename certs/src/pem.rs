@@ -43,7 +43,7 @@ pub enum LoadError {
     NoCertificate {
         /// The file without a certificate.
         path: PathBuf,
-        /// What the file contains instead, and what to do.
+        /// The actual contents of the file, and the remedy.
         why: String,
     },
     /// The file has no private key section that can be used.
@@ -51,7 +51,7 @@ pub enum LoadError {
     NoKey {
         /// The file without a key.
         path: PathBuf,
-        /// What the file contains instead, and what to do.
+        /// The actual contents of the file, and the remedy.
         why: String,
     },
     /// The file is not intact PEM.
@@ -59,7 +59,7 @@ pub enum LoadError {
     DamagedPem {
         /// The damaged file.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault, and the remedy.
         why: String,
     },
     /// The PEM is intact, but the first certificate in it cannot be used.
@@ -67,7 +67,7 @@ pub enum LoadError {
     DamagedCertificate {
         /// The file with the certificate.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault, and the remedy.
         why: String,
         /// The error of rustls.
         #[source]
@@ -78,7 +78,7 @@ pub enum LoadError {
     UnsupportedKey {
         /// The file with the key.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault, and the remedy.
         why: String,
         /// The error of the crypto provider.
         #[source]
