@@ -1,0 +1,287 @@
+"""The order of events, without any I/O (section 7).
+
+Over QUIC, presence events arrive on the control stream and each sender's signals on streams of
+their own, so their relative order is arbitrary. The application receives them in one order:
+created, then the sender's signals in sequence, then destroyed. What arrives too early is held here.
+
+A connection may outlive its link. What was held is then dropped: it was not delivered, and the
+gateway sends it again. The position reached for each sender is kept; the gateway resumes there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .codes import DisconnectReason, UnknownCode
+from .event import (
+    Connected,
+    ConnectionCreated,
+    ConnectionDestroyed,
+    Event,
+    Gap,
+    Reconnected,
+    Rejoined,
+    Signal,
+)
+from .messages import (
+    CURSORS_IN_ALL,
+    ConnectionInfo,
+    Created,
+    Cursor,
+    Destroyed,
+    GatewayMessage,
+    Present,
+    ReceivedSignal,
+    StreamSignal,
+    Welcome,
+)
+from .postcard import Server
+
+Sender = str | Server
+
+FIRST_STREAM, STREAM_STEP = 3, 4
+"""The QUIC ids of the gateway's unidirectional streams."""
+
+
+@dataclass(frozen=True)
+class ResumePosition:
+    """How far a client has read, from which the gateway determines what it missed."""
+
+    events: int
+    cursors: tuple[Cursor, ...]
+
+
+@dataclass
+class SenderStream:
+    """A stream of a sender, until all of its signals have been delivered."""
+
+    after: int
+    """The sequence number that must be delivered before anything of this stream."""
+    held: deque[StreamSignal] = field(default_factory=deque)
+    over: bool = False
+
+
+@dataclass
+class SenderState:
+    """One small entry for each sender that is present or has sent."""
+
+    created: bool = False
+    delivered_seq: int = 0
+    """The last sequence number that was delivered to the application."""
+    broken: bool = False
+    """A stream was reset: its remaining signals never arrive, and nothing waits for them."""
+    streams: dict[int, SenderStream] = field(default_factory=dict)
+    destroyed: tuple[DisconnectReason | UnknownCode, int] | None = None
+
+
+class Order:
+    """Puts events into the order that applications rely on."""
+
+    def __init__(self, welcome: Welcome, presence: bool) -> None:
+        self._presence = presence
+        self._out: deque[Event] = deque()
+        self._begin(welcome)
+        self._out.append(Connected(welcome.connection, welcome.session))
+
+    def _begin(self, welcome: Welcome) -> None:
+        self._me = welcome.connection.id
+        self.senders: dict[Sender, SenderState] = {}
+        self._new_link()
+        self.events = 0
+        """Presence events read since the welcome, or since the last list of all connections."""
+        self._unlisted = welcome.present
+        self.held = 0
+        """How many signals wait for something else to arrive first."""
+
+    def _new_link(self) -> None:
+        self._streams: dict[int, Sender] = {}
+        # All streams below this one have a header that was read, or will never have one.
+        self._known_below = FIRST_STREAM
+        self._known: set[int] = set()
+
+    def rejoin(self, welcome: Welcome) -> None:
+        """The client has joined again as another connection. All state is void."""
+        self._begin(welcome)
+        self._out.append(Rejoined(welcome.connection))
+
+    def resume(self, missed: int, gap: Gap | None, present: Iterable[ConnectionInfo]) -> None:
+        """The connection is resumed. If the gap includes presence, `present` lists everyone."""
+        self._out.append(Reconnected(missed, gap))
+        for lost in gap.lost if gap else ():
+            # Nothing waits for the lost signals, and they are not requested again.
+            state = self._state(lost.sender)
+            state.delivered_seq = max(state.delivered_seq, lost.until)
+            self._advance(lost.sender)
+        if gap and gap.presence:
+            self.events = 0
+            listed = list(present)
+            self._retain_listed({connection.id for connection in listed})
+            self._present(listed)
+
+    def next_event(self) -> Event | None:
+        """The next event for the application."""
+        return self._out.popleft() if self._out else None
+
+    def emit(self, event: Event) -> None:
+        """Appends an event that has no order relative to those of the session."""
+        self._out.append(event)
+
+    def control(self, message: GatewayMessage) -> None:
+        """A message of the control stream about the session. Others are ignored."""
+        match message:
+            case Present(connections):
+                self._unlisted -= len(connections)
+                self._present(connections)
+            case Created(connection):
+                self.events += 1
+                self._created(connection)
+            case Destroyed(id, reason, last_seq):
+                self.events += 1
+                self._state(id).destroyed = (reason, last_seq)
+                self._advance(id)
+            case ReceivedSignal(sender, seq, type, data):
+                # All signals are on one stream: the gateway's order is the order.
+                self._deliver(sender, StreamSignal(seq, type, data))
+                # The destruction of a connection may have waited for this on an earlier link.
+                self._advance(sender)
+
+    def link_lost(self) -> ResumePosition | None:
+        """The link is lost. Returns the position to resume from; None if it is not certain."""
+        certain = self._unlisted <= 0 and not any(it.broken for it in self.senders.values())
+        self._new_link()
+        self.held = 0
+        for sender, state in list(self.senders.items()):
+            state.streams.clear()
+            if not state.created and not state.delivered_seq:
+                del self.senders[sender]
+        # For a connection that has left, no cursor means that all of its signals were delivered.
+        cursors = tuple(
+            Cursor(sender, state.delivered_seq)
+            for sender, state in self.senders.items()
+            if state.delivered_seq or state.destroyed
+        )
+        if not certain or len(cursors) > CURSORS_IN_ALL:
+            return None
+        return ResumePosition(self.events, cursors)
+
+    def open(self, stream: int, sender: Sender, after: int) -> None:
+        """The header of a sender's stream has been read."""
+        self._streams[stream] = sender
+        self._state(sender).streams[stream] = SenderStream(after)
+        self._stream_known(stream)
+
+    def ignore(self, stream: int) -> None:
+        """The header of a stream is of an unknown kind: the stream holds nothing up."""
+        self._stream_known(stream)
+
+    def signal(self, stream: int, signal: StreamSignal) -> None:
+        """A signal has arrived on a sender's stream."""
+        sender = self._streams.get(stream)
+        # A sender that was reported as destroyed sends nothing more.
+        state = None if sender is None else self.senders.get(sender)
+        if sender is None or state is None or stream not in state.streams:
+            return
+        state.streams[stream].held.append(signal)
+        self.held += 1
+        self._advance(sender)
+
+    def end(self, stream: int, reset: bool = False) -> None:
+        """A stream has ended; with `reset` not cleanly."""
+        sender = self._streams.pop(stream, None)
+        state = None if sender is None else self.senders.get(sender)
+        if sender is not None and state is not None and stream in state.streams:
+            state.streams[stream].over = True
+            state.broken |= reset
+            self._advance(sender)
+        self._stream_known(stream)
+
+    def _state(self, sender: Sender) -> SenderState:
+        return self.senders.setdefault(sender, SenderState())
+
+    def _stream_known(self, stream: int) -> None:
+        """The sender of a stream is known, or nothing can be learned of it any more."""
+        if stream < self._known_below or stream in self._known:
+            return
+        self._known.add(stream)
+        before = self._known_below
+        while self._known_below in self._known:
+            self._known.remove(self._known_below)
+            self._known_below += STREAM_STEP
+        if self._known_below > before:
+            waiting = [it for it, state in self.senders.items() if state.streams]
+            for sender in waiting:
+                self._advance(sender)
+
+    def _present(self, connections: Iterable[ConnectionInfo]) -> None:
+        """Connections that are present. After a gap some of them are known already."""
+        for connection in connections:
+            if not self._state(connection.id).created:
+                self._created(connection)
+
+    def _retain_listed(self, listed: set[str]) -> None:
+        """Connections that are known and were not listed have left."""
+        left = [
+            (sender, state.destroyed)
+            for sender, state in self.senders.items()
+            if state.created and isinstance(sender, str) and sender not in listed
+        ]
+        # A fixed order; the gateway gives none.
+        for id, destroyed in sorted(left, key=lambda it: it[0]):
+            self._destroyed(id, destroyed[0] if destroyed else DisconnectReason.NETWORK_DISCONNECTED)
+        # A connection that joined and left meanwhile is not listed. A cursor for it would request
+        # its last signals.
+        if self._presence:
+            for sender in list(self.senders):
+                if isinstance(sender, str) and sender != self._me and sender not in listed:
+                    self._forget(sender)
+
+    def _created(self, connection: ConnectionInfo) -> None:
+        self._state(connection.id).created = True
+        self._out.append(ConnectionCreated(connection))
+        self._advance(connection.id)
+
+    def _advance(self, sender: Sender) -> None:
+        """Emits the events of this sender that have become due."""
+        state = self.senders.get(sender)
+        if state is None or not (state.created or self._needs_no_announcement(sender)):
+            return
+        for stream, lane in sorted(state.streams.items(), key=lambda it: (it[1].after, it[0])):
+            if lane.after > state.delivered_seq and not self._nothing_precedes(stream, state):
+                break
+            self.held -= len(lane.held)
+            while lane.held:
+                self._deliver(sender, lane.held.popleft())
+            if lane.over:
+                del state.streams[stream]
+        if isinstance(sender, str) and state.destroyed is not None:
+            reason, last_seq = state.destroyed
+            open_or_held = any(not lane.over or lane.held for lane in state.streams.values())
+            if state.delivered_seq >= last_seq or state.broken and not open_or_held:
+                self._destroyed(sender, reason)
+
+    def _needs_no_announcement(self, sender: Sender) -> bool:
+        return not self._presence or isinstance(sender, Server) or sender == self._me
+
+    def _nothing_precedes(self, stream: int, state: SenderState) -> bool:
+        """Whether the signal that a stream waits for was lost with a stream that was reset.
+
+        Only if all lower-numbered streams are known is it certain that none of them brings it.
+        """
+        return stream <= self._known_below and min(state.streams) == stream
+
+    def _deliver(self, sender: Sender, signal: StreamSignal) -> None:
+        self._state(sender).delivered_seq = signal.seq
+        # An empty type is the same as none, and the gateway passes it on as it came.
+        self._out.append(Signal(sender, signal.seq, signal.type or None, signal.data))
+
+    def _destroyed(self, id: str, reason: DisconnectReason | UnknownCode) -> None:
+        # Without a cursor in the next resume, the gateway takes it that all signals of this
+        # connection were delivered.
+        self._forget(id)
+        self._out.append(ConnectionDestroyed(id, reason))
+
+    def _forget(self, sender: Sender) -> None:
+        state = self.senders.pop(sender, SenderState())
+        self.held -= sum(len(lane.held) for lane in state.streams.values())
