@@ -69,3 +69,8 @@ export class SignalError extends SignalboxError {
     super(code, message);
   }
 }
+
+/** The error of everything that is asked of a client that has left. */
+export function disconnected(): SignalError {
+  return new SignalError('disconnected', 'the client is no longer in the session');
+}

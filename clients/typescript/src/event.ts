@@ -86,6 +86,8 @@ export interface SignalReceived {
 /** The gateway rejected something that no promise of this client waits for. */
 export interface Rejected {
   readonly kind: 'rejected';
+  /** The sequence number of the signal; `null` if it was another command. */
+  readonly signal: number | null;
   readonly code: ErrorCode;
   /** For people. */
   readonly message: string;

@@ -1,0 +1,161 @@
+/**
+ * Dialling: from the gateway's URLs to a link on which it has answered.
+ *
+ * Targets race, but only to the end of the transport's handshake; then the winner alone sends the
+ * opening.
+ */
+
+import { ConnectError } from './error.js';
+import { type Target, targets } from './gateway-url.js';
+import { within } from './limit.js';
+import { type Link, withResolvers } from './link/link.js';
+import type { HandshakeReply } from './link/reply.js';
+import { dialWebSocket } from './link/websocket.js';
+import { dialWebTransport } from './link/webtransport.js';
+import type { Opening } from './opening.js';
+import type { ResolvedOptions } from './options.js';
+import type { Streams } from './protocol/messages.js';
+import { rememberTransport, rememberedTransport } from './remembered.js';
+
+/**
+ * Head start of each target over the next: enough for a handshake on most networks, and hardly
+ * noticeable if that target does not work.
+ */
+const HEAD_START_MS = 300;
+
+/** A link on which the gateway has answered. */
+export interface OpenedLink {
+  link: Link;
+  reply: HandshakeReply;
+}
+
+/** Connects to one target. */
+export type Dial = (target: Target, signal: AbortSignal) => Promise<Link>;
+
+/** Opens links to the gateways of one session. */
+export class Dialer {
+  readonly options: ResolvedOptions;
+  /** How signals are received over WebTransport from now on. */
+  streams: Streams = 'perSender';
+  readonly #dial: Dial;
+  /** The one that worked last is the first. */
+  #targets: Target[];
+
+  constructor(urls: string | readonly string[], options: ResolvedOptions, dial?: Dial) {
+    this.options = options;
+    this.#dial =
+      dial ??
+      (({ transport, url }, signal) =>
+        transport === 'websocket'
+          ? dialWebSocket(url, signal)
+          : dialWebTransport(url, options.serverCertificateHashes, signal));
+    const all = targets(urls, options);
+    const first = all.findIndex((it) => rememberedTransport(it.gateway) === it.transport);
+    const { gateway } = all[0]!;
+    this.#targets = first > 0 && all[first]!.gateway === gateway ? toFront(all, all[first]!) : all;
+  }
+
+  /**
+   * Reaches a gateway, sends the opening and receives the answer, within a time. Rejects with a
+   * {@link ConnectError}, or with the reason of the signal. Then nothing is left open.
+   */
+  async open(opening: Opening, withinMs: number, signal: AbortSignal): Promise<OpenedLink> {
+    const tried = this.#targets.map((it) => it.url).join(', ');
+    const timeout = new ConnectError('timeout', `the gateway did not answer in time (tried ${tried})`);
+    const { target, ...opened } = await within(withinMs, timeout, signal, (limit) => this.#race(opening, limit));
+    this.#targets = toFront(this.#targets, target);
+    rememberTransport(target.gateway, target.transport);
+    return opened;
+  }
+
+  #race(opening: Opening, limit: AbortSignal): Promise<OpenedLink & { target: Target }> {
+    const { promise, resolve, reject } = withResolvers<OpenedLink & { target: Target }>();
+    const losers = new AbortController();
+    const remaining = [...this.#targets];
+    /** Links whose transport is established, and which wait for their turn. */
+    const established: { link: Link; target: Target }[] = [];
+    let dialling = 0;
+    let busy = false;
+    let over = false;
+    let headStart: ReturnType<typeof setTimeout> | undefined;
+    let failure: unknown;
+
+    const settle = (how: () => void) => {
+      if (over) return;
+      over = true;
+      clearTimeout(headStart);
+      limit.removeEventListener('abort', aborted);
+      losers.abort();
+      for (const { link } of established) link.close('clientDisconnected');
+      how();
+    };
+    const aborted = () => {
+      // The winner's opening is aborted by the same signal.
+      settle(() => reject(limit.reason));
+    };
+    /** Does what can be done now. */
+    const proceed = () => {
+      if (over || busy) return;
+      const next = established.shift();
+      if (next) void open(next);
+      else if (dialling === 0 && remaining.length === 0) settle(() => reject(failure));
+      else if (dialling === 0) dialNext();
+    };
+    const dialNext = () => {
+      clearTimeout(headStart);
+      const target = remaining.shift();
+      if (!target || over) return;
+      dialling++;
+      headStart = setTimeout(dialNext, HEAD_START_MS);
+      this.#dial(target, losers.signal).then(
+        (link) => {
+          dialling--;
+          if (over) link.close('clientDisconnected');
+          else established.push({ link, target });
+          proceed();
+        },
+        (error: unknown) => {
+          dialling--;
+          failure = failure === undefined ? error : worse(failure, error);
+          // Nothing is gained by waiting for the end of its head start.
+          if (!over && !busy) dialNext();
+          proceed();
+        },
+      );
+    };
+    const open = async ({ link, target }: { link: Link; target: Target }) => {
+      busy = true;
+      clearTimeout(headStart);
+      try {
+        const streams = link.transport === 'webtransport' ? this.streams : 'single';
+        // A goodbye would destroy the connection that another attempt is to resume.
+        const abandon = opening.isResume ? 'networkDisconnected' : 'clientDisconnected';
+        const reply = await link.open(opening.messages(streams), limit, abandon);
+        if (over) return link.close(abandon);
+        settle(() => resolve({ link, target, reply }));
+      } catch (error) {
+        // A refusal is an answer: the other URLs lead to the same gateway, or to one that would give
+        // the same answer, unless this one is shutting down.
+        const isFinal = error instanceof ConnectError && error.code === 'refused' && error.reason !== 'shuttingDown';
+        if (isFinal) return settle(() => reject(error));
+        failure = error;
+        busy = false;
+        proceed();
+      }
+    };
+    limit.addEventListener('abort', aborted);
+    if (limit.aborted) aborted();
+    else dialNext();
+    return promise;
+  }
+}
+
+/** Which of two failures says more about the cause. */
+function worse(one: unknown, other: unknown): unknown {
+  const unsupported = other instanceof ConnectError && other.code === 'unsupported';
+  return unsupported ? one : other;
+}
+
+function toFront(all: Target[], first: Target): Target[] {
+  return [first, ...all.filter((it) => it !== first)];
+}
