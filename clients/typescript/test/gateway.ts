@@ -1,0 +1,86 @@
+/** A real gateway, started and stopped as a user would do it. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
+
+export interface Gateway {
+  /** `http://HOST:PORT`: WebSocket without TLS. */
+  url: string;
+  session: string;
+  newSession(): string;
+  token(options?: { session?: string; role?: string; data?: string }): string;
+  process: ChildProcess;
+  /** Ends it as an operator would. */
+  stop(): Promise<void>;
+}
+
+/** What a test's context does: it runs functions when the test is over. */
+export interface Cleanup {
+  after(fn: () => unknown): void;
+}
+
+/** The program under test: SIGNALBOX_BIN, or what `cargo build -p signalbox` has built here. */
+export function binary(): string {
+  const path =
+    process.env['SIGNALBOX_BIN'] ?? fileURLToPath(new URL('../../../../target/debug/signalbox', import.meta.url));
+  if (!existsSync(path)) throw new Error(`there is no ${path}: build the gateway, or set SIGNALBOX_BIN`);
+  return path;
+}
+
+/** Starts a gateway; `settings` are environment variables. It ends with the test. */
+export async function startGateway(
+  context: Cleanup,
+  settings: Record<string, string> = {},
+  { tcp = '127.0.0.1:0', directory = mkdtempSync(join(tmpdir(), 'signalbox-')) } = {},
+): Promise<Gateway> {
+  const child = spawn(
+    binary(),
+    ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--quic', '127.0.0.1:0', '--tcp', tcp],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, SIGNALBOX_TLS__PLAINTEXT_TCP: 'true', ...settings },
+    },
+  );
+  let log = '';
+  child.stderr.on('data', (data) => (log = (log + data).slice(-10_000)));
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    await exited;
+    clearTimeout(timer);
+  };
+  context.after(async () => {
+    child.kill('SIGKILL');
+    await exited;
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const line = await new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the gateway announced nothing\n${log}`)), START_DEADLINE_MS);
+    void exited.then(() => reject(new Error(`the gateway ended before it announced itself\n${log}`)));
+    createInterface(child.stdout).once('line', (text) => {
+      clearTimeout(timer);
+      resolve(text);
+    });
+  });
+  const announced = JSON.parse(line);
+  const { key, secret } = announced.project;
+  const mint = (...command: string[]) =>
+    execFileSync(binary(), [...command, '--key', key, '--secret', secret], { encoding: 'utf8' }).trim();
+  return {
+    url: `http://${announced.https}`,
+    session: announced.session,
+    newSession: () => mint('session', 'new'),
+    token: ({ session = announced.session, role = 'publisher', data = '' } = {}) =>
+      mint('token', '--session', session, '--role', role, '--data', data),
+    process: child,
+    stop,
+  };
+}
