@@ -3,22 +3,25 @@
 use bytes::Bytes;
 use signalbox_protocol::{ConnectionId, DisconnectReason, Sender};
 
+use crate::encoding::Encoding;
+
 /// A message to a receiver, in the receiver's encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
-    /// A signal. All receivers with the same encoding share `frame`.
+    /// A signal to a receiver with a stream per sender, whose link finds the stream.
     Signal {
         /// The sender.
         from: Sender,
         /// The sender's sequence number.
         seq: u64,
-        /// The encoded signal.
+        /// The encoded signal, shared by all receivers with this encoding.
         frame: Bytes,
     },
-    /// Any other message, encoded.
-    Event(Bytes),
+    /// Any other message, encoded. For receivers without a stream per sender also a signal, which
+    /// names its sender.
+    Frame(Bytes),
     /// A connection was destroyed. Used for receivers with a stream per sender, as only their link
-    /// knows what it has sent on that stream. All other receivers get an [`Outgoing::Event`].
+    /// knows what it has sent on that stream. All other receivers get an [`Outgoing::Frame`].
     Destroyed {
         /// The connection.
         id: ConnectionId,
@@ -40,10 +43,18 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
+    /// A signal in this encoding.
+    pub(crate) fn signal(from: &Sender, seq: u64, encoding: Encoding, frame: Bytes) -> Self {
+        match encoding {
+            Encoding::PerSender => Self::Signal { from: from.clone(), seq, frame },
+            Encoding::Shared | Encoding::Json => Self::Frame(frame),
+        }
+    }
+
     /// Bytes that count against the outbox: the frame, or an upper bound if the link encodes it.
     pub fn cost(&self) -> usize {
         match self {
-            Self::Signal { frame, .. } | Self::Event(frame) => frame.len(),
+            Self::Signal { frame, .. } | Self::Frame(frame) => frame.len(),
             Self::Destroyed { .. } | Self::Accepted { .. } | Self::GoAway { .. } => 32,
         }
     }

@@ -25,7 +25,7 @@ fn records(member: &mut Client) -> bool {
     let frames: Vec<_> = taken
         .iter()
         .filter_map(|outgoing| match outgoing {
-            Outgoing::Signal { frame, .. } => Some(frame),
+            Outgoing::Frame(frame) => Some(frame),
             _ => None,
         })
         .collect();

@@ -134,7 +134,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         present: u32::try_from(present.len()).unwrap_or(u32::MAX),
     };
     let expires_in = token_until.saturating_sub(now);
-    let admitted = Admitted { connection, outbox, encoding, expires_in };
+    let admitted = Admitted { connection, outbox, expires_in };
     Ok(Handshake::Joined { admitted, welcome, present, ticket })
 }
 

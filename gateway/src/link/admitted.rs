@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use signalbox_protocol::CloseReason;
-use signalbox_relay::{Connection, Encoding, Outbox};
+use signalbox_relay::{Connection, Outbox};
 
 use crate::{lifecycle::Lifecycle, services::Services};
 
@@ -11,8 +11,6 @@ use crate::{lifecycle::Lifecycle, services::Services};
 pub(super) struct Admitted {
     pub(super) connection: Connection,
     pub(super) outbox: Outbox,
-    /// The encoding of the outbox's frames.
-    pub(super) encoding: Encoding,
     /// Remaining lifetime of its token.
     pub(super) expires_in: Duration,
 }

@@ -25,7 +25,7 @@ pub(super) fn carry(
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> impl Future<Output = LinkEnd> + Send {
-    let Admitted { mut connection, outbox, encoding, expires_in } = admitted;
+    let Admitted { mut connection, outbox, expires_in } = admitted;
     async move {
         let expired = async {
             if services.policy().auth.end_on_token_expiry {
@@ -46,7 +46,7 @@ pub(super) fn carry(
         let watch = writer.watch();
         let end = async {
             let reading = pin!(read(services, &mut connection, &outbox, reader));
-            let pumping = pin!(writer.pump(&outbox, encoding));
+            let pumping = pin!(writer.pump(&outbox));
             let ending = pin!(async {
                 tokio::select! {
                     end = LinkEnd::of_closed(&outbox) => end,
@@ -68,7 +68,7 @@ pub(super) fn carry(
         detach_or_leave(services, lifecycle, connection, end.reason);
         if end.alive && end.reason != CloseReason::SlowConsumer {
             // The outbox is closed now. The client still gets what is queued in it.
-            let _ = timeout_at(end.farewell_by, writer.pump(&outbox, encoding)).await;
+            let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
         }
         end
     }

@@ -121,7 +121,7 @@ pub(super) async fn resume(
     debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
 
     let expires_in = token_until.saturating_sub(unix_time());
-    let admitted = Admitted { connection, outbox, encoding, expires_in };
+    let admitted = Admitted { connection, outbox, expires_in };
     let window_ms = services.resume_window_ms(used.session.project());
     let ticket = message::Ticket { ticket: next.encode().into(), window_ms };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };

@@ -3,7 +3,7 @@
 use std::future::{Future, pending};
 
 use signalbox_protocol::{ClientMessage, CloseReason, GatewayMessage};
-use signalbox_relay::{Encoding, Outbox};
+use signalbox_relay::Outbox;
 
 /// The receiving half of a link.
 pub(crate) trait Reader: Send {
@@ -26,13 +26,12 @@ pub(crate) trait Writer: Send {
         message: &GatewayMessage<'_>,
     ) -> impl Future<Output = Result<(), LinkError>> + Send;
 
-    /// Writes what the outbox yields, in this encoding, until the outbox has been closed and
-    /// everything is written. Returns the reason for closing it. Cancel safe: it may be dropped at
-    /// any await and called again.
+    /// Writes what the outbox yields until the outbox has been closed and everything is written.
+    /// Returns the reason for closing it. Cancel safe: it may be dropped at any await and called
+    /// again.
     fn pump(
         &mut self,
         outbox: &Outbox,
-        encoding: Encoding,
     ) -> impl Future<Output = Result<CloseReason, LinkError>> + Send;
 
     /// Sends `bye`, and ends the transport in an orderly way.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use parking_lot::Mutex;
 use signalbox_protocol::{ClientMessage, CloseReason, Codec, GatewayMessage, binary, frame, json};
-use signalbox_relay::{Encoding, Outbox, Outgoing};
+use signalbox_relay::{Outbox, Outgoing};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::MissedTickBehavior,
@@ -210,11 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         self.flush().await
     }
 
-    async fn pump(
-        &mut self,
-        outbox: &Outbox,
-        _encoding: Encoding,
-    ) -> Result<CloseReason, LinkError> {
+    async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
         let mut pings = tokio::time::interval(self.ping_every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.reset();
@@ -297,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
 
     fn message(&self, outgoing: Outgoing) -> Option<Message> {
         let frame = match outgoing {
-            Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => frame,
+            Outgoing::Frame(frame) => frame,
             Outgoing::Accepted { signals } => {
                 return Some(self.encode(&GatewayMessage::Accepted { signals }));
             }
@@ -305,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
                 return Some(self.encode(&GatewayMessage::GoAway { within_ms }));
             }
             // Made for links with a stream per sender only.
-            Outgoing::Destroyed { .. } => return None,
+            Outgoing::Signal { .. } | Outgoing::Destroyed { .. } => return None,
         };
         match self.codec {
             Codec::Postcard => Some(Message::Binary(frame.slice_ref(frame::message_of(&frame)))),

@@ -146,15 +146,14 @@ impl ReplayFilter<'_> {
                     && self.knows_sender(from)
                     && audience.includes(self.request.connection)
                     && *seq > self.cursor(from);
-                wanted.then(|| Outgoing::Signal {
-                    from: from.clone(),
-                    seq: *seq,
-                    frame: recode(from, *seq, *encoding, frame, self.request.encoding),
+                wanted.then(|| {
+                    let frame = recode(from, *seq, *encoding, frame, self.request.encoding);
+                    Outgoing::signal(from, *seq, self.request.encoding, frame)
                 })
             }
             LogEntry::Created { number, info } => self.missed_event(*number).then(|| {
                 let created = GatewayMessage::ConnectionCreated((**info).clone());
-                Outgoing::Event(EventEncodings::new(created).get(self.request.encoding))
+                Outgoing::Frame(EventEncodings::new(created).get(self.request.encoding))
             }),
             LogEntry::Destroyed { number, id, reason } => {
                 self.missed_event(*number).then(|| destroyed(*id, *reason, self.request.encoding))
@@ -183,7 +182,7 @@ fn destroyed(id: ConnectionId, reason: DisconnectReason, encoding: Encoding) -> 
         return Outgoing::Destroyed { id, reason, announce: true };
     }
     let message = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
-    Outgoing::Event(EventEncodings::new(message).get(encoding))
+    Outgoing::Frame(EventEncodings::new(message).get(encoding))
 }
 
 /// A signal in the encoding of the new link.

@@ -81,7 +81,7 @@ impl SessionState {
         let info = Arc::new(join.info.clone());
         let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((*info).clone()));
         self.push_all(|other, link| {
-            other.record().presence.then(|| Outgoing::Event(created.get(link.encoding)))
+            other.record().presence.then(|| Outgoing::Frame(created.get(link.encoding)))
         });
         self.context.observer.created(&self.id, &info);
         // For the resumable members that are there already; the new member starts after it.
@@ -184,11 +184,10 @@ impl SessionState {
     fn deliver(&mut self, mut encodings: SignalEncodings<'_>, audience: Audience, now: Duration) {
         let (from, seq) = encodings.origin();
         let mut outgoing = |member: &Member, link: &MemberLink| {
-            member.receives().then(|| Outgoing::Signal {
-                from: from.clone(),
-                seq,
-                frame: encodings.get(link.encoding),
-            })
+            let encoding = link.encoding;
+            member
+                .receives()
+                .then(|| Outgoing::signal(&from, seq, encoding, encodings.get(encoding)))
         };
         match &audience {
             Audience::All => self.push_all(outgoing),
@@ -234,7 +233,7 @@ impl SessionState {
     pub(crate) fn send(&mut self, seat: Seat, message: GatewayMessage<'_>) {
         if self.roster.seated(seat).is_some() {
             self.push_one(seat.id, |_, link| {
-                Some(Outgoing::Event(EventEncodings::new(message).get(link.encoding)))
+                Some(Outgoing::Frame(EventEncodings::new(message).get(link.encoding)))
             });
         }
     }
@@ -306,7 +305,7 @@ impl SessionState {
                 Encoding::PerSender => {
                     (announce || has_sent).then_some(Outgoing::Destroyed { id, reason, announce })
                 }
-                encoding => announce.then(|| Outgoing::Event(destroyed.get(encoding))),
+                encoding => announce.then(|| Outgoing::Frame(destroyed.get(encoding))),
             }
         });
         Some(removed)

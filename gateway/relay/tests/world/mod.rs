@@ -216,16 +216,17 @@ impl Client {
             (Outgoing::Destroyed { id, reason, .. }, _) => Received::Destroyed(*id, *reason),
             (Outgoing::Accepted { signals }, _) => Received::Accepted(*signals),
             (Outgoing::GoAway { within_ms }, _) => Received::GoAway(*within_ms),
-            (Outgoing::Signal { from, frame, .. }, Encoding::PerSender) => {
+            (Outgoing::Signal { from, frame, .. }, encoding) => {
+                assert_eq!(encoding, Encoding::PerSender, "its receiver has a stream per sender");
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
                 let SenderMessage::Signal(signal) = message;
                 let data = signal.data.unwrap().into_string();
                 Received::Signal { from: from.clone(), seq: signal.seq, data }
             }
-            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), Encoding::Json) => {
+            (Outgoing::Frame(frame), Encoding::Json) => {
                 received(json::decode(std::str::from_utf8(frame).unwrap()).unwrap().unwrap())
             }
-            (Outgoing::Signal { frame, .. } | Outgoing::Event(frame), _) => {
+            (Outgoing::Frame(frame), _) => {
                 received(binary::decode(frame::message_of(frame)).unwrap().unwrap())
             }
         }

@@ -13,7 +13,7 @@ use std::{
 
 use quinn::SendStream;
 use signalbox_protocol::{CloseReason, GatewayMessage, frame};
-use signalbox_relay::{Encoding, Outbox, Outgoing};
+use signalbox_relay::{Outbox, Outgoing};
 
 use super::{
     chunks::Chunks,
@@ -44,12 +44,8 @@ impl Writer for QuicWriter {
         poll_fn(|cx| control.poll_write(cx, connection, chunks, &mut written)).await
     }
 
-    async fn pump(
-        &mut self,
-        outbox: &Outbox,
-        encoding: Encoding,
-    ) -> Result<CloseReason, LinkError> {
-        poll_fn(|cx| self.poll_pump(cx, outbox, encoding)).await
+    async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
+        poll_fn(|cx| self.poll_pump(cx, outbox)).await
     }
 
     async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
@@ -90,14 +86,13 @@ impl QuicWriter {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &Outbox,
-        encoding: Encoding,
     ) -> Poll<Result<CloseReason, LinkError>> {
         let mut written = WrittenCount::default();
         let closed = loop {
             let mut queue = std::mem::take(&mut self.queue);
             let taken = outbox.poll_take(cx, &mut queue);
             for outgoing in queue.drain(..) {
-                self.dispatch(outgoing, encoding, &mut written);
+                self.dispatch(outgoing, &mut written);
             }
             self.queue = queue;
             match taken {
@@ -118,13 +113,13 @@ impl QuicWriter {
     }
 
     /// Queues a frame on its stream.
-    fn dispatch(&mut self, outgoing: Outgoing, encoding: Encoding, written: &mut WrittenCount) {
+    fn dispatch(&mut self, outgoing: Outgoing, written: &mut WrittenCount) {
         let cost = outgoing.cost();
         let message = match outgoing {
-            Outgoing::Signal { from, seq, frame } if encoding == Encoding::PerSender => {
+            Outgoing::Signal { from, seq, frame } => {
                 return self.senders.push(from, seq, QueuedFrame::counted(frame, cost));
             }
-            Outgoing::Signal { frame, .. } | Outgoing::Event(frame) => {
+            Outgoing::Frame(frame) => {
                 return self.control.push(QueuedFrame::counted(frame, cost));
             }
             Outgoing::Accepted { signals } => GatewayMessage::Accepted { signals },
