@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "migrating.md").read_text()
+# Tests of the TypeScript SDK are named by their titles.
+TITLED = sorted(set(re.findall(r"`([\w.]+\.test\.ts)::([^`]+)`", PAGE)))
 NAMED = sorted(set(re.findall(r"`([\w/.]+\.(?:rs|py))::(\w+)(?:\[(\w+)\])?`", PAGE)))
 
 
@@ -30,3 +32,18 @@ def test_named_tests_exist(file: str, test: str, case: str) -> None:
     if case:
         scenarios = source("scenarios.py") + source("resume_scenarios.py")
         assert re.search(rf"\bdef {case}\(", scenarios), f"no scenario {case}"
+
+
+def test_the_page_names_titles() -> None:
+    assert len(TITLED) > 20
+
+
+@pytest.mark.parametrize(("file", "title"), TITLED)
+def test_named_titles_exist(file: str, title: str) -> None:
+    """As it is, or as a template with `${}` in place of what differs between its cases."""
+    text = (ROOT / "clients" / "typescript" / "test" / "opentok" / file).read_text()
+    patterns = [
+        re.sub(r"\\\$\\\{[^}]*\}", ".+", re.escape(written))
+        for _, written in re.findall(r"\btest\((['`])(.*?)\1,", text)
+    ]
+    assert any(re.fullmatch(pattern, title) for pattern in patterns), f"no test of this title in {file}"

@@ -13,6 +13,7 @@ const STOP_DEADLINE_MS = 10_000;
 export interface Gateway {
   /** `http://HOST:PORT`: WebSocket without TLS. */
   url: string;
+  project: { key: string; secret: string };
   session: string;
   newSession(): string;
   token(options?: { session?: string; role?: string; data?: string }): string;
@@ -76,6 +77,7 @@ export async function startGateway(
     execFileSync(binary(), [...command, '--key', key, '--secret', secret], { encoding: 'utf8' }).trim();
   return {
     url: `http://${announced.https}`,
+    project: announced.project,
     session: announced.session,
     newSession: () => mint('session', 'new'),
     token: ({ session = announced.session, role = 'publisher', data = '' } = {}) =>
