@@ -1,7 +1,7 @@
-"""What every foreign client's test stands on: gateways, started as a user would start them.
+"""Fixtures of all foreign clients' tests: gateways, started as a user would start them.
 
-The clients here share no code with the gateway, so they notice what our own client and our own
-server agree on by mistake. `./check foreign` builds the gateway, installs the clients and runs them.
+The clients here share no code with the gateway, so they find mistakes that the Rust SDK and the
+gateway have in common. `./check foreign` builds the gateway, installs the clients and runs them.
 """
 
 import functools
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# Most assertions are there, and should say as much as those in the tests themselves.
+# Most assertions are in these modules. Their failures should be as detailed as those in tests.
 pytest.register_assert_rewrite(
     "scenarios", "resume_scenarios", "stage", "room", "session_id", "vendor_wire"
 )
@@ -22,10 +22,10 @@ from sdks import Client, Node, Sdk, by_name
 from vendor import Application, Vendor, vendor_gateway
 from webhook_receiver import Receiver
 
-# Far above what any test needs: a hung test must fail, and nothing may depend on how soon.
+# Far more than any test needs. A hung test must fail, and no test may depend on the exact time.
 TEST_DEADLINE_S = 60
 
-# Of every gateway that has been started.
+# The logs of all gateways that have been started.
 STDERR_PATHS = pytest.StashKey[list[Path]]()
 
 
@@ -33,7 +33,7 @@ STDERR_PATHS = pytest.StashKey[list[Path]]()
 def gateway(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Gateway]:
-    """One gateway for the whole run. A test that needs to be alone takes a session of its own."""
+    """One gateway for the whole run. A test that must be alone uses a session of its own."""
     directory = tmp_path_factory.mktemp("gateway")
     stderr_path = log_to_show(pytestconfig, directory / "stderr.log")
     with running(stderr_path, "--dev", "--dev-dir", str(directory / "dev")) as announcement:
@@ -42,7 +42,7 @@ def gateway(
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
-    """Where the gateway for the SDKs tells what happens in the watched project's sessions."""
+    """The receiver of the webhooks that report events in the watched project's sessions."""
     with Receiver() as receiver:
         yield receiver
 
@@ -73,7 +73,7 @@ OpenSdk = Callable[..., Client]
 
 @pytest.fixture
 def open_sdk(vendor: Vendor, node: Node, monkeypatch: pytest.MonkeyPatch) -> OpenSdk:
-    """Opens an SDK: with credentials of its kind that are good, or with those that are given."""
+    """Opens an SDK with valid credentials of its kind, or with the given ones."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(vendor.ca))
 
     def open_sdk(
@@ -94,7 +94,7 @@ def client(open_sdk: OpenSdk, sdk: Sdk) -> Client:
 
 @dataclass(frozen=True)
 class WithSlash:
-    """An address as people copy it from a browser."""
+    """An address with a slash at its end, as people copy it from a browser."""
 
     address: Address
 
@@ -107,13 +107,13 @@ Perform = Callable[[room.Play], None]
 
 @pytest.fixture
 def perform(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk, client: Client) -> Perform:
-    """Plays in a room of the SDK. One that cannot be pointed here needs another to create it."""
+    """Runs a scenario in a room of the SDK. If its address is fixed, another SDK creates it."""
     creator = client if sdk.requests else open_sdk(by_name("vonage-python"))
     return functools.partial(room.perform, vendor, client, creator)
 
 
 def log_to_show(config: pytest.Config, stderr_path: Path) -> Path:
-    """Where a gateway logs to; the end of that is shown with every failure."""
+    """Registers the log of a gateway; its end is shown with every failure."""
     config.stash.setdefault(STDERR_PATHS, []).append(stderr_path)
     return stderr_path
 
@@ -126,7 +126,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """Puts the end of the gateways' logs beside a failure."""
+    """Adds the end of the gateways' logs to a failure."""
     report = (yield).get_result()
     if not report.failed:
         return

@@ -1,152 +1,219 @@
-"""The state of a client's connection across links: sections 5.7 to 5.10 and 7.1.
-
-A message counts twice. When it is *read*, both sides have it behind them, which is what `events` and
-confirmations are about; when what it says is *told*, the application has it, which is what cursors are
-about. Between the two, on QUIC, `ordering` may hold it.
+"""The state of a test client's connection, over all of its links: the SDK's order of events and its
+send queue, and checks that the gateway keeps to the protocol when a connection is resumed.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
-from postcard import Malformed, Server
+from signalbox.codes import CloseReason, DisconnectReason
+from signalbox.event import (
+    ConnectionCreated,
+    ConnectionDestroyed,
+    Event,
+    Gap,
+    Reconnected,
+    Signal,
+)
+from signalbox.messages import (
+    GATEWAY,
+    RESUME,
+    Accepted,
+    Created,
+    Cursor,
+    Destroyed,
+    GapMessage,
+    GatewayMessage,
+    Lost,
+    Present,
+    ReceivedSignal,
+    Resumed,
+    SendSignal,
+    Ticket,
+    Welcome,
+)
+from signalbox.order import Order, ResumePosition, SenderState
+from signalbox.postcard import Malformed, Server
+from signalbox.send_queue import CAPACITY, QueuedSignal, SendQueue
 
 Fields = dict[str, Any]
+# A message of the gateway: its kind and its fields in the JSON form. A server is a `Server`.
 Told = tuple[str, Fields]
 
-# How many cursors one message may hold (section 9).
-CURSORS = 500
+# The servers of a gateway with the default name.
+SERVERS = Server("gateway")
 
 
-@dataclass
+def told(message: GatewayMessage) -> Told:
+    ((kind, fields),) = GATEWAY.to_json(message).items()
+    if isinstance(message, ReceivedSignal):
+        fields["from"] = message.sender
+    if isinstance(message, GapMessage):
+        for lost, fields_of_lost in zip(message.lost, fields["lost"]):
+            fields_of_lost["from"] = lost.sender
+    return kind, fields
+
+
 class Connection:
-    presence: bool = True
-    welcome: Fields | None = None
-    # The newest that has come; with it a link that is lost is not the end.
-    ticket: str | None = None
-    # How many times it has said `resume` with each ticket.
-    attempts: Counter[str] = field(default_factory=Counter)
-    events: int = 0
-    cursors: dict[str | Server, int] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)
-    # `connectionDestroyed` that has been read and waits for its connection's last signal.
-    destroyed: list[Fields] = field(default_factory=list)
-    sent: int = 0
-    accepted: int = 0
-    unconfirmed: dict[int, Fields] = field(default_factory=dict)
-    # What has come ahead of `resumed`, and takes effect with it.
-    _ahead: list[Told] = field(default_factory=list)
+    def __init__(self, presence: bool = True) -> None:
+        self.presence = presence
+        self.welcome: Fields | None = None
+        # The newest ticket that has arrived.
+        self.ticket: str | None = None
+        # How many times the client has sent `resume` with each ticket.
+        self.attempts: Counter[str] = Counter()
+        self.order: Order | None = None
+        self.queue = SendQueue(confirms=True)
+        self.sent = 0
+        self._last_seqs: dict[str, int] = {}
+        # Messages ahead of `resumed`, which take effect with it.
+        self._ahead: list[GatewayMessage] = []
 
     @property
     def me(self) -> str | None:
         return self.welcome and self.welcome["connection"]["id"]
 
-    def send(self, signal: Fields) -> int:
-        """Remembers a signal until it is confirmed, and gives it its number."""
+    @property
+    def accepted(self) -> int:
+        return self.queue.accepted_signals
+
+    @property
+    def unconfirmed(self) -> list[SendSignal]:
+        return [it.queued.signal for it in self.queue.unconfirmed]
+
+    @property
+    def events(self) -> int:
+        return self.order.events
+
+    @property
+    def named(self) -> set[str | Server]:
+        """Connections that have been announced and have not left."""
+        return {sender for sender, state in self.order.senders.items() if state.created}
+
+    @property
+    def cursors(self) -> dict[str | Server, int]:
+        senders = self.order.senders.items()
+        return {sender: state.delivered_seq for sender, state in senders if state.delivered_seq}
+
+    def pretend_received(self, cursors: list[Cursor]) -> None:
+        """Changes the state as if the client had received these signals."""
+        for cursor in cursors:
+            self.order.senders[cursor.sender] = SenderState(delivered_seq=cursor.seq)
+
+    def pretend_held(self, destroyed: Fields, received: int) -> None:
+        """Changes the state as if this end were held until the connection's last signals arrive."""
+        held = DisconnectReason(destroyed["reason"]), destroyed["lastSeq"]
+        self._last_seqs[destroyed["id"]] = destroyed["lastSeq"]
+        self.order.senders[destroyed["id"]] = SenderState(
+            created=True, delivered_seq=received, destroyed=held
+        )
+
+    def send(self, signal: SendSignal) -> int:
+        """Queues a signal and gives it its number."""
         self.sent += 1
-        self.unconfirmed[self.sent] = signal
+        self.queue.enqueue(QueuedSignal(self.sent, signal))
         return self.sent
 
-    def read(self, kind: str, fields: Fields) -> list[Told]:
-        """Takes a message that has been read. Returns what the application is to be told for it."""
-        match kind:
-            case "welcome":
-                self.welcome = fields
-            case "ticket":
-                self.ticket = fields["ticket"]
-            case "gap":
-                self._ahead.append((kind, fields))
+    def read(self, message: GatewayMessage) -> list[Told]:
+        """Takes a message of the control stream. Returns what the application is told."""
+        match message:
+            case Welcome():
+                self.order = Order(message, self.presence)
+                self.order.next_event()
+                if RESUME not in message.features:
+                    self.queue = SendQueue(confirms=False)
+                ((_, self.welcome),) = GATEWAY.to_json(message).items()
+            case Ticket(ticket):
+                self.ticket = ticket
+            case GapMessage():
+                self._ahead.append(message)
                 return []
-            case "present" if self._ahead:
-                self._ahead.append((kind, fields))
-                return []
-            case "resumed":
-                self.ticket = fields["ticket"]["ticket"]
-                self._taken(fields["signals"], at_least=self.accepted)
-                return [*self._take_effect(), (kind, fields)]
-            case "accepted":
-                self._taken(fields["signals"], at_least=self.accepted + 1)
-            case "connectionCreated" | "connectionDestroyed":
-                self.events += 1
-        return [(kind, fields)]
+            case Present(connections):
+                if self._ahead:
+                    self._ahead.append(message)
+                    return []
+                self.order.control(message)
+                named = {connection.id for connection in connections}
+                # The test is told of them by `present`.
+                return [told(message), *self._due(except_created=named)]
+            case Resumed():
+                return self._resumed(message)
+            case Accepted(signals):
+                self._check_accepted(signals, at_least=self.accepted + 1)
+                self.queue.accepted(signals)
+            case Created() | ReceivedSignal():
+                self.order.control(message)
+                return self._due()
+            case Destroyed(id, _, last_seq):
+                self._last_seqs[id] = last_seq
+                self.order.control(message)
+                return self._due()
+        return [told(message), *self._due()]
 
-    def told(self, kind: str, fields: Fields) -> None:
-        """The application has been told this."""
-        match kind:
-            case "present":
-                self.named.update(connection["id"] for connection in fields["connections"])
-            case "connectionCreated":
-                self.named.add(fields["id"])
-            case "connectionDestroyed":
-                self.named.discard(fields["id"])
-                self.cursors.pop(fields["id"], None)
-            case "signal":
-                self.cursors[fields["from"]] = fields["seq"]
-
-    def link_lost(self) -> None:
-        """What came ahead of a `resumed` that did not come is as if it had not."""
-        self._ahead.clear()
-
-    def due(self) -> list[Fields]:
-        """Takes out each held `connectionDestroyed` whose last signal has been told."""
-        due = [fields for fields in self.destroyed if self.has_left(fields)]
-        for fields in due:
-            self.destroyed.remove(fields)
+    def _due(self, except_created: set[str] = set()) -> list[Told]:
+        """The events that have become due."""
+        due: list[Told] = []
+        while (event := self.order and self.order.next_event()) is not None:
+            if isinstance(event, ConnectionCreated) and event.connection.id in except_created:
+                continue
+            if not isinstance(event, Reconnected):
+                due.append(self._told_by(event))
         return due
 
-    def has_left(self, destroyed: Fields) -> bool:
-        return self.cursors.get(destroyed["id"], 0) >= destroyed["lastSeq"]
+    def stream_events(self) -> list[Told]:
+        """The events that have become due on senders' streams."""
+        return self._due()
 
-    def all_cursors(self) -> list[Fields]:
-        """How far each sender was heard; those of whom something is awaited are never left out."""
-        awaited = {fields["id"]: 0 for fields in self.destroyed}
-        return [{"from": sender, "seq": seq} for sender, seq in (awaited | self.cursors).items()]
+    def _told_by(self, event: Event) -> Told:
+        match event:
+            case ConnectionCreated(connection):
+                return told(Created(connection))
+            case ConnectionDestroyed(id, reason):
+                return told(Destroyed(id, reason, self._last_seqs.pop(id, 0)))
+            case Signal(sender, seq, type, data):
+                return told(ReceivedSignal(sender, seq, type, data))
+        raise AssertionError(f"no message stands for {event}")
 
-    def _taken(self, signals: int, at_least: int) -> None:
-        if not at_least <= signals <= self.sent:
-            raise Malformed(f"{signals} signals taken, of {self.sent}, after {self.accepted}")
-        self.accepted = signals
-        for number in [number for number in self.unconfirmed if number <= signals]:
-            del self.unconfirmed[number]
-
-    def _take_effect(self) -> list[Told]:
-        """Takes what is lost for lost. Returns what the application is to be told of it."""
-        gaps = [fields for kind, fields in self._ahead if kind == "gap"]
-        named = [fields for kind, fields in self._ahead if kind == "present"]
-        there = {each["id"]: each for fields in named for each in fields["connections"]}
+    def link_lost(self) -> ResumePosition:
+        """The link is lost. Messages that came ahead of a missing `resumed` have no effect."""
         self._ahead.clear()
-        for lost in (lost for gap in gaps for lost in gap["lost"]):
-            if lost["after"] != self.cursors.get(lost["from"], 0):
-                raise Malformed(f"{lost} does not begin at the cursor")
-            self.cursors[lost["from"]] = lost["until"]
-        told = [("gap", gap) for gap in gaps]
-        if any(gap["presence"] for gap in gaps[:-1]):
+        self.queue.link_lost()
+        position = self.order.link_lost()
+        assert position is not None
+        return position
+
+    def _resumed(self, resumed: Resumed) -> list[Told]:
+        ahead, self._ahead = self._ahead, []
+        gaps = [message for message in ahead if isinstance(message, GapMessage)]
+        listed = [message for message in ahead if isinstance(message, Present)]
+        present = [connection for message in listed for connection in message.connections]
+        lost = [lost for gap in gaps for lost in gap.lost]
+        self._check_gaps(gaps, lost, len({connection.id for connection in present}))
+        self._check_accepted(resumed.signals, at_least=self.accepted)
+        self.ticket = resumed.ticket.ticket
+        presence = bool(gaps) and gaps[-1].presence
+        gap = Gap(tuple(lost), presence and self.presence) if gaps else None
+        self.order.resume(resumed.missed, gap, present)
+        self.queue.resumed(resumed.signals)
+        return [*map(told, gaps), told(resumed), *self._due()]
+
+    def _check_gaps(self, gaps: list[GapMessage], lost: list[Lost], present: int) -> None:
+        cursors = self.cursors
+        for each in lost:
+            if each.after != cursors.get(each.sender, 0):
+                raise Malformed(f"{each} does not begin at the cursor")
+        if any(gap.presence for gap in gaps[:-1]):
             raise Malformed("a gap of presence that is not the last")
-        if len(there) != sum(gap["present"] for gap in gaps):
-            raise Malformed(f"{len(there)} connections named behind {gaps}")
-        return told + self._recount(there) if gaps and gaps[-1]["presence"] else told
+        if present != sum(gap.present for gap in gaps):
+            raise Malformed(f"{present} connections are listed after {gaps}")
 
-    def _recount(self, there: dict[str, Fields]) -> list[Told]:
-        """Changes that a new list of all members reveals."""
-        if not self.presence:
-            return []
-        self.events = 0
-        held = {fields["id"]: fields["reason"] for fields in self.destroyed}
-        self.destroyed = []
-        gone = sorted(self.named - set(there))
-        # A connection that came and left meanwhile is not named. A cursor would ask for its last signals.
-        awaited = {self.me, *self.named, *there}
-        self.cursors = {
-            sender: seq
-            for sender, seq in self.cursors.items()
-            if isinstance(sender, Server) or sender in awaited
-        }
-        new = [connection for id, connection in there.items() if id not in self.named]
-        return [("connectionDestroyed", missing(id, held)) for id in gone] + [
-            ("connectionCreated", connection) for connection in new
-        ]
+    def _check_accepted(self, signals: int, at_least: int) -> None:
+        if not at_least <= signals <= self.sent:
+            raise Malformed(f"{signals} signals accepted, of {self.sent}, after {self.accepted}")
 
 
-def missing(id: str, held: dict[str, str]) -> Fields:
-    """What stands for the `connectionDestroyed` that was lost, or whose last signals were."""
-    return {"id": id, "reason": held.get(id, "networkDisconnected"), "lastSeq": 0}
+def ended_as(reason: CloseReason | None, said_goodbye: bool) -> CloseReason:
+    """The reason that the end of a transport stands for, if there was no `bye`."""
+    clean = reason is CloseReason.CLIENT_DISCONNECTED
+    if reason is None or clean and not said_goodbye:
+        return CloseReason.NETWORK_DISCONNECTED
+    return reason

@@ -1,4 +1,4 @@
-"""A gateway: started and stopped as a user would do it, what it says of itself, and tokens for it."""
+"""Gateways: started and stopped as a user would do it, their announcements, and tokens for them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-# A debug build makes its authority, its project and its keys before it announces itself.
+# A gateway generates its authority, project and keys before it announces itself.
 START_DEADLINE_S = 30
 STOP_DEADLINE_S = 10
 COMMAND_DEADLINE_S = 10
@@ -52,7 +52,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway, as it announced itself."""
+    """A running gateway, from its announcement."""
 
     quic: Address
     https: Address  # WebSocket, REST and health
@@ -75,14 +75,14 @@ class Gateway:
 
 
 def mint_session(gateway: Gateway) -> str:
-    """A session that nobody else is in."""
+    """A new session, without other clients."""
     return mint(gateway, "session", "new")
 
 
 def mint_token(
     gateway: Gateway, session: str, role: str = "publisher", data: str | None = None
 ) -> str:
-    """A token for `session`; `data` is what the others learn of its connection."""
+    """A token for `session`; `data` is its connection data."""
     options = ["--session", session, "--role", role]
     if data is not None:
         options += ["--data", data]
@@ -112,7 +112,7 @@ def running(
 ) -> Iterator[str]:
     """A gateway on ports of its own, from its announcement to its end. Yields the announcement.
 
-    `settings` are environment variables. One that `may_end` is told to stop by the test.
+    `settings` are environment variables. With `may_end` the test may stop the gateway itself.
     """
     command = [
         *(binary(), "serve", "--announce", "json"),
@@ -120,7 +120,7 @@ def running(
         *options,
     ]
     with stderr_path.open("wb") as stderr:
-        # Unbuffered, so that reading the first line takes nothing of what may follow it.
+        # Unbuffered, so that reading the first line does not consume bytes after it.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -149,7 +149,7 @@ def binary() -> str:
 
 
 def first_line(process: subprocess.Popen, stderr_path: Path) -> str:
-    """The announcement. A pipe has no deadline of its own, so a thread waits for the line."""
+    """The announcement. Reading a pipe cannot time out, so a thread waits for the line."""
     lines: queue.Queue[bytes] = queue.Queue(maxsize=1)
     threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
     try:
@@ -166,7 +166,7 @@ def first_line(process: subprocess.Popen, stderr_path: Path) -> str:
 
 
 def stop(process: subprocess.Popen, may_end: bool) -> None:
-    """Ends the gateway as an operator would, which must work after everything that the tests did to it."""
+    """Stops the gateway as an operator would, which must work after any test."""
     if process.poll() is not None and not may_end:
         pytest.fail(f"the gateway ended by itself, with {process.returncode}", pytrace=False)
     process.send_signal(signal.SIGTERM)

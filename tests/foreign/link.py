@@ -1,26 +1,59 @@
 """Operations of a test on a client, over every transport.
 
-The promise to applications is the same on QUIC and on WebSocket, so the tests of it are written
-once, against this class; `quic_client` and `ws_client` supply the carriers.
+The guarantees for applications are the same on QUIC and on WebSocket, so their tests are written
+once, against this class. Messages travel on the transports of the Python SDK, and its order and its
+send queue decide what follows from them; but a test sends and receives single messages, and may
+break the protocol. `quic_client` and `ws_client` open the transports.
 
-What the gateway says comes out of one queue, in the order in which an application may see it. After
-`bye` the client goes on reading and leaves the carrier to the gateway, so that a test can see how
-that ends; only `goodbye` and `close` close from here. Nor does it check what it sends, as a client
-for users should: what the gateway refuses is for the gateway to say.
+All messages of the gateway come out of one queue, in the order in which an application may see
+their contents. After `bye` the client goes on reading and leaves closing to the gateway, so that a
+test can see the end; only `goodbye` and `close` close from here. The client does not check what it
+sends: the gateway must reject it.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from connection import CURSORS, Connection
-from postcard import Malformed
+from connection import Connection, ended_as
+from signalbox import CloseReason, Streams
+from signalbox.link.transport import (
+    ControlMessage,
+    StreamEnded,
+    StreamMessage,
+    StreamOpened,
+    Transport,
+    TransportClosed,
+)
+from signalbox.messages import (
+    CLIENT,
+    CURSORS,
+    PRESENCE,
+    RESUME,
+    Bye,
+    Cursors,
+    Error,
+    GapMessage,
+    GatewayMessage,
+    Goodbye,
+    Hello,
+    Present,
+    Resume,
+    Resumed,
+    SendSignal,
+    Welcome,
+)
+from signalbox.order import ResumePosition
+from signalbox.postcard import Malformed
 
 # Every wait for the gateway. Far more than anything takes but the wait for a hello, 5 s by default.
 DEADLINE_S = 15
 
 AGENT = "signalbox-foreign-test"
+CONTROL_STREAM = 0
+# More messages than a test ever queues.
+ALL = 1_000_000
 
 
 class Event(NamedTuple):
@@ -31,24 +64,31 @@ class Event(NamedTuple):
 
 
 class Ended(Exception):
-    """The link is over, and with it what a test waited for."""
+    """The link has ended before the event that a test waited for."""
 
 
-class Link(ABC):
-    def __init__(self) -> None:
+class Link:
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         # These two go on to the next link, if there is one.
         self.connection = Connection()
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        # What has come of these; each comes at most once, and as an event too.
+        # The fields of these events, once they have come.
         self.bye: dict[str, Any] | None = None
         self.ended: dict[str, Any] | None = None
-        # This link carries a connection: `welcome` or `resumed` has come.
+        # How many streams continued where another one of the same sender had ended.
+        self.successors = 0
+        # `welcome` or `resumed` has come, so this link carries a connection.
         self._carries = False
         self._resuming = False
         self._answered = asyncio.Event()
+        # Arrivals on senders' streams ahead of the answer.
+        self._early: list[StreamOpened | StreamMessage | StreamEnded] = []
         self._lost = False
+        self._handed_over = False
         self._said_goodbye = False
         self._nothing_follows = asyncio.Event()
+        self._reading = asyncio.create_task(self._read_all())
 
     @property
     def welcome(self) -> dict[str, Any] | None:
@@ -56,29 +96,29 @@ class Link(ABC):
 
     @property
     def me(self) -> str | None:
-        """The id of one's own connection."""
+        """The id of the client's own connection."""
         return self.connection.me
 
     @classmethod
     @abstractmethod
     async def open(cls, host: str, port: int, ca: Path, **options: Any) -> Self:
-        """The carrier alone, its peer verified. Nothing of the protocol has been said on it."""
-
-    @abstractmethod
-    async def send(self, kind: str, fields: dict[str, Any]) -> None:
-        """Writes a message to where its kind belongs."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Closes the carrier in the way that says goodbye, and waits until it is closed."""
-
-    @abstractmethod
-    def cut(self) -> None:
-        """The network is gone: not a byte more, in either direction."""
+        """The transport alone, its peer verified. No message has been sent on it."""
 
     @abstractmethod
     async def abandon(self) -> None:
-        """Closes the carrier so that it does not say goodbye."""
+        """Closes the transport in a way that is not a goodbye."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Ends the transport as if the network had failed: no byte more, in either direction."""
+
+    async def close(self) -> None:
+        """Closes the transport in the way that is a goodbye, and waits until it is closed."""
+        await self.transport.close(CloseReason.CLIENT_DISCONNECTED)
+
+    async def send(self, kind: str, fields: dict[str, Any]) -> None:
+        """Writes a message in its JSON form to where its kind belongs."""
+        await self.transport.send([CLIENT.from_json({kind: fields})])
 
     @classmethod
     async def connect(
@@ -104,12 +144,11 @@ class Link(ABC):
     async def hello(
         self, token: str, presence: bool = True, streams: str = "perSender", resume: bool = False
     ) -> dict[str, Any]:
-        """Says hello and returns what `welcome` says. After a refusal it raises `Ended`."""
+        """Says hello and returns the fields of `welcome`. After a refusal it raises `Ended`."""
         self.connection.presence = presence
-        wanted = {"presence": presence, "resume": resume}
-        features = [name for name, is_wanted in wanted.items() if is_wanted]
-        hello = {"token": token, "features": features, "streams": streams, "agent": AGENT}
-        await self.send("hello", hello)
+        wanted = {PRESENCE: presence, RESUME: resume}
+        features = tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        await self.transport.send([Hello(token, features, Streams(streams), AGENT)])
         return await self.next("welcome")
 
     async def first_ticket(self) -> str:
@@ -126,9 +165,9 @@ class Link(ABC):
         ticket: str | None = None,
         cursors_each: int = CURSORS,
     ) -> None:
-        """Takes the connection of `old` on: both what it knows and its events that were not seen.
+        """Resumes the connection of `old`: takes its state and its events that were not read.
 
-        Without `confirm` it leaves off where the answer has come. After a refusal it raises `Ended`.
+        Without `confirm` it stops once the answer has come. After a refusal it raises `Ended`.
         """
         await self.ask_for(old, streams, ticket, cursors_each)
         async with asyncio.timeout(DEADLINE_S):
@@ -136,9 +175,7 @@ class Link(ABC):
         if not self._carries:
             raise Ended(f"while resuming: {self.bye or self.ended}")
         if confirm:
-            await self.send("ticketStored", {})
-            for signal in list(self.connection.unconfirmed.values()):
-                await self.send("signal", signal)
+            await self._write_queued()
 
     async def ask_for(
         self,
@@ -147,59 +184,60 @@ class Link(ABC):
         ticket: str | None = None,
         cursors_each: int = CURSORS,
     ) -> None:
-        """Says `resume` for the connection of `old`, and does not wait for the answer."""
-        self.connection, self.events = old.hand_over()
-        await self.send_resume(ticket or self.connection.ticket, streams, cursors_each)
+        """Sends `resume` for the connection of `old`, and does not wait for the answer."""
+        self.connection, self.events, position = old.hand_over()
+        ticket = ticket or self.connection.ticket
+        await self._send_resume(ticket, streams, position, cursors_each)
 
-    async def send_resume(
-        self, ticket: str, streams: str = "perSender", cursors_each: int = CURSORS
+    async def send_resume(self, ticket: str, streams: str = "perSender") -> None:
+        """Sends a `resume` without any position."""
+        await self._send_resume(ticket, streams, ResumePosition(0, ()), CURSORS)
+
+    async def _send_resume(
+        self, ticket: str, streams: str, position: ResumePosition, cursors_each: int
     ) -> None:
-        """Says `resume` for what is known, in as many messages as it takes."""
+        """Sends `resume` in as many messages as the cursors take."""
         self._resuming = True
         self.connection.attempts[ticket] += 1
-        cursors = self.connection.all_cursors()
-        starts = range(0, max(len(cursors), 1), cursors_each)
+        attempt = self.connection.attempts[ticket]
+        starts = range(0, max(len(position.cursors), 1), cursors_each)
         for start in starts:
-            part = {
-                "cursors": cursors[start : start + cursors_each],
-                "more": start != starts[-1],
-            }
+            part, more = position.cursors[start : start + cursors_each], start != starts[-1]
             if start == 0:
-                about = {
-                    "ticket": ticket,
-                    "attempt": self.connection.attempts[ticket],
-                    "streams": streams,
-                    "events": self.connection.events,
-                }
-                await self.send("resume", {**about, **part, "agent": AGENT})
+                resume = Resume(
+                    ticket, attempt, Streams(streams), position.events, part, more, AGENT
+                )
+                await self.transport.send([resume])
             else:
-                await self.send("cursors", part)
+                await self.transport.send([Cursors(part, more)])
 
-    def hand_over(self) -> tuple[Connection, asyncio.Queue[Event]]:
-        """Gives the connection away. Whatever still comes here is nobody's, but for how it ends."""
-        self._lost = True
+    def hand_over(self) -> tuple[Connection, asyncio.Queue[Event], ResumePosition]:
+        """Gives the connection away. Later arrivals on this link are ignored, except its end."""
+        self._lost = self._handed_over = True
         connection, events = self.connection, self.events
-        connection.link_lost()
+        position = connection.link_lost()
         self.connection, self.events = Connection(), asyncio.Queue()
-        return connection, events
+        return connection, events, position
 
     async def signal(
         self, type: str | None = None, data: str | None = None, to: str | None = None
     ) -> int:
-        """Sends a signal and returns its number. Where there is no link it waits for the next."""
-        signal = {"to": to, "type": type, "data": data}
-        number = self.connection.send(signal)
+        """Sends a signal and returns its number. Without a link it waits for the next one."""
+        number = self.connection.send(SendSignal(to, type, data))
         if not self._lost:
-            await self.send("signal", signal)
+            await self._write_queued()
         return number
+
+    async def _write_queued(self) -> None:
+        await self.transport.send(self.connection.queue.write(ALL))
 
     async def force_disconnect(self, connection: str) -> None:
         await self.send("forceDisconnect", {"id": connection})
 
     async def goodbye(self) -> None:
-        """Leaves: says so, reads until the gateway has nothing more to say, and closes."""
+        """Leaves: says goodbye, reads until the gateway has sent everything, and closes."""
         self._said_goodbye = True
-        await self.send("goodbye", {"signals": self.connection.sent})
+        await self.transport.send([Goodbye(self.connection.sent)])
         async with asyncio.timeout(DEADLINE_S):
             await self._nothing_follows.wait()
         await self.close()
@@ -215,38 +253,83 @@ class Link(ABC):
                 raise Ended(f"while waiting for {kind}: {event.fields}")
         return event.fields
 
-    def _read(self, kind: str, fields: dict[str, Any]) -> None:
-        """Takes a message that is not on a sender's stream."""
-        answers = kind in ("welcome", "resumed")
-        ahead = ("gap", "present") if self._resuming else ()
-        if not self._carries and not answers and kind not in ("bye", *ahead):
-            raise Malformed(f"{kind} before any answer")
-        self._carries |= answers
-        for event in self.connection.read(kind, fields):
-            self._order(*event)
-        if answers or kind == "bye":
-            self._answered.set()
+    async def _read_all(self) -> None:
+        """Reads everything that arrives, regardless of the application."""
+        while not isinstance(arrival := await self.transport.receive(), TransportClosed):
+            try:
+                self._arrived(arrival)
+            except Malformed as fault:
+                await self.transport.close(CloseReason.PROTOCOL_ERROR)
+                self._over(TransportClosed(CloseReason.PROTOCOL_ERROR, str(fault)))
+                return
+        self._over(arrival)
 
-    def _order(self, kind: str, fields: dict[str, Any]) -> None:
-        """All is on one stream, so what comes may be told at once, and what was held with it."""
-        self._surface(kind, fields)
-        for destroyed in self.connection.due():
-            self._surface("connectionDestroyed", destroyed)
+    def _arrived(
+        self, arrival: ControlMessage | StreamOpened | StreamMessage | StreamEnded
+    ) -> None:
+        match arrival:
+            case ControlMessage(Bye() as bye):
+                self._read_bye(bye)
+            case StreamEnded(stream, _) if stream == CONTROL_STREAM:
+                self._nothing_follows.set()
+            case _ if self._handed_over:
+                # It comes again on the next link.
+                pass
+            case ControlMessage(message):
+                self._read(message)
+            case _ if not self._carries:
+                self._early.append(arrival)
+            case _:
+                self._stream(arrival)
+
+    def _read_bye(self, bye: Bye) -> None:
+        for event in self.connection.read(bye):
+            self._surface(*event)
+        self._answered.set()
+
+    def _read(self, message: GatewayMessage) -> None:
+        answers = isinstance(message, (Welcome, Resumed))
+        ahead = isinstance(message, (GapMessage, Present, Error)) and self._resuming
+        if not self._carries and not answers and not ahead:
+            raise Malformed(f"{message} before any answer")
+        self._carries |= answers
+        for event in self.connection.read(message):
+            self._surface(*event)
+        if answers:
+            self._answered.set()
+            early, self._early = self._early, []
+            for arrival in early:
+                self._stream(arrival)
+
+    def _stream(self, arrival: StreamOpened | StreamMessage | StreamEnded) -> None:
+        order = self.connection.order
+        match arrival:
+            case StreamOpened(stream, None):
+                order.ignore(stream)
+            case StreamOpened(stream, header):
+                self.successors += header.after > 0
+                order.open(stream, header.sender, header.after)
+            case StreamMessage(stream, signal):
+                order.signal(stream, signal)
+            case StreamEnded(stream, reset):
+                order.end(stream, reset)
+        for event in self.connection.stream_events():
+            self._surface(*event)
 
     def _surface(self, kind: str, fields: dict[str, Any]) -> None:
-        """Hands an event to the application."""
+        """Hands an event to the test."""
         if kind in ("bye", "ended"):
             setattr(self, kind, fields)
-        self.connection.told(kind, fields)
         self.events.put_nowait(Event(kind, fields))
 
-    def _over(self, code: int | None, reason: str | None, message: str) -> None:
-        """The carrier has ended: its close code, the reason that it stands for, and its words."""
+    def _over(self, closed: TransportClosed) -> None:
+        """The transport has ended: its close code, the reason that it stands for, and its text."""
+        reason = str(ended_as(closed.reason, self._said_goodbye))
         if self.bye is not None:
             reason = self.bye["reason"]
-        ended = {"reason": reason or "networkDisconnected", "code": code, "message": message}
+        ended = {"reason": reason, "code": closed.code, "message": closed.message}
         if self._lost and self.bye is None:
-            # Nothing that the application should hear of: it may come back.
+            # The connection may be resumed, so the application is not told.
             self.ended = ended
         else:
             self._surface("ended", ended)

@@ -1,7 +1,7 @@
 // The vendor's SDKs for node, driven by the tests in Python: one call as a line of JSON in, its outcome as one line out.
 //
-// The SDKs are as npm installs them, and nothing is caught here that an application would not catch:
-// an SDK that throws where nobody can catch it ends this process, and the test says so.
+// The SDKs are as npm installs them, and no exception is caught here that an application could not
+// catch: an SDK that throws outside of a call ends this process, and the test reports it.
 'use strict';
 
 const readline = require('node:readline');
@@ -13,7 +13,7 @@ const { Vonage } = require('@vonage/server-sdk');
 const { Video, MediaMode } = require('@vonage/video');
 
 class Client {
-  // The names of all that the SDK can do.
+  // The names of all methods of the SDK.
   calls() {
     const own = Object.getOwnPropertyNames(this.sdk);
     return [...own, ...Object.getOwnPropertyNames(Object.getPrototypeOf(this.sdk))];
@@ -56,7 +56,7 @@ class OpenTokClient extends Client {
     });
   }
 
-  // Its errors are functions, which know their names only from where they are exported.
+  // Its errors are functions, whose names are only those of their exports.
   failure(error) {
     const named = Object.entries(openTokErrors).find(([, type]) => error instanceof type);
     const kind = named?.[0] ?? error.constructor.name;
@@ -96,7 +96,7 @@ class VonageClient extends Client {
     return this.sdk.getStreamInfo(session);
   }
 
-  // The error carries the response, whose body nobody has read yet.
+  // The error carries the response, whose body has not been read yet.
   async failure(error) {
     const said = error.response ? await error.response.json() : {};
     return {
@@ -108,7 +108,7 @@ class VonageClient extends Client {
   }
 }
 
-// The same by the package that has all of the vendor's products.
+// The same SDK in the package with all of the vendor's products.
 class WholeVonageClient extends VonageClient {
   constructor({ key, secret, url }) {
     super({ key, secret, url });

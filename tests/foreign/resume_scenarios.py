@@ -1,7 +1,7 @@
-"""What a gateway promises to a client that asked to be kept, told once for every way to come back.
+"""The guarantees for resumable connections, tested once for every way to resume.
 
-Each scenario is told the way: the carrier on which the connection began, the one on which it goes on,
-and how the first link was lost.
+A way is an argument of each scenario: the carrier of the first link, the carrier of the next one,
+and the manner in which the first link is lost.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ PART = 40
 class Way:
     carrier: Carrier
     back: Carrier
-    # `cut`: no byte more, which a gateway on QUIC does not notice. `abandon`: closed, but no goodbye.
+    # `cut`: not a byte more, which a gateway on QUIC does not notice. `abandon`: no goodbye.
     loss: str = "cut"
 
     def __str__(self) -> str:
@@ -50,14 +50,14 @@ def perform(scenario: Scenario, gateway: Gateway, way: Way) -> None:
 
 
 async def send_part(link: Link, to: Link | None = None) -> None:
-    """So many signals more, each with its own number as data."""
+    """Sends :data:`PART` more signals, each with its own number as data."""
     for _ in range(PART):
         number = link.connection.sent + 1
         await link.signal(data=str(number), to=to and to.me)
 
 
 async def hear_out(link: Link, until: dict[str | None, int]) -> dict[str | None, list[int]]:
-    """The numbers of the signals that come, by sender, until each of these has come so far."""
+    """The numbers of received signals by sender, until the last one given for each has arrived."""
     heard: dict[str | None, list[int]] = {sender: [] for sender in until}
     while any(heard[sender][-1:] != [last] for sender, last in until.items()):
         fields = await link.next("signal")
@@ -67,7 +67,7 @@ async def hear_out(link: Link, until: dict[str | None, int]) -> dict[str | None,
 
 
 async def presence_until(link: Link, kind: str, who: Link) -> list[tuple[str, str]]:
-    """All of presence that comes, up to this event."""
+    """All presence events up to this one."""
     seen: list[tuple[str, str]] = []
     while seen[-1:] != [(kind, who.me)]:
         event = await link.event()
@@ -78,7 +78,7 @@ async def presence_until(link: Link, kind: str, who: Link) -> list[tuple[str, st
 
 
 async def accepted(link: Link, signals: int) -> None:
-    """Waits until so many are confirmed. What else comes meanwhile is dropped."""
+    """Waits until this many signals are confirmed. Other events are dropped."""
     while link.connection.accepted < signals:
         await link.next("accepted")
     assert not link.connection.unconfirmed
@@ -91,7 +91,7 @@ async def nothing_is_missed_and_nothing_comes_twice(stage: Stage, way: Way) -> N
     for link in (alice, bystander):
         await presence_until(link, "connectionCreated", bob)
 
-    # The part before is partly read when the link is lost, and the part after begins at once.
+    # When the link is lost, the first part has been read in part; the next part begins at once.
     await send_part(alice)
     for number in range(1, 11):
         assert await bob.next("signal") == signal(alice, number, None, str(number))
@@ -113,7 +113,7 @@ async def nothing_is_missed_and_nothing_comes_twice(stage: Stage, way: Way) -> N
     assert destroyed == ("connectionDestroyed", left)
     assert not any(kind == "gap" for kind, _ in events)
 
-    # Nobody else has noticed anything.
+    # The others have noticed nothing.
     dave = await stage.join("dave")
     expected = [
         ("connectionCreated", carol.me),
@@ -126,7 +126,7 @@ async def nothing_is_missed_and_nothing_comes_twice(stage: Stage, way: Way) -> N
 
 
 async def until_both(bob: Link, alice: Link, last: int, carol: Link) -> list[Event]:
-    """All events until the last signal of the one and the end of the other, in any order."""
+    """All events until the last signal of Alice and the end of Carol's connection, in any order."""
     events: list[Event] = []
     awaited = {("signal", alice.me, last), ("connectionDestroyed", carol.me, None)}
     while awaited:
@@ -144,17 +144,17 @@ def is_about(event: Event, link: Link) -> bool:
 async def own_signals_arrive_once(stage: Stage, way: Way) -> None:
     listener = await stage.join("listener", carrier=stage.other_carrier)
     bob = await stage.kept("bob")
-    # How many of these the gateway reads is left to chance.
+    # The gateway may read any number of these.
     await send_part(bob)
     await way.lose(bob)
-    # And these are asked for while there is no link.
+    # These are sent while there is no link.
     await send_part(bob)
     bob = await way.come_back(stage, bob)
     await send_part(bob)
     everything = {bob.me: list(range(1, 3 * PART + 1))}
     for link in (listener, bob):
         assert await hear_out(link, until={bob.me: 3 * PART}) == everything
-    # And nothing behind.
+    # No signal follows.
     await bob.signal(data="the end")
     for link in (listener, bob):
         assert (await link.next("signal"))["data"] == "the end"
@@ -162,7 +162,7 @@ async def own_signals_arrive_once(stage: Stage, way: Way) -> None:
 
 
 async def again_and_again(stage: Stage, way: Way) -> None:
-    """There and back, lost each time while others speak. Cursors take as many messages as there are."""
+    """Lost several times, on changing carriers, while others send. Each cursor takes a message."""
     alice = await stage.join("alice")
     bob = await stage.kept("bob")
     carriers = [way.back, way.carrier, way.back, way.back]
@@ -178,7 +178,7 @@ async def again_and_again(stage: Stage, way: Way) -> None:
 
 
 async def the_answer_does_not_arrive(stage: Stage, way: Way) -> None:
-    """Links that are lost with the question on them. What the gateway made of it is left to chance."""
+    """Links that are lost right after `resume` was sent, whether the gateway has read it or not."""
     alice = await stage.join("alice")
     bob = await stage.kept("bob")
     await send_part(alice)
@@ -198,7 +198,7 @@ async def the_answer_does_not_arrive(stage: Stage, way: Way) -> None:
 
 
 async def presence_comes_in_order(stage: Stage, way: Way) -> None:
-    """Who came and went, in the order in which they did; and who was there is not told again."""
+    """Missed presence events come in order, and known connections are not announced again."""
     early = await stage.join("early", carrier=stage.other_carrier)
     bob = await stage.kept("bob")
     seen = await stage.join("seen")
@@ -219,7 +219,7 @@ async def presence_comes_in_order(stage: Stage, way: Way) -> None:
         ("connectionCreated", stays.me),
     ]
     assert await presence_until(bob, "connectionCreated", stays) == expected
-    # The count of events goes on where it was: once more the same, and nothing comes twice.
+    # The count of events continues over links, so that no event comes twice after another loss.
     await way.lose(bob)
     await stays.goodbye()
     late = await stage.join("late")
@@ -244,7 +244,7 @@ async def without_presence_only_signals_come(stage: Stage, way: Way) -> None:
         alice.me: list(range(2, 2 * PART + 1)),
         carol.me: list(range(1, PART + 1)),
     }
-    # Nothing else has come or comes: the next of all events is this.
+    # No other event follows before this one.
     await bob.signal(data="to myself", to=bob.me)
     while (event := await bob.event()).kind == "accepted":
         pass
@@ -252,7 +252,7 @@ async def without_presence_only_signals_come(stage: Stage, way: Way) -> None:
 
 
 async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way) -> None:
-    """Someone's end had come, but not yet its last signals, when the link was lost."""
+    """The end of a connection had arrived before its last signals when the link was lost."""
     bob = await stage.kept("bob")
     carol = await stage.join("carol")
     await send_part(carol)
@@ -261,16 +261,14 @@ async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way)
     assert heard == {carol.me: list(range(1, PART + 1))}
     await bob.next("connectionDestroyed")
     await way.lose(bob)
-    # As it would be if the last ten had been on a stream that was slower than the control stream.
-    bob.connection.named.add(carol.me)
-    bob.connection.cursors[carol.me] = PART - 10
+    # As if the last ten signals had been on a stream slower than the control stream.
     end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)
-    bob.connection.destroyed.append(end)
+    bob.connection.pretend_held(end, received=PART - 10)
     bob = await way.come_back(stage, bob)
     heard = await hear_out(bob, until={carol.me: PART})
     assert heard == {carol.me: list(range(PART - 9, PART + 1))}
     assert await bob.next("connectionDestroyed") == end
-    # The connection has left for good and has no cursor, so none of its signals is repeated.
+    # The connection has left and has no cursor, so none of its signals is repeated.
     assert carol.me not in bob.connection.cursors
     await way.lose(bob)
     bob = await stage.resume(bob)
@@ -279,7 +277,7 @@ async def what_was_held_back_is_awaited_on_the_next_link(stage: Stage, way: Way)
 
 
 async def goodbye_counts_over_all_links(stage: Stage, way: Way) -> None:
-    """On QUIC `goodbye` overtakes signals; the gateway knows how many to wait for."""
+    """On QUIC `goodbye` can overtake signals; its count covers the signals of all links."""
     listener = await stage.join("listener", role="subscriber")
     bob = await stage.kept("bob")
     await send_part(bob)
@@ -297,7 +295,7 @@ async def goodbye_counts_over_all_links(stage: Stage, way: Way) -> None:
 
 
 async def the_old_link_is_superseded(stage: Stage, way: Way) -> None:
-    """The second link comes while the first lives."""
+    """The client resumes on a second link while the first is alive."""
     alice = await stage.join("alice")
     old = await stage.kept("bob")
     await alice.next("connectionCreated")
@@ -324,7 +322,7 @@ async def disconnected_while_away(stage: Stage, way: Way) -> None:
 
 
 async def is_refused(stage: Stage, ticket: str, reason: str) -> None:
-    """Whoever shows this ticket is told why not, and nothing else."""
+    """A `resume` with this ticket is answered by `bye` with this reason, and by nothing else."""
     link = await stage.open()
     await link.send_resume(ticket, stage.carrier.streams)
     kind, _ = await link.event()
@@ -337,7 +335,7 @@ async def tickets_are_good_once(stage: Stage, way: Way) -> None:
     first = bob.connection.ticket
     assert TICKET.fullmatch(first)
     await way.lose(bob)
-    # Until the client has said something on the new link, both are good.
+    # Until the client has sent a message on the new link, both tickets are valid.
     bob = await way.come_back(stage, bob, confirm=False)
     second = bob.connection.ticket
     await way.lose(bob)
@@ -347,7 +345,7 @@ async def tickets_are_good_once(stage: Stage, way: Way) -> None:
     bob = await way.come_back(stage, bob)
     fourth = bob.connection.ticket
     assert len({first, second, third, fourth}) == 4
-    # That the gateway has read something is known by its answer.
+    # The confirmation shows that the gateway has read a message.
     await bob.signal(data="1")
     await accepted(bob, 1)
     for used in (first, second, third):

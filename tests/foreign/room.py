@@ -1,4 +1,4 @@
-"""A session that an SDK made, and the clients that its tokens let in."""
+"""Rooms: a session that an SDK created, and clients with tokens of that SDK."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ from sdks import Client
 from stage import QUIC, WEBSOCKET_JSON, Carrier
 from vendor import Vendor
 
-# One of each kind: what holds for the SDK must not hang on what its clients came by.
+# One of each kind, as the guarantees of an SDK must not depend on its clients' transport.
 CARRIERS = (QUIC, WEBSOCKET_JSON)
 
 
 class Room:
-    """`creator` made the session; `client` mints the tokens and calls the gateway."""
+    """`creator` created the session; `client` mints the tokens and calls the gateway."""
 
     def __init__(self, vendor: Vendor, client: Client, creator: Client, session: str) -> None:
         self.client = client
@@ -30,7 +30,7 @@ class Room:
         return cls(vendor, client, creator, session)
 
     async def elsewhere(self) -> Self:
-        """Another room like this one, closed with it."""
+        """Another room of the same SDK, closed with this one."""
         other = await self.created(self._vendor, self.client, self._creator)
         self._others.append(other)
         return other
@@ -39,16 +39,16 @@ class Room:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Together, for on QUIC each takes as long as it waits for packets that may yet come.
+        # All at once, as closing a QUIC connection waits for late packets.
         links = [link for room in (self, *self._others) for link in room._links]
         await asyncio.gather(*(link.close() for link in links))
 
     async def join(self, carrier: Carrier = QUIC, resume: bool = False, **token: Any) -> Link:
-        """Someone who has been welcomed with a token that the SDK minted."""
+        """A client that has joined with a token of the SDK."""
         return await self.admit(await self.minted(**token), carrier, resume)
 
     async def admit(self, token: str, carrier: Carrier = QUIC, resume: bool = False) -> Link:
-        """Someone who has been welcomed with this token."""
+        """A client that has joined with this token."""
         link = await carrier.connect(self._vendor, token, presence=True, resume=resume)
         self._links.append(link)
         return link
@@ -78,7 +78,7 @@ Play = Callable[[Room], Awaitable[None]]
 
 
 def perform(vendor: Vendor, client: Client, creator: Client, play: Play) -> None:
-    """Plays in a session of its own."""
+    """Runs a scenario in a session of its own."""
 
     async def in_a_room() -> None:
         async with await Room.created(vendor, client, creator) as room:

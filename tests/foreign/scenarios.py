@@ -1,7 +1,7 @@
-"""What a gateway promises to applications, told once for every carrier.
+"""The guarantees for applications, tested once for every carrier.
 
-A test module runs `ALL` on the carriers of its kind. Each scenario has a session to itself; where it
-needs company, some of that is on the other kind of carrier, for all are in the same sessions.
+A test module runs `ALL` on the carriers of its kind. Each scenario has a session of its own. Some
+of its other clients use the other kind of carrier, as clients of all carriers share sessions.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ async def welcome_and_presence(stage: Stage) -> None:
 
 
 async def everyone_present(link: Link) -> list[dict[str, Any]]:
-    """All that `welcome` counted, in however many messages."""
+    """All connections that `welcome` counted, from any number of messages."""
     found: list[dict[str, Any]] = []
     while len(found) < link.welcome["present"]:
         kind, fields = await link.event()
@@ -71,7 +71,7 @@ async def conversation_and_goodbye(stage: Stage) -> None:
     for everyone in (alice, bob, carol):
         assert await everyone.next("signal") == signal(alice, 1, "chat", "grüße 🚦")
 
-    # The ping goes to all and after the whisper: who sees it next was not whispered to.
+    # The ping follows the whisper. A client that sees it next did not get the whisper.
     assert await alice.signal(type="whisper", data="psst", to=bob.me) == 2
     assert await alice.signal() == 3
     assert await bob.next("signal") == signal(alice, 2, "whisper", "psst")
@@ -87,7 +87,7 @@ async def conversation_and_goodbye(stage: Stage) -> None:
 
 
 async def goodbye_loses_no_signal(stage: Stage) -> None:
-    """On QUIC `goodbye` is on another stream than the signals and can overtake them."""
+    """On QUIC `goodbye` and signals are on different streams, so it can overtake them."""
     listener = await stage.join("listener", role="subscriber")
     leaver = await stage.join("leaver")
     for number in range(SIGNALS_EACH):
@@ -147,7 +147,7 @@ async def subscriber_may_listen_but_not_signal(stage: Stage) -> None:
 
 
 async def publisheronly_neither_hears_nor_speaks(stage: Stage) -> None:
-    """But it is there, and sees who else is."""
+    """It takes part in presence all the same."""
     mute = await stage.join("mute", role="publisheronly")
     alice = await stage.join("alice")
     assert await mute.event() == ("connectionCreated", alice.welcome["connection"])
@@ -184,7 +184,7 @@ async def only_moderators_disconnect_and_only_who_is_there(stage: Stage) -> None
 
 
 async def ten_senders_at_once(stage: Stage) -> Link:
-    """Half on QUIC, half on WebSocket. Returns the receiver, for what else there is to check."""
+    """Half on QUIC, half on WebSocket. Returns the receiver for further checks."""
     receiver = await stage.join("receiver", role="subscriber")
     carriers = [(QUIC, WEBSOCKET_JSON)[number % 2] for number in range(SENDERS)]
     senders = [
@@ -211,7 +211,7 @@ async def ten_senders_at_once(stage: Stage) -> Link:
 
 
 async def send_numbered(link: Link) -> None:
-    """Sends as fast as its own echo comes back, so that no backlog is ever long."""
+    """Sends as fast as its own signals come back, so that the backlog stays short."""
     for number in range(1, SIGNALS_EACH + 1):
         if number > WINDOW:
             await own_echo(link, number - WINDOW)
@@ -227,7 +227,7 @@ async def own_echo(link: Link, number: int) -> None:
 
 
 async def tell_stories(receiver: Link, connections: set[str]) -> dict[str, list[Any]]:
-    """All that was seen of each connection, until the last of them has left."""
+    """All events about each connection, until the last of them has left."""
     stories: dict[str, list[Any]] = {connection: [] for connection in connections}
     present = set(connections)
     while present:
@@ -247,7 +247,7 @@ async def goes_on_after_unsupported(link: Link) -> None:
 
 
 async def no_hello(stage: Stage) -> None:
-    """A client that never speaks is not waited for. Slow, hence not among `ALL`."""
+    """A client that sends no hello is disconnected. Slow, and therefore not in `ALL`."""
     link = await stage.open()
     ended = await link.next("ended")
     assert ended["reason"] == "helloTimeout"

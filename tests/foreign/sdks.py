@@ -1,6 +1,6 @@
-"""The vendor's SDKs, unmodified, behind one set of calls, so that each promise is told once.
+"""The vendor's SDKs, unmodified, behind one set of calls, so that each guarantee is tested once.
 
-What an SDK cannot do is in the table `SDKS` and nowhere else. Only its documented option for the
+The abilities of an SDK are in the table `SDKS` and nowhere else. Only its documented option for the
 address is used. Each call blocks, as the SDKs do; a test with clients makes it in a thread.
 """
 
@@ -27,13 +27,13 @@ from vonage_video.models import MediaMode, SessionOptions, SignalData, TokenOpti
 from vendor import Application, Credentials, Vendor
 
 HERE = Path(__file__).parent
-# The slowest answer is that of a node which has only just been started.
+# The slowest answer is the first one of a node process.
 ANSWER_DEADLINE_S = 20
 
 
 class Failure(Exception):
-    """What an SDK threw, in what an application can tell apart. `shown` is its text, where that
-    is not the gateway's `message`."""
+    """An exception of an SDK, by the parts that an application can distinguish. `shown` is its text
+    if that is not the gateway's `message`."""
 
     def __init__(
         self, kind: str, status: int | None, message: str, shown: str | None = None
@@ -46,7 +46,7 @@ class Failure(Exception):
 
 
 class Session(NamedTuple):
-    """What is asked of a session, in the words of the vendor's documentation."""
+    """Options of a new session, in the words of the vendor's documentation."""
 
     media: str | None = None  # "routed" or "relayed"
     archive: str | None = None  # "manual" or "always"
@@ -81,13 +81,13 @@ class Client(ABC):
 
     @abstractmethod
     def calls(self) -> list[str]:
-        """The names of all that the SDK can do."""
+        """The names of all methods of the SDK."""
 
 
 class OpenTokPython(Client):
     def __init__(self, vendor: Vendor, credentials: Credentials) -> None:
         if isinstance(credentials, Application):
-            # It takes a path for a private key, and then insists on the vendor's address.
+            # With the path of a private key it always uses the vendor's address.
             self.sdk = opentok.Client(credentials.key, str(credentials.private_key))
         else:
             url = f"https://{vendor.https}"
@@ -187,7 +187,7 @@ class VonagePython(Client):
 
 
 class Node:
-    """The process of `node_sdks.js`. After an SDK has killed it, the next call starts another."""
+    """The process of `node_sdks.js`. If an SDK has ended it, the next call starts another."""
 
     def __init__(self, ca: Path) -> None:
         self._ca = ca
@@ -233,7 +233,7 @@ class Node:
 
 
 class NodeSdk(Client):
-    """`name` is that of the class in `node_sdks.js`."""
+    """An SDK for Node.js; `name` is the name of its class in `node_sdks.js`."""
 
     def __init__(self, node: Node, name: str, vendor: Vendor, credentials: Credentials) -> None:
         secret = credentials.pem if isinstance(credentials, Application) else credentials.secret
@@ -276,19 +276,19 @@ Open = Callable[[Node, Vendor, Any], Client]
 
 @dataclass(frozen=True)
 class Sdk:
-    """An SDK in one of its modes, and what it can do."""
+    """An SDK in one of its modes, and its abilities."""
 
     name: str
     open: Open
-    # Whether it authenticates as an application; else with a project's secret.
+    # Whether it authenticates as an application. Otherwise it uses a project's secret.
     applications: bool
     token_forms: tuple[str, ...] = ("jwt",)
-    # Whether it can be pointed at a gateway. One that cannot still mints tokens.
+    # Whether its address can be set. If not, it can still mint tokens.
     requests: bool = True
     lists_connections: bool = False
-    # What it asks for when its user asks for nothing.
+    # The media mode that it requests by default.
     default_media: str = "routed"
-    # The longest connection data, as documented or as it lets pass, in what its language counts.
+    # The longest connection data that it allows, in the units of its language.
     longest_data: int = 1000
     counts_utf16: bool = False
 
@@ -338,7 +338,7 @@ SDKS = [
 ]
 
 
-# The same SDK by another door.
+# The same SDK in the package with all of the vendor's products.
 WHOLE_VONAGE_NODE = Sdk(
     "whole-vonage-node",
     lambda node, vendor, credentials: NodeSdk(node, "whole vonage", vendor, credentials),
@@ -353,5 +353,5 @@ def by_name(name: str) -> Sdk:
 
 
 def defined(**options: Any) -> dict[str, Any]:
-    """What its user did not say, the SDK decides."""
+    """The options that are set. The SDK has defaults for the others."""
     return {name: value for name, value in options.items() if value is not None}

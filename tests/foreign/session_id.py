@@ -1,6 +1,7 @@
-"""What the vendor's SDKs read out of a session id, each in its own way, before they do anything with it.
+"""The checks of session ids in the vendor's SDKs.
 
-To clients an id is opaque. To these SDKs it is not: one they do not like never reaches the gateway.
+To clients an id is opaque. These SDKs parse it, each in its own way, and never send a request with
+an id that fails their check.
 """
 
 import base64
@@ -20,7 +21,7 @@ class SessionId(NamedTuple):
 
 
 def parse(session: str) -> SessionId:
-    """The whole of it, as strictly as the gateway promises it."""
+    """Parses the whole id, as strictly as the gateway guarantees its form."""
     assert len(session) <= LONGEST
     version, encoded = session[:1], session[2:]
     assert session[1] == "_"
@@ -32,29 +33,29 @@ def parse(session: str) -> SessionId:
 
 
 def node_accepts(session: str, key: str) -> bool:
-    """The second field is the key."""
+    """It checks that the second field is the key."""
     text = decoded(session[2:])
     return text.split("~")[1] == key
 
 
 def python_and_java_accept(session: str, key: str) -> bool:
-    """One of the fields is the key."""
+    """They check that one of the fields is the key."""
     return key in decoded(session[2:]).split("~")
 
 
 def ruby_accepts(session: str, key: str) -> bool:
-    """The key is somewhere in it."""
+    """It checks that the id contains the key."""
     return key in decoded(session[2:])
 
 
 def php_accepts(session: str, key: str) -> bool:
-    """It splits at hyphens *before* it decodes, and wants the key among the fields of the pieces."""
+    """It splits at hyphens *before* it decodes, and checks that a field of a piece is the key."""
     pieces = session[2:].split("-")
     return any(key in decoded_by_php(piece).split("~") for piece in pieces)
 
 
 def dotnet_accepts(session: str, key: str) -> bool:
-    """It knows `-` but not `_`, and wants the key to be a positive Int32."""
+    """It decodes `-` but not `_`, and requires the key to be a positive Int32."""
     parts = session.replace("-", "+").split("_")
     if len(parts) != 2:
         return False
@@ -68,7 +69,7 @@ def decoded(encoded: str) -> str:
 
 
 def decoded_by_php(piece: str) -> str:
-    """Skips what is not of the standard alphabet, and drops a single character left over."""
+    """Skips characters outside the standard alphabet, and drops a single trailing one."""
     known = re.sub("[^A-Za-z0-9+/]", "", piece)
     whole = known[:-1] if len(known) % 4 == 1 else known
     return base64.b64decode(padded(whole)).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Where scenarios are played: the ways to be connected, and a session with those who are in it."""
+"""The stage of a scenario: carriers, and a session with its links."""
 
 import asyncio
 import dataclasses
@@ -10,24 +10,23 @@ from typing import Any, Self
 
 from gateways import Address, Gateway, mint_session, mint_token
 from link import Link
-from postcard import REASONS
 from quic_client import QuicLink
-from ws_client import JSON, POSTCARD, WebSocketLink
-
-FIRST_WEBSOCKET_CODE = 4000
-NORMAL_WEBSOCKET_CODE = 1000
+from signalbox import CloseReason
+from signalbox.codes import websocket_code
+from signalbox.link.websocket import JSON, POSTCARD
+from ws_client import WebSocketLink
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """One of the ways to be connected, and what differs with it."""
+    """A transport with its encoding or mode, and the differences that come with it."""
 
     name: str
     link: type[Link]
     address: Callable[[Gateway], Address]
     streams: str = "perSender"
     options: dict[str, Any] = field(default_factory=dict, hash=False)
-    # Whether it comes back with its first packet, if it has a TLS session ticket left.
+    # Whether it resumes with its first packet, if it has a TLS session ticket.
     early: bool = False
 
     def __str__(self) -> str:
@@ -35,17 +34,15 @@ class Carrier:
 
     @property
     def tells_last_seq(self) -> bool:
-        """Whether `connectionDestroyed` says what there is to wait for."""
+        """Whether `connectionDestroyed` names the last signal of the connection."""
         return self.link is QuicLink and self.streams == "perSender"
 
     def close_code(self, reason: str) -> int:
-        number = REASONS[reason]
-        if self.link is QuicLink:
-            return number
-        return FIRST_WEBSOCKET_CODE + number if number else NORMAL_WEBSOCKET_CODE
+        code = CloseReason(reason)
+        return code.number if self.link is QuicLink else websocket_code(code)
 
     async def open(self, gateway: Gateway) -> Link:
-        """A link on which nothing has been said."""
+        """A link on which no message has been sent."""
         address = self.address(gateway)
         return await self.link.open(address.host, address.port, gateway.ca, **self.options)
 
@@ -79,13 +76,13 @@ _on_websocket = functools.partial(Carrier, link=WebSocketLink, address=lambda ga
 QUIC = _on_quic("quic-per-sender")
 QUIC_EARLY = _on_quic("quic-early", early=True)
 QUIC_SINGLE = _on_quic("quic-single", streams="single")
-QUIC_FEW_STREAMS = _on_quic("quic-few-streams", options={"streams_granted": 3})
+QUIC_FEW_STREAMS = _on_quic("quic-few-streams", options={"few_streams": True})
 WEBSOCKET_JSON = _on_websocket("websocket-json", options={"encoding": JSON})
 WEBSOCKET_POSTCARD = _on_websocket("websocket-postcard", options={"encoding": POSTCARD})
 
 
 class Stage:
-    """A session of its own, and the links that a scenario opens, closed when it is over."""
+    """A session of its own, and the links of a scenario, which are closed at its end."""
 
     def __init__(self, gateway: Gateway, carrier: Carrier) -> None:
         self.gateway = gateway
@@ -113,7 +110,7 @@ class Stage:
         presence: bool = True,
         resume: bool = False,
     ) -> Link:
-        """Someone who has been welcomed. Its token is minted aside, so that other links live on."""
+        """A client that has joined. Its token is minted in a thread: other links stay alive."""
         token = await asyncio.to_thread(mint_token, self.gateway, self.session, role, name)
         link = await (carrier or self.carrier).connect(self.gateway, token, presence, resume)
         self._links.push_async_callback(link.close)
@@ -125,13 +122,13 @@ class Stage:
         return link
 
     async def resume(self, old: Link, carrier: Carrier | None = None, **options: Any) -> Link:
-        """`old` on another link, and with it what was not yet seen of its events."""
+        """Resumes the connection of `old` on another link, with the events that were not read."""
         link = await (carrier or self.carrier).resume(self.gateway, old, **options)
         self._links.push_async_callback(link.close)
         return link
 
     def destroyed(self, who: Link, reason: str, last_seq: int, carrier: Carrier) -> dict[str, Any]:
-        """What someone on `carrier` should be told when `who` has left."""
+        """The fields of `connectionDestroyed` for a client on `carrier` when `who` has left."""
         waits_for = last_seq if carrier.tells_last_seq else 0
         return {"id": who.me, "reason": reason, "lastSeq": waits_for}
 
@@ -152,7 +149,7 @@ def signal(sender: Link, seq: int, type: str | None, data: str | None) -> dict[s
 
 
 async def ends_with(stage: Stage, link: Link, reason: str) -> None:
-    """The gateway says bye with this reason, and closes the carrier with its code."""
+    """The gateway sends `bye` with this reason, and closes the carrier with its code."""
     if link.ended is None:
         await link.next("ended")
     assert link.bye is not None
@@ -161,7 +158,7 @@ async def ends_with(stage: Stage, link: Link, reason: str) -> None:
 
 
 async def all_at_once(cases: dict[str, Coroutine[Any, Any, None]]) -> None:
-    """Runs cases that mostly wait together, and says which of them failed."""
+    """Runs cases that mostly wait at the same time, and names those that failed."""
     results = await asyncio.gather(*cases.values(), return_exceptions=True)
     failed = {name: result for name, result in zip(cases, results) if result is not None}
     assert not failed

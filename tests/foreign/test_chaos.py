@@ -1,6 +1,6 @@
-"""Two clients on a network that is bad on purpose (`serve --dev --chaos`): they resume again and again.
+"""Two clients on a deliberately bad network (`serve --dev --chaos`), which resume repeatedly.
 
-What must come out is what a good network brings: each signal once, in order, and no gap.
+The result must be that of a good network: each signal once, in order, and no gap.
 """
 
 import asyncio
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import WebSocketException
 
 from gateways import Gateway, running
 from link import Ended, Link
+from signalbox import ConnectError
 from stage import QUIC, QUIC_SINGLE, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Stage, perform
 
 CHAOS = "cut=2s,delay=20ms,drop=0.03,seed=7"
@@ -20,12 +20,12 @@ ATTEMPT_S = 5
 RETURNS = 2
 DEADLINE_S = 180
 
-# What a link that was cut can end with, wherever the client was.
-Cut = (OSError, TimeoutError, Ended, WebSocketException)
+# The errors with which a cut link can end.
+Cut = (OSError, TimeoutError, Ended, ConnectError)
 
 
 class Talker:
-    """Says its next signal when it has heard its last one, and comes back whenever its link is lost."""
+    """Sends a signal when its last one has come back, and resumes when its link is lost."""
 
     def __init__(self, stage: Stage, carrier: Carrier, name: str) -> None:
         self._stage = stage
@@ -42,7 +42,7 @@ class Talker:
                     link = await self._stage.join(
                         self._name, carrier=self._carrier, resume=True
                     )
-                    # A client without a ticket cannot resume, so it starts again.
+                    # A client without a ticket cannot resume, so it joins again.
                     await link.first_ticket()
             except (*Cut, AssertionError):
                 continue
@@ -52,7 +52,7 @@ class Talker:
         await self._say()
         while not (enough() and everything(self)):
             kind, fields = await self.link.event()
-            # An attempt that failed leaves its end behind as well.
+            # A failed attempt leaves an `ended` in the queue, too.
             if kind == "ended" and self.link.ended is not None:
                 assert fields["reason"] == "networkDisconnected", fields
                 await self._come_back()
@@ -66,7 +66,7 @@ class Talker:
         try:
             await self.link.signal(data="on")
         except Cut:
-            pass  # It is remembered, and goes out on the next link.
+            pass  # The signal stays in the queue and is sent on the next link.
 
     async def _come_back(self) -> None:
         while True:
@@ -112,7 +112,7 @@ def test_through_chaos_nothing_is_lost_and_nothing_comes_twice(
         await asyncio.gather(*(talker.talk(enough, everything) for talker in talkers))
         for talker in talkers:
             for me, numbers in talker.heard.items():
-                # Each joined before the other had said much, but maybe not before its first words.
+                # Each joined early, but perhaps not before the first signals of the other.
                 assert numbers == list(range(numbers[0], senders[me].sent + 1))
 
     options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--chaos", CHAOS)
@@ -122,6 +122,6 @@ def test_through_chaos_nothing_is_lost_and_nothing_comes_twice(
 
 
 def noticing(carrier: Carrier) -> Carrier:
-    """The same, but it notices a silent gateway as soon as the gateway notices a silent client."""
+    """The same, but it detects a silent gateway as fast as the gateway detects a silent client."""
     options = carrier.options | {"silence_s": IDLE_TIMEOUT_S}
     return Carrier(f"{carrier}-noticing", carrier.link, carrier.address, carrier.streams, options)

@@ -1,4 +1,4 @@
-"""What a client sees of a gateway that goes down: section 5.12."""
+"""The shutdown of a gateway, from the view of its clients (section 5.12)."""
 
 import os
 import signal
@@ -24,11 +24,11 @@ def test_a_gateway_that_goes_down_asks_its_clients_to_go(tmp_path: Path, carrier
         for link in (alice, bob):
             within = (await link.next("goAway"))["withinMs"]
             assert SPREAD_MS // 4 <= within <= SPREAD_MS
-        # Until then all is as ever.
+        # Until then the session goes on.
         await bob.signal(data="still here")
         assert (await alice.next("signal"))["data"] == "still here"
         await bob.next("signal")
-        # It leaves in a way that is no goodbye: the others are not told, and what they say waits.
+        # Bob leaves without a goodbye: the others are not told, and signals to Bob wait.
         await bob.abandon()
         await alice.signal(data="to everybody", to=bob.me)
         await alice.signal(data="on")
@@ -47,7 +47,7 @@ def test_a_gateway_that_goes_down_asks_its_clients_to_go(tmp_path: Path, carrier
         "SIGNALBOX_DRAIN__TIMEOUT_MS": str(2 * SPREAD_MS),
     }
     options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--pid-file", str(pid_file))
-    # That it is told to stop a second time, when the scenario is over, ends it at once.
+    # The second signal to stop, at the end of the scenario, ends the gateway at once.
     with running(
         tmp_path / "stderr.log", *options, may_end=True, **settings
     ) as announcement:

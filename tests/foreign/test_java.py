@@ -1,7 +1,7 @@
 """A client in Java, written from docs/protocol.md and the vectors alone.
 
-Where its author had to guess, the document was corrected. The client is in java/ and needs a JDK and
-no library. It is compiled here, and each test runs it as a program.
+Where its author had to guess, the document was corrected. The client is in java/; it needs a JDK
+and no library. It is compiled here, and each test runs it as a program.
 """
 
 import shutil
@@ -19,7 +19,7 @@ VECTORS = HERE.parents[1] / "protocol" / "vectors"
 COMPILE_DEADLINE_S = 50
 RUN_DEADLINE_S = 55
 
-# A link lives for a second on average, so that some hundred signals take a few links each.
+# A link lives for a second on average, so that a few hundred signals take several links.
 BAD_NETWORK = "cut=1s,delay=20ms,drop=0.01,seed=7"
 IDLE_TIMEOUT_MS = "1500"
 SIGNALS = 100
@@ -45,7 +45,7 @@ def test_transcripts(classes: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["json", "postcard"])
 def test_live(classes: Path, gateway: Gateway, encoding: str) -> None:
-    """Signals, presence, links that are cut, answers that are lost, late attempts, and goodbye."""
+    """Signals, presence, cut links, lost answers, late attempts, and goodbye."""
     play_on(classes, gateway, "live", encoding)
 
 
@@ -58,7 +58,7 @@ def test_bad_network(classes: Path, tmp_path: Path, pytestconfig: pytest.Config)
 
 
 def play_on(classes: Path, gateway: Gateway, test: str, argument: str) -> None:
-    """Runs a test of the client in a session that nobody else is in."""
+    """Runs a test of the client in a new session."""
     token = mint_token(gateway, mint_session(gateway))
     play(classes, test, str(gateway.https), str(gateway.ca), token, argument)
 

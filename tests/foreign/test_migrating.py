@@ -1,4 +1,4 @@
-"""Every row of docs/migrating.md that promises something names a test, and the test is there."""
+"""Every row of docs/migrating.md with a guarantee names a test, and the test exists."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMED = sorted(set(re.findall(r"`([\w/.]+\.(?:rs|py))::(\w+)(?:\[(\w+)\])?`", PA
 
 
 def source(file: str) -> str:
-    """A file as the page names it: by its path, or alone where its kind of test lives."""
+    """The text of a file that the page names by its path, or by its name in its usual folder."""
     if "/" not in file:
         file = f"tests/{'foreign' if file.endswith('.py') else 'tests/e2e'}/{file}"
     return (ROOT / file).read_text()
@@ -21,7 +21,7 @@ def source(file: str) -> str:
 
 def test_the_page_names_tests() -> None:
     assert len(NAMED) > 40
-    # In any form: an entry that begins with a file is the name of a test.
+    # In any form: an entry that begins with a file names a test.
     meant = set(re.findall(r"`[^`\s]+\.\w+::\w[^`\s]*`", PAGE.split("## Compatibility")[1]))
     assert len(NAMED) == len(meant)
 

@@ -1,9 +1,9 @@
-"""The REST API is what its OpenAPI document says, and the document is the one the gateway serves.
+"""The REST API conforms to its OpenAPI document, and the gateway serves that document.
 
-Schemathesis reads the document and calls every operation in every way that it allows and in many
-that it does not; what comes back must be documented. Its random ids would be answered by 403 and 404
-alone, so wherever it made up a valid one, a real one takes its place: somebody is connected. A run
-in which one of the documented successes was never seen fails.
+Schemathesis reads the document and calls every operation with valid and with invalid requests;
+every response must be documented. Its random ids would only lead to 403 and 404, so each valid one
+is replaced by the id of a session or of a client that is connected. A run in which one of the
+documented successes was never seen fails.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from ws_client import WebSocketLink
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 DEADLINE_S = 15
 GOOD_FOR_S = 300
-# One in so many calls goes where nobody is, which has answers of its own.
+# One in this many calls goes to an empty session, which has answers of its own.
 NOBODY_EVERY = 4
 
 METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -45,23 +45,23 @@ CONFIGURATION = schemathesis.Config.from_dict(
             "deterministic": True,
             "max-examples": 100,
             "no-shrink": True,
-            # Credentials are ours to add; made-up ones beside them would make requests ambiguous.
+            # The tests add credentials; generated ones beside them would make requests ambiguous.
             "with-security-parameters": False,
         },
         "checks": {
-            # Too long is invalid, too, and has a status of its own.
+            # An input that is too long is invalid, too, and has a status of its own.
             "negative_data_rejection": {"expected-statuses": [400, 403, 404, 405, 413]},
         },
         "phases": {"coverage": {"unexpected-methods": [*METHODS, "QUERY"]}},
     }
 )
-# Read here and not from the gateway, as pytest wants to know the operations before there is one.
-# `calls` sees to it that this is what the gateway serves.
+# Read from the file, as pytest needs the operations before the gateway runs.
+# `calls` checks that the gateway serves the same document.
 API = schemathesis.openapi.from_path(DOCUMENT, config=CONFIGURATION)
 
 
 def jwt(gateway: Gateway, **claims: str) -> str:
-    """What the project signs, made by hand so that no library of ours is trusted."""
+    """A JWT of the project, made by hand so that the test does not depend on our own code."""
     now = int(time.time())
     claims = {"iss": gateway.project.key, "iat": now, "exp": now + GOOD_FOR_S, **claims}
     parts = [{"alg": "HS256", "typ": "JWT"}, claims]
@@ -75,15 +75,15 @@ def base64url(data: bytes) -> str:
 
 
 class Http(requests.Session):
-    """Calls to the gateway by path. Its certificate is checked as a user's would be."""
+    """Calls to the gateway by path. Its certificate is verified."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
-        self.trust_env = False  # neither a proxy nor another authority than the gateway's
+        self.trust_env = False  # no proxy, and no authority but the gateway's
         self.verify = str(gateway.ca)
         self.base = f"https://{gateway.https}"
         self.as_server = {"X-OPENTOK-AUTH": jwt(gateway, ist="project")}
-        # Both headers are good for everything, and there are two ways to answer: all in turn.
+        # Both headers are valid everywhere, and there are two content types: all in turn.
         bearer = {"Authorization": f"Bearer {jwt(gateway)}"}
         self.turns = itertools.cycle(
             {**credential, **accept}
@@ -107,7 +107,7 @@ def http(gateway: Gateway) -> Iterator[Http]:
 
 
 class Company:
-    """Clients who are connected while a test calls the REST API, on a thread that reads for them."""
+    """Clients that are connected while a test calls the REST API. A thread reads for them."""
 
     def __init__(self, gateway: Gateway, http: Http) -> None:
         self.gateway = gateway
@@ -120,7 +120,7 @@ class Company:
         self._thread.start()
 
     def join(self) -> str:
-        """Someone new in the session; returns the connection's id."""
+        """Connects another client to the session and returns its connection id."""
         address = self.gateway.https
         link = self._await(
             WebSocketLink.connect(address.host, address.port, self.gateway.ca, self._token)
@@ -152,13 +152,13 @@ def company(gateway: Gateway, http: Http) -> Iterator[Company]:
 
 
 class Calls:
-    """Makes what was generated real, and remembers which answers each operation gave."""
+    """Replaces generated ids by real ones, and records the responses of each operation."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
         self.stayer = company.join()
         self.victim = company.join()
-        # Statuses: of success that the document promises, and of all that came back.
+        # Statuses: the documented ones of success, and those that were received.
         self.promised: set[str] = set()
         self.seen: set[str] = set()
         self._turns = itertools.count(1)
@@ -181,7 +181,7 @@ class Calls:
                 case.body["to"][0] = self.stayer
 
     def _someone(self, method: str) -> str:
-        """A connection that is there. One that is to be ended is replaced by another first."""
+        """A connection in the session. If the call will end it, another one is opened first."""
         if method != "DELETE":
             return self.stayer
         if not self.company.is_connected(self.victim):
@@ -190,7 +190,7 @@ class Calls:
 
 
 def negated(case: schemathesis.Case, location: ParameterLocation) -> set[str]:
-    """The parameters that were made wrong on purpose and are to stay so."""
+    """The parameters that are invalid on purpose and must stay so."""
     if not case.meta.is_negative_at(location):
         return set()
     data = case.meta.phase.data
@@ -207,7 +207,7 @@ def calls(company: Company, http: Http) -> Iterator[Calls]:
     assert calls.promised - calls.seen == set(), "documented successes that no call has reached"
 
 
-# The fixture is for all calls of an operation together, which is what Hypothesis warns of.
+# Hypothesis warns of a fixture that all calls of an operation share. Here that is intended.
 @API.parametrize()
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_call_is_answered_as_documented(
@@ -218,7 +218,7 @@ def test_every_call_is_answered_as_documented(
     options = {"verify": http.verify, "timeout": DEADLINE_S}
     response = case.call(base_url=http.base, session=http, headers=headers, **options)
     calls.seen.add(str(response.status_code))
-    # What does not begin as a JSON object is read as a form, of fields that mean nothing.
+    # A body that does not begin like a JSON object is read as a form with unknown fields.
     form = case.path == "/session/create" and not isinstance(case.body, dict)
     case.validate_response(
         response,
@@ -245,7 +245,7 @@ def test_a_method_that_is_not_documented_is_refused(company: Company, http: Http
         for method in sorted(set(METHODS) - documented):
             answer = http.ask(method, path.format(**real), headers=http.as_server)
             check_error(answer, 405)
-            # HEAD comes with GET, as HTTP has it.
+            # HEAD comes with GET, as in HTTP.
             allowed = {name.strip() for name in answer.headers["Allow"].split(",")} - {"HEAD"}
             assert (method, path, allowed) == (method, path, documented)
 
@@ -277,7 +277,7 @@ def check_error(answer: requests.Response, status: int) -> None:
 
 
 def test_xml_replies_are_as_documented(http: Http) -> None:
-    """For those who do not ask for JSON. Schemathesis looks at the type of XML, but not into it."""
+    """For clients that do not accept JSON. Schemathesis does not check the contents of XML."""
     created = http.ask("POST", "/session/create", headers=http.as_server)
     assert (created.status_code, created.headers["Content-Type"]) == (200, "text/xml")
     sessions = ElementTree.fromstring(created.content)
@@ -301,6 +301,6 @@ def check_xml(name: str, content: dict[str, Any], tag: str) -> None:
 
 
 def check(name: str, content: Any) -> None:
-    """Whether it is what the document says of the schema of that name."""
+    """Whether a value conforms to the schema with that name."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": API.raw_schema["components"]}
     jsonschema_rs.validate(schema, content)

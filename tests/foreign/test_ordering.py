@@ -1,82 +1,122 @@
-"""The client's own duties, which a fast network hides: streams that overtake each other.
+"""The ordering duties of the Python SDK, which a fast network hides: streams that overtake each
+other.
 
-The tests against a gateway trust this client to put things in order. Here it is shown to.
+The tests against a gateway rely on the SDK's order of events. These tests show that it is right.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connection import Connection
-from ordering import Ordering
-from postcard import Server
+from test_transcripts import Player
 
-ME, BOB, CAROL = "me", "bob", "carol"
-LEFT = "clientDisconnected"
-WELCOME = ("welcome", {"connection": {"id": ME}})
+VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
+WELCOME = next(
+    vector["json"]["welcome"]
+    for vector in json.loads((VECTORS / "messages.json").read_text())
+    if vector["name"] == "welcome"
+)
+
+ME, BOB, CAROL, DAVE, GATEWAY = "me", "bob", "carol", "dave", "gw-1"
+IDS = {
+    name: f"{number:08}-0000-4000-8000-000000000000"
+    for number, name in enumerate((ME, BOB, CAROL, DAVE))
+}
+NAMES = {id: name for name, id in IDS.items()}
+TICKET = {"ticket": "Zm9v-_", "windowMs": 30000}
 
 
 class Stage:
-    """An `Ordering` and what came out of it, in short form."""
+    """A client whose streams arrive in any order, and its events in short form."""
 
     def __init__(self, presence: bool = True, welcome: bool = True) -> None:
-        self.surfaced: list[str] = []
-        self.connection = Connection(presence)
-        self.ordering = Ordering(self._surface, self.connection)
+        self._player = Player(presence, "perSender")
+        self._player.next_sent()
         if welcome:
-            self.control(*WELCOME)
+            self.welcome()
+            self.control("ticket", TICKET)
             self.seen()
 
-    def _surface(self, kind: str, fields: dict[str, Any]) -> None:
-        self.connection.told(kind, fields)
-        about = f"{fields['from']} {fields['seq']}" if kind == "signal" else fields.get("id")
-        self.surfaced.append(f"{kind} {about}" if about else kind)
+    def welcome(self) -> None:
+        welcome = {**WELCOME, "connection": connection(ME), "present": 0}
+        self.control("welcome", {**welcome, "features": ["presence", "resume"]})
 
-    def next_link(self) -> None:
-        """Another link of the same connection. What was held on the one before is gone."""
-        self.connection.link_lost()
-        self.ordering = Ordering(self._surface, self.connection)
+    def next_link(self) -> dict[str, Any]:
+        """Another link of the same connection. Signals held on the one before are gone. Returns the
+        position from which the client resumes."""
+        self._player.link_lost()
+        self._player.then("resume")
+        resume = self._player.next_sent()["resume"]
+        cursors = [(NAMES[cursor["from"]], cursor["seq"]) for cursor in resume["cursors"]]
+        return {"events": resume["events"], "cursors": cursors}
 
     def resumed(self) -> None:
-        ticket = {"ticket": "Zm9v-_", "windowMs": 30000}
-        self.control("resumed", {"ticket": ticket, "signals": 0, "missed": 0})
+        self.control("resumed", {"ticket": TICKET, "signals": 0, "missed": 0})
 
     def gap(self, *lost: tuple[str, int, int], present: list[str] | None = None) -> None:
-        losses = [{"from": who, "after": after, "until": until} for who, after, until in lost]
+        losses = [{"from": IDS[who], "after": after, "until": until} for who, after, until in lost]
         names = present or []
         presence = present is not None
         self.control("gap", {"lost": losses, "presence": presence, "present": len(names)})
         for name in names:
-            self.control("present", {"connections": [{"id": name}]})
+            self.control("present", {"connections": [connection(name)]})
 
     def seen(self) -> list[str]:
-        """What has been surfaced since the last time."""
-        surfaced, self.surfaced = self.surfaced, []
-        return surfaced
+        """The events since the last time."""
+        return [short(*member) for event in self._player.surfaced() for member in event.items()]
 
     def control(self, kind: str, fields: dict[str, Any]) -> None:
-        for event in self.connection.read(kind, fields):
-            self.ordering.control(*event)
+        self._player.receives({kind: fields}, "control")
 
     def created(self, who: str) -> None:
-        self.control("connectionCreated", {"id": who})
+        self.control("connectionCreated", connection(who))
 
     def destroyed(self, who: str, last_seq: int) -> None:
-        self.control("connectionDestroyed", {"id": who, "reason": LEFT, "lastSeq": last_seq})
+        fields = {"id": IDS[who], "reason": "clientDisconnected", "lastSeq": last_seq}
+        self.control("connectionDestroyed", fields)
 
-    def stream(self, stream: int, sender: str | Server, *seqs: int, after: int = 0) -> None:
-        self.ordering.sender(stream, {"from": sender, "after": after})
+    def stream(self, stream: int, sender: str, *seqs: int, after: int = 0) -> None:
+        sender = {"server": GATEWAY} if sender == GATEWAY else IDS[sender]
+        self._player.receives({"sender": {"from": sender, "after": after}}, stream)
+        self.signals(stream, *seqs)
+
+    def signals(self, stream: int, *seqs: int) -> None:
         for seq in seqs:
-            self.ordering.signal(stream, {"seq": seq})
+            self._player.receives({"signal": {"seq": seq, "type": None, "data": None}}, stream)
+
+    def ignore(self, stream: int) -> None:
+        self._player.receives({"notInventedYet": {}}, stream)
+
+    def reset(self, stream: int) -> None:
+        self._player.stream_over(stream, reset=True)
+
+
+def connection(name: str) -> dict[str, Any]:
+    return {"id": IDS[name], "createdAt": 0, "data": ""}
+
+
+def short(kind: str, fields: dict[str, Any]) -> str:
+    match kind:
+        case "signal":
+            sender = fields["from"]
+            name = sender["server"] if isinstance(sender, dict) else NAMES[sender]
+            return f"signal {name} {fields['seq']}"
+        case "resumed":
+            lost = [f"{NAMES[it['from']]} {it['after']}-{it['until']}" for it in fields["lost"]]
+            lost += ["presence"] if fields["presence"] else []
+            return ", lost ".join(["resumed", *lost])
+    return f"{kind} {NAMES[fields['id']]}"
 
 
 def test_nothing_before_welcome() -> None:
     stage = Stage(welcome=False)
     stage.stream(3, ME, 1)
-    stage.stream(7, Server(server="gw-1"), 1)
+    stage.stream(7, GATEWAY, 1)
     assert stage.seen() == []
-    stage.control(*WELCOME)
-    assert stage.seen() == ["welcome", "signal me 1", "signal {'server': 'gw-1'} 1"]
+    stage.welcome()
+    assert stage.seen() == ["connected me", "signal me 1", "signal gw-1 1"]
 
 
 def test_created_before_the_first_signal() -> None:
@@ -84,9 +124,9 @@ def test_created_before_the_first_signal() -> None:
     stage.stream(3, BOB, 1, 2)
     stage.stream(7, CAROL, 5)
     stage.created(CAROL)
-    assert stage.seen() == ["connectionCreated carol", "signal carol 5"]
-    stage.control("present", {"connections": [{"id": BOB}]})
-    assert stage.seen() == ["present", "signal bob 1", "signal bob 2"]
+    assert stage.seen() == ["created carol", "signal carol 5"]
+    stage.control("present", {"connections": [connection(BOB)]})
+    assert stage.seen() == ["created bob", "signal bob 1", "signal bob 2"]
 
 
 def test_without_presence_nobody_needs_a_name() -> None:
@@ -101,11 +141,9 @@ def test_destroyed_after_the_last_signal_without_holding_another() -> None:
     stage.destroyed(BOB, 2)
     stage.created(CAROL)
     stage.destroyed(CAROL, 0)
-    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol"] + [
-        "connectionDestroyed carol"
-    ]
+    assert stage.seen() == ["created bob", "created carol", "destroyed carol"]
     stage.stream(3, BOB, 1, 2)
-    assert stage.seen() == ["signal bob 1", "signal bob 2", "connectionDestroyed bob"]
+    assert stage.seen() == ["signal bob 1", "signal bob 2", "destroyed bob"]
 
 
 def test_a_later_stream_waits_for_the_one_before() -> None:
@@ -115,11 +153,10 @@ def test_a_later_stream_waits_for_the_one_before() -> None:
     stage.stream(11, CAROL, 1)
     stage.destroyed(BOB, 4)
     stage.created(CAROL)
-    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol", "signal carol 1"]
+    assert stage.seen() == ["created bob", "created carol", "signal carol 1"]
     stage.stream(3, BOB, 1, 2)
     expected = [f"signal bob {seq}" for seq in (1, 2, 3, 4)]
-    assert stage.seen() == [*expected, "connectionDestroyed bob"]
-    assert stage.ordering.successors == 1
+    assert stage.seen() == [*expected, "destroyed bob"]
 
 
 @pytest.mark.parametrize("header_came", [True, False])
@@ -129,7 +166,7 @@ def test_a_reset_stream_is_not_waited_for(header_came: bool) -> None:
         stage.stream(3, BOB)
     stage.stream(7, BOB, 3, after=2)
     assert stage.seen() == []
-    stage.ordering.end(3, reset=True)
+    stage.reset(3)
     assert stage.seen() == ["signal bob 3"]
 
 
@@ -137,40 +174,39 @@ def test_only_the_successor_of_a_reset_stream_goes_on() -> None:
     stage = Stage(presence=False)
     stage.stream(3, BOB)
     stage.stream(11, BOB, 5, after=4)
-    stage.ordering.end(3, reset=True)
-    assert stage.seen() == []  # 7 may be Bob's as well, with what comes before 5
+    stage.reset(3)
+    assert stage.seen() == []  # 7 may be Bob's as well, with signals before 5
     stage.stream(7, BOB, 4, after=2)
     assert stage.seen() == ["signal bob 4", "signal bob 5"]
 
 
-def test_destroyed_does_not_wait_for_what_a_reset_took_along() -> None:
+def test_destroyed_does_not_wait_for_signals_on_a_reset_stream() -> None:
     stage = Stage()
     stage.created(BOB)
     stage.stream(3, BOB, 1)
     stage.destroyed(BOB, 2)
-    assert stage.seen() == ["connectionCreated bob", "signal bob 1"]
-    stage.ordering.end(3, reset=True)
-    assert stage.seen() == ["connectionDestroyed bob"]
+    assert stage.seen() == ["created bob", "signal bob 1"]
+    stage.reset(3)
+    assert stage.seen() == ["destroyed bob"]
 
 
 def test_an_unknown_kind_of_stream_holds_nothing_up() -> None:
     stage = Stage(presence=False)
-    stage.ordering.ignore(3)
+    stage.ignore(3)
     stage.stream(7, BOB)
     stage.stream(11, BOB, 3, after=2)
     assert stage.seen() == []
-    stage.ordering.end(7, reset=True)
+    stage.reset(7)
     assert stage.seen() == ["signal bob 3"]
 
 
-def test_what_was_held_comes_again_on_the_next_link() -> None:
+def test_held_signals_come_again_on_the_next_link() -> None:
     stage = Stage()
     stage.created(BOB)
     stage.stream(3, BOB, 1, 2)
     stage.stream(11, BOB, 7, 8, after=5)
-    assert stage.seen() == ["connectionCreated bob", "signal bob 1", "signal bob 2"]
-    assert stage.connection.all_cursors() == [{"from": BOB, "seq": 2}]
-    stage.next_link()
+    assert stage.seen() == ["created bob", "signal bob 1", "signal bob 2"]
+    assert stage.next_link()["cursors"] == [(BOB, 2)]
     stage.stream(3, BOB, 3, 5, 7, 8)
     stage.stream(7, BOB, 9, after=8)
     assert stage.seen() == []  # not before the answer
@@ -178,24 +214,22 @@ def test_what_was_held_comes_again_on_the_next_link() -> None:
     assert stage.seen() == ["resumed", *(f"signal bob {seq}" for seq in (3, 5, 7, 8, 9))]
 
 
-def test_who_left_waits_for_its_last_signal_on_the_next_link() -> None:
+def test_the_end_of_a_connection_waits_for_its_last_signal_on_the_next_link() -> None:
     stage = Stage()
     stage.created(BOB)
     stage.destroyed(BOB, 2)
     stage.created(CAROL)
-    assert stage.seen() == ["connectionCreated bob", "connectionCreated carol"]
-    assert stage.connection.events == 3
-    # Nothing of him was told, but that is said.
-    assert stage.connection.all_cursors() == [{"from": BOB, "seq": 0}]
-    stage.next_link()
+    assert stage.seen() == ["created bob", "created carol"]
+    # None of its signals was delivered, so the gateway must be told that they are awaited.
+    assert stage.next_link() == {"events": 3, "cursors": [(BOB, 0)]}
     stage.resumed()
     assert stage.seen() == ["resumed"]
     stage.stream(3, BOB, 1, 2)
-    assert stage.seen() == ["signal bob 1", "signal bob 2", "connectionDestroyed bob"]
-    assert stage.connection.all_cursors() == []
+    assert stage.seen() == ["signal bob 1", "signal bob 2", "destroyed bob"]
+    assert stage.next_link()["cursors"] == []
 
 
-def test_who_left_does_not_wait_for_what_is_lost() -> None:
+def test_the_end_of_a_connection_does_not_wait_for_lost_signals() -> None:
     stage = Stage()
     stage.created(BOB)
     stage.destroyed(BOB, 2)
@@ -204,41 +238,39 @@ def test_who_left_does_not_wait_for_what_is_lost() -> None:
     stage.gap((BOB, 0, 2))
     assert stage.seen() == []
     stage.resumed()
-    assert stage.seen() == ["gap", "resumed", "connectionDestroyed bob"]
+    assert stage.seen() == ["resumed, lost bob 0-2", "destroyed bob"]
 
 
-def test_a_gap_without_an_answer_is_none() -> None:
+def test_a_gap_without_resumed_has_no_effect() -> None:
     stage = Stage()
     stage.created(BOB)
     stage.stream(3, BOB, 1)
     stage.seen()
-    cursors = stage.connection.all_cursors()
-    stage.next_link()
+    position = stage.next_link()
+    assert position == {"events": 1, "cursors": [(BOB, 1)]}
     stage.gap((BOB, 1, 5), present=[CAROL])
-    assert (stage.connection.all_cursors(), stage.connection.events) == (cursors, 1)
-    stage.next_link()
+    assert stage.next_link() == position
     stage.resumed()
     assert stage.seen() == ["resumed"]
 
 
-def test_after_a_gap_of_presence_everyone_is_named_anew() -> None:
+def test_after_a_gap_of_presence_all_connections_are_listed_again() -> None:
     stage = Stage()
     for who in (BOB, CAROL):
         stage.created(who)
     stage.destroyed(CAROL, 4)
     stage.seen()
     stage.next_link()
-    stage.gap(present=["dave"])
-    # On a stream of its own, it could overtake even these.
-    stage.stream(3, "dave", 1)
+    stage.gap(present=[DAVE])
+    # On a stream of its own, a signal can overtake even the list.
+    stage.stream(3, DAVE, 1)
     assert stage.seen() == []
     stage.resumed()
     assert stage.seen() == [
-        "gap",
-        "connectionDestroyed bob",
-        "connectionDestroyed carol",
-        "connectionCreated dave",
-        "resumed",
+        "resumed, lost presence",
+        "destroyed bob",
+        "destroyed carol",
+        "created dave",
         "signal dave 1",
     ]
-    assert stage.connection.events == 0
+    assert stage.next_link()["events"] == 0

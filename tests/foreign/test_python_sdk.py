@@ -459,7 +459,7 @@ def test_through_chaos_nothing_is_lost_and_nothing_comes_twice(
     tmp_path: Path, one: str, other: str
 ) -> None:
     async def talk(me: Session, returned: list[int]) -> None:
-        """Sends its next number when it has received its last one, until both have resumed twice."""
+        """Sends a number when its last one has come back, until both have resumed twice."""
         heard: dict[Any, int] = {}
         returns = 0
         await me.enqueue(data="1")

@@ -1,4 +1,4 @@
-"""The promise on QUIC, told by a client on aioquic that knows the document and nothing else."""
+"""The guarantees over QUIC, tested with a client that shares no code with the gateway."""
 
 import asyncio
 from dataclasses import dataclass
@@ -39,17 +39,17 @@ def test_promise(gateway: Gateway, carrier: Carrier, scenario: Scenario) -> None
 
 
 def test_more_senders_than_streams(gateway: Gateway) -> None:
-    """The gateway has to end the streams of some to let others speak, and nobody may notice."""
+    """The gateway must end streams of senders to make room for others, which nobody may notice."""
 
     async def scenario(stage: Stage) -> None:
         receiver = await scenarios.ten_senders_at_once(stage)
-        assert receiver.ordering.successors > 0
+        assert receiver.successors > 0
 
     perform(scenario, gateway, QUIC_FEW_STREAMS)
 
 
 def test_no_hello(gateway: Gateway) -> None:
-    """Without a control stream only the code says why; with one, the gateway says bye as well."""
+    """Without a control stream the close code alone has the reason; with one `bye` comes, too."""
 
     async def half_a_hello(stage: Stage) -> None:
         link = await stage.open()
@@ -64,7 +64,7 @@ def test_no_hello(gateway: Gateway) -> None:
 
 @dataclass(frozen=True)
 class Breach:
-    """Something that the protocol does not allow: what is written where, and what comes of it."""
+    """A violation of the protocol: the bytes, their stream, and the reason of the close."""
 
     name: str
     writes: list[tuple[int, str]]
@@ -140,7 +140,7 @@ def test_breaches_after_hello(gateway: Gateway) -> None:
 def test_unknown_kind_is_answered_and_not_counted(
     gateway: Gateway, stream: int, frames: str
 ) -> None:
-    """On either stream. The signal after it has the number 1, and so the link goes on."""
+    """On either stream. The next signal has the number 1, and the link goes on."""
 
     async def scenario(stage: Stage) -> None:
         link = await stage.join("newer than the gateway")
@@ -180,7 +180,7 @@ def test_end_of_the_signals_stream_is_not(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("reason", ["clientDisconnected", "networkDisconnected"])
 def test_how_a_carrier_ends_is_what_others_are_told(gateway: Gateway, reason: str) -> None:
-    """Code 0 is a goodbye; any other code is a link that broke."""
+    """Code 0 is a goodbye; any other code is a lost link."""
 
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")

@@ -1,4 +1,4 @@
-"""A connection that outlives its links, told by clients that know the document and nothing else."""
+"""Resumption, tested with clients that share no code with the gateway."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,7 @@ import stage
 from gateways import Gateway
 from link import AGENT, Link
 from resume_scenarios import PART, Scenario, Way, accepted, is_refused, perform
+from signalbox.messages import Cursor
 from stage import (
     QUIC,
     QUIC_EARLY,
@@ -51,7 +52,7 @@ def test_promise(gateway: Gateway, way: Way, scenario: Scenario) -> None:
 
 
 def test_more_senders_than_streams_on_the_next_link(gateway: Gateway) -> None:
-    """What was missed needs more streams than there are, so some of it comes on later ones."""
+    """Missed signals need more streams than are granted, so some come on later streams."""
 
     async def scenario(stage: Stage, way: Way) -> None:
         bob = await stage.kept("bob")
@@ -70,7 +71,7 @@ def test_more_senders_than_streams_on_the_next_link(gateway: Gateway) -> None:
             bob, until={sender.me: 4 * PART for sender in senders}
         )
         assert heard == {sender.me: list(range(PART + 1, 4 * PART + 1)) for sender in senders}
-        assert bob.ordering.successors > 0
+        assert bob.successors > 0
 
     perform(scenario, gateway, Way(QUIC, QUIC_FEW_STREAMS))
 
@@ -89,7 +90,7 @@ def test_confirmations(gateway: Gateway, carrier: Carrier) -> None:
         await bob.next("signal")
         await accepted(bob, 1)
         assert await bob.signal(data="to nobody", to=str(uuid.uuid4())) == 2
-        # The first ticket has none before it, so nothing changes.
+        # There is no ticket before the first one, so nothing changes.
         await bob.send("ticketStored", {})
         assert await bob.signal(data="behind") == 3
         kinds: list[str] = []
@@ -161,7 +162,7 @@ async def cursors_on_a_living_link(stage: Stage, bob: Link) -> None:
 def test_what_is_no_loss_keeps_nothing(
     gateway: Gateway, carrier: Carrier, end: End, reason: str
 ) -> None:
-    """The bystander hears of it at once: far sooner than the window would be over."""
+    """The bystander is told at once, long before the window would be over."""
 
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")
@@ -176,7 +177,7 @@ def test_what_is_no_loss_keeps_nothing(
 
 
 def cursors(count: int) -> list[dict[str, Any]]:
-    """Of connections that nobody has heard of, which do no harm."""
+    """Cursors of unknown connections, which do no harm."""
     return [{"from": str(uuid.uuid4()), "seq": 1} for _ in range(count)]
 
 
@@ -191,7 +192,7 @@ def more_cursors(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
 
 @one_of_each_kind
 def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
-    """And what was refused has done no harm: the ticket is good, and so is the connection."""
+    """A refused attempt does no harm: the ticket stays valid, and the connection goes on."""
 
     def breaches(ticket: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
         return {
@@ -222,8 +223,8 @@ def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
         await bob.abandon()
         cases = breaches(bob.connection.ticket)
         await all_at_once({name: case(stage, messages) for name, messages in cases.items()})
-        # As many as there may be, of whom the gateway knows none.
-        bob.connection.cursors.update((cursor["from"], 1) for cursor in cursors(1000))
+        # Many cursors, all of connections that the gateway does not know.
+        bob.connection.pretend_received([Cursor(str(uuid.uuid4()), 1) for _ in range(1000)])
         bob = await stage.resume(bob)
         await bob.signal(data="here I am")
         assert await bob.next("signal") == signal(bob, 1, None, "here I am")
@@ -246,13 +247,13 @@ def test_cursors_that_do_not_come_in_time(gateway: Gateway, carrier: Carrier) ->
 
 @one_of_each_kind
 def test_tickets_that_are_none(gateway: Gateway, carrier: Carrier) -> None:
-    """A stranger learns nothing by them, and the connection notices nothing."""
+    """Invalid tickets are all refused in the same way, and the connection is not affected."""
 
     async def scenario(stage: Stage) -> None:
         bob = await stage.kept("bob")
         other = await stage.kept("other")
         ticket, others = bob.connection.ticket, other.connection.ticket
-        # The beginning of the one and the end of the other.
+        # The beginning of one ticket and the end of the other.
         mixed = {ticket[:at] + others[at:] for at in range(0, len(ticket), 16)}
         forged = [
             "",

@@ -1,6 +1,6 @@
-"""Where keeping ends: the window is over, more was missed than is kept, or nothing is kept at all.
+"""The bounds of resumption: the window, the size of the history, and a gateway without resumption.
 
-Each bound needs a gateway that has it small.
+Each test uses a gateway with a small bound.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from resume_scenarios import (
 from stage import QUIC, QUIC_SINGLE, WEBSOCKET_JSON, WEBSOCKET_POSTCARD, Carrier, Stage, signal
 
 HISTORY_BYTES = 4096
-# Of such signals few fit.
+# Only few signals with this data fit.
 LARGE = "x" * 1000
 LARGE_SIGNALS = 20
 
@@ -103,7 +103,7 @@ async def no_error_until(link: Link, kind: str) -> dict:
 
 @one_of_each_kind
 def test_who_comes_back_in_time_stays(short_of_time: Gateway, carrier: Carrier) -> None:
-    """For longer than the window; each loss begins a new one."""
+    """Each loss begins a new window, so a connection can outlive the first one."""
 
     async def scenario(stage: Stage) -> None:
         witness = await stage.kept("witness")
@@ -111,7 +111,7 @@ def test_who_comes_back_in_time_stays(short_of_time: Gateway, carrier: Carrier) 
         await witness.next("connectionCreated")
         await bob.abandon()
         bob = await stage.resume(bob)
-        # Lost later than Bob, and not back: what it was given is over after Bob's would have been.
+        # Lost later than Bob, without a return: this window ends after Bob's would have ended.
         await witness.abandon()
         destroyed = await bob.next("connectionDestroyed")
         assert destroyed == stage.destroyed(witness, "networkDisconnected", 0, carrier)
@@ -161,7 +161,7 @@ def test_lost_signals_are_named(short_of_room: Gateway, way: Way) -> None:
         told = alice.connection.sent
         await hear_out(bob, until={alice.me: told, carol.me: told})
         await way.lose(bob)
-        # Of Carol all is lost, as what Alice says is more than is kept.
+        # All signals of Carol are lost, as Alice's alone exceed the history.
         await send_part(carol)
         await has_been_taken(carol)
         for _ in range(LARGE_SIGNALS):
@@ -180,7 +180,7 @@ def test_lost_signals_are_named(short_of_room: Gateway, way: Way) -> None:
         assert (gap["presence"], gap["present"]) == (False, 0)
         for number in range(until + 1, last + 1):
             assert await bob.next("signal") == signal(alice, number, None, LARGE)
-        # The same loss is not told twice, though nothing of Carol has come since.
+        # The same loss is not reported twice, although no signal of Carol has come since.
         await way.lose(bob)
         bob = await way.come_back(stage, bob)
         await alice.signal(type="more")
@@ -191,7 +191,7 @@ def test_lost_signals_are_named(short_of_room: Gateway, way: Way) -> None:
 
 
 async def has_been_taken(link: Link) -> None:
-    """All that this client has sent: it hears the last of it itself."""
+    """Waits until the gateway has handled all signals of this client: the last one comes back."""
     while (await link.next("signal")) | {"type": None, "data": None} != signal(
         link, link.connection.sent, None, None
     ):
@@ -219,7 +219,7 @@ def test_lost_presence_is_told_anew(short_of_room: Gateway, way: Way) -> None:
         await way.lose(bob)
         for gone in (early, late):
             await gone.goodbye()
-        # What they say of themselves is more than is kept.
+        # Their connection data exceeds the history.
         passing = await stage.join("passing" + LARGE)
         await passing.goodbye()
         new = [await stage.join(f"new {number}" + LARGE) for number in range(5)]
@@ -228,7 +228,7 @@ def test_lost_presence_is_told_anew(short_of_room: Gateway, way: Way) -> None:
         gap = await bob.next("gap")
         assert (gap["presence"], gap["present"]) == (True, 1 + len(new))
         changes = await presence_until(bob, "connectionCreated", new[-1])
-        # Of nobody who came and went meanwhile, and of nobody who stayed.
+        # No change for connections that came and went meanwhile, or that stayed.
         assert set(changes[:2]) == {
             ("connectionDestroyed", early.me),
             ("connectionDestroyed", late.me),
@@ -256,7 +256,7 @@ def test_lost_presence_is_told_anew(short_of_room: Gateway, way: Way) -> None:
 
 @each_way
 def test_signals_of_the_gone_are_not_lost_silently(short_of_room: Gateway, way: Way) -> None:
-    """To someone who declined presence there is nothing to list, but it is told all the same."""
+    """A client without presence gets no list, but it is told of the gap."""
 
     async def scenario(stage: Stage, way: Way) -> None:
         bob = await stage.kept("bob", presence=False)
@@ -270,7 +270,7 @@ def test_signals_of_the_gone_are_not_lost_silently(short_of_room: Gateway, way: 
         named = [lost for lost in gap["lost"] if lost["from"] == carol.me]
         assert named or gap["presence"]
         assert gap["present"] == 0
-        # The rest comes, without a hole up to the last.
+        # The rest comes completely.
         first = (await bob.next("signal"))["seq"]
         assert 1 < first and all(lost["until"] == first - 1 for lost in named)
         for number in range(first + 1, LARGE_SIGNALS + 1):
@@ -283,7 +283,7 @@ def test_signals_of_the_gone_are_not_lost_silently(short_of_room: Gateway, way: 
 def test_of_who_is_gone_and_was_heard_nothing_comes_again(
     short_of_room: Gateway, way: Way
 ) -> None:
-    """Even where only its last signals are still kept, and its coming no longer is."""
+    """Even if the history has only the last signals of the connection, and not its creation."""
 
     async def scenario(stage: Stage, way: Way) -> None:
         bob = await stage.kept("bob")
@@ -305,7 +305,7 @@ def test_of_who_is_gone_and_was_heard_nothing_comes_again(
 def test_lost_signals_of_who_is_gone_are_named_if_awaited(
     short_of_room: Gateway, way: Way
 ) -> None:
-    """Its end had come, but not yet all that it said; and then that was no longer kept."""
+    """The end of a connection had arrived before its last signals, which the history then lost."""
 
     async def scenario(stage: Stage, way: Way) -> None:
         bob = await stage.kept("bob")
@@ -320,12 +320,10 @@ def test_lost_signals_of_who_is_gone_are_named_if_awaited(
             await alice.signal(data=LARGE)
         await has_been_taken(alice)
         # As if the last ten signals had been on a slower stream.
-        bob.connection.named.add(carol.me)
-        bob.connection.cursors[carol.me] = PART - 10
         end = stage.destroyed(carol, "clientDisconnected", PART, QUIC)
-        bob.connection.destroyed.append(end)
+        bob.connection.pretend_held(end, received=PART - 10)
         bob = await way.come_back(stage, bob)
-        # Alice's are lost, too, and may be told first.
+        # Signals of Alice are lost, too, and may be named first.
         gap = await bob.next("gap")
         awaited = {"from": carol.me, "after": PART - 10, "until": PART}
         while awaited not in gap["lost"] and not gap["presence"]:

@@ -1,7 +1,7 @@
-"""What each SDK throws when the gateway refuses, since that is what applications catch.
+"""The exceptions of each SDK for the gateway's error responses, which applications catch.
 
-The gateway's part is the status, the content type and the message; the rest is the SDK's, and the
-same against the vendor's own service.
+The gateway chooses the status, the content type and the message. The rest comes from the SDK, and
+is the same with the vendor's own service.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ BAD_ID = "Invalid connection ID"
 ANOTHER_PROJECT = "Id in the token does not match the one in the url"
 
 GOOD = {"type": "t", "data": "d"}
-# Characters that are two bytes each, so that an SDK which counts characters lets too much pass.
+# Characters of two bytes each: an SDK that counts characters allows too many bytes.
 TOO_LONG = "é" * 4097
 SOMEBODY = str(uuid.uuid4())
 NO_SESSION = "1_not-a-session"
@@ -36,18 +36,18 @@ each_sdk = pytest.mark.parametrize("sdk", REQUESTING, ids=str)
 
 @dataclass(frozen=True)
 class Thrown:
-    """What an SDK throws on a status: the name of the class, and what of the answer it passes on."""
+    """The exception of an SDK for a status: its class, and the parts of the response in it."""
 
     kind: str
     status: bool = False
     message: bool = False
 
 
-# By SDK and call. None stands for every status that is not listed.
+# By SDK and call. None stands for all other statuses.
 OPENTOK_PYTHON: dict[str, dict[int | None, Thrown]] = {
-    # Meant to be an AuthError, which its own handler swallows.
+    # Intended as an AuthError, which the SDK's own handler catches.
     "create": {403: Thrown("RequestError"), None: Thrown("OpenTokException")},
-    # Meant to be a SignalingError, but a bad response is false.
+    # Intended as a SignalingError, but an error response is false in Python.
     "signal": {None: Thrown("RequestError", status=True)},
     "disconnect": {
         400: Thrown("ForceDisconnectError"),
@@ -105,13 +105,13 @@ def failure_of(call: Callable[..., Any], *args: Any) -> Failure:
 
 @dataclass(frozen=True)
 class Refused:
-    """A call that the gateway rejects regardless of the members."""
+    """A call that the gateway rejects in any session."""
 
     call: str
     by: Callable[[Client, str], None]
     status: int
     message: str
-    # SDKs that refuse it themselves, and what they throw then.
+    # SDKs that reject it themselves, and the exceptions they throw then.
     before: dict[str, str] | None = None
 
 
@@ -237,7 +237,7 @@ def test_one_who_hears_nothing(perform: Perform, sdk: Sdk) -> None:
 
 @each_sdk
 def test_too_many_signals(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk) -> None:
-    """The project has a rate, which the second signal within a second exceeds."""
+    """The project has a rate limit, which the second signal within a second exceeds."""
     client = open_sdk(sdk, vendor.limited_application if sdk.applications else vendor.limited)
 
     def too_many(session: str) -> None:
@@ -252,7 +252,7 @@ def test_too_many_signals(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk) -> None:
     room.perform(vendor, client, client, play)
 
 
-# The columns of the table in docs/migrating.md, and what each of its rows is about.
+# The columns of the table in docs/migrating.md, and the calls of its rows.
 SHOWN_BY = ("opentok-node", "opentok-python", "vonage-node", "vonage-python")
 SHOWN_FOR: dict[str, tuple[str, Callable[[Client, str], Any]]] = {
     "404, nobody is there": ("good", REFUSED["signal to nobody"].by),
@@ -283,7 +283,7 @@ def test_what_each_sdk_shows_has_all_rows() -> None:
 def test_shows_what_the_page_says(
     vendor: Vendor, open_sdk: OpenSdk, client: Client, sdk: Sdk, row: list[str]
 ) -> None:
-    """A cell is the class of the error, and its text, in which `…` stands for anything."""
+    """A cell has the class of the error and its text, in which `…` stands for any text."""
     kind, text = row[1 + SHOWN_BY.index(sdk.name)].strip("`").split(": ", 1)
     who, call = SHOWN_FOR[row[0]]
     session = client.create_session()
@@ -298,7 +298,7 @@ def test_shows_what_the_page_says(
     assert re.fullmatch(pattern, failure.shown, re.DOTALL), failure.shown
 
 
-# What an SDK makes of being told that there are no streams: this error, or an empty list.
+# The result of an SDK when the gateway lists no streams: this error, or an empty list.
 STREAMS = {
     "opentok-python": None,
     "opentok-node": Thrown("NotFoundError"),
@@ -310,7 +310,7 @@ STREAMS = {
 
 @each_sdk
 def test_streams_are_not_there(client: Client, sdk: Sdk) -> None:
-    """Media is not ours. An SDK that asks for it gets an answer that it can handle."""
+    """Signalbox has no media. An SDK that requests it gets a response that it can handle."""
     session = client.create_session()
     if (thrown := STREAMS[sdk.name]) is None:
         client.list_streams(session)

@@ -1,4 +1,4 @@
-"""Creating sessions as the vendor documents it, with each SDK that can be pointed at a gateway."""
+"""Creating sessions as the vendor documents it, with each SDK whose address can be set."""
 
 import time
 
@@ -9,7 +9,7 @@ from conftest import OpenSdk
 from sdks import REQUESTING, SDKS, Failure, Sdk, Session
 from vendor import Vendor
 
-# The prefix is the vendor's: where peers may connect directly, and where media goes by its servers.
+# The vendor's prefix: for peers that may connect directly, and for media through its servers.
 VERSIONS = {"relayed": "1", "routed": "2"}
 CLOCK_SLACK_MS = 2000
 
@@ -38,7 +38,7 @@ def test_created(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk, asked: Session) ->
 
 @each_sdk
 def test_created_with_nothing_asked(open_sdk: OpenSdk, sdk: Sdk) -> None:
-    """What the SDK sends then is its own affair, down to nothing at all."""
+    """The SDK chooses the body of the request, which may be empty."""
     created = session_id.parse(open_sdk(sdk).create_session())
     assert (created.version, created.location) == (VERSIONS[sdk.default_media], "")
 
@@ -51,7 +51,7 @@ def test_each_is_another(open_sdk: OpenSdk, sdk: Sdk) -> None:
 
 @each_sdk
 def test_created_after_a_signal(open_sdk: OpenSdk, sdk: Sdk) -> None:
-    """An SDK that keeps its headers from one call to the next labels the form as JSON here."""
+    """An SDK that keeps its headers between calls labels the form as JSON here."""
     client = open_sdk(sdk)
     with pytest.raises(Failure):
         client.signal(client.create_session(), {"type": "t", "data": "to nobody"})
@@ -62,14 +62,14 @@ def test_created_after_a_signal(open_sdk: OpenSdk, sdk: Sdk) -> None:
 
 @pytest.mark.parametrize("sdk", [sdk for sdk in REQUESTING if not sdk.applications], ids=str)
 def test_created_with_the_older_secret(vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk) -> None:
-    """A project has two while one is being replaced."""
+    """A project has two secrets while one is being replaced."""
     created = session_id.parse(open_sdk(sdk, vendor.older).create_session())
     assert created.key == vendor.project.key
 
 
 @pytest.mark.parametrize("sdk", SDKS, ids=str)
 def test_table_of_abilities(open_sdk: OpenSdk, sdk: Sdk) -> None:
-    """An SDK that has learnt to list connections must be tested with it."""
+    """When an SDK gains a call that lists connections, it must be tested."""
     calls = [name.lower().replace("_", "") for name in open_sdk(sdk).calls()]
     assert ("listconnections" in calls) == sdk.lists_connections
     assert "liststreams" in calls or "getstreaminfo" in calls  # so these are its calls

@@ -1,27 +1,28 @@
-"""Signals and force-disconnects by an SDK, and what clients on each carrier see of them."""
+"""Signals and force-disconnects by an SDK, received by clients on each carrier."""
 
 import asyncio
 
 import pytest
 
 from conftest import OpenSdk, Perform
+from connection import SERVERS
 from link import Ended, Link
-from postcard import SERVERS, Server
 from room import CARRIERS, Room
 from room import perform as perform_in_room
 from sdks import REQUESTING, WHOLE_VONAGE_NODE, Sdk
+from signalbox import Server
 from stage import Carrier
 from vendor import Vendor
 
 TYPE = "t" * 124 + "-_~9"
-# As many bytes as may be. Half as many characters, so that an SDK which counts those lets it pass.
+# The most bytes that are allowed, in half as many characters, for SDKs that count characters.
 DATA = "é" * 4096
 
 each_sdk = pytest.mark.parametrize("sdk", REQUESTING, ids=str)
 
 
 async def next_from_server(link: Link) -> tuple[str | None, str | None]:
-    """Type and data of the next signal. What a server sends has no sender."""
+    """Type and data of the next signal, which must be from a server."""
     signal = await link.next("signal")
     assert signal["from"] == SERVERS
     return signal["type"], signal["data"]
@@ -51,7 +52,7 @@ def test_to_all(perform: Perform) -> None:
 def test_by_base_urls_as_people_write_them(
     vendor: Vendor, open_sdk: OpenSdk, sdk: Sdk, slash: bool
 ) -> None:
-    """With a slash at its end, most SDKs ask for paths that begin with two."""
+    """With a slash at the end of the URL, most SDKs request paths that begin with two slashes."""
     client = open_sdk(sdk, slash=slash)
 
     async def play(room: Room) -> None:
@@ -67,7 +68,7 @@ def test_by_base_urls_as_people_write_them(
 
 @each_sdk
 def test_without_a_type(perform: Perform) -> None:
-    """As the vendor's documentation allows; an SDK whose types insist on one sends it empty."""
+    """As the vendor's documentation allows. An SDK whose types require one sends an empty type."""
 
     async def play(room: Room) -> None:
         links = await one_on_each_carrier(room)
@@ -81,7 +82,7 @@ def test_without_a_type(perform: Perform) -> None:
 
 @each_sdk
 def test_to_one_and_in_order(perform: Perform) -> None:
-    """What a server sends arrives in the order in which it was sent, to whomever."""
+    """Signals of a server arrive in the order in which they were sent, to one or to all."""
 
     async def play(room: Room) -> None:
         links = await one_on_each_carrier(room)
@@ -100,7 +101,7 @@ def test_to_one_and_in_order(perform: Perform) -> None:
 
 @each_sdk
 def test_who_hears_it(perform: Perform) -> None:
-    """A subscriber does, a moderator does, and who may only publish does not."""
+    """Subscribers and moderators receive it, and a client with `publisheronly` does not."""
 
     async def play(room: Room) -> None:
         moderator = await room.join(role="moderator")
@@ -139,7 +140,7 @@ def test_force_disconnect(perform: Perform, carrier: Carrier) -> None:
 
 @each_sdk
 def test_a_disconnected_client_may_return(perform: Perform) -> None:
-    """Its token is good as long as it says; a server that wants it gone for good revokes nothing."""
+    """Its token stays valid until it expires, as a force-disconnect does not revoke it."""
 
     async def play(room: Room) -> None:
         token = await room.minted()
@@ -154,7 +155,7 @@ def test_a_disconnected_client_may_return(perform: Perform) -> None:
 
 @each_sdk
 def test_many_at_once(perform: Perform) -> None:
-    """Clients and the server signal at the same time; each sender's own order holds."""
+    """Clients and the server send at the same time; the order of each sender holds."""
 
     async def play(room: Room) -> None:
         alice, bob = await one_on_each_carrier(room)
@@ -179,7 +180,7 @@ def test_many_at_once(perform: Perform) -> None:
 
 @each_sdk
 def test_who_is_away_is_reached(perform: Perform) -> None:
-    """Its servers do not notice that it is away: what they send waits for it."""
+    """Signals of servers to a detached client wait for it."""
 
     async def play(room: Room) -> None:
         carriers = dict(zip(CARRIERS, reversed(CARRIERS)))

@@ -1,4 +1,4 @@
-"""The tokens that each SDK mints, of every kind that it can, let clients in as what they say."""
+"""Clients join with tokens of each SDK and get the role and data that the token states."""
 
 import time
 
@@ -11,7 +11,7 @@ from sdks import SDKS, Failure, Sdk
 from vendor import Vendor
 
 DAY_S = 24 * 60 * 60
-# The vendor's longest; a little less, for the time that the test takes.
+# The vendor's maximum, and a little less for the duration of the test.
 LONGEST_S = 30 * DAY_S - 60
 DATA = 'name=Zoë & Co. ~ 🚦\n{"id":"1+1=2%20"}'
 ROLES = ("subscriber", "publisher", "moderator", "publisheronly")
@@ -44,7 +44,7 @@ def test_says_role_and_data(perform: Perform, form: str) -> None:
 
 @each_kind
 def test_says_nothing(perform: Perform, form: str) -> None:
-    """With nothing but a session asked for, a publisher without data, as the vendor has it."""
+    """Without options the client is a publisher without data, as with the vendor."""
 
     async def play(room: Room) -> None:
         token = await room.minted(form=form)
@@ -68,7 +68,7 @@ def test_expires(perform: Perform, form: str, lasts_s: int) -> None:
 
 @each_kind
 def test_longer_than_the_vendors_longest(perform: Perform, form: str) -> None:
-    """Some SDKs refuse it themselves; what the others make opens nothing."""
+    """Some SDKs reject it themselves; the gateway refuses the tokens of the others."""
 
     async def play(room: Room) -> None:
         with pytest.raises((Failure, Ended), match="30 days|invalidToken"):
@@ -80,7 +80,7 @@ def test_longer_than_the_vendors_longest(perform: Perform, form: str) -> None:
 
 @each_kind
 def test_has_layout_classes(perform: Perform, form: str) -> None:
-    """They are about media and mean nothing here, in whichever form they come."""
+    """They are about media, and the gateway ignores them in every form."""
 
     async def play(room: Room) -> None:
         token = await room.minted(form=form, layout=["focus", "main"], data=DATA)
@@ -93,7 +93,7 @@ def test_has_layout_classes(perform: Perform, form: str) -> None:
 @each_kind
 @pytest.mark.parametrize("character", ["a", "€", "🚦"], ids=["ascii", "euro", "emoji"])
 def test_has_the_longest_data(perform: Perform, sdk: Sdk, form: str, character: str) -> None:
-    """A thousand characters, though an SDK that escapes them makes twelve bytes of each."""
+    """A thousand characters, of which an SDK that escapes them makes twelve bytes each."""
 
     async def play(room: Room) -> None:
         units = len(character.encode("utf-16-le")) // 2 if sdk.counts_utf16 else 1
@@ -106,7 +106,7 @@ def test_has_the_longest_data(perform: Perform, sdk: Sdk, form: str, character: 
 
 @each_kind
 def test_is_for_its_session_alone(perform: Perform, form: str) -> None:
-    """Who shares a session sees each other; a token for another one does not lead there."""
+    """Clients of one session see each other, and no client of another session."""
 
     async def play(room: Room) -> None:
         alice = await room.join(form=form, data="alice")

@@ -1,6 +1,6 @@
 """The REST API as the vendor's SDKs for Ruby, PHP, Java and .NET use it, on the wire.
 
-An answer is good if the SDK takes it for good; what each looks at is checked here as it looks at it.
+A response is correct if the SDK accepts it, so the tests repeat the checks of each SDK.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ import pytest
 
 import session_id
 from conftest import OpenSdk
+from connection import SERVERS
 from gateways import Project
-from postcard import SERVERS
 from room import CARRIERS, Play, Room
 from sdks import by_name
 from vendor import Application, Credentials, Vendor
@@ -27,7 +27,7 @@ STATES = ("connecting", "connected", "disconnected")
 
 
 def session_of_xml(reply: Reply) -> str:
-    """For Ruby, PHP and .NET. The first two walk down the names, the third takes the first of a name."""
+    """For Ruby, PHP and .NET. The first two follow a path of names, the third searches for one."""
     assert (reply.status, reply.content_type) == (200, "text/xml")
     assert reply.body.startswith(b'<?xml version="1.0" encoding="UTF-8"')
     root = ET.fromstring(reply.body)
@@ -39,7 +39,7 @@ def session_of_xml(reply: Reply) -> str:
 
 
 def session_of_json(reply: Reply) -> str:
-    """For Java, which wants one session."""
+    """For Java, which requires exactly one session."""
     assert (reply.status, reply.content_type) == (200, "application/json")
     (created,) = json.loads(reply.body)
     assert set(created) >= {"session_id", "project_id", "partner_id", "create_dt"}
@@ -48,13 +48,13 @@ def session_of_json(reply: Reply) -> str:
 
 @dataclass(frozen=True)
 class Sdk:
-    """What differs between the SDKs, beside what they send."""
+    """The differences between the SDKs, apart from their requests."""
 
     requests: type[Requests]
     session_of: Callable[[Reply], str]
     accepts: str  # in `session_id.ACCEPT`
     applications: bool = False
-    # It counts characters where bytes are meant, so it sends no others.
+    # It counts characters instead of bytes, so it can send only ASCII.
     only_ascii: bool = False
 
 
@@ -72,7 +72,7 @@ each_sdk = pytest.mark.parametrize("sdk", SDKS.values(), ids=SDKS.keys())
 
 @dataclass(frozen=True)
 class Server:
-    """A customer's server: an SDK with good credentials."""
+    """A customer's server: an SDK with valid credentials."""
 
     sdk: Sdk
     vendor: Vendor
@@ -95,7 +95,7 @@ def server(vendor: Vendor, sdk: Sdk) -> Server:
 
 
 def perform(server: Server, open_sdk: OpenSdk, play: Play) -> None:
-    """Plays with clients in a session that the server created. Another SDK mints their tokens."""
+    """Runs a scenario in a session that the server created. Another SDK mints the tokens."""
     minter = "vonage-python" if server.sdk.applications else "opentok-python"
     client = open_sdk(by_name(minter))
 
@@ -108,13 +108,13 @@ def perform(server: Server, open_sdk: OpenSdk, play: Play) -> None:
 
 
 def accepted(reply: Reply) -> None:
-    """Nothing but 204 will do for Ruby and Java."""
+    """Ruby and Java accept only 204."""
     assert (reply.status, reply.body) == (204, b"")
     assert reply.headers.get("content-length", "0") == "0"
 
 
 def refused(reply: Reply, status: int, message: str) -> None:
-    """PHP reads `message` of other failures than it knows; the rest look at the status."""
+    """PHP reads `message` for statuses that it does not know; the others check the status."""
     assert (reply.status, reply.content_type) == (status, "application/json")
     error = json.loads(reply.body)
     assert set(error) == {"code", "message", "description"}
@@ -134,7 +134,7 @@ def test_create(server: Server, relayed: bool, location: str | None) -> None:
 
 @each_sdk
 def test_sdks_accept_the_session_id(server: Server) -> None:
-    """Each by its own check, many times, for a bad character comes only now and then."""
+    """Many ids, as a character that fails a check occurs only in some."""
     accepts = session_id.ACCEPT[server.sdk.accepts]
     request = server.requests.create().replace(b"Connection: close\r\n", b"")
     wire = Wire(server.vendor)
@@ -175,7 +175,7 @@ def test_signal(server: Server, open_sdk: OpenSdk) -> None:
 
 @each_sdk
 def test_signal_without_a_type(server: Server, open_sdk: OpenSdk) -> None:
-    """Missing from Ruby and .NET, null from Java, and empty from PHP."""
+    """The type is missing from Ruby and .NET, null from Java, and empty from PHP."""
 
     async def play(room: Room) -> None:
         link = await room.join()
@@ -189,7 +189,7 @@ def test_signal_without_a_type(server: Server, open_sdk: OpenSdk) -> None:
 
 @each_sdk
 def test_signal_without_anything(server: Server, open_sdk: OpenSdk) -> None:
-    """PHP makes it empty data, which is data. The others leave it out, or say null."""
+    """PHP sends empty data, which is valid. The others leave it out, or send null."""
 
     async def play(room: Room) -> None:
         await room.join()
@@ -223,7 +223,7 @@ def test_force_disconnect(server: Server, open_sdk: OpenSdk) -> None:
 
 @each_sdk
 def test_list_connections(server: Server, open_sdk: OpenSdk) -> None:
-    """Java refuses a list with a field that it does not know, and reads the time as a long."""
+    """Java rejects a list with an unknown field, and reads the time as a long."""
 
     async def play(room: Room) -> None:
         links = [await room.join(carrier, data="seen by clients alone") for carrier in CARRIERS]
@@ -283,7 +283,7 @@ def test_wrong_secret(vendor: Vendor, server: Server) -> None:
 
 @each_sdk
 def test_wrong_secret_when_creating(vendor: Vendor, server: Server) -> None:
-    """Who does not ask for JSON is told in XML, so that the parser of the SDK gets what it can parse."""
+    """An SDK that does not accept JSON gets XML, which it can parse."""
     requests = server.sdk.requests(forged(vendor, server.sdk), vendor.https)
     reply = server.exchange(requests.create())
     if server.sdk.session_of is session_of_json:
@@ -297,7 +297,7 @@ def test_wrong_secret_when_creating(vendor: Vendor, server: Server) -> None:
 
 @each_sdk
 def test_lists_of_streams(server: Server) -> None:
-    """PHP puts a slash at its end. There is no media; SDKs throw what they throw for 404."""
+    """PHP adds a slash at the end. There is no media, and SDKs throw their exception for 404."""
     session = server.create()
     for path in ("/stream", "/stream/"):
         request = server.requests.list_connections(session)
@@ -307,7 +307,7 @@ def test_lists_of_streams(server: Server) -> None:
 
 @each_sdk
 def test_requests_on_one_connection(server: Server) -> None:
-    """But for Ruby, which says goodbye each time, SDKs keep connections."""
+    """All SDKs keep connections open, except Ruby's, which closes after each request."""
     requests = server.requests
     wire = Wire(server.vendor)
     reply = wire.exchange(requests.create())
@@ -322,7 +322,7 @@ def test_requests_on_one_connection(server: Server) -> None:
 
 
 def test_the_other_project(vendor: Vendor) -> None:
-    """Neither its sessions nor its path are for this one."""
+    """A project reaches neither the sessions nor the path of another one."""
     session = exchange_created(vendor, vendor.other)
     own = Java(vendor.project, vendor.https)
     reply = exchange(vendor, own.signal(session, "t", "d"))

@@ -1,4 +1,4 @@
-"""The client tokens of the vendor's SDKs for Ruby, PHP, Java and .NET let clients in as what they say."""
+"""Clients join with tokens of the vendor's SDKs for Ruby, PHP, Java and .NET."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from vendor_tokens import DAY_S, MINTERS, Asked, Minter, java_jwt
 DATA = 'name=Zoë & Co. ~ 🚦\n{"id":"1+1=2%20"}'
 ROLES = ("subscriber", "publisher", "moderator", "publisheronly")
 LONGEST_S = 30 * DAY_S - 60
-# Beyond what clocks may differ by.
+# More than the tolerated difference of clocks.
 LONG_AGO_S = 10 * 60
 
 APPLICATION = next(minter for minter in MINTERS if minter.applications)
@@ -33,7 +33,7 @@ Play = Callable[[Room, Credentials], Awaitable[None]]
 
 
 def perform(vendor: Vendor, open_sdk: OpenSdk, minter: Minter, play: Play) -> None:
-    """Plays in a session of the project that the tokens are for."""
+    """Runs a scenario in a session of the project of the tokens."""
     creator = open_sdk(by_name("vonage-python" if minter.applications else "opentok-python"))
     credentials = vendor.application if minter.applications else vendor.project
 
@@ -66,7 +66,7 @@ def test_says_role_and_data(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -
 
 @each_minter
 def test_says_nothing(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
-    """No data, no classes, and from half of the SDKs no end."""
+    """No data, no classes, and with half of the SDKs no expiry."""
 
     async def play(room: Room, credentials: Credentials) -> None:
         for carrier in CARRIERS:
@@ -99,7 +99,7 @@ def test_is_over(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
 
 @each_minter
 def test_is_over_after_a_day(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
-    """Unless it says otherwise, or nothing; what was minted within the day is good."""
+    """A token without an expiry is valid for a day."""
 
     async def play(room: Room, credentials: Credentials) -> None:
         now = int(time.time())
@@ -114,7 +114,7 @@ def test_is_over_after_a_day(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) 
 
 @each_minter
 def test_is_of_another_project(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
-    """A project may sign what it likes, but a session is of the project that its id names."""
+    """A project can sign a token for any id, but the id names the project of the session."""
     foreign = vendor.limited_application if minter.applications else vendor.other
 
     async def play(room: Room, _: Credentials) -> None:
@@ -134,7 +134,7 @@ def test_is_forged(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
 
 
 def test_a_public_key_is_no_secret(vendor: Vendor, open_sdk: OpenSdk) -> None:
-    """Signed as with a secret, by what everybody may know."""
+    """A token that is signed with the public key as if it were a secret."""
 
     async def play(room: Room, credentials: Credentials) -> None:
         public = Project(credentials.key, public_pem(credentials))
@@ -146,7 +146,7 @@ def test_a_public_key_is_no_secret(vendor: Vendor, open_sdk: OpenSdk) -> None:
 
 @each_t1
 def test_t1_with_another_role(vendor: Vendor, open_sdk: OpenSdk, minter: Minter) -> None:
-    """What is signed is every byte after the first colon."""
+    """The signature covers every byte after the first colon."""
 
     async def play(room: Room, credentials: Credentials) -> None:
         token = minter(credentials, Asked(room.session, "publisher", "a:b"))
@@ -165,7 +165,7 @@ def test_t1_with_another_role(vendor: Vendor, open_sdk: OpenSdk, minter: Minter)
 def test_t1_in_each_alphabet(
     vendor: Vendor, open_sdk: OpenSdk, url_safe: bool, padded: bool
 ) -> None:
-    """Of what is in a token, only the tilde is ever encoded differently, and only Ruby leaves it in."""
+    """Of the characters in a token, SDKs encode only the tilde differently; only Ruby keeps it."""
 
     async def play(room: Room, credentials: Credentials) -> None:
         paddings = set()

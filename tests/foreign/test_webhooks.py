@@ -1,4 +1,4 @@
-"""What a project's webhook is told of its sessions, verified as its server would verify it."""
+"""Deliveries to a project's webhook, verified as its server would verify them."""
 
 import asyncio
 import time
@@ -25,13 +25,13 @@ Watch = Callable[[Play], None]
 
 @pytest.fixture
 def watch(vendor: Vendor, open_sdk: OpenSdk) -> Watch:
-    """Plays in a session of the project whose webhook the receiver is."""
+    """Runs a scenario in a session of the project with the webhook."""
     client = open_sdk(by_name("opentok-python"), vendor.watched)
     return lambda play: room.perform(vendor, client, client, play)
 
 
 class Server:
-    """The project's server: takes deliveries about one session, and trusts none unseen."""
+    """The project's server: takes deliveries about one session and verifies each."""
 
     def __init__(self, vendor: Vendor, receiver: Receiver, session: str) -> None:
         self._webhook = Webhook(vendor.webhook_secret)
@@ -43,7 +43,7 @@ class Server:
         return await asyncio.to_thread(self._receiver.next, self._session)
 
     def said(self, delivery: Delivery) -> dict[str, Any]:
-        """What it says, if it is signed, without what all deliveries of the session say."""
+        """The contents of a signed delivery, without the members that all of the session share."""
         assert delivery.headers["content-type"] == "application/json"
         said = self._webhook.verify(delivery.body, delivery.headers)
         about = (said.pop("projectId"), said.pop("sessionId"))
@@ -87,7 +87,7 @@ def test_who_comes_and_goes_and_why(vendor: Vendor, receiver: Receiver, watch: W
 
 
 def test_in_order(vendor: Vendor, receiver: Receiver, watch: Watch) -> None:
-    """As those in the session see it, though the server is told by one request after another."""
+    """The server gets one request after another, in the order that clients see."""
 
     async def play(room: Room) -> None:
         server = Server(vendor, receiver, room.session)
@@ -129,7 +129,7 @@ def test_signed_for_this_project_alone(vendor: Vendor, receiver: Receiver, watch
 def test_told_again_until_taken(
     vendor: Vendor, receiver: Receiver, watch: Watch, answers: tuple[int, ...]
 ) -> None:
-    """Under the same id, so that a server which has seen it can tell; and nothing overtakes it."""
+    """A repeated delivery has the same id, so that a server recognizes it. None overtakes it."""
 
     async def play(room: Room) -> None:
         server = Server(vendor, receiver, room.session)

@@ -1,4 +1,4 @@
-"""The promise on WebSocket, told by a client that knows the document and nothing else."""
+"""The guarantees over WebSocket, tested with a client that shares no code with the gateway."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_no_hello(gateway: Gateway) -> None:
     perform(scenarios.no_hello, gateway, WEBSOCKET_JSON)
 
 
-# What ends a link with protocolError, whenever it comes.
+# Messages that end a link with protocolError at any time.
 MALFORMED_JSON = {
     "nothing": "",
     "no JSON": "hello",
@@ -131,7 +131,7 @@ def test_unknown_kind_is_answered_and_the_link_goes_on(
 
 
 def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
-    """Defaults left out, members that nobody knows, ids in upper case, members in any order."""
+    """Defaults left out, unknown members, ids in upper case, members in any order."""
 
     async def scenario(stage: Stage) -> None:
         alice = await stage.open()

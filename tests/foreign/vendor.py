@@ -1,6 +1,6 @@
-"""A gateway with the projects that the vendor's SDKs know: numeric keys with secrets, and applications.
+"""A gateway with projects for the vendor's SDKs: numeric keys with secrets, and applications.
 
-Its certificate is that of the gateway which is running already.
+It uses the certificate of the gateway that is already running.
 """
 
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gateways import Address, Project, running
 
 RSA_BITS = 2048
-# So few that a test reaches it at once.
+# Low enough for a test to reach it at once.
 LIMITED_SIGNALS_PER_SECOND = 1
 
 
@@ -39,31 +39,31 @@ Credentials = Project | Application
 
 @dataclass(frozen=True)
 class Vendor:
-    """The gateway, and what a customer of its operator was given."""
+    """The gateway, and the credentials of a customer of its operator."""
 
     quic: Address
     https: Address
     ca: Path
 
     project: Project
-    older: Project  # the same project, by the secret that is being phased out
+    older: Project  # the same project, with the secret that is being replaced
     other: Project
     application: Application
-    # These may send very little.
+    # Their projects have low limits.
     limited: Project
     limited_application: Application
-    # What happens in its sessions is told to a webhook.
+    # Events in its sessions are posted to a webhook.
     watched: Project
     webhook_secret: str
 
-    # Not the secret and the key of their projects.
+    # These have a wrong secret and a wrong key.
     wrong: Project
     wrong_application: Application
 
 
 @contextmanager
 def vendor_gateway(directory: Path, stderr_path: Path, ca: Path, webhook: str) -> Iterator[Vendor]:
-    """`ca` lies beside the certificate that it signed."""
+    """The certificate that `ca` signed is in the same folder."""
     project = Project("12345678", new_secret())
     older = Project(project.key, new_secret())
     application = new_application(directory)
@@ -80,7 +80,7 @@ def vendor_gateway(directory: Path, stderr_path: Path, ca: Path, webhook: str) -
                 f'[tls]\ncertificate = "{ca.parent / "leaf.pem"}"\nkey = "{ca.parent / "leaf.key"}"',
                 with_secrets(project.key, project.secret, older.secret),
                 with_secrets(other.key, other.secret),
-                # Both ways to name a public key: by its path, and in full.
+                # Both ways to configure a public key: by its path, and in full.
                 with_public_key(application.key, str(public_key_path(application))),
                 with_secrets(limited.key, limited.secret) + f"\n{limits}",
                 with_public_key(limited_application.key, public_pem(limited_application))
@@ -118,7 +118,7 @@ def with_public_key(key: str, public_key: str) -> str:
 
 
 def new_secret() -> str:
-    """As the vendor makes them: 40 hex characters."""
+    """A secret in the vendor's form: 40 hex characters."""
     return secrets.token_hex(20)
 
 

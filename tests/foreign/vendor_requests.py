@@ -1,8 +1,8 @@
-"""What the vendor's SDKs for Ruby, PHP, Java and .NET put on the wire, to the byte.
+"""The requests of the vendor's SDKs for Ruby, PHP, Java and .NET, byte for byte.
 
-These SDKs are not installed here. What they send was read from them and from the HTTP libraries
-that they stand on: names and case of headers, their order, the forms, and what they are careless
-about. Each class is one SDK; its methods make whole requests.
+These SDKs are not installed here. The requests were derived from their source and that of their
+HTTP libraries: names, case and order of headers, the forms, and their mistakes. Each class is one
+SDK; its methods make whole requests.
 """
 
 import json
@@ -23,7 +23,7 @@ JSON = "application/json"
 
 
 class Requests(ABC):
-    """An SDK with credentials, and the address that its user gave to it."""
+    """An SDK with credentials and a configured address."""
 
     def __init__(self, credentials: Credentials, host: Address) -> None:
         self.credentials = credentials
@@ -45,14 +45,14 @@ class Requests(ABC):
 
     @abstractmethod
     def credential(self) -> str:
-        """The token that goes with each request."""
+        """The token of each request."""
 
     def in_session(self, session: str, *rest: str) -> str:
         return "/".join([f"/v2/project/{self.credentials.key}/session/{session}", *rest])
 
 
 class Ruby(Requests):
-    """HTTParty on Net::HTTP, which capitalizes every word of a header and says close."""
+    """HTTParty on Net::HTTP, which capitalizes every word of a header and sends `close`."""
 
     def create(self, relayed: bool = True, location: str | None = None) -> bytes:
         preference = "enabled" if relayed else "disabled"
@@ -77,7 +77,7 @@ class Ruby(Requests):
     def credential(self) -> str:
         now = int(time.time())
         claims = {"iss": self.credentials.key, "iat": now, "exp": now + 300}
-        # `ist` has strayed into the header, where nobody looks for it.
+        # The SDK puts `ist` into the header by mistake; it is ignored there.
         return jwt_hs256(self.credentials, {"ist": "project", "alg": "HS256"}, claims)
 
     def _request(self, method: str, path: str, content_type: str = "", body: str = "") -> bytes:
@@ -95,7 +95,7 @@ class Ruby(Requests):
 
 
 class Php(Requests):
-    """Guzzle on libcurl. It says nothing of what it accepts."""
+    """Guzzle on libcurl. It sends no `Accept` header."""
 
     def create(self, relayed: bool = True, location: str | None = None) -> bytes:
         preference = "enabled" if relayed else "disabled"
@@ -108,7 +108,7 @@ class Php(Requests):
 
     def signal(self, session, type, data, to=None) -> bytes:
         rest = ["signal"] if to is None else ["connection", to, "signal"]
-        # Escapes every slash and everything that is not ASCII.
+        # Escapes every slash and every character outside ASCII.
         body = json.dumps({"type": type or "", "data": data or ""}, separators=(",", ":"))
         body = body.replace("/", "\\/")
         return self._request("POST", self.in_session(session, *rest), JSON, body)
@@ -143,7 +143,7 @@ class Php(Requests):
             ("Host", self.host),
             ("User-Agent", "OpenTok-PHP-SDK/5.1.0 GuzzleHttp/7"),
             *([("Content-Type", content_type)] if content_type else []),
-            # The same header for a key pair: Bearer is not for PHP.
+            # The same header for a key pair: PHP does not use Bearer.
             ("X-OPENTOK-AUTH", self.credential()),
             *([("Content-Length", str(len(body.encode())))] if body else []),
         ]
@@ -213,7 +213,7 @@ class Java(Requests):
 
 
 class DotNet(Requests):
-    """HttpWebRequest. It expects its own content type, which is no expectation that HTTP knows."""
+    """HttpWebRequest. It puts its content type into `Expect`, which HTTP does not define."""
 
     def create(self, relayed: bool = True, location: str | None = None) -> bytes:
         preference = "enabled" if relayed else "disabled"
@@ -244,7 +244,7 @@ class DotNet(Requests):
         return jwt_hs256(self.credentials, {"typ": "JWT", "alg": "HS256"}, claims)
 
     def _request(self, method: str, path: str, content_type: str = "", body: str = "") -> bytes:
-        length = len(body)  # in characters, so that only ASCII goes through
+        length = len(body)  # in characters, so that only ASCII works
         headers = [
             ("Host", self.host),
             ("User-Agent", "OpenTok-DotNet-SDK/3.22.0"),
@@ -267,5 +267,5 @@ def compact(payload: dict[str, Any]) -> str:
 
 
 def php_urlencode(text: str) -> str:
-    """Like a form's encoding, but for the tilde, which it encodes, too."""
+    """Like the encoding of a form, but it encodes the tilde, too."""
     return quote_plus(text).replace("~", "%7E")

@@ -1,7 +1,7 @@
-"""Client tokens as the SDKs for Ruby, PHP, Java and .NET mint them, to the byte.
+"""Client tokens as the SDKs for Ruby, PHP, Java and .NET mint them, byte for byte.
 
-What is signed is written out here as each SDK writes it: the order of fields, how each is escaped,
-and what is null or missing where the user said nothing.
+The signed text has the form that each SDK writes: the order of fields, their escaping, and null or
+missing members for options that the user has not set.
 """
 
 import base64
@@ -28,7 +28,7 @@ Claims = dict[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """What the SDK's user asked for; `now` is when."""
+    """Options of the SDK's user; `now` is the time of minting."""
 
     session: str
     role: str = "publisher"
@@ -73,17 +73,17 @@ def t1(project: Project, fields: str, url_safe: bool = False) -> str:
 
 
 def joined(**fields: Any) -> str:
-    """What is None is left out. Nothing is escaped that was not before."""
+    """Members that are None are left out. No further escaping."""
     return "&".join(f"{name}={value}" for name, value in fields.items() if value is not None)
 
 
 def escaped(text: str) -> str:
-    """As in a form: spaces are plus signs."""
+    """As in a form: spaces become plus signs."""
     return quote_plus(text, safe="")
 
 
 def escaped_with_tilde(text: str) -> str:
-    """The same but for the tilde, which RFC 3986 leaves alone and older libraries escape."""
+    """The same except for the tilde, which older libraries escape and RFC 3986 does not."""
     return escaped(text).replace("~", "%7E")
 
 
@@ -114,7 +114,7 @@ def php_t1(project: Project, asked: Asked) -> str:
 
 
 def java_t1(project: Project, asked: Asked) -> str:
-    """The list has its spaces, the nonce may be negative, and the whole has `-` and `_`."""
+    """The list keeps its spaces, the nonce may be negative, and the base64 has `-` and `_`."""
     fields = joined(
         create_time=asked.now,
         expire_time=asked.expires or asked.now + DAY_S,
@@ -143,7 +143,7 @@ def dotnet_t1(project: Project, asked: Asked) -> str:
 
 
 def lowered(encoded: str) -> str:
-    """Escapes in lower case; letters that stand for themselves stay as they are."""
+    """Escapes in lower case; unreserved characters stay as they are."""
     first, *rest = encoded.split("%")
     return "".join([first, *(f"%{part[:2].lower()}{part[2:]}" for part in rest)])
 
@@ -176,7 +176,7 @@ def php_jwt(project: Project, asked: Asked) -> str:
         "ist": "project",
         "nonce": 1732446000.1234,
         "scope": "session.connect",
-        # What its user asked for, as it was asked; what counts follows under other names.
+        # The options as the user set them; the effective members follow under other names.
         "data": asked.data,
         "expireTime": asked.expires,
     }
@@ -256,7 +256,7 @@ class Minter:
     name: str
     mint: Mint
     applications: bool = False
-    # Whether a token says itself when it ends if its user did not say so.
+    # Whether a token contains an expiry if its user has not set one.
     always_ends: bool = True
 
     def __str__(self) -> str:

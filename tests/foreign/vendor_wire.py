@@ -1,6 +1,6 @@
-"""Requests as bytes on a TLS connection, and answers taken apart as strictly as anybody may.
+"""Requests as bytes on a TLS connection, and responses that are parsed strictly.
 
-An HTTP library would tidy up what is sent and forgive what comes back.
+An HTTP library would correct requests and tolerate invalid responses.
 """
 
 import socket
@@ -20,12 +20,12 @@ class Reply:
 
     @property
     def content_type(self) -> str | None:
-        """To the letter: some SDKs compare it with `==`."""
+        """The exact content type, as some SDKs compare it with `==`."""
         return self.headers.get("content-type")
 
 
 class Wire:
-    """One connection, on which requests follow each other."""
+    """One connection for several requests, one after the other."""
 
     def __init__(self, vendor: Vendor) -> None:
         context = ssl.create_default_context(cafile=vendor.ca)
@@ -47,7 +47,7 @@ class Wire:
         else:
             assert "transfer-encoding" not in headers
             body = self._take(int(headers.get("content-length", "0")))
-        assert not self._unread  # nothing comes that was not announced
+        assert not self._unread  # no byte follows after the announced length
         return Reply(status, headers, body)
 
     def _chunk(self) -> bytes:
@@ -68,7 +68,7 @@ class Wire:
         return taken
 
     def expect_end(self) -> None:
-        """The gateway closes without having said more."""
+        """The gateway closes without sending more."""
         assert self._socket.recv(1) == b""
 
     def _read(self) -> None:

@@ -1,4 +1,4 @@
-"""A project's webhook: an HTTP server that keeps what it was told, and answers as a test wants."""
+"""A project's webhook: an HTTP server that records deliveries and answers as a test requires."""
 
 import json
 import queue
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-# The gateway delivers at once, and again half a second after it was refused for the first time.
+# The gateway delivers at once, and again half a second after the first refusal.
 DEADLINE_S = 15
 
 GOOD = 204
-# Not a status: hang up without an answer.
+# Not a status: close the connection without a response.
 NOTHING = 0
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One request, as it came, and how it was answered."""
+    """One request, and the status of its response."""
 
     headers: dict[str, str]  # names in lower case
     body: bytes
@@ -50,12 +50,12 @@ class Receiver:
         return f"http://{host}:{port}/hooks"
 
     def answer(self, session: str, *statuses: int) -> None:
-        """What the next deliveries about this session are answered with. Then all is good."""
+        """Sets the responses to the next deliveries about this session. Later ones succeed."""
         with self._lock:
             self._answers[session] = list(statuses)
 
     def next(self, session: str) -> Delivery:
-        """The next delivery about this session, in the order in which they came."""
+        """The next delivery about this session, in order of arrival."""
         return self._inbox(session).get(timeout=DEADLINE_S)
 
     def _inbox(self, session: str) -> queue.Queue[Delivery]:
@@ -89,6 +89,6 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Silent: pytest shows what a failed test received."""
+                """Logs nothing, as pytest shows the deliveries of a failed test."""
 
         return Handler

@@ -6,14 +6,14 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
-/** Clients on a network that is bad on purpose (section 16): each signal comes once, and in order. */
+/** Clients on a deliberately bad network (section 16): each signal comes once, and in order. */
 final class Chaos {
     private static final List<String> ENCODINGS = List.of("json", "postcard", "json");
     private static final long DEADLINE_S = 40;
-    /** A signal is sent when the one before this many has come back, so that sending takes a while. */
+    /** The most signals under way, so that sending takes a while. */
     private static final long AHEAD = 2;
 
-    /** One client, and what it has seen. */
+    /** One client, and the signals that it has received. */
     private static final class Seat {
         final Client client;
         String id;
@@ -42,7 +42,7 @@ final class Chaos {
     }
 
     void check() throws Exception {
-        // A link that is cut before its client can resume is a connection lost; nothing is sent yet.
+        // If a link is cut before its client can resume, the connection is lost; nothing was sent yet.
         until("all have joined", seat -> seat.client.isResumable());
         Set<Object> ids = new HashSet<>();
         seats.forEach(seat -> ids.add(seat.id));

@@ -1,6 +1,6 @@
 import java.util.Objects;
 
-/** Expectations that say what was expected. */
+/** Assertions whose messages name the expected value. */
 final class Check {
     static void that(boolean holds, String otherwise, Object... about) {
         if (!holds) {

@@ -10,8 +10,8 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A client as an application uses it: a {@link Connection} with links that are opened again when they
- * are lost. Everything happens on one thread; what is surfaced is read from {@link #next}.
+ * A client as an application uses it: a {@link Connection}, with a new link whenever one is lost.
+ * Everything happens on one thread; {@link #next} returns the surfaced events.
  */
 final class Client implements Connection.Output, WebSocketLink.Owner {
     record Event(String name, Map<String, Object> fields) {}
@@ -82,7 +82,7 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
         return call(() -> links);
     }
 
-    /** The next event, which must come soon. */
+    /** The next event, within the deadline. */
     Event next() throws InterruptedException {
         Event event = events.poll(EVENT_SECONDS, TimeUnit.SECONDS);
         Check.that(event != null, "nothing was surfaced for %d s", EVENT_SECONDS);
@@ -106,9 +106,9 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
         return !events.isEmpty();
     }
 
-    // For tests: a network that breaks.
+    // For tests: a network that fails.
 
-    /** Cuts the link, and opens no other until {@link #comeBack}. */
+    /** Cuts the link, and opens no other one until {@link #comeBack}. */
     void cut() {
         call(() -> {
             held = true;
@@ -127,7 +127,7 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
         });
     }
 
-    /** What is sent from now on is lost, until the link is cut. */
+    /** Loses all messages sent from now on, until the link is cut. */
     void mute() {
         call(() -> {
             link.mute();
@@ -238,7 +238,7 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
         events.add(new Event("failed", Map.of("why", bug.toString())));
     }
 
-    // For the link. Whatever comes of an earlier one is ignored.
+    // For the link. Calls of an earlier link are ignored.
 
     private void of(WebSocketLink from, Runnable step) {
         if (loop.isShutdown()) {

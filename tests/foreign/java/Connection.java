@@ -7,11 +7,11 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * A client's connection, from link to link: its state (section 5.13), its ticket, and what it sends.
- * It does no I/O: a link gives it what arrives, and it says what to send and to surface.
+ * A client's connection over all of its links: its state (section 5.13), its ticket and its signals.
+ * It does no I/O: a link passes it arriving messages, and it returns messages to send and events.
  */
 final class Connection {
-    /** What a client does when a link has ended. */
+    /** The next step of a client after the end of a link. */
     enum Next { JOIN, RESUME, REST }
 
     interface Output {
@@ -20,7 +20,7 @@ final class Connection {
 
         void surface(String event, Map<String, Object> fields);
 
-        /** The link is of no more use; it is to be closed. */
+        /** The link is not needed any more and must be closed. */
         void over(Next next);
     }
 
@@ -38,7 +38,7 @@ final class Connection {
     private boolean onLink;
     private boolean leaving;
 
-    // Of the connection.
+    // State of the connection.
     private final Outbox outbox = new Outbox();
     private Ordering ordering;
     private Message limits;
@@ -51,7 +51,7 @@ final class Connection {
     private long accepted;
     private final Set<Long> refused = new HashSet<>();
 
-    // Of the link.
+    // State of the link.
     private final List<Runnable> early = new ArrayList<>();
     private final List<Message> aside = new ArrayList<>();
     private final Set<Long> headers = new HashSet<>();
@@ -59,7 +59,7 @@ final class Connection {
     private Message bye;
     private boolean paced;
 
-    /** {@code streams} is what to ask for on QUIC: {@code perSender} or {@code single}. */
+    /** {@code streams} is the mode on QUIC: {@code perSender} or {@code single}. */
     Connection(Registry registry, String token, boolean presence, String streams, Output output) {
         this.registry = registry;
         this.token = token;
@@ -68,7 +68,7 @@ final class Connection {
         this.output = output;
     }
 
-    // What the application does.
+    // Calls of the application.
 
     /** Gives the signal the next number, and sends it now or when there is a link. */
     long signal(String to, String type, String data) {
@@ -127,7 +127,7 @@ final class Connection {
         }
     }
 
-    /** Sends one signal of those that wait. False if none did. */
+    /** Sends one of the waiting signals. False if there was none. */
     boolean sendNext() {
         if (!maySend()) {
             return false;
@@ -152,9 +152,9 @@ final class Connection {
         return paced ? Math.max(1, 1000 / limits.number("signalsPerSecond")) : 0;
     }
 
-    // What the link does.
+    // Calls of the link.
 
-    /** A link is open: says what is first on it. */
+    /** A link is open: sends its first message. */
     void linkOpened() {
         early.clear();
         aside.clear();
@@ -263,7 +263,7 @@ final class Connection {
         }
         Object signal = error.fields().get("signal");
         if (signal == null) {
-            return; // not about a signal: nothing that this client has asked for
+            return; // not about a signal; this client sends no such request
         } else if (Long.compareUnsigned((Long) signal, accepted) > 0 && refused.add((Long) signal)) {
             boolean known = registry.names("errorCode").numbers().containsKey(error.text("code"));
             output.surface("refused", Map.of("signal", signal, "code", known ? error.text("code") : "unknown"));
@@ -344,7 +344,7 @@ final class Connection {
         }
     }
 
-    // How a link ends.
+    // The end of a link.
 
     private void bye(Message message) {
         bye = message;
@@ -362,7 +362,7 @@ final class Connection {
         }
     }
 
-    /** The carrier is closed, for a reason of section 5.5. A {@code bye} that was read says it better. */
+    /** The carrier is closed, for a reason of section 5.5. A {@code bye} takes precedence. */
     void linkLost(String reason) {
         if (onLink) {
             linkEnds(bye == null ? reason : bye.text("reason"));
@@ -371,7 +371,7 @@ final class Connection {
         }
     }
 
-    /** What the gateway sent cannot be decoded (section 6.6). */
+    /** A message of the gateway cannot be decoded (section 6.6). */
     void fault() {
         onLink = false;
         joinAnew();
@@ -440,7 +440,7 @@ final class Connection {
         return Next.REST;
     }
 
-    /** The connection is gone; nothing of it counts for the next one. */
+    /** The connection is gone; the next one starts without its state. */
     Next joinAnew() {
         state = State.JOINING;
         outbox.joinAnew();
@@ -455,14 +455,14 @@ final class Connection {
         return Next.JOIN;
     }
 
-    // What a link needs to know.
+    // Timeouts for the link.
 
-    /** After how long a silence the link is lost. */
+    /** The silence after which the link counts as lost. */
     long idleTimeoutMs() {
         return limits == null ? 30_000 : limits.number("idleTimeoutMs");
     }
 
-    /** For how long it is worth trying to resume (section 5.9, step 2). */
+    /** The time for attempts to resume (section 5.9, step 2). */
     long tryForMs() {
         return windowMs + idleTimeoutMs() * 4 / 3;
     }

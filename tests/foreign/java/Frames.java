@@ -14,7 +14,7 @@ final class Frames {
         return out.toByteArray();
     }
 
-    /** The messages of which all bytes have come; if the stream has ended, none may be cut short. */
+    /** The complete messages; if the stream has ended, no incomplete one may be left. */
     static List<byte[]> read(byte[] stream, boolean ended, int limit) {
         List<byte[]> messages = new ArrayList<>();
         int at = 0;

@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
-/** A running gateway, and what clients do with it. */
+/** Tests of clients against a running gateway. */
 final class Live {
     private static final String NOBODY = "0b2f6a7e-54c1-4d0a-9a39-1c4dca4d9f10";
 
@@ -26,7 +26,7 @@ final class Live {
     private final URI uri;
     private final String token;
 
-    /** {@code address} is that of the gateway's TCP port, {@code ca} the authority to trust. */
+    /** {@code address} is the gateway's TCP address, {@code ca} the trusted authority. */
     Live(Registry registry, String address, Path ca, String token) throws Exception {
         this.registry = registry;
         this.token = token;
@@ -58,7 +58,7 @@ final class Live {
         return encoding.equals("json") ? "postcard" : "json";
     }
 
-    /** Joins Alice and then Bob, runs the scenario, and checks that nothing is left to be told. */
+    /** Joins Alice and then Bob, runs the scenario, and checks that no event is left. */
     void check(String encoding) throws Exception {
         Client alice = client(encoding);
         String aliceId = (String) alice.next("connected").get("id");
@@ -90,7 +90,7 @@ final class Live {
     }
 
     private void resume(Client alice, String aliceId, Client bob, String bobId) throws Exception {
-        // A signal that is lost on the way, one while there is no link, and some of Bob's meanwhile.
+        // A signal that is lost on the way, one without a link, and meanwhile some signals of Bob.
         alice.mute();
         alice.signal(null, null, "lost on the way");
         alice.signal(NOBODY, null, "refused late");
@@ -128,7 +128,7 @@ final class Live {
         Check.equal(signal(bobId, 51, null, "51"), alice.next("signal"), "missed");
     }
 
-    /** Somebody comes, says more than the gateway keeps for those who are away, and leaves. */
+    /** A visitor joins, sends more than the gateway keeps for detached clients, and leaves. */
     private void gap(String encoding, Client alice, Client bob) throws Exception {
         alice.cut();
         Client visitor = client(encoding);
@@ -147,13 +147,13 @@ final class Live {
         Map<String, Object> resumed = alice.next("resumed");
         Check.equal(true, resumed.get("presence"), "whether presence is lost");
         Check.equal(0L, resumed.get("missed"), "of a visitor who was never named");
-        // Nor is anything of that visitor left for the next link.
+        // No event of that visitor is left for the next link either.
         alice.cut();
         alice.comeBack();
         Check.equal(Map.of("missed", 0L, "lost", List.of(), "presence", false), alice.next("resumed"), "later");
     }
 
-    /** Attempts to resume that arrive late, by hand; the connection is another one, without presence. */
+    /** Late attempts to resume, by hand, on another connection without presence. */
     private void attempts(String encoding, Client alice) throws Exception {
         try (Script first = new Script(encoding)) {
             first.send("hello", "token", token, "features", List.of("resume"), "streams", "single", "agent", null);
@@ -190,7 +190,7 @@ final class Live {
                 "cursors", cursor.length == 0 ? List.of()
                         : List.of(fields("from", cursor[0], "seq", cursor[1])),
                 "more", false, "agent", "java/1");
-        // The answer shows that the gateway has it, so that attempts arrive in the order of the test.
+        // The answer shows that the gateway has read it, so attempts arrive in the order of the test.
         script.peek();
         return script;
     }
@@ -221,7 +221,7 @@ final class Live {
         return fields;
     }
 
-    /** A link by hand: says what it is told, and waits for what it is told. */
+    /** A link by hand: sends given messages and waits for given ones. */
     private final class Script implements WebSocketLink.Owner, AutoCloseable {
         private final BlockingQueue<Message> messages = new LinkedBlockingQueue<>();
         private final WebSocketLink link;

@@ -1,4 +1,4 @@
-/** The fault of a peer: bytes or text that no message of the protocol looks like. */
+/** Bytes or text of a peer that are not a message of the protocol. */
 final class Malformed extends RuntimeException {
     private static final long serialVersionUID = 1;
 

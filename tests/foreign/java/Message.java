@@ -38,12 +38,12 @@ record Message(String kind, Map<String, Object> fields) {
         return new Message(field, (Map<String, Object>) fields.get(field));
     }
 
-    /** Who sent it: a connection's id, or the servers behind one gateway as a map with their name. */
+    /** The sender: a connection id, or the servers of a gateway as a map with its name. */
     Object from() {
         return fields.get("from");
     }
 
-    /** The servers behind one gateway. */
+    /** The servers of one gateway. */
     static Map<String, Object> server(String member, Object name) {
         if (!(name instanceof String text) || !text.matches("[A-Za-z0-9._-]{1,64}")) {
             throw new Malformed("no name of a gateway: " + name);

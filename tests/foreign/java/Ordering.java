@@ -11,8 +11,8 @@ import java.util.TreeMap;
 import java.util.function.BiConsumer;
 
 /**
- * The duties of section 7: what is read from many streams is surfaced in an order that makes sense.
- * Where all signals share a stream, nothing is ever held but the ends that came over from another link.
+ * The duties of section 7: messages of many streams are surfaced in the guaranteed order. Where all
+ * signals share a stream, only ends of connections from an earlier link are held.
  */
 final class Ordering {
     /** A stream of the gateway, by its header. A sender is as in {@link Message#from}. */
@@ -30,16 +30,16 @@ final class Ordering {
     private final boolean presence;
     private final BiConsumer<String, Map<String, Object>> surface;
 
-    // Of the connection; it stays from link to link.
+    // State of the connection, for all of its links.
     private final Map<Object, Long> cursors = new HashMap<>();
     private final Set<String> named = new HashSet<>();
     private final Map<String, End> heldEnds = new LinkedHashMap<>();
 
-    // Of the link.
+    // State of the link.
     private final Map<Long, Stream> streams;
     private final Set<Object> reset = new HashSet<>();
 
-    /** Streams that were opened before {@code welcome} told who oneself is are handed over. */
+    /** Takes over the streams that were opened before {@code welcome}. */
     Ordering(String self, boolean presence, BiConsumer<String, Map<String, Object>> surface) {
         this.self = self;
         this.presence = presence;
@@ -47,7 +47,7 @@ final class Ordering {
         streams = new TreeMap<>();
     }
 
-    /** The link is lost: all that its streams hold comes again on another. */
+    /** The link is lost: held signals come again on the next one. */
     void linkLost() {
         streams.clear();
         reset.clear();
@@ -98,7 +98,7 @@ final class Ordering {
         release();
     }
 
-    /** Surfaces all that nothing holds any more (rules 2 to 5). */
+    /** Surfaces all events that have become due (rules 2 to 5). */
     private void release() {
         boolean more = true;
         while (more) {
@@ -145,7 +145,7 @@ final class Ordering {
         return cursors.getOrDefault(from, 0L);
     }
 
-    /** What a {@code resume} says: how far each sender was heard, and whom an end still waits for. */
+    /** The cursors of a {@code resume}, also for senders whose end is held. */
     List<Map<String, Object>> cursors() {
         Map<Object, Long> all = new HashMap<>(cursors);
         heldEnds.keySet().forEach(id -> all.putIfAbsent(id, 0L));
@@ -160,8 +160,8 @@ final class Ordering {
     }
 
     /**
-     * What the gateway said is lost (section 5.10), steps 2 to 5. {@code present} are those who are
-     * there, or {@code null} if no presence is lost.
+     * Applies a gap (section 5.10), steps 2 to 5. {@code present} are the connections in the session,
+     * or {@code null} if no presence is lost.
      */
     void resumed(List<Map<String, Object>> lost, List<Map<String, Object>> present) {
         for (Map<String, Object> each : lost) {
@@ -182,7 +182,7 @@ final class Ordering {
                     surfaceEnd(id, held == null ? "networkDisconnected" : held.reason);
                 }
             }
-            // Nor will anybody be heard who came and went meanwhile, whom only `lost` has named.
+            // Connections that came and went meanwhile, named by `lost` alone, are forgotten, too.
             cursors.keySet().removeIf(from -> from instanceof String id && !id.equals(self) && !there.containsKey(id));
             there.forEach((id, connection) -> {
                 if (named.add(id)) {

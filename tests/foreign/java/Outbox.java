@@ -2,17 +2,17 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** A client's own signals, in order, each until the gateway has taken it (sections 5.2 and 5.8). */
+/** A client's own signals, in order, until the gateway confirms them (sections 5.2 and 5.8). */
 final class Outbox {
-    /** How many wait at most; {@link #add} refuses more. */
+    /** The most signals that may wait; {@link #add} rejects more. */
     static final int LIMIT = 10_000;
 
     private final List<Map<String, Object>> signals = new ArrayList<>();
-    /** How many of this connection's signals are forgotten: all up to this number. */
+    /** The number of the last confirmed signal, which is not stored any more. */
     private long forgotten;
-    /** How many, of those that are remembered, were sent on this link. */
+    /** The number of stored signals that were sent on this link. */
     private int sent;
-    /** How many, of those that are remembered, were sent on any link. */
+    /** The number of stored signals that were sent on any link. */
     private int everSent;
 
     void add(Map<String, Object> signal) {
@@ -42,7 +42,7 @@ final class Outbox {
         return next;
     }
 
-    /** The gateway has taken all up to this number. */
+    /** The gateway has accepted all signals up to this number. */
     void taken(long number) {
         if (Long.compareUnsigned(number, last()) > 0) {
             throw new Malformed("the gateway took more signals than were sent");
@@ -50,7 +50,7 @@ final class Outbox {
         forget((int) Math.max(0, number - forgotten));
     }
 
-    /** Nothing will be confirmed: what is sent is sent. */
+    /** The gateway confirms nothing, so sent signals are not stored. */
     void forgetSent() {
         forget(sent);
     }
@@ -62,12 +62,12 @@ final class Outbox {
         everSent = Math.max(0, everSent - count);
     }
 
-    /** On another link everything that was not taken is sent again. */
+    /** On the next link all unconfirmed signals are sent again. */
     void linkLost() {
         sent = 0;
     }
 
-    /** Another connection counts from 1. It gets what was never sent; the rest could come twice. */
+    /** Another connection counts from 1. It gets the unsent signals; others could come twice. */
     void joinAnew() {
         signals.subList(0, everSent).clear();
         forgotten = 0;

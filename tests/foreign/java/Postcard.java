@@ -17,7 +17,7 @@ final class Postcard {
         this.registry = registry;
     }
 
-    /** The name that a code gets of which only the number is known. */
+    /** The name of a code with an unknown number. */
     static String unknown(long code) {
         return "#" + code;
     }
@@ -117,7 +117,7 @@ final class Postcard {
             return bool(in) ? value(type.substring("option ".length()), in) : null;
         }
         if (type.startsWith("list ")) {
-            // Every element has a byte at least, so this bounds what a short message can claim.
+            // Every element takes at least one byte, so this bounds the allocation.
             int count = length(in);
             List<Object> elements = new ArrayList<>();
             for (int i = 0; i < count; i++) {

@@ -95,22 +95,22 @@ final class Registry {
         return kinds.get(table).stream().filter(kind -> kind.name.equals(name)).findAny().orElse(null);
     }
 
-    /** The fields of a type that occurs in several messages, or {@code null} if it is none. */
+    /** The fields of a type that occurs in several messages, or {@code null}. */
     List<Field> type(String type) {
         return types.get(type);
     }
 
-    /** The forms of a union, or {@code null} if it is none. */
+    /** The forms of a union, or {@code null}. */
     List<Form> union(String type) {
         return unions.get(type);
     }
 
-    /** The names of an enum or of codes, or {@code null} if it is neither. */
+    /** The names of an enum or of codes, or {@code null}. */
     Names names(String type) {
         return names.get(type);
     }
 
-    /** A list of features is malformed beyond its limits; other limits are no matter of form. */
+    /** A list of features is malformed beyond its limits; other limits do not make one malformed. */
     void checkForm(Field field, Object value) {
         if (field.name().equals("features")) {
             List<Object> names = Json.array(value);
@@ -126,9 +126,9 @@ final class Registry {
         return Math.toIntExact(limits.get(name));
     }
 
-    /** What to do after a close reason: {@code resume}, {@code join}, {@code newToken} or {@code no}. */
+    /** The step after a close reason: {@code resume}, {@code join}, {@code newToken} or {@code no}. */
     String comeBack(String reason) {
-        // Section 11: a reason that is not known is like internalError.
+        // Section 11: an unknown reason is treated like internalError.
         Map<String, Object> known = reasons.getOrDefault(reason, reasons.get("internalError"));
         return (String) known.get("comeBack");
     }

@@ -6,7 +6,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 
-/** The golden vectors: what is encoded and decoded, and what is refused. */
+/** The golden vectors and the malformed ones. */
 final class Vectors {
     private final Path vectors;
     private final Registry registry;
@@ -34,7 +34,7 @@ final class Vectors {
                 bad++;
             }
         }
-        // A file that was read wrongly must not pass.
+        // An empty or misread file must not pass.
         Check.that(good > 20 && bad > 20, "too few vectors: %d, and %d malformed", good, bad);
         System.out.printf("%d messages, %d malformed ones%n", good, bad);
     }
@@ -69,7 +69,7 @@ final class Vectors {
         throw new AssertionError("taken, though it is malformed: " + Json.write(entry) + " as " + read);
     }
 
-    /** Reads as a client does, or as a gateway: what is malformed is so for every decoder. */
+    /** Decodes as a client or as a gateway does; malformed messages are malformed for both. */
     private Object read(Map<String, Object> entry) {
         String place = (String) entry.get("place");
         boolean client = entry.get("reader").equals("client");

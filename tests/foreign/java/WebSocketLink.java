@@ -8,28 +8,28 @@ import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 
-/** A link over a WebSocket (section 8), in either encoding. It decodes, and knows nothing of order. */
+/** A link over a WebSocket (section 8), in either encoding. It decodes, and does not order. */
 final class WebSocketLink implements WebSocket.Listener {
-    /** What a link tells its owner, from threads of its own. */
+    /** Callbacks of a link, from threads of its own. */
     interface Owner {
         void opened(WebSocketLink link);
 
         void received(WebSocketLink link, Message message);
 
-        /** Something came, if only a ping. */
+        /** A message or a ping has arrived. */
         void heard(WebSocketLink link);
 
-        /** What came is no message of the protocol. */
+        /** A message that has arrived is malformed. */
         void undecodable(WebSocketLink link, Malformed fault);
 
-        /** The link has ended by itself or by the gateway, with a close code or with 1006. */
+        /** The link has ended, with the gateway's close code or with 1006. */
         void ended(WebSocketLink link, int code, String why);
     }
 
     private static final Duration OPEN_TIMEOUT = Duration.ofSeconds(5);
-    /** The code with which a client leaves a link, but not the connection (section 5.7). */
+    /** The code with which a client leaves a link but not its connection (section 5.7). */
     static final int LEAVE_LINK = 4002;
-    /** Section 6.6 says 1002, which this library, like browsers, does not let an application send. */
+    /** Section 6.6 requires 1002, which applications of this library cannot send. */
     static final int PROTOCOL_ERROR = 4006;
     private static final int NO_CLOSE = 1006;
 
@@ -65,7 +65,7 @@ final class WebSocketLink implements WebSocket.Listener {
         });
     }
 
-    // What is sent goes one after the other, as the library takes one message at a time.
+    // Messages are sent one after the other, as the library takes one at a time.
 
     synchronized void send(Message message) {
         if (mute) {
@@ -84,18 +84,18 @@ final class WebSocketLink implements WebSocket.Listener {
         sent = sent.thenCompose(socket -> socket.sendClose(code, ""));
     }
 
-    /** Ends TCP without a Close, as a broken network does. */
+    /** Ends TCP without a Close, as a failed network does. */
     void abort() {
         closed = true;
         open.thenAccept(WebSocket::abort);
     }
 
-    /** From now on what is sent is lost on the way, as on a network that has just died. */
+    /** Loses all messages sent from now on, as on a failed network. */
     void mute() {
         mute = true;
     }
 
-    /** From now on nothing arrives, as on a network that has just died. */
+    /** Ignores all messages that arrive from now on, as on a failed network. */
     void deafen() {
         deaf = true;
     }

@@ -72,8 +72,9 @@ class OutgoingMessages:
 
     def pace(self, signals_per_second: int) -> None:
         """Limits the rate after a reconnect; 0 means no limit."""
-        now = asyncio.get_running_loop().time()
-        self._pacer = Pacer(signals_per_second, now) if signals_per_second else None
+        self._pacer = None
+        if signals_per_second:
+            self._pacer = Pacer(signals_per_second, asyncio.get_running_loop().time())
 
     def accepted(self, signals: int) -> None:
         """The gateway has accepted so many signals in all."""

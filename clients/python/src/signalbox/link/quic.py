@@ -21,37 +21,23 @@ from aioquic.quic.events import (
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import SessionTicket
 
-from ..codes import CloseReason, Streams, close_reason
+from ..codes import CloseReason, close_reason
 from ..errors import UnreachableCause, UnreachableError
-from ..frame import FrameBuffer, frame
+from ..frame import frame
 from ..messages import (
     CLIENT,
     CLIENT_STREAM,
-    GATEWAY,
-    GATEWAY_STREAM,
-    SENDER_STREAM,
     ClientMessage,
     Hello,
-    ReceivedSignal,
     Resume,
     SendSignal,
     SignalsHeader,
 )
 from ..postcard import Malformed
-from .transport import (
-    FAREWELL,
-    Arrival,
-    ControlMessage,
-    StreamEnded,
-    StreamMessage,
-    StreamOpened,
-    Transport,
-    TransportClosed,
-)
+from .quic_incoming import CONTROL_STREAM, IncomingStreams
+from .transport import FAREWELL, Arrival, Transport, TransportClosed
 
 ALPN = "signalbox/1"
-CONTROL_STREAM = 0
-STREAM_KINDS, GATEWAYS_UNIDIRECTIONAL = 4, 3
 TLS_ALERT = 0x100
 """First QUIC error code of TLS alerts (RFC 9001 §4.8)."""
 CERTIFICATE_ALERTS = range(42, 52)
@@ -72,13 +58,18 @@ class QuicTransport(Transport):
         self._arrivals: asyncio.Queue[tuple[Arrival, int]] = asyncio.Queue()
         self._arrived_bytes = 0
         self._closed: TransportClosed | None = None
-        self._per_sender = True
-        self._frames: dict[int, FrameBuffer] = {}
-        self._headed: set[int] = set()
-        self._ignored: set[int] = set()
+        self._incoming = IncomingStreams(
+            self._arrived, lambda stream: self._quic.stop_stream(stream, 0)
+        )
         self._signals_stream: int | None = None
         self._keep_alive: asyncio.TimerHandle | None = None
         self._transport_error: int | None = None
+        self._address: tuple[Any, ...] = ()
+
+    @property
+    def early_data_accepted(self) -> bool:
+        """Whether the gateway has accepted early data."""
+        return self._quic.tls.early_data_accepted
 
     @classmethod
     async def open(
@@ -95,40 +86,66 @@ class QuicTransport(Transport):
         `early` messages are sent in the first packet, which needs a session ticket in the
         configuration. Only a `resume` may be among them, as early data can be replayed.
         """
-        loop = asyncio.get_running_loop()
-        quic = QuicConnection(
-            configuration=configuration, session_ticket_handler=on_session_ticket
-        )
-        family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+        transport = await cls.start(address, configuration, on_session_ticket)
         try:
-            endpoint, protocol = await loop.create_datagram_endpoint(
-                lambda: Protocol(quic), local_addr=("::" if len(address) == 4 else "0.0.0.0", 0),
-                family=family,
-            )
-        except OSError as error:
-            raise _unreachable(address, str(error)) from error
-        transport = cls(protocol)
-        protocol.attach(transport, endpoint)
-        try:
-            protocol.connect(address, transmit=early is None)
             if early is not None:
                 await transport.send(early)
-            await protocol.wait_connected()
-        except ConnectionError as error:
-            endpoint.close()
-            detail = transport._closed.message if transport._closed else str(error)
-            raise _unreachable(address, detail, transport._transport_error) from error
+            await transport.connected()
         except BaseException:
             transport.abort()
             raise
         if keep_alive is not None:
-            transport._ping_every(keep_alive)
+            transport.ping_every(keep_alive)
         return transport
+
+    @classmethod
+    async def start(
+        cls: type[Q],
+        address: tuple[Any, ...],
+        configuration: QuicConfiguration,
+        on_session_ticket: Callable[[SessionTicket], None] | None = None,
+    ) -> Q:
+        """Begins a handshake. What is sent before :meth:`connected` returns is early data."""
+        quic = cls.connection(configuration, on_session_ticket)
+        family, any_address = socket.AF_INET, "0.0.0.0"
+        if len(address) == 4:
+            family, any_address = socket.AF_INET6, "::"
+        try:
+            endpoint, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: Protocol(quic), local_addr=(any_address, 0), family=family
+            )
+        except OSError as error:
+            raise _unreachable(address, str(error)) from error
+        transport = cls(protocol)
+        transport._address = address
+        protocol.attach(transport, endpoint)
+        protocol.connect(address, transmit=configuration.session_ticket is None)
+        return transport
+
+    @classmethod
+    def connection(
+        cls,
+        configuration: QuicConfiguration,
+        on_session_ticket: Callable[[SessionTicket], None] | None,
+    ) -> QuicConnection:
+        """aioquic's half of a connection."""
+        return QuicConnection(
+            configuration=configuration, session_ticket_handler=on_session_ticket
+        )
+
+    async def connected(self) -> None:
+        """Waits for the end of the handshake. Raises :class:`UnreachableError`."""
+        self._protocol.transmit()
+        try:
+            await self._protocol.wait_connected()
+        except ConnectionError as error:
+            detail = self._closed.message if self._closed else str(error)
+            raise _unreachable(self._address, detail, self._transport_error) from error
 
     async def send(self, messages: Sequence[ClientMessage]) -> None:
         for message in messages:
-            if isinstance(message, (Hello, Resume)):
-                self._per_sender = message.streams == Streams.PER_SENDER
+            if isinstance(message, (Hello, Resume)) and self._incoming.streams is None:
+                self._incoming.streams = message.streams
             stream = CONTROL_STREAM
             if isinstance(message, SendSignal):
                 stream = self._open_signals_stream()
@@ -163,7 +180,7 @@ class QuicTransport(Transport):
 
     async def close_with(self, code: int, reason: str = "") -> None:
         """Closes with an application error code."""
-        self._end(code, reason)
+        self.end(code, reason)
         if self._protocol.has_endpoint():
             try:
                 await asyncio.wait_for(self._protocol.wait_closed(), FAREWELL)
@@ -171,23 +188,30 @@ class QuicTransport(Transport):
                 pass
         self._protocol.close_endpoint()
 
+    def cut(self) -> None:
+        """Closes the UDP socket, and sends nothing. The peer notices when it hears no more."""
+        self._protocol.close_endpoint()
+
     def abort(self) -> None:
-        self._end(CloseReason.NETWORK_DISCONNECTED.number, "")
+        self.end(CloseReason.NETWORK_DISCONNECTED.number)
         self._protocol.close_endpoint()
         if self._closed is None:
             self._closed = TransportClosed(CloseReason.NETWORK_DISCONNECTED, "the link was aborted")
             self._arrived(self._closed)
 
-    def _end(self, code: int, reason: str) -> None:
+    def end(self, code: int, reason: str = "") -> None:
+        """Begins to close with an application error code, and does not wait."""
         if self._keep_alive is not None:
             self._keep_alive.cancel()
         self._protocol.close(code, reason)
 
-    def _ping_every(self, interval: float) -> None:
+    def ping_every(self, interval: float) -> None:
+        """Keeps the link alive with a ping at this interval."""
+
         def ping() -> None:
             self._quic.send_ping(0)
             self._protocol.transmit()
-            self._ping_every(interval)
+            self.ping_every(interval)
 
         self._keep_alive = asyncio.get_running_loop().call_later(interval, ping)
 
@@ -216,78 +240,20 @@ class QuicTransport(Transport):
 
     def received(self, stream: int, data: bytes, end: bool) -> None:
         """Bytes of a stream have arrived."""
-        if self._closed is not None or _is_own_breach(stream):
-            return
-        if stream in self._ignored:
-            if end:
-                self._ignored.remove(stream)
-            return
-        frames = self._frames.setdefault(stream, FrameBuffer())
-        try:
-            for message in frames.feed(data):
-                self._message(stream, message)
-            if end and stream not in self._ignored:
-                frames.finish()
-                self._stream_ended(stream)
-        except Malformed as fault:
-            self._fail(CloseReason.PROTOCOL_ERROR, str(fault))
+        self._handle(lambda: self._incoming.received(stream, data, end))
         if self._arrived_bytes > ARRIVED_BYTES and self._closed is None:
             self._fail(CloseReason.SLOW_CONSUMER, "the application reads events too slowly")
 
     def reset(self, stream: int) -> None:
         """The gateway has reset a stream."""
-        if self._closed is not None or _is_own_breach(stream):
-            return
-        if stream in self._ignored:
-            self._ignored.remove(stream)
-            return
-        if stream == CONTROL_STREAM or not self._per_sender:
-            self._fail(CloseReason.PROTOCOL_ERROR, f"the gateway reset stream {stream}")
-            return
-        self._forget(stream)
-        self._arrived(StreamEnded(stream, reset=True))
+        self._handle(lambda: self._incoming.reset(stream))
 
-    def _message(self, stream: int, message: bytes) -> None:
-        if stream == CONTROL_STREAM:
-            self._control_message(message)
-        elif stream in self._ignored:
-            pass
-        elif stream % STREAM_KINDS != GATEWAYS_UNIDIRECTIONAL:
-            raise Malformed(f"the gateway opened stream {stream}")
-        elif stream in self._headed:
-            if (signal := SENDER_STREAM.decode(message)) is not None:
-                self._arrived(StreamMessage(stream, signal), len(message))
-        else:
-            self._header(stream, message)
-
-    def _control_message(self, message: bytes) -> None:
-        decoded = GATEWAY.decode(message)
-        if self._per_sender and isinstance(decoded, ReceivedSignal):
-            raise Malformed("a signal on the control stream, with one stream per sender")
-        # Messages of an unknown kind are skipped.
-        if decoded is not None:
-            self._arrived(ControlMessage(decoded), len(message))
-
-    def _header(self, stream: int, message: bytes) -> None:
-        header = GATEWAY_STREAM.decode(message)
-        if header is None:
-            self._ignored.add(stream)
-            self._quic.stop_stream(stream, 0)
-        elif not self._per_sender:
-            raise Malformed("a sender's stream, with all signals on the control stream")
-        else:
-            self._headed.add(stream)
-        self._arrived(StreamOpened(stream, header), len(message))
-
-    def _stream_ended(self, stream: int) -> None:
-        if stream != CONTROL_STREAM and stream not in self._headed:
-            raise Malformed(f"stream {stream} ended without a header")
-        self._forget(stream)
-        self._arrived(StreamEnded(stream, reset=False))
-
-    def _forget(self, stream: int) -> None:
-        self._frames.pop(stream, None)
-        self._headed.discard(stream)
+    def _handle(self, incoming: Callable[[], None]) -> None:
+        if self._closed is None:
+            try:
+                incoming()
+            except Malformed as fault:
+                self._fail(CloseReason.PROTOCOL_ERROR, str(fault))
 
     def _fail(self, reason: CloseReason, message: str) -> None:
         """Ends a link that cannot go on. What has arrived can still be received."""
@@ -295,7 +261,7 @@ class QuicTransport(Transport):
         self._arrived(self._closed)
         goodbye = CloseReason.CLIENT_DISCONNECTED
         code = reason if reason == CloseReason.PROTOCOL_ERROR else goodbye
-        self._end(code.number, message)
+        self.end(code.number, message)
 
 
 class Protocol(QuicConnectionProtocol):
@@ -360,11 +326,6 @@ def configuration(
         idle_timeout=idle_timeout,
         session_ticket=session_ticket,
     )
-
-
-def _is_own_breach(stream: int) -> bool:
-    """Whether the client has opened this bidirectional stream against the protocol."""
-    return stream % STREAM_KINDS == CONTROL_STREAM and stream != CONTROL_STREAM
 
 
 def _unreachable(
