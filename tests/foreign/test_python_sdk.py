@@ -105,17 +105,23 @@ class Links:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._opened: list[Transport] = []
+        self.dialers: list[Dialer] = []
         dial = Dialer._dial_after
 
         async def record(dialer: Dialer, *args: Any) -> Any:
             dialled = await dial(dialer, *args)
             self._opened.append(dialled[1])
+            self.dialers.append(dialer)
             return dialled
 
         monkeypatch.setattr(Dialer, "_dial_after", record)
 
+    @property
+    def newest(self) -> Transport:
+        return self._opened[-1]
+
     def cut_newest(self) -> None:
-        self._opened[-1].abort()
+        self.newest.abort()
 
 
 @pytest.fixture
@@ -300,6 +306,46 @@ def test_signals_of_both_sides_survive_lost_links(
 
     heard: dict[Any, int] = {}
     play(scenario())
+
+
+@pytest.mark.parametrize("early_data", [True, False])
+def test_early_data(gateway: Gateway, links: Links, early_data: bool) -> None:
+    world = World(gateway, "quic")
+
+    async def scenario() -> None:
+        async with world.connect("bob", early_data=early_data) as bob:
+            await bob.signal(data="1")
+            links.cut_newest()
+            assert await next_of(bob, Reconnected, Rejoined) == Reconnected(0, None)
+            assert links.newest.early_data_accepted is early_data
+
+    play(scenario())
+
+
+def test_early_data_that_the_gateway_does_not_accept(
+    gateway: Gateway, links: Links, tmp_path: Path
+) -> None:
+    """With a TLS session of another gateway, as after a restart, the client resumes all the same."""
+    world = World(gateway, "quic")
+
+    async def scenario(other: Gateway) -> None:
+        async with world.connect("bob") as bob:
+            await bob.signal(data="1")
+            dialer = links.dialers[-1]
+            token = mint_token(other, mint_session(other))
+            async with signalbox.connect(quic(other), token, ca_file=other.ca) as elsewhere:
+                await elsewhere.signal(data="1")
+                (foreign,) = links.dialers[-1]._session_tickets.values()
+            (url,) = dialer._session_tickets
+            dialer._session_tickets[url] = foreign
+            links._opened[0].abort()
+            assert await next_of(bob, Reconnected, Rejoined) == Reconnected(0, None)
+            assert not links.newest.early_data_accepted
+            assert await bob.signal(data="2") == 2
+
+    options = ("--dev", "--dev-dir", str(tmp_path / "dev"))
+    with running(tmp_path / "stderr.log", *options) as announcement:
+        play(scenario(Gateway.parse(announcement)))
 
 
 @each_transport
