@@ -15,6 +15,7 @@ export interface Gateway {
   url: string;
   project: { key: string; secret: string };
   session: string;
+  secret: string;
   newSession(): string;
   token(options?: { session?: string; role?: string; data?: string }): string;
   process: ChildProcess;
@@ -79,6 +80,7 @@ export async function startGateway(
     url: `http://${announced.https}`,
     project: announced.project,
     session: announced.session,
+    secret,
     newSession: () => mint('session', 'new'),
     token: ({ session = announced.session, role = 'publisher', data = '' } = {}) =>
       mint('token', '--session', session, '--role', role, '--data', data),
