@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+import type { Session } from '../src/index.js';
+
 const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 10_000;
 
@@ -40,11 +42,15 @@ export function binary(): string {
 export async function startGateway(
   context: Cleanup,
   settings: Record<string, string> = {},
-  { tcp = '127.0.0.1:0', directory = mkdtempSync(join(tmpdir(), 'signalbox-')) } = {},
+  {
+    tcp = '127.0.0.1:0',
+    directory = mkdtempSync(join(tmpdir(), 'signalbox-')),
+    options = [] as string[],
+  } = {},
 ): Promise<Gateway> {
   const child = spawn(
     binary(),
-    ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--quic', '127.0.0.1:0', '--tcp', tcp],
+    ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--quic', '127.0.0.1:0', '--tcp', tcp, ...options],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, SIGNALBOX_TLS__PLAINTEXT_TCP: 'true', ...settings },
@@ -87,4 +93,13 @@ export async function startGateway(
     process: child,
     stop,
   };
+}
+
+/**
+ * Waits until a session can be resumed. Its confirmation comes behind the ticket, without which a
+ * client that loses its link joins again.
+ */
+export async function resumable(session: Session): Promise<void> {
+  // To itself, so that nobody else is disturbed.
+  await session.signal({ to: session.connection.id, type: 'resumable' });
 }
