@@ -36,7 +36,7 @@ export class FakeLink extends Link {
 
   /** Something arrives. */
   receive(message: GatewayMessage): void {
-    this.heardAt = Date.now();
+    this.heard();
     this.take(message);
   }
 

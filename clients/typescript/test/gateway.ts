@@ -101,5 +101,7 @@ export async function startGateway(
  */
 export async function resumable(session: Session): Promise<void> {
   // To itself, so that nobody else is disturbed.
+  const echo = session.once('signal:resumable');
   await session.signal({ to: session.connection.id, type: 'resumable' });
+  await echo;
 }

@@ -47,6 +47,8 @@ export abstract class Link {
   abstract readonly transport: Transport;
   /** When bytes last arrived, in milliseconds since 1970. */
   heardAt = Date.now();
+  /** How many times bytes have arrived. */
+  arrivals = 0;
   protected receiver: LinkReceiver | undefined;
   /** Arrived between the reply to the opening and {@link start}: within one task. */
   #early: GatewayMessage[] = [];
@@ -130,6 +132,12 @@ export abstract class Link {
   }
 
   protected abstract closeTransport(reason: ClientCloseReason): void;
+
+  /** Bytes have arrived. */
+  protected heard(): void {
+    this.heardAt = Date.now();
+    this.arrivals++;
+  }
 
   /** Passes a message on, or keeps it until there is a receiver. */
   protected take(message: GatewayMessage): void {

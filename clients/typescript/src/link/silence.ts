@@ -17,7 +17,8 @@ export class SilenceWatch {
   readonly #idleMs: number;
   readonly #onLost: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #probedAt = 0;
+  /** Of the link, before the last probe. */
+  #arrivalsBefore = 0;
   /** Probes in a row without an answer. */
   #unanswered = 0;
 
@@ -44,7 +45,7 @@ export class SilenceWatch {
   }
 
   #probe(patienceMs: number): void {
-    this.#probedAt = Date.now();
+    this.#arrivalsBefore = this.#link.arrivals;
     this.#unanswered++;
     this.#link.probe();
     this.#wait(patienceMs);
@@ -52,7 +53,7 @@ export class SilenceWatch {
 
   #check(): void {
     const silentMs = Date.now() - this.#link.heardAt;
-    if (this.#link.heardAt > this.#probedAt) this.#unanswered = 0;
+    if (this.#link.arrivals > this.#arrivalsBefore) this.#unanswered = 0;
     if (this.#unanswered === 0 && silentMs < this.#idleMs / 2) this.#wait(this.#idleMs / 2 - silentMs);
     else if (this.#unanswered === 0) this.#probe(this.#idleMs / 2);
     // A timer may be late, and then run ahead of messages that have arrived: after a sleep, or in a

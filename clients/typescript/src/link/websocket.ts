@@ -64,7 +64,7 @@ export class WebSocketLink extends Link {
     this.#socket = socket;
     socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
-      this.heardAt = Date.now();
+      this.heard();
       this.checked(() => this.#read(data));
     };
     socket.onclose = ({ code, reason: text }) => {

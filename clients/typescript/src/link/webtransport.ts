@@ -222,7 +222,7 @@ export class WebTransportLink extends Link {
       this.checked(() => buffer.finish());
       return false;
     }
-    this.heardAt = Date.now();
+    this.heard();
     buffer.push(value);
     return true;
   }
