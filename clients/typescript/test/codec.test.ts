@@ -156,3 +156,10 @@ test('numbers take the bytes of section 3.1', () => {
   assert.throws(() => u64.read(new Reader(bytesOf('ffffffffffffffffff02'))), Malformed);
   assert.equal(u32.read(new Reader(bytesOf('8000'))), 0);
 });
+
+test('texts pass as they are, with a byte order mark and U+0000', () => {
+  for (const data of ['\ufeffx', '\u0000', '']) {
+    const message = { kind: 'signal', to: null, type: null, data } as const;
+    assert.deepEqual(clientMessages.decode(clientMessages.encode(message)), message);
+  }
+});

@@ -13,8 +13,13 @@ class SessionError extends Error {
 /** A stream of a sender, at the gateway's end. */
 export class SenderStream {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #controller: { error(error: unknown): void };
+  readonly #controller: ReadableStreamDefaultController<Uint8Array>;
   cancelled = false;
+
+  /** Chunks that the client has not read. */
+  get unread(): number {
+    return 1 - (this.#controller.desiredSize ?? 0);
+  }
 
   constructor(session: FakeWebTransport) {
     let controller!: ReadableStreamDefaultController<Uint8Array>;

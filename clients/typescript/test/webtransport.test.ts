@@ -97,6 +97,18 @@ test('signals that come ahead of their connection are held, and others pass', DE
   assert.deepEqual(events.map((it) => it.kind).slice(1), ['signal', 'connectionCreated', 'signal', 'signal', 'signal']);
 });
 
+test('a stream that is held is not read further', DEADLINE, async (context) => {
+  const { gateway, events } = await joined(context);
+  const carol = new SenderStream(gateway).header(CAROL);
+  for (let seq = 1; seq <= 100; seq++) carol.signal(seq);
+  new SenderStream(gateway).header(BOB).signal(1);
+  await until(() => seqs(events).length === 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(carol.unread > 90, String(carol.unread));
+  gateway.say(created(CAROL));
+  await until(() => seqs(events).length === 101);
+});
+
 test('frames may come in any pieces', DEADLINE, async (context) => {
   const { gateway, events } = await joined(context);
   const stream = new SenderStream(gateway);
