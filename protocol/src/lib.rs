@@ -50,4 +50,4 @@ pub const ALPN: &[u8] = b"signalbox/1";
 pub const DEFAULT_PORT: u16 = 4433;
 
 /// Path of the WebSocket endpoint on the gateway's TCP port.
-pub const WEBSOCKET_PATH: &str = "/v1/connect";
+pub const CONNECT_PATH: &str = "/v1/connect";

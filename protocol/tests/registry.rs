@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode, Feature,
     GatewayId, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams,
-    WEBSOCKET_PATH, close::ComeBack, frame, json as json_form, limits, message::Message,
+    CONNECT_PATH, close::ComeBack, frame, json as json_form, limits, message::Message,
 };
 
 /// The fields of a message or a type: name, type, and what a client may leave out in JSON.
@@ -232,7 +232,7 @@ fn registry() -> Value {
         "version": 1,
         "alpn": std::str::from_utf8(ALPN).unwrap(),
         "subprotocols": { "postcard": Codec::Postcard.subprotocol(), "json": Codec::Json.subprotocol() },
-        "webSocketPath": WEBSOCKET_PATH,
+        "webSocketPath": CONNECT_PATH,
         "kinds": {
             "client": kinds::<ClientMessage<'_>>(CLIENT),
             "gateway": kinds::<GatewayMessage<'_>>(GATEWAY),

@@ -53,7 +53,7 @@ impl GatewayUrl {
         let host = url.host_str().ok_or_else(|| bad("no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let path = match url.path() {
-            "" | "/" => signalbox_protocol::WEBSOCKET_PATH,
+            "" | "/" => signalbox_protocol::CONNECT_PATH,
             path => path,
         };
         // `Url::port` hides the scheme's default (80, 443), which is not what we default to.

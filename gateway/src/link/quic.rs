@@ -1,4 +1,5 @@
-//! Links over QUIC: a control stream, a stream of the client's signals, and a stream per sender.
+//! Links over QUIC and WebTransport: a control stream, a stream of the client's signals, and a stream
+//! per sender. In a WebTransport session the same streams have a prefix, and codes are mapped.
 
 mod chunks;
 mod reader;
@@ -11,8 +12,12 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
 use signalbox_protocol::CloseReason;
+use signalbox_webtransport::{Session, SessionEnd};
 
-use self::{reader::QuicReader, writer::QuicWriter};
+use self::{
+    reader::QuicReader,
+    writer::{QuicWriter, WriterSession},
+};
 use super::transport::LinkError;
 pub(crate) use chunks::SEND_WINDOW;
 
@@ -26,6 +31,8 @@ pub(crate) struct OpenedConnection {
     /// Completes with the handshake, which may still be running (0-RTT).
     pub(crate) handshake: ZeroRttAccepted,
     pub(crate) control: (SendStream, RecvStream),
+    /// The WebTransport session to which the streams belong, if any.
+    pub(crate) session: Option<Session>,
 }
 
 /// Makes the halves of a link. With `keep_alive`, the client receives a packet at this interval.
@@ -34,9 +41,15 @@ pub(crate) fn halves(
     max_streams: usize,
     keep_alive: Option<Duration>,
 ) -> (QuicReader, QuicWriter) {
-    let OpenedConnection { connection, handshake, control: (send, recv) } = opened;
-    let reader = QuicReader::new(connection.clone(), handshake, recv);
-    (reader, QuicWriter::new(connection, send, max_streams, keep_alive))
+    let OpenedConnection { connection, handshake, control: (send, recv), session } = opened;
+    let (incoming, session) = match session {
+        Some(Session { id, incoming, closer }) => {
+            (Some(Box::new(incoming)), Some(Box::new(WriterSession { id, closer })))
+        }
+        None => (None, None),
+    };
+    let reader = QuicReader::new(connection.clone(), handshake, recv, incoming);
+    (reader, QuicWriter::new(connection, send, max_streams, keep_alive, session))
 }
 
 /// Maps the end of the connection to the party at fault. A client's own code counts only if it is
@@ -48,5 +61,17 @@ fn connection_error(error: ConnectionError) -> LinkError {
             LinkError::Closed
         }
         error => LinkError::Lost(error.to_string()),
+    }
+}
+
+/// Maps the end of a WebTransport session in the same way. A goodbye has the same code there.
+fn session_error(end: SessionEnd) -> LinkError {
+    match end {
+        SessionEnd::Closed { code, .. } if code == CloseReason::ClientDisconnected.quic_code() => {
+            LinkError::Closed
+        }
+        SessionEnd::Lost(error) => connection_error(error),
+        SessionEnd::Capsule(detail) => LinkError::protocol(detail),
+        end @ SessionEnd::Closed { .. } => LinkError::Lost(end.to_string()),
     }
 }

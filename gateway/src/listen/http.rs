@@ -33,7 +33,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use signalbox_protocol::WEBSOCKET_PATH;
+use signalbox_protocol::CONNECT_PATH;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -56,7 +56,7 @@ const HTTP_BUFFER: usize = 8 * 1024;
 /// All routes of the port.
 pub(super) fn router(context: &ServerContext) -> Router {
     Router::new()
-        .route(WEBSOCKET_PATH, get(upgrade::connect))
+        .route(CONNECT_PATH, get(upgrade::connect))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(rest::router().with_state(context.services.clone()))

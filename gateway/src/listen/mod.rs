@@ -4,8 +4,10 @@
 mod drain_body;
 pub(crate) mod http;
 mod malformed;
+mod origin;
 mod outage;
 pub(crate) mod quic;
 pub(crate) mod tcp;
 mod tcp_socket;
 mod upgrade;
+mod webtransport;

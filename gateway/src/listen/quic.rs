@@ -1,4 +1,4 @@
-//! The QUIC listener: one endpoint on one UDP port.
+//! The QUIC listener: one endpoint on one UDP port, for QUIC clients and, by ALPN, for WebTransport.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,9 +7,11 @@ use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
 use signalbox_quic::{EndpointRuntime, HandshakeData, QuicTlsConfig};
 use socket2::{Domain, Protocol, Socket, Type};
+use signalbox_webtransport::{H3_NO_ERROR, SessionEnd, to_http3};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
+use super::webtransport;
 use crate::{
     admission::AdmissionPermit,
     config::TimeoutsConfig,
@@ -24,6 +26,12 @@ use crate::{
     services::Policy,
     supervise::keep_running,
 };
+
+/// The protocols that clients may choose from.
+const ALPN_PROTOCOLS: [&[u8]; 2] = [ALPN, signalbox_webtransport::ALPN];
+
+/// The position of WebTransport in them.
+const WEBTRANSPORT: u8 = 1;
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
 /// gateway; the system may grant less, which costs only retransmissions.
@@ -135,9 +143,13 @@ async fn serve(
             return;
         }
     };
-    let mut handshake = driver.with(Box::pin(establish(connecting, remote, hello_by)));
+    let mut handshake = driver.with(Box::pin(establish(connecting, policy, remote, hello_by)));
     if let Some(opened) = (&mut handshake).await {
-        let form = LinkForm { transport: Transport::Quic, codec: Codec::Postcard };
+        let transport = match opened.session {
+            Some(_) => Transport::WebTransport,
+            None => Transport::Quic,
+        };
+        let form = LinkForm { transport, codec: Codec::Postcard };
         let info = LinkInfo { form, remote, hello_by, permit };
         let max_streams = policy.limits.streams_per_client;
         let keep_alive = keep_alive(&opened.connection, policy.timeouts.idle());
@@ -159,14 +171,32 @@ async fn serve(
 /// open with its first packet (0-RTT). The reader knows what may be believed before the handshake
 /// is over.
 async fn establish(
-    connecting: Connecting,
+    mut connecting: Connecting,
+    policy: &Policy,
     remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<OpenedConnection> {
+    let data = timeout_at(hello_by, connecting.handshake_data()).await.ok()?.ok()?;
+    let data: Box<HandshakeData> = data.downcast().ok()?;
     // On a gateway's side this always succeeds.
     let (connection, handshake) = connecting.into_0rtt().ok()?;
-    match timeout_at(hello_by, connection.accept_bi()).await {
-        Ok(Ok(control)) => Some(OpenedConnection { connection, handshake, control }),
+    let opened = async {
+        if data.alpn != Some(WEBTRANSPORT) {
+            let control = connection.accept_bi().await?;
+            return Ok(Some((None, control)));
+        }
+        let Some(mut session) = webtransport::establish(&connection, policy, remote).await else {
+            connection.close(H3_NO_ERROR, b"");
+            return Ok(None);
+        };
+        let control = session.incoming.accept_bi().await?;
+        Ok::<_, SessionEnd>(Some((Some(session), control)))
+    };
+    match timeout_at(hello_by, opened).await {
+        Ok(Ok(None)) => None,
+        Ok(Ok(Some((session, control)))) => {
+            Some(OpenedConnection { connection, handshake, control, session })
+        }
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
             None
@@ -174,7 +204,12 @@ async fn establish(
         Err(_) => {
             debug!(%remote, "no control stream in time");
             let reason = CloseReason::HelloTimeout;
-            connection.close(reason.quic_code().into(), reason.name().as_bytes());
+            let code = if data.alpn == Some(WEBTRANSPORT) {
+                to_http3(reason.quic_code())
+            } else {
+                reason.quic_code().into()
+            };
+            connection.close(code, reason.name().as_bytes());
             None
         }
     }
@@ -189,7 +224,7 @@ fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duratio
 }
 
 fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerConfig, BindError> {
-    let tls = signalbox_certs::quic_server(certificates, &[ALPN]);
+    let tls = signalbox_certs::quic_server(certificates, &ALPN_PROTOCOLS);
     let crypto = QuicTlsConfig::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
@@ -209,6 +244,9 @@ fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(link::quic::SEND_WINDOW)
+        // Browsers accept no WebTransport server without datagrams. Nobody sends any: there is room
+        // for a byte.
+        .datagram_receive_buffer_size(Some(1))
         // As on a WebSocket, the gateway asks for signs of life: not every QUIC library does so by
         // itself, and none knows our idle timeout before it has connected.
         .keep_alive_interval(Some(timeouts.idle() / KEEP_ALIVES))

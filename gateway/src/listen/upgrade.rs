@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderValue, Method, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use base64::{
@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 };
 use tracing::debug;
 
-use super::tcp_socket::ClientStream;
+use super::{origin::origin_allowed, tcp_socket::ClientStream};
 use crate::{
     admission::AdmissionPermit,
     context::ServerContext,
@@ -192,15 +192,4 @@ fn is_key(key: &[u8]) -> bool {
     let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let base64 = GeneralPurpose::new(&base64::alphabet::STANDARD, config);
     base64.decode(key).is_ok_and(|bytes| bytes.len() == 16)
-}
-
-/// Whether a page of the request's origin may connect. Only browsers send an origin; the check
-/// protects their users from pages that were not meant to have a token.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    match headers.get(header::ORIGIN) {
-        None => true,
-        Some(origin) => allowed.iter().any(|pattern| {
-            pattern == "*" || pattern.as_bytes().eq_ignore_ascii_case(origin.as_bytes())
-        }),
-    }
 }

@@ -23,7 +23,7 @@ impl Message<'_> for ClientStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum GatewayStream {
-    /// Tag 0. Signals of one sender: [`SenderMessage`]s follow.
+    /// Tag 0. Signals of this sender, until a [`SenderMessage::Sender`] names another one.
     Sender {
         /// The sender.
         from: Sender,
@@ -44,10 +44,18 @@ pub enum SenderMessage<'a> {
     /// Tag 0. A signal of the stream's sender.
     #[serde(borrow)]
     Signal(SequencedSignal<'a>),
+    /// Tag 1. The stream has another sender from here on, as if a stream had ended and a new one had
+    /// begun: a gateway needs only a few streams for many senders, and no new grants of streams.
+    Sender {
+        /// The sender.
+        from: Sender,
+        /// As in [`GatewayStream::Sender`].
+        after: u64,
+    },
 }
 
 impl<'a> Message<'a> for SenderMessage<'a> {
-    const NAMES: &'static [&'static str] = &["signal"];
+    const NAMES: &'static [&'static str] = &["signal", "sender"];
 }
 
 /// A signal whose sender is known from the stream it is on.

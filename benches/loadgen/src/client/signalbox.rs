@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::{Context as _, bail};
 use signalbox_protocol::{
     ClientMessage, CloseReason, Codec, ConnectionId, Feature, Features, GatewayMessage, Signal,
-    Streams, Text, WEBSOCKET_PATH, binary, json,
+    Streams, Text, CONNECT_PATH, binary, json,
     message::{Hello, Resume, SendSignal},
 };
 
@@ -175,7 +175,7 @@ impl SignalboxProtocol {
 
 impl ClientProtocol for SignalboxProtocol {
     fn opening(&mut self) -> Vec<u8> {
-        websocket::upgrade(&self.host, WEBSOCKET_PATH, Some(self.codec.subprotocol()))
+        websocket::upgrade(&self.host, CONNECT_PATH, Some(self.codec.subprotocol()))
     }
 
     fn join(&mut self, bytes: &[u8]) -> anyhow::Result<HandshakeReply> {

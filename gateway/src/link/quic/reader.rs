@@ -1,4 +1,10 @@
-//! The receiving half of a QUIC link: the control stream and the client's stream of signals.
+//! The receiving half of a QUIC or WebTransport link: the control stream and the client's stream of signals.
+
+use std::{
+    future::{pending, poll_fn},
+    task::Poll,
+    time::Duration,
+};
 
 use quinn::{ReadError, RecvStream, ZeroRttAccepted};
 use signalbox_protocol::{
@@ -6,16 +12,23 @@ use signalbox_protocol::{
     frame::{FrameBuffer, FrameError},
     limits::CLIENT_FRAME_BYTES,
 };
+use signalbox_webtransport::{PeerStream, SESSION_GONE};
+use tokio::time::timeout;
 
-use super::connection_error;
+use super::{connection_error, session_error};
 use crate::link::transport::{Incoming, LinkError, Reader};
 
 /// Bytes read from a stream at once. A datagram brings fewer.
 const CHUNK: usize = 4096;
 
-/// The receiving half of a QUIC link.
+/// The streams of a session can end before the reason arrives for which the client has closed it.
+const CLOSE_REASON: Duration = Duration::from_secs(1);
+
+/// The receiving half of a QUIC or WebTransport link.
 pub(crate) struct QuicReader {
     connection: quinn::Connection,
+    /// The WebTransport session to which the streams belong, if any.
+    session: Option<Box<signalbox_webtransport::Incoming>>,
     /// Completes with the handshake. Until then, the client's bytes may be a replay by an attacker
     /// that captured them.
     handshake: Option<ZeroRttAccepted>,
@@ -49,7 +62,11 @@ impl Reader for QuicReader {
         if self.greeted {
             confirmed(&self.connection, &mut self.handshake).await?;
         }
-        match self.ready().await? {
+        let ready = match self.ready().await {
+            Err(lost @ LinkError::Lost(_)) => return Err(self.end_of_session().await.unwrap_or(lost)),
+            ready => ready?,
+        };
+        match ready {
             None => Ok(Incoming::Closed),
             Some(MessageSource::Control) => {
                 self.greeted = true;
@@ -81,7 +98,10 @@ impl Reader for QuicReader {
     }
 
     async fn closed(&mut self) {
-        self.connection.closed().await;
+        match &mut self.session {
+            Some(session) => drop(session.closed().await),
+            None => drop(self.connection.closed().await),
+        }
     }
 }
 
@@ -90,9 +110,11 @@ impl QuicReader {
         connection: quinn::Connection,
         handshake: ZeroRttAccepted,
         control: RecvStream,
+        session: Option<Box<signalbox_webtransport::Incoming>>,
     ) -> Self {
         Self {
             connection,
+            session,
             handshake: Some(handshake),
             control: ClientFrames::new(control),
             control_ended: false,
@@ -127,7 +149,7 @@ impl QuicReader {
             }
             let control = async {
                 if self.control_ended {
-                    std::future::pending().await
+                    pending().await
                 } else {
                     self.control.fill().await
                 }
@@ -141,29 +163,55 @@ impl QuicReader {
                         }
                         Ok(())
                     }
-                    _ => std::future::pending().await,
+                    _ => pending().await,
                 }
             };
-            tokio::select! {
-                result = signals => result?,
-                more = control => if !more? {
-                    self.control_ended = true;
-                    return Ok(None);
-                },
-                stream = self.connection.accept_uni() => {
-                    let stream = stream.map_err(connection_error)?;
-                    if self.signals.is_some() {
-                        return Err(LinkError::protocol("a second stream of signals"));
+            let is_raw = self.session.is_none();
+            // A session keeps its state on the heap: this future is the memory of an idle link.
+            let session = poll_fn(|cx| match &mut self.session {
+                Some(session) => session.poll_next(cx),
+                None => Poll::Pending,
+            });
+            let opened = tokio::select! {
+                result = signals => {
+                    result?;
+                    continue;
+                }
+                more = control => {
+                    if !more? {
+                        self.control_ended = true;
+                        return Ok(None);
                     }
+                    continue;
+                }
+                stream = self.connection.accept_uni(), if is_raw => {
+                    PeerStream::Uni(stream.map_err(connection_error)?)
+                }
+                stream = self.connection.accept_bi(), if is_raw => {
+                    let (send, recv) = stream.map_err(connection_error)?;
+                    PeerStream::Bidi(send, recv)
+                }
+                stream = session => stream.map_err(session_error)?,
+            };
+            match opened {
+                PeerStream::Uni(stream) if self.signals.is_none() => {
                     let frames = ClientFrames::new(stream);
                     self.signals = Some(Signals { frames, opened: false, finished: false });
                 }
-                stream = self.connection.accept_bi() => {
-                    stream.map_err(connection_error)?;
+                PeerStream::Uni(_) => {
+                    return Err(LinkError::protocol("a second stream of signals"));
+                }
+                PeerStream::Bidi(..) => {
                     return Err(LinkError::protocol("a second bidirectional stream"));
                 }
             }
         }
+    }
+
+    /// The reason for which a session has ended. `None` if it has not, or there is none.
+    async fn end_of_session(&mut self) -> Option<LinkError> {
+        let session = self.session.as_mut()?;
+        Box::pin(timeout(CLOSE_REASON, session.closed())).await.map(session_error).ok()
     }
 }
 
@@ -204,6 +252,9 @@ impl ClientFrames {
             Ok(None) => {
                 self.buffer.finish().map_err(frame_error)?;
                 Ok(false)
+            }
+            Err(ReadError::Reset(SESSION_GONE)) => {
+                Err(LinkError::Lost("the session has ended".to_owned()))
             }
             Err(ReadError::Reset(_)) => Err(LinkError::protocol("a stream was reset")),
             Err(ReadError::ConnectionLost(error)) => Err(connection_error(error)),

@@ -1,9 +1,13 @@
 //! One stream per sender, within the number of streams that the client grants.
 //!
 //! A sender's stream is opened with its first signal. When the client grants no more streams, the
-//! stream that has been idle longest is finished, and its sender gets another one with its next
-//! signal. The header of that stream names the last signal of the previous one (`after`), which a
-//! client reads first, so the order of the sender's signals survives the change of stream.
+//! stream that has been idle longest is given to the sender that needs one, and its own sender gets
+//! another stream with its next signal. A message on the stream names the new sender and the last
+//! signal on that sender's previous stream (`after`), which a client reads first, so the order of a
+//! sender's signals survives the change of stream.
+//!
+//! Streams are never finished to make room: some browsers grant two, and some never grant new ones for
+//! those that have ended.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,8 +16,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use quinn::{Connection, ConnectionError, SendStream};
-use signalbox_protocol::{ConnectionId, GatewayStream, Sender, frame};
+use quinn::{Connection, ConnectionError, SendStream, VarInt};
+use signalbox_protocol::{ConnectionId, GatewayStream, Sender, SenderMessage, frame};
+use signalbox_webtransport::SessionId;
 
 use super::{
     chunks::Chunks,
@@ -33,13 +38,15 @@ pub(super) struct SenderStreams {
     /// Senders that have frames and no stream, in the order of their first frame.
     waiting: VecDeque<Sender>,
     opening: Option<PendingStream>,
-    /// Senders with a stream, and the greatest number of them.
+    /// Senders with a stream.
     open: Vec<Sender>,
+    /// Streams whose sender was destroyed.
+    free: Vec<StreamQueue>,
+    /// The number of streams that are open, and its bound.
+    opened: usize,
     max_open: usize,
-    /// All streams that were ever opened.
-    opened: u64,
-    /// Streams that were finished to make room which the client has not granted yet.
-    evicted: usize,
+    /// The WebTransport session to which the streams belong, if any.
+    session: Option<SessionId>,
     /// Counts signals, to order senders by their latest one.
     tick: u64,
 }
@@ -56,28 +63,29 @@ struct SenderStream {
     after: u64,
     /// The tick of the latest signal.
     last_active: u64,
-    /// Whether the sender's connection was destroyed. Its stream ends when everything is written.
+    /// Whether the sender's connection was destroyed. Its stream is free when everything is written.
     gone: bool,
 }
 
 impl SenderStreams {
-    pub(super) fn new(max_open: usize) -> Self {
+    pub(super) fn new(max_open: usize, session: Option<SessionId>) -> Self {
         Self {
             senders: HashMap::new(),
             busy: Vec::new(),
             waiting: VecDeque::new(),
             opening: None,
             open: Vec::new(),
-            max_open,
+            free: Vec::new(),
             opened: 0,
-            evicted: 0,
+            max_open,
+            session,
             tick: 0,
         }
     }
 
-    /// The number of streams that were ever opened.
+    /// The number of streams that were opened.
     pub(super) fn opened(&self) -> u64 {
-        self.opened
+        self.opened as u64
     }
 
     /// Queues a signal on its sender's stream.
@@ -102,7 +110,7 @@ impl SenderStreams {
         }
     }
 
-    /// Ends the stream of a destroyed connection after its last signal, whose number is returned.
+    /// Frees the stream of a destroyed connection after its last signal, whose number is returned.
     pub(super) fn end(&mut self, id: ConnectionId) -> u64 {
         let sender = Sender::Connection(id);
         let Some(state) = self.senders.get_mut(&sender) else {
@@ -116,12 +124,11 @@ impl SenderStreams {
         last_seq
     }
 
-    /// Ends all streams.
-    pub(super) fn finish(&mut self) {
-        for state in self.senders.values_mut() {
-            if let Some(stream) = &mut state.stream {
-                stream.finish();
-            }
+    /// Ends all streams. Those with queued frames are reset with this code.
+    pub(super) fn finish(&mut self, reset_code: VarInt) {
+        let streams = self.senders.values_mut().filter_map(|state| state.stream.as_mut());
+        for stream in streams.chain(&mut self.free) {
+            stream.finish(reset_code);
         }
     }
 
@@ -135,10 +142,10 @@ impl SenderStreams {
         written: &mut WrittenCount,
     ) -> Result<Poll<()>, LinkError> {
         loop {
-            self.poll_open(cx, connection)?;
+            self.poll_assign(cx, connection)?;
             self.poll_busy(cx, connection, chunks, written)?;
-            // A stream that has become idle may have to make room for a sender without one.
-            if !self.evict() {
+            // A stream that has become idle may be needed by a sender without one.
+            if self.waiting.is_empty() || (self.free.is_empty() && self.idlest().is_none()) {
                 break;
             }
         }
@@ -147,8 +154,8 @@ impl SenderStreams {
     }
 
     fn remove(&mut self, sender: &Sender) {
-        if let Some(SenderStream { stream: Some(mut stream), .. }) = self.senders.remove(sender) {
-            stream.finish();
+        if let Some(SenderStream { stream: Some(stream), .. }) = self.senders.remove(sender) {
+            self.free.push(stream);
             self.open.retain(|open| open != sender);
         }
     }
@@ -185,75 +192,88 @@ impl SenderStreams {
         Ok(())
     }
 
-    /// Opens streams for waiting senders, as far as the client grants them.
-    fn poll_open(
+    /// Gives streams to waiting senders: free ones, new ones as far as the client grants them, or those
+    /// that have been idle longest.
+    fn poll_assign(
         &mut self,
         cx: &mut Context<'_>,
         connection: &Connection,
     ) -> Result<(), LinkError> {
-        while self.open.len() < self.max_open && !self.waiting.is_empty() {
-            let opening = self.opening.get_or_insert_with(|| {
-                let connection = connection.clone();
-                Box::pin(async move { connection.open_uni().await })
-            });
-            let Poll::Ready(stream) = opening.as_mut().poll(cx) else {
-                return Ok(());
-            };
-            self.opening = None;
-            let Some(sender) = self.waiting.pop_front() else { return Ok(()) };
-            self.open.push(sender.clone());
-            self.opened += 1;
-            self.evicted = self.evicted.saturating_sub(1);
-            let mut stream = StreamQueue::new(stream.map_err(connection_error)?);
-            if let Some(state) = self.senders.get_mut(&sender) {
-                let header = GatewayStream::Sender { from: sender.clone(), after: state.after };
-                stream.push(QueuedFrame::own(frame::encode(&header)));
-                stream.append(&mut state.pending);
-                state.stream = Some(stream);
-                self.busy.push(sender);
+        while !self.waiting.is_empty() {
+            if let Some(stream) = self.free.pop() {
+                self.assign(stream, Assignment::Reused);
+            } else if let Some(stream) = self.poll_open(cx, connection)? {
+                self.assign(stream, Assignment::Opened);
+            } else if let Some(stream) = self.take_idlest() {
+                self.assign(stream, Assignment::Reused);
+            } else {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Makes room for waiting senders by finishing the streams that have been idle longest. Returns
-    /// whether another stream can be opened at once. Room that the client must grant first wakes
-    /// the task through `opening`.
-    fn evict(&mut self) -> bool {
-        if self.waiting.is_empty() {
-            return false;
+    /// A new stream, if the client grants one at once; otherwise its grant wakes the task.
+    fn poll_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+    ) -> Result<Option<StreamQueue>, LinkError> {
+        if self.opened == self.max_open {
+            return Ok(None);
         }
-        if self.opening.is_none() {
-            // A destroyed sender may have left its stream, and room.
-            return self.open.len() < self.max_open || self.finish_idlest();
-        }
-        // QUIC stacks grant new streams only when a good part of the old ones has ended (quinn: an
-        // eighth), so finishing one for one could wait for ever. Half suffices for all known stacks,
-        // and reopening a stream costs some twenty bytes.
-        let half = (self.open.len() + self.evicted).div_ceil(2);
-        while self.evicted < self.waiting.len().max(half) && self.finish_idlest() {
-            self.evicted += 1;
-        }
-        false
+        let opening = self.opening.get_or_insert_with(|| {
+            let connection = connection.clone();
+            Box::pin(async move { connection.open_uni().await })
+        });
+        let Poll::Ready(stream) = opening.as_mut().poll(cx) else { return Ok(None) };
+        self.opening = None;
+        self.opened += 1;
+        Ok(Some(StreamQueue::new(stream.map_err(connection_error)?)))
     }
 
-    /// Finishes the idle stream of the least recently active sender, if there is an idle one.
-    fn finish_idlest(&mut self) -> bool {
+    /// Gives a stream to the sender that has waited longest.
+    fn assign(&mut self, mut stream: StreamQueue, assignment: Assignment) {
+        let Some(from) = self.waiting.pop_front() else { return };
+        let Some(state) = self.senders.get_mut(&from) else { return };
+        let (sender, after) = (from.clone(), state.after);
+        let header = match assignment {
+            Assignment::Opened => {
+                let mut header = self.session.map(SessionId::uni_prefix).unwrap_or_default();
+                frame::encode_to(&GatewayStream::Sender { from: sender, after }, &mut header);
+                header
+            }
+            Assignment::Reused => frame::encode(&SenderMessage::Sender { from: sender, after }),
+        };
+        stream.push(QueuedFrame::own(header));
+        stream.append(&mut state.pending);
+        state.stream = Some(stream);
+        self.open.push(from.clone());
+        self.busy.push(from);
+    }
+
+    /// The idle stream of the least recently active sender, as its position in `open`.
+    fn idlest(&self) -> Option<usize> {
         let idle_since = |(at, sender): (usize, &Sender)| {
             let state = self.senders.get(sender)?;
             let idle = state.stream.as_ref().is_some_and(StreamQueue::is_idle);
             idle.then_some((state.last_active, at))
         };
-        let Some((_, at)) = self.open.iter().enumerate().filter_map(idle_since).min() else {
-            return false;
-        };
-        let sender = self.open.swap_remove(at);
-        if let Some(state) = self.senders.get_mut(&sender) {
-            state.after = state.last_seq;
-            if let Some(mut stream) = state.stream.take() {
-                stream.finish();
-            }
-        }
-        true
+        self.open.iter().enumerate().filter_map(idle_since).min().map(|(_, at)| at)
     }
+
+    fn take_idlest(&mut self) -> Option<StreamQueue> {
+        let sender = self.open.swap_remove(self.idlest()?);
+        let state = self.senders.get_mut(&sender)?;
+        state.after = state.last_seq;
+        state.stream.take()
+    }
+}
+
+/// The way in which a sender has got its stream.
+enum Assignment {
+    /// The stream is new.
+    Opened,
+    /// Another sender had it before.
+    Reused,
 }

@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
-use signalbox_protocol::CloseReason;
 
 use super::{
     chunks::{Chunks, SMALL},
@@ -130,14 +129,14 @@ impl StreamQueue {
         }
     }
 
-    /// Ends the stream after the written bytes. If frames are still queued, the stream is reset, so
-    /// that its end does not look clean.
-    pub(super) fn finish(&mut self) {
+    /// Ends the stream after the written bytes. If frames are still queued, the stream is reset with
+    /// this code, so that its end does not look clean.
+    pub(super) fn finish(&mut self, reset_code: VarInt) {
         // Both calls fail only if the stream has already ended, which is fine.
         let _ = if self.is_idle() {
             self.stream.finish()
         } else {
-            self.stream.reset(CloseReason::InternalError.quic_code().into())
+            self.stream.reset(reset_code)
         };
     }
 }

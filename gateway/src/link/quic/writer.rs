@@ -1,4 +1,4 @@
-//! The sending half of a QUIC link: the control stream, and the streams of the senders.
+//! The sending half of a QUIC or WebTransport link: the control stream, and the streams of the senders.
 //!
 //! Bytes of one sender that are lost or blocked must not delay those of another. So the writer never
 //! awaits one stream while it could write to another: every stream has its own queue
@@ -11,9 +11,11 @@ use std::{
     time::Duration,
 };
 
-use quinn::SendStream;
+use quinn::{SendStream, VarInt};
 use signalbox_protocol::{CloseReason, GatewayMessage, frame};
 use signalbox_relay::{Outbox, Outgoing};
+use signalbox_webtransport::{Closer, SessionId, to_http3};
+use tokio::time::timeout;
 
 use super::{
     chunks::Chunks,
@@ -23,9 +25,21 @@ use super::{
 };
 use crate::link::transport::{LinkError, Writer};
 
-/// The sending half of a QUIC link.
+/// Time for a browser to close the session after a bye. Closing it from here makes the browser discard
+/// what the page has not read.
+const CLOSED_BY_CLIENT: Duration = Duration::from_millis(250);
+
+/// The sending half of a WebTransport session.
+pub(super) struct WriterSession {
+    pub(super) id: SessionId,
+    pub(super) closer: Closer,
+}
+
+/// The sending half of a QUIC or WebTransport link.
 pub(crate) struct QuicWriter {
     connection: quinn::Connection,
+    /// The WebTransport session to which the streams belong, if any.
+    session: Option<Box<WriterSession>>,
     /// The interval of keep-alives for a client that needs them more often than others.
     keep_alive: Option<Duration>,
     chunks: Chunks,
@@ -51,8 +65,17 @@ impl Writer for QuicWriter {
     async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
         let (message, streams) = (message.into(), self.senders.opened());
         self.send(&GatewayMessage::Bye { reason, message, streams }).await?;
-        self.control.finish();
-        self.senders.finish();
+        let reset_code = self.code(CloseReason::InternalError);
+        self.control.finish(reset_code);
+        self.senders.finish(reset_code);
+        if let Some(session) = &mut self.session {
+            let closed = Box::pin(timeout(CLOSED_BY_CLIENT, self.connection.closed()));
+            if closed.await.is_err() {
+                let code = reason.quic_code();
+                // A failure here needs no handling: the session has ended.
+                let _ = Box::pin(session.closer.close(code, reason.name())).await;
+            }
+        }
         Ok(())
     }
 
@@ -61,7 +84,7 @@ impl Writer for QuicWriter {
     }
 
     fn abort(&mut self, reason: CloseReason) {
-        self.connection.close(reason.quic_code().into(), reason.name().as_bytes());
+        self.connection.close(self.code(reason), reason.name().as_bytes());
     }
 }
 
@@ -71,15 +94,24 @@ impl QuicWriter {
         control: SendStream,
         max_streams: usize,
         keep_alive: Option<Duration>,
+        session: Option<Box<WriterSession>>,
     ) -> Self {
+        let prefix = session.as_ref().map(|session| session.id);
         Self {
             connection,
+            session,
             keep_alive,
             chunks: Chunks::default(),
             control: StreamQueue::new(control),
-            senders: SenderStreams::new(max_streams),
+            senders: SenderStreams::new(max_streams, prefix),
             queue: VecDeque::new(),
         }
+    }
+
+    /// The code with which the connection is closed or a stream is reset.
+    fn code(&self, reason: CloseReason) -> VarInt {
+        let code = reason.quic_code();
+        if self.session.is_some() { to_http3(code) } else { code.into() }
     }
 
     fn poll_pump(
