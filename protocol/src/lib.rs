@@ -49,5 +49,5 @@ pub const ALPN: &[u8] = b"signalbox/1";
 /// Default port of a gateway, UDP for QUIC and TCP for WebSockets and HTTP.
 pub const DEFAULT_PORT: u16 = 4433;
 
-/// Path of the WebSocket endpoint on the gateway's TCP port.
+/// Path at which clients connect: of WebSockets on the TCP port, and of WebTransport on the UDP port.
 pub const CONNECT_PATH: &str = "/v1/connect";

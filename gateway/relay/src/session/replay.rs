@@ -204,7 +204,8 @@ fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
     };
     match encoding {
         Encoding::PerSender => {
-            let SenderMessage::Signal(signal) = binary::decode(frame::message_of(frame)).ok()??;
+            let message = binary::decode(frame::message_of(frame)).ok()??;
+            let SenderMessage::Signal(signal) = message else { return None };
             Some(Signal { signal_type: signal.signal_type, data: signal.data })
         }
         Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),

@@ -219,7 +219,7 @@ impl Client {
             (Outgoing::Signal { from, frame, .. }, encoding) => {
                 assert_eq!(encoding, Encoding::PerSender, "its receiver has a stream per sender");
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();
-                let SenderMessage::Signal(signal) = message;
+                let SenderMessage::Signal(signal) = message else { panic!("{message:?}") };
                 let data = signal.data.unwrap().into_string();
                 Received::Signal { from: from.clone(), seq: signal.seq, data }
             }
