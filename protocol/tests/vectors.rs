@@ -289,6 +289,12 @@ fn vectors() -> Vec<Vector> {
                 data: Some("hello".into()),
             }),
         ),
+        vector!(
+            "another sender on a sender's stream",
+            "sender",
+            SenderMessage,
+            SenderMessage::Sender { from: bob.into(), after: 7 },
+        ),
         vector!("ticketStored", "client", ClientMessage, ClientMessage::TicketStored {}),
         vector!(
             "resume with defaults",

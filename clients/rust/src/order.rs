@@ -177,8 +177,10 @@ impl Order {
         certain.then_some(ResumePosition { events: self.events, cursors })
     }
 
-    /// A sender's stream has been opened.
+    /// A stream has this sender from now on. If it had another one, that one's part of the stream has
+    /// ended.
     pub(crate) fn open(&mut self, stream: StreamKey, from: Sender, after: u64) {
+        self.end(stream, false);
         self.streams.insert(stream, from.clone());
         let state = self.senders.entry(from).or_default();
         state.streams.push(HeldStream { key: stream, after, held: VecDeque::new() });
@@ -194,7 +196,8 @@ impl Order {
         let Some(state) = self.senders.get_mut(&from) else {
             return;
         };
-        if let Some(stream) = state.streams.iter_mut().find(|it| it.key == stream) {
+        // The last one: an earlier part of the stream may be held, too.
+        if let Some(stream) = state.streams.iter_mut().rfind(|it| it.key == stream) {
             stream.held.push_back((seq, signal));
         }
         self.advance(&from);
@@ -218,7 +221,7 @@ impl Order {
     /// Whether reading more of this stream would only fill memory for now.
     pub(crate) fn is_held(&self, stream: StreamKey) -> bool {
         let state = self.streams.get(&stream).and_then(|from| self.senders.get(from));
-        let held = state.and_then(|state| state.streams.iter().find(|it| it.key == stream));
+        let held = state.and_then(|state| state.streams.iter().rfind(|it| it.key == stream));
         held.is_some_and(|stream| !stream.held.is_empty())
     }
 

@@ -238,10 +238,14 @@ impl Player {
             Arrival::Reset => order.end(stream, true),
             Arrival::Message(text) if self.headed.contains(&stream) => {
                 let message = wire::decode::<SenderMessage<'_>>(&text).unwrap();
-                if let Some(SenderMessage::Signal(signal)) = message {
-                    let seq = signal.seq;
-                    let signal = Signal { signal_type: signal.signal_type, data: signal.data };
-                    order.signal(stream, seq, signal.into_owned());
+                match message {
+                    Some(SenderMessage::Signal(signal)) => {
+                        let seq = signal.seq;
+                        let signal = Signal { signal_type: signal.signal_type, data: signal.data };
+                        order.signal(stream, seq, signal.into_owned());
+                    }
+                    Some(SenderMessage::Sender { from, after }) => order.open(stream, from, after),
+                    None => {}
                 }
             }
             Arrival::Message(text) => match wire::decode::<GatewayStream>(&text).unwrap() {

@@ -39,7 +39,8 @@ async fn read(mut stream: quinn::RecvStream, enough: usize) -> Stream {
                         Some(Stream { from: from.connection().unwrap(), after, seqs: Vec::new() });
                 }
                 Some(read) => {
-                    let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
+                    let message = binary::decode(frame).unwrap().unwrap();
+                    let SenderMessage::Signal(signal) = message else { panic!("{message:?}") };
                     read.seqs.push(signal.seq);
                 }
             }
@@ -144,7 +145,13 @@ async fn read_on(mut stream: quinn::RecvStream, report: tokio::sync::mpsc::Sende
                 header = Some((from.connection().unwrap(), Some(after)));
                 continue;
             };
-            let SenderMessage::Signal(signal) = binary::decode(frame).unwrap().unwrap();
+            let signal = match binary::decode(frame).unwrap().unwrap() {
+                SenderMessage::Signal(signal) => signal,
+                SenderMessage::Sender { from, after } => {
+                    header = Some((from.connection().unwrap(), Some(after)));
+                    continue;
+                }
+            };
             let (from, after) = (*from, after.take());
             let _ = report.send(Signal { from, seq: signal.seq, after }).await;
         }

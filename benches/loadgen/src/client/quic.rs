@@ -244,7 +244,8 @@ async fn receive(stream: RecvStream, on_message: OnMessage) -> anyhow::Result<()
                 let data = signal.data.context("a signal without data, which nobody sent")?;
                 on_message(&data);
             }
-            None => bail!("a message that is not a signal on a sender's stream"),
+            Some(SenderMessage::Sender { .. }) => {}
+            None => bail!("an unknown message on a sender's stream"),
         }
     }
     Ok(())

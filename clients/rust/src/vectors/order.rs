@@ -138,7 +138,9 @@ impl Recorder {
         let signal = SequencedSignal { seq, signal_type: None, data };
         let message = SenderMessage::Signal(signal);
         let receives: Value = serde_json::from_str(&wire::encode(&message)).unwrap();
-        let SenderMessage::Signal(SequencedSignal { signal_type, data, .. }) = message;
+        let SenderMessage::Signal(SequencedSignal { signal_type, data, .. }) = message else {
+            unreachable!("it was made above")
+        };
         let signal = signalbox_protocol::Signal { signal_type, data };
         self.order().signal(stream, seq, signal.into_owned());
         self.step(json!({"on": stream_id(stream), "receives": receives}));
@@ -269,6 +271,30 @@ fn order_json_is_current() {
         it.open(1, id(1), 1);
         it.signal(1, 7);
         it.destroyed(1, 7);
+    });
+    case(Recorder::new("a stream is given to another sender, and back"), &|it| {
+        it.created(1);
+        it.open(0, id(1), 0);
+        it.signal(0, 1);
+        it.open(0, id(2), 0);
+        it.signal(0, 5);
+        it.open(0, id(1), 1);
+        it.signal(0, 2);
+        it.created(2);
+        it.destroyed(2, 5);
+    });
+    case(Recorder::new("a part of a stream waits for a part of another stream"), &|it| {
+        it.created(1);
+        it.created(2);
+        it.open(1, id(1), 2);
+        it.signal(1, 3);
+        it.open(1, id(2), 0);
+        it.signal(1, 1);
+        it.open(1, id(1), 3);
+        it.signal(1, 4);
+        it.open(0, id(1), 0);
+        it.signal(0, 2);
+        it.destroyed(1, 4);
     });
     case(Recorder::shared("on one stream the gateway's order is the order"), &|it| {
         it.created(1);

@@ -1,4 +1,5 @@
-//! IncomingStreams what a gateway sends over QUIC: the control stream and a stream for each sender.
+//! Reads what a gateway sends over QUIC: the control stream, and streams that each carry one sender at a
+//! time.
 //!
 //! They are read as they become readable, never one after the other, so that bytes which are
 //! late for one sender do not hold up the rest.
@@ -36,7 +37,7 @@ pub(super) struct IncomingStreams<'a> {
     parked: HashMap<StreamKey, IncomingSenderStream>,
 }
 
-/// A sender's stream.
+/// A stream of the gateway.
 struct IncomingSenderStream {
     key: StreamKey,
     frames: GatewayFrames,
@@ -73,7 +74,8 @@ async fn sleep_until(until: Option<Instant>) {
 type ReadResult = (IncomingSenderStream, Result<bool, ReadFailure>);
 
 async fn read_more(mut stream: IncomingSenderStream) -> ReadResult {
-    let result = stream.frames.fill().await;
+    // A stream that had to wait may have frames left.
+    let result = if stream.frames.buffer.is_ready() { Ok(true) } else { stream.frames.fill().await };
     (stream, result)
 }
 
@@ -187,17 +189,23 @@ impl<'a> IncomingStreams<'a> {
 }
 
 impl IncomingSenderStream {
-    /// Passes all complete frames to the order. `false` if the stream is of an unknown kind.
+    /// Passes complete frames to the order, as long as it need not hold them. `false` if the stream is of an unknown kind.
     fn take(&mut self, dispatcher: &mut EventDispatcher) -> Result<bool, Disconnection> {
-        while let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)? {
+        while !dispatcher.order.is_held(self.key)
+            && let Some(frame) = self.frames.buffer.next_frame().map_err(frame_error)?
+        {
             let malformed = |error: binary::BinaryError| Disconnection::protocol(error.to_string());
             if self.has_header {
-                if let Some(SenderMessage::Signal(signal)) =
-                    binary::decode(frame).map_err(malformed)?
-                {
-                    let seq = signal.seq;
-                    let signal = Signal { signal_type: signal.signal_type, data: signal.data };
-                    dispatcher.order.signal(self.key, seq, signal.into_owned());
+                match binary::decode(frame).map_err(malformed)? {
+                    Some(SenderMessage::Signal(signal)) => {
+                        let seq = signal.seq;
+                        let signal = Signal { signal_type: signal.signal_type, data: signal.data };
+                        dispatcher.order.signal(self.key, seq, signal.into_owned());
+                    }
+                    Some(SenderMessage::Sender { from, after }) => {
+                        dispatcher.order.open(self.key, from, after);
+                    }
+                    None => {}
                 }
             } else {
                 match binary::decode(frame).map_err(malformed)? {
