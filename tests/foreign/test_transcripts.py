@@ -119,9 +119,11 @@ class Player:
         if stream in self._ignored:
             return
         if stream in self._headed:
-            signal = messages.SENDER_STREAM.from_json(fields)
-            if signal is not None:
-                self._arrived(lambda order: order.signal(stream, signal))
+            message = messages.SENDER_STREAM.from_json(fields)
+            if isinstance(message, messages.SenderHeader):
+                self._arrived(lambda order: order.open(stream, message.sender, message.after))
+            elif message is not None:
+                self._arrived(lambda order: order.signal(stream, message))
             return
         header = messages.GATEWAY_STREAM.from_json(fields)
         if header is None:

@@ -166,8 +166,9 @@ export class Order {
     return certain ? { events: this.#events, cursors } : undefined;
   }
 
-  /** A sender's stream has been opened. */
+  /** A stream has this sender from now on. An earlier sender's part of it has ended. */
   open(stream: number, from: Sender, after: number): void {
+    this.end(stream, false);
     const state = this.#state(from);
     this.#streams.set(stream, state);
     state.streams.push({ key: stream, after, held: [] });
@@ -178,7 +179,8 @@ export class Order {
   signal(stream: number, seq: number, contents: SignalContents): void {
     const state = this.#current(stream);
     if (!state) return;
-    state.streams.find((it) => it.key === stream)?.held.push({ seq, ...contents });
+    // The last one: an earlier part of the stream may be held, too.
+    state.streams.filter((it) => it.key === stream).at(-1)?.held.push({ seq, ...contents });
     this.#advance(state);
   }
 
@@ -195,7 +197,7 @@ export class Order {
 
   /** Whether reading more of this stream would only fill memory for now. */
   isHeld(stream: number): boolean {
-    const held = this.#current(stream)?.streams.find((it) => it.key === stream);
+    const held = this.#current(stream)?.streams.filter((it) => it.key === stream).at(-1);
     return held !== undefined && held.held.length > 0;
   }
 

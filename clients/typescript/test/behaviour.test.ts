@@ -13,7 +13,6 @@ function playOrder({ name, presence, steps }: Json): void {
   let events: Json[] = [];
   let assembler: ReplyAssembler | undefined = new ReplyAssembler();
   let joined = false;
-  const headed = new Set<number>();
   const order = new Order(presence, (event) => events.push(eventJson(event)));
   const apply = (reply: HandshakeReply) => {
     if (reply.kind === 'welcome') order.join(reply, joined);
@@ -26,7 +25,6 @@ function playOrder({ name, presence, steps }: Json): void {
     if (step.linkLost) {
       const position = order.linkLost() ?? null;
       assembler = new ReplyAssembler();
-      headed.clear();
       const bySender = (cursors: Json[]) =>
         Object.fromEntries(cursors.map((it: { from: Sender; seq: number }) => [JSON.stringify(it.from), it.seq]));
       const expected = step.resumesFrom;
@@ -55,10 +53,9 @@ function playOrder({ name, presence, steps }: Json): void {
     } else {
       assert.equal(typeof step.on, 'number', at);
       const message = messageOf(step.receives);
-      if (headed.has(step.on)) {
+      if (message.kind === 'signal') {
         order.signal(step.on, message.seq, message);
       } else {
-        headed.add(step.on);
         order.open(step.on, message.from, message.after);
       }
     }

@@ -125,12 +125,12 @@ class Player {
     const { order } = this.#client!.dispatcher;
     if (this.#ignored.has(stream)) return;
     if (typeof arrival === 'string') order.end(stream, arrival === 'reset');
-    else if (this.#headed.has(stream)) {
-      if (arrival.message) order.signal(stream, arrival.message.seq, arrival.message);
+    else if (arrival.message?.kind === 'signal') {
+      order.signal(stream, arrival.message.seq, arrival.message);
     } else if (arrival.message) {
       this.#headed.add(stream);
       order.open(stream, arrival.message.from, arrival.message.after);
-    } else this.#ignored.add(stream);
+    } else if (!this.#headed.has(stream)) this.#ignored.add(stream);
   }
 
   #asked(what: Json): void {

@@ -40,7 +40,11 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// Streams that a client may open. It needs one of each kind; the second is there to be refused
 /// with a reason, where the transport itself would just block the client for ever. Slots cost
 /// memory up front, so no more than that.
-const CLIENT_STREAMS: u32 = 2;
+const BIDI_STREAMS: u32 = 2;
+
+/// HTTP/3 has three unidirectional streams in each direction, and Chromium refuses a server that
+/// grants fewer at first (RFC 9114 §6.2). More are granted when the client has chosen it.
+const UNI_STREAMS: u32 = 3;
 
 /// Bytes that a client may send on one stream before they are read: some longest frames.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -239,8 +243,8 @@ fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerC
 fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {
     let mut transport = signalbox_quic::transport_config();
     transport
-        .max_concurrent_bidi_streams(CLIENT_STREAMS.into())
-        .max_concurrent_uni_streams(CLIENT_STREAMS.into())
+        .max_concurrent_bidi_streams(BIDI_STREAMS.into())
+        .max_concurrent_uni_streams(UNI_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(link::quic::SEND_WINDOW)

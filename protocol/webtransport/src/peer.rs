@@ -123,10 +123,10 @@ fn accept_bidi(connection: Connection) -> BoxFuture<'static, Step> {
 
 /// Reads the type of a unidirectional stream (RFC 9114 §6.2).
 async fn uni_type(mut stream: RecvStream) -> Step {
-    let Ok((kind, _)) = varint(&mut stream).await else { return Step::Ignored };
+    let Ok((kind, read)) = varint(&mut stream).await else { return Step::Ignored };
     match StreamUni(kind) {
         StreamUni::CONTROL => {
-            let settings = Settings::read(&mut stream).await;
+            let settings = Settings::read(&mut read.as_slice().chain(&mut stream)).await;
             Step::Settings(settings, stream)
         }
         StreamUni::QPACK_ENCODER | StreamUni::QPACK_DECODER => Step::Held(stream),

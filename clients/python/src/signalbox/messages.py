@@ -397,7 +397,10 @@ CLIENT_STREAM: Kinds[SignalsHeader] = Kinds(_kind("signals", SignalsHeader))
 GATEWAY_STREAM: Kinds[SenderHeader] = Kinds(
     _kind("sender", SenderHeader, sender=SENDER, after=U64)
 )
-SENDER_STREAM: Kinds[StreamSignal] = Kinds(_kind("signal", StreamSignal, seq=U64, **_CONTENTS))
+SENDER_STREAM: Kinds[StreamSignal | SenderHeader] = Kinds(
+    _kind("signal", StreamSignal, seq=U64, **_CONTENTS),
+    _kind("sender", SenderHeader, sender=SENDER, after=U64),
+)
 
 
 def frames(kinds: Kinds[M], messages: Sequence[M]) -> bytes:

@@ -41,6 +41,9 @@ from .postcard import Server
 
 Sender = str | Server
 
+Part = tuple[int, int]
+"""The part of a stream that carries one sender: the stream, and a number in the order of arrival."""
+
 FIRST_STREAM, STREAM_STEP = 3, 4
 """The QUIC ids of the gateway's unidirectional streams."""
 
@@ -72,7 +75,7 @@ class SenderState:
     """The last sequence number that was delivered to the application."""
     broken: bool = False
     """A stream was reset: its remaining signals never arrive, and nothing waits for them."""
-    streams: dict[int, SenderStream] = field(default_factory=dict)
+    streams: dict[Part, SenderStream] = field(default_factory=dict)
     destroyed: tuple[DisconnectReason | UnknownCode, int] | None = None
 
 
@@ -96,7 +99,8 @@ class Order:
         """How many signals wait for something else to arrive first."""
 
     def _new_link(self) -> None:
-        self._streams: dict[int, Sender] = {}
+        self._streams: dict[int, tuple[Sender, Part]] = {}
+        self._parts = 0
         # All streams below this one have a header that was read, or will never have one.
         self._known_below = FIRST_STREAM
         self._known: set[int] = set()
@@ -167,9 +171,12 @@ class Order:
         return ResumePosition(self.events, cursors)
 
     def open(self, stream: int, sender: Sender, after: int) -> None:
-        """The header of a sender's stream has been read."""
-        self._streams[stream] = sender
-        self._state(sender).streams[stream] = SenderStream(after)
+        """A stream has this sender from now on. An earlier sender's part of it has ended."""
+        self.end(stream)
+        self._parts += 1
+        part = (stream, self._parts)
+        self._streams[stream] = (sender, part)
+        self._state(sender).streams[part] = SenderStream(after)
         self._stream_known(stream)
 
     def ignore(self, stream: int) -> None:
@@ -178,23 +185,26 @@ class Order:
 
     def signal(self, stream: int, signal: StreamSignal) -> None:
         """A signal has arrived on a sender's stream."""
-        sender = self._streams.get(stream)
-        # A sender that was reported as destroyed sends nothing more.
-        state = None if sender is None else self.senders.get(sender)
-        if sender is None or state is None or stream not in state.streams:
+        if stream not in self._streams:
             return
-        state.streams[stream].held.append(signal)
+        sender, part = self._streams[stream]
+        # A sender that was reported as destroyed sends nothing more.
+        state = self.senders.get(sender)
+        if state is None or part not in state.streams:
+            return
+        state.streams[part].held.append(signal)
         self.held += 1
         self._advance(sender)
 
     def end(self, stream: int, reset: bool = False) -> None:
         """A stream has ended; with `reset` not cleanly."""
-        sender = self._streams.pop(stream, None)
-        state = None if sender is None else self.senders.get(sender)
-        if sender is not None and state is not None and stream in state.streams:
-            state.streams[stream].over = True
-            state.broken |= reset
-            self._advance(sender)
+        if stream in self._streams:
+            sender, part = self._streams.pop(stream)
+            state = self.senders.get(sender)
+            if state is not None and part in state.streams:
+                state.streams[part].over = True
+                state.broken |= reset
+                self._advance(sender)
         self._stream_known(stream)
 
     def _state(self, sender: Sender) -> SenderState:
@@ -247,14 +257,14 @@ class Order:
         state = self.senders.get(sender)
         if state is None or not (state.created or self._needs_no_announcement(sender)):
             return
-        for stream, lane in sorted(state.streams.items(), key=lambda it: (it[1].after, it[0])):
-            if lane.after > state.delivered_seq and not self._nothing_precedes(stream, state):
+        for part, lane in sorted(state.streams.items(), key=lambda it: (it[1].after, it[0])):
+            if lane.after > state.delivered_seq and not self._nothing_precedes(part, state):
                 break
             self.held -= len(lane.held)
             while lane.held:
                 self._deliver(sender, lane.held.popleft())
             if lane.over:
-                del state.streams[stream]
+                del state.streams[part]
         if isinstance(sender, str) and state.destroyed is not None:
             reason, last_seq = state.destroyed
             open_or_held = any(not lane.over or lane.held for lane in state.streams.values())
@@ -264,12 +274,12 @@ class Order:
     def _needs_no_announcement(self, sender: Sender) -> bool:
         return not self._presence or isinstance(sender, Server) or sender == self._me
 
-    def _nothing_precedes(self, stream: int, state: SenderState) -> bool:
+    def _nothing_precedes(self, part: Part, state: SenderState) -> bool:
         """Whether the signal that a stream waits for was lost with a stream that was reset.
 
         Only if all lower-numbered streams are known is it certain that none of them brings it.
         """
-        return stream <= self._known_below and min(state.streams) == stream
+        return part[0] <= self._known_below and min(state.streams) == part
 
     def _deliver(self, sender: Sender, signal: StreamSignal) -> None:
         self._state(sender).delivered_seq = signal.seq

@@ -180,14 +180,10 @@ export class WebTransportLink extends Link {
     while (await this.#fill(buffer, chunks)) {
       this.checked(() => {
         for (let bytes; known && (bytes = buffer.next()); header = true) {
-          if (header) {
-            const message = senderMessages.decode(bytes);
-            if (message) this.#deliver((it) => it.signal(stream, message.seq, message));
-          } else {
-            const message = gatewayStream.decode(bytes);
-            known = message !== undefined;
-            if (message) this.#deliver((it) => it.open(stream, message.from, message.after));
-          }
+          const message = header ? senderMessages.decode(bytes) : gatewayStream.decode(bytes);
+          if (message?.kind === 'signal') this.#deliver((it) => it.signal(stream, message.seq, message));
+          if (message?.kind === 'sender') this.#deliver((it) => it.open(stream, message.from, message.after));
+          known = header || message !== undefined;
         }
       });
       if (!known) return false;

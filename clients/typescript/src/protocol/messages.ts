@@ -181,7 +181,10 @@ export const clientStream = messages({ signals: struct({}) });
 /** The header of a gateway's stream. */
 export const gatewayStream = messages({ sender: struct({ from: sender, after: u64 }) });
 /** Messages on a sender's stream. */
-export const senderMessages = messages({ signal: struct(receivedSignal) });
+export const senderMessages = messages({
+  signal: struct(receivedSignal),
+  sender: struct({ from: sender, after: u64 }),
+});
 
 type MessageIn<C> = C extends { encode(message: infer M): unknown } ? M : never;
 export type ClientMessage = MessageIn<typeof clientMessages>;

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..codes import Streams
 from ..frame import FrameBuffer
-from ..messages import GATEWAY, GATEWAY_STREAM, SENDER_STREAM, ReceivedSignal
+from ..messages import GATEWAY, GATEWAY_STREAM, SENDER_STREAM, ReceivedSignal, SenderHeader
 from ..postcard import Malformed
 from .transport import Arrival, ControlMessage, StreamEnded, StreamMessage, StreamOpened
 
@@ -68,8 +68,11 @@ class IncomingStreams:
         elif stream % STREAM_KINDS != GATEWAYS_UNIDIRECTIONAL:
             raise Malformed(f"the gateway opened stream {stream}")
         elif stream in self._headed:
-            if (signal := SENDER_STREAM.decode(message)) is not None:
-                self._arrived(StreamMessage(stream, signal), len(message))
+            decoded = SENDER_STREAM.decode(message)
+            if isinstance(decoded, SenderHeader):
+                self._arrived(StreamOpened(stream, decoded), len(message))
+            elif decoded is not None:
+                self._arrived(StreamMessage(stream, decoded), len(message))
         else:
             self._header(stream, message)
 
