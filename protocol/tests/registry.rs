@@ -16,9 +16,9 @@ use std::{collections::HashSet, fs, path::PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason, ErrorCode, Feature,
-    GatewayId, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId, Streams,
-    CONNECT_PATH, close::ComeBack, frame, json as json_form, limits, message::Message,
+    ALPN, CONNECT_PATH, ClientMessage, ClientStream, CloseReason, Codec, DisconnectReason,
+    ErrorCode, Feature, GatewayId, GatewayMessage, GatewayStream, Role, SenderMessage, SessionId,
+    Streams, close::ComeBack, frame, json as json_form, limits, message::Message,
 };
 
 /// The fields of a message or a type: name, type, and what a client may leave out in JSON.
@@ -80,8 +80,10 @@ const GATEWAY: &[Fields] = &[
 
 const CLIENT_STREAM: &[Fields] = &[&[]];
 const GATEWAY_STREAM: &[Fields] = &[&[("from", "sender", None), ("after", "u64", None)]];
-const SENDER: &[Fields] =
-    &[&[("seq", "u64", None), ("type", "option text", None), ("data", "option text", None)]];
+const SENDER: &[Fields] = &[
+    &[("seq", "u64", None), ("type", "option text", None), ("data", "option text", None)],
+    &[("from", "sender", None), ("after", "u64", None)],
+];
 
 const CONNECTION: Fields =
     &[("id", "id", None), ("createdAt", "u64", None), ("data", "text", None)];

@@ -65,11 +65,9 @@ impl LinkForm {
     /// The encoding of frames for a client that asked for these streams.
     fn encoding(self, streams: Streams) -> Encoding {
         match (self.transport, self.codec, streams) {
-            (
-                Transport::Quic | Transport::WebTransport,
-                Codec::Postcard,
-                Streams::PerSender,
-            ) => Encoding::PerSender,
+            (Transport::Quic | Transport::WebTransport, Codec::Postcard, Streams::PerSender) => {
+                Encoding::PerSender
+            }
             (_, Codec::Postcard, _) => Encoding::Shared,
             (_, Codec::Json, _) => Encoding::Json,
         }

@@ -6,8 +6,8 @@ use quinn::{Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportC
 use signalbox_certs::Certificates;
 use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
 use signalbox_quic::{EndpointRuntime, HandshakeData, QuicTlsConfig};
-use socket2::{Domain, Protocol, Socket, Type};
 use signalbox_webtransport::{H3_NO_ERROR, SessionEnd, to_http3};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 

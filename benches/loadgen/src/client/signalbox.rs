@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use anyhow::{Context as _, bail};
 use signalbox_protocol::{
-    ClientMessage, CloseReason, Codec, ConnectionId, Feature, Features, GatewayMessage, Signal,
-    Streams, Text, CONNECT_PATH, binary, json,
+    CONNECT_PATH, ClientMessage, CloseReason, Codec, ConnectionId, Feature, Features,
+    GatewayMessage, Signal, Streams, Text, binary, json,
     message::{Hello, Resume, SendSignal},
 };
 

@@ -63,7 +63,9 @@ impl Reader for QuicReader {
             confirmed(&self.connection, &mut self.handshake).await?;
         }
         let ready = match self.ready().await {
-            Err(lost @ LinkError::Lost(_)) => return Err(self.end_of_session().await.unwrap_or(lost)),
+            Err(lost @ LinkError::Lost(_)) => {
+                return Err(self.end_of_session().await.unwrap_or(lost));
+            }
             ready => ready?,
         };
         match ready {
@@ -148,11 +150,7 @@ impl QuicReader {
                 continue;
             }
             let control = async {
-                if self.control_ended {
-                    pending().await
-                } else {
-                    self.control.fill().await
-                }
+                if self.control_ended { pending().await } else { self.control.fill().await }
             };
             let signals = async {
                 match &mut self.signals {

@@ -133,11 +133,7 @@ impl StreamQueue {
     /// this code, so that its end does not look clean.
     pub(super) fn finish(&mut self, reset_code: VarInt) {
         // Both calls fail only if the stream has already ended, which is fine.
-        let _ = if self.is_idle() {
-            self.stream.finish()
-        } else {
-            self.stream.reset(reset_code)
-        };
+        let _ = if self.is_idle() { self.stream.finish() } else { self.stream.reset(reset_code) };
     }
 }
 

@@ -75,7 +75,8 @@ type ReadResult = (IncomingSenderStream, Result<bool, ReadFailure>);
 
 async fn read_more(mut stream: IncomingSenderStream) -> ReadResult {
     // A stream that had to wait may have frames left.
-    let result = if stream.frames.buffer.is_ready() { Ok(true) } else { stream.frames.fill().await };
+    let result =
+        if stream.frames.buffer.is_ready() { Ok(true) } else { stream.frames.fill().await };
     (stream, result)
 }
 
