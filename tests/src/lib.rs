@@ -169,12 +169,9 @@ impl World {
     /// The gateway's URL for a transport.
     pub fn url(&self, transport: TransportMode) -> String {
         match transport {
-            TransportMode::Quic | TransportMode::QuicSingleStream => {
-                format!("quic://{}", self.addresses.quic)
-            }
-            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => {
-                format!("wss://{}", self.addresses.tcp)
-            }
+            _ if !transport.is_udp() => format!("wss://{}", self.addresses.tcp),
+            TransportMode::WebTransport => format!("https://{}", self.addresses.quic),
+            _ => format!("quic://{}", self.addresses.quic),
         }
     }
 
@@ -258,6 +255,8 @@ pub enum TransportMode {
     Quic,
     /// QUIC with all senders on one stream.
     QuicSingleStream,
+    /// WebTransport with a stream per sender.
+    WebTransport,
     /// WebSocket with postcard.
     WebSocketPostcard,
     /// WebSocket with JSON.
@@ -266,13 +265,23 @@ pub enum TransportMode {
 
 impl TransportMode {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Quic, Self::QuicSingleStream, Self::WebSocketPostcard, Self::WebSocketJson];
+    pub const ALL: [Self; 5] = [
+        Self::Quic,
+        Self::QuicSingleStream,
+        Self::WebTransport,
+        Self::WebSocketPostcard,
+        Self::WebSocketJson,
+    ];
+
+    /// Whether it is carried by UDP.
+    pub fn is_udp(self) -> bool {
+        matches!(self, Self::Quic | Self::QuicSingleStream | Self::WebTransport)
+    }
 
     /// Options for this transport.
     pub fn options(self, options: ConnectOptions) -> ConnectOptions {
         match self {
-            Self::Quic | Self::WebSocketPostcard => options,
+            Self::Quic | Self::WebTransport | Self::WebSocketPostcard => options,
             Self::QuicSingleStream => options.streams(Streams::Single),
             Self::WebSocketJson => options.json(),
         }

@@ -18,21 +18,15 @@ impl Proxy {
     /// The gateway's URL for a transport, through the proxy.
     pub fn url(&self, transport: TransportMode) -> String {
         match transport {
-            TransportMode::Quic | TransportMode::QuicSingleStream => {
-                format!("quic://{}", self.udp())
-            }
-            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => {
-                format!("wss://{}", self.tcp())
-            }
+            _ if !transport.is_udp() => format!("wss://{}", self.tcp()),
+            TransportMode::WebTransport => format!("https://{}", self.udp()),
+            _ => format!("quic://{}", self.udp()),
         }
     }
 
     /// The gateway's address for a transport, through the proxy.
     pub fn address(&self, transport: TransportMode) -> SocketAddr {
-        match transport {
-            TransportMode::Quic | TransportMode::QuicSingleStream => self.udp(),
-            TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => self.tcp(),
-        }
+        if transport.is_udp() { self.udp() } else { self.tcp() }
     }
 
     /// Waits until clients have begun this many QUIC connections.

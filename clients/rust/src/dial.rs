@@ -118,7 +118,7 @@ impl Dialer {
         let scheme = target.scheme.name();
         tried.lock().extend(addresses.iter().map(|address| format!("{scheme}://{address}")));
         match target.scheme {
-            Scheme::Quic => {
+            Scheme::Quic | Scheme::Https => {
                 let dial = |rank, to| {
                     let early = early.filter(|_| rank == 0);
                     quic::dial(&self.endpoints, &self.quic, target, to, early)

@@ -11,7 +11,9 @@ use signalbox_protocol::{CloseReason, ErrorCode, Printable, signal::InvalidSigna
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL does not name a gateway. The caller must correct it.
-    #[error("{0}: use quic://HOST[:PORT], wss://HOST[:PORT] or ws://HOST[:PORT]")]
+    #[error(
+        "{0}: use quic://HOST[:PORT], https://HOST[:PORT] (WebTransport), wss://HOST[:PORT] or ws://HOST[:PORT]"
+    )]
     Url(String),
     /// The trusted root certificates cannot be used. The caller must correct them.
     #[error("cannot use the trusted certificates: {0}")]

@@ -11,6 +11,8 @@ use crate::error::ConnectError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Quic,
+    /// WebTransport.
+    Https,
     Wss,
     Ws,
 }
@@ -19,6 +21,7 @@ impl Scheme {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quic => "quic",
+            Self::Https => "https",
             Self::Wss => "wss",
             Self::Ws => "ws",
         }
@@ -31,7 +34,7 @@ pub(crate) struct GatewayUrl {
     pub(crate) scheme: Scheme,
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Path of the WebSocket endpoint.
+    /// Path of the endpoint; without meaning for QUIC.
     pub(crate) path: String,
 }
 
@@ -41,6 +44,7 @@ impl GatewayUrl {
         let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
         let scheme = match url.scheme() {
             "quic" => Scheme::Quic,
+            "https" => Scheme::Https,
             "wss" => Scheme::Wss,
             "ws" => Scheme::Ws,
             _ => return Err(bad("unknown scheme")),
@@ -57,7 +61,8 @@ impl GatewayUrl {
             path => path,
         };
         // `Url::port` hides the scheme's default (80, 443), which is not what we default to.
-        let explicit = ["ws", "wss"].contains(&url.scheme()).then(|| explicit_port(text)).flatten();
+        let explicit =
+            ["ws", "wss", "https"].contains(&url.scheme()).then(|| explicit_port(text)).flatten();
         let port = url.port().or(explicit).unwrap_or(DEFAULT_PORT);
         Ok(Self { scheme, host, port, path: path.to_owned() })
     }

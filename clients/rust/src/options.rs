@@ -35,7 +35,8 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Connects to the gateway at `url` (`quic://`, `wss://` or `ws://`) with a token from the
+    /// Connects to the gateway at `url` (`quic://`, `https://` for WebTransport, `wss://`
+    /// or `ws://`) with a token from the
     /// project's server.
     ///
     /// ```

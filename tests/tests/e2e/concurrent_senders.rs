@@ -93,7 +93,9 @@ async fn all_receive_all_signals_in_order() {
     let world = World::new().await;
     let mut members = Vec::new();
     for n in 0..CLIENTS {
-        let options = world.options(TransportMode::ALL[n % 4], Role::Publisher).presence(false);
+        let options = world
+            .options(TransportMode::ALL[n % TransportMode::ALL.len()], Role::Publisher)
+            .presence(false);
         members.push(world.try_join(&options).await.unwrap());
     }
     let ids: Vec<_> = members.iter().map(Member::id).collect();

@@ -47,6 +47,7 @@ macro_rules! suite {
 suite! {
     quic: signalbox_tests::TransportMode::Quic,
     quic_single_stream: signalbox_tests::TransportMode::QuicSingleStream,
+    webtransport: signalbox_tests::TransportMode::WebTransport,
     websocket_postcard: signalbox_tests::TransportMode::WebSocketPostcard,
     websocket_json: signalbox_tests::TransportMode::WebSocketJson,
 }
@@ -55,7 +56,9 @@ suite! {
 fn other(transport: TransportMode) -> TransportMode {
     match transport {
         TransportMode::Quic | TransportMode::QuicSingleStream => TransportMode::WebSocketJson,
-        TransportMode::WebSocketPostcard | TransportMode::WebSocketJson => TransportMode::Quic,
+        TransportMode::WebTransport
+        | TransportMode::WebSocketPostcard
+        | TransportMode::WebSocketJson => TransportMode::Quic,
     }
 }
 

@@ -292,7 +292,11 @@ async fn the_list_has_the_vendors_fields_and_details_on_request() {
     let mut members = Vec::new();
     // More than are written at a time.
     for index in 0..70 {
-        members.push(world.join(TransportMode::ALL[index % 4], Role::Subscriber).await);
+        members.push(
+            world
+                .join(TransportMode::ALL[index % TransportMode::ALL.len()], Role::Subscriber)
+                .await,
+        );
     }
     for path in ["/connection", "/connection/", "/connection?details=false"] {
         let answer = server.ask("GET", path, None).await;

@@ -104,8 +104,7 @@ async fn a_cut_link_is_resumed_unnoticed(transport: TransportMode) {
         assert_eq!(all[0], "back");
         // All signals of bob and carol; over TCP alice is back before they have sent all.
         let missed = alice_hears.missed;
-        let quic = matches!(transport, TransportMode::Quic | TransportMode::QuicSingleStream);
-        assert!(missed == 5 || (missed < 5 && !quic), "{missed}");
+        assert!(missed == 5 || (missed < 5 && !transport.is_udp()), "{missed}");
         let said = |who: &str| [format!("{who}: {round}a"), format!("{who}: {round}b")];
         assert_eq!(about(&all, "bob"), said("bob"));
         assert_eq!(about(&all, "alice"), said("alice"));
@@ -217,8 +216,7 @@ macro_rules! on {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn nothing_is_lost_and_nothing_comes_twice() {
                 // A dead QUIC link is detected by its idle timeout.
-                let quic = matches!(TransportMode::$transport, TransportMode::Quic | TransportMode::QuicSingleStream);
-                let cuts = if quic { 3 } else { 20 };
+                let cuts = if TransportMode::$transport.is_udp() { 3 } else { 20 };
                 let transports = [TransportMode::$transport, TransportMode::$other];
                 super::nothing_is_lost_and_nothing_comes_twice(transports, cuts).await;
             }
@@ -229,6 +227,7 @@ macro_rules! on {
 on! {
     quic: Quic, WebSocketJson;
     quic_single: QuicSingleStream, Quic;
+    webtransport: WebTransport, WebSocketPostcard;
     postcard: WebSocketPostcard, WebSocketJson;
     json: WebSocketJson, WebSocketPostcard;
 }

@@ -60,7 +60,9 @@ async fn a_client_that_stops_reading_is_disconnected_and_no_other() {
     let token = world.token(Role::Subscriber);
     let mut talkers = Vec::new();
     for n in 0..TALKERS {
-        talkers.push(world.join(TransportMode::ALL[n % 4], Role::Publisher).await);
+        talkers.push(
+            world.join(TransportMode::ALL[n % TransportMode::ALL.len()], Role::Publisher).await,
+        );
     }
     // They join and never read again.
     let quic = Quic::join(world.addresses().quic, &token).await;

@@ -1,4 +1,4 @@
-//! A client's link over QUIC: connecting and writing. `incoming.rs` reads.
+//! A client's link over QUIC or WebTransport: connecting and writing. `incoming.rs` reads.
 
 mod incoming;
 
@@ -12,7 +12,11 @@ use rustls::{RootCertStore, client::Resumption};
 use signalbox_protocol::{
     ALPN, ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
 };
+use signalbox_webtransport::{
+    Closer, Incoming, Session, SessionEnd, SessionId, from_http3, to_http3,
+};
 use tracing::debug;
+use url::Url;
 
 use incoming::{GatewayFrames, IncomingStreams};
 
@@ -20,13 +24,16 @@ use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, Re
 use crate::{
     endpoints::Endpoints,
     error::{ConnectError, UnreachableCause as Cause},
-    gateway_url::GatewayUrl,
+    gateway_url::{GatewayUrl, Scheme},
     opening::Opening,
 };
 
 /// Streams that the gateway may have open, one per sender; quinn allocates a slot for each. With
 /// more senders than this, the gateway closes the streams of idle ones.
 const SENDER_STREAMS: u32 = 128;
+
+/// The gateway's own streams in HTTP/3: control, and two of QPACK.
+const HTTP3_STREAMS: u32 = 3;
 
 /// Bytes that may wait unread, per stream and in all.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -38,9 +45,12 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// TLS sessions that a client stores: those of one gateway (rustls rounds up to eight).
 const SESSIONS: usize = 8;
 
-/// The quinn configuration of a client: TLS, with its session cache, and transport parameters.
+/// The quinn configurations of a client: TLS, with its session cache, and transport parameters.
 #[derive(Debug)]
-pub(crate) struct QuicConfig(ClientConfig);
+pub(crate) struct QuicConfig {
+    quic: ClientConfig,
+    webtransport: ClientConfig,
+}
 
 impl QuicConfig {
     /// `early_data` allows a `resume` in the first packet (0-RTT).
@@ -49,22 +59,29 @@ impl QuicConfig {
         keep_alive: Duration,
         early_data: bool,
     ) -> Result<Self, ConnectError> {
-        let mut tls = signalbox_certs::client(roots.clone(), &[ALPN]);
-        if early_data {
-            tls.enable_early_data = true;
-            tls.resumption = Resumption::in_memory_sessions(SESSIONS);
-        }
-        let crypto = QuicClientConfig::try_from(tls)
-            .map_err(|error| ConnectError::Protocol(error.to_string()))?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport_config(keep_alive)));
-        Ok(Self(config))
+        let transport = Arc::new(transport_config(keep_alive));
+        let config = |alpn: &[u8], early_data| {
+            let mut tls = signalbox_certs::client(roots.clone(), &[alpn]);
+            if early_data {
+                tls.enable_early_data = true;
+                tls.resumption = Resumption::in_memory_sessions(SESSIONS);
+            }
+            let crypto = QuicClientConfig::try_from(tls)
+                .map_err(|error| ConnectError::Protocol(error.to_string()))?;
+            let mut config = ClientConfig::new(Arc::new(crypto));
+            config.transport_config(transport.clone());
+            Ok(config)
+        };
+        let webtransport = config(signalbox_webtransport::ALPN, false)?;
+        Ok(Self { quic: config(ALPN, early_data)?, webtransport })
     }
 }
 
 /// A QUIC connection before the gateway has answered the opening.
 pub(crate) struct PendingQuicLink {
     connection: Connection,
+    /// The WebTransport session to which the streams belong, if any.
+    session: Option<Session>,
     /// The control stream, once the opening has been sent on it. If that was before the reply,
     /// they were taken, too.
     opening_sent: Option<(SendStream, Option<RecvStream>)>,
@@ -79,7 +96,8 @@ impl Drop for PendingQuicLink {
         // quinn would close it with code 0 and finish the stream, and either is a goodbye: the
         // connection that another attempt is to resume would be destroyed.
         if self.resumes {
-            close(&self.connection, CloseReason::NetworkDisconnected);
+            let is_session = self.session.is_some();
+            close(&self.connection, is_session, CloseReason::NetworkDisconnected);
         }
     }
 }
@@ -87,6 +105,7 @@ impl Drop for PendingQuicLink {
 /// A QUIC connection on which the gateway has accepted the client.
 pub(crate) struct QuicLink {
     connection: Connection,
+    session: Option<Session>,
     control_out: SendStream,
     control_in: GatewayFrames,
 }
@@ -109,8 +128,31 @@ pub(crate) async fn dial(
     let endpoint =
         endpoints.for_address(address).map_err(|error| unreachable(error.to_string()))?;
     let connecting = endpoint
-        .connect_with(config.0.clone(), address, &target.host)
+        .connect_with(
+            match target.scheme {
+                Scheme::Https => config.webtransport.clone(),
+                _ => config.quic.clone(),
+            },
+            address,
+            &target.host,
+        )
         .map_err(|error| unreachable(error.to_string()))?;
+    if target.scheme == Scheme::Https {
+        let connection =
+            connecting.await.map_err(|error| failed(cause(&error), error.to_string()))?;
+        let url = format!("https://{}{}", target.address(), target.path);
+        let url = Url::parse(&url).map_err(|error| unreachable(error.to_string()))?;
+        let session = signalbox_webtransport::connect(&connection, url)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        return Ok(PendingQuicLink {
+            connection,
+            session: Some(session),
+            opening_sent: None,
+            resumes: false,
+            address: name,
+        });
+    }
     let early = early.filter(|early| early.is_resume());
     let known = match early {
         Some(early) => connecting.into_0rtt().map(|known| (early, known)),
@@ -118,11 +160,16 @@ pub(crate) async fn dial(
     };
     match known {
         Ok((early, (connection, accepted))) => {
-            let opening_sent = send_opening(&connection, &early.messages()).await.ok();
+            let opening_sent = send_opening(&connection, None, &early.messages()).await.ok();
             let opening_sent =
                 opening_sent.map(|(control_out, control_in)| (control_out, Some(control_in)));
-            let mut pending =
-                PendingQuicLink { connection, opening_sent, resumes: true, address: name.clone() };
+            let mut pending = PendingQuicLink {
+                connection,
+                session: None,
+                opening_sent,
+                resumes: true,
+                address: name.clone(),
+            };
             let accepted = accepted.await;
             if let Some(error) = pending.connection.close_reason() {
                 return Err(unreachable(error.to_string()));
@@ -136,7 +183,13 @@ pub(crate) async fn dial(
         Err(connecting) => {
             let connection =
                 connecting.await.map_err(|error| failed(cause(&error), error.to_string()))?;
-            Ok(PendingQuicLink { connection, opening_sent: None, resumes: false, address: name })
+            Ok(PendingQuicLink {
+                connection,
+                session: None,
+                opening_sent: None,
+                resumes: false,
+                address: name,
+            })
         }
     }
 }
@@ -154,6 +207,10 @@ fn cause(error: &ConnectionError) -> Cause {
 }
 
 impl PendingQuicLink {
+    fn session_id(&self) -> Option<SessionId> {
+        self.session.as_ref().map(|session| session.id)
+    }
+
     /// Sends the opening, unless it was sent early, and receives the reply.
     pub(super) async fn open(
         mut self,
@@ -166,7 +223,9 @@ impl PendingQuicLink {
         if self.opening_sent.is_none() {
             self.resumes = opening.is_resume();
             let opening_sent =
-                send_opening(&self.connection, &opening.messages()).await.map_err(lost)?;
+                send_opening(&self.connection, self.session_id(), &opening.messages())
+                    .await
+                    .map_err(lost)?;
             self.opening_sent = Some((opening_sent.0, Some(opening_sent.1)));
         }
         let control_in = self.opening_sent.as_mut().and_then(|(_, control_in)| control_in.take());
@@ -187,10 +246,13 @@ impl PendingQuicLink {
                         let Some((control_out, _)) = self.opening_sent.take() else { continue };
                         self.resumes = false;
                         let connection = self.connection.clone();
-                        return Ok((reply, QuicLink { connection, control_out, control_in }));
+                        let session = self.session.take();
+                        let link = QuicLink { connection, session, control_out, control_in };
+                        return Ok((reply, link));
                     }
                     Err(error) => {
-                        close(&self.connection, CloseReason::ClientDisconnected);
+                        let is_session = self.session.is_some();
+                        close(&self.connection, is_session, CloseReason::ClientDisconnected);
                         return Err(error);
                     }
                 }
@@ -212,10 +274,11 @@ impl PendingQuicLink {
 /// Opens the control stream and writes the first messages.
 async fn send_opening(
     connection: &Connection,
+    session: Option<SessionId>,
     messages: &[ClientMessage<'_>],
 ) -> Result<(SendStream, RecvStream), Disconnection> {
     let (mut control_out, control_in) = connection.open_bi().await.map_err(ended)?;
-    let mut bytes = Vec::new();
+    let mut bytes = session.map(SessionId::bidi_prefix).unwrap_or_default();
     for message in messages {
         frame::encode_to(message, &mut bytes);
     }
@@ -227,10 +290,11 @@ fn transport_config(keep_alive: Duration) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(0u32.into())
-        .max_concurrent_uni_streams(SENDER_STREAMS.into())
+        .max_concurrent_uni_streams((SENDER_STREAMS + HTTP3_STREAMS).into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
-        .datagram_receive_buffer_size(None)
+        // A WebTransport server demands datagrams. There is room for a byte, and none are sent.
+        .datagram_receive_buffer_size(Some(1))
         .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(Some(keep_alive));
     transport
@@ -243,12 +307,16 @@ impl QuicLink {
         dispatcher: &mut EventDispatcher,
         outgoing: &mut OutgoingMessages,
     ) -> Disconnection {
-        let Self { connection, control_out, control_in } = self;
+        let Self { connection, session, control_out, control_in } = self;
+        let (id, incoming, closer): (_, Option<Incoming>, Option<Closer>) = match session {
+            Some(Session { id, incoming, closer }) => (Some(id), Some(incoming), Some(closer)),
+            None => (None, None, None),
+        };
         let end = {
-            let reading = IncomingStreams::new(&connection, control_in).run(dispatcher);
+            let reading = IncomingStreams::new(&connection, incoming, control_in).run(dispatcher);
             let writing = async {
                 if let Err(Disconnection { message, .. }) =
-                    write(&connection, control_out, outgoing).await
+                    write(&connection, id, control_out, outgoing).await
                 {
                     // The reading half fails, too, and knows the reason.
                     debug!(message, "write failed");
@@ -260,18 +328,23 @@ impl QuicLink {
                 () = writing => Disconnection::lost("writing ended"),
             }
         };
-        close(&connection, end.closing_reason());
+        close(&connection, id.is_some(), end.closing_reason());
+        // Dropped earlier, it would say goodbye.
+        drop(closer);
         end
     }
 }
 
-fn close(connection: &Connection, reason: CloseReason) {
-    connection.close(reason.quic_code().into(), reason.name().as_bytes());
+fn close(connection: &Connection, is_session: bool, reason: CloseReason) {
+    let code = reason.quic_code();
+    let code = if is_session { to_http3(code) } else { code.into() };
+    connection.close(code, reason.name().as_bytes());
 }
 
 /// Writes outgoing messages up to a goodbye.
 async fn write(
     connection: &Connection,
+    session: Option<SessionId>,
     mut control: SendStream,
     outgoing: &mut OutgoingMessages,
 ) -> Result<(), Disconnection> {
@@ -284,6 +357,7 @@ async fn write(
             .next(|message| match message {
                 ClientMessage::Signal(_) => {
                     if !begun && signal_bytes.is_empty() {
+                        signal_bytes = session.map(SessionId::uni_prefix).unwrap_or_default();
                         frame::encode_to(&ClientStream::Signals {}, &mut signal_bytes);
                     }
                     frame::encode_to(&message, &mut signal_bytes);
@@ -317,10 +391,24 @@ async fn write(
 fn ended(error: ConnectionError) -> Disconnection {
     match error {
         ConnectionError::ApplicationClosed(close) => {
-            let reason = CloseReason::from_quic_code(close.error_code.into_inner());
-            Disconnection::new(reason, reason.hint())
+            let code = from_http3(close.error_code).map(u64::from);
+            closed(code.unwrap_or(close.error_code.into_inner()))
         }
         error => Disconnection::lost(error.to_string()),
+    }
+}
+
+fn closed(code: u64) -> Disconnection {
+    let reason = CloseReason::from_quic_code(code);
+    Disconnection::new(reason, reason.hint())
+}
+
+/// The reason for which a WebTransport session has ended.
+fn session_ended(end: SessionEnd) -> Disconnection {
+    match end {
+        SessionEnd::Closed { code, .. } => closed(code.into()),
+        SessionEnd::Lost(error) => ended(error),
+        end @ SessionEnd::Capsule(_) => Disconnection::protocol(end.to_string()),
     }
 }
 

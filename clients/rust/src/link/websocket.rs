@@ -96,7 +96,7 @@ pub(crate) async fn dial(
     stream.set_nodelay(true).map_err(io)?;
     let (scheme, stream) = match target.scheme {
         Scheme::Ws => ("ws", Either::Right(stream)),
-        Scheme::Wss | Scheme::Quic => {
+        Scheme::Wss | Scheme::Quic | Scheme::Https => {
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| ConnectError::Url(error.to_string()))?;
             let tls = TlsConnector::from(Arc::new(signalbox_certs::client(roots, &[b"http/1.1"])));

@@ -14,9 +14,10 @@ use signalbox_protocol::{
     limits::{FAREWELL, GATEWAY_FRAME_BYTES},
 };
 
-use super::{ended, frame_error};
+use signalbox_webtransport::{Incoming, PeerStream};
 use tokio::time::Instant;
 
+use super::{ended, frame_error, session_ended};
 use crate::{
     link::{Disconnection, EventDispatcher},
     order::StreamKey,
@@ -28,6 +29,8 @@ const CHUNK: usize = 16 * 1024;
 /// The reading half: the control stream and all senders' streams.
 pub(super) struct IncomingStreams<'a> {
     connection: &'a Connection,
+    /// The streams of a WebTransport session. Without one, streams are the connection's.
+    session: Option<Incoming>,
     control: GatewayFrames,
     /// Streams opened so far; the next one's key.
     opened: StreamKey,
@@ -70,6 +73,24 @@ async fn sleep_until(until: Option<Instant>) {
     }
 }
 
+/// The next stream of the gateway. The error has a reason only if a WebTransport session has ended.
+async fn next_stream(
+    connection: &Connection,
+    session: &mut Option<Incoming>,
+) -> Result<RecvStream, Option<Disconnection>> {
+    let Some(session) = session else {
+        return connection.accept_uni().await.map_err(|_| None);
+    };
+    loop {
+        match session.next().await {
+            Ok(PeerStream::Uni(stream)) => return Ok(stream),
+            // The client grants none.
+            Ok(PeerStream::Bidi(..)) => {}
+            Err(end) => return Err(Some(session_ended(end))),
+        }
+    }
+}
+
 /// The result of reading from a sender's stream: more, its end, or a failure.
 type ReadResult = (IncomingSenderStream, Result<bool, ReadFailure>);
 
@@ -81,8 +102,12 @@ async fn read_more(mut stream: IncomingSenderStream) -> ReadResult {
 }
 
 impl<'a> IncomingStreams<'a> {
-    pub(super) fn new(connection: &'a Connection, control: GatewayFrames) -> Self {
-        Self { connection, control, opened: 0, expected: 0, parked: HashMap::new() }
+    pub(super) fn new(
+        connection: &'a Connection,
+        session: Option<Incoming>,
+        control: GatewayFrames,
+    ) -> Self {
+        Self { connection, session, control, opened: 0, expected: 0, parked: HashMap::new() }
     }
 
     pub(super) async fn run(mut self, dispatcher: &mut EventDispatcher) -> Disconnection {
@@ -111,13 +136,18 @@ impl<'a> IncomingStreams<'a> {
                     Ok(false) => Some(Disconnection::protocol("the control stream ended")),
                     Err(failure) => Some(failure.into()),
                 },
-                stream = self.connection.accept_uni(), if !closed => {
+                stream = next_stream(self.connection, &mut self.session), if !closed => {
                     match stream {
-                        Ok(stream) => reads.push(read_more(self.accept(stream))),
-                        // The control stream yields the reason.
-                        Err(_) => closed = true,
+                        Ok(stream) => {
+                            reads.push(read_more(self.accept(stream)));
+                            None
+                        }
+                        // The control stream yields the reason, unless only the session was closed.
+                        Err(end) => {
+                            closed = true;
+                            end
+                        }
                     }
-                    None
                 }
                 Some(progress) = reads.next(), if !reads.is_empty() => {
                     self.progress(progress, dispatcher, |stream| reads.push(read_more(stream)))
