@@ -123,7 +123,7 @@ impl Dialer {
                     let early = early.filter(|_| rank == 0);
                     quic::dial(&self.endpoints, &self.quic, target, to, early)
                 };
-                race(addresses, dial).await.map(PendingLink::Quic)
+                race(addresses, dial).await.map(|it| PendingLink::Quic(Box::new(it)))
             }
             Scheme::Wss | Scheme::Ws => {
                 let postcard = self.options.postcard;

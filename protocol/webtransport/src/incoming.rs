@@ -13,7 +13,7 @@ use web_transport_proto::{Capsule, CapsuleError, Http3CapsuleReader};
 use crate::{
     code::from_http3,
     peer::{Opened, PeerStreams},
-    session::SessionId,
+    session_id::SessionId,
 };
 
 /// A stream that the peer has opened in the session. Its prefix has been read.

@@ -22,6 +22,7 @@ mod code;
 mod incoming;
 mod peer;
 mod session;
+mod session_id;
 mod setup;
 
 pub use http::{HeaderMap, StatusCode};
@@ -29,7 +30,8 @@ pub use http::{HeaderMap, StatusCode};
 pub use self::{
     code::{H3_NO_ERROR, SESSION_GONE, from_http3, to_http3},
     incoming::{Incoming, PeerStream, SessionEnd},
-    session::{Closer, Session, SessionId},
+    session::{Closer, Session},
+    session_id::SessionId,
     setup::{Request, SetupError, connect},
 };
 

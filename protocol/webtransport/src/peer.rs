@@ -11,7 +11,7 @@ use web_transport_proto::{
 
 use crate::{
     code::{BUFFERED_STREAM_REJECTED, H3_REQUEST_REJECTED, H3_STREAM_CREATION_ERROR},
-    session::SessionId,
+    session_id::SessionId,
 };
 
 /// Something that the peer has opened.

@@ -2,9 +2,9 @@
 
 use quinn::{Connection, SendStream, WriteError};
 use tokio::io::AsyncWriteExt;
-use web_transport_proto::{Capsule, Frame, StreamUni, VarInt};
+use web_transport_proto::{Capsule, Frame, VarInt};
 
-use crate::incoming::Incoming;
+use crate::{incoming::Incoming, session_id::SessionId};
 
 /// Bytes of a reason that browsers accept when a session is closed (W3C WebTransport, `close()`).
 const REASON_BYTES: usize = 1024;
@@ -18,38 +18,6 @@ pub struct Session {
     /// Closes the session. Dropping it finishes the CONNECT stream, which ends the session with
     /// code 0.
     pub closer: Closer,
-}
-
-/// A session's id: the number of its CONNECT stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionId(VarInt);
-
-impl SessionId {
-    pub(crate) fn new(stream: VarInt) -> Self {
-        Self(stream)
-    }
-
-    pub(crate) fn of(connect: &SendStream) -> Self {
-        let stream = quinn::VarInt::from(connect.id()).into_inner();
-        // Both types hold the same integers.
-        Self(VarInt::from_u64(stream).unwrap_or(VarInt::MAX))
-    }
-
-    /// The first bytes of a unidirectional stream of the session.
-    pub fn uni_prefix(self) -> Vec<u8> {
-        let mut prefix = Vec::new();
-        StreamUni::WEBTRANSPORT.encode(&mut prefix);
-        self.0.encode(&mut prefix);
-        prefix
-    }
-
-    /// The first bytes of a bidirectional stream of the session.
-    pub fn bidi_prefix(self) -> Vec<u8> {
-        let mut prefix = Vec::new();
-        Frame::WEBTRANSPORT.encode(&mut prefix);
-        self.0.encode(&mut prefix);
-        prefix
-    }
 }
 
 /// Closes a session in an orderly way.

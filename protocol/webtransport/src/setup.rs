@@ -12,7 +12,8 @@ use crate::{
     code::{H3_GENERAL_PROTOCOL_ERROR, H3_NO_ERROR},
     incoming::Incoming,
     peer::{Opened, PeerStreams},
-    session::{Closer, Session, SessionId, send_settings},
+    session::{Closer, Session, send_settings},
+    session_id::SessionId,
 };
 
 /// Why no session was established.

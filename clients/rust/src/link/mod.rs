@@ -20,7 +20,7 @@ use crate::{error::ConnectError, event::Gap, opening::Opening, ticket::ResumeTic
 
 /// A transport connection that has been established, before the gateway has answered an opening.
 pub(crate) enum PendingLink {
-    Quic(quic::PendingQuicLink),
+    Quic(Box<quic::PendingQuicLink>),
     WebSocket(Box<websocket::PendingWebSocketLink>),
 }
 
