@@ -1,0 +1,97 @@
+/** A real gateway, started and stopped as a user would do it. */
+
+import { execFileSync, spawn } from 'node:child_process';
+import { X509Certificate, createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
+
+/** The program under test. */
+export function binary() {
+  const path = process.env.SIGNALBOX_BIN;
+  if (!path) throw new Error('SIGNALBOX_BIN does not say which gateway to test; run ./check browser');
+  return path;
+}
+
+export class Gateway {
+  /** Ports, each as `HOST:PORT`. */
+  quic;
+  https;
+  /** File with the authority that signed its certificate. */
+  ca;
+  /** SHA-256 of its certificate, as an array. */
+  certificateHash;
+  #project;
+  #child;
+  #exited;
+  #log = '';
+
+  /** `settings` are environment variables. It ends with the test. */
+  static async start(context, settings = {}) {
+    const gateway = new Gateway();
+    const directory = mkdtempSync(join(tmpdir(), 'signalbox-'));
+    gateway.#child = spawn(
+      binary(),
+      ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--quic', '127.0.0.1:0', '--tcp', '127.0.0.1:0'],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...settings } },
+    );
+    gateway.#child.stderr.on('data', (data) => (gateway.#log = (gateway.#log + data).slice(-20_000)));
+    gateway.#exited = once(gateway.#child, 'exit');
+    context.after(async () => {
+      try {
+        await gateway.#stop();
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    });
+    const { project, ...announced } = JSON.parse(await gateway.#announcement());
+    gateway.#project = project;
+    gateway.quic = announced.quic;
+    gateway.https = announced.https;
+    gateway.ca = announced.ca;
+    const leaf = new X509Certificate(readFileSync(join(directory, 'leaf.pem'))).raw;
+    gateway.certificateHash = [...createHash('sha256').update(leaf).digest()];
+    return gateway;
+  }
+
+  get projectKey() {
+    return this.#project.key;
+  }
+
+  newSession() {
+    return this.#mint('session', 'new');
+  }
+
+  token({ session, role = 'publisher', data = '' }) {
+    return this.#mint('token', '--session', session, '--role', role, '--data', data);
+  }
+
+  #mint(...command) {
+    const { key, secret } = this.#project;
+    return execFileSync(binary(), [...command, '--key', key, '--secret', secret], { encoding: 'utf8' }).trim();
+  }
+
+  async #announcement() {
+    const lines = createInterface(this.#child.stdout);
+    const timeout = AbortSignal.timeout(START_DEADLINE_MS);
+    const line = await Promise.race([once(lines, 'line', { signal: timeout }), this.#exited]);
+    if (typeof line[0] !== 'string') throw new Error(`the gateway ended before it announced itself\n${this.#log}`);
+    return line[0];
+  }
+
+  /** Ends it as an operator would. It must have survived the tests. */
+  async #stop() {
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the gateway had ended\n${this.#log}`);
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    const [status] = await this.#exited;
+    clearTimeout(timer);
+    if (status !== 0) throw new Error(`the gateway ended with ${status} after SIGTERM\n${this.#log}`);
+  }
+}
