@@ -18,6 +18,7 @@ import type { ResumePosition } from './order.js';
 import { isOffline } from './page-life.js';
 import type { ClientCloseReason } from './protocol/close.js';
 import type { CloseReason, Welcome } from './protocol/messages.js';
+import { type NextStep, afterRefusedHello, afterRefusedResume, reconnectSpread, shouldReconnect } from './reconnect-policy.js';
 import { SendQueue } from './send-queue.js';
 import { type InternalEvent, SessionView } from './session-view.js';
 import type { ResumeTicket } from './ticket.js';
@@ -28,12 +29,6 @@ const REJOIN_TIMEOUT_MS = 5 * 60_000;
 
 /** How long a token provider may take when the client joins again. */
 const TOKEN_TIMEOUT_MS = 10_000;
-
-/**
- * Within what time the clients of a gateway that shuts down reconnect, if it has ended all links at
- * once, so that they do not return at the same moment.
- */
-const SHUTDOWN_SPREAD_MS = 1_000;
 
 /** How long a client that leaves while it has no link tries to resume, to send its goodbye. */
 const LEAVE_TIMEOUT_MS = 2_000;
@@ -52,9 +47,6 @@ const STALL_MS = 5_000;
 
 /** By how much a timer may be late without the machine having slept. */
 const TIMER_SLACK_MS = 1_000;
-
-/** What a client does when the gateway has refused its opening. */
-export type NextStep = 'retry' | 'rejoin' | 'giveUp';
 
 /** A connection that can be resumed. */
 interface Resumable {
@@ -411,35 +403,4 @@ export class ReconnectLoop {
       this.#nudge = done;
     });
   }
-}
-
-/** Whether a client reconnects when a link has ended for this reason. */
-export function shouldReconnect(reason: CloseReason): boolean {
-  return reason === 'networkDisconnected' || reason === 'shuttingDown';
-}
-
-/** Within what time the clients that lost their links together with this one should reconnect. */
-export function reconnectSpread(reason: CloseReason, leaveAt: number | undefined, now: number): number {
-  // A gateway has spread the clients that it asked to leave, unless it then hurried.
-  const spread = leaveAt !== undefined && leaveAt <= now;
-  return reason === 'shuttingDown' && !spread ? SHUTDOWN_SPREAD_MS : 0;
-}
-
-export function afterRefusedHello(reason: CloseReason): NextStep {
-  switch (reason) {
-    case 'networkDisconnected':
-    case 'shuttingDown':
-    case 'helloTimeout':
-    case 'connectionLimit':
-    case 'internalError':
-    case 'unknown':
-      return 'retry';
-    default:
-      return 'giveUp';
-  }
-}
-
-export function afterRefusedResume(reason: CloseReason): NextStep {
-  // The gateway does not know the connection any more, or does not support resuming.
-  return reason === 'invalidTicket' || reason === 'protocolError' ? 'rejoin' : afterRefusedHello(reason);
 }

@@ -8,7 +8,7 @@ import { hello, resume } from '../src/opening.js';
 import { resolveOptions } from '../src/options.js';
 import type { ResumePosition } from '../src/order.js';
 import type { CloseReason, Streams } from '../src/protocol/messages.js';
-import { afterRefusedResume, shouldReconnect } from '../src/reconnect.js';
+import { afterRefusedResume, shouldReconnect } from '../src/reconnect-policy.js';
 import { SendQueue } from '../src/send-queue.js';
 import type { ResumeTicket } from '../src/ticket.js';
 import { type Json, eventJson, jsonOf, messageOf } from './players.js';

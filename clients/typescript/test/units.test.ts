@@ -8,7 +8,7 @@ import { targets } from '../src/gateway-url.js';
 import { Pacer } from '../src/link/pacer.js';
 import { resume } from '../src/opening.js';
 import { type ConnectOptions, resolveOptions } from '../src/options.js';
-import { reconnectSpread } from '../src/reconnect.js';
+import { reconnectSpread } from '../src/reconnect-policy.js';
 import { rememberTransport, rememberedTransport } from '../src/remembered.js';
 import { ResumeTicket } from '../src/ticket.js';
 import { VERSION } from '../src/version.js';
