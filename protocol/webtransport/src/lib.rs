@@ -24,6 +24,8 @@ mod peer;
 mod session;
 mod session_id;
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub use http::{HeaderMap, StatusCode};
 

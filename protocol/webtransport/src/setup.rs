@@ -158,17 +158,12 @@ pub async fn connect(connection: &Connection, url: Url) -> Result<Session, Setup
         .encode(&mut request)
         .map_err(|error| SetupError::Request(error.to_string()))?;
     AsyncWriteExt::write_all(&mut send, &request).await?;
-    let response = match ConnectResponse::read(&mut recv).await {
-        Ok(response) => response,
-        Err(error) => {
-            return Err(match connection.close_reason() {
-                Some(lost) => lost.into(),
-                None => violation(connection, &error),
-            });
-        }
-    };
-    if response.status != StatusCode::OK {
-        return Err(SetupError::Rejected(response.status));
+    if let Err(error) = ConnectResponse::read(&mut recv).await {
+        return Err(match (error, connection.close_reason()) {
+            (ConnectError::WrongStatus(Some(status)), _) => SetupError::Rejected(status),
+            (_, Some(lost)) => lost.into(),
+            (error, None) => violation(connection, &error),
+        });
     }
     let id = SessionId::of(&send);
     let incoming = Incoming::new(id, peer, early, recv);

@@ -318,10 +318,12 @@ async fn the_list_has_the_vendors_fields_and_details_on_request() {
         assert_eq!(answer.json(), expected, "exactly the vendor's fields");
     }
     let detailed = server.ask("GET", "/connection?details=true", None).await.json();
-    let (transports, codecs) = (["quic", "quic", "websocket", "websocket"], ["postcard", "json"]);
+    let transports = ["quic", "quic", "webtransport", "websocket", "websocket"];
     for (index, item) in detailed["items"].as_array().unwrap().iter().enumerate() {
-        assert_eq!(item["transport"], transports[index % 4]);
-        assert_eq!(item["codec"], codecs[usize::from(index % 4 == 3)]);
+        let mode = index % TransportMode::ALL.len();
+        assert_eq!(item["transport"], transports[mode]);
+        let json = TransportMode::ALL[mode] == TransportMode::WebSocketJson;
+        assert_eq!(item["codec"], if json { "json" } else { "postcard" });
         assert_eq!((&item["role"], &item["data"]), (&"subscriber".into(), &"".into()));
     }
 }
@@ -329,9 +331,7 @@ async fn the_list_has_the_vendors_fields_and_details_on_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_of_a_server_names_the_gateway() {
     let world = World::with(|config| config.name = "gw-1".parse().unwrap()).await;
-    for transport in
-        [TransportMode::Quic, TransportMode::WebSocketPostcard, TransportMode::WebSocketJson]
-    {
+    for transport in TransportMode::ALL {
         let mut member = world.join(transport, Role::Subscriber).await;
         let mut server = Server::of(&world).await;
         assert_eq!(server.signal(None, r#"{"data":"x"}"#).await.status, 204);
