@@ -30,8 +30,8 @@ const TOKEN: &str = "SIGNALBOX_TOKEN";
 /// The flags of every command that connects to a gateway.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
-    /// URL of the gateway: quic://HOST:PORT, wss://HOST:PORT, or ws://HOST:PORT without TLS. The
-    /// default port is 4433. With --dev only `quic` (the default) or `wss`.
+    /// URL of the gateway: quic://HOST:PORT, https://HOST:PORT (WebTransport), wss://HOST:PORT, or
+    /// ws://HOST:PORT without TLS. The default port is 4433. With --dev only `quic` (the default) or `wss`.
     #[arg(required_unless_present = "dev")]
     url: Option<String>,
     /// Connect to the gateway that `signalbox serve --dev` started on this machine, with its token

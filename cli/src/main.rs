@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Self-hosted signaling over QUIC and WebSocket.
+/// Self-hosted signaling over QUIC, WebTransport and WebSocket.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {

@@ -39,7 +39,7 @@ def test_promise(gateway: Gateway, carrier: Carrier, scenario: Scenario) -> None
 
 
 def test_more_senders_than_streams(gateway: Gateway) -> None:
-    """The gateway must end streams of senders to make room for others, which nobody may notice."""
+    """The gateway must give streams of idle senders to others, which nobody may notice."""
 
     async def scenario(stage: Stage) -> None:
         receiver = await scenarios.ten_senders_at_once(stage)

@@ -1,4 +1,5 @@
-//! The Signalbox Rust SDK: join a session over QUIC or WebSocket, send and receive signals.
+//! The Signalbox Rust SDK: join a session over QUIC, WebTransport or WebSocket, send and receive
+//! signals.
 //!
 //! ```no_run
 //! use signalbox_client::{Client, Event};

@@ -1,5 +1,5 @@
-//! One stream per sender: opened with the first signal, evicted without breaking order, and independent of
-//! the others.
+//! One stream per sender: opened with the first signal, given to another sender without breaking order,
+//! and independent of the others.
 
 use std::collections::BTreeMap;
 
