@@ -146,19 +146,19 @@ export class FakeWebTransport {
     this.#breakStreams();
   }
 
-  /** The network fails. */
+  /** The network fails. As in Chromium, senders' streams break first. */
   lose(): void {
     this.#over = true;
     this.#fail(new SessionError('session'));
-    this.#lose(new SessionError('session'));
     this.#breakStreams();
+    this.#lose(new SessionError('session'));
   }
 
   #breakStreams(): void {
     const error = new SessionError('session');
+    for (const stream of this.streams) stream.reset('session');
     this.#controlIn?.error(error);
     this.incoming.error(error);
-    for (const stream of this.streams) stream.reset('session');
   }
 }
 

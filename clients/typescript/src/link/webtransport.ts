@@ -165,11 +165,16 @@ export class WebTransportLink extends Link {
       if (!known) chunks.cancel().catch(ignore);
     } catch {
       // The rest may still arrive on another link, unless the gateway has reset this stream alone.
-      await Promise.race([this.#session.closed.catch(ignore), delay(SESSION_END_MS)]);
-      this.#deliver((receiver) => receiver.end(stream, true));
+      if (!(await this.#isOver())) this.#deliver((receiver) => receiver.end(stream, true));
     }
     this.#reading--;
     this.#checkFarewell();
+  }
+
+  /** Whether the session has ended, after the error of a stream. */
+  #isOver(): Promise<boolean> {
+    const over = () => true;
+    return Promise.race([this.#session.closed.then(over, over), delay(SESSION_END_MS).then(() => false)]);
   }
 
   /** Reads a sender's stream to its end. Returns `false` if it is of an unknown kind. */
