@@ -8,7 +8,7 @@ import { QuicClient } from './harness/quic-client.js';
 
 const SIGNALS = 200;
 
-const shared = fixture();
+const shared = fixture({ gateway: {} });
 
 for (const [one, other] of [
   ['webtransport', 'webtransport'],

@@ -64,8 +64,11 @@ export class EventLog {
     };
     const timer = setTimeout(() => {
       stop();
-      const last = this.all.slice(-10).map((event) => JSON.stringify(event)).join('\n  ');
-      reject(new Error(`${this.#name} waited ${timeoutMs} ms in vain for ${shown}; its last events:\n  ${last}`));
+      const signals = this.of('signal');
+      const others = this.all.filter((event) => event.kind !== 'signal');
+      const last = [...others, ...signals.slice(-5)].map((event) => JSON.stringify(event)).join('\n  ');
+      const events = `its events, the last 5 of ${signals.length} signals among them:\n  ${last}`;
+      reject(new Error(`${this.#name} waited ${timeoutMs} ms in vain for ${shown}; ${events}`));
     }, timeoutMs);
     this.#waiting.add(check);
     check();
@@ -79,6 +82,11 @@ export class EventLog {
   /** The signals of one connection. */
   signalsOf(sender) {
     return this.all.filter((event) => event.kind === 'signal' && event.from === sender);
+  }
+
+  /** Waits for a number of further signals of one connection. */
+  async more(sender, count) {
+    await this.dataOf(sender, this.signalsOf(sender).length + count);
   }
 
   /** Waits for a number of signals of one connection, and returns their data. */

@@ -1,17 +1,24 @@
-/** What the tests of one file share: a browser and a gateway. */
+/** What the tests of one file share: a browser and gateways. */
 
 import { after, before } from 'node:test';
 
 import { Browser } from './browser.js';
 import { Gateway } from './gateway.js';
 
-/** Starts them before the first test. Their properties are set then. */
-export function fixture(settings) {
+/**
+ * Starts a browser and gateways before the first test. `gateways` are their settings by the property
+ * of the result that is set then.
+ */
+export function fixture(gateways) {
   const shared = {};
   const ends = [];
   before(async () => {
     const context = { after: (end) => ends.push(end) };
-    [shared.gateway, shared.browser] = await Promise.all([Gateway.start(context, settings), Browser.start(context)]);
+    const starts = Object.entries(gateways).map(async ([name, settings]) => {
+      shared[name] = await Gateway.start(context, settings);
+    });
+    shared.browser = await Browser.start(context);
+    await Promise.all(starts);
   });
   after(async () => {
     for (const end of ends.reverse()) await end();

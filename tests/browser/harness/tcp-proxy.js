@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import net from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 
 export class TcpProxy {
   /** `HOST:PORT` of the proxy. */
@@ -40,6 +41,13 @@ export class TcpProxy {
   cut() {
     this.#isCut = true;
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Takes the network away for a time. */
+  async cutFor(ms) {
+    this.cut();
+    await setTimeout(ms);
+    this.restore();
   }
 
   /** The network is back. */

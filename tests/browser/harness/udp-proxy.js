@@ -2,6 +2,7 @@
 
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 
 export class UdpProxy {
   /** `HOST:PORT` of the proxy. */
@@ -40,6 +41,13 @@ export class UdpProxy {
   /** Drops everything, in both directions and without a sign. */
   cut() {
     this.#isCut = true;
+  }
+
+  /** Takes the network away for a time. */
+  async cutFor(ms) {
+    this.cut();
+    await setTimeout(ms);
+    this.restore();
   }
 
   /** The network is back. */
