@@ -112,6 +112,16 @@ export class Page {
     return { webTransportUrl: `https://${gateway.quic}`, certificateHash: gateway.certificateHash, ...options };
   }
 
+  /** Goes back in its history. Waits until the page is shown, which the cache does without loading. */
+  async back() {
+    const protocol = await this.raw.context().newCDPSession(this.raw);
+    const { entries, currentIndex } = await protocol.send('Page.getNavigationHistory');
+    const { id, url } = entries[currentIndex - 1];
+    const shown = this.raw.waitForEvent('framenavigated', (frame) => frame.url() === url);
+    await protocol.send('Page.navigateToHistoryEntry', { entryId: id });
+    await shown;
+  }
+
   /** Throws if there were errors in the page. */
   check() {
     if (this.#errors.length > 0) throw new Error(`errors in the page:\n${this.#errors.join('\n')}`);

@@ -16,12 +16,22 @@ const KINDS = [
 /** Sessions by the name of their client. */
 export const sessions = new Map();
 
+/** All events that were reported. */
+export const log = [];
+
 let waiting = [];
 let isReporting = false;
 
+// A page that is put aside cannot report, and the call of the report never returns.
+addEventListener('pageshow', ({ persisted }) => {
+  if (persisted) void reportWaiting();
+});
+
 /** Reports an event; those that come while others are on their way are reported together. */
 function report(client, event) {
-  waiting.push({ client, event: event.kind === 'signal' ? { ...event, from: event.from.connectionId } : event });
+  const reported = { client, event: event.kind === 'signal' ? { ...event, from: event.from.connectionId } : event };
+  log.push(reported);
+  waiting.push(reported);
   if (!isReporting) void reportWaiting();
 }
 
