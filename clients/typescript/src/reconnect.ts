@@ -66,6 +66,7 @@ export class ReconnectLoop {
   readonly #outgoing: OutgoingMessages;
   readonly #dispatcher: EventDispatcher;
   readonly #backoff = new Backoff();
+  #transport: Transport | undefined;
   #link: Link | undefined;
   #silence: SilenceWatch | undefined;
   /** Ends the current link from this side. */
@@ -96,11 +97,12 @@ export class ReconnectLoop {
     const emit = (event: InternalEvent) => this.#emit(event);
     this.#dispatcher = new EventDispatcher(dialer.options.presence, queue, emit);
     this.#dispatcher.joined(welcome, false);
+    this.#transport = link.transport;
     this.ended = this.#run(link);
   }
 
   get transport(): Transport | undefined {
-    return this.#link?.transport;
+    return this.#transport;
   }
 
   get outgoing(): OutgoingMessages {
@@ -193,8 +195,10 @@ export class ReconnectLoop {
         this.forceDisconnects.close(this.view.connection.id);
         return this.delivery.emit({ kind: 'sessionDisconnected', reason: next.reason, message: next.message });
       }
-      this.#apply(next);
       link = next.link;
+      // Events of the reply are told before the link starts, and say that there is one.
+      this.#transport = link.transport;
+      this.#apply(next);
     }
   }
 
@@ -253,7 +257,7 @@ export class ReconnectLoop {
     clearTimeout(leaveTimer);
     clearInterval(stall);
     silence.stop();
-    this.#link = this.#silence = this.#endLink = undefined;
+    this.#link = this.#transport = this.#silence = this.#endLink = undefined;
     return end;
   }
 

@@ -58,7 +58,10 @@ test('a client that loses its link resumes, and misses nothing', DEADLINE, async
   await bob.signal({ data: 'meanwhile' });
   await cannotWait;
   proxy.open = true;
+  let transport: string | undefined;
+  alice.on('sessionReconnected', () => (transport = alice.transport));
   const reconnected = await alice.once('sessionReconnected');
+  assert.equal(transport, 'websocket', 'known to the listener');
   assert.deepEqual([reconnected.missed, reconnected.gap], [1, undefined]);
   assert.equal(alice.state, 'connected');
   await queued;
