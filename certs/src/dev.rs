@@ -10,7 +10,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_lc_rs::digest;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -23,7 +22,9 @@ use time::OffsetDateTime;
 use crate::{
     files::{self, Access},
     pem::{LoadError, load},
-    provider, roots_from_pem,
+    provider,
+    resolver::sha256,
+    roots_from_pem,
 };
 
 /// Ten years: long enough never to expire under a developer, since nothing renews it.
@@ -171,13 +172,6 @@ impl DevAuthority {
     pub fn leaf_sha256(&self) -> [u8; 32] {
         self.leaf_sha256
     }
-}
-
-/// The SHA-256 of a certificate's DER encoding.
-pub(crate) fn sha256(certificate: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
-    hash
 }
 
 #[derive(Clone, Debug)]

@@ -106,6 +106,11 @@ impl Certificates {
         &self.files.cert
     }
 
+    /// The SHA-256 of the presented certificate's DER encoding, by which a browser can accept it.
+    pub fn leaf_sha256(&self) -> Option<[u8; 32]> {
+        self.files.current.load().cert.first().map(|certificate| sha256(certificate))
+    }
+
     /// The period in which every certificate of the presented chain is valid; `None` if the
     /// validity of one cannot be parsed.
     pub fn validity(&self) -> Option<Validity> {
@@ -123,6 +128,13 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.files.current.load_full())
     }
+}
+
+/// The SHA-256 of a certificate's DER encoding.
+pub(crate) fn sha256(certificate: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    hash
 }
 
 /// The validity period of a certificate.

@@ -91,7 +91,7 @@ fn carry<A: SideData, B: SideData>(
 }
 
 fn leaf_sha256(client: &ClientConnection) -> [u8; 32] {
-    crate::dev::sha256(client.peer_certificates().unwrap().first().unwrap())
+    crate::resolver::sha256(client.peer_certificates().unwrap().first().unwrap())
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use signalbox_certs::DevAuthority;
 use signalbox_gateway::{Config, ProjectConfig, supervise::blocking};
@@ -89,6 +91,12 @@ impl DevEnvironment {
         let DevProject { key, secret, .. } = &self.project;
         config.projects = vec![ProjectConfig::with_secret(key.clone(), secret)];
         config
+    }
+
+    /// The secret in the page's address. It is the project's for ever, so that bookmarks stay valid.
+    pub(crate) fn page_key(&self) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.project.secret.as_bytes());
+        URL_SAFE_NO_PAD.encode(hmac::sign(&key, b"signalbox page").as_ref())
     }
 
     /// Renews the certificate, which is valid for two weeks at most, when it is due. The gateway

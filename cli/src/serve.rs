@@ -1,6 +1,7 @@
 //! `signalbox serve`: run a gateway.
 
 mod announcement;
+mod page;
 mod reload;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use signalbox_gateway::{Addresses, Config, Gateway, supervise::keep_running};
+use signalbox_gateway::{Addresses, Config, Gateway, PAGES, supervise::keep_running};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -42,7 +43,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   signalbox serve --dev
-      Try it: needs no setup, prints commands to join over QUIC and WebSocket.
+      Try it: needs no setup, prints the address of a page and commands to join.
   signalbox serve --config gateway.toml
       With your own certificate and projects; `signalbox config --default` prints all settings.
   signalbox serve --config gateway.toml --pid-file /run/signalbox.pid
@@ -91,7 +92,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.chaos.is_some() {
         defaults.timeouts.idle_ms = chaos::IDLE_TIMEOUT_MS;
     }
-    let config = args.sources.check(&defaults)?;
+    let mut config = args.sources.check(&defaults)?;
+    if dev.is_some() && PAGES && config.listen.page.is_none() {
+        // In both, so that a reload sees no change.
+        config.listen.page = Some(page::default_address(config.listen.tcp));
+        defaults.listen.page = config.listen.page;
+    }
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, dev, config, defaults));
     // A blocking read from a dead disk must not keep the process from ending.
@@ -125,7 +131,9 @@ async fn serve(
     // Handled from now on, so that an early signal does not kill the process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let public = Addresses { quic: config.listen.quic, tcp: config.listen.tcp };
+    let public =
+        Addresses { quic: config.listen.quic, tcp: config.listen.tcp, page: config.listen.page };
+    let configured = config.clone();
     let chaos = match args.chaos {
         Some(spec) => {
             (config.listen.quic, config.listen.tcp) =
@@ -134,11 +142,15 @@ async fn serve(
         }
         None => None,
     };
-    let gateway = Gateway::bind(config.clone())?;
-    let addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
+    let mut gateway = Gateway::bind(config.clone())?;
+    let mut addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
+    addresses.page = gateway.addresses().page;
+    if let Some(dev) = &dev {
+        gateway.set_page_session(page::session(dev, addresses));
+    }
     // Only the owner of the ports gets here, so the file of another gateway is not overwritten.
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let projects = ProjectReload::new(args.sources, defaults, &config, gateway.projects());
+    let projects = ProjectReload::new(args.sources, defaults, &configured, gateway.projects());
     tokio::spawn(reload::watch(gateway.certificates(), projects)?);
     // Exists until the gateway has ended. Programs read the JSON announcement instead.
     let profile = match (args.announce, &dev) {

@@ -71,6 +71,10 @@ section! {
         quic: SocketAddr = (ANY_ADDRESS, DEFAULT_PORT).into(), ADDRESS;
         /// TCP address for WebSocket and HTTP.
         tcp: SocketAddr = (ANY_ADDRESS, DEFAULT_PORT).into(), ADDRESS;
+        /// TCP address of a page that shows a session in a browser, and of its WebSocket, without TLS;
+        /// without it there is none. Choose an address of this machine alone: on a network everyone
+        /// could read tokens and signals.
+        page: Option<SocketAddr> = None, ADDRESS, example "\"127.0.0.1:4434\"";
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{
     failure::RunError,
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
-    listen::{quic, tcp},
+    listen::{http, page, quic, tcp},
+    page::PageSession,
     project::{self, Projects},
     secret,
     state_file::StateFile,
@@ -45,6 +46,8 @@ pub struct Addresses {
     pub quic: SocketAddr,
     /// TCP, for WebSocket and HTTP.
     pub tcp: SocketAddr,
+    /// TCP, for the page in a browser and its WebSocket, if it is served.
+    pub page: Option<SocketAddr>,
 }
 
 /// A gateway that has bound its ports. It serves when it is [run](Gateway::run).
@@ -55,6 +58,8 @@ pub struct Gateway {
     certificates: Certificates,
     quic: quic::QuicListener,
     tcp: tcp::HttpListener,
+    page: Option<tcp::HttpListener>,
+    page_session: Option<PageSession>,
     addresses: Addresses,
     state_file: Option<StateFile>,
 }
@@ -68,11 +73,11 @@ impl Gateway {
         problems
     }
 
-    /// Loads the certificate and binds both ports. Must be called inside a tokio runtime.
+    /// Loads the certificate and binds all ports. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`BindError`], which says what to fix.
-    pub fn bind(config: Config) -> Result<Self, BindError> {
+    pub fn bind(mut config: Config) -> Result<Self, BindError> {
         let problems = Self::check(&config);
         let (Some(certificate), Some(key), true) =
             (&config.tls.certificate, &config.tls.key, problems.is_empty())
@@ -86,6 +91,11 @@ impl Gateway {
         }
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
+        let page = config.listen.page.map(|address| tcp::HttpListener::bind(address, None));
+        let page = page.transpose()?;
+        if let Some(page) = &page {
+            config.auth.allowed_origins.extend(page::origins(page.address()));
+        }
         let projects = Arc::new(ArcSwap::from_pointee(projects));
         let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
         let context = ServerContext::new(&config, projects, Arc::new(webhooks.clone()));
@@ -98,16 +108,36 @@ impl Gateway {
         let quic = quic::QuicListener::bind(config.listen.quic, &certificates, &keys, &context)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::HttpListener::bind(config.listen.tcp, tcp_tls)?;
-        let addresses = Addresses { quic: quic.address(), tcp: tcp.address() };
+        let addresses = Addresses {
+            quic: quic.address(),
+            tcp: tcp.address(),
+            page: page.as_ref().map(tcp::HttpListener::address),
+        };
         let state_file = config.resume.state_file.map(|path| {
             StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file())
         });
-        Ok(Self { context, webhooks, projects, certificates, quic, tcp, addresses, state_file })
+        Ok(Self {
+            context,
+            webhooks,
+            projects,
+            certificates,
+            quic,
+            tcp,
+            page,
+            page_session: None,
+            addresses,
+            state_file,
+        })
     }
 
     /// The addresses on which it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Lets the page join this session by itself. Its tokens are given to browsers that have its key.
+    pub fn set_page_session(&mut self, session: PageSession) {
+        self.page_session = Some(session);
     }
 
     /// Its certificates, for the caller to reload (on a signal, for example).
@@ -137,14 +167,20 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
         at_once: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
-        let Self { context, webhooks, certificates, quic, tcp, state_file, .. } = self;
+        let Self {
+            context, webhooks, certificates, quic, tcp, page, page_session, state_file, ..
+        } = self;
         if let Some(file) = &state_file {
             file.restore(&context.services, &context.lifecycle);
         }
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(context.clone()));
-        listeners.spawn(tcp.run(context.clone()));
+        listeners.spawn(tcp.run(context.clone(), http::router(&context)));
+        if let Some(page) = page {
+            let router = page::router(&context, page_session, &certificates);
+            listeners.spawn(page.run(context.clone(), router));
+        }
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {
             let watching = keep_running("certificate watch", || watch(certificates.clone()));

@@ -34,6 +34,9 @@ pub(crate) struct Sources {
     /// TCP address for WebSocket and HTTP (listen.tcp).
     #[arg(long, value_name = "ADDRESS")]
     pub(super) tcp: Option<std::net::SocketAddr>,
+    /// TCP address of the page for browsers, without TLS (listen.page).
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) page: Option<std::net::SocketAddr>,
     /// File for the process id, for `signalbox drain` (process.pid_file).
     #[arg(long, value_name = "PATH")]
     pub(super) pid_file: Option<PathBuf>,
@@ -64,6 +67,7 @@ impl Sources {
             ("", "name", "--name", self.name.as_ref().map(|it| Value::from(it.as_str()))),
             ("listen", "quic", "--quic", self.quic.map(|it| Value::from(it.to_string()))),
             ("listen", "tcp", "--tcp", self.tcp.map(|it| Value::from(it.to_string()))),
+            ("listen", "page", "--page", self.page.map(|it| Value::from(it.to_string()))),
             ("process", "pid_file", "--pid-file", self.pid_file.as_deref().map(path_value)),
             ("process", "threads", "--threads", self.threads.map(Value::from)),
         ];

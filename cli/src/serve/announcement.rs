@@ -11,6 +11,7 @@ use signalbox_gateway::{Addresses, Config};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
+use super::page;
 use crate::{
     chaos::ChaosSpec,
     dev::{DevEnvironment, DevProject, DevTokens},
@@ -55,6 +56,8 @@ pub(super) async fn print(announcement: String) {
 struct JsonAnnouncement<'a> {
     quic: String,
     https: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
     ca: Option<&'a Path>,
     project: Option<JsonProject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,7 @@ impl Announcement<'_> {
         serde_json::to_string(&JsonAnnouncement {
             quic: reachable(public.quic).to_string(),
             https: reachable(public.tcp).to_string(),
+            page: self.page(),
             ca: match dev {
                 Some(dev) => Some(dev.authority.ca_pem_path()),
                 None => config.tls.certificate.as_deref(),
@@ -105,13 +109,22 @@ impl Announcement<'_> {
         })
     }
 
+    /// The page's address; with its key in the dev environment.
+    fn page(&self) -> Option<String> {
+        match self.dev {
+            Some(dev) => page::url(dev, self.public),
+            None => Some(format!("http://{}/", local_name(self.public.page?))),
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         let mut text = match self.dev {
             Some(dev) => self.commands(dev),
             None => {
                 let websocket = if self.config.tls.plaintext_tcp { "ws" } else { "wss" };
-                let Addresses { quic, tcp } = self.public;
-                format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP)")
+                let Addresses { quic, tcp, .. } = self.public;
+                let page = self.page().map_or_else(String::new, |url| format!(", page {url}"));
+                format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP){page}")
             }
         };
         if let Some(spec) = self.chaos {
@@ -148,11 +161,14 @@ impl Announcement<'_> {
                 )
             }
         };
+        let page = self.page().map_or_else(String::new, |url| {
+            format!("Open this page in a browser, and again in a second tab:\n\n  {url}\n\n")
+        });
         format!(
             "\
 Signalbox is ready.
 
-  QUIC        quic://{quic}
+{page}  QUIC        quic://{quic}
   WebSocket   {websocket}://{tcp}
   Authority   {ca}
   Project     {key}
@@ -179,7 +195,7 @@ Send both a signal as your server would, over REST:
 }
 
 fn chaos_notice(spec: ChaosSpec, gateway: Addresses) -> String {
-    let Addresses { quic, tcp } = gateway;
+    let Addresses { quic, tcp, .. } = gateway;
     format!(
         "\
 CHAOS: these ports cut links, delay and drop packets on purpose, and log each time. To repeat it:
@@ -202,7 +218,7 @@ fn program() -> String {
 }
 
 /// An address that clients on this machine can connect to, for one that may be unspecified.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -11,7 +11,7 @@ use super::{
     project::ProjectLimitOverrides,
     setting::{Form, Table},
 };
-use crate::error_chain::with_causes;
+use crate::{error_chain::with_causes, page::PAGES};
 
 /// The values that a setting accepts: a phrase that follows "must be". None if there is no such
 /// setting. Items of lists are named by their position, as in `projects.0.key`.
@@ -53,6 +53,10 @@ impl Config {
                 let setting = format!("auth.allowed_origins.{index}");
                 problems.push(Problem::invalid(setting, format!("{error}; it must be {ORIGIN}")));
             }
+        }
+        if self.listen.page.is_some() && !PAGES {
+            let missing = "this build has no page: build it with the feature pages".to_owned();
+            problems.push(Problem::invalid("listen.page", missing));
         }
         self.check_certificate(&mut problems);
         let files = [

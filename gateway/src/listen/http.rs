@@ -54,7 +54,7 @@ use crate::{
 const HTTP_BUFFER: usize = 8 * 1024;
 
 /// All routes of the port.
-pub(super) fn router(context: &ServerContext) -> Router {
+pub(crate) fn router(context: &ServerContext) -> Router {
     Router::new()
         .route(CONNECT_PATH, get(upgrade::connect))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -190,7 +190,7 @@ impl<B: HttpBody + Unpin> HttpBody for ResponseBody<B> {
 
 /// Drains the request's body, and tells the client with the response whether the connection stays
 /// open.
-async fn keep_or_close(
+pub(super) async fn keep_or_close(
     State(context): State<ServerContext>,
     axum::Extension(client): axum::Extension<HttpConnection>,
     request: axum::extract::Request,

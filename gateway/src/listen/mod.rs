@@ -6,6 +6,7 @@ pub(crate) mod http;
 mod malformed;
 mod origin;
 mod outage;
+pub(crate) mod page;
 pub(crate) mod quic;
 pub(crate) mod tcp;
 mod tcp_socket;

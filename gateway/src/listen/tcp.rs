@@ -50,11 +50,10 @@ impl HttpListener {
         self.address
     }
 
-    /// Accepts connections until the gateway drains.
-    pub(crate) async fn run(self, context: ServerContext) {
+    /// Serves these routes until the gateway drains.
+    pub(crate) async fn run(self, context: ServerContext, router: Router) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!(address = %self.address, scheme, "listening for WebSocket and HTTP");
-        let router = http::router(&context);
         let accepting = keep_running("TCP listener", || self.accept(&context, &router));
         context.lifecycle.until_drain(accepting).await;
     }

@@ -38,7 +38,7 @@ async fn crash_and_start_again(state_file: Option<PathBuf>, renewed: Option<DevA
         // The port is free when the last of its tasks has been dropped.
         loop {
             let (quic, tcp) = (address, "127.0.0.1:0".parse().unwrap());
-            let listen = signalbox_gateway::ListenConfig { quic, tcp };
+            let listen = signalbox_gateway::ListenConfig { quic, tcp, page: None };
             let settings = |config: &mut signalbox_gateway::Config| {
                 config.listen = listen;
                 config.resume.state_file = state_file.clone();

@@ -1,0 +1,167 @@
+//! Routes of the page's listener: the files of the page, the WebSocket of the page, and the session
+//! that the page joins by itself.
+//!
+//! The listener has no TLS, so a browser needs no trust in a certificate. Other programs and users of
+//! the machine reach it too. So the session with its tokens is given for a key only, and a name that
+//! somebody else points at this machine (DNS rebinding) is not served.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use signalbox_certs::Certificates;
+use signalbox_protocol::CONNECT_PATH;
+
+use super::{http, upgrade};
+use crate::{
+    context::ServerContext,
+    page::{FILES, PageFile, PageSession},
+};
+
+/// Path of the session that the page joins.
+const SESSION_PATH: &str = "/session.json";
+
+/// All routes of the page's listener.
+pub(crate) fn router(
+    context: &ServerContext,
+    session: Option<PageSession>,
+    certificates: &Certificates,
+) -> Router {
+    let mut router = Router::new().route(CONNECT_PATH, get(upgrade::connect));
+    for file in FILES {
+        router = router.route(file.path, get(|| async { file.into_response() }));
+    }
+    let web_transport = session.as_ref().map(|session| format!("https://{}", session.quic));
+    if let Some(session) = session {
+        let joined = JoinableSession { session, certificates: certificates.clone() };
+        let answer = get(session_document).with_state(Arc::new(joined));
+        router = router.route(SESSION_PATH, answer);
+    }
+    router
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such page\n") })
+        .layer(middleware::from_fn_with_state(context.clone(), http::keep_or_close))
+        .layer(middleware::from_fn_with_state(web_transport.map(Into::into), protect))
+        .with_state(context.clone())
+}
+
+/// Origins of the page when it is served on this address.
+pub(crate) fn origins(address: SocketAddr) -> Vec<String> {
+    let port = address.port();
+    vec![format!("http://localhost:{port}"), format!("http://{address}")]
+}
+
+impl IntoResponse for &PageFile {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, self.content_type)], self.contents).into_response()
+    }
+}
+
+/// The session to join, and the certificate by whose hash a browser accepts the gateway.
+struct JoinableSession {
+    session: PageSession,
+    certificates: Certificates,
+}
+
+/// The answer to [`SESSION_PATH`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionDocument<'a> {
+    #[serde(flatten)]
+    session: &'a PageSession,
+    web_transport: WebTransportEndpoint,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WebTransportEndpoint {
+    url: String,
+    /// SHA-256 of the certificate, in base64.
+    certificate_hash: Option<String>,
+}
+
+async fn session_document(
+    State(joinable): State<Arc<JoinableSession>>,
+    headers: HeaderMap,
+) -> Response {
+    let JoinableSession { session, certificates } = &*joinable;
+    let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    if verify_slices_are_equal(given, session.key.as_bytes()).is_err() {
+        let scheme = [(header::WWW_AUTHENTICATE, "Bearer")];
+        let hint = "open the page by the address that the gateway has printed\n";
+        return (StatusCode::UNAUTHORIZED, scheme, hint).into_response();
+    }
+    let web_transport = WebTransportEndpoint {
+        url: format!("https://{}", session.quic),
+        // Read for each answer, because the certificate is replaced while the gateway runs.
+        certificate_hash: certificates.leaf_sha256().map(|hash| STANDARD.encode(hash)),
+    };
+    let document = SessionDocument { session, web_transport };
+    let body = serde_json::to_string(&document).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Rejects foreign names of this machine, and restricts what the page can do in a browser.
+async fn protect(
+    State(web_transport): State<Option<Arc<str>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(host) = own_host(request.headers()) else {
+        let hint = "this is the page of a gateway: open it by localhost or by an IP address\n";
+        return closing((StatusCode::MISDIRECTED_REQUEST, hint).into_response());
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self' ws://{host} {}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'",
+        web_transport.as_deref().unwrap_or_default()
+    );
+    let response = next.run(request).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return response;
+    }
+    let mut response = closing(response);
+    let headers = response.headers_mut();
+    let constant = |value| HeaderValue::from_static(value);
+    headers.insert(header::CACHE_CONTROL, constant("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, constant("nosniff"));
+    headers.insert(header::REFERRER_POLICY, constant("no-referrer"));
+    // Together they isolate the page, which gives it a clock of microseconds for round trips.
+    headers.insert("cross-origin-opener-policy", constant("same-origin"));
+    headers.insert("cross-origin-embedder-policy", constant("require-corp"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Closes the connection after the response: a browser would keep it, and with it the permit of a
+/// client.
+fn closing(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.remove(HeaderName::from_static("keep-alive"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The host of a request, if it is `localhost` or an IP address.
+fn own_host(headers: &HeaderMap) -> Option<Authority> {
+    let host: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
+    let name = host.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let own = name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok();
+    (own && !host.as_str().contains('@')).then_some(host)
+}
