@@ -125,11 +125,22 @@ pub enum ClientMessage<'a> {
         #[serde(default)]
         more: bool,
     },
+    /// Tag 7. A question whether the link is alive, which the gateway answers with its own
+    /// `heartbeat`. Web pages need it: they do not see the pings of a WebSocket or of QUIC.
+    Heartbeat {},
 }
 
 impl<'a> Message<'a> for ClientMessage<'a> {
-    const NAMES: &'static [&'static str] =
-        &["hello", "signal", "forceDisconnect", "goodbye", "ticketStored", "resume", "cursors"];
+    const NAMES: &'static [&'static str] = &[
+        "hello",
+        "signal",
+        "forceDisconnect",
+        "goodbye",
+        "ticketStored",
+        "resume",
+        "cursors",
+        "heartbeat",
+    ];
 }
 
 /// The first message of a new connection.
@@ -309,6 +320,9 @@ pub enum GatewayMessage<'a> {
         #[serde(rename = "withinMs")]
         within_ms: u32,
     },
+    /// Tag 12. The answer to every `heartbeat` that the gateway has read since the last one. It comes
+    /// after everything that was queued for the client before.
+    Heartbeat {},
 }
 
 impl<'a> Message<'a> for GatewayMessage<'a> {
@@ -325,6 +339,7 @@ impl<'a> Message<'a> for GatewayMessage<'a> {
         "gap",
         "accepted",
         "goAway",
+        "heartbeat",
     ];
 }
 

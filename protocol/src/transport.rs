@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 pub enum Transport {
     /// QUIC (RFC 9000) over UDP, with streams.
     Quic,
-    /// WebTransport (HTTP/3) over UDP, with the same streams as QUIC.
-    WebTransport,
     /// A WebSocket (RFC 6455) over TCP, usually inside TLS.
     WebSocket,
+    /// WebTransport (HTTP/3) over UDP, with the same streams as QUIC.
+    WebTransport,
 }
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Self; 3] = [Self::Quic, Self::WebTransport, Self::WebSocket];
+    pub const ALL: [Self; 3] = [Self::Quic, Self::WebSocket, Self::WebTransport];
 
     /// The name in logs, settings and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Quic => "quic",
-            Self::WebTransport => "webtransport",
             Self::WebSocket => "websocket",
+            Self::WebTransport => "webtransport",
         }
     }
 }

@@ -49,6 +49,7 @@ const CLIENT: &[Fields] = &[
         ("agent", "option text", Some("null")),
     ],
     &[("cursors", "list cursor", None), ("more", "bool", Some("false"))],
+    &[],
 ];
 
 const GATEWAY: &[Fields] = &[
@@ -76,6 +77,7 @@ const GATEWAY: &[Fields] = &[
     &[("lost", "list lost", None), ("presence", "bool", None), ("present", "u32", None)],
     &[("signals", "u64", None)],
     &[("withinMs", "u32", None)],
+    &[],
 ];
 
 const CLIENT_STREAM: &[Fields] = &[&[]];

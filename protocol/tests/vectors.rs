@@ -296,6 +296,13 @@ fn vectors() -> Vec<Vector> {
             SenderMessage::Sender { from: bob.into(), after: 7 },
         ),
         vector!("ticketStored", "client", ClientMessage, ClientMessage::TicketStored {}),
+        vector!("heartbeat", "client", ClientMessage, ClientMessage::Heartbeat {}),
+        vector!(
+            "heartbeat of the gateway",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Heartbeat {}
+        ),
         vector!(
             "resume with defaults",
             "client",

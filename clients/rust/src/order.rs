@@ -155,7 +155,8 @@ impl Order {
             | GatewayMessage::Gap { .. }
             | GatewayMessage::Resumed { .. }
             | GatewayMessage::Accepted { .. }
-            | GatewayMessage::GoAway { .. } => {}
+            | GatewayMessage::GoAway { .. }
+            | GatewayMessage::Heartbeat {} => {}
         }
     }
 

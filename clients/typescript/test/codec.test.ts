@@ -9,7 +9,6 @@ import {
   CURSORS_IN_ALL,
   GATEWAY_MESSAGE_BYTES,
   PATH,
-  PROBE,
   SUBPROTOCOL,
   TOKEN_BYTES,
   clientMessages,
@@ -93,7 +92,6 @@ test('malformed messages are refused, and unknown kinds are skipped', () => {
   assert.ok(refused > 50, String(refused));
   assert.ok(skipped > 10, String(skipped));
   assert.equal(gatewayMessages.decode(bytesOf('c801090909')), undefined);
-  assert.equal(clientMessages.decode(PROBE), undefined);
 });
 
 test('tables, codes and limits are those of protocol.json', () => {

@@ -40,6 +40,8 @@ pub enum Outgoing {
         /// Time until then, in milliseconds.
         within_ms: u32,
     },
+    /// The answer to the receiver's heartbeat.
+    Heartbeat,
 }
 
 impl Outgoing {
@@ -55,7 +57,10 @@ impl Outgoing {
     pub fn cost(&self) -> usize {
         match self {
             Self::Signal { frame, .. } | Self::Frame(frame) => frame.len(),
-            Self::Destroyed { .. } | Self::Accepted { .. } | Self::GoAway { .. } => 32,
+            Self::Destroyed { .. }
+            | Self::Accepted { .. }
+            | Self::GoAway { .. }
+            | Self::Heartbeat => 32,
         }
     }
 }

@@ -230,7 +230,10 @@ fn check(actor: &Actor, homes: &BTreeMap<ConnectionId, usize>) {
                 let seq = if from.is_server() { data.parse().unwrap() } else { *seq };
                 heard.push((from.clone(), seq));
             }
-            Received::Error { .. } | Received::Accepted(_) | Received::GoAway(_) => {
+            Received::Error { .. }
+            | Received::Accepted(_)
+            | Received::GoAway(_)
+            | Received::Heartbeat => {
                 panic!("no step makes one")
             }
         }

@@ -323,4 +323,10 @@ fn a_go_away_notice_follows_queued_messages_and_cannot_overflow() {
     assert_eq!(alice.closed(), None);
     alice.outbox.go_away(1000);
     assert_eq!(alice.read(), [Received::GoAway(1000)]);
+    // Heartbeats become one answer, behind everything else.
+    alice.outbox.heartbeat();
+    alice.outbox.heartbeat();
+    alice.outbox.go_away(500);
+    assert_eq!(alice.read(), [Received::GoAway(500), Received::Heartbeat]);
+    assert_eq!(alice.read(), []);
 }

@@ -64,6 +64,7 @@ pub(super) async fn read<R: Reader>(
                 return LinkEnd::by(CloseReason::ClientDisconnected);
             }
             ClientMessage::TicketStored {} => connection.confirm_ticket(),
+            ClientMessage::Heartbeat {} => outbox.heartbeat(),
             ClientMessage::Hello(_) | ClientMessage::Resume(_) | ClientMessage::Cursors { .. } => {
                 return LinkError::protocol("hello, resume and cursors only begin a link").into();
             }

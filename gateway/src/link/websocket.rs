@@ -300,6 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketWriter<S> {
             Outgoing::GoAway { within_ms } => {
                 return Some(self.encode(&GatewayMessage::GoAway { within_ms }));
             }
+            Outgoing::Heartbeat => return Some(self.encode(&GatewayMessage::Heartbeat {})),
             // Made for links with a stream per sender only.
             Outgoing::Signal { .. } | Outgoing::Destroyed { .. } => return None,
         };

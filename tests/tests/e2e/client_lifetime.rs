@@ -1,7 +1,8 @@
 //! Lifetime of a client: idle links, a change of address, the end of its session.
 
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role, SendError};
-use signalbox_tests::{TransportMode, World, rest::Server, within_timeout};
+use signalbox_protocol::ClientMessage;
+use signalbox_tests::{TransportMode, World, raw, rest::Server, within_timeout};
 use std::time::Duration;
 
 /// A QUIC client whose address changes keeps its link, and no other client is told.
@@ -98,5 +99,20 @@ async fn a_signal_after_the_end_is_an_error() {
         assert_eq!(member.ends().await, CloseReason::ForceDisconnected);
         let sent = member.client.signal().data("into the void").send().await;
         assert!(matches!(sent, Err(SendError::Disconnected)), "{sent:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_is_answered_on_every_transport() {
+    let world = World::new().await;
+    let token = world.token(Role::Subscriber);
+    let addresses = world.addresses();
+    let mut quic = raw::Quic::join(addresses.quic, &token).await;
+    quic.say(&ClientMessage::Heartbeat {}).await;
+    assert_eq!(quic.hear().await, "Heartbeat");
+    for json in [false, true] {
+        let mut link = raw::WebSocket::join(addresses.tcp, json, &token).await;
+        link.say(&ClientMessage::Heartbeat {}).await;
+        assert_eq!(link.hear().await, "Heartbeat");
     }
 }

@@ -131,8 +131,13 @@ class Cursors:
     more: bool
 
 
+@dataclass(frozen=True)
+class Heartbeat:
+    """Of a client a question whether the link is alive, and of the gateway the answer."""
+
+
 ClientMessage = (
-    Hello | SendSignal | ForceDisconnect | Goodbye | TicketStored | Resume | Cursors
+    Hello | SendSignal | ForceDisconnect | Goodbye | TicketStored | Resume | Cursors | Heartbeat
 )
 
 
@@ -228,6 +233,7 @@ GatewayMessage = (
     | GapMessage
     | Accepted
     | GoAway
+    | Heartbeat
 )
 
 
@@ -367,6 +373,7 @@ CLIENT: Kinds[ClientMessage] = Kinds(
         agent=option(TEXT),
     ),
     _kind("cursors", Cursors, cursors=_CURSORS, more=BOOL),
+    _kind("heartbeat", Heartbeat),
 )
 GATEWAY: Kinds[GatewayMessage] = Kinds(
     _kind(
@@ -392,6 +399,7 @@ GATEWAY: Kinds[GatewayMessage] = Kinds(
     _kind("gap", GapMessage, lost=_LOST, presence=BOOL, present=U32),
     _kind("accepted", Accepted, signals=U64),
     _kind("goAway", GoAway, within_ms=U32),
+    _kind("heartbeat", Heartbeat),
 )
 CLIENT_STREAM: Kinds[SignalsHeader] = Kinds(_kind("signals", SignalsHeader))
 GATEWAY_STREAM: Kinds[SenderHeader] = Kinds(

@@ -45,12 +45,13 @@ export class EventDispatcher {
       }
       case 'error': {
         const { signal, code, message: text } = message;
-        // The answer to a probe.
-        if (signal === null && code === 'unsupported') break;
         const told = signal !== null && this.#queue.rejected(signal, code, text);
         if (!told) this.#emit({ kind: 'rejected', code, message: text, signal });
         break;
       }
+      case 'heartbeat':
+        // The link has counted it as a sign of life.
+        break;
       default:
         this.order.control(message);
     }

@@ -118,7 +118,9 @@ export abstract class Link {
   abstract write(messages: ClientMessage[]): void;
 
   /** Asks the gateway for a sign of life. */
-  abstract probe(): void;
+  probe(): void {
+    this.write([{ kind: 'heartbeat' }]);
+  }
 
   /** What to wait for before writing more; `undefined` if nothing. */
   abstract ready(): Promise<unknown> | undefined;

@@ -1,6 +1,6 @@
 /**
  * The watch over a link's silence. Browsers do not show a WebSocket's pings to scripts, so the client
- * asks for a sign of life when nothing has arrived for a while.
+ * sends a heartbeat when nothing has arrived for a while.
  */
 
 import type { Link } from './link.js';

@@ -2,7 +2,7 @@
 
 import { ConnectError } from '../error.js';
 import { type ClientCloseReason, reasonOfWebSocketCode, webSocketCode } from '../protocol/close.js';
-import { type ClientMessage, PROBE, SUBPROTOCOL, clientMessages, gatewayMessages } from '../protocol/messages.js';
+import { type ClientMessage, SUBPROTOCOL, clientMessages, gatewayMessages } from '../protocol/messages.js';
 import { Malformed } from '../protocol/postcard.js';
 import { type Bye, Link, afterBye } from './link.js';
 
@@ -87,10 +87,6 @@ export class WebSocketLink extends Link {
 
   override write(messages: ClientMessage[]): void {
     for (const message of messages) this.#send(clientMessages.encode(message));
-  }
-
-  override probe(): void {
-    this.#send(PROBE);
   }
 
   #send(bytes: Uint8Array<ArrayBuffer>): void {

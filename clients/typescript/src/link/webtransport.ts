@@ -10,7 +10,6 @@ import { type ClientCloseReason, reasonOfWebTransportCode, webTransportCode } fr
 import { FrameBuffer, frame } from '../protocol/frame.js';
 import {
   type ClientMessage,
-  PROBE,
   clientMessages,
   clientStream,
   gatewayMessages,
@@ -235,10 +234,6 @@ export class WebTransportLink extends Link {
       this.#send(bytes, () => (isSignal ? this.#signals() : this.#controlOut));
       if (message.kind === 'goodbye') this.#enqueue(() => this.#signalsOut?.close());
     }
-  }
-
-  override probe(): void {
-    this.#send(frame(PROBE), () => this.#controlOut);
   }
 
   override ready(): Promise<unknown> | undefined {

@@ -151,6 +151,7 @@ export const clientMessages = messages({
     agent: option(text),
   }),
   cursors: struct({ cursors: list(cursor, 3), more: bool }),
+  heartbeat: struct({}),
 });
 
 /** Messages of a gateway, on the control stream and on a WebSocket. */
@@ -174,6 +175,7 @@ export const gatewayMessages = messages({
   gap: struct({ lost: list(lost, 4), presence: bool, present: u32 }),
   accepted: struct({ signals: u64 }),
   goAway: struct({ withinMs: u32 }),
+  heartbeat: struct({}),
 });
 
 /** The header of a client's stream of signals. */
@@ -190,9 +192,3 @@ type MessageIn<C> = C extends { encode(message: infer M): unknown } ? M : never;
 export type ClientMessage = MessageIn<typeof clientMessages>;
 export type GatewayMessage = MessageIn<typeof gatewayMessages>;
 export type Welcome = Extract<GatewayMessage, { kind: 'welcome' }>;
-
-/**
- * A message of a kind that no gateway knows. Browsers do not show a WebSocket's pings to scripts, so
- * this is how a client asks for a sign of life: the gateway answers `error` `unsupported`.
- */
-export const PROBE = new Uint8Array([0xff, 0xff, 0xff, 0xff, 0x0f]);

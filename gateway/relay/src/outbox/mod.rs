@@ -98,6 +98,11 @@ impl Outbox {
         self.notify(|notices| notices.go_away(within_ms));
     }
 
+    /// Answers a heartbeat of the receiver; several become one answer. It cannot overflow the outbox.
+    pub fn heartbeat(&self) {
+        self.notify(Notices::heartbeat);
+    }
+
     fn notify(&self, set: impl FnOnce(&mut Notices)) {
         let mut state = self.0.state.lock();
         if state.closed.is_some() {

@@ -10,6 +10,8 @@ pub(super) struct Notices {
     accepted: Option<u64>,
     /// Milliseconds until the gateway closes the link.
     go_away: Option<u32>,
+    /// Whether a heartbeat is to be answered.
+    heartbeat: bool,
 }
 
 impl Notices {
@@ -21,8 +23,12 @@ impl Notices {
         self.go_away = Some(within_ms);
     }
 
+    pub(super) fn heartbeat(&mut self) {
+        self.heartbeat = true;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.accepted.is_none() && self.go_away.is_none()
+        self.accepted.is_none() && self.go_away.is_none() && !self.heartbeat
     }
 
     pub(super) fn clear(&mut self) {
@@ -33,6 +39,7 @@ impl Notices {
     pub(super) fn take(&mut self) -> impl Iterator<Item = Outgoing> + use<> {
         let accepted = self.accepted.take().map(|signals| Outgoing::Accepted { signals });
         let go_away = self.go_away.take().map(|within_ms| Outgoing::GoAway { within_ms });
-        accepted.into_iter().chain(go_away)
+        let heartbeat = std::mem::take(&mut self.heartbeat).then_some(Outgoing::Heartbeat);
+        accepted.into_iter().chain(go_away).chain(heartbeat)
     }
 }

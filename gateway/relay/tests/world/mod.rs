@@ -35,6 +35,7 @@ pub(crate) enum Received {
     Error { signal: Option<u64>, code: ErrorCode },
     Accepted(u64),
     GoAway(u32),
+    Heartbeat,
 }
 
 /// A client with its connection and outbox in hand.
@@ -216,6 +217,7 @@ impl Client {
             (Outgoing::Destroyed { id, reason, .. }, _) => Received::Destroyed(*id, *reason),
             (Outgoing::Accepted { signals }, _) => Received::Accepted(*signals),
             (Outgoing::GoAway { within_ms }, _) => Received::GoAway(*within_ms),
+            (Outgoing::Heartbeat, _) => Received::Heartbeat,
             (Outgoing::Signal { from, frame, .. }, encoding) => {
                 assert_eq!(encoding, Encoding::PerSender, "its receiver has a stream per sender");
                 let message = binary::decode(frame::message_of(frame)).unwrap().unwrap();

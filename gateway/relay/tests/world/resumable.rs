@@ -113,7 +113,7 @@ impl ResumableClient {
                     self.accepted = *signals;
                     continue;
                 }
-                Received::Error { .. } | Received::GoAway(_) => {}
+                Received::Error { .. } | Received::GoAway(_) | Received::Heartbeat => {}
             }
             self.received.push(received);
         }

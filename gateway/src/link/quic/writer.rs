@@ -156,6 +156,7 @@ impl QuicWriter {
             }
             Outgoing::Accepted { signals } => GatewayMessage::Accepted { signals },
             Outgoing::GoAway { within_ms } => GatewayMessage::GoAway { within_ms },
+            Outgoing::Heartbeat => GatewayMessage::Heartbeat {},
             Outgoing::Destroyed { id, reason, announce } => {
                 let last_seq = self.senders.end(id);
                 if !announce {
