@@ -172,7 +172,8 @@ class Order:
 
     def open(self, stream: int, sender: Sender, after: int) -> None:
         """A stream has this sender from now on. An earlier sender's part of it has ended."""
-        self.end(stream)
+        if stream in self._streams:
+            self.end(stream)
         self._parts += 1
         part = (stream, self._parts)
         self._streams[stream] = (sender, part)
