@@ -304,8 +304,8 @@ class Link:
     def _stream(self, arrival: StreamOpened | StreamMessage | StreamEnded) -> None:
         order = self.connection.order
         match arrival:
-            case StreamOpened(stream, None):
-                order.ignore(stream)
+            case StreamOpened(_, None):
+                pass
             case StreamOpened(stream, header):
                 self.successors += header.after > 0
                 order.open(stream, header.sender, header.after)

@@ -128,7 +128,6 @@ class Player:
         header = messages.GATEWAY_STREAM.from_json(fields)
         if header is None:
             self._ignored.add(stream)
-            self._arrived(lambda order: order.ignore(stream))
         else:
             self._headed.add(stream)
             self._arrived(lambda order: order.open(stream, header.sender, header.after))

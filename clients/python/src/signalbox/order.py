@@ -44,8 +44,6 @@ Sender = str | Server
 Part = tuple[int, int]
 """The part of a stream that carries one sender: the stream, and a number in the order of arrival."""
 
-FIRST_STREAM, STREAM_STEP = 3, 4
-"""The QUIC ids of the gateway's unidirectional streams."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,6 @@ class Order:
     def _new_link(self) -> None:
         self._streams: dict[int, tuple[Sender, Part]] = {}
         self._parts = 0
-        # All streams below this one have a header that was read, or will never have one.
-        self._known_below = FIRST_STREAM
-        self._known: set[int] = set()
 
     def rejoin(self, welcome: Welcome) -> None:
         """The client has joined again as another connection. All state is void."""
@@ -178,11 +173,6 @@ class Order:
         part = (stream, self._parts)
         self._streams[stream] = (sender, part)
         self._state(sender).streams[part] = SenderStream(after)
-        self._stream_known(stream)
-
-    def ignore(self, stream: int) -> None:
-        """The header of a stream is of an unknown kind: the stream holds nothing up."""
-        self._stream_known(stream)
 
     def signal(self, stream: int, signal: StreamSignal) -> None:
         """A signal has arrived on a sender's stream."""
@@ -206,24 +196,9 @@ class Order:
                 state.streams[part].over = True
                 state.broken |= reset
                 self._advance(sender)
-        self._stream_known(stream)
 
     def _state(self, sender: Sender) -> SenderState:
         return self.senders.setdefault(sender, SenderState())
-
-    def _stream_known(self, stream: int) -> None:
-        """The sender of a stream is known, or nothing can be learned of it any more."""
-        if stream < self._known_below or stream in self._known:
-            return
-        self._known.add(stream)
-        before = self._known_below
-        while self._known_below in self._known:
-            self._known.remove(self._known_below)
-            self._known_below += STREAM_STEP
-        if self._known_below > before:
-            waiting = [it for it, state in self.senders.items() if state.streams]
-            for sender in waiting:
-                self._advance(sender)
 
     def _present(self, connections: Iterable[ConnectionInfo]) -> None:
         """Connections that are present. After a gap some of them are known already."""
@@ -259,7 +234,7 @@ class Order:
         if state is None or not (state.created or self._needs_no_announcement(sender)):
             return
         for part, lane in sorted(state.streams.items(), key=lambda it: (it[1].after, it[0])):
-            if lane.after > state.delivered_seq and not self._nothing_precedes(part, state):
+            if lane.after > state.delivered_seq and not state.broken:
                 break
             self.held -= len(lane.held)
             while lane.held:
@@ -274,13 +249,6 @@ class Order:
 
     def _needs_no_announcement(self, sender: Sender) -> bool:
         return not self._presence or isinstance(sender, Server) or sender == self._me
-
-    def _nothing_precedes(self, part: Part, state: SenderState) -> bool:
-        """Whether the signal that a stream waits for was lost with a stream that was reset.
-
-        Only if all lower-numbered streams are known is it certain that none of them brings it.
-        """
-        return part[0] <= self._known_below and min(state.streams) == part
 
     def _deliver(self, sender: Sender, signal: StreamSignal) -> None:
         self._state(sender).delivered_seq = signal.seq

@@ -119,10 +119,11 @@ class Link:
                 dispatcher.control(message)
             case StreamOpened(_, None):
                 self._opened += 1
-                order.ignore(arrival.stream)
             case StreamOpened(stream, header) if header is not None:
-                self._opened += 1
-                self._open.add(stream)
+                # Otherwise it has only changed its sender.
+                if stream not in self._open:
+                    self._opened += 1
+                    self._open.add(stream)
                 order.open(stream, header.sender, header.after)
             case StreamMessage(stream, signal):
                 order.signal(stream, signal)
