@@ -1,7 +1,12 @@
-//! A gateway that runs already and cannot be measured: the error says why, and nothing else is needed.
-#![allow(clippy::unwrap_used, reason = "a test's panic is its answer")]
+//! A gateway that runs already: it is measured over each transport; if it cannot be, the error says
+//! why, and nothing else is needed.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's panic is its answer")]
+
+mod gateway;
 
 use std::{net::TcpListener, process::Command};
+
+use serde_json::Value;
 
 /// The error of a measurement of a target at this address. There is no gateway to start.
 fn error(url: &str) -> String {
@@ -43,4 +48,24 @@ fn a_target_that_hangs_up_is_an_error() {
 fn a_target_that_speaks_something_else_is_an_error() {
     let error = error("http://localhost:1");
     assert!(error.contains("HOST:PORT"), "{error}");
+}
+
+#[test]
+fn a_target_is_measured_over_each_transport() {
+    for scheme in ["quic", "https", "wss"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (url, token) = gateway::start(dir.path(), scheme);
+        let output = Command::new(env!("CARGO_BIN_EXE_signalbox-bench"))
+            .args(["fanout", "--receivers", "3", "--deliveries", "300", "--json"])
+            .args(["--seconds", "0.3", "--warm-up", "0", "--repeat", "1", "--target", &url])
+            .args(["--token", &token, "--ca"])
+            .arg(dir.path().join("ca.pem"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let row = &report["fanout"]["rows"][0];
+        assert_eq!(row["transport"], url.as_str());
+        assert_eq!(row["rounds"][0]["deliveries"], 90, "{row}");
+    }
 }

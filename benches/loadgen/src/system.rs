@@ -155,8 +155,8 @@ pub struct Systems {
         conflicts_with = "target"
     )]
     pub transport: Vec<TransportVariant>,
-    /// Measure a gateway that runs already: quic://, wss:// or ws://HOST:PORT. May be given several
-    /// times.
+    /// Measure a gateway that runs already: quic://, https:// (WebTransport), wss:// or
+    /// ws://HOST:PORT. May be given several times.
     #[arg(long, value_name = "URL", requires = "token")]
     pub target: Vec<String>,
     /// Token of a publisher or a moderator for the session at the target.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_client::{ConnectOptions, Streams};
 
-use crate::client::signalbox::AGENT;
+use crate::client::{quic::QuicProtocol, signalbox::AGENT};
 
 /// A transport with its codec, its streams and its encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -16,6 +16,10 @@ pub enum TransportVariant {
     Quic,
     /// QUIC with all senders on one stream.
     QuicSingle,
+    /// WebTransport, as browsers have it: the streams of QUIC in a session over HTTP/3.
+    #[value(name = "webtransport")]
+    #[serde(rename = "webtransport")]
+    WebTransport,
     /// WebSocket over TLS, binary (postcard).
     Wss,
     /// WebSocket over TLS, JSON.
@@ -30,21 +34,28 @@ impl TransportVariant {
         match self {
             Self::Quic => "QUIC, stream per sender",
             Self::QuicSingle => "QUIC, one stream",
+            Self::WebTransport => "WebTransport, stream per sender",
             Self::Wss => "WebSocket over TLS, postcard",
             Self::WssJson => "WebSocket over TLS, JSON",
             Self::Ws => "WebSocket in plaintext, postcard",
         }
     }
 
-    /// Over UDP.
+    /// Over UDP: raw QUIC, or WebTransport.
     pub fn is_quic(self) -> bool {
-        matches!(self, Self::Quic | Self::QuicSingle)
+        matches!(self, Self::Quic | Self::QuicSingle | Self::WebTransport)
+    }
+
+    /// The protocol on a QUIC connection.
+    pub fn quic_protocol(self) -> QuicProtocol {
+        if self == Self::WebTransport { QuicProtocol::WebTransport } else { QuicProtocol::Raw }
     }
 
     /// The scheme of a URL.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Quic | Self::QuicSingle => "quic",
+            Self::WebTransport => "https",
             Self::Wss | Self::WssJson => "wss",
             Self::Ws => "ws",
         }
@@ -65,7 +76,7 @@ impl TransportVariant {
             .rejoin(false)
             .agent(AGENT);
         match self {
-            Self::Quic | Self::Wss | Self::Ws => options,
+            Self::Quic | Self::WebTransport | Self::Wss | Self::Ws => options,
             Self::QuicSingle => options.streams(Streams::Single),
             Self::WssJson => options.json(),
         }

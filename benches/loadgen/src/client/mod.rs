@@ -11,7 +11,7 @@
 //! stream      one stream of bytes over TCP or TLS, for every system
 //! websocket   frames of WebSocket, and its upgrade
 //! signalbox   Signalbox's messages, and its protocol on a WebSocket
-//! quic        Signalbox over QUIC
+//! quic        Signalbox over QUIC and WebTransport
 //! echo        echoes
 //! ```
 

@@ -1,4 +1,4 @@
-//! A minimal client of Signalbox over QUIC.
+//! A minimal client of Signalbox over QUIC or WebTransport.
 
 use std::{
     net::SocketAddr,
@@ -16,11 +16,13 @@ use quinn::{
     crypto::rustls::QuicClientConfig,
 };
 use signalbox_protocol::{
-    ALPN, ClientStream, CloseReason, GatewayStream, SenderMessage, Streams, binary, frame,
-    frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
+    ALPN, CONNECT_PATH, ClientStream, CloseReason, GatewayStream, SenderMessage, Streams, binary,
+    frame, frame::FrameBuffer, limits::GATEWAY_FRAME_BYTES,
 };
+use signalbox_webtransport::{PeerStream, Session, SessionId, to_http3};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
+use url::Url;
 
 use super::{
     Address, ClientReceiver, ClientSender, JOIN, MinimalClient, OnMessage, WriteBuffer,
@@ -45,6 +47,27 @@ const CHUNK: usize = 16 * 1024;
 /// different machines; with one socket each, the sockets would cost the generator as much as the
 /// signals.
 const SOCKETS: usize = 16;
+
+/// The gateway's own streams in HTTP/3, as for the SDK.
+const HTTP3_STREAMS: u32 = 3;
+
+/// The protocol on a QUIC connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuicProtocol {
+    /// Streams of the connection.
+    Raw,
+    /// The same streams in a WebTransport session.
+    WebTransport,
+}
+
+impl QuicProtocol {
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Raw => ALPN,
+            Self::WebTransport => signalbox_webtransport::ALPN,
+        }
+    }
+}
 
 /// The purpose of a dialer's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +102,20 @@ impl Purpose {
         }
     }
 
-    fn transport(self) -> TransportConfig {
+    fn transport(self, protocol: QuicProtocol) -> TransportConfig {
         let mut transport = TransportConfig::default();
         let senders = if self.streams() == Streams::PerSender { SENDER_STREAMS } else { 0 };
+        let (own, datagrams) = match protocol {
+            QuicProtocol::Raw => (0, None),
+            // A server demands datagrams. There is room for a byte, and none are sent.
+            QuicProtocol::WebTransport => (HTTP3_STREAMS, Some(1)),
+        };
         transport
             .max_concurrent_bidi_streams(0u32.into())
-            .max_concurrent_uni_streams(senders.into())
+            .max_concurrent_uni_streams((senders + own).into())
             .stream_receive_window(STREAM_WINDOW.into())
             .receive_window(CONNECTION_WINDOW.into())
-            .datagram_receive_buffer_size(None)
+            .datagram_receive_buffer_size(datagrams)
             .initial_rtt(INITIAL_RTT);
         if self == Self::Idle {
             transport
@@ -107,6 +135,7 @@ pub struct QuicDialer {
     config: quinn::ClientConfig,
     address: SocketAddr,
     name: String,
+    protocol: QuicProtocol,
     purpose: Purpose,
 }
 
@@ -116,12 +145,13 @@ impl QuicDialer {
         address: SocketAddr,
         name: &str,
         mut tls: tokio_rustls::rustls::ClientConfig,
+        protocol: QuicProtocol,
         purpose: Purpose,
     ) -> anyhow::Result<Self> {
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = vec![protocol.alpn().to_vec()];
         let crypto = QuicClientConfig::try_from(tls)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(purpose.transport()));
+        config.transport_config(Arc::new(purpose.transport(protocol)));
         let unspecified = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let unspecified = unspecified.parse()?;
         let endpoint = || {
@@ -130,7 +160,7 @@ impl QuicDialer {
         };
         let endpoints = (0..purpose.sockets()).map(|_| endpoint()).collect::<Result<_, _>>()?;
         let (next, name) = (AtomicUsize::new(0), name.to_owned());
-        Ok(Self { endpoints, next, config, address, name, purpose })
+        Ok(Self { endpoints, next, config, address, name, protocol, purpose })
     }
 
     /// Connects a client and enters a session.
@@ -147,12 +177,21 @@ impl QuicDialer {
         let connection = connecting
             .await
             .with_context(|| format!("cannot connect to {} over QUIC", self.address))?;
+        let session = match self.protocol {
+            QuicProtocol::Raw => None,
+            QuicProtocol::WebTransport => {
+                let url = session_url(&self.name, self.address)?;
+                let session = signalbox_webtransport::connect(&connection, url).await;
+                Some(session.context("cannot open a WebTransport session")?)
+            }
+        };
         let (control, reading) = connection.open_bi().await?;
         let frames = FrameReader { stream: reading, buffer: FrameBuffer::new(GATEWAY_FRAME_BYTES) };
         // From here on, dropping it closes the connection with its own reason.
         let reason = self.purpose.close_reason();
-        let mut receiver = QuicReceiver { connection, frames, control, reason };
-        let mut bytes = Vec::new();
+        let mut receiver = QuicReceiver { connection, session, frames, control, reason };
+        let id = receiver.session.as_ref().map(|session| session.id);
+        let mut bytes = id.map(SessionId::bidi_prefix).unwrap_or_default();
         for message in entry.opening(self.purpose.streams()) {
             frame::encode_to(&message, &mut bytes);
         }
@@ -172,7 +211,9 @@ impl QuicDialer {
         let buffer = match self.purpose {
             Purpose::Load(_) => {
                 let mut signals = receiver.connection.open_uni().await?;
-                signals.write_all(&frame::encode(&ClientStream::Signals {})).await?;
+                let mut bytes = id.map(SessionId::uni_prefix).unwrap_or_default();
+                frame::encode_to(&ClientStream::Signals {}, &mut bytes);
+                signals.write_all(&bytes).await?;
                 WriteBuffer::new(signals)
             }
             Purpose::Idle => WriteBuffer::new(tokio::io::sink()),
@@ -185,6 +226,12 @@ impl QuicDialer {
         let receiver = ClientReceiver::Quic(receiver);
         Ok(MinimalClient { sender, receiver, ticket: entered.ticket })
     }
+}
+
+/// The URL of the WebTransport session at a gateway.
+fn session_url(name: &str, address: SocketAddr) -> anyhow::Result<Url> {
+    let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    Ok(Url::parse(&format!("https://{host}:{}{CONNECT_PATH}", address.port()))?)
 }
 
 /// With large buffers: packets must not be lost while the thread is busy.
@@ -200,6 +247,8 @@ fn socket(local: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
 /// The receiving half.
 pub struct QuicReceiver {
     connection: quinn::Connection,
+    /// The WebTransport session of the streams, if there is one.
+    session: Option<Session>,
     frames: FrameReader,
     /// Ending it would be a goodbye.
     control: quinn::SendStream,
@@ -208,7 +257,9 @@ pub struct QuicReceiver {
 
 impl Drop for QuicReceiver {
     fn drop(&mut self) {
-        self.connection.close(self.reason.quic_code().into(), b"");
+        let code = self.reason.quic_code();
+        let code = if self.session.is_some() { to_http3(code) } else { code.into() };
+        self.connection.close(code, b"");
     }
 }
 
@@ -217,7 +268,7 @@ impl QuicReceiver {
         let mut senders = FuturesUnordered::new();
         loop {
             tokio::select! {
-                stream = self.connection.accept_uni() => {
+                stream = next_stream(&self.connection, &mut self.session) => {
                     senders.push(receive(stream?, on_message.clone()));
                 }
                 Some(ended) = senders.next() => ended?,
@@ -230,6 +281,18 @@ impl QuicReceiver {
                 }
             }
         }
+    }
+}
+
+/// The next stream of the gateway. Cancel-safe.
+async fn next_stream(
+    connection: &quinn::Connection,
+    session: &mut Option<Session>,
+) -> anyhow::Result<RecvStream> {
+    let Some(Session { incoming, .. }) = session else { return Ok(connection.accept_uni().await?) };
+    match incoming.next().await? {
+        PeerStream::Uni(stream) => Ok(stream),
+        PeerStream::Bidi(..) => bail!("the gateway opened a stream that it may not"),
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Target {
         /// Its protocol.
         protocols: ProtocolFactory,
     },
-    /// A session of Signalbox over QUIC.
+    /// A session of Signalbox over QUIC or WebTransport.
     Quic {
         /// To the gateway.
         dialer: Box<QuicDialer>,
@@ -60,8 +60,9 @@ impl Target {
                 TransportVariant::QuicSingle => Streams::Single,
                 _ => Streams::PerSender,
             };
-            let tls = signalbox_certs::client(roots, &[]);
-            let dialer = Box::new(QuicDialer::new(address, &name, tls, Purpose::Load(streams))?);
+            let (tls, protocol) = (signalbox_certs::client(roots, &[]), transport.quic_protocol());
+            let dialer = QuicDialer::new(address, &name, tls, protocol, Purpose::Load(streams))?;
+            let dialer = Box::new(dialer);
             return Ok(Self::Quic { dialer, entry });
         }
         let tls = transport.is_encrypted().then(|| signalbox_certs::client(roots, &[b"http/1.1"]));

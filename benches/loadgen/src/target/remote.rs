@@ -57,10 +57,11 @@ impl FromStr for TargetUrl {
     type Err = anyhow::Error;
 
     fn from_str(url: &str) -> anyhow::Result<Self> {
-        let wrong = || format!("{url:?} is not quic://, wss:// or ws://HOST:PORT");
+        let wrong = || format!("{url:?} is not quic://, https://, wss:// or ws://HOST:PORT");
         let (scheme, host) = url.split_once("://").with_context(wrong)?;
         let transport = match scheme {
             "quic" => TransportVariant::Quic,
+            "https" => TransportVariant::WebTransport,
             "wss" => TransportVariant::Wss,
             "ws" => TransportVariant::Ws,
             _ => return Err(anyhow::anyhow!(wrong())),
@@ -80,6 +81,7 @@ mod tests {
     fn a_url_names_a_transport_a_host_and_a_port() {
         for (url, transport, host) in [
             ("quic://localhost:1/", TransportVariant::Quic, "localhost:1"),
+            ("https://localhost:1", TransportVariant::WebTransport, "localhost:1"),
             ("wss://[::1]:8443", TransportVariant::Wss, "[::1]:8443"),
             ("ws://example.com:80", TransportVariant::Ws, "example.com:80"),
         ] {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum as _;
 use rustls_pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use signalbox_client::Backoff;
@@ -60,9 +61,9 @@ pub struct SwarmWorker {
     /// The file of its authority.
     #[arg(long)]
     ca: PathBuf,
-    /// Over QUIC instead of WebSocket.
+    /// The transport of its clients.
     #[arg(long)]
-    quic: bool,
+    transport: TransportVariant,
 }
 
 /// A command to the worker, one a line.
@@ -99,13 +100,14 @@ enum SwarmDialer {
 }
 
 impl SwarmDialer {
-    fn new(quic: bool, to: SocketAddr, ca: &[u8]) -> anyhow::Result<Self> {
+    fn new(transport: TransportVariant, to: SocketAddr, ca: &[u8]) -> anyhow::Result<Self> {
         let roots = signalbox_certs::roots_from_pem(ca)?;
-        let alpn: &[&[u8]] = if quic { &[] } else { &[b"http/1.1"] };
+        let alpn: &[&[u8]] = if transport.is_quic() { &[] } else { &[b"http/1.1"] };
         let tls = signalbox_certs::client(roots, alpn);
-        if quic {
-            let name = to.ip().to_string();
-            return Ok(Self::Quic(Box::new(QuicDialer::new(to, &name, tls, Purpose::Idle)?)));
+        if transport.is_quic() {
+            let (name, protocol) = (to.ip().to_string(), transport.quic_protocol());
+            let dialer = QuicDialer::new(to, &name, tls, protocol, Purpose::Idle)?;
+            return Ok(Self::Quic(Box::new(dialer)));
         }
         let dialer = StreamDialer::new(to, ServerName::from(to.ip()), Some(tls.into())).idle();
         Ok(Self::WebSocket { dialer, host: to.to_string() })
@@ -132,7 +134,8 @@ async fn hold(client: MinimalClient) -> anyhow::Result<()> {
 impl SwarmWorker {
     /// Executes commands until standard input ends.
     pub async fn run(&self) -> anyhow::Result<()> {
-        let dialer = Arc::new(SwarmDialer::new(self.quic, self.to, &std::fs::read(&self.ca)?)?);
+        let dialer =
+            Arc::new(SwarmDialer::new(self.transport, self.to, &std::fs::read(&self.ca)?)?);
         let mut commands = BufReader::new(tokio::io::stdin()).lines();
         let mut tickets = Vec::new();
         let mut held = Held::new();
@@ -302,8 +305,8 @@ impl ReconnectSwarm {
     fn start(gateway: &Gateway, transport: TransportVariant) -> anyhow::Result<Self> {
         let ca = gateway.ca().to_string_lossy().into_owned();
         let to = if transport.is_quic() { gateway.quic() } else { gateway.https() };
-        let flags = ["--to", to, "--ca", &ca].into_iter();
-        let flags = flags.chain(transport.is_quic().then_some("--quic"));
+        let name = transport.to_possible_value().context("a transport without a name")?;
+        let flags = ["--to", to, "--ca", &ca, "--transport", name.get_name()];
         Ok(Self(WorkerProcess::start("swarm-worker", flags)?))
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use signalbox_loadgen::{
     load::{Measured, Pattern},
     system::Systems,
+    transport::TransportVariant,
 };
 use signalbox_netem::Impairment;
 use signalbox_report::{Chart, Metric};
@@ -62,6 +63,8 @@ impl Scenario for Fanout {
 
     fn adapt(&mut self, all: &All) -> bool {
         self.systems.compare_with.clone_from(&all.compare_with);
+        self.systems.transport =
+            vec![TransportVariant::Quic, TransportVariant::WebTransport, TransportVariant::Wss];
         self.receivers = vec![10, 100, 1000, 5000];
         self.rounds.adapt(Self::NAME, all)
     }

@@ -48,7 +48,12 @@ const BUFFERS: Metric<Memory> =
 #[derive(Debug, Clone, clap::Args, Serialize)]
 pub(crate) struct Idle {
     /// Transports to measure side by side.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "quic,wss")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "quic,webtransport,wss"
+    )]
     #[serde(skip)]
     transport: Vec<TransportVariant>,
     /// Connections. The gateway's default limits: 100000 in a project, 15000 in a session.

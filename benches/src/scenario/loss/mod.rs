@@ -50,7 +50,7 @@ pub(crate) struct Loss {
         long,
         value_name = "NAME",
         value_delimiter = ',',
-        default_value = "quic,quic-single,wss"
+        default_value = "quic,quic-single,webtransport,wss"
     )]
     #[serde(skip)]
     transport: Vec<TransportVariant>,

@@ -78,24 +78,30 @@ pub(crate) enum Recovery {
     EarlyData,
     /// A new QUIC link with a full handshake.
     Handshake,
+    /// A new WebTransport session, as in browsers.
+    #[serde(rename = "webtransport")]
+    WebTransport,
     /// A new WebSocket over TLS.
     WebSocket,
 }
 
 impl Recovery {
-    const ALL: [Self; 4] = [Self::Migration, Self::EarlyData, Self::Handshake, Self::WebSocket];
+    const ALL: [Self; 5] =
+        [Self::Migration, Self::EarlyData, Self::Handshake, Self::WebTransport, Self::WebSocket];
 
     fn title(self) -> &'static str {
         match self {
             Self::Migration => "QUIC, migration",
             Self::EarlyData => "QUIC, 0-RTT resume",
             Self::Handshake => "QUIC, full handshake and resume",
+            Self::WebTransport => "WebTransport, resume",
             Self::WebSocket => "WebSocket over TLS, resume",
         }
     }
 
     fn options(self, proxy: &Proxy, token: &str) -> ConnectOptions {
         let options = match self {
+            Self::WebTransport => TransportVariant::WebTransport.options_to(proxy.udp(), token),
             Self::WebSocket => TransportVariant::Wss.options_to(proxy.tcp(), token),
             _ => TransportVariant::Quic.options_to(proxy.udp(), token),
         };
