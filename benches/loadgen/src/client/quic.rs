@@ -182,7 +182,7 @@ impl QuicDialer {
             QuicProtocol::WebTransport => {
                 let url = session_url(&self.name, self.address)?;
                 let session = signalbox_webtransport::connect(&connection, url).await;
-                Some(session.context("cannot open a WebTransport session")?)
+                Some(Box::new(session.context("cannot open a WebTransport session")?))
             }
         };
         let (control, reading) = connection.open_bi().await?;
@@ -248,7 +248,7 @@ fn socket(local: SocketAddr) -> anyhow::Result<std::net::UdpSocket> {
 pub struct QuicReceiver {
     connection: quinn::Connection,
     /// The WebTransport session of the streams, if there is one.
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     frames: FrameReader,
     /// Ending it would be a goodbye.
     control: quinn::SendStream,
@@ -287,10 +287,10 @@ impl QuicReceiver {
 /// The next stream of the gateway. Cancel-safe.
 async fn next_stream(
     connection: &quinn::Connection,
-    session: &mut Option<Session>,
+    session: &mut Option<Box<Session>>,
 ) -> anyhow::Result<RecvStream> {
-    let Some(Session { incoming, .. }) = session else { return Ok(connection.accept_uni().await?) };
-    match incoming.next().await? {
+    let Some(session) = session else { return Ok(connection.accept_uni().await?) };
+    match session.incoming.next().await? {
         PeerStream::Uni(stream) => Ok(stream),
         PeerStream::Bidi(..) => bail!("the gateway opened a stream that it may not"),
     }
