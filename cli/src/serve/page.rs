@@ -32,3 +32,17 @@ pub(super) fn url(dev: &DevEnvironment, addresses: Addresses) -> Option<String> 
     let address = addresses.page?;
     Some(format!("http://{}/#{}", local_name(address), dev.page_key()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_on_the_port_after_that_of_websocket() {
+        for (tcp, page) in [(4433, 4434), (0, 0), (u16::MAX, 0)] {
+            // Without TLS it is not for the network, even if the rest of the gateway is.
+            let address = default_address(([0, 0, 0, 0], tcp).into());
+            assert_eq!(address, ([127, 0, 0, 1], page).into());
+        }
+    }
+}

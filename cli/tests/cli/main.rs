@@ -17,6 +17,7 @@ mod failures;
 mod gateway;
 mod leaving;
 mod logging;
+mod page;
 mod projects;
 mod restart;
 mod signals;

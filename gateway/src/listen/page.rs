@@ -43,7 +43,7 @@ pub(crate) fn router(
     for file in FILES {
         router = router.route(file.path, get(|| async { file.into_response() }));
     }
-    let web_transport = session.as_ref().map(|session| format!("https://{}", session.quic));
+    let web_transport = session.as_ref().map(|session| format!(" https://{}", session.quic));
     if let Some(session) = session {
         let joined = JoinableSession { session, certificates: certificates.clone() };
         let answer = get(session_document).with_state(Arc::new(joined));
@@ -125,7 +125,7 @@ async fn protect(
     };
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self' ws://{host} {}; base-uri 'none'; form-action 'none'; \
+         connect-src 'self' ws://{host}{}; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'; require-trusted-types-for 'script'",
         web_transport.as_deref().unwrap_or_default()
     );

@@ -14,6 +14,7 @@ mod concurrent_senders;
 mod conformance;
 mod crash;
 mod http;
+mod page;
 mod projects;
 mod quic;
 mod rate_limit;
