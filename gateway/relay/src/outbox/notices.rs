@@ -4,31 +4,38 @@ use crate::outgoing::Outgoing;
 
 /// Notices of one outbox. They are queued when the link takes them, so that they need no space in
 /// the outbox before, and many confirmations become one.
+///
+/// Which ones wait is in one byte, because every link asks each time it drains its outbox.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// Signals of the receiver that have been processed.
-    accepted: Option<u64>,
+    waiting: u8,
     /// Milliseconds until the gateway closes the link.
-    go_away: Option<u32>,
-    /// Whether a heartbeat is to be answered.
-    heartbeat: bool,
+    go_away: u32,
+    /// Signals of the receiver that have been processed.
+    accepted: u64,
 }
+
+const ACCEPTED: u8 = 1;
+const GO_AWAY: u8 = 2;
+const HEARTBEAT: u8 = 4;
 
 impl Notices {
     pub(super) fn accepted(&mut self, signals: u64) {
-        self.accepted = Some(signals);
+        self.accepted = signals;
+        self.waiting |= ACCEPTED;
     }
 
     pub(super) fn go_away(&mut self, within_ms: u32) {
-        self.go_away = Some(within_ms);
+        self.go_away = within_ms;
+        self.waiting |= GO_AWAY;
     }
 
     pub(super) fn heartbeat(&mut self) {
-        self.heartbeat = true;
+        self.waiting |= HEARTBEAT;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.accepted.is_none() && self.go_away.is_none() && !self.heartbeat
+        self.waiting == 0
     }
 
     pub(super) fn clear(&mut self) {
@@ -37,9 +44,12 @@ impl Notices {
 
     /// Takes all notices, in the order in which they are sent.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Outgoing> + use<> {
-        let accepted = self.accepted.take().map(|signals| Outgoing::Accepted { signals });
-        let go_away = self.go_away.take().map(|within_ms| Outgoing::GoAway { within_ms });
-        let heartbeat = std::mem::take(&mut self.heartbeat).then_some(Outgoing::Heartbeat);
-        accepted.into_iter().chain(go_away).chain(heartbeat)
+        let Self { waiting, go_away: within_ms, accepted: signals } = std::mem::take(self);
+        let all = [
+            (ACCEPTED, Outgoing::Accepted { signals }),
+            (GO_AWAY, Outgoing::GoAway { within_ms }),
+            (HEARTBEAT, Outgoing::Heartbeat),
+        ];
+        all.into_iter().filter(move |(notice, _)| waiting & notice != 0).map(|(_, message)| message)
     }
 }
