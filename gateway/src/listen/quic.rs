@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
 use signalbox_certs::Certificates;
-use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
+use signalbox_protocol::{ALPN, CloseReason, Codec, Transport, limits::FAREWELL};
 use signalbox_quic::{EndpointRuntime, HandshakeData, QuicTlsConfig};
 use signalbox_webtransport::{H3_NO_ERROR, SessionEnd, to_http3};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::webtransport;
@@ -184,23 +184,21 @@ async fn establish(
     let data: Box<HandshakeData> = data.downcast().ok()?;
     // On a gateway's side this always succeeds.
     let (connection, handshake) = connecting.into_0rtt().ok()?;
+    let mut session = None;
     let opened = async {
         if data.alpn != Some(WEBTRANSPORT) {
-            let control = connection.accept_bi().await?;
-            return Ok(Some((None, control)));
+            return Ok(Some(connection.accept_bi().await?));
         }
-        let Some(mut session) = webtransport::establish(&connection, policy, remote).await else {
+        session = webtransport::establish(&connection, policy, remote).await;
+        let Some(session) = &mut session else {
             connection.close(H3_NO_ERROR, b"");
             return Ok(None);
         };
-        let control = session.incoming.accept_bi().await?;
-        Ok::<_, SessionEnd>(Some((Some(session), control)))
+        Ok::<_, SessionEnd>(Some(session.incoming.accept_bi().await?))
     };
     match timeout_at(hello_by, opened).await {
         Ok(Ok(None)) => None,
-        Ok(Ok(Some((session, control)))) => {
-            Some(OpenedConnection { connection, handshake, control, session })
-        }
+        Ok(Ok(Some(control))) => Some(OpenedConnection { connection, handshake, control, session }),
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
             None
@@ -208,11 +206,18 @@ async fn establish(
         Err(_) => {
             debug!(%remote, "no control stream in time");
             let reason = CloseReason::HelloTimeout;
-            let code = if data.alpn == Some(WEBTRANSPORT) {
-                to_http3(reason.quic_code())
-            } else {
-                reason.quic_code().into()
-            };
+            let mut code = reason.quic_code().into();
+            if data.alpn == Some(WEBTRANSPORT) {
+                code = to_http3(reason.quic_code());
+            }
+            if let Some(mut session) = session {
+                let farewell = async {
+                    // A failure here needs no handling: the session has ended.
+                    let _ = session.closer.close(reason.quic_code(), reason.name()).await;
+                    connection.closed().await;
+                };
+                let _ = timeout(FAREWELL, farewell).await;
+            }
             connection.close(code, reason.name().as_bytes());
             None
         }

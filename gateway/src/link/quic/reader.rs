@@ -100,10 +100,11 @@ impl Reader for QuicReader {
     }
 
     async fn closed(&mut self) {
-        match &mut self.session {
-            Some(session) => drop(session.closed().await),
-            None => drop(self.connection.closed().await),
+        if let Some(session) = &mut self.session {
+            drop(session.closed().await);
         }
+        // A browser whose connection ends together with its session does not see why the session ended.
+        drop(self.connection.closed().await);
     }
 }
 

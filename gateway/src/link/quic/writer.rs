@@ -64,19 +64,20 @@ impl Writer for QuicWriter {
 
     async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
         let (message, streams) = (message.into(), self.senders.opened());
-        self.send(&GatewayMessage::Bye { reason, message, streams }).await?;
+        let bye = self.send(&GatewayMessage::Bye { reason, message, streams }).await;
         let reset_code = self.code(CloseReason::InternalError);
         self.control.finish(reset_code);
         self.senders.finish(reset_code);
         if let Some(session) = &mut self.session {
             let closed = Box::pin(timeout(CLOSED_BY_CLIENT, self.connection.closed()));
-            if closed.await.is_err() {
+            // The reason is in the session's end as well, in case the client has stopped the stream.
+            if bye.is_err() || closed.await.is_err() {
                 let code = reason.quic_code();
                 // A failure here needs no handling: the session has ended.
                 let _ = Box::pin(session.closer.close(code, reason.name())).await;
             }
         }
-        Ok(())
+        bye
     }
 
     fn watch(&self) -> impl Future<Output = LinkError> + Send + use<> {
