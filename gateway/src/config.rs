@@ -93,7 +93,7 @@ section! {
 section! {
     /// Rules for joining a session and sending signals.
     pub struct AuthConfig {
-        /// Origins (RFC 6454) of web pages that may open a WebSocket; "*" allows all of them.
+        /// Origins (RFC 6454) of web pages that may connect; "*" allows all of them.
         /// Clients other than browsers send no origin and are always allowed.
         allowed_origins: Vec<String> = vec!["*".into()], Form::List {
             list: "a list of origins in quotes, such as [\"https://app.example.com\"], or [\"*\"] for all",
