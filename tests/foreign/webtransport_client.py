@@ -1,5 +1,5 @@
 """A WebTransport client on aioquic's HTTP/3, which shares no code with the gateway: requests, the
-streams of a session, and whatever HTTP/3 lets a client do wrong.
+streams of a session, and what a client can do wrong in HTTP/3.
 """
 
 import asyncio
