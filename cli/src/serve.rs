@@ -1,5 +1,6 @@
 //! `signalbox serve`: run a gateway.
 
+mod address;
 mod announcement;
 mod page;
 mod reload;
@@ -215,8 +216,8 @@ fn write_profile(
     let write = || {
         DevProfile {
             pid: std::process::id(),
-            quic: format!("quic://{}", announcement::local_name(addresses.quic)),
-            websocket: format!("{websocket}://{}", announcement::local_name(addresses.tcp)),
+            quic: format!("quic://{}", address::local_name(addresses.quic)),
+            websocket: format!("{websocket}://{}", address::local_name(addresses.tcp)),
             ca: std::path::absolute(dev.authority.ca_pem_path())?,
             session: dev.project.session.to_string(),
             tokens: dev.tokens.clone(),

@@ -1,17 +1,16 @@
 //! The announcement that the gateway is ready: text with commands for people, or a line of JSON.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 use signalbox_gateway::{Addresses, Config};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
-use super::page;
+use super::{
+    address::{local_name, reachable},
+    page,
+};
 use crate::{
     chaos::ChaosSpec,
     dev::{DevEnvironment, DevProject, DevTokens},
@@ -215,24 +214,4 @@ fn program() -> String {
     // A bare name would be looked up in the PATH.
     let bare = path.components().count() == 1;
     if bare { format!("./{}", path.display()) } else { path.display().to_string() }
-}
-
-/// An address that clients on this machine can connect to, for one that may be unspecified.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// The same address for people: `localhost` if it is.
-pub(super) fn local_name(address: SocketAddr) -> String {
-    let address = reachable(address);
-    if address.ip().is_loopback() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
-    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use signalbox_gateway::{Addresses, PageSession, PageTokens};
 
-use super::announcement::{local_name, reachable};
+use super::address::{local_name, reachable};
 use crate::dev::{DevEnvironment, DevTokens};
 
 /// Its address by default: the port after that of WebSocket, so that a gateway on other ports does
