@@ -12,6 +12,7 @@ export function timeOfDay(ms: number): string {
 /** A duration in milliseconds, with the digits that mean something. */
 export function milliseconds(ms: number): string {
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  if (Number.isInteger(ms)) return `${ms} ms`;
   return `${ms.toFixed(ms >= 100 ? 0 : ms >= 10 ? 1 : 2)} ms`;
 }
 

@@ -2,7 +2,7 @@
 
 import type { Gap, Transport } from '../../typescript/src/index.js';
 import { byId, element, setText } from './dom.js';
-import { count, duration, shortId, timeOfDay, transportName } from './format.js';
+import { count, duration, milliseconds, shortId, timeOfDay, transportName } from './format.js';
 
 /** Links that are shown. */
 const ROWS = 20;
@@ -49,8 +49,8 @@ export class LinkHistory {
     this.#resumed++;
     this.#missed += missed;
     this.#lost += gap?.lost.reduce((sum, { after, until }) => sum + until - after, 0) ?? 0;
-    const received = missed === 0 ? 'nothing missed' : `${missed.toLocaleString('en')} missed and now received`;
-    const away = duration(Date.now() - this.#lostAt);
+    const received = missedText(missed);
+    const away = milliseconds(Date.now() - this.#lostAt);
     this.#begin(transport, `resumed after ${away}: ${received}${gapText(gap)}`);
     this.#showTotals();
     return `Resumed over ${transportName(transport)} as the same connection: ${received}${gapText(gap)}.`;
@@ -83,10 +83,14 @@ export class LinkHistory {
     setText(byId('tile-resumed'), String(this.#resumed));
     const lost = this.#lost === 0 ? 'nothing lost' : `${count(this.#lost, 'signal')} lost`;
     const parts = [];
-    if (this.#resumed > 0) parts.push(`${this.#missed.toLocaleString('en')} missed and received, ${lost}`);
+    if (this.#resumed > 0) parts.push(`${missedText(this.#missed)}, ${lost}`);
     if (this.#rejoined > 0) parts.push(`joined again ${count(this.#rejoined, 'time')}`);
     setText(byId('tile-resumed-detail'), parts.join('; ') || 'the link was never lost');
   }
+}
+
+function missedText(missed: number): string {
+  return missed === 0 ? 'nothing missed' : `${missed.toLocaleString('en')} missed and received`;
 }
 
 function gapText(gap: Gap | undefined): string {

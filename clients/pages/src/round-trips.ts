@@ -92,7 +92,7 @@ export class RoundTrips {
     const label =
       last === undefined
         ? 'No round trips yet'
-        : `Chart of the last ${count(known.length, 'round trip')}, from ${milliseconds(Math.min(...known))} to ${milliseconds(highest)}`;
+        : `Chart of ${count(known.length, 'round trip')}, from ${milliseconds(Math.min(...known))} to ${milliseconds(highest)}`;
     chart.setAttribute('aria-label', label);
   }
 

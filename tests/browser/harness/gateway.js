@@ -22,6 +22,8 @@ export class Gateway {
   /** Ports, each as `HOST:PORT`. */
   quic;
   https;
+  /** Address of its page, with the key. */
+  page;
   /** File with the authority that signed its certificate. */
   ca;
   /** SHA-256 of its certificate, as an array. */
@@ -53,6 +55,7 @@ export class Gateway {
     gateway.#project = project;
     gateway.quic = announced.quic;
     gateway.https = announced.https;
+    gateway.page = announced.page;
     gateway.ca = announced.ca;
     const leaf = new X509Certificate(readFileSync(join(directory, 'leaf.pem'))).raw;
     gateway.certificateHash = [...createHash('sha256').update(leaf).digest()];

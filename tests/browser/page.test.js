@@ -1,0 +1,123 @@
+/** The page of `serve --dev`: one session in two pages, what a network does to it, and accessibility. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import axe from 'axe-core';
+
+import { fixture } from './harness/fixture.js';
+
+const shared = fixture({ gateway: {} });
+
+/** A page that has joined in this role. */
+async function join(context, role) {
+  const url = new URL(shared.gateway.page);
+  url.searchParams.set('role', role);
+  const { raw } = await shared.browser.page(context, { url: url.href });
+  await raw.locator('#state[data-state=connected]').waitFor();
+  return raw;
+}
+
+const ownId = (page) => page.locator('#me code').getAttribute('title');
+const entry = (page, text) => page.locator('#log .entry', { hasText: text });
+
+async function send(page, data) {
+  await page.getByLabel('Data').fill(data);
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+}
+
+test('two pages join, see each other and exchange signals', { timeout: 60_000 }, async (context) => {
+  const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
+  await alice.getByText('Connected over WebTransport').waitFor();
+  await alice.locator(`#people [data-id="${await ownId(bob)}"]`).waitFor();
+  await send(bob, '<b>hello</b>');
+  await entry(alice, '<b>hello</b>').waitFor();
+  await bob.getByLabel('To', { exact: true }).selectOption(await ownId(alice));
+  await send(bob, 'just you');
+  await entry(alice, 'just you').waitFor();
+  await entry(bob, 'you to').waitFor();
+  await bob.getByLabel('To', { exact: true }).selectOption('');
+  await bob.getByRole('button', { name: 'Send burst' }).click();
+  await entry(alice, '100 signals').waitFor();
+  await entry(bob, 'The gateway accepted 100 signals').waitFor();
+  await alice.locator('#rtt-last', { hasText: 'ms' }).waitFor();
+});
+
+test('a cut network, a dropped link and another transport keep the connection', { timeout: 60_000 }, async (context) => {
+  const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
+  const id = await ownId(alice);
+  await alice.getByRole('button', { name: 'Cut the network' }).click();
+  await alice.locator('#state[data-state=reconnecting]').waitFor();
+  await send(bob, 'meanwhile');
+  await entry(bob, 'meanwhile').waitFor();
+  await alice.getByRole('button', { name: 'Restore the network' }).click();
+  await entry(alice, 'as the same connection: 1 missed and received').waitFor();
+  await entry(alice, 'meanwhile').waitFor();
+
+  await alice.getByRole('radio', { name: 'WebSocket' }).check({ force: true });
+  await entry(alice, 'Resumed over WebSocket').waitFor();
+  await alice.getByRole('radio', { name: 'WebTransport' }).check({ force: true });
+  await entry(alice, 'Resumed over WebTransport').nth(1).waitFor();
+  await alice.getByRole('button', { name: 'Drop the link' }).click();
+  await entry(alice, 'Resumed over WebTransport').nth(2).waitFor();
+  assert.equal(await ownId(alice), id);
+  assert.equal(await alice.locator('#tile-resumed').textContent(), '4');
+  // Nobody has seen it leave.
+  assert.equal(await entry(bob, `${id.slice(0, 8)} left`).count(), 0);
+});
+
+test('a client leaves and joins again, changes its role, and is disconnected', { timeout: 60_000 }, async (context) => {
+  const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
+  await bob.getByRole('button', { name: 'Leave' }).click();
+  await entry(bob, 'You left.').waitFor();
+  await bob.getByRole('button', { name: 'Join', exact: true }).click();
+  await bob.locator('#state[data-state=connected]').waitFor();
+  await bob.getByLabel('Role').selectOption('subscriber');
+  await bob.locator('#me', { hasText: 'role=subscriber' }).waitFor();
+  await send(bob, 'not allowed');
+  await entry(bob, 'Not sent: the gateway rejected the signal (forbidden)').waitFor();
+  const id = await ownId(bob);
+  await alice.getByRole('button', { name: `Disconnect ${id.slice(0, 8)}` }).click();
+  await entry(bob, 'Disconnected (forceDisconnected)').waitFor();
+  await alice.locator(`#people [data-id="${id}"]`).waitFor({ state: 'detached' });
+});
+
+test('a page without the key asks for a token, and loads nothing from elsewhere', { timeout: 60_000 }, async (context) => {
+  const { origin } = new URL(shared.gateway.page);
+  const expected = /401 \(Unauthorized\)/;
+  const { raw } = await shared.browser.page(context, { url: 'about:blank', expected });
+  const requests = [];
+  raw.on('request', (request) => requests.push(request.url()));
+  await raw.goto(`${origin}/`);
+  await raw.getByRole('heading', { name: 'Join with a token' }).waitFor();
+  const session = shared.gateway.newSession();
+  await raw.getByLabel('Token').fill(shared.gateway.token({ session, data: 'alice' }));
+  await raw.getByRole('button', { name: 'Join', exact: true }).first().click();
+  await raw.getByText('Connected over WebSocket').waitFor();
+  await raw.locator('#me', { hasText: 'alice' }).waitFor();
+  assert.ok(requests.length >= 4, requests.join(' '));
+  assert.deepEqual(requests.filter((it) => new URL(it).origin !== origin), []);
+});
+
+for (const [name, colorScheme, width] of [
+  ['in light colours', 'light', 1280],
+  ['in dark colours', 'dark', 1280],
+  ['on a phone', 'light', 390],
+]) {
+  test(`axe finds nothing ${name}`, { timeout: 60_000 }, async (context) => {
+    const [page, other] = [await join(context, 'moderator'), await join(context, 'publisher')];
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 844 });
+    await send(other, 'hello');
+    await entry(page, 'hello').waitFor();
+    await page.getByLabel('To', { exact: true }).selectOption(await ownId(other));
+    await send(page, 'just you');
+    await entry(page, 'you to').waitFor();
+    await page.evaluate(axe.source);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    const found = violations.flatMap(({ id, nodes }) => nodes.map((it) => `${id}: ${it.html}: ${it.failureSummary}`));
+    assert.deepEqual(found, []);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, 'nothing is wider than the window');
+  });
+}
