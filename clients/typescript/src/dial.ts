@@ -23,6 +23,12 @@ import { rememberTransport, rememberedTransport } from './remembered.js';
  */
 const HEAD_START_MS = 300;
 
+/**
+ * Head start of WebTransport where WebSocket won the last time: a network that blocks UDP costs no more
+ * than this, and WebTransport is used again as soon as it works.
+ */
+const SHORT_HEAD_START_MS = 100;
+
 /** A link on which the gateway has answered. */
 export interface OpenedLink {
   link: Link;
@@ -38,8 +44,10 @@ export class Dialer {
   /** How signals are received over WebTransport from now on. */
   streams: Streams = 'perSender';
   readonly #dial: Dial;
-  /** The one that worked last is the first. */
+  /** The one that worked last in this session is the first. */
   #targets: Target[];
+  /** Head start of the first target. */
+  #headStartMs = HEAD_START_MS;
 
   constructor(urls: string | readonly string[], options: ResolvedOptions, dial?: Dial) {
     this.options = options;
@@ -49,10 +57,10 @@ export class Dialer {
         transport === 'websocket'
           ? dialWebSocket(url, signal)
           : dialWebTransport(url, options.serverCertificateHashes, signal));
-    const all = targets(urls, options);
-    const first = all.findIndex((it) => rememberedTransport(it.gateway) === it.transport);
-    const { gateway } = all[0]!;
-    this.#targets = first > 0 && all[first]!.gateway === gateway ? toFront(all, all[first]!) : all;
+    this.#targets = targets(urls, options);
+    const { gateway, transport } = this.#targets[0]!;
+    const webSocketWon = transport === 'webtransport' && rememberedTransport(gateway) === 'websocket';
+    if (webSocketWon) this.#headStartMs = SHORT_HEAD_START_MS;
   }
 
   /**
@@ -64,6 +72,7 @@ export class Dialer {
     const timeout = new ConnectError('timeout', `the gateway did not answer in time (tried ${tried})`);
     const { target, ...opened } = await within(withinMs, timeout, signal, (limit) => this.#race(opening, limit));
     this.#targets = toFront(this.#targets, target);
+    this.#headStartMs = HEAD_START_MS;
     rememberTransport(target.gateway, target.transport);
     return opened;
   }
@@ -106,7 +115,8 @@ export class Dialer {
       const target = remaining.shift();
       if (!target || over) return;
       dialling++;
-      headStart = setTimeout(dialNext, HEAD_START_MS);
+      const isFirst = remaining.length === this.#targets.length - 1;
+      headStart = setTimeout(dialNext, isFirst ? this.#headStartMs : HEAD_START_MS);
       this.#dial(target, losers.signal).then(
         (link) => {
           dialling--;

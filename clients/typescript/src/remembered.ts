@@ -1,11 +1,11 @@
 /**
  * The transport that worked last with each gateway, kept in the browser's storage: where UDP is
- * blocked, later connections begin with WebSocket.
+ * blocked, later connections wait less for WebTransport.
  */
 
 import type { Transport } from './options.js';
 
-/** After this time WebTransport has the head start again: the network may be another one. */
+/** After this time nothing is known any more: the network may be another one. */
 const VALID_MS = 60 * 60 * 1000;
 
 const inMemory = new Map<string, string>();
