@@ -71,6 +71,8 @@ Examples:
       The effect of lost packets on signals over each transport; needs root.
   sudo signalbox-bench latency --rtt 40ms --jitter 5ms --link-rate 10mbit
       Other scenarios over a bad network.
+  sudo signalbox-bench browser
+      WebTransport and WebSocket in Chromium, with and without lost packets; needs a checkout, node and root.
   signalbox-bench reconnect --rtt 30,300
       How long a client receives nothing when its network changes, over two distances.
   signalbox-bench resumes --transport wss --connections 2000 --seconds 1

@@ -9,6 +9,7 @@
 //! system       the systems that are measured side by side, and their flags
 //! target/      gateways, and the place where the clients of a measurement meet
 //! peer/        other systems: nats-server, mosquitto, Socket.IO, uWebSockets.js, ws
+//! browser/     a page in headless Chromium that uses the TypeScript SDK
 //! baseline/    echoes without a relay
 //! process/     processes that end with the benchmark, and their directories
 //! worker/      this program with a hidden command: floods, swarms, echoes
@@ -26,6 +27,7 @@
 //! ```
 
 pub mod baseline;
+pub mod browser;
 pub mod client;
 pub mod clock;
 pub mod cores;

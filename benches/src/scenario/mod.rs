@@ -1,5 +1,6 @@
 //! Scenarios: one folder each, with flags, run, metrics, table, charts and words.
 
+pub(crate) mod browser;
 pub(crate) mod capacity;
 pub(crate) mod churn;
 pub(crate) mod crash;
@@ -15,6 +16,7 @@ pub(crate) mod resumes;
 
 mod at_rate;
 mod flags;
+mod many_to_one;
 mod outcome;
 mod rounds;
 

@@ -34,6 +34,11 @@ impl<'a> ProcessDir<'a> {
         Ok(Self { dir, authority, host })
     }
 
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
     /// The certificate and its key (PEM).
     pub fn certificate(&self) -> (&Path, &Path) {
         (self.authority.certificate_path(), self.authority.key_path())

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use signalbox_certs::DevAuthority;
 use signalbox_client::{ConnectOptions, Connector};
 use signalbox_netem::namespace::{Host, Network};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId};
@@ -64,9 +65,14 @@ impl Launcher {
         &self,
         emulation: Option<&'a Network>,
     ) -> anyhow::Result<ProcessDir<'a>> {
+        self.directory_on(emulation.map(Network::server))
+    }
+
+    /// The same for a process on this host, or on this machine's own loopback.
+    pub fn directory_on<'a>(&self, host: Option<&'a Host>) -> anyhow::Result<ProcessDir<'a>> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir.path().join(format!("system-{number}"));
-        ProcessDir::new(dir, &self.authority(), emulation.map(Network::server))
+        ProcessDir::new(dir, &self.authority(), host)
     }
 
     fn authority(&self) -> PathBuf {
@@ -219,6 +225,12 @@ impl Gateway {
     /// The file of the authority that signed its certificate (PEM).
     pub fn ca(&self) -> &Path {
         &self.announcement.ca
+    }
+
+    /// The hash of its certificate, with which a browser accepts it.
+    pub fn certificate_sha256(&self) -> anyhow::Result<[u8; 32]> {
+        let dir = self.ca().parent().context("the gateway's authority has no directory")?;
+        Ok(DevAuthority::open(dir, SystemTime::now())?.leaf_sha256())
     }
 
     /// The id of a new session.

@@ -8,32 +8,13 @@ use std::{
 
 use serde::Serialize;
 use signalbox_netem::DroppedPacket;
-use signalbox_protocol::ConnectionId;
 
 use signalbox_loadgen::{latencies::Timeline, payload};
 
+use crate::scenario::many_to_one::Arrival;
+
 /// The least bytes of a packet with a signal: the data, and the headers of IP and UDP.
 const CARRIES: usize = payload::BYTES + 28;
-
-/// A signal that has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
-    pub(super) from: ConnectionId,
-    /// Its due time.
-    pub(super) due_ns: u64,
-    pub(super) at_ns: u64,
-}
-
-impl Arrival {
-    fn latency_ns(&self) -> u64 {
-        self.at_ns.saturating_sub(self.due_ns)
-    }
-
-    /// It took longer than one and a half times the link's delay.
-    fn is_late(&self, delay_ns: u64) -> bool {
-        self.latency_ns() > delay_ns + delay_ns / 2
-    }
-}
 
 /// Their latencies over time, in a measurement that began at `from_ns`.
 pub(super) fn timeline(arrivals: &[Arrival], from_ns: u64, duration: Duration) -> Timeline {
@@ -101,6 +82,8 @@ pub(super) fn late(arrivals: &[Arrival], drops: &[DroppedPacket], delay_ns: u64)
 
 #[cfg(test)]
 mod tests {
+    use signalbox_protocol::ConnectionId;
+
     use super::*;
 
     const MS: u64 = 1_000_000;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use serde::Serialize;
-use signalbox_client::{Client, ConnectOptions, Connector, Event, Events};
+use signalbox_client::{Client, ConnectOptions, Connector, Events};
 use signalbox_netem::{Direction, Impairment, LinkCounts, namespace::LinkControl};
 use signalbox_protocol::ConnectionId;
 use tokio::task::JoinSet;
@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use signalbox_loadgen::{
     clock::{Metronome, nanos, now_ns},
     latencies::{Latencies, Timeline},
-    payload,
     recorder::Receivers,
     target::gateway::{Gateway, Launcher},
     transport::TransportVariant,
@@ -24,14 +23,8 @@ use signalbox_loadgen::{
 };
 use signalbox_report::{Percentiles, QuantilePoint, Round, TimeSlice};
 
-use super::arrivals::{self, Arrival, SenderLateness};
-
-/// Pause between the last connect and the first signal.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Nothing arrives for so long only if something is broken: it is longer than TCP waits before its
-/// fifth transmission.
-const SILENCE: Duration = Duration::from_secs(15);
+use super::arrivals::{self, SenderLateness};
+use crate::scenario::many_to_one::{self, Arrival, PAUSE};
 
 /// The load of a measurement.
 #[derive(Debug, Clone, Copy)]
@@ -196,7 +189,7 @@ async fn run(
     for sender in senders {
         let first_ns = start_ns + (random.f64() * interval_ns as f64) as u64;
         let metronome = Metronome::start(first_ns, interval_ns)?;
-        sending.spawn(send(sender.clone(), to, metronome, signals, lag.clone()));
+        sending.spawn(many_to_one::send(sender.clone(), to, metronome, signals, lag.clone()));
     }
     let sent = async {
         while let Some(sender) = sending.join_next().await {
@@ -213,7 +206,7 @@ async fn run(
         tokio::time::sleep(Duration::from_nanos(from_ns.saturating_sub(now_ns()))).await;
         look()
     };
-    let received = receive(events, signals * senders.len() as u64);
+    let received = many_to_one::receive(events, signals * senders.len() as u64);
     let ((), before, mut arrivals) = tokio::try_join!(sent, first_look, received)?;
     let after = look()?;
     arrivals.retain(|it| it.due_ns >= from_ns);
@@ -226,46 +219,6 @@ async fn run(
         to_receiver: after.1.since(&before.1),
         to_gateway: after.2.since(&before.2),
     })
-}
-
-async fn send(
-    client: Client,
-    to: ConnectionId,
-    mut metronome: Metronome,
-    signals: u64,
-    lag: Arc<Mutex<Latencies>>,
-) -> anyhow::Result<()> {
-    for _ in 0..signals {
-        let due_ns = metronome.tick().await?;
-        lag.lock().record(now_ns().saturating_sub(due_ns));
-        let signal = client.signal().data(payload::encode(due_ns)).to(to);
-        signal.enqueue().await.context("a sender cannot send")?;
-    }
-    Ok(())
-}
-
-/// All signals, none of them missing.
-async fn receive(mut events: Events, signals: u64) -> anyhow::Result<Vec<Arrival>> {
-    let mut arrivals = Vec::new();
-    while (arrivals.len() as u64) < signals {
-        let event = tokio::time::timeout(SILENCE, events.next()).await.with_context(|| {
-            let received = arrivals.len();
-            format!("nothing arrived for {SILENCE:?}, after {received} of {signals} signals")
-        })?;
-        match event.context("the receiver's connection ended")? {
-            Event::Signal { from: signalbox_client::Sender::Connection(from), data, .. } => {
-                let due_ns = data.as_deref().and_then(payload::decode);
-                let due_ns = due_ns.context("a signal arrived that the benchmark did not send")?;
-                arrivals.push(Arrival { from, due_ns, at_ns: now_ns() });
-            }
-            Event::SessionReconnecting { reason, message }
-            | Event::SessionDisconnected { reason, message } => {
-                anyhow::bail!("the receiver lost its connection ({reason}): {message}");
-            }
-            _ => {}
-        }
-    }
-    Ok(arrivals)
 }
 
 fn evaluate(
