@@ -4,6 +4,11 @@ use signalbox_client::{ConnectError, UnreachableCause as Cause};
 
 use super::ConnectTarget;
 
+/// Whether the URL is one of QUIC or WebTransport.
+fn is_udp(url: &str) -> bool {
+    ["quic://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
 /// The next step for the user, if one is known.
 pub(crate) fn hint(error: &ConnectError, target: &ConnectTarget) -> Option<String> {
     let of_scheme = |scheme: &str| {
@@ -13,12 +18,12 @@ pub(crate) fn hint(error: &ConnectError, target: &ConnectTarget) -> Option<Strin
         ConnectError::Url(_) => {
             let first = target.urls().next().unwrap_or_default();
             let (_, rest) = first.split_once("://")?;
-            let web = [("https://", "wss"), ("http://", "ws")];
-            let (_, scheme) = web.into_iter().find(|(scheme, _)| first.starts_with(scheme))?;
-            format!("a gateway's WebSocket is {scheme}://{rest}")
+            first
+                .starts_with("http://")
+                .then(|| format!("a gateway's WebSocket without TLS is ws://{rest}"))?
         }
-        ConnectError::Timeout { .. } if target.urls().all(|url| url.starts_with("quic://")) => {
-            let host = of_scheme("quic://");
+        ConnectError::Timeout { .. } if target.urls().all(is_udp) => {
+            let (_, host) = target.urls().next()?.split_once("://")?;
             format!(
                 "no answer: the gateway is not running there, or UDP, which QUIC needs, is blocked; try \
                  wss://{host}, or add --fallback wss://{host}"

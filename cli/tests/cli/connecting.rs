@@ -94,7 +94,9 @@ fn connection_errors_come_with_a_hint() {
     hint(&format!("ws://{tls}"), &[], &format!("wss://{tls}"));
     let plain = other.text("/https");
     hint(&format!("wss://{plain}"), &[], &format!("ws://{plain}"));
+    // Nothing listens on UDP there.
     hint(&format!("https://{tls}"), &[], &format!("wss://{tls}"));
+    hint(&format!("http://{plain}"), &[], &format!("ws://{plain}"));
     hint("wss://127.0.0.1:1", &[], "no program listens on that port");
 }
 
