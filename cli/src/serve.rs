@@ -68,6 +68,11 @@ pub(crate) struct Args {
     /// decisions). The default is cut=20s,delay=100ms,drop=0.02 and a seed that is printed.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, default_missing_value = "", requires = "dev")]
     chaos: Option<ChaosSpec>,
+    /// Serve the page to other devices on the network, too, and print its address as a QR code.
+    ///
+    /// It has no TLS there: others on the network can read the signals and the tokens of the session.
+    #[arg(long, requires = "dev", conflicts_with = "page")]
+    lan: bool,
     #[command(flatten)]
     sources: Sources,
     /// Format of the announcement on standard output when the gateway is ready.
@@ -96,7 +101,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut config = args.sources.check(&defaults)?;
     if dev.is_some() && PAGES && config.listen.page.is_none() {
         // In both, so that a reload sees no change.
-        config.listen.page = Some(page::default_address(config.listen.tcp));
+        config.listen.page = Some(page::default_address(config.listen.tcp, args.lan));
         defaults.listen.page = config.listen.page;
     }
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
@@ -135,6 +140,10 @@ async fn serve(
     let public =
         Addresses { quic: config.listen.quic, tcp: config.listen.tcp, page: config.listen.page };
     let configured = config.clone();
+    let network = args.lan.then(page::network_ip).transpose()?;
+    if let (Some(ip), Some(page)) = (network, config.listen.page) {
+        config.auth.allowed_origins.push(page::origin(ip, page.port()));
+    }
     let chaos = match args.chaos {
         Some(spec) => {
             (config.listen.quic, config.listen.tcp) =
@@ -146,8 +155,12 @@ async fn serve(
     let mut gateway = Gateway::bind(config.clone())?;
     let mut addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
     addresses.page = gateway.addresses().page;
+    let network = match (&dev, network) {
+        (Some(dev), Some(ip)) => page::on_network(dev, addresses, ip)?,
+        _ => None,
+    };
     if let Some(dev) = &dev {
-        gateway.set_page_session(page::session(dev, addresses));
+        gateway.set_page_session(page::session(dev, addresses, network.clone()));
     }
     // Only the owner of the ports gets here, so the file of another gateway is not overwritten.
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -164,6 +177,7 @@ async fn serve(
         gateway: gateway.addresses(),
         chaos: chaos.as_ref().map(Chaos::spec),
         dev: dev.as_ref(),
+        network: network.as_ref(),
         dev_profile: profile.as_ref().map(ProfileGuard::file),
     };
     announcement::print(match args.announce {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde::Serialize;
-use signalbox_gateway::{Addresses, Config};
+use signalbox_gateway::{Addresses, Config, NetworkPage};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
@@ -29,6 +29,8 @@ pub(super) struct Announcement<'a> {
     pub(super) gateway: Addresses,
     pub(super) chaos: Option<ChaosSpec>,
     pub(super) dev: Option<&'a DevEnvironment>,
+    /// The page for other devices, with `--lan`.
+    pub(super) network: Option<&'a NetworkPage>,
     /// The file for `--dev` of client commands, if it was written.
     pub(super) dev_profile: Option<&'a Path>,
 }
@@ -52,11 +54,14 @@ pub(super) async fn print(announcement: String) {
 
 /// The announcement for programs.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct JsonAnnouncement<'a> {
     quic: String,
     https: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_page: Option<&'a str>,
     ca: Option<&'a Path>,
     project: Option<JsonProject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +98,7 @@ impl Announcement<'_> {
             quic: reachable(public.quic).to_string(),
             https: reachable(public.tcp).to_string(),
             page: self.page(),
+            network_page: self.network.map(|it| it.url.as_str()),
             ca: match dev {
                 Some(dev) => Some(dev.authority.ca_pem_path()),
                 None => config.tls.certificate.as_deref(),
@@ -160,9 +166,14 @@ impl Announcement<'_> {
                 )
             }
         };
-        let page = self.page().map_or_else(String::new, |url| {
+        let mut page = self.page().map_or_else(String::new, |url| {
             format!("Open this page in a browser, and again in a second tab:\n\n  {url}\n\n")
         });
+        if let Some(NetworkPage { url, .. }) = self.network {
+            let code = page::terminal_code(url);
+            page +=
+                &format!("On another device in the network, without TLS:\n\n  {url}\n\n{code}\n\n");
+        }
         format!(
             "\
 Signalbox is ready.

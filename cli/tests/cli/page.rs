@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::{Gateway, TIMEOUT};
+use crate::{Gateway, TIMEOUT, support::Process};
 
 /// The host and port of a page's address, and the key in it.
 fn parts(url: &str) -> (&str, &str) {
@@ -17,8 +17,7 @@ fn parts(url: &str) -> (&str, &str) {
 
 /// The status and the body of the session that the page asks for, with this header.
 fn session(host: &str, authorization: &str) -> (u16, String) {
-    let port = host.strip_prefix("localhost:").unwrap();
-    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let request = format!("GET /session.json HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
@@ -68,4 +67,31 @@ fn the_page_is_announced_and_its_key_is_kept() {
     let mut second = Gateway::serve(dir.path(), "json");
     let announcement = second.event();
     assert_eq!(parts(announcement["page"].as_str().unwrap()).1, key);
+}
+
+#[test]
+fn the_page_is_on_the_network_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Gateway::serve_command(dir.path(), "json");
+    // A route is enough; nothing is sent.
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if probe.connect("192.0.2.1:9").is_err() {
+        let output = command.arg("--lan").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("this machine has no address on a network"), "{said}");
+        return;
+    }
+    let mut gateway = Process::start(command.arg("--lan"));
+    let announcement = gateway.event();
+    let (local, key) = parts(announcement["page"].as_str().unwrap());
+    let (host, network_key) = parts(announcement["networkPage"].as_str().unwrap());
+    assert_eq!(network_key, key);
+    let address: std::net::SocketAddr = host.parse().unwrap();
+    assert_eq!(local, format!("localhost:{}", address.port()));
+    let (status, body) = session(local, &format!("Authorization: Bearer {key}\r\n"));
+    assert_eq!(status, 200);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["network"]["url"], announcement["networkPage"]);
+    assert!(answer["network"]["qrSvg"].as_str().unwrap().contains("<svg"));
+    assert_eq!(session(host, "").0, 401);
 }
