@@ -236,7 +236,7 @@ fn registry() -> Value {
         "version": 1,
         "alpn": std::str::from_utf8(ALPN).unwrap(),
         "subprotocols": { "postcard": Codec::Postcard.subprotocol(), "json": Codec::Json.subprotocol() },
-        "webSocketPath": CONNECT_PATH,
+        "connectPath": CONNECT_PATH,
         "kinds": {
             "client": kinds::<ClientMessage<'_>>(CLIENT),
             "gateway": kinds::<GatewayMessage<'_>>(GATEWAY),

@@ -96,7 +96,7 @@ test('malformed messages are refused, and unknown kinds are skipped', () => {
 
 test('tables, codes and limits are those of protocol.json', () => {
   const protocol = vectors('protocol.json');
-  assert.equal(PATH, protocol.webSocketPath);
+  assert.equal(PATH, protocol.connectPath);
   assert.ok(Object.values(protocol.subprotocols).includes(SUBPROTOCOL));
   const limit = (name: string) =>
     protocol.limits.find((it: { name: string }) => it.name === name).atMost;

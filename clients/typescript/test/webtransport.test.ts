@@ -22,7 +22,7 @@ async function until<T>(read: () => T | undefined | false): Promise<T> {
 
 const created = (id: string): GatewayMessage => ({ kind: 'connectionCreated', id, createdAt: 2, data: '' });
 
-/** A client that has joined, and what it is told. */
+/** A client that has joined, with the events that it has received. */
 async function joined(context: TestContext, options: ConnectOptions = {}) {
   const browser = installWebTransport(context);
   const connecting = connect('https://a.example', 'token', { transports: ['webtransport'], ...options });

@@ -21,13 +21,13 @@ pub enum Outgoing {
     /// names its sender.
     Frame(Bytes),
     /// A connection was destroyed. Used for receivers with a stream per sender, as only their link
-    /// knows what it has sent on that stream. All other receivers get an [`Outgoing::Frame`].
+    /// knows the last signal on that stream. All other receivers get an [`Outgoing::Frame`].
     Destroyed {
         /// The connection.
         id: ConnectionId,
         /// Why it was destroyed.
         reason: DisconnectReason,
-        /// Whether the receiver gets the event. If not, only the sender's stream ends.
+        /// Whether the receiver gets the event. If not, its link only frees the sender's stream.
         announce: bool,
     },
     /// Confirmation of the receiver's own signals.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
 use signalbox_protocol::CloseReason;
-use signalbox_webtransport::{Session, SessionEnd};
+use signalbox_webtransport::{Session, SessionEnd, to_http3};
 
 use self::{
     reader::QuicReader,
@@ -74,4 +74,10 @@ fn session_error(end: SessionEnd) -> LinkError {
         SessionEnd::Capsule(detail) => LinkError::protocol(detail),
         end @ SessionEnd::Closed { .. } => LinkError::Lost(end.to_string()),
     }
+}
+
+/// The code with which a connection is closed, or a stream of it reset.
+pub(crate) fn close_code(reason: CloseReason, is_webtransport: bool) -> VarInt {
+    let code = reason.quic_code();
+    if is_webtransport { to_http3(code) } else { code.into() }
 }

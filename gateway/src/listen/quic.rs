@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use quinn::{Connecting, Connection, Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{Connecting, Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
 use signalbox_certs::Certificates;
-use signalbox_protocol::{ALPN, CloseReason, Codec, Transport, limits::FAREWELL};
+use signalbox_protocol::{ALPN, CloseReason, Codec, Transport};
 use signalbox_quic::{EndpointRuntime, HandshakeData, QuicTlsConfig};
-use signalbox_webtransport::{H3_NO_ERROR, SessionEnd, to_http3};
+use signalbox_webtransport::{H3_NO_ERROR, SessionEnd};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::webtransport;
@@ -21,7 +21,7 @@ use crate::{
     keys::Keys,
     link::{
         self, LinkForm, LinkInfo,
-        quic::{CONNECTION_WINDOW, OpenedConnection},
+        quic::{CONNECTION_WINDOW, OpenedConnection, close_code},
     },
     services::Policy,
     supervise::keep_running,
@@ -148,7 +148,7 @@ async fn serve(
         }
     };
     let mut handshake = driver.with(Box::pin(establish(connecting, policy, remote, hello_by)));
-    if let Some(opened) = (&mut handshake).await {
+    if let Some((opened, data)) = (&mut handshake).await {
         let transport = match opened.session {
             Some(_) => Transport::WebTransport,
             None => Transport::Quic,
@@ -156,7 +156,7 @@ async fn serve(
         let form = LinkForm { transport, codec: Codec::Postcard };
         let info = LinkInfo { form, remote, hello_by, permit };
         let max_streams = policy.limits.streams_per_client;
-        let keep_alive = keep_alive(&opened.connection, policy.timeouts.idle());
+        let keep_alive = keep_alive(data, policy.timeouts.idle());
         let (reader, writer) = link::quic::halves(opened, max_streams, keep_alive);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
@@ -179,14 +179,15 @@ async fn establish(
     policy: &Policy,
     remote: SocketAddr,
     hello_by: Instant,
-) -> Option<OpenedConnection> {
+) -> Option<(OpenedConnection, HandshakeData)> {
     let data = timeout_at(hello_by, connecting.handshake_data()).await.ok()?.ok()?;
     let data: Box<HandshakeData> = data.downcast().ok()?;
     // On a gateway's side this always succeeds.
     let (connection, handshake) = connecting.into_0rtt().ok()?;
+    let is_webtransport = data.alpn == Some(WEBTRANSPORT);
     let mut session = None;
     let opened = async {
-        if data.alpn != Some(WEBTRANSPORT) {
+        if !is_webtransport {
             return Ok(Some(connection.accept_bi().await?));
         }
         session = webtransport::establish(&connection, policy, remote).await;
@@ -198,7 +199,10 @@ async fn establish(
     };
     match timeout_at(hello_by, opened).await {
         Ok(Ok(None)) => None,
-        Ok(Ok(Some(control))) => Some(OpenedConnection { connection, handshake, control, session }),
+        Ok(Ok(Some(control))) => {
+            let opened = OpenedConnection { connection, handshake, control, session };
+            Some((opened, *data))
+        }
         Ok(Err(error)) => {
             debug!(%remote, %error, "gone before it opened its control stream");
             None
@@ -206,18 +210,10 @@ async fn establish(
         Err(_) => {
             debug!(%remote, "no control stream in time");
             let reason = CloseReason::HelloTimeout;
-            let mut code = reason.quic_code().into();
-            if data.alpn == Some(WEBTRANSPORT) {
-                code = to_http3(reason.quic_code());
+            if let Some(session) = session {
+                webtransport::end(session, &connection, reason).await;
             }
-            if let Some(mut session) = session {
-                let farewell = async {
-                    // A failure here needs no handling: the session has ended.
-                    let _ = session.closer.close(reason.quic_code(), reason.name()).await;
-                    connection.closed().await;
-                };
-                let _ = timeout(FAREWELL, farewell).await;
-            }
+            let code = close_code(reason, is_webtransport);
             connection.close(code, reason.name().as_bytes());
             None
         }
@@ -226,8 +222,7 @@ async fn establish(
 
 /// Interval of keep-alives for a client whose idle timeout is shorter than ours; `None` for all
 /// others, for which quinn sends them.
-fn keep_alive(connection: &Connection, idle_timeout: Duration) -> Option<Duration> {
-    let data: Box<HandshakeData> = connection.handshake_data()?.downcast().ok()?;
+fn keep_alive(data: HandshakeData, idle_timeout: Duration) -> Option<Duration> {
     let timeout = data.idle_timeout?;
     (timeout < idle_timeout).then(|| (timeout / KEEP_ALIVES).max(SHORTEST_KEEP_ALIVE))
 }

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use quinn::Connection;
-use signalbox_protocol::CONNECT_PATH;
+use signalbox_protocol::{CONNECT_PATH, CloseReason, limits::FAREWELL};
 use signalbox_webtransport::{Request, Session, SetupError, StatusCode};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::origin::origin_allowed;
@@ -44,6 +45,16 @@ pub(super) async fn establish(
             None
         }
     }
+}
+
+/// Ends a session that has no link: gives the client the reason, and a second to read it.
+pub(super) async fn end(mut session: Session, connection: &Connection, reason: CloseReason) {
+    let farewell = async {
+        // A failure here needs no handling: the session has ended.
+        let _ = session.closer.close(reason.quic_code(), reason.name()).await;
+        connection.closed().await;
+    };
+    let _ = timeout(FAREWELL, farewell).await;
 }
 
 async fn reject(request: Request, status: StatusCode) -> Result<Option<Session>, SetupError> {

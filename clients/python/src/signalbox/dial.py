@@ -195,7 +195,7 @@ async def _first_success(dials: list[Callable[[], Awaitable[Transport]]]) -> Tra
 
 
 async def _abandon(tasks: set[asyncio.Task[T]], drop: Callable[[T], None]) -> None:
-    """Cancels dials, and drops what they have established."""
+    """Cancels dials, and drops the transports that they have established."""
     for task in tasks:
         task.cancel()
     for established in await asyncio.gather(*tasks, return_exceptions=True):

@@ -114,7 +114,7 @@ class SendQueue:
             self.accepted_signals += 1
 
     def accepted(self, signals: int) -> None:
-        """The gateway has accepted so many signals of this connection in all."""
+        """The gateway has accepted this number of the connection's signals in all."""
         while self.accepted_signals < signals and self.unconfirmed:
             self.accepted_signals += 1
             _complete(self.unconfirmed.popleft().queued, self.accepted_signals)
@@ -162,7 +162,7 @@ class SendQueue:
             self.enqueue_offline(command)
 
     def resumed(self, signals: int) -> None:
-        """The connection continues on a new link; the gateway has accepted so many signals."""
+        """The connection continues on a new link. The gateway has accepted this number of signals."""
         self.accepted(signals)
         self._requeue_unconfirmed()
         self._waiting.appendleft(TicketStored())

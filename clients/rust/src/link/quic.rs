@@ -1,16 +1,13 @@
 //! A client's link over QUIC or WebTransport: connecting and writing. `incoming.rs` reads.
 
+mod config;
 mod incoming;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
 
-use quinn::{
-    ClientConfig, Connection, ConnectionError, RecvStream, SendStream, TransportConfig, WriteError,
-    crypto::rustls::QuicClientConfig,
-};
-use rustls::{RootCertStore, client::Resumption};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, WriteError};
 use signalbox_protocol::{
-    ALPN, ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
+    ClientMessage, ClientStream, CloseReason, binary, frame, frame::FrameError,
 };
 use signalbox_webtransport::{
     Closer, Incoming, Session, SessionEnd, SessionId, from_http3, to_http3,
@@ -18,6 +15,7 @@ use signalbox_webtransport::{
 use tracing::debug;
 use url::Url;
 
+pub(crate) use config::QuicConfig;
 use incoming::{GatewayFrames, IncomingStreams};
 
 use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler};
@@ -27,55 +25,6 @@ use crate::{
     gateway_url::{GatewayUrl, Scheme},
     opening::Opening,
 };
-
-/// Streams that the gateway may have open, one per sender; quinn allocates a slot for each. With
-/// more senders than this, the gateway closes the streams of idle ones.
-const SENDER_STREAMS: u32 = 128;
-
-/// The gateway's own streams in HTTP/3: control, and two of QPACK.
-const HTTP3_STREAMS: u32 = 3;
-
-/// Bytes that may wait unread, per stream and in all.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// First guess of the round trip. quinn's 333 ms delay the first probe to about a second.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-/// TLS sessions that a client stores: those of one gateway (rustls rounds up to eight).
-const SESSIONS: usize = 8;
-
-/// The quinn configurations of a client: TLS, with its session cache, and transport parameters.
-#[derive(Debug)]
-pub(crate) struct QuicConfig {
-    quic: ClientConfig,
-    webtransport: ClientConfig,
-}
-
-impl QuicConfig {
-    /// `early_data` allows a `resume` in the first packet (0-RTT).
-    pub(crate) fn new(
-        roots: &Arc<RootCertStore>,
-        keep_alive: Duration,
-        early_data: bool,
-    ) -> Result<Self, ConnectError> {
-        let transport = Arc::new(transport_config(keep_alive));
-        let config = |alpn: &[u8], early_data| {
-            let mut tls = signalbox_certs::client(roots.clone(), &[alpn]);
-            if early_data {
-                tls.enable_early_data = true;
-                tls.resumption = Resumption::in_memory_sessions(SESSIONS);
-            }
-            let crypto = QuicClientConfig::try_from(tls)
-                .map_err(|error| ConnectError::Protocol(error.to_string()))?;
-            let mut config = ClientConfig::new(Arc::new(crypto));
-            config.transport_config(transport.clone());
-            Ok(config)
-        };
-        let webtransport = config(signalbox_webtransport::ALPN, false)?;
-        Ok(Self { quic: config(ALPN, early_data)?, webtransport })
-    }
-}
 
 /// A QUIC connection before the gateway has answered the opening.
 pub(crate) struct PendingQuicLink {
@@ -128,14 +77,7 @@ pub(crate) async fn dial(
     let endpoint =
         endpoints.for_address(address).map_err(|error| unreachable(error.to_string()))?;
     let connecting = endpoint
-        .connect_with(
-            match target.scheme {
-                Scheme::Https => config.webtransport.clone(),
-                _ => config.quic.clone(),
-            },
-            address,
-            &target.host,
-        )
+        .connect_with(config.of(target.scheme), address, &target.host)
         .map_err(|error| unreachable(error.to_string()))?;
     if target.scheme == Scheme::Https {
         let connection =
@@ -145,13 +87,7 @@ pub(crate) async fn dial(
         let session = signalbox_webtransport::connect(&connection, url)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
-        return Ok(PendingQuicLink {
-            connection,
-            session: Some(session),
-            opening_sent: None,
-            resumes: false,
-            address: name,
-        });
+        return Ok(PendingQuicLink::new(connection, Some(session), name));
     }
     let early = early.filter(|early| early.is_resume());
     let known = match early {
@@ -163,13 +99,8 @@ pub(crate) async fn dial(
             let opening_sent = send_opening(&connection, None, &early.messages()).await.ok();
             let opening_sent =
                 opening_sent.map(|(control_out, control_in)| (control_out, Some(control_in)));
-            let mut pending = PendingQuicLink {
-                connection,
-                session: None,
-                opening_sent,
-                resumes: true,
-                address: name.clone(),
-            };
+            let mut pending = PendingQuicLink::new(connection, None, name.clone());
+            (pending.opening_sent, pending.resumes) = (opening_sent, true);
             let accepted = accepted.await;
             if let Some(error) = pending.connection.close_reason() {
                 return Err(unreachable(error.to_string()));
@@ -183,13 +114,7 @@ pub(crate) async fn dial(
         Err(connecting) => {
             let connection =
                 connecting.await.map_err(|error| failed(cause(&error), error.to_string()))?;
-            Ok(PendingQuicLink {
-                connection,
-                session: None,
-                opening_sent: None,
-                resumes: false,
-                address: name,
-            })
+            Ok(PendingQuicLink::new(connection, None, name))
         }
     }
 }
@@ -207,6 +132,10 @@ fn cause(error: &ConnectionError) -> Cause {
 }
 
 impl PendingQuicLink {
+    fn new(connection: Connection, session: Option<Session>, address: String) -> Self {
+        Self { connection, session, opening_sent: None, resumes: false, address }
+    }
+
     fn session_id(&self) -> Option<SessionId> {
         self.session.as_ref().map(|session| session.id)
     }
@@ -284,20 +213,6 @@ async fn send_opening(
     }
     control_out.write_all(&bytes).await.map_err(|error| write_error(&error))?;
     Ok((control_out, control_in))
-}
-
-fn transport_config(keep_alive: Duration) -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(0u32.into())
-        .max_concurrent_uni_streams((SENDER_STREAMS + HTTP3_STREAMS).into())
-        .stream_receive_window(STREAM_WINDOW.into())
-        .receive_window(CONNECTION_WINDOW.into())
-        // A WebTransport server demands datagrams. There is room for a byte, and none are sent.
-        .datagram_receive_buffer_size(Some(1))
-        .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(Some(keep_alive));
-    transport
 }
 
 impl QuicLink {

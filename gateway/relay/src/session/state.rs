@@ -300,7 +300,7 @@ impl SessionState {
         self.push_all(|other, link| {
             let announce = other.record().presence;
             match link.encoding {
-                // The link ends the sender's stream even if the client declined presence. A member
+                // The link frees the sender's stream even if the client declined presence. A member
                 // that never sent a signal has no stream.
                 Encoding::PerSender => {
                     (announce || has_sent).then_some(Outgoing::Destroyed { id, reason, announce })

@@ -101,7 +101,7 @@ impl ResumableClient {
         let some = most.min(self.waiting.len());
         for received in self.waiting.drain(..some) {
             match &received {
-                // For its link alone, which ends the sender's stream.
+                // For its link alone, which frees the sender's stream.
                 Received::Destroyed(..) if !self.presence => continue,
                 Received::Created(_) | Received::Destroyed(..) => self.events += 1,
                 Received::Signal { from, seq, .. } => {

@@ -42,8 +42,7 @@ pub(super) struct SenderStreams {
     open: Vec<Sender>,
     /// Streams whose sender was destroyed.
     free: Vec<StreamQueue>,
-    /// The number of streams that are open, and its bound.
-    opened: usize,
+    /// The greatest number of streams.
     max_open: usize,
     /// The WebTransport session to which the streams belong, if any.
     session: Option<SessionId>,
@@ -76,16 +75,15 @@ impl SenderStreams {
             opening: None,
             open: Vec::new(),
             free: Vec::new(),
-            opened: 0,
             max_open,
             session,
             tick: 0,
         }
     }
 
-    /// The number of streams that were opened.
-    pub(super) fn opened(&self) -> u64 {
-        self.opened as u64
+    /// The number of streams that were opened. None is closed before the link ends.
+    pub(super) fn opened(&self) -> usize {
+        self.open.len() + self.free.len()
     }
 
     /// Queues a signal on its sender's stream.
@@ -145,7 +143,7 @@ impl SenderStreams {
             self.poll_assign(cx, connection)?;
             self.poll_busy(cx, connection, chunks, written)?;
             // A stream that has become idle may be needed by a sender without one.
-            if self.waiting.is_empty() || (self.free.is_empty() && self.idlest().is_none()) {
+            if self.waiting.is_empty() || !self.has_unused_stream() {
                 break;
             }
         }
@@ -219,7 +217,7 @@ impl SenderStreams {
         cx: &mut Context<'_>,
         connection: &Connection,
     ) -> Result<Option<StreamQueue>, LinkError> {
-        if self.opened == self.max_open {
+        if self.opened() == self.max_open {
             return Ok(None);
         }
         let opening = self.opening.get_or_insert_with(|| {
@@ -228,7 +226,6 @@ impl SenderStreams {
         });
         let Poll::Ready(stream) = opening.as_mut().poll(cx) else { return Ok(None) };
         self.opening = None;
-        self.opened += 1;
         Ok(Some(StreamQueue::new(stream.map_err(connection_error)?)))
     }
 
@@ -252,18 +249,22 @@ impl SenderStreams {
         self.busy.push(from);
     }
 
-    /// The idle stream of the least recently active sender, as its position in `open`.
-    fn idlest(&self) -> Option<usize> {
-        let idle_since = |(at, sender): (usize, &Sender)| {
-            let state = self.senders.get(sender)?;
-            let idle = state.stream.as_ref().is_some_and(StreamQueue::is_idle);
-            idle.then_some((state.last_active, at))
-        };
-        self.open.iter().enumerate().filter_map(idle_since).min().map(|(_, at)| at)
+    fn has_unused_stream(&self) -> bool {
+        !self.free.is_empty() || self.open.iter().any(|sender| self.idle_since(sender).is_some())
     }
 
+    /// The tick since which a sender's stream has had nothing to write.
+    fn idle_since(&self, sender: &Sender) -> Option<u64> {
+        let state = self.senders.get(sender)?;
+        state.stream.as_ref().is_some_and(StreamQueue::is_idle).then_some(state.last_active)
+    }
+
+    /// Takes the idle stream of the least recently active sender.
     fn take_idlest(&mut self) -> Option<StreamQueue> {
-        let sender = self.open.swap_remove(self.idlest()?);
+        let idle = self.open.iter().enumerate();
+        let idle = idle.filter_map(|(at, sender)| Some((self.idle_since(sender)?, at)));
+        let (_, idlest) = idle.min()?;
+        let sender = self.open.swap_remove(idlest);
         let state = self.senders.get_mut(&sender)?;
         state.after = state.last_seq;
         state.stream.take()

@@ -14,11 +14,12 @@ use std::{
 use quinn::{SendStream, VarInt};
 use signalbox_protocol::{CloseReason, GatewayMessage, frame};
 use signalbox_relay::{Outbox, Outgoing};
-use signalbox_webtransport::{Closer, SessionId, to_http3};
+use signalbox_webtransport::{Closer, SessionId};
 use tokio::time::timeout;
 
 use super::{
     chunks::Chunks,
+    close_code,
     sender_streams::SenderStreams,
     stream_queue::{QueuedFrame, StreamQueue, WrittenCount},
     watch::watch,
@@ -63,7 +64,7 @@ impl Writer for QuicWriter {
     }
 
     async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
-        let (message, streams) = (message.into(), self.senders.opened());
+        let (message, streams) = (message.into(), self.senders.opened() as u64);
         let bye = self.send(&GatewayMessage::Bye { reason, message, streams }).await;
         let reset_code = self.code(CloseReason::InternalError);
         self.control.finish(reset_code);
@@ -111,8 +112,7 @@ impl QuicWriter {
 
     /// The code with which the connection is closed or a stream is reset.
     fn code(&self, reason: CloseReason) -> VarInt {
-        let code = reason.quic_code();
-        if self.session.is_some() { to_http3(code) } else { code.into() }
+        close_code(reason, self.session.is_some())
     }
 
     fn poll_pump(

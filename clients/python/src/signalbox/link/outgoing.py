@@ -77,7 +77,7 @@ class OutgoingMessages:
             self._pacer = Pacer(signals_per_second, asyncio.get_running_loop().time())
 
     def accepted(self, signals: int) -> None:
-        """The gateway has accepted so many signals in all."""
+        """The gateway has accepted this number of signals in all."""
         self.queue.accepted(signals)
         self._room.set()
 
