@@ -41,6 +41,8 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
     private long linkBegan;
     private long lostAt;
     private int failures;
+    /** Says in a failed check why the last link ended. */
+    private volatile String lastEnd = "no link has ended";
     private boolean held;
     private boolean waiting;
     private int answersToLose;
@@ -85,7 +87,7 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
     /** The next event, within the deadline. */
     Event next() throws InterruptedException {
         Event event = events.poll(EVENT_SECONDS, TimeUnit.SECONDS);
-        Check.that(event != null, "nothing was surfaced for %d s", EVENT_SECONDS);
+        Check.that(event != null, "no event within %d s; %s", EVENT_SECONDS, lastEnd);
         Check.that(!event.name.equals("failed"), "the client failed: %s", event.fields);
         return event;
     }
@@ -293,6 +295,7 @@ final class Client implements Connection.Output, WebSocketLink.Owner {
 
     @Override
     public void ended(WebSocketLink from, int code, String why) {
+        lastEnd = String.format("the last link ended with %d: %s", code, why);
         of(from, () -> connection.linkLost(
                 code == 1000 && connection.isLeaving() ? "clientDisconnected" : registry.reason(code)));
     }

@@ -30,7 +30,7 @@ final class Live {
     Live(Registry registry, String address, Path ca, String token) throws Exception {
         this.registry = registry;
         this.token = token;
-        uri = URI.create("wss://" + address + registry.webSocketPath);
+        uri = URI.create("wss://" + address + registry.connectPath);
         http = HttpClient.newBuilder().sslContext(trusting(ca)).build();
     }
 

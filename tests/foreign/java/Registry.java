@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /** The tables of {@code protocol/vectors/protocol.json}: kinds, fields, enums, codes and limits. */
 final class Registry {
@@ -27,7 +28,7 @@ final class Registry {
     private final Map<String, Map<String, Object>> reasons = new HashMap<>();
     private final Map<String, Long> limits = new HashMap<>();
     final Map<String, Object> subprotocols;
-    final String webSocketPath;
+    final String connectPath;
 
     Registry(Path vectors) throws IOException {
         Map<String, Object> json =
@@ -52,7 +53,7 @@ final class Registry {
             limits.put((String) limit.get("name"), (Long) limit.get("atMost"));
         }
         subprotocols = Json.object(json.get("subprotocols"));
-        webSocketPath = (String) json.get("webSocketPath");
+        connectPath = (String) Objects.requireNonNull(json.get("connectPath"), "protocol.json: connectPath");
     }
 
     private static List<Field> fields(Object list) {
