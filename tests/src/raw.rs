@@ -1,5 +1,7 @@
 //! Raw links: bytes on real transports, for clients that break the protocol.
 
+mod webtransport;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
@@ -23,6 +25,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, http::header::SEC_WEBSOCKET_PROTOCOL},
 };
 
+pub use self::webtransport::WebTransport;
 use crate::{authority, within_timeout};
 
 /// A hello with this token, without features.
@@ -76,6 +79,21 @@ fn tls(alpn: &[u8]) -> rustls::ClientConfig {
 
 fn tls_trusting(pem: &[u8], alpn: &[u8]) -> rustls::ClientConfig {
     signalbox_certs::client(signalbox_certs::roots_from_pem(pem).unwrap(), &[alpn])
+}
+
+/// A new connection, without streams.
+async fn dial(
+    address: SocketAddr,
+    alpn: &[u8],
+    transport: quinn::TransportConfig,
+) -> (quinn::Endpoint, quinn::Connection) {
+    let crypto = QuicClientConfig::try_from(tls(alpn)).unwrap();
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+    let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
+    (endpoint, connection)
 }
 
 /// The certificate that a QUIC client which trusts `pem` is shown.
@@ -144,12 +162,12 @@ impl Quic {
 
     /// The same, with transport parameters of its own.
     pub async fn connect_as(address: SocketAddr, transport: quinn::TransportConfig) -> Self {
-        let crypto = QuicClientConfig::try_from(tls(ALPN)).unwrap();
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
-        let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
+        let (endpoint, connection) = dial(address, ALPN, transport).await;
+        Self::open(endpoint, connection).await
+    }
+
+    /// Opens the control stream.
+    async fn open(endpoint: quinn::Endpoint, connection: quinn::Connection) -> Self {
         let (control, incoming) = connection.open_bi().await.unwrap();
         let buffer = FrameBuffer::new(GATEWAY_FRAME_BYTES);
         Self { connection, control, incoming, buffer, endpoint }
@@ -204,10 +222,10 @@ impl Quic {
         within_timeout("a message", message).await
     }
 
-    /// The end of the link: the reason of the bye, if there is one, and of the close.
-    pub async fn end(mut self) -> (Option<CloseReason>, CloseReason) {
+    /// Reads the control stream to its end. The reason of the bye, if there is one.
+    async fn bye(&mut self) -> Option<CloseReason> {
         let mut bye = None;
-        let mut last_words = async || {
+        let last_words = async {
             loop {
                 while !self.buffer.is_ready() {
                     match self.incoming.read_chunk(4096, true).await {
@@ -221,7 +239,13 @@ impl Quic {
                 }
             }
         };
-        within_timeout("the end of the control stream", last_words()).await;
+        within_timeout("the end of the control stream", last_words).await;
+        bye
+    }
+
+    /// The end of the link: the reason of the bye, if there is one, and of the close.
+    pub async fn end(mut self) -> (Option<CloseReason>, CloseReason) {
+        let bye = self.bye().await;
         let close =
             match within_timeout("the end of the connection", self.connection.closed()).await {
                 quinn::ConnectionError::ApplicationClosed(close) => {

@@ -62,8 +62,8 @@ pub struct Incoming {
     peer: PeerStreams,
     /// Streams that arrived before the session was established.
     early: VecDeque<PeerStream>,
-    /// Completes with the end of the session.
-    capsules: BoxFuture<'static, SessionEnd>,
+    /// Completes with the end of the session; `None` if its stream ended without a close.
+    capsules: BoxFuture<'static, Option<SessionEnd>>,
     ended: Option<SessionEnd>,
 }
 
@@ -88,8 +88,11 @@ impl Incoming {
             return Poll::Ready(Err(end.clone()));
         }
         if let Poll::Ready(end) = self.capsules.poll_unpin(cx) {
-            // A lost connection ends the CONNECT stream as well, but only it has the cause.
-            let end = self.peer.connection().close_reason().map_or(end, Into::into);
+            let end = end.unwrap_or_else(|| {
+                // A lost connection ends the CONNECT stream as well, but only it has the cause.
+                let unexplained = SessionEnd::Closed { code: 0, reason: String::new() };
+                self.peer.connection().close_reason().map_or(unexplained, Into::into)
+            });
             self.ended = Some(end.clone());
             return Poll::Ready(Err(end));
         }
@@ -160,21 +163,19 @@ fn belonging(session: SessionId, opened: Opened) -> Option<PeerStream> {
     }
 }
 
-/// Reads the CONNECT stream up to the end of the session.
-async fn closing(connect: RecvStream) -> SessionEnd {
+/// Reads the CONNECT stream up to the end of the session. `None` if the stream ends, or is reset,
+/// without a code.
+async fn closing(connect: RecvStream) -> Option<SessionEnd> {
     let mut capsules = Http3CapsuleReader::new(connect);
     loop {
         match capsules.read().await {
             Ok(Some(Capsule::CloseWebTransportSession { code, reason })) => {
-                return SessionEnd::Closed { code, reason };
+                return Some(SessionEnd::Closed { code, reason });
             }
             // Capsules of a kind that is unknown are ignored (RFC 9297 §3.2).
             Ok(Some(_)) => {}
-            // The end of the stream, or its reset, ends the session without a code.
-            Ok(None) | Err(CapsuleError::Io(_) | CapsuleError::UnexpectedEnd) => {
-                return SessionEnd::Closed { code: 0, reason: String::new() };
-            }
-            Err(error) => return SessionEnd::Capsule(error.to_string()),
+            Ok(None) | Err(CapsuleError::Io(_) | CapsuleError::UnexpectedEnd) => return None,
+            Err(error) => return Some(SessionEnd::Capsule(error.to_string())),
         }
     }
 }

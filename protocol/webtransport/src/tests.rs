@@ -185,6 +185,17 @@ async fn the_code_and_the_reason_of_closing_arrive() {
 }
 
 #[tokio::test]
+async fn a_close_that_has_arrived_outlives_the_connection() {
+    let pair = Pair::new().await;
+    let (mut client, mut server) = soon(pair.session()).await;
+    soon(client.closer.close(17, "that is all")).await.unwrap();
+    pair.client.close(H3_NO_ERROR, b"");
+    soon(pair.server.closed()).await;
+    let closed = SessionEnd::Closed { code: 17, reason: "that is all".into() };
+    assert_eq!(soon(server.incoming.closed()).await, closed);
+}
+
+#[tokio::test]
 async fn a_session_also_ends_with_its_connect_stream_or_its_connection() {
     let pair = Pair::new().await;
     let (client, mut server) = soon(pair.session()).await;

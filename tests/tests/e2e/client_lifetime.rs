@@ -110,6 +110,9 @@ async fn a_heartbeat_is_answered_on_every_transport() {
     let mut quic = raw::Quic::join(addresses.quic, &token).await;
     quic.say(&ClientMessage::Heartbeat {}).await;
     assert_eq!(quic.hear().await, "Heartbeat");
+    let mut webtransport = raw::WebTransport::join(addresses.quic, &token).await;
+    webtransport.link.say(&ClientMessage::Heartbeat {}).await;
+    assert_eq!(webtransport.link.hear().await, "Heartbeat");
     for json in [false, true] {
         let mut link = raw::WebSocket::join(addresses.tcp, json, &token).await;
         link.say(&ClientMessage::Heartbeat {}).await;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use signalbox_client::{CloseReason, DisconnectReason, Event, Role};
-use signalbox_protocol::Feature;
+use signalbox_protocol::{ClientMessage, Feature, Streams, message::Hello};
 use signalbox_tests::{
     Member, TransportMode, World,
-    raw::{Quic, WebSocket, hello_with, resume, ticket_in, tls_stream},
+    raw::{Quic, WebSocket, WebTransport, hello_with, resume, ticket_in, tls_stream},
     within_timeout,
 };
 use tokio::io::AsyncWriteExt;
@@ -66,11 +66,13 @@ async fn a_client_that_stops_reading_is_disconnected_and_no_other() {
     }
     // They join and never read again.
     let quic = Quic::join(world.addresses().quic, &token).await;
+    let webtransport = WebTransport::join(world.addresses().quic, &token).await;
     let postcard = WebSocket::join(world.addresses().tcp, false, &token).await;
     let json = WebSocket::join(world.addresses().tcp, true, &token).await;
-    soon_enough(talk_until_destroyed(&mut talkers, 3)).await;
+    soon_enough(talk_until_destroyed(&mut talkers, 4)).await;
 
     assert_eq!(quic.end().await.1, CloseReason::SlowConsumer);
+    assert_eq!(webtransport.end().await.1, CloseReason::SlowConsumer);
     // Bytes in the kernel's buffers can still be read; the bye may or may not have fitted.
     for link in [postcard, json] {
         let (bye, close) = link.end().await;
@@ -125,27 +127,73 @@ async fn silence_is_noticed_while_a_write_hangs() {
     }
 }
 
-/// An SDK client whose application does not read receives the reason of its end when it reads again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
-    let world = World::with(|config| config.limits.outbox_frames = 64).await;
-    let mut deaf = world.join(TransportMode::Quic, Role::Subscriber).await;
-    let mut speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
-    assert_eq!(speaker.sees_created().await, deaf.id());
+/// Sends until another client has been disconnected, and receives every signal itself.
+async fn speak_until_destroyed(speaker: &mut Member) {
     let data = "d".repeat(8000);
     let mut ended = false;
     while !ended {
-        speaker.say(data.clone()).await;
+        let sent = speaker.say(data.clone()).await;
         loop {
             match speaker.next().await {
                 Event::ConnectionDestroyed { .. } => ended = true,
-                Event::Signal { .. } => break,
+                Event::Signal { seq, .. } => {
+                    assert_eq!(seq, sent, "nothing is missed");
+                    break;
+                }
                 other => panic!("{other:?}"),
             }
         }
     }
-    let reason = within_timeout("the end", deaf.ends()).await;
-    assert_eq!(reason, CloseReason::SlowConsumer);
+}
+
+/// An SDK client whose application does not read receives the reason of its end when it reads again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
+    let world = World::with(|config| config.limits.outbox_frames = 64).await;
+    let mut speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    for transport in [TransportMode::Quic, TransportMode::WebTransport] {
+        let mut deaf = world.join(transport, Role::Subscriber).await;
+        assert_eq!(speaker.sees_created().await, deaf.id());
+        speak_until_destroyed(&mut speaker).await;
+        let reason = within_timeout("the end", deaf.ends()).await;
+        assert_eq!(reason, CloseReason::SlowConsumer, "{transport:?}");
+    }
+}
+
+/// What a WebTransport client that does not read learns, if the signals of one sender fill the window of
+/// its whole connection: the reason in the code, and whether it was the connection's and not the
+/// session's.
+async fn end_with_a_full_connection(streams: Streams) -> (CloseReason, bool) {
+    const WINDOW: u32 = 64 * 1024;
+    let world = World::with(|config| config.limits.outbox_frames = 64).await;
+    let mut speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(WINDOW.into()).receive_window(WINDOW.into());
+    let token = world.token(Role::Subscriber);
+    let hello = ClientMessage::Hello(Hello {
+        token: token.as_str().into(),
+        features: [].into_iter().collect(),
+        streams,
+        agent: None,
+    });
+    let mut silent = WebTransport::join_as(world.addresses().quic, transport, &hello).await;
+    speaker.sees_created().await;
+    speak_until_destroyed(&mut speaker).await;
+    silent.session_end().await
+}
+
+/// A browser learns the reason of its end from the session alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webtransport_session_is_closed_with_the_reason_although_the_connection_is_full() {
+    let end = end_with_a_full_connection(Streams::PerSender).await;
+    assert_eq!(end, (CloseReason::SlowConsumer, false));
+}
+
+/// If the control stream itself fills the connection, nothing makes room for the session's end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webtransport_session_that_cannot_be_closed_ends_with_its_connection() {
+    let end = end_with_a_full_connection(Streams::Single).await;
+    assert_eq!(end, (CloseReason::SlowConsumer, true));
 }
 
 /// The TCP connections of the gateway's port for which the kernel still holds data.
@@ -208,17 +256,7 @@ async fn a_websocket_that_is_full_ends_without_a_reason_and_cannot_be_resumed() 
     assert!(silent.hear().await.starts_with("Welcome"));
     let ticket = ticket_in(&silent.hear().await);
     speaker.sees_created().await;
-    let mut ended = false;
-    while !ended {
-        speaker.say("d".repeat(8000)).await;
-        loop {
-            match speaker.next().await {
-                Event::ConnectionDestroyed { .. } => ended = true,
-                Event::Signal { .. } => break,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
+    speak_until_destroyed(&mut speaker).await;
     within_timeout("the gateway ends TCP", async {
         while !connections(tcp.port()).is_empty() {
             tokio::task::yield_now().await;

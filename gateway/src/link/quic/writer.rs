@@ -26,6 +26,10 @@ use super::{
 };
 use crate::link::transport::{LinkError, Writer};
 
+/// Time for a session's streams to accept the bye. The other half of the farewell is for closing the
+/// session: a page learns no reason from the end of a connection.
+const BYE_ACCEPTED: Duration = Duration::from_millis(500);
+
 /// Time for a browser to close the session after a bye. Closing it from here makes the browser discard
 /// what the page has not read.
 const CLOSED_BY_CLIENT: Duration = Duration::from_millis(250);
@@ -65,9 +69,14 @@ impl Writer for QuicWriter {
 
     async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
         let (message, streams) = (message.into(), self.senders.opened() as u64);
-        let bye = self.send(&GatewayMessage::Bye { reason, message, streams }).await;
+        let bye = self.send_bye(&GatewayMessage::Bye { reason, message, streams }).await;
         let reset_code = self.code(CloseReason::InternalError);
-        self.control.finish(reset_code);
+        // A client would take the reset of its control stream for the loss of the link.
+        if bye.is_ok() {
+            self.control.finish(reset_code);
+        }
+        // A reset frees the part of the connection's window that unread signals fill. The close of
+        // the session needs room in that window.
         self.senders.finish(reset_code);
         if let Some(session) = &mut self.session {
             let closed = Box::pin(timeout(CLOSED_BY_CLIENT, self.connection.closed()));
@@ -108,6 +117,16 @@ impl QuicWriter {
             senders: SenderStreams::new(max_streams, prefix),
             queue: VecDeque::new(),
         }
+    }
+
+    /// Sends the bye. Fails if a session's streams do not accept it in time. On raw QUIC it may take
+    /// the whole farewell, as the client learns the reason when the connection is closed.
+    async fn send_bye(&mut self, bye: &GatewayMessage<'_>) -> Result<(), LinkError> {
+        if self.session.is_none() {
+            return self.send(bye).await;
+        }
+        let sent = timeout(BYE_ACCEPTED, self.send(bye)).await;
+        sent.unwrap_or_else(|_| Err(LinkError::Lost("the client does not read".to_owned())))
     }
 
     /// The code with which the connection is closed or a stream is reset.
