@@ -74,6 +74,7 @@ export class WebTransportLink extends Link {
   /** Streams that the gateway has opened, and how many of them are being read. */
   #opened = 0;
   #reading = 0;
+  #saidGoodbye = false;
   #bye: Bye | undefined;
   /** Streams that wait until what they hold is due. */
   #parked = new Map<number, () => void>();
@@ -232,7 +233,9 @@ export class WebTransportLink extends Link {
       const bytes = frame(clientMessages.encode(message));
       const isSignal = message.kind === 'signal';
       this.#send(bytes, () => (isSignal ? this.#signals() : this.#controlOut));
-      if (message.kind === 'goodbye') this.#enqueue(() => this.#signalsOut?.close());
+      if (message.kind !== 'goodbye') continue;
+      this.#saidGoodbye = true;
+      this.#enqueue(() => this.#signalsOut?.close());
     }
   }
 
@@ -268,10 +271,16 @@ export class WebTransportLink extends Link {
   protected override closeTransport(reason: ClientCloseReason): void {
     this.#parked.forEach((resume) => resume());
     this.#parked.clear();
-    try {
-      this.#session.close({ closeCode: webTransportCode(reason), reason });
-    } catch {
-      // It has ended already.
-    }
+    const close = () => {
+      try {
+        this.#session.close({ closeCode: webTransportCode(reason), reason });
+      } catch {
+        // It has ended already.
+      }
+    };
+    // Firefox's `close` discards what was written just before. If the page is gone by then, the browser
+    // has sent the goodbye and closed the session.
+    if (this.#saidGoodbye && !this.#bye) setTimeout(close, FAREWELL_MS);
+    else close();
   }
 }
