@@ -1,19 +1,20 @@
 /** The page of `serve --dev`: one session in two pages, what a network does to it, and accessibility. */
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 
 import axe from 'axe-core';
 
 import { fixture } from './harness/fixture.js';
+import { BROWSERS } from './harness/launch.js';
 
 const shared = fixture({ gateway: {} });
 
 /** A page that has joined in this role. */
-async function join(context, role) {
-  const url = new URL(shared.gateway.page);
+async function join(context, role, { browser, gateway } = shared) {
+  const url = new URL(gateway.page);
   url.searchParams.set('role', role);
-  const { raw } = await shared.browser.page(context, { url: url.href });
+  const { raw } = await browser.page(context, { url: url.href });
   await raw.locator('#state[data-state=connected]').waitFor();
   return raw;
 }
@@ -26,22 +27,28 @@ async function send(page, data) {
   await page.getByRole('button', { name: 'Send', exact: true }).click();
 }
 
-test('two pages join, see each other and exchange signals', { timeout: 60_000 }, async (context) => {
-  const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
-  await alice.getByText('Connected over WebTransport').waitFor();
-  await alice.locator(`#people [data-id="${await ownId(bob)}"]`).waitFor();
-  await send(bob, '<b>hello</b>');
-  await entry(alice, '<b>hello</b>').waitFor();
-  await bob.getByLabel('To', { exact: true }).selectOption(await ownId(alice));
-  await send(bob, 'just you');
-  await entry(alice, 'just you').waitFor();
-  await entry(bob, 'you to').waitFor();
-  await bob.getByLabel('To', { exact: true }).selectOption('');
-  await bob.getByRole('button', { name: 'Send burst' }).click();
-  await entry(alice, '100 signals').waitFor();
-  await entry(bob, 'The gateway accepted 100 signals').waitFor();
-  await alice.locator('#rtt-last', { hasText: 'ms' }).waitFor();
-});
+for (const browserName of BROWSERS) {
+  describe(`in ${browserName}`, () => {
+    const own = fixture({ gateway: {} }, browserName);
+
+    test('two pages join, see each other and exchange signals', { timeout: 60_000 }, async (context) => {
+      const [alice, bob] = [await join(context, 'moderator', own), await join(context, 'publisher', own)];
+      await alice.getByText('Connected over WebTransport').waitFor();
+      await alice.locator(`#people [data-id="${await ownId(bob)}"]`).waitFor();
+      await send(bob, '<b>hello</b>');
+      await entry(alice, '<b>hello</b>').waitFor();
+      await bob.getByLabel('To', { exact: true }).selectOption(await ownId(alice));
+      await send(bob, 'just you');
+      await entry(alice, 'just you').waitFor();
+      await entry(bob, 'you to').waitFor();
+      await bob.getByLabel('To', { exact: true }).selectOption('');
+      await bob.getByRole('button', { name: 'Send burst' }).click();
+      await entry(alice, '100 signals').waitFor();
+      await entry(bob, 'The gateway accepted 100 signals').waitFor();
+      await alice.locator('#rtt-last', { hasText: 'ms' }).waitFor();
+    });
+  });
+}
 
 test('a cut network, a dropped link and another transport keep the connection', { timeout: 60_000 }, async (context) => {
   const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];

@@ -5,12 +5,10 @@
  *     node screenshots.js DIRECTORY
  */
 
-import { execFileSync } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 
-import { chromium } from 'playwright-core';
-
 import { Gateway } from './harness/gateway.js';
+import { launch } from './harness/launch.js';
 
 /** Time for the charts to fill. */
 const CHART_MS = 30_000;
@@ -21,8 +19,7 @@ if (!directory) throw new Error('usage: node screenshots.js DIRECTORY');
 const ends = [];
 try {
   const gateway = await Gateway.start({ after: (end) => ends.push(end) });
-  const executablePath = execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim();
-  const browser = await chromium.launch({ executablePath });
+  const browser = await launch('chromium');
   ends.push(() => browser.close());
 
   const join = async (role, options) => {

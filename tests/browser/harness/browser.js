@@ -1,10 +1,7 @@
 /** A real browser, and clients in its pages that use the SDK. */
 
-import { execFileSync } from 'node:child_process';
-
-import { chromium } from 'playwright-core';
-
 import { EventLog } from './event-log.js';
+import { launch } from './launch.js';
 import { Site } from './site.js';
 
 export class Browser {
@@ -12,15 +9,10 @@ export class Browser {
   #browser;
 
   /** It ends with the test. */
-  static async start(context) {
+  static async start(context, name) {
     const browser = new Browser();
     browser.site = await Site.start(context);
-    const executablePath = execFileSync('sh', ['-c', 'command -v chromium'], { encoding: 'utf8' }).trim();
-    browser.#browser = await chromium.launch({
-      executablePath,
-      // As users have it.
-      ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    });
+    browser.#browser = await launch(name);
     context.after(() => browser.#browser.close());
     return browser;
   }
@@ -114,12 +106,7 @@ export class Page {
 
   /** Goes back in its history. Waits until the page is shown, which the cache does without loading. */
   async back() {
-    const protocol = await this.raw.context().newCDPSession(this.raw);
-    const { entries, currentIndex } = await protocol.send('Page.getNavigationHistory');
-    const { id, url } = entries[currentIndex - 1];
-    const shown = this.raw.waitForEvent('framenavigated', (frame) => frame.url() === url);
-    await protocol.send('Page.navigateToHistoryEntry', { entryId: id });
-    await shown;
+    await this.raw.goBack({ waitUntil: 'commit' });
   }
 
   /** Throws if there were errors in the page. */

@@ -1,4 +1,4 @@
-/** What the tests of one file share: a browser and gateways. */
+/** What the tests of one file or suite share: a browser and gateways. */
 
 import { after, before } from 'node:test';
 
@@ -9,7 +9,7 @@ import { Gateway } from './gateway.js';
  * Starts a browser and gateways before the first test. `gateways` are their settings by the property
  * of the result that is set then.
  */
-export function fixture(gateways) {
+export function fixture(gateways, browser = 'chromium') {
   const shared = {};
   const ends = [];
   before(async () => {
@@ -17,7 +17,7 @@ export function fixture(gateways) {
     const starts = Object.entries(gateways).map(async ([name, settings]) => {
       shared[name] = await Gateway.start(context, settings);
     });
-    shared.browser = await Browser.start(context);
+    shared.browser = await Browser.start(context, browser);
     await Promise.all(starts);
   });
   after(async () => {
