@@ -23,6 +23,23 @@ export class Browser {
     return profile.page({ url, expected });
   }
 
+  /**
+   * Stops processes of Chromium while a function runs: those of this type, or all, as in a machine that
+   * sleeps.
+   */
+  async stopWhile(run, type) {
+    const protocol = await this.#browser.newBrowserCDPSession();
+    const { processInfo } = await protocol.send('SystemInfo.getProcessInfo');
+    await protocol.detach();
+    const stopped = processInfo.filter((it) => !type || it.type === type).map(({ id }) => id);
+    try {
+      for (const id of stopped) process.kill(id, 'SIGSTOP');
+      await run();
+    } finally {
+      for (const id of stopped) process.kill(id, 'SIGCONT');
+    }
+  }
+
   /** A profile: pages that share their storage. */
   async profile(context) {
     // The development authority is not one that a browser trusts over TCP.
