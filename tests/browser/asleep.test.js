@@ -8,7 +8,7 @@ import { fixture } from './harness/fixture.js';
 import { QuicClient } from './harness/quic-client.js';
 
 const IDLE_MS = 2_000;
-const ASLEEP_MS = 2 * IDLE_MS;
+const ASLEEP_MS = 1.5 * IDLE_MS;
 
 /** What the browser says about links that have timed out meanwhile. */
 const EXPECTED = /^(Failed to establish a connection to|WebSocket connection to) /;
