@@ -2,6 +2,7 @@
 //! per sender. In a WebTransport session the same streams have a prefix, and codes are mapped.
 
 mod chunks;
+mod idle_order;
 mod reader;
 mod sender_streams;
 mod stream_queue;

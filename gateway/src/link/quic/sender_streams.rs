@@ -23,6 +23,7 @@ use signalbox_webtransport::SessionId;
 use super::{
     chunks::Chunks,
     connection_error,
+    idle_order::IdleOrder,
     stream_queue::{QueuedFrame, StreamQueue, WrittenCount},
 };
 use crate::link::transport::LinkError;
@@ -32,36 +33,40 @@ type PendingStream = Pin<Box<dyn Future<Output = Result<SendStream, ConnectionEr
 
 /// The streams of all senders.
 pub(super) struct SenderStreams {
-    senders: HashMap<Sender, SenderStream>,
-    /// Senders whose stream has queued frames.
-    busy: Vec<Sender>,
+    senders: HashMap<Sender, StreamedSender>,
+    /// All streams that were opened, by their number. None is closed before the link ends.
+    streams: Vec<SenderStream>,
+    /// Streams with queued frames.
+    busy: Vec<usize>,
+    /// Streams that have a sender and nothing to write.
+    idle: IdleOrder,
+    /// Streams whose sender was destroyed.
+    free: Vec<usize>,
     /// Senders that have frames and no stream, in the order of their first frame.
     waiting: VecDeque<Sender>,
     opening: Option<PendingStream>,
-    /// Senders with a stream.
-    open: Vec<Sender>,
-    /// Streams whose sender was destroyed.
-    free: Vec<StreamQueue>,
     /// The greatest number of streams.
     max_open: usize,
     /// The WebTransport session to which the streams belong, if any.
     session: Option<SessionId>,
-    /// Counts signals, to order senders by their latest one.
-    tick: u64,
+}
+
+/// A stream, and the sender that has it or had it last.
+struct SenderStream {
+    queue: StreamQueue,
+    sender: Sender,
 }
 
 /// The state of one sender.
 #[derive(Default)]
-struct SenderStream {
-    stream: Option<StreamQueue>,
+struct StreamedSender {
+    stream: Option<usize>,
     /// Frames that wait for a stream.
     pending: VecDeque<QueuedFrame>,
     /// Sequence number of the latest signal.
     last_seq: u64,
     /// Sequence number of the latest signal on an earlier stream.
     after: u64,
-    /// The tick of the latest signal.
-    last_active: u64,
     /// Whether the sender's connection was destroyed. Its stream is free when everything is written.
     gone: bool,
 }
@@ -70,34 +75,33 @@ impl SenderStreams {
     pub(super) fn new(max_open: usize, session: Option<SessionId>) -> Self {
         Self {
             senders: HashMap::new(),
+            streams: Vec::new(),
             busy: Vec::new(),
+            idle: IdleOrder::default(),
+            free: Vec::new(),
             waiting: VecDeque::new(),
             opening: None,
-            open: Vec::new(),
-            free: Vec::new(),
             max_open,
             session,
-            tick: 0,
         }
     }
 
-    /// The number of streams that were opened. None is closed before the link ends.
+    /// The number of streams that were opened.
     pub(super) fn opened(&self) -> usize {
-        self.open.len() + self.free.len()
+        self.streams.len()
     }
 
     /// Queues a signal on its sender's stream.
     pub(super) fn push(&mut self, from: Sender, seq: u64, frame: QueuedFrame) {
-        self.tick += 1;
         let state = self.senders.entry(from.clone()).or_default();
         state.last_seq = seq;
-        state.last_active = self.tick;
-        match &mut state.stream {
-            Some(stream) => {
-                if stream.is_idle() {
-                    self.busy.push(from);
+        match state.stream.and_then(|at| Some((at, self.streams.get_mut(at)?))) {
+            Some((at, stream)) => {
+                if stream.queue.is_idle() {
+                    self.idle.remove(at);
+                    self.busy.push(at);
                 }
-                stream.push(frame);
+                stream.queue.push(frame);
             }
             None => {
                 if state.pending.is_empty() {
@@ -116,17 +120,23 @@ impl SenderStreams {
         };
         let last_seq = state.last_seq;
         state.gone = true;
-        if state.pending.is_empty() && state.stream.as_ref().is_none_or(StreamQueue::is_idle) {
-            self.remove(&sender);
+        let stream = state.stream.and_then(|at| Some((at, self.streams.get(at)?)));
+        match stream {
+            Some((at, stream)) if stream.queue.is_idle() => {
+                self.idle.remove(at);
+                self.free.push(at);
+                self.senders.remove(&sender);
+            }
+            None if state.pending.is_empty() => drop(self.senders.remove(&sender)),
+            _ => {}
         }
         last_seq
     }
 
     /// Ends all streams. Those with queued frames are reset with this code.
     pub(super) fn finish(&mut self, reset_code: VarInt) {
-        let streams = self.senders.values_mut().filter_map(|state| state.stream.as_mut());
-        for stream in streams.chain(&mut self.free) {
-            stream.finish(reset_code);
+        for stream in &mut self.streams {
+            stream.queue.finish(reset_code);
         }
     }
 
@@ -143,19 +153,13 @@ impl SenderStreams {
             self.poll_assign(cx, connection)?;
             self.poll_busy(cx, connection, chunks, written)?;
             // A stream that has become idle may be needed by a sender without one.
-            if self.waiting.is_empty() || !self.has_unused_stream() {
+            let has_unused = !self.free.is_empty() || self.idle.first().is_some();
+            if self.waiting.is_empty() || !has_unused {
                 break;
             }
         }
         let done = self.busy.is_empty() && self.waiting.is_empty();
         Ok(if done { Poll::Ready(()) } else { Poll::Pending })
-    }
-
-    fn remove(&mut self, sender: &Sender) {
-        if let Some(SenderStream { stream: Some(stream), .. }) = self.senders.remove(sender) {
-            self.free.push(stream);
-            self.open.retain(|open| open != sender);
-        }
     }
 
     fn poll_busy(
@@ -166,22 +170,17 @@ impl SenderStreams {
         written: &mut WrittenCount,
     ) -> Result<(), LinkError> {
         let mut index = 0;
-        while let Some(sender) = self.busy.get(index) {
-            let Some(state) = self.senders.get_mut(sender) else {
-                self.busy.swap_remove(index);
-                continue;
-            };
-            let done = match &mut state.stream {
-                Some(stream) => stream.poll_write(cx, connection, chunks, written),
-                None => Poll::Ready(Ok(())),
-            };
-            match done {
+        while let Some(&at) = self.busy.get(index) {
+            let Some(SenderStream { queue, sender }) = self.streams.get_mut(at) else { break };
+            match queue.poll_write(cx, connection, chunks, written) {
                 Poll::Ready(result) => {
                     result?;
-                    let gone = state.gone;
-                    let sender = self.busy.swap_remove(index);
-                    if gone {
-                        self.remove(&sender);
+                    self.busy.swap_remove(index);
+                    if self.senders.get(sender).is_some_and(|state| state.gone) {
+                        self.senders.remove(sender);
+                        self.free.push(at);
+                    } else {
+                        self.idle.push(at);
                     }
                 }
                 Poll::Pending => index += 1,
@@ -198,12 +197,12 @@ impl SenderStreams {
         connection: &Connection,
     ) -> Result<(), LinkError> {
         while !self.waiting.is_empty() {
-            if let Some(stream) = self.free.pop() {
-                self.assign(stream, Assignment::Reused);
-            } else if let Some(stream) = self.poll_open(cx, connection)? {
-                self.assign(stream, Assignment::Opened);
-            } else if let Some(stream) = self.take_idlest() {
-                self.assign(stream, Assignment::Reused);
+            if let Some(at) = self.free.pop() {
+                self.assign(Assignment::Reused(at));
+            } else if let Some(queue) = self.poll_open(cx, connection)? {
+                self.assign(Assignment::Opened(queue));
+            } else if let Some(at) = self.take_idlest() {
+                self.assign(Assignment::Reused(at));
             } else {
                 break;
             }
@@ -230,51 +229,42 @@ impl SenderStreams {
     }
 
     /// Gives a stream to the sender that has waited longest.
-    fn assign(&mut self, mut stream: StreamQueue, assignment: Assignment) {
-        let Some(from) = self.waiting.pop_front() else { return };
-        let Some(state) = self.senders.get_mut(&from) else { return };
-        let (sender, after) = (from.clone(), state.after);
-        let header = match assignment {
-            Assignment::Opened => {
+    fn assign(&mut self, assignment: Assignment) {
+        let Some(sender) = self.waiting.pop_front() else { return };
+        let Some(state) = self.senders.get_mut(&sender) else { return };
+        let (from, after) = (sender.clone(), state.after);
+        let (at, header) = match assignment {
+            Assignment::Opened(queue) => {
                 let mut header = self.session.map(SessionId::uni_prefix).unwrap_or_default();
-                frame::encode_to(&GatewayStream::Sender { from: sender, after }, &mut header);
-                header
+                frame::encode_to(&GatewayStream::Sender { from, after }, &mut header);
+                self.streams.push(SenderStream { queue, sender: sender.clone() });
+                (self.streams.len() - 1, header)
             }
-            Assignment::Reused => frame::encode(&SenderMessage::Sender { from: sender, after }),
+            Assignment::Reused(at) => (at, frame::encode(&SenderMessage::Sender { from, after })),
         };
-        stream.push(QueuedFrame::own(header));
-        stream.append(&mut state.pending);
-        state.stream = Some(stream);
-        self.open.push(from.clone());
-        self.busy.push(from);
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        stream.sender = sender;
+        stream.queue.push(QueuedFrame::own(header));
+        stream.queue.append(&mut state.pending);
+        state.stream = Some(at);
+        self.busy.push(at);
     }
 
-    fn has_unused_stream(&self) -> bool {
-        !self.free.is_empty() || self.open.iter().any(|sender| self.idle_since(sender).is_some())
-    }
-
-    /// The tick since which a sender's stream has had nothing to write.
-    fn idle_since(&self, sender: &Sender) -> Option<u64> {
-        let state = self.senders.get(sender)?;
-        state.stream.as_ref().is_some_and(StreamQueue::is_idle).then_some(state.last_active)
-    }
-
-    /// Takes the idle stream of the least recently active sender.
-    fn take_idlest(&mut self) -> Option<StreamQueue> {
-        let idle = self.open.iter().enumerate();
-        let idle = idle.filter_map(|(at, sender)| Some((self.idle_since(sender)?, at)));
-        let (_, idlest) = idle.min()?;
-        let sender = self.open.swap_remove(idlest);
-        let state = self.senders.get_mut(&sender)?;
+    /// Takes the stream that has been idle longest from its sender.
+    fn take_idlest(&mut self) -> Option<usize> {
+        let at = self.idle.first()?;
+        self.idle.remove(at);
+        let state = self.senders.get_mut(&self.streams.get(at)?.sender)?;
         state.after = state.last_seq;
-        state.stream.take()
+        state.stream = None;
+        Some(at)
     }
 }
 
-/// The way in which a sender has got its stream.
+/// The stream that a sender gets.
 enum Assignment {
-    /// The stream is new.
-    Opened,
-    /// Another sender had it before.
-    Reused,
+    /// A new one.
+    Opened(StreamQueue),
+    /// One that another sender had before.
+    Reused(usize),
 }
