@@ -151,8 +151,8 @@ fn malformed_postcard_of_a_client() -> Vec<Vector> {
     add("first", "a feature of 33 bytes", &features(&format!("01 21 {}", "78 ".repeat(33))));
     add("first", "an enum value that is not listed", &format!("00 {TOKEN} 00 02 00"));
     add("first", "a hello with something behind it", &format!("00 {TOKEN} 00 00 00 00"));
-    add("first", "a bool that is neither", "05 06 5a 6d 39 76 2d 5f 01 00 03 00 02 00");
-    add("first", "a resume that is cut short", "05 06 5a 6d 39 76 2d 5f 01 00 03 00");
+    add("first", "a bool that is neither", "05 06 5a 6d 39 76 2d 5f 01 00 03 00 00 02 00");
+    add("first", "a resume that is cut short", "05 06 5a 6d 39 76 2d 5f 01 00 03 00 00");
     add("header", "no bytes", "");
     add("header", "a header with something behind it", "00 00");
     list
@@ -288,6 +288,7 @@ fn forbidden_messages_of_a_client() -> Vec<Vector> {
             attempt: 1,
             streams: Streams::PerSender,
             events: 0,
+            accepted: 0,
             cursors,
             more: false,
             agent: None,

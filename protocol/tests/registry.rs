@@ -44,6 +44,7 @@ const CLIENT: &[Fields] = &[
         ("attempt", "u32", None),
         ("streams", "streams", Some("\"perSender\"")),
         ("events", "u64", None),
+        ("accepted", "u64", Some("0")),
         ("cursors", "list cursor", Some("[]")),
         ("more", "bool", Some("false")),
         ("agent", "option text", Some("null")),

@@ -312,6 +312,7 @@ fn vectors() -> Vec<Vector> {
                 attempt: 1,
                 streams: Streams::PerSender,
                 events: 3,
+                accepted: 0,
                 cursors: vec![],
                 more: false,
                 agent: None,
@@ -326,6 +327,7 @@ fn vectors() -> Vec<Vector> {
                 attempt: 2,
                 streams: Streams::Single,
                 events: 300,
+                accepted: 129,
                 cursors: vec![
                     Cursor { from: bob.into(), seq: 129 },
                     Cursor { from: servers.clone(), seq: 1 },

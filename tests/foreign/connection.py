@@ -177,7 +177,7 @@ class Connection:
         """The link is lost. Messages that came ahead of a missing `resumed` have no effect."""
         self._ahead.clear()
         self.queue.link_lost()
-        position = self.order.link_lost()
+        position = self.order.link_lost(self.accepted)
         assert position is not None
         return position
 

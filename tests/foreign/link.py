@@ -191,7 +191,7 @@ class Link:
 
     async def send_resume(self, ticket: str, streams: str = "perSender") -> None:
         """Sends a `resume` without any position."""
-        await self._send_resume(ticket, streams, ResumePosition(0, ()), CURSORS)
+        await self._send_resume(ticket, streams, ResumePosition(0, 0, ()), CURSORS)
 
     async def _send_resume(
         self, ticket: str, streams: str, position: ResumePosition, cursors_each: int
@@ -205,7 +205,14 @@ class Link:
             part, more = position.cursors[start : start + cursors_each], start != starts[-1]
             if start == 0:
                 resume = Resume(
-                    ticket, attempt, Streams(streams), position.events, part, more, AGENT
+                    ticket,
+                    attempt,
+                    Streams(streams),
+                    position.events,
+                    position.accepted,
+                    part,
+                    more,
+                    AGENT,
                 )
                 await self.transport.send([resume])
             else:

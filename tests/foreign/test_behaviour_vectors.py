@@ -109,9 +109,10 @@ class Sender:
                 return surfaced(self._queue.rejected(signal, code, text))
         raise AssertionError(f"no such message: {message}")
 
-    def link_lost(self) -> None:
+    def link_lost(self) -> Fields:
         self._online = False
         self._queue.link_lost()
+        return {"accepted": self._queue.accepted_signals}
 
     def resumed(self, signals: int, rejected: list[int]) -> list[Fields]:
         events = []
@@ -145,8 +146,8 @@ def test_writes_and_outcomes_are_those_of_the_rust_sdk(case: dict[str, Any]) -> 
                 assert sender.write(most) == expected, step
             case {"receives": message}:
                 events = sender.receives(message)
-            case {"linkLost": True}:
-                sender.link_lost()
+            case {"linkLost": True, "resumesFrom": expected}:
+                assert sender.link_lost() == expected, step
             case {"resumed": {"signals": signals, "rejected": rejected}}:
                 events = sender.resumed(signals, rejected)
             case {"rejoined": True}:

@@ -182,8 +182,8 @@ def cursors(count: int) -> list[dict[str, Any]]:
 
 
 def resume(ticket: str, **fields: Any) -> tuple[str, dict[str, Any]]:
-    nothing = {"streams": "perSender", "events": 0, "cursors": [], "more": False, "agent": AGENT}
-    return "resume", {**nothing, "ticket": ticket, "attempt": 1, **fields}
+    nothing = {"streams": "perSender", "events": 0, "accepted": 0, "cursors": [], "more": False}
+    return "resume", {**nothing, "agent": AGENT, "ticket": ticket, "attempt": 1, **fields}
 
 
 def more_cursors(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
@@ -209,6 +209,7 @@ def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
                 resume(ticket, more=True),
                 ("hello", {"token": "t", "features": [], "streams": "single", "agent": None}),
             ],
+            "more confirmations than signals": [resume(ticket, accepted=1)],
             "a long name": [resume(ticket, agent="é" * 32 + "!")],
         }
 

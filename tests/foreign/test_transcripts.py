@@ -181,7 +181,7 @@ class Player:
             self._then = "rest"
             self._surfaced.append({"ended": {"reason": str(reason)}})
             return
-        position = self.dispatcher.order.link_lost()
+        position = self.dispatcher.link_lost()
         self._outgoing.link_lost()
         ticket, self.dispatcher.ticket = self.dispatcher.ticket, None
         if ticket is not None and position is not None:

@@ -55,6 +55,7 @@ pub fn resume_again(ticket: &str, attempt: u32) -> ClientMessage<'_> {
         attempt,
         streams: Streams::Single,
         events: 0,
+        accepted: 0,
         cursors: vec![],
         more: false,
         agent: None,

@@ -11,7 +11,7 @@ OPTIONS = ConnectOptions((GatewayUrl.parse("quic://a"),), "token")
 
 def opening(cursors: int) -> Opening:
     ticket = ResumeTicket(Ticket("ticket", 1000))
-    return Opening(OPTIONS, (ticket, ResumePosition(0, (Cursor(Server("gw-1"), 1),) * cursors)))
+    return Opening(OPTIONS, (ticket, ResumePosition(0, 0, (Cursor(Server("gw-1"), 1),) * cursors)))
 
 
 def test_many_cursors_take_several_messages() -> None:

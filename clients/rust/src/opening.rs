@@ -55,6 +55,7 @@ fn resume<'a>(
         attempt: ticket.next_attempt(),
         streams: options.streams,
         events: position.events,
+        accepted: position.accepted,
         cursors,
         more: chunks.peek().is_some(),
         agent: Some(options.agent.as_str().into()),
@@ -87,7 +88,7 @@ mod tests {
                     Cursor { from: signalbox_protocol::GatewayId::default().into(), seq: 1 };
                     count
                 ];
-            let position = ResumePosition { events: 0, cursors };
+            let position = ResumePosition { events: 0, accepted: 0, cursors };
             let messages =
                 Opening::Resume { options: &options, ticket: &resume_ticket, position: &position }
                     .messages();
@@ -104,7 +105,7 @@ mod tests {
     fn attempts_with_one_ticket_are_numbered_from_one() {
         let options = ConnectOptions::new("quic://a", "token");
         let resume_ticket = ResumeTicket::new(Ticket { ticket: "ticket".into(), window_ms: 1000 });
-        let position = ResumePosition { events: 0, cursors: vec![] };
+        let position = ResumePosition { events: 0, accepted: 0, cursors: vec![] };
         let opening =
             Opening::Resume { options: &options, ticket: &resume_ticket, position: &position };
         for expected in 1..=3 {

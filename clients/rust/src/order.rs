@@ -41,6 +41,8 @@ pub(crate) struct Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResumePosition {
     pub(crate) events: u64,
+    /// Signals of the client that the gateway has confirmed.
+    pub(crate) accepted: u64,
     pub(crate) cursors: Vec<Cursor>,
 }
 
@@ -160,8 +162,9 @@ impl Order {
         }
     }
 
-    /// The link is lost. Returns the position to resume from; `None` if it is not certain.
-    pub(crate) fn link_lost(&mut self) -> Option<ResumePosition> {
+    /// The link is lost, and the gateway has confirmed `accepted` of the client's signals. Returns the
+    /// position to resume from; `None` if it is not certain.
+    pub(crate) fn link_lost(&mut self, accepted: u64) -> Option<ResumePosition> {
         self.streams.clear();
         let certain = self.unlisted == 0 && !self.senders.values().any(|state| state.broken);
         for state in self.senders.values_mut() {
@@ -175,7 +178,7 @@ impl Order {
             .map(|(from, state)| Cursor { from: from.clone(), seq: state.delivered_seq })
             .collect();
         let certain = certain && cursors.len() <= CURSORS_IN_ALL;
-        certain.then_some(ResumePosition { events: self.events, cursors })
+        certain.then_some(ResumePosition { events: self.events, accepted, cursors })
     }
 
     /// A stream has this sender from now on. If it had another one, that one's part of the stream has

@@ -99,7 +99,7 @@ impl ReconnectLoop {
             return Err(end);
         }
         self.left = left;
-        let position = self.dispatcher.order.link_lost();
+        let position = self.dispatcher.link_lost();
         let resume = self.dispatcher.ticket.take().zip(position);
         let rejoin = self.dialer.options.rejoin;
         if resume.is_none() && (left || !rejoin) {

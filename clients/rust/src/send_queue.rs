@@ -166,6 +166,11 @@ impl SendQueue {
         }
     }
 
+    /// Number of signals of this connection that the gateway has confirmed.
+    pub(crate) fn accepted_signals(&self) -> u64 {
+        self.accepted
+    }
+
     /// The gateway rejected a signal. Returns an event unless a caller waits for that signal.
     pub(crate) fn rejected(
         &mut self,

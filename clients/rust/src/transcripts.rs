@@ -348,7 +348,7 @@ impl Player {
             return;
         }
         let Member { dispatcher, outgoing, .. } = self.member.as_mut().unwrap();
-        let position = dispatcher.order.link_lost();
+        let position = dispatcher.link_lost();
         outgoing.link_lost();
         self.resume = dispatcher.ticket.take().zip(position);
         self.then = Some(if self.resume.is_some() { "resume" } else { "join" });

@@ -29,7 +29,7 @@ export function hello(options: ResolvedOptions, token: string): Opening {
 export function resume(
   { agent }: ResolvedOptions,
   ticket: ResumeTicket,
-  { events, cursors }: ResumePosition,
+  { events, accepted, cursors }: ResumePosition,
 ): Opening {
   const more = (end: number) => end < cursors.length;
   return {
@@ -42,6 +42,7 @@ export function resume(
           attempt: ticket.nextAttempt(),
           streams,
           events,
+          accepted,
           cursors: cursors.slice(0, CURSORS),
           more: more(CURSORS),
           agent,

@@ -41,6 +41,8 @@ export interface WireGap {
 /** How far a client has read, from which the gateway determines what it missed. */
 export interface ResumePosition {
   events: number;
+  /** Signals of the client that the gateway has confirmed. */
+  accepted: number;
   cursors: Cursor[];
 }
 
@@ -147,8 +149,11 @@ export class Order {
     }
   }
 
-  /** The link is lost. Returns the position to resume from; `undefined` if it is not certain. */
-  linkLost(): ResumePosition | undefined {
+  /**
+   * The link is lost, and the gateway has confirmed `accepted` of the client's signals. Returns the
+   * position to resume from; `undefined` if it is not certain.
+   */
+  linkLost(accepted: number): ResumePosition | undefined {
     this.#streams.clear();
     let certain = this.#unlisted === 0;
     const cursors: Cursor[] = [];
@@ -163,7 +168,7 @@ export class Order {
       }
     }
     certain &&= cursors.length <= CURSORS_IN_ALL;
-    return certain ? { events: this.#events, cursors } : undefined;
+    return certain ? { events: this.#events, accepted, cursors } : undefined;
   }
 
   /** A stream has this sender from now on. An earlier sender's part of it has ended. */

@@ -291,7 +291,7 @@ export class ReconnectLoop {
     if ((!shouldReconnect(end.reason) && !overrun) || this.#left) return end;
     this.#left = this.#leaving;
     const dispatcher = this.#dispatcher;
-    const position = dispatcher.order.linkLost();
+    const position = dispatcher.linkLost();
     const { ticket, leaveAt } = dispatcher;
     dispatcher.ticket = dispatcher.leaveAt = undefined;
     const resumable = ticket && position && !overrun ? { ticket, position } : undefined;

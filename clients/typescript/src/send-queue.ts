@@ -111,6 +111,11 @@ export class SendQueue {
     }
   }
 
+  /** How many signals of this connection the gateway has confirmed. */
+  get acceptedSignals(): number {
+    return this.#accepted;
+  }
+
   /** The gateway rejected a signal. Returns whether a caller was told. */
   rejected(signal: number, code: ErrorCode, message: string): boolean {
     const rejected = this.#unconfirmed[signal - this.#accepted - 1];

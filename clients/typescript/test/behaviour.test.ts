@@ -23,7 +23,7 @@ function playOrder({ name, presence, steps }: Json): void {
     const at = `${name}, step ${index}`;
     events = [];
     if (step.linkLost) {
-      const position = order.linkLost() ?? null;
+      const position = order.linkLost(0) ?? null;
       assembler = new ReplyAssembler();
       const bySender = (cursors: Json[]) =>
         Object.fromEntries(cursors.map((it: { from: Sender; seq: number }) => [JSON.stringify(it.from), it.seq]));
@@ -116,6 +116,7 @@ test('the send queue writes and reports what the vectors say', () => {
       } else if (step.linkLost) {
         online = false;
         queue.linkLost();
+        assert.deepEqual({ accepted: queue.acceptedSignals }, step.resumesFrom, at);
       } else if (step.resumed) {
         for (const signal of step.resumed.rejected) {
           refused(signal, queue.rejectedOnEarlierLink(signal, 'notFound', 'not found'));

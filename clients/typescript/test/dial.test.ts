@@ -152,7 +152,7 @@ test('a timeout and an abort leave nothing open', async (context) => {
 test('an attempt to resume that is given up is no goodbye', async (context) => {
   const { dialer, attempts, tick } = stage(context, 'wss://race5.example');
   const ticket = new ResumeTicket({ ticket: 'ticket', windowMs: 1 });
-  const resuming = resume(options, ticket, { events: 0, cursors: [] });
+  const resuming = resume(options, ticket, { events: 0, accepted: 0, cursors: [] });
   const timedOut = assert.rejects(dialer.open(resuming, 1000, never), { code: 'timeout' });
   const link = new FakeLink();
   attempts[0]!.resolve(link);

@@ -183,7 +183,7 @@ class Player {
       return;
     }
     const { dispatcher, queue } = this.#client!;
-    const position = dispatcher.order.linkLost();
+    const position = dispatcher.linkLost();
     queue.linkLost();
     const { ticket } = dispatcher;
     dispatcher.ticket = undefined;

@@ -88,7 +88,7 @@ test('many cursors take several messages, and attempts are numbered from 1', () 
     [1500, [[500, true], [500, true], [500, false]]],
   ] as const) {
     const cursors = Array.from({ length: count }, (_, seq) => ({ from: { server: 'gw' }, seq }));
-    const messages = resume(options, ticket, { events: 0, cursors }).messages('single');
+    const messages = resume(options, ticket, { events: 0, accepted: 0, cursors }).messages('single');
     const sizes = messages.map((it) => {
       assert.ok(it.kind === 'resume' || it.kind === 'cursors');
       return [it.cursors.length, it.more];

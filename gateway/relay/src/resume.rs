@@ -26,6 +26,8 @@ pub struct ResumeRequest<'a> {
     pub next_secret: TicketSecret,
     /// Presence events that the client has received.
     pub events: u64,
+    /// Signals of the client that a gateway has confirmed to it.
+    pub accepted: u64,
     /// The last signal that the client has received from each sender.
     pub cursors: &'a HashMap<Sender, u64>,
     /// Encoding of the frames in the new outbox.

@@ -228,6 +228,21 @@ fn cursors_beyond_what_was_sent_are_rejected() {
 }
 
 #[test]
+fn more_confirmations_than_processed_signals_are_rejected() {
+    let mut world = World::new(Settings::default());
+    let here = session(1, 1);
+    let mut bob = ResumableClient::join(&mut world, &here, Encoding::Json);
+    bob.client().send("one").unwrap();
+    let _away = bob.detach(&world);
+    let ahead = ResumeRequest { accepted: 2, ..bob.request(Encoding::Json, [9; 32]) };
+    let rejected = world.relay.resume(&ahead, world.now).err();
+    assert_eq!(rejected, Some(ResumeError::CursorAhead));
+    let request = ResumeRequest { accepted: 1, ..ahead };
+    let (_, resumed) = world.relay.resume(&request, world.now).unwrap();
+    assert_eq!(resumed.signals, 1);
+}
+
+#[test]
 fn an_evicted_client_learns_of_it_when_it_resumes() {
     let mut world = World::new(Settings::default());
     let here = session(1, 1);

@@ -26,6 +26,7 @@ pub(super) struct ResumeClaim {
     attempt: u32,
     streams: Streams,
     events: u64,
+    accepted: u64,
     cursors: HashMap<Sender, u64>,
     /// Whether more cursors follow.
     more: bool,
@@ -34,13 +35,14 @@ pub(super) struct ResumeClaim {
 
 impl ResumeClaim {
     pub(super) fn new(resume: Resume<'_>) -> Result<Self, LinkError> {
-        let Resume { ticket, attempt, streams, events, cursors, more, agent } = resume;
+        let Resume { ticket, attempt, streams, events, accepted, cursors, more, agent } = resume;
         check_agent(agent.as_deref())?;
         let mut claim = Self {
             ticket: TicketContents::decode(&ticket),
             attempt,
             streams,
             events,
+            accepted,
             cursors: HashMap::new(),
             more: true,
             agent: agent.map(signalbox_protocol::Text::into_string),
@@ -107,6 +109,7 @@ pub(super) async fn resume(
         attempt: claim.attempt,
         next_secret: next.verifier(),
         events: claim.events,
+        accepted: claim.accepted,
         cursors: &claim.cursors,
         encoding,
         transport: form.transport,

@@ -97,6 +97,10 @@ pub struct Resume<'a> {
     /// over all its links since `welcome`; 0 without the feature `presence`. They are counted at
     /// the gateway that holds the connection.
     pub events: u64,
+    /// Number of the client's own signals that a gateway has confirmed to it, over all its links:
+    /// the greatest number in `accepted` and `resumed.signals`, 0 if none.
+    #[serde(default)]
+    pub accepted: u64,
     /// The last signal that the client has received of each sender, without senders of which it has
     /// received none. At most [`CURSORS`](crate::limits::CURSORS).
     #[serde(default)]

@@ -178,7 +178,7 @@ final class Connection {
         List<Map<String, Object>> cursors = ordering.cursors();
         int at = Math.min(cursors.size(), CURSORS_OF_A_MESSAGE);
         output.send("control", message("resume", "ticket", ticket, "attempt", attempts,
-                "streams", streams, "events", events, "cursors", cursors.subList(0, at),
+                "streams", streams, "events", events, "accepted", accepted, "cursors", cursors.subList(0, at),
                 "more", at < cursors.size(), "agent", null));
         while (at < cursors.size()) {
             int until = Math.min(cursors.size(), at + CURSORS_OF_A_MESSAGE);

@@ -187,6 +187,7 @@ final class Live {
     private Script resume(String encoding, String ticket, long attempt, Object... cursor) throws Exception {
         Script script = new Script(encoding);
         script.send("resume", "ticket", ticket, "attempt", attempt, "streams", "single", "events", 0L,
+                "accepted", 0L,
                 "cursors", cursor.length == 0 ? List.of()
                         : List.of(fields("from", cursor[0], "seq", cursor[1])),
                 "more", false, "agent", "java/1");

@@ -102,6 +102,7 @@ async fn a_malformed_resume_is_rejected_and_may_be_retried() {
         .collect();
     for (what, messages) in [
         ("ahead in events", vec![with(&|it| it.events = 1)]),
+        ("ahead in confirmations", vec![with(&|it| it.accepted = 1)]),
         ("ahead of the servers", vec![with(&|it| it.cursors = vec![servers.clone()])]),
         ("too many cursors", vec![with(&|it| it.cursors = many.clone())]),
         ("a sender twice", vec![with(&|it| it.cursors = vec![stranger.clone(); 2])]),

@@ -69,6 +69,7 @@ impl Entry {
                 attempt: *attempt,
                 streams,
                 events: 0,
+                accepted: 0,
                 cursors: Vec::new(),
                 more: false,
                 agent,

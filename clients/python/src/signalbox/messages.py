@@ -120,6 +120,7 @@ class Resume:
     attempt: int
     streams: Streams
     events: int
+    accepted: int
     cursors: tuple[Cursor, ...]
     more: bool
     agent: str | None
@@ -368,6 +369,7 @@ CLIENT: Kinds[ClientMessage] = Kinds(
         attempt=U32,
         streams=_STREAMS,
         events=U64,
+        accepted=U64,
         cursors=_CURSORS,
         more=BOOL,
         agent=option(TEXT),

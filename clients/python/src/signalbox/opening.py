@@ -37,10 +37,16 @@ class Opening:
             if start:
                 messages.append(Cursors(cursors, more))
             else:
-                attempt, events = ticket.next_attempt(), position.events
                 messages.append(
                     Resume(
-                        ticket.text, attempt, options.streams, events, cursors, more, options.agent
+                        ticket.text,
+                        ticket.next_attempt(),
+                        options.streams,
+                        position.events,
+                        position.accepted,
+                        cursors,
+                        more,
+                        options.agent,
                     )
                 )
         return messages

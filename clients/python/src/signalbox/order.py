@@ -51,6 +51,8 @@ class ResumePosition:
     """How far a client has read, from which the gateway determines what it missed."""
 
     events: int
+    accepted: int
+    """Signals of the client that the gateway has confirmed."""
     cursors: tuple[Cursor, ...]
 
 
@@ -146,8 +148,11 @@ class Order:
                 # The destruction of a connection may have waited for this on an earlier link.
                 self._advance(sender)
 
-    def link_lost(self) -> ResumePosition | None:
-        """The link is lost. Returns the position to resume from; None if it is not certain."""
+    def link_lost(self, accepted: int) -> ResumePosition | None:
+        """The link is lost, and the gateway has confirmed this number of the client's signals.
+
+        Returns the position to resume from; None if it is not certain.
+        """
         certain = self._unlisted <= 0 and not any(it.broken for it in self.senders.values())
         self._new_link()
         self.held = 0
@@ -163,7 +168,7 @@ class Order:
         )
         if not certain or len(cursors) > CURSORS_IN_ALL:
             return None
-        return ResumePosition(self.events, cursors)
+        return ResumePosition(self.events, accepted, cursors)
 
     def open(self, stream: int, sender: Sender, after: int) -> None:
         """A stream has this sender from now on. An earlier sender's part of it has ended."""

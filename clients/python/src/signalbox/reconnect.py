@@ -94,7 +94,7 @@ class ReconnectLoop:
             raise SessionEnded(end)
         self._left = left
         dispatcher = self._dispatcher
-        position, ticket = dispatcher.order.link_lost(), dispatcher.ticket
+        position, ticket = dispatcher.link_lost(), dispatcher.ticket
         dispatcher.ticket = None
         resume = (ticket, position) if ticket and position else None
         if resume is None and (left or not self._dialer.options.rejoin):

@@ -8,7 +8,11 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Disconnection, SharedSendQueue};
 use crate::{
-    backoff::jitter, event::Event, order::Order, session_view::SessionView, ticket::ResumeTicket,
+    backoff::jitter,
+    event::Event,
+    order::{Order, ResumePosition},
+    session_view::SessionView,
+    ticket::ResumeTicket,
 };
 
 /// Delivers events to the application, in order.
@@ -56,6 +60,11 @@ impl EventDispatcher {
             }
             message => self.order.control(message),
         }
+    }
+
+    /// The link is lost. Returns the position to resume from; `None` if it is not certain.
+    pub(crate) fn link_lost(&mut self) -> Option<ResumePosition> {
+        self.order.link_lost(self.send_queue.accepted_signals())
     }
 
     /// Waits until the client should leave its link, as the gateway has asked. A client without a

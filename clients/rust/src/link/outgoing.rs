@@ -37,6 +37,10 @@ impl SharedSendQueue {
         self.room.notify_one();
     }
 
+    pub(super) fn accepted_signals(&self) -> u64 {
+        self.queue.lock().accepted_signals()
+    }
+
     pub(super) fn rejected(&self, signal: u64, code: ErrorCode, message: String) -> Option<Event> {
         self.queue.lock().rejected(signal, code, message)
     }

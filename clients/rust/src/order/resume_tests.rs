@@ -8,7 +8,7 @@ use signalbox_protocol::message::ReceivedSignal;
 use super::{tests::*, *};
 
 fn claim(order: &mut Order) -> ResumePosition {
-    let mut claim = order.link_lost().expect("it can be resumed");
+    let mut claim = order.link_lost(0).expect("it can be resumed");
     claim.cursors.sort_by(|a, b| a.from.cmp(&b.from));
     claim
 }
@@ -46,21 +46,21 @@ fn the_position_covers_every_kind_of_stream() {
     order.control(shared_signal(2, 3));
     order.control(shared_signal(0, 1));
     let cursors = vec![cursor(0, 1), cursor(1, 7), cursor(2, 3)];
-    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, accepted: 0, cursors });
 }
 
 #[test]
 fn connections_present_on_joining_are_not_events() {
     let mut order = order_among(2, true);
     order.control(present(&[1, 2]));
-    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: Vec::new() });
+    assert_eq!(claim(&mut order), ResumePosition { events: 0, accepted: 0, cursors: Vec::new() });
 }
 
 #[test]
 fn an_incomplete_list_cannot_be_resumed() {
     let mut order = order_among(2, true);
     order.control(present(&[1]));
-    assert_eq!(order.link_lost(), None);
+    assert_eq!(order.link_lost(0), None);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_reset_stream_cannot_be_resumed() {
     order.control(created(1));
     order.open(0, id(1).into(), 0);
     order.end(0, true);
-    assert_eq!(order.link_lost(), None);
+    assert_eq!(order.link_lost(0), None);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn held_signals_arrive_again() {
     let mut order = order(true);
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
-    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: Vec::new() });
+    assert_eq!(claim(&mut order), ResumePosition { events: 0, accepted: 0, cursors: Vec::new() });
     order.control(created(1));
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
@@ -91,7 +91,7 @@ fn a_held_destroyed_waits_on_the_next_link() {
         order.control(created(1));
         order.control(destroyed(1, 2));
         let claimed = claim(&mut order);
-        assert_eq!(claimed, ResumePosition { events: 2, cursors: vec![cursor(1, 0)] });
+        assert_eq!(claimed, ResumePosition { events: 2, accepted: 0, cursors: vec![cursor(1, 0)] });
         if on_stream {
             order.open(0, id(1).into(), 0);
             order.signal(0, 1, Signal::default());
@@ -110,7 +110,7 @@ fn a_connection_that_left_has_no_cursor() {
     order.control(created(1));
     order.control(shared_signal(1, 5));
     order.control(destroyed(1, 0));
-    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors: vec![] });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, accepted: 0, cursors: vec![] });
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn positions_are_bounded() {
             data: None,
         }));
     }
-    assert_eq!(order.link_lost().map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
+    assert_eq!(order.link_lost(0).map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
     order.control(shared_signal(0, 1));
-    assert_eq!(order.link_lost(), None);
+    assert_eq!(order.link_lost(0), None);
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn nothing_waits_for_lost_signals() {
     let mut order = order(true);
     order.control(created(1));
     order.control(destroyed(1, 4));
-    assert!(order.link_lost().is_some());
+    assert!(order.link_lost(0).is_some());
     order.resume(0, lost(&[(1, 0, 4)], false), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4", "-1"]);
-    assert_eq!(claim(&mut order), ResumePosition { events: 2, cursors: vec![] });
+    assert_eq!(claim(&mut order), ResumePosition { events: 2, accepted: 0, cursors: vec![] });
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn after_a_presence_gap_connections_are_compared() {
     }
     order.control(destroyed(3, 9));
     told(&mut order);
-    assert!(order.link_lost().is_some());
+    assert!(order.link_lost(0).is_some());
     order.resume(0, lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
     let mut told_now = told(&mut order);
     assert_eq!(told_now.remove(0), "back, lost 1:0-2 and presence");
@@ -157,14 +157,14 @@ fn after_a_presence_gap_connections_are_compared() {
     assert_eq!(told_now, ["+4", "-2", "-3"]);
     order.control(created(5));
     let cursors = vec![cursor(1, 2)];
-    assert_eq!(claim(&mut order), ResumePosition { events: 1, cursors });
+    assert_eq!(claim(&mut order), ResumePosition { events: 1, accepted: 0, cursors });
 }
 
 #[test]
 fn after_a_presence_gap_the_session_may_be_empty() {
     let mut order = order(true);
     order.control(created(1));
-    order.link_lost();
+    order.link_lost(0);
     order.resume(0, lost(&[], true), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
 }
@@ -176,14 +176,17 @@ fn another_connection_starts_from_nothing() {
     order.control(shared_signal(1, 5));
     order.control(created(2));
     told(&mut order);
-    order.link_lost();
+    order.link_lost(0);
     order.rejoin(&welcome(1));
     order.control(present(&[1]));
     order.control(shared_signal(1, 7));
     let all = told(&mut order);
     assert!(all[0].starts_with("SessionRejoined"), "{all:?}");
     assert_eq!(all[1..], ["+1", "1:7"]);
-    assert_eq!(claim(&mut order), ResumePosition { events: 0, cursors: vec![cursor(1, 7)] });
+    assert_eq!(
+        claim(&mut order),
+        ResumePosition { events: 0, accepted: 0, cursors: vec![cursor(1, 7)] }
+    );
 }
 
 /// An occurrence in a session.
@@ -287,7 +290,7 @@ proptest! {
         let mut order = order(true);
         let mut picks = picks.iter().cycle();
         let mut all = Vec::new();
-        let mut claim = ResumePosition { events: 0, cursors: Vec::new() };
+        let mut claim = ResumePosition { events: 0, accepted: 0, cursors: Vec::new() };
         // The last link lives as long as it takes.
         for (life, per_sender) in cuts.into_iter().chain([(usize::MAX, true)]) {
             let mut lanes = lanes(&missed(&history, &claim), per_sender);
@@ -300,7 +303,7 @@ proptest! {
                 input(&mut order, lanes[at].remove(0));
                 all.extend(told(&mut order));
             }
-            claim = order.link_lost().expect("nothing was given up");
+            claim = order.link_lost(0).expect("nothing was given up");
             order.resume(0, None, Vec::new());
             prop_assert_eq!(told(&mut order), ["back"]);
             prop_assert!(order.streams.is_empty(), "a new link has new streams");

@@ -167,7 +167,7 @@ impl Recorder {
 
     /// Ends the link, and records from where the client resumes. Returns that.
     pub(super) fn link_lost(&mut self) -> Option<(u64, Vec<Cursor>)> {
-        let position = self.order().link_lost().map(|mut position| {
+        let position = self.order().link_lost(0).map(|mut position| {
             position.cursors.sort_by(|one, other| one.from.cmp(&other.from));
             (position.events, position.cursors)
         });

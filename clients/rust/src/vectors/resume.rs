@@ -132,7 +132,7 @@ fn random(seed: u64) -> Case {
         .collect();
     let history: Vec<Happened> = history(&choices);
     let mut recorder = Recorder::new(&format!("random program {seed}"));
-    let mut position = ResumePosition { events: 0, cursors: Vec::new() };
+    let mut position = ResumePosition { events: 0, accepted: 0, cursors: Vec::new() };
     let links = 1 + random.below(4);
     for link in 0..=links {
         let missed = missed(&history, &position);
@@ -150,7 +150,7 @@ fn random(seed: u64) -> Case {
             recorder.input(lanes[lane].remove(0));
         }
         let (events, cursors) = recorder.link_lost().expect("nothing was reset");
-        position = ResumePosition { events, cursors };
+        position = ResumePosition { events, accepted: 0, cursors };
     }
     recorder.finish()
 }

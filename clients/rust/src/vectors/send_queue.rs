@@ -100,7 +100,8 @@ impl Recorder {
     fn link_lost(&mut self) {
         self.online = false;
         self.queue.link_lost();
-        self.step(json!({"linkLost": true}));
+        let accepted = self.queue.accepted_signals();
+        self.step(json!({"linkLost": true, "resumesFrom": {"accepted": accepted}}));
     }
 
     fn resumed(&mut self, signals: u64, rejected: &[u64]) {

@@ -4,7 +4,7 @@
  */
 
 import { jitter } from '../backoff.js';
-import { Order } from '../order.js';
+import { Order, type ResumePosition } from '../order.js';
 import type { GatewayMessage, Welcome } from '../protocol/messages.js';
 import type { SendQueue } from '../send-queue.js';
 import type { InternalEvent } from '../session-view.js';
@@ -55,6 +55,11 @@ export class EventDispatcher {
       default:
         this.order.control(message);
     }
+  }
+
+  /** The link is lost. Returns the position to resume from; `undefined` if it is not certain. */
+  linkLost(): ResumePosition | undefined {
+    return this.order.linkLost(this.#queue.acceptedSignals);
   }
 
   /** The client has joined, as a connection of which nothing is known yet. */

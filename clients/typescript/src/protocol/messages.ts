@@ -146,6 +146,7 @@ export const clientMessages = messages({
     attempt: u32,
     streams,
     events: u64,
+    accepted: u64,
     cursors: list(cursor, 3),
     more: bool,
     agent: option(text),

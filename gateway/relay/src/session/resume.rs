@@ -56,7 +56,7 @@ impl SessionState {
         let member = self.roster.get(id).ok_or(ResumeError::InvalidTicket)?;
         let resumable = member.resumable().ok_or(ResumeError::InvalidTicket)?;
         let presented = *resumable.presented(&request.secret, request.attempt)?;
-        self.check_cursors(&presented, request)?;
+        self.check_position(&presented, member.record().sent, request)?;
 
         let Replay { lost, full_resync, outgoing } = self.replay(member, &presented, request);
         let missed = outgoing.len() as u64;
@@ -100,10 +100,12 @@ impl SessionState {
         outbox
     }
 
-    /// Rejects a client that claims to have received more than was sent.
-    fn check_cursors(
+    /// Rejects a client that claims to have received more than was sent, or confirmations of signals
+    /// that were never processed.
+    fn check_position(
         &self,
         presented: &IssuedTicket,
+        processed: u64,
         request: &ResumeRequest<'_>,
     ) -> Result<(), ResumeError> {
         let events = self.history.mark().events.saturating_sub(presented.start.events);
@@ -115,6 +117,7 @@ impl SessionState {
             Sender::Connection(id) => self.roster.get(*id).map(|sender| sender.record().sent),
         };
         let ahead = request.events > events
+            || request.accepted > processed
             || request.cursors.iter().any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
         if ahead { Err(ResumeError::CursorAhead) } else { Ok(()) }
     }

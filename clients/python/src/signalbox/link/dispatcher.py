@@ -9,7 +9,7 @@ from ..backoff import jitter
 from ..event import Event, Rejected
 from ..events import EventQueue
 from ..messages import Accepted, Error, GatewayMessage, GoAway, Ticket
-from ..order import Order
+from ..order import Order, ResumePosition
 from ..session_view import SessionView
 from ..ticket import ResumeTicket
 from .disconnection import Disconnection
@@ -52,6 +52,10 @@ class EventDispatcher:
                     self.order.emit(rejected)
             case _:
                 self.order.control(message)
+
+    def link_lost(self) -> ResumePosition | None:
+        """The link is lost. Returns the position to resume from; None if it is not certain."""
+        return self.order.link_lost(self._outgoing.queue.accepted_signals)
 
     def seconds_to_leave(self) -> float | None:
         """When the client should leave its link, as the gateway has asked.
