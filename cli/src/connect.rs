@@ -31,9 +31,11 @@ const TOKEN: &str = "SIGNALBOX_TOKEN";
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
     /// URL of the gateway: quic://HOST:PORT, https://HOST:PORT (WebTransport), wss://HOST:PORT, or
-    /// ws://HOST:PORT without TLS. The default port is 4433. With --dev only `quic` (the default) or `wss`.
-    #[arg(required_unless_present = "dev")]
-    url: Option<String>,
+    /// ws://HOST:PORT without TLS. The default port is 4433. Several URLs, of one gateway or of several,
+    /// are tried in order: wss:// where quic:// is blocked, the next gateway where one is down. With --dev
+    /// only `quic` (the default) or `wss`.
+    #[arg(value_name = "URL", required_unless_present = "dev")]
+    urls: Vec<String>,
     /// Connect to the gateway that `signalbox serve --dev` started on this machine, with its token
     /// for this role.
     #[arg(
@@ -42,12 +44,9 @@ pub(crate) struct ConnectArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "publisher",
-        conflicts_with_all = ["fallback", "token", "ca"]
+        conflicts_with_all = ["token", "ca"]
     )]
     dev: Option<DevRole>,
-    /// Second URL of the same gateway, tried if the first one fails: wss:// where quic:// is blocked.
-    #[arg(long, value_name = "URL")]
-    fallback: Option<String>,
     /// Token from the project's server or `signalbox token` [env: SIGNALBOX_TOKEN].
     #[arg(long)]
     token: Option<String>,
@@ -62,19 +61,17 @@ pub(crate) struct ConnectArgs {
     websocket_json: bool,
 }
 
-/// A gateway, and the credentials for it.
+/// The gateways, and the credentials for them.
 pub(crate) struct ConnectTarget {
-    url: String,
-    fallback: Option<String>,
+    urls: Vec<String>,
     ca: Option<PathBuf>,
     token: String,
     dev: bool,
 }
 
 impl ConnectTarget {
-    /// The URL, and the fallback.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.url), self.fallback.as_ref()].into_iter().flatten().map(String::as_str)
+        self.urls.iter().map(String::as_str)
     }
 
     pub(crate) fn is_dev(&self) -> bool {
@@ -116,19 +113,21 @@ impl ConnectArgs {
             let token = token.with_context(|| {
                 format!("no token: pass --token TOKEN or set {TOKEN}, or use --dev with `signalbox serve --dev`")
             })?;
-            let url =
-                self.url.clone().context("no URL: pass quic://HOST:PORT or wss://HOST:PORT")?;
-            let (fallback, ca) = (self.fallback.clone(), self.ca.clone());
-            return Ok(ConnectTarget { url, fallback, ca, token, dev: false });
+            let (urls, ca) = (self.urls.clone(), self.ca.clone());
+            return Ok(ConnectTarget { urls, ca, token, dev: false });
         };
-        let transport = self.url.as_deref().unwrap_or("quic");
+        let transport = match self.urls.as_slice() {
+            [] => "quic",
+            [transport] => transport,
+            _ => bail!("--dev takes one transport: `quic` or `wss`"),
+        };
         if !["quic", "wss", "ws"].contains(&transport) {
             bail!("{transport:?} is not a transport: with --dev use `quic` or `wss`");
         }
         let profile = DevProfile::read()?;
         let token = profile.token(role).to_owned();
         let url = if transport == "quic" { profile.quic } else { profile.websocket };
-        Ok(ConnectTarget { url, fallback: None, ca: Some(profile.ca), token, dev: true })
+        Ok(ConnectTarget { urls: vec![url], ca: Some(profile.ca), token, dev: true })
     }
 
     async fn connect(
@@ -146,13 +145,10 @@ impl ConnectArgs {
                     .with_context(|| format!("--ca {}", file.display()))?
             }
         };
-        let mut options = ConnectOptions::new(&target.url, &target.token)
+        let mut options = ConnectOptions::new(target.urls.as_slice(), &target.token)
             .presence(presence)
             .rejoin(rejoin)
             .agent(concat!("signalbox-cli/", env!("CARGO_PKG_VERSION")));
-        if let Some(fallback) = &target.fallback {
-            options = options.fallback(fallback);
-        }
         if self.single_stream {
             options = options.streams(Streams::Single);
         }
@@ -172,7 +168,7 @@ async fn progress(target: &ConnectTarget) -> std::convert::Infallible {
     if io::stderr().is_terminal() {
         tokio::time::sleep(PROGRESS).await;
         let urls: Vec<_> = target.urls().collect();
-        output::note(format_args!("connecting to {} …", urls.join(" and ")));
+        output::note(format_args!("connecting to {} …", urls.join(", ")));
     }
     std::future::pending().await
 }

@@ -43,8 +43,10 @@ Examples:
       Join its session: typed lines are sent, events are printed.
   git log --format=%s | signalbox send wss --dev --type line --stdin
       Send each line as a signal.
-  signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
+  signalbox join quic://signal.example.com wss://signal.example.com --token TOKEN
       Join a session of another gateway, over WebSocket where QUIC is blocked.
+  signalbox join quic://a.example.com quic://b.example.com --token TOKEN
+      Join it on the second gateway where the first is down.
   signalbox drain --pid-file /run/signalbox.pid
       Shut a gateway down gracefully, and wait until it has exited.
   signalbox bench latency

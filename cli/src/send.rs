@@ -45,6 +45,7 @@ const PRESENCE_TIMEOUT: Duration = Duration::from_secs(10);
 Examples:
   signalbox send --dev --type chat --data 'hello, all'
   signalbox send wss://localhost:4433 --ca CA --token TOKEN --to ID --data 'hello, you'
+  signalbox send quic://a.example.com quic://b.example.com --token TOKEN --data 'hello'
   git log --format=%s | signalbox send quic://localhost:4433 --ca CA --token TOKEN --stdin")]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -1,6 +1,7 @@
 """The Python SDK against a running gateway, over each transport."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from signalbox.link.transport import Transport
 
 DEADLINE_S = 15
 CHAOS_DEADLINE_S = 180
+# More than the head start of a silent gateway and a handshake; less than the timeout of an attempt.
+LITTLE_S = 3
 NOBODY = "00000000-0000-4000-8000-000000000000"
 PART = 40
 
@@ -106,15 +109,15 @@ class Links:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._opened: list[Transport] = []
         self.dialers: list[Dialer] = []
-        dial = Dialer._dial_after
+        dial = Dialer._dial
 
         async def record(dialer: Dialer, *args: Any) -> Any:
             dialled = await dial(dialer, *args)
-            self._opened.append(dialled[1])
+            self._opened.append(dialled.transport)
             self.dialers.append(dialer)
             return dialled
 
-        monkeypatch.setattr(Dialer, "_dial_after", record)
+        monkeypatch.setattr(Dialer, "_dial", record)
 
     @property
     def newest(self) -> Transport:
@@ -463,12 +466,65 @@ def test_fallback(gateway: Gateway) -> None:
     async def scenario() -> None:
         token = mint_token(gateway, world.session)
         connecting = signalbox.connect(
-            "quic://127.0.0.1:1", token, fallback=websocket(gateway), ca_file=gateway.ca
+            ["quic://127.0.0.1:1", websocket(gateway)], token, ca_file=gateway.ca
         )
         async with connecting as session:
             assert await session.signal(data="1") == 1
 
     play(scenario())
+
+
+@pytest.mark.parametrize("transport", ["quic", "websocket"])
+def test_a_gateway_that_is_down_or_silent_costs_little(gateway: Gateway, transport: str) -> None:
+    world = World(gateway, transport)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        scheme, good = ("quic", quic) if transport == "quic" else ("wss", websocket)
+        kind = socket.SOCK_DGRAM if transport == "quic" else socket.SOCK_STREAM
+        with socket.socket(socket.AF_INET, kind) as silent:
+            silent.bind(("127.0.0.1", 0))
+            if kind == socket.SOCK_STREAM:
+                silent.listen()
+            for port in (1, silent.getsockname()[1]):
+                urls = [f"{scheme}://127.0.0.1:{port}", good(gateway)]
+                started = loop.time()
+                token = mint_token(gateway, world.session)
+                async with signalbox.connect(urls, token, ca_file=gateway.ca) as session:
+                    assert loop.time() - started < LITTLE_S
+                    assert await session.signal(data="1") == 1
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("transport", ["quic", "websocket"])
+def test_a_gateway_that_is_killed(tmp_path: Path, transport: str) -> None:
+    """The client joins the other gateway, which does not know its ticket."""
+    options = ("--dev", "--dev-dir", str(tmp_path / "dev"))
+
+    async def scenario(first: Gateway, second: Gateway, kill: Callable[[], None]) -> None:
+        url = TRANSPORTS[transport][0]
+        session_id = mint_session(second)
+        token = mint_token(second, session_id)
+        urls = [url(first), url(second)]
+        options = {"ca_file": second.ca, "keep_alive": 0.3}
+        async with signalbox.connect(urls, token, **options) as session:
+            before = session.connection
+            await session.signal(data="1")
+            await asyncio.to_thread(kill)
+            lost = await next_of(session, Reconnecting)
+            assert lost.reason is CloseReason.NETWORK_DISCONNECTED
+            assert await next_of(session, Rejoined, Reconnected) == Rejoined(session.connection)
+            assert session.connection.id != before.id
+            async with signalbox.connect(url(second), token, **options) as bob:
+                assert bob.present_on_joining == 1
+
+    with running(tmp_path / "second.log", *options) as second:
+        killed = running(tmp_path / "first.log", *options)
+        first = Gateway.parse(killed.__enter__())
+        # An error in its block ends it without SIGTERM.
+        kill = lambda: killed.__exit__(RuntimeError, RuntimeError(), None)
+        play(scenario(first, Gateway.parse(second), kill), 2 * DEADLINE_S)
 
 
 @pytest.mark.parametrize("transport", ["quic", "websocket"])
@@ -480,7 +536,7 @@ def test_a_gateway_that_goes_down(tmp_path: Path, transport: str) -> None:
         url = TRANSPORTS[transport][0]
         world = World(other, transport)
         token = mint_token(other, world.session)
-        connecting = signalbox.connect(url(going), token, fallback=url(other), ca_file=other.ca)
+        connecting = signalbox.connect([url(going), url(other)], token, ca_file=other.ca)
         async with connecting as session:
             before = session.connection
             await session.signal(data="1")

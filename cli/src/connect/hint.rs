@@ -26,7 +26,7 @@ pub(crate) fn hint(error: &ConnectError, target: &ConnectTarget) -> Option<Strin
             let (_, host) = target.urls().next()?.split_once("://")?;
             format!(
                 "no answer: the gateway is not running there, or UDP, which QUIC needs, is blocked; try \
-                 wss://{host}, or add --fallback wss://{host}"
+                 wss://{host}, or add it as a second URL"
             )
         }
         ConnectError::Timeout { .. } => {

@@ -47,7 +47,8 @@ Examples:
   signalbox join --dev
   signalbox join wss --dev=moderator
   signalbox join quic://localhost:4433 --ca .signalbox/dev/ca.pem --token TOKEN
-  signalbox join quic://signal.example.com --fallback wss://signal.example.com --token TOKEN
+  signalbox join quic://signal.example.com wss://signal.example.com --token TOKEN
+  signalbox join quic://a.example.com quic://b.example.com --token TOKEN
   SIGNALBOX_TOKEN=TOKEN signalbox join wss://signal.example.com --json | jq .data"))]
 pub(crate) struct Args {
     #[command(flatten)]

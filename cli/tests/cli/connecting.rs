@@ -110,6 +110,6 @@ fn a_slow_connect_prints_the_url_and_a_hint() {
     let mut terminal = at_terminal(command, "xterm");
     terminal.exp_string(&format!("connecting to quic://{address}")).unwrap();
     terminal.exp_string(&format!("(tried quic://{address})")).unwrap();
-    terminal.exp_string(&format!("add --fallback wss://{address}")).unwrap();
+    terminal.exp_string(&format!("try wss://{address}, or add it as a second URL")).unwrap();
     terminal.exp_eof().unwrap();
 }

@@ -52,14 +52,11 @@ impl Scene {
         self.announcement.pointer(path).unwrap().as_str().unwrap()
     }
 
-    /// A client's command. It uses the first of these transports, and falls back to the second.
+    /// A client's command. It uses the first of these transports that works.
     pub(crate) fn command(&self, name: &str, schemes: &[&str]) -> Command {
         let url = |scheme: &&str| format!("{scheme}://localhost:{PORT}");
         let mut command = signalbox();
-        command.arg(name).args(schemes.first().map(url));
-        if let Some(fallback) = schemes.get(1).map(url) {
-            command.args(["--fallback", &fallback]);
-        }
+        command.arg(name).args(schemes.iter().map(url));
         command.args(["--ca", self.text("/ca"), "--token", self.text("/tokens/publisher")]);
         command
     }

@@ -11,7 +11,7 @@ import signalbox
 
 async def main(first: str, second: str, token: str, ca_file: str | None = None) -> None:
     try:
-        session = await signalbox.connect(first, token, fallback=second, ca_file=ca_file)
+        session = await signalbox.connect([first, second], token, ca_file=ca_file)
     except signalbox.RefusedError as error:
         sys.exit(f"refused ({error.reason}): {error.message}")
     except signalbox.ConnectError as error:

@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
         Some(ca) => Connector::with_roots_pem(&std::fs::read(ca)?)?,
         None => Connector::new()?,
     };
-    let options = ConnectOptions::new(first, token).fallback(second);
+    let options = ConnectOptions::new([first, second], token);
     let started = Instant::now();
     match connector.connect(&options).await {
         Ok((client, _events)) => {

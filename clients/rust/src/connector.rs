@@ -7,7 +7,8 @@ use signalbox_certs::NativeRoots;
 
 use crate::{
     client::Client, dial::Dialer, endpoints::Endpoints, error::ConnectError, events::Events,
-    link::HandshakeReply, opening::Opening, options::ConnectOptions, reconnect,
+    gateway_list::GatewayUrls, link::HandshakeReply, opening::Opening, options::ConnectOptions,
+    reconnect,
 };
 
 /// Timeout of connecting, up to the welcome.
@@ -75,8 +76,8 @@ impl Connector {
     /// use signalbox_client::{ConnectOptions, Connector};
     ///
     /// let connector = Connector::with_roots_pem(&std::fs::read("ca.pem")?)?;
-    /// let options = ConnectOptions::new("quic://localhost:4433", token)
-    ///     .fallback("wss://localhost:4433");
+    /// let urls = ["quic://localhost:4433", "wss://localhost:4433"];
+    /// let options = ConnectOptions::new(urls, token);
     /// let (client, mut events) = connector.connect(&options).await?;
     /// # Ok(())
     /// # }
@@ -102,7 +103,8 @@ impl Connector {
 
 impl Client {
     /// Joins the session that `token` names, trusting the root certificates of the operating
-    /// system. [`Connector`] and [`ConnectOptions`] give more control.
+    /// system. [`Connector`] and [`ConnectOptions`] give more control, and
+    /// [`ConnectOptions::new`] says what several URLs mean.
     ///
     /// ```no_run
     /// # async fn example(token: &str) -> Result<(), signalbox_client::ConnectError> {
@@ -115,7 +117,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(url: &str, token: &str) -> Result<(Self, Events), ConnectError> {
-        Connector::new()?.connect(&ConnectOptions::new(url, token)).await
+    pub async fn connect(
+        urls: impl Into<GatewayUrls>,
+        token: &str,
+    ) -> Result<(Self, Events), ConnectError> {
+        Connector::new()?.connect(&ConnectOptions::new(urls, token)).await
     }
 }

@@ -1,14 +1,16 @@
 //! Dialling: from the gateway's URLs to a link on which it has answered.
 //!
 //! URLs and addresses race, but only to the end of the transport's handshake; then the winner alone
-//! sends the opening. There is one exception: the first attempt may send a `resume` in its first
-//! packet (0-RTT) if it is QUIC and the gateway is known. If the answer to that takes longer than
-//! another attempt's handshake, the winner sends the `resume` again with a higher attempt number,
-//! and the first attempt is abandoned.
+//! sends the opening. A gateway that fails before its answer, or refuses the client because it
+//! shuts down, is passed over; any other refusal is an answer.
+//!
+//! There is one exception: the first attempt may send a `resume` in its first packet (0-RTT) if it
+//! is QUIC and the gateway is known. If the answer to that takes longer than another attempt's
+//! handshake, the winner sends the `resume` again with a higher attempt number, and the first
+//! attempt is abandoned.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 use signalbox_protocol::CloseReason::ShuttingDown;
@@ -16,30 +18,30 @@ use signalbox_protocol::CloseReason::ShuttingDown;
 use crate::{
     endpoints::Endpoints,
     error::ConnectError,
+    gateway_list::GatewayList,
     gateway_url::{GatewayUrl, Scheme},
     link::{HandshakeReply, Link, PendingLink, quic, websocket},
     opening::Opening,
     options::ConnectOptions,
+    race::Race,
 };
 
 /// Head start of each address over the next one of the same host ("Connection Attempt Delay", for
 /// which RFC 8305 §5 recommends 250 ms).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Head start of the URL that worked last over the others: enough for a handshake on most
-/// networks, and hardly noticeable if that URL does not work.
+/// Head start of each URL over the next one: enough for a handshake on most networks, and hardly
+/// noticeable if that URL does not work.
 const URL_HEAD_START: Duration = Duration::from_millis(300);
 
-/// Opens links to one gateway.
+/// Opens links to the gateways of one session.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     roots: Arc<RootCertStore>,
     endpoints: Arc<Endpoints>,
     quic: quic::QuicConfig,
     pub(crate) options: ConnectOptions,
-    targets: Vec<GatewayUrl>,
-    /// Index of the target to try first: the one that worked last.
-    first: usize,
+    gateways: GatewayList,
 }
 
 impl Dialer {
@@ -48,9 +50,9 @@ impl Dialer {
         endpoints: Arc<Endpoints>,
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
-        let targets = options.targets()?;
+        let gateways = GatewayList::parse(&options.urls)?;
         let quic = quic::QuicConfig::new(&roots, options.keep_alive, options.early_data)?;
-        Ok(Self { roots, endpoints, quic, options, targets, first: 0 })
+        Ok(Self { roots, endpoints, quic, options, gateways })
     }
 
     /// The sockets for QUIC.
@@ -58,56 +60,71 @@ impl Dialer {
         self.endpoints.clone()
     }
 
-    /// Reaches the gateway, sends `opening` and receives the answer, within a time.
+    /// Tries the other gateways before the one that has answered last.
+    pub(crate) fn avoid_current(&mut self) {
+        self.gateways.avoid_current();
+    }
+
+    /// Time until the last URL is tried, if all before it are silent.
+    pub(crate) fn head_starts(&self) -> Duration {
+        URL_HEAD_START * (self.gateways.len() - 1)
+    }
+
+    /// Reaches a gateway, sends `opening` and receives the answer, within a time.
     pub(crate) async fn open(
         &mut self,
         opening: Opening<'_>,
         within: Duration,
     ) -> Result<(HandshakeReply, Link), ConnectError> {
-        let tried = Mutex::default();
-        let (index, answer, link) = tokio::time::timeout(within, self.race(opening, &tried))
-            .await
-            .unwrap_or_else(|_| Err(ConnectError::Timeout { tried: tried.into_inner() }))?;
-        self.first = index;
-        Ok((answer, link))
+        let progress = DialProgress::default();
+        let opened = tokio::time::timeout(within, self.race(opening, &progress)).await;
+        let DialProgress { tried, opened: asked } = progress;
+        let Ok(opened) = opened else {
+            if let Some(silent) = asked.into_inner() {
+                self.gateways.avoid(&silent);
+            }
+            return Err(ConnectError::Timeout { tried: tried.into_inner() });
+        };
+        // A refusal that was not passed over is an answer, too.
+        if let (Ok(_) | Err(ConnectError::Refused { .. }), Some(url)) =
+            (&opened, asked.into_inner())
+        {
+            self.gateways.answered(url);
+        }
+        opened
     }
 
     async fn race(
         &self,
         opening: Opening<'_>,
-        tried: &Mutex<Vec<String>>,
-    ) -> Result<(usize, HandshakeReply, Link), ConnectError> {
-        let first = self.targets.iter().enumerate().skip(self.first).take(1);
-        let others = self.targets.iter().enumerate().filter(|(index, _)| *index != self.first);
-        let mut dials: FuturesUnordered<_> = (0u32..)
-            .zip(first.chain(others))
-            .map(|(rank, (index, target))| async move {
-                tokio::time::sleep(URL_HEAD_START * rank).await;
+        progress: &DialProgress,
+    ) -> Result<(HandshakeReply, Link), ConnectError> {
+        let attempts =
+            self.gateways.in_order().into_iter().enumerate().map(|(rank, url)| async move {
                 let early = (rank == 0).then_some(opening);
-                (index, self.dial(target, early, tried).await)
-            })
-            .collect();
+                let dialled = self.dial(&url, early, &progress.tried).await;
+                (url, dialled)
+            });
+        let mut race = Race::new(attempts, URL_HEAD_START);
         let mut failure = ConnectError::Timeout { tried: Vec::new() };
-        while let Some((index, dialled)) = dials.next().await {
+        while let Some((url, dialled)) = race.next().await {
             let opened = match dialled {
-                Ok(dialled) => dialled.open(opening).await,
+                Ok(dialled) => {
+                    *progress.opened.lock() = Some(url);
+                    dialled.open(opening).await
+                }
                 Err(error) => Err(error),
             };
             match opened {
-                Ok((answer, link)) => return Ok((index, answer, link)),
-                // Another URL may lead to another gateway if this one is shutting down.
-                Err(refused @ ConnectError::Refused { reason: ShuttingDown, .. }) => {
-                    failure = refused;
-                }
-                // A refusal is an answer: the other URLs lead to the same gateway.
-                Err(refused @ ConnectError::Refused { .. }) => return Err(refused),
-                Err(error) => failure = error,
+                Err(error) if is_passed_over(&error) => failure = error,
+                answered => return answered,
             }
+            *progress.opened.lock() = None;
         }
         Err(failure)
     }
 
-    /// Connects to one target. `early` may be sent before the gateway has answered.
+    /// Connects to one URL. `early` may be sent before the gateway has answered.
     async fn dial(
         &self,
         target: &GatewayUrl,
@@ -134,23 +151,30 @@ impl Dialer {
     }
 }
 
-/// Tries the addresses in turn, each with a head start over the next; the first to succeed wins.
+/// How far an attempt to open a link has come.
+#[derive(Default)]
+struct DialProgress {
+    /// The addresses that were dialled.
+    tried: Mutex<Vec<String>>,
+    /// The URL on whose link the opening was sent.
+    opened: Mutex<Option<GatewayUrl>>,
+}
+
+/// Whether another gateway is asked after this failure. A refusal is an answer, which another
+/// gateway would give as well, unless it was refused because the gateway shuts down.
+fn is_passed_over(error: &ConnectError) -> bool {
+    !matches!(error, ConnectError::Refused { reason, .. } if *reason != ShuttingDown)
+}
+
+/// Tries the addresses of a host; the first to succeed wins.
 async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     addresses: Vec<SocketAddr>,
     dial: impl Fn(u32, SocketAddr) -> F,
 ) -> Result<T, ConnectError> {
-    let mut attempts: FuturesUnordered<_> = (0u32..)
-        .zip(addresses)
-        .map(|(rank, address)| {
-            let attempt = dial(rank, address);
-            async move {
-                tokio::time::sleep(ATTEMPT_DELAY * rank).await;
-                attempt.await
-            }
-        })
-        .collect();
+    let attempts = (0u32..).zip(addresses).map(|(rank, address)| dial(rank, address));
+    let mut race = Race::new(attempts, ATTEMPT_DELAY);
     let mut failure = ConnectError::Timeout { tried: Vec::new() };
-    while let Some(result) = attempts.next().await {
+    while let Some(result) = race.next().await {
         match result {
             Ok(dialled) => return Ok(dialled),
             Err(error) => failure = error,

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! `quic://`, `wss://` and `ws://` (plaintext) differ in how they behave on a bad network and in
+//! `quic://`, `https://` (WebTransport), `wss://` and `ws://` (plaintext) differ in how they behave on a bad network and in
 //! nothing else. Over each of them, a connection's `ConnectionCreated` comes before its first
 //! signal and its `ConnectionDestroyed` after its last, and the signals of one sender come in the
 //! order in which it sent them.
@@ -30,7 +30,7 @@
 //! it. If the connection can no longer be resumed, the client joins again as another connection
 //! ([`Event::SessionRejoined`]). See [`ConnectOptions::resume`] and [`ConnectOptions::rejoin`].
 //!
-//! The crate's `examples/` show a chat, moderation, fallback between transports, resuming, signals
+//! The crate's `examples/` show a chat, moderation, several URLs and gateways, resuming, signals
 //! from a server over REST, a gateway of one's own certificate authority, and a gateway inside the
 //! same process.
 
@@ -42,11 +42,13 @@ mod endpoints;
 mod error;
 mod event;
 mod events;
+mod gateway_list;
 mod gateway_url;
 mod link;
 mod opening;
 mod options;
 mod order;
+mod race;
 mod reconnect;
 mod send_queue;
 mod session_view;
@@ -62,6 +64,7 @@ pub use connector::Connector;
 pub use error::{ConnectError, SendError, UnreachableCause};
 pub use event::{Event, Gap};
 pub use events::Events;
+pub use gateway_list::GatewayUrls;
 pub use options::ConnectOptions;
 pub use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, ErrorCode, GatewayId, Printable,

@@ -4,25 +4,23 @@ use std::time::Duration;
 
 use signalbox_protocol::Streams;
 
-use crate::{error::ConnectError, gateway_url::GatewayUrl};
+use crate::gateway_list::GatewayUrls;
 
 /// Default interval of QUIC keep-alives: a third of the gateway's default idle timeout, and often
 /// enough to keep a NAT's mapping alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The gateway, the token and the behaviour of one connection.
+/// The gateways, the token and the behaviour of one connection.
 ///
 /// ```
 /// use signalbox_client::ConnectOptions;
 ///
-/// let options = ConnectOptions::new("quic://signal.example.com", "token")
-///     .fallback("wss://signal.example.com")
-///     .agent("example/1.0");
+/// let options = ConnectOptions::new("quic://signal.example.com", "token").agent("example/1.0");
 /// ```
 #[must_use = "options do nothing until a `Connector` connects with them"]
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    pub(crate) urls: Vec<String>,
+    pub(crate) urls: GatewayUrls,
     pub(crate) token: String,
     pub(crate) presence: bool,
     pub(crate) streams: Streams,
@@ -35,17 +33,33 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Connects to the gateway at `url` (`quic://`, `https://` for WebTransport, `wss://`
-    /// or `ws://`) with a token from the
-    /// project's server.
+    /// Connects with a token from the project's server to the gateway at a URL (`quic://`,
+    /// `https://` for WebTransport, `wss://` or `ws://`), or at one of several URLs.
     ///
     /// ```
     /// # use signalbox_client::ConnectOptions;
     /// let options = ConnectOptions::new("wss://signal.example.com:443", "token");
     /// ```
-    pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
+    ///
+    /// Several URLs are several transports of a gateway, several gateways, or both, in order of
+    /// preference. Each has a head start of 300 ms over the next; if it fails, or its gateway shuts
+    /// down, the next is tried at once. The first gateway to answer is used. A reconnect begins
+    /// with the URL that answered last, or, if its gateway shuts down, with the other gateways.
+    ///
+    /// ```
+    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
+    /// # support::in_session(async |session| {
+    /// # use signalbox_client::{ConnectOptions, Role};
+    /// # let (connector, token) = (&session.connector, session.token(Role::Publisher));
+    /// # let (quic, wss) = ("quic://127.0.0.1:9", session.wss.as_str());
+    /// // WebSocket where QUIC is blocked.
+    /// let options = ConnectOptions::new([quic, wss], token);
+    /// let (client, events) = connector.connect(&options).await?;
+    /// # Ok(()) });
+    /// ```
+    pub fn new(urls: impl Into<GatewayUrls>, token: impl Into<String>) -> Self {
         Self {
-            urls: vec![url.into()],
+            urls: urls.into(),
             token: token.into(),
             presence: true,
             streams: Streams::PerSender,
@@ -56,26 +70,6 @@ impl ConnectOptions {
             rejoin: true,
             early_data: true,
         }
-    }
-
-    /// Another URL of the same gateway, such as `wss://` where `quic://` may be blocked. The first
-    /// URL has a head start of 300 ms; then the first to answer is used. A reconnect begins with
-    /// the URL that worked last. The URL may also lead to another gateway, for when the first one
-    /// shuts down; there the client joins as another connection.
-    ///
-    /// ```
-    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
-    /// # support::in_session(async |session| {
-    /// # use signalbox_client::{ConnectOptions, Role};
-    /// # let (connector, token) = (&session.connector, session.token(Role::Publisher));
-    /// # let (blocked, wss) = ("quic://127.0.0.1:9", &session.wss);
-    /// let options = ConnectOptions::new(blocked, token).fallback(wss);
-    /// let (client, events) = connector.connect(&options).await?;
-    /// # Ok(()) });
-    /// ```
-    pub fn fallback(mut self, url: impl Into<String>) -> Self {
-        self.urls.push(url.into());
-        self
     }
 
     /// Whether to continue as the same connection when the link is lost (default: yes), and to
@@ -180,9 +174,5 @@ impl ConnectOptions {
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
         self
-    }
-
-    pub(crate) fn targets(&self) -> Result<Vec<GatewayUrl>, ConnectError> {
-        self.urls.iter().map(|url| GatewayUrl::parse(url)).collect()
     }
 }

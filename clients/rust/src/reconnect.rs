@@ -111,6 +111,7 @@ impl ReconnectLoop {
         let pause = jitter(reconnect_spread(end.reason, leave_at, now));
         if end.reason == CloseReason::ShuttingDown {
             self.backoff.gateway_restarts(now.into_std());
+            self.dialer.avoid_current();
         }
         let Disconnection { reason, message, .. } = end;
         self.dispatcher.order.emit(Event::SessionReconnecting { reason, message });
@@ -266,7 +267,8 @@ async fn attempts(
         if now >= deadline {
             return Ok(None);
         }
-        match dialer.open(opening, backoff.attempt_timeout(now.into_std())).await {
+        let timeout = dialer.head_starts() + backoff.attempt_timeout(now.into_std());
+        match dialer.open(opening, timeout).await {
             Ok(back) => return Ok(Some(back)),
             Err(ConnectError::Refused { reason, message }) => match next_step(reason) {
                 NextStep::Retry => {

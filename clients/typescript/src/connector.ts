@@ -11,8 +11,11 @@ import { fetchToken } from './token.js';
  * Joins the session that the token names.
  *
  * `https://HOST[:PORT]` is WebTransport, raced with WebSocket; `wss://` is WebSocket alone, and
- * `http://` or `ws://` WebSocket without TLS. The port is 4433 unless the URL names another. Several
- * URLs are several gateways, in order of preference.
+ * `http://` or `ws://` WebSocket without TLS. The port is 4433 unless the URL names another.
+ *
+ * Several URLs are several gateways, in order of preference. One that fails, or shuts down, is
+ * passed over at once. A reconnect begins with the gateway and transport that answered last, or, if
+ * that gateway shuts down, with the other ones.
  *
  * Resolves when the session is joined. Listeners that are added right after that miss no event.
  * Rejects with a {@link ConnectError}, or with the reason of `options.signal`; then nothing is left

@@ -1,12 +1,14 @@
 /**
- * Dialling: from the gateway's URLs to a link on which it has answered.
+ * Dialling: from the gateways' URLs to a link on which one has answered.
  *
  * Targets race, but only to the end of the transport's handshake; then the winner alone sends the
- * opening.
+ * opening. A gateway that fails before its answer, or refuses the client because it shuts down, is
+ * passed over; any other refusal is an answer.
  */
 
 import { ConnectError } from './error.js';
-import { type Target, targets } from './gateway-url.js';
+import { GatewayList } from './gateway-list.js';
+import type { Target } from './gateway-url.js';
 import { within } from './limit.js';
 import { type Link, withResolvers } from './link/link.js';
 import type { HandshakeReply } from './link/reply.js';
@@ -44,8 +46,9 @@ export class Dialer {
   /** How signals are received over WebTransport from now on. */
   streams: Streams = 'perSender';
   readonly #dial: Dial;
-  /** The one that worked last in this session is the first. */
-  #targets: Target[];
+  readonly #gateways: GatewayList;
+  /** The target on whose link the opening was sent. */
+  #asked: Target | undefined;
   /** Head start of the first target. */
   #headStartMs = HEAD_START_MS;
 
@@ -57,10 +60,20 @@ export class Dialer {
         transport === 'websocket'
           ? dialWebSocket(url, signal)
           : dialWebTransport(url, options.serverCertificateHashes, signal));
-    this.#targets = targets(urls, options);
-    const { gateway, transport } = this.#targets[0]!;
+    this.#gateways = new GatewayList(urls, options);
+    const { gateway, transport } = this.#gateways.inOrder()[0]!;
     const webSocketWon = transport === 'webtransport' && rememberedTransport(gateway) === 'websocket';
     if (webSocketWon) this.#headStartMs = SHORT_HEAD_START_MS;
+  }
+
+  /** Time until the last target is tried, if all before it are silent. */
+  get headStartsMs(): number {
+    return HEAD_START_MS * (this.#gateways.length - 1);
+  }
+
+  /** Tries the other gateways before the one that has answered last. */
+  avoidCurrent(): void {
+    this.#gateways.avoidCurrent();
   }
 
   /**
@@ -68,19 +81,26 @@ export class Dialer {
    * {@link ConnectError}, or with the reason of the signal. Then nothing is left open.
    */
   async open(opening: Opening, withinMs: number, signal: AbortSignal): Promise<OpenedLink> {
-    const tried = this.#targets.map((it) => it.url).join(', ');
+    const tried = this.#gateways.inOrder().map((it) => it.url).join(', ');
     const timeout = new ConnectError('timeout', `the gateway did not answer in time (tried ${tried})`);
-    const { target, ...opened } = await within(withinMs, timeout, signal, (limit) => this.#race(opening, limit));
-    this.#targets = toFront(this.#targets, target);
-    this.#headStartMs = HEAD_START_MS;
-    rememberTransport(target.gateway, target.transport);
-    return opened;
+    this.#asked = undefined;
+    try {
+      const { target, ...opened } = await within(withinMs, timeout, signal, (limit) => this.#race(opening, limit));
+      this.#gateways.answered(target);
+      this.#headStartMs = HEAD_START_MS;
+      rememberTransport(target.gateway, target.transport);
+      return opened;
+    } catch (error) {
+      if (this.#asked && error === timeout) this.#gateways.avoid(this.#asked);
+      if (this.#asked && !isPassedOver(error)) this.#gateways.answered(this.#asked);
+      throw error;
+    }
   }
 
   #race(opening: Opening, limit: AbortSignal): Promise<OpenedLink & { target: Target }> {
     const { promise, resolve, reject } = withResolvers<OpenedLink & { target: Target }>();
     const losers = new AbortController();
-    const remaining = [...this.#targets];
+    const remaining = this.#gateways.inOrder();
     /** Links whose transport is established, and which wait for their turn. */
     const established: { link: Link; target: Target }[] = [];
     let dialling = 0;
@@ -115,7 +135,7 @@ export class Dialer {
       const target = remaining.shift();
       if (!target || over) return;
       dialling++;
-      const isFirst = remaining.length === this.#targets.length - 1;
+      const isFirst = remaining.length === this.#gateways.length - 1;
       headStart = setTimeout(dialNext, isFirst ? this.#headStartMs : HEAD_START_MS);
       this.#dial(target, losers.signal).then(
         (link) => {
@@ -135,6 +155,7 @@ export class Dialer {
     };
     const open = async ({ link, target }: { link: Link; target: Target }) => {
       busy = true;
+      this.#asked = target;
       clearTimeout(headStart);
       try {
         const streams = link.transport === 'webtransport' ? this.streams : 'single';
@@ -144,12 +165,13 @@ export class Dialer {
         if (over) return link.close(abandon);
         settle(() => resolve({ link, target, reply }));
       } catch (error) {
-        // A refusal is an answer: the other URLs lead to the same gateway, or to one that would give
-        // the same answer, unless this one is shutting down.
-        const isFinal = error instanceof ConnectError && error.code === 'refused' && error.reason !== 'shuttingDown';
-        if (isFinal) return settle(() => reject(error));
+        if (!isPassedOver(error)) return settle(() => reject(error));
         failure = error;
         busy = false;
+        if (over) return;
+        this.#asked = undefined;
+        // Nothing is gained by waiting for those that are being dialled.
+        dialNext();
         proceed();
       }
     };
@@ -166,6 +188,10 @@ function worse(one: unknown, other: unknown): unknown {
   return unsupported ? one : other;
 }
 
-function toFront(all: Target[], first: Target): Target[] {
-  return [first, ...all.filter((it) => it !== first)];
+/**
+ * Whether another gateway is asked after this failure. A refusal is an answer, which another gateway
+ * would give as well, unless it was refused because the gateway shuts down.
+ */
+function isPassedOver(error: unknown): boolean {
+  return !(error instanceof ConnectError && error.code === 'refused' && error.reason !== 'shuttingDown');
 }

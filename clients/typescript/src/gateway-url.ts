@@ -15,7 +15,7 @@ export interface Target {
 
 const USE = 'use https://HOST[:PORT], wss://HOST[:PORT], http://HOST[:PORT] or ws://HOST[:PORT]';
 
-/** All ways to connect to the gateways, in order of preference. Throws a {@link ConnectError}. */
+/** All ways to connect to the gateways, in order of preference, each once. Throws a {@link ConnectError}. */
 export function targets(urls: string | readonly string[], options: ResolvedOptions): Target[] {
   const list = typeof urls === 'string' ? [urls] : urls;
   if (!Array.isArray(list) || list.length === 0) throw new ConnectError('url', `no URL is given: ${USE}`);
@@ -35,7 +35,7 @@ export function targets(urls: string | readonly string[], options: ResolvedOptio
     });
   });
   if (all.length === 0) throw new ConnectError('options', 'the URL allows none of the transports');
-  return all;
+  return all.filter(({ url }, index) => all.findIndex((it) => it.url === url) === index);
 }
 
 function parse(text: string): { protocol: string; address: string } {

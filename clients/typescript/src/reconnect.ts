@@ -300,7 +300,10 @@ export class ReconnectLoop {
     this.forceDisconnects.linkLost();
     const now = Date.now();
     const spread = jitter(reconnectSpread(end.reason, leaveAt, now));
-    if (end.reason === 'shuttingDown') this.#backoff.gatewayRestarts(now);
+    if (end.reason === 'shuttingDown') {
+      this.#backoff.gatewayRestarts(now);
+      this.#dialer.avoidCurrent();
+    }
     this.delivery.emit({ kind: 'sessionReconnecting', reason: end.reason, message: end.message });
 
     const next = this.#leaving ? undefined : await this.#reconnect(spread, resumable);
@@ -374,7 +377,7 @@ export class ReconnectLoop {
       const startedAt = Date.now();
       const controller = new AbortController();
       this.#attempt = { controller, startedAt };
-      const timeoutMs = backoff.attemptTimeout(startedAt);
+      const timeoutMs = this.#dialer.headStartsMs + backoff.attemptTimeout(startedAt);
       try {
         const ready = await opening(controller.signal);
         return await this.#dialer.open(ready, timeoutMs, controller.signal);

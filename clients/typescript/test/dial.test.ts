@@ -161,3 +161,60 @@ test('an attempt to resume that is given up is no goodbye', async (context) => {
   await timedOut;
   assert.equal(link.closedWith, 'networkDisconnected');
 });
+
+const WSS = ['wss://one.example', 'wss://two.example', 'wss://three.example'];
+const hosts = (attempts: Attempt[]) => attempts.map((it) => it.target.gateway.split('.')[0]).join(' ');
+
+test('a gateway that fails before its answer costs nothing, even while another one is silent', async (context) => {
+  const { dialer, attempts, tick } = stage(context, WSS);
+  const opened = dialer.open(opening, 5000, never);
+  await tick(300);
+  assert.equal(hosts(attempts), 'one two');
+  const [two, three] = [new FakeLink(), new FakeLink()];
+  attempts[1]!.resolve(two);
+  await settled();
+  assert.deepEqual(two.written.map((it) => it.kind), ['hello']);
+  two.end({ reason: 'networkDisconnected', message: 'killed' });
+  await settled();
+  assert.equal(hosts(attempts), 'one two three');
+  attempts[2]!.resolve(three);
+  await settled();
+  three.receive(welcome());
+  assert.equal((await opened).link, three);
+});
+
+test('after a drain the other gateways come first', async (context) => {
+  const { dialer, attempts } = stage(context, WSS);
+  const joined = dialer.open(opening, 5000, never);
+  const link = new FakeLink();
+  attempts[0]!.resolve(link);
+  await settled();
+  link.receive(welcome());
+  await joined;
+  dialer.avoidCurrent();
+  const resumed = dialer.open(opening, 5000, never);
+  assert.equal(hosts(attempts.slice(1)), 'two');
+  // A refusal is an answer: this gateway is asked first from now on.
+  const other = new FakeLink();
+  attempts[1]!.resolve(other);
+  await settled();
+  other.receive({ kind: 'bye', reason: 'invalidTicket', message: '', streams: 0 });
+  await assert.rejects(resumed, { reason: 'invalidTicket' });
+  void dialer.open(opening, 5000, never).catch(() => {});
+  for (const index of [2, 3, 4]) {
+    attempts[index]!.reject(unreachable());
+    await settled();
+  }
+  assert.equal(hosts(attempts.slice(2)), 'two three one');
+});
+
+test('a gateway that accepts a link and does not answer is asked last the next time', async (context) => {
+  const { dialer, attempts, tick } = stage(context, WSS);
+  const timedOut = assert.rejects(dialer.open(opening, 1000, never), { code: 'timeout' });
+  attempts[0]!.resolve(new FakeLink());
+  await settled();
+  await tick(1000);
+  await timedOut;
+  void dialer.open(opening, 5000, never).catch(() => {});
+  assert.equal(hosts(attempts.slice(1)), 'two');
+});

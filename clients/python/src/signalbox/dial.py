@@ -1,8 +1,11 @@
-"""Dialling: from the gateway's URLs to a link on which it has answered.
+"""Dialling: from the gateways' URLs to a link on which one has answered.
 
 URLs and addresses race, but only to the end of the transport's handshake; then the winner alone
-sends the opening. There is one exception: the first attempt may send a `resume` in its first packet
-(0-RTT) if it is QUIC and the gateway is known.
+sends the opening. A gateway that fails before its answer, or refuses the client because it shuts
+down, is passed over; any other refusal is an answer.
+
+There is one exception: the first attempt may send a `resume` in its first packet (0-RTT) if it is
+QUIC and the gateway is known.
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ import itertools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from .codes import CloseReason
 from .errors import (
@@ -23,6 +29,7 @@ from .errors import (
     ResolveError,
     RootsError,
 )
+from .gateway_list import GatewayList
 from .gateway_url import GatewayUrl
 from .link import Link, establish
 from .link.reply import HandshakeReply
@@ -30,80 +37,98 @@ from .link.transport import Transport
 from .link.websocket import ADDRESS_DELAY, WebSocketTransport
 from .opening import Opening
 from .options import ConnectOptions
+from .race import race
 
 if TYPE_CHECKING:
     from aioquic.tls import SessionTicket
 
 URL_HEAD_START = 0.3
-"""Head start of the URL that worked last over the others: enough for a handshake on most networks,
-and hardly noticeable if that URL does not work."""
+"""Head start of each URL over the next one: enough for a handshake on most networks, and hardly
+noticeable if that URL does not work."""
 LOST_AFTER = 3
 """After how many keep-alive intervals of silence a link is lost."""
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Dialled:
+    """A transport to one URL."""
+
+    url: GatewayUrl
+    transport: Transport
+    sent: bool
+    """Whether the opening was sent early."""
 
 
 class Dialer:
-    """Opens links to one gateway."""
+    """Opens links to the gateways of one session."""
 
     def __init__(self, options: ConnectOptions) -> None:
         self.options = options
         self._roots = _roots(options)
-        # The URL that worked last.
-        self._first = options.urls[0]
+        self._gateways = GatewayList(options.urls)
+        # The URL on whose link the opening was sent.
+        self._asked: GatewayUrl | None = None
         self._session_tickets: dict[GatewayUrl, SessionTicket] = {}
 
+    @property
+    def head_starts(self) -> float:
+        """Time until the last URL is tried, if all before it are silent."""
+        return URL_HEAD_START * (len(self._gateways) - 1)
+
+    def avoid_current(self) -> None:
+        """Tries the other gateways before the one that has answered last."""
+        self._gateways.avoid_current()
+
     async def open(self, opening: Opening, within: float) -> tuple[HandshakeReply, Link]:
-        """Reaches the gateway, sends the opening and receives the reply, within a time.
+        """Reaches a gateway, sends the opening and receives the reply, within a time.
 
         Raises :class:`ConnectError`.
         """
+        self._asked = None
         try:
-            return await asyncio.wait_for(self._race(opening), within)
+            opened = await asyncio.wait_for(self._race(opening), within)
         except asyncio.TimeoutError:
+            if self._asked is not None:
+                self._gateways.avoid(self._asked)
             tried = [str(url) for url in self.options.urls]
             raise ConnectTimeoutError(tried) from None
+        except RefusedError:
+            # A refusal that was not passed over is an answer, too.
+            if self._asked is not None:
+                self._gateways.answered(self._asked)
+            raise
+        assert self._asked is not None
+        self._gateways.answered(self._asked)
+        return opened
 
     async def _race(self, opening: Opening) -> tuple[HandshakeReply, Link]:
-        urls = sorted(self.options.urls, key=lambda url: url != self._first)
-        dials = [
-            asyncio.create_task(self._dial_after(rank * URL_HEAD_START, url, rank == 0, opening))
-            for rank, url in enumerate(urls)
+        attempts = [
+            partial(self._dial, url, rank == 0, opening)
+            for rank, url in enumerate(self._gateways.in_order())
         ]
-        unused = set(dials)
         failure: ConnectError = ConnectTimeoutError([])
-        try:
-            for dialled in asyncio.as_completed(dials):
+        running = race(attempts, URL_HEAD_START, lambda dialled: dialled.transport.abort())
+        async with aclosing(running):
+            async for attempt in running:
                 try:
-                    url, transport, sent = await dialled
-                    unused.discard(dials[urls.index(url)])
-                    reply, link = await establish(transport, opening, sent=sent)
-                except RefusedError as refused:
-                    # Another URL may lead to another gateway if this one is shutting down. Any
-                    # other refusal is an answer: the other URLs lead to the same gateway.
-                    if refused.reason != CloseReason.SHUTTING_DOWN:
-                        raise
-                    failure = refused
+                    dialled = attempt.result()
+                    self._asked = dialled.url
+                    return await establish(dialled.transport, opening, sent=dialled.sent)
                 except ConnectError as error:
+                    if not _is_passed_over(error):
+                        raise
                     failure = error
-                else:
-                    self._first = url
-                    return reply, link
-            raise failure
-        finally:
-            await _abandon(unused, lambda dialled: dialled[1].abort())
+                self._asked = None
+        raise failure
 
-    async def _dial_after(
-        self, head_start: float, url: GatewayUrl, first: bool, opening: Opening
-    ) -> tuple[GatewayUrl, Transport, bool]:
-        """A transport to one URL, and whether the opening was sent early."""
-        await asyncio.sleep(head_start)
+    async def _dial(self, url: GatewayUrl, first: bool, opening: Opening) -> Dialled:
+        """A transport to one URL."""
         options = self.options
         if url.scheme != "quic":
             websocket = await WebSocketTransport.open(
                 url, self._roots, json=options.json, keep_alive=options.keep_alive
             )
-            return url, websocket, False
+            return Dialled(url, websocket, False)
         early = first and options.early_data and opening.resume is not None
         ticket = self._session_tickets.pop(url, None) if early else None
         addresses = await _resolve(url)
@@ -111,7 +136,7 @@ class Dialer:
             self._quic_dial(url, address, opening, None if rank else ticket)
             for rank, address in enumerate(addresses)
         ]
-        return url, await _first_success(dials), ticket is not None
+        return Dialled(url, await _first_success(dials), ticket is not None)
 
     def _quic_dial(
         self,
@@ -175,29 +200,21 @@ def interleave_families(addresses: list[tuple[Any, ...]]) -> list[tuple[Any, ...
 
 
 async def _first_success(dials: list[Callable[[], Awaitable[Transport]]]) -> Transport:
-    """The first transport that is established. Each dial has a head start over the next one."""
-
-    async def after(delay: float, dial: Callable[[], Awaitable[Transport]]) -> Transport:
-        await asyncio.sleep(delay)
-        return await dial()
-
-    tasks = [
-        asyncio.create_task(after(rank * ADDRESS_DELAY, dial)) for rank, dial in enumerate(dials)
-    ]
-    pending, winner = set(tasks), None
-    try:
-        while winner is None and pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            winner = next((task for task in done if task.exception() is None), None)
-        return (winner or tasks[-1]).result()
-    finally:
-        await _abandon({task for task in tasks if task is not winner}, lambda transport: transport.abort())
+    """The first transport that is established."""
+    failure: BaseException | None = None
+    running = race(dials, ADDRESS_DELAY, lambda transport: transport.abort())
+    async with aclosing(running):
+        async for dial in running:
+            failure = dial.exception()
+            if failure is None:
+                return dial.result()
+    raise failure or ConnectTimeoutError([])
 
 
-async def _abandon(tasks: set[asyncio.Task[T]], drop: Callable[[T], None]) -> None:
-    """Cancels dials, and drops the transports that they have established."""
-    for task in tasks:
-        task.cancel()
-    for established in await asyncio.gather(*tasks, return_exceptions=True):
-        if not isinstance(established, BaseException):
-            drop(established)
+def _is_passed_over(error: ConnectError) -> bool:
+    """Whether another gateway is asked after this failure.
+
+    A refusal is an answer, which another gateway would give as well, unless it was refused because
+    the gateway shuts down.
+    """
+    return not (isinstance(error, RefusedError) and error.reason != CloseReason.SHUTTING_DOWN)

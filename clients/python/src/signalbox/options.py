@@ -16,7 +16,7 @@ KEEP_ALIVE = 10.0
 
 @dataclass(frozen=True)
 class ConnectOptions:
-    """The gateway, the token and the behaviour of one connection. See :func:`signalbox.connect`."""
+    """The gateways, the token and the behaviour of one connection. See :func:`signalbox.connect`."""
 
     urls: tuple[GatewayUrl, ...]
     token: str

@@ -104,6 +104,7 @@ class ReconnectLoop:
         pause = jitter(reconnect_spread(end.reason, leave_at, _now()))
         if end.reason == CloseReason.SHUTTING_DOWN:
             self._backoff.gateway_restarts(_now())
+            self._dialer.avoid_current()
         dispatcher.order.emit(Reconnecting(end.reason, end.message))
         await dispatcher.deliver()
         reconnected = await self._unless_leaving(pause, resume)
@@ -178,7 +179,8 @@ class ReconnectLoop:
             if now >= deadline:
                 return None
             try:
-                return await self._dialer.open(opening, self._backoff.attempt_timeout(now))
+                timeout = self._dialer.head_starts + self._backoff.attempt_timeout(now)
+                return await self._dialer.open(opening, timeout)
             except RefusedError as refused:
                 step = next_step(refused.reason)
                 if step is NextStep.REJOIN:

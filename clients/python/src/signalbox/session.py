@@ -13,7 +13,7 @@ from .dial import Dialer
 from .errors import ProtocolError, SendError
 from .event import Event
 from .events import EventQueue
-from .gateway_url import GatewayUrl
+from .gateway_list import parse_urls
 from .link import Link
 from .link.dispatcher import EventDispatcher
 from .link.outgoing import OutgoingMessages
@@ -250,10 +250,9 @@ class Connecting:
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     token: str,
     *,
-    fallback: str | Sequence[str] = (),
     presence: bool = True,
     resume: bool = True,
     rejoin: bool = True,
@@ -270,12 +269,13 @@ def connect(
     the end of the block; or as `session = await signalbox.connect(url, token)`, and call
     :meth:`Session.disconnect`.
 
-    :param url: the gateway: `wss://HOST[:PORT]`, `quic://HOST[:PORT]` (needs `signalbox[quic]`) or
-        `ws://HOST[:PORT]` (plaintext). The default port is 4433
+    :param url: the URL of the gateway: `wss://HOST[:PORT]`, `quic://HOST[:PORT]` (needs
+        `signalbox[quic]`) or `ws://HOST[:PORT]` (plaintext). The default port is 4433. Several URLs
+        are several transports of a gateway, several gateways, or both, in order of preference. Each
+        has a head start of 300 ms over the next; if it fails, or its gateway shuts down, the next
+        is tried at once. The first gateway to answer is used. A reconnect begins with the URL that
+        answered last, or, if its gateway shuts down, with the other gateways
     :param token: a token from the project's server
-    :param fallback: other URLs of the same gateway, such as `wss://` where `quic://` may be
-        blocked. The first URL has a head start of 300 ms; then the first to answer is used. A
-        reconnect begins with the URL that worked last
     :param presence: whether to receive :class:`ConnectionCreated` and :class:`ConnectionDestroyed`
         of others. Large sessions do without
     :param resume: whether to continue as the same connection when the link is lost, and to receive
@@ -299,9 +299,8 @@ def connect(
         raise ValueError(f"agent has more than {AGENT_BYTES} bytes")
     if not keep_alive > 0:
         raise ValueError("keep_alive must be positive")
-    urls = [url, fallback] if isinstance(fallback, str) else [url, *fallback]
     options = ConnectOptions(
-        urls=tuple(dict.fromkeys(map(GatewayUrl.parse, urls))),
+        urls=parse_urls(url),
         token=token,
         presence=presence,
         resume=resume,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signalbox_client::{CloseReason, Event};
+use signalbox_client::{CloseReason, ConnectOptions, Event};
 use signalbox_protocol::GatewayMessage;
 
 use crate::fake::{Fake, bye, next, signal, soon, ticket};
@@ -93,7 +93,7 @@ async fn a_gateway_that_restarts_is_shown_the_ticket_however_long_it_takes() {
 #[tokio::test]
 async fn a_gateway_that_goes_down_is_passed_over() {
     let (first, second) = (Fake::new().await, Fake::new().await);
-    let options = first.options().fallback(second.url());
+    let options = ConnectOptions::new([first.url(), second.url()], "token");
     let (_client, mut events, mut link) = first.join(&options).await;
     link.say(GatewayMessage::Ticket(ticket("t1", LONG))).await;
     link.say(GatewayMessage::GoAway { within_ms: 0 }).await;

@@ -366,7 +366,7 @@ async fn another_way_is_taken_and_taken_first_from_then_on() {
     let (first, second) = (Fake::new().await, Fake::new().await);
     // The first accepts and says nothing, not even in TLS.
     let url = first.url().replace("ws://", "wss://");
-    let options = signalbox_client::ConnectOptions::new(url, "token").fallback(second.url());
+    let options = signalbox_client::ConnectOptions::new([url, second.url()], "token");
     let (_client, mut events, mut link) = second.join(&options).await;
     link.say(GatewayMessage::Ticket(ticket("t1", LONG))).await;
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
