@@ -436,6 +436,8 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
     add("a text for features", &WELCOME.replace("[]", r#""presence""#));
     add("a role that is not listed", &WELCOME.replace("publisher", "king"));
     add("an object for a role", &WELCOME.replace(r#""publisher""#, r#"{"publisher":null}"#));
+    let gap = GatewayMessage::Gap { lost: vec![], presence: true, present: 0 };
+    list.extend(Vector::new("client", "control", "a gap of presence outside a resume").of(&gap));
     list
 }
 

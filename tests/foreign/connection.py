@@ -65,6 +65,8 @@ class Connection:
         self.queue = SendQueue(confirms=True)
         self.sent = 0
         self._last_seqs: dict[str, int] = {}
+        # `welcome` or `resumed` has been read on the current link.
+        self._live = False
         # Messages ahead of `resumed`, which take effect with it.
         self._ahead: list[GatewayMessage] = []
 
@@ -117,6 +119,7 @@ class Connection:
         """Takes a message of the control stream. Returns what the application is told."""
         match message:
             case Welcome():
+                self._live = True
                 self.order = Order(message, self.presence)
                 self.order.next_event()
                 if RESUME not in message.features:
@@ -124,6 +127,9 @@ class Connection:
                 ((_, self.welcome),) = GATEWAY.to_json(message).items()
             case Ticket(ticket):
                 self.ticket = ticket
+            case GapMessage() if self._live:
+                self.order.control(message)
+                return self._due()
             case GapMessage():
                 self._ahead.append(message)
                 return []
@@ -169,12 +175,15 @@ class Connection:
                 return told(Created(connection))
             case ConnectionDestroyed(id, reason):
                 return told(Destroyed(id, reason, self._last_seqs.pop(id, 0)))
+            case Gap(lost, presence):
+                return told(GapMessage(lost, presence, 0))
             case Signal(sender, seq, type, data):
                 return told(ReceivedSignal(sender, seq, type, data))
         raise AssertionError(f"no message stands for {event}")
 
     def link_lost(self) -> ResumePosition:
         """The link is lost. Messages that came ahead of a missing `resumed` have no effect."""
+        self._live = False
         self._ahead.clear()
         self.queue.link_lost()
         position = self.order.link_lost(self.accepted)
@@ -182,6 +191,7 @@ class Connection:
         return position
 
     def _resumed(self, resumed: Resumed) -> list[Told]:
+        self._live = True
         ahead, self._ahead = self._ahead, []
         gaps = [message for message in ahead if isinstance(message, GapMessage)]
         listed = [message for message in ahead if isinstance(message, Present)]

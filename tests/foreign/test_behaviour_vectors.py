@@ -13,6 +13,7 @@ from signalbox.codes import ErrorCode
 from signalbox.errors import NotSentError, RejectedError, SendError
 from signalbox.event import Rejected
 from signalbox.messages import SendSignal
+from signalbox.postcard import Malformed
 from signalbox.send_queue import Completion, Leave, QueuedSignal, SendQueue
 from test_transcripts import VECTORS, Fields, Player, as_json, by_sender, event_as_json
 
@@ -48,6 +49,9 @@ def test_events_and_positions_are_those_of_the_rust_sdk(case: dict[str, Any]) ->
         client = Client(case["presence"], case["carriers"])
         for step in case["steps"]:
             match step:
+                case {"receives": message, "on": on, "ends": "protocolError"}:
+                    with pytest.raises(Malformed):
+                        client.receives(message, on)
                 case {"receives": message, "on": on}:
                     client.receives(message, on)
                 case {"streamEnds": stream}:

@@ -265,13 +265,18 @@ def event_as_json(event: signalbox.Event) -> Fields:
             name = "unknown" if isinstance(code, UnknownCode) else str(code)
             return {"refused": {"signal": signal, "code": name}}
         case signalbox.Reconnected(missed, gap):
-            lost = [
-                {"from": sender_as_json(it.sender), "after": it.after, "until": it.until}
-                for it in (gap.lost if gap else ())
-            ]
-            presence = gap is not None and gap.presence
-            return {"resumed": {"missed": missed, "lost": lost, "presence": presence}}
+            gap = gap or signalbox.Gap()
+            lost = lost_as_json(gap.lost)
+            return {"resumed": {"missed": missed, "lost": lost, "presence": gap.presence}}
+        case signalbox.Gap(lost, False):
+            return {"gap": {"lost": lost_as_json(lost)}}
     raise AssertionError(f"the reconnect loop emits this: {event}")
+
+
+def lost_as_json(lost: tuple[signalbox.Lost, ...]) -> list[Fields]:
+    return [
+        {"from": sender_as_json(it.sender), "after": it.after, "until": it.until} for it in lost
+    ]
 
 
 def by_sender(cursors: list[Fields], expected: list[Fields]) -> dict[str, int]:

@@ -46,6 +46,10 @@ fn for_people(event: &Event, me: ConnectionId) -> Option<String> {
                 }
             }
         }
+        Event::Gap { lost } => match lost.len() {
+            1 => "* signals of a sender were lost between gateways".to_owned(),
+            senders => format!("* signals of {senders} senders were lost between gateways"),
+        },
         Event::Rejected { code, message, .. } => format!("! rejected ({code}): {message}"),
         Event::SessionReconnecting { reason, message } => {
             format!("* connection lost ({reason}): {message}; reconnecting")
@@ -85,6 +89,7 @@ fn for_programs(event: &Event) -> serde_json::Value {
         Event::Signal { from, seq, signal_type, data } => {
             json!({ "event": "signal", "from": from, "seq": seq, "type": signal_type, "data": data })
         }
+        Event::Gap { lost } => json!({ "event": "gap", "lost": lost }),
         Event::Rejected { signal, code, message } => {
             json!({ "event": "refused", "signal": signal, "code": code, "message": message })
         }
@@ -104,5 +109,26 @@ fn for_programs(event: &Event) -> serde_json::Value {
             json!({ "event": "sessionDisconnected", "reason": reason, "message": message })
         }
         _ => json!({ "event": "unknown" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_client::Lost;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_on_an_open_link_is_printed_in_both_formats() {
+        let me = ConnectionId::from_bytes([1; 16]);
+        let line = |json, senders| {
+            let lost = vec![Lost { from: me.into(), after: 1, until: 3 }; senders];
+            EventFormat { json, me }.line(&Event::Gap { lost }).unwrap()
+        };
+        assert_eq!(line(false, 1), "* signals of a sender were lost between gateways");
+        assert_eq!(line(false, 2), "* signals of 2 senders were lost between gateways");
+        let parsed: serde_json::Value = serde_json::from_str(&line(true, 1)).unwrap();
+        let lost = json!([{ "from": me, "after": 1, "until": 3 }]);
+        assert_eq!(parsed, json!({ "event": "gap", "lost": lost }));
     }
 }

@@ -1,6 +1,6 @@
 /** The links of this client's connection: how long each lasted, and what the change cost. */
 
-import type { Gap, Transport } from '../../typescript/src/index.js';
+import type { Gap, Lost, Transport } from '../../typescript/src/index.js';
 import { byId, element, setText } from './dom.js';
 import { count, duration, milliseconds, shortId, timeOfDay, transportName } from './format.js';
 
@@ -48,12 +48,19 @@ export class LinkHistory {
   resumed(transport: Transport | undefined, missed: number, gap: Gap | undefined): string {
     this.#resumed++;
     this.#missed += missed;
-    this.#lost += gap?.lost.reduce((sum, { after, until }) => sum + until - after, 0) ?? 0;
+    this.#lost += countLost(gap?.lost ?? []);
     const received = missedText(missed);
     const away = milliseconds(Date.now() - this.#lostAt);
     this.#begin(transport, `resumed after ${away}: ${received}${gapText(gap)}`);
     this.#showTotals();
     return `Resumed over ${transportName(transport)} as the same connection: ${received}${gapText(gap)}.`;
+  }
+
+  /** Signals were lost between gateways. Returns what that means, for the log. */
+  lostBetweenGateways(lost: readonly Lost[]): string {
+    this.#lost += countLost(lost);
+    this.#showTotals();
+    return `Lost between gateways: ${lostTexts(lost).join(', ')}.`;
   }
 
   /** The client has joined again as another connection. */
@@ -83,7 +90,7 @@ export class LinkHistory {
     setText(byId('tile-resumed'), String(this.#resumed));
     const lost = this.#lost === 0 ? 'nothing lost' : `${count(this.#lost, 'signal')} lost`;
     const parts = [];
-    if (this.#resumed > 0) parts.push(`${missedText(this.#missed)}, ${lost}`);
+    if (this.#resumed > 0 || this.#lost > 0) parts.push(`${missedText(this.#missed)}, ${lost}`);
     if (this.#rejoined > 0) parts.push(`joined again ${count(this.#rejoined, 'time')}`);
     setText(byId('tile-resumed-detail'), parts.join('; ') || 'the link was never lost');
   }
@@ -93,12 +100,20 @@ function missedText(missed: number): string {
   return missed === 0 ? 'nothing missed' : `${missed.toLocaleString('en')} missed and received`;
 }
 
-function gapText(gap: Gap | undefined): string {
-  if (!gap) return '';
-  const parts = gap.lost.map(({ connectionId, after, until }) => {
+function countLost(lost: readonly Lost[]): number {
+  return lost.reduce((sum, { after, until }) => sum + until - after, 0);
+}
+
+function lostTexts(lost: readonly Lost[]): string[] {
+  return lost.map(({ connectionId, after, until }) => {
     const sender = connectionId === undefined ? 'a server' : shortId(connectionId);
     return `${count(until - after, 'signal')} of ${sender}`;
   });
+}
+
+function gapText(gap: Gap | undefined): string {
+  if (!gap) return '';
+  const parts = lostTexts(gap.lost);
   if (gap.presence) parts.push('presence events');
   return `; lost for good: ${parts.join(', ')}`;
 }

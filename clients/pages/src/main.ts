@@ -90,6 +90,7 @@ function follow(joined: Session): void {
     people.show(joined);
     log.note('gone', idText(connection.id), ` left (${reason}).`);
   });
+  joined.on('gap', ({ lost }) => log.note('bad', links.lostBetweenGateways(lost)));
   joined.on('rejected', ({ code, message }) => log.note('bad', `Rejected by the gateway (${code}): ${message}.`));
   joined.on('sessionReconnecting', ({ message }) => {
     links.lost();

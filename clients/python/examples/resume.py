@@ -35,6 +35,8 @@ async def main(url: str, token: str, ca_file: str | None = None) -> None:
                     print(f"link lost: {reason}")
                 case signalbox.Reconnected(missed, None):
                     print(f"resumed; {missed} missed events follow, nothing is lost")
+                case signalbox.Gap(lost):
+                    print(f"lost between gateways: {lost}")
                 case signalbox.Reconnected(_, signalbox.Gap(lost)):
                     for each in lost:
                         print(f"resumed; lost {each.after + 1} to {each.until} of {each.sender}")

@@ -28,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     while let Some(event) = events.next().await {
         match event {
             Event::Signal { data: Some(data), .. } => println!("received {}", Printable(data)),
+            Event::Gap { lost } => println!("lost between gateways: {lost:?}"),
             Event::SessionReconnecting { reason, .. } => println!("link lost: {reason}"),
             Event::SessionReconnected { missed, gap: None } => {
                 println!("resumed; {missed} missed events follow, nothing is lost");

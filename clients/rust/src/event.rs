@@ -38,6 +38,12 @@ pub enum Event {
         /// The data.
         data: Option<String>,
     },
+    /// Signals that will never arrive, because they were lost between gateways. The link and the
+    /// connection are not affected. Earlier signals of the same sender may still follow.
+    Gap {
+        /// The lost signals, by sender.
+        lost: Vec<Lost>,
+    },
     /// The gateway rejected something that the client sent. The session goes on. If
     /// [`SignalBuilder::send`](crate::SignalBuilder::send) waits for the signal, it returns the
     /// error, and there is no event.

@@ -46,6 +46,10 @@ pub(crate) struct ResumePosition {
     pub(crate) cursors: Vec<Cursor>,
 }
 
+/// The gateway sent a message that is not allowed at this point.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ProtocolViolation(pub(crate) &'static str);
+
 /// One small entry for each sender that is present or has sent.
 #[derive(Debug, Default)]
 struct SenderState {
@@ -124,7 +128,7 @@ impl Order {
     }
 
     /// A message of the control stream about the session.
-    pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
+    pub(crate) fn control(&mut self, message: GatewayMessage<'_>) -> Result<(), ProtocolViolation> {
         match message {
             GatewayMessage::Present { connections } => {
                 let listed = u32::try_from(connections.len()).unwrap_or(u32::MAX);
@@ -149,17 +153,24 @@ impl Order {
                 // The destruction of a connection may have waited for this on an earlier link.
                 self.advance(&signal.from);
             }
+            // Only when resuming does a gap include presence: the member list follows it.
+            GatewayMessage::Gap { presence: true, .. } => {
+                return Err(ProtocolViolation("a gap of presence outside a resume"));
+            }
+            // It has no order relative to the signals of its senders, so it changes no cursor: the
+            // signals before the gap may still be on their way.
+            GatewayMessage::Gap { lost, .. } => self.out.push_back(Event::Gap { lost }),
             // The link handles these.
             GatewayMessage::Welcome(_)
             | GatewayMessage::Error { .. }
             | GatewayMessage::Bye { .. }
             | GatewayMessage::Ticket(_)
-            | GatewayMessage::Gap { .. }
             | GatewayMessage::Resumed { .. }
             | GatewayMessage::Accepted { .. }
             | GatewayMessage::GoAway { .. }
             | GatewayMessage::Heartbeat {} => {}
         }
+        Ok(())
     }
 
     /// The link is lost, and the gateway has confirmed `accepted` of the client's signals. Returns the

@@ -179,7 +179,7 @@ impl Player {
         } else if let GatewayMessage::Bye { reason, .. } = message {
             self.bye = Some(reason);
         } else {
-            self.member.as_mut().unwrap().dispatcher.control(message);
+            self.member.as_mut().unwrap().dispatcher.control(message).unwrap();
         }
     }
 

@@ -83,6 +83,16 @@ export interface SignalReceived {
   readonly data: string | undefined;
 }
 
+/**
+ * Signals that will not come, because they were lost between gateways. The link and the connection
+ * are not affected. Earlier signals of the same sender may still follow.
+ */
+export interface GapReported {
+  readonly kind: 'gap';
+  /** Lost signals, by sender. */
+  readonly lost: readonly Lost[];
+}
+
 /** The gateway rejected something that no promise of this client waits for. */
 export interface Rejected {
   readonly kind: 'rejected';
@@ -141,6 +151,7 @@ export type SessionEvent =
   | ConnectionCreated
   | ConnectionDestroyed
   | SignalReceived
+  | GapReported
   | Rejected
   | SessionReconnecting
   | SessionReconnected

@@ -23,6 +23,7 @@ import {
   type WireLost,
   senderKey,
 } from './protocol/messages.js';
+import { Malformed } from './protocol/postcard.js';
 
 /** An event in its order. The session adds what it knows of the connections. */
 export type OrderedEvent =
@@ -30,7 +31,8 @@ export type OrderedEvent =
   | { kind: 'sessionReconnected'; missed: number; gap: WireGap | undefined }
   | { kind: 'connectionCreated'; connection: ConnectionInfo }
   | { kind: 'connectionDestroyed'; id: string; reason: DisconnectReason }
-  | { kind: 'signal'; from: Sender; seq: number; type: string | null; data: string | null };
+  | { kind: 'signal'; from: Sender; seq: number; type: string | null; data: string | null }
+  | { kind: 'gap'; lost: WireLost[] };
 
 /** What all `gap` messages ahead of one `resumed` say. */
 export interface WireGap {
@@ -116,7 +118,10 @@ export class Order {
     }
   }
 
-  /** A message of the control stream about the session. */
+  /**
+   * A message of the control stream about the session. Throws {@link Malformed} if it is not allowed
+   * at this point.
+   */
   control(message: GatewayMessage): void {
     switch (message.kind) {
       case 'present':
@@ -145,6 +150,13 @@ export class Order {
         this.#advance(state);
         break;
       }
+      case 'gap':
+        // Only when resuming does a gap include presence: the member list follows it.
+        if (message.presence) throw new Malformed('a gap of presence outside a resume');
+        // It has no order relative to the signals of its senders, so it changes no cursor: the signals
+        // before the gap may still be on their way.
+        this.#emit({ kind: 'gap', lost: message.lost });
+        break;
       default: // The link handles the others.
     }
   }

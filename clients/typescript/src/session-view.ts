@@ -65,6 +65,8 @@ export class SessionView {
         const { kind, from, seq, type, data } = event;
         return { kind, from: this.#sender(from), seq, type: type ?? undefined, data: data ?? undefined };
       }
+      case 'gap':
+        return { kind: event.kind, lost: event.lost.map(lostSignals) };
       case 'sessionReconnecting':
         this.state = 'reconnecting';
         return event;

@@ -5,6 +5,7 @@ import { SignalError } from '../src/error.js';
 import { type HandshakeReply, ReplyAssembler } from '../src/link/reply.js';
 import { Order } from '../src/order.js';
 import type { Sender } from '../src/protocol/messages.js';
+import { Malformed } from '../src/protocol/postcard.js';
 import { SendQueue } from '../src/send-queue.js';
 import { type Json, eventJson, jsonOf, messageOf } from './players.js';
 import { vectors } from './vectors.js';
@@ -47,6 +48,8 @@ function playOrder({ name, presence, steps }: Json): void {
           assembler = undefined;
           apply(reply);
         }
+      } else if (step.ends === 'protocolError') {
+        assert.throws(() => order.control(message), Malformed, at);
       } else {
         order.control(message);
       }

@@ -49,6 +49,8 @@ export function eventJson(event: OrderedEvent | InternalEvent): Json | undefined
       const { lost = [], presence = false } = event.gap ?? {};
       return { resumed: { missed: event.missed, lost, presence } };
     }
+    case 'gap':
+      return { gap: { lost: event.lost } };
     default:
       throw new Error(`the reconnect loop emits ${event.kind}`);
   }

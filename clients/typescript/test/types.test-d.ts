@@ -67,6 +67,9 @@ export async function application(controller: AbortController): Promise<void> {
       case 'signal':
         is<number>(event.seq);
         break;
+      case 'gap':
+        is<number | undefined>(event.lost[0]?.until);
+        break;
       case 'sessionReconnected':
         is<boolean | undefined>(event.gap?.presence);
         break;

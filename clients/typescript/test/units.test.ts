@@ -5,13 +5,18 @@ import { afterEach, test } from 'node:test';
 import { Backoff, jitter } from '../src/backoff.js';
 import { ConnectError } from '../src/error.js';
 import { targets } from '../src/gateway-url.js';
+import { EventDispatcher } from '../src/link/dispatcher.js';
+import type { Disconnection } from '../src/link/link.js';
 import { Pacer } from '../src/link/pacer.js';
 import { resume } from '../src/opening.js';
 import { type ConnectOptions, resolveOptions } from '../src/options.js';
 import { reconnectSpread } from '../src/reconnect-policy.js';
 import { rememberTransport, rememberedTransport } from '../src/remembered.js';
+import { SendQueue } from '../src/send-queue.js';
+import { type InternalEvent, SessionView } from '../src/session-view.js';
 import { ResumeTicket } from '../src/ticket.js';
 import { VERSION } from '../src/version.js';
+import { FakeLink, OWN_ID, welcome } from './fake-link.js';
 
 test('the first attempt is made at once and pauses grow', () => {
   const backoff = new Backoff();
@@ -191,4 +196,39 @@ test('storage that is full or forbidden does no harm', () => {
 test('the version is that of the package', () => {
   const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   assert.equal(VERSION, manifest.version);
+});
+
+test('a gap on an open link is told, and one of presence ends the link', () => {
+  const events: InternalEvent[] = [];
+  const dispatcher = new EventDispatcher(true, new SendQueue(true), (event) => events.push(event));
+  const view = new SessionView(welcome());
+  const link = new FakeLink();
+  const lost = [
+    { from: OWN_ID, after: 1, until: 3 },
+    { from: { server: 'gw-2' }, after: 0, until: 1 },
+  ];
+  link.receive({ kind: 'gap', lost, presence: false, present: 0 });
+  link.receive({ kind: 'gap', lost: [], presence: true, present: 0 });
+  link.receive({ kind: 'gap', lost, presence: false, present: 0 });
+  let end: Disconnection | undefined;
+  const unused = () => assert.fail();
+  link.start({
+    control: (message) => dispatcher.control(message),
+    open: unused,
+    signal: unused,
+    end: unused,
+    isHeld: () => false,
+    ended: (it) => (end = it),
+  });
+  assert.deepEqual(events.map((event) => view.apply(event)), [
+    {
+      kind: 'gap',
+      lost: [
+        { connectionId: OWN_ID, server: undefined, after: 1, until: 3 },
+        { connectionId: undefined, server: 'gw-2', after: 0, until: 1 },
+      ],
+    },
+  ]);
+  assert.equal(end?.reason, 'protocolError');
+  assert.equal(link.closedWith, 'protocolError');
 });

@@ -73,11 +73,13 @@ pub enum GatewayMessage<'a> {
         /// Number of signals and presence events in the replay.
         missed: u64,
     },
-    /// Tag 9. Signals for this client are lost, or may be.
+    /// Tag 9. Signals for this client are lost, or may be. Before `resumed` it belongs to the answer
+    /// to a `resume`. On an open link it reports signals that were lost between gateways.
     Gap {
         /// The lost signals, by sender.
         lost: Vec<Lost>,
         /// Whether presence events, and signals of connections that have ended, are or may be lost.
+        /// Only before `resumed`.
         /// `present` messages with all other members follow, `present` connections in all.
         presence: bool,
         /// Number of connections in those messages.

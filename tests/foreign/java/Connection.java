@@ -199,7 +199,7 @@ final class Connection {
             case "ticket" -> ticket(message);
             case "error" -> error(message);
             case "accepted" -> accepted(message.number("signals"));
-            case "gap" -> aside.add(message);
+            case "gap" -> gap(message);
             case "resumed" -> resumed(message);
             case "bye" -> bye(message);
             case "connectionCreated" -> {
@@ -267,6 +267,16 @@ final class Connection {
         } else if (Long.compareUnsigned((Long) signal, accepted) > 0 && refused.add((Long) signal)) {
             boolean known = registry.names("errorCode").numbers().containsKey(error.text("code"));
             output.surface("refused", Map.of("signal", signal, "code", known ? error.text("code") : "unknown"));
+        }
+    }
+
+    private void gap(Message gap) {
+        if (state == State.RESUMING) {
+            aside.add(gap);
+        } else if (gap.flag("presence")) {
+            fault();
+        } else {
+            output.surface("gap", Map.of("lost", gap.list("lost")));
         }
     }
 

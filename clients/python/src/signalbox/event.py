@@ -90,7 +90,11 @@ class Reconnecting:
 
 @dataclass(frozen=True)
 class Gap:
-    """Signals and presence events that a client missed and will not receive."""
+    """Signals and presence events that a client missed and will not receive.
+
+    As an event of its own: signals were lost between gateways. The link and the connection are not
+    affected, and earlier signals of the same sender may still follow. `presence` is then False.
+    """
 
     lost: tuple[Lost, ...] = ()
     """Lost signals, by sender."""
@@ -143,6 +147,7 @@ Event = (
     | ConnectionCreated
     | ConnectionDestroyed
     | Signal
+    | Gap
     | Rejected
     | Reconnecting
     | Reconnected

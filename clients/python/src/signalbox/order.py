@@ -31,13 +31,14 @@ from .messages import (
     Created,
     Cursor,
     Destroyed,
+    GapMessage,
     GatewayMessage,
     Present,
     ReceivedSignal,
     StreamSignal,
     Welcome,
 )
-from .postcard import Server
+from .postcard import Malformed, Server
 
 Sender = str | Server
 
@@ -130,8 +131,18 @@ class Order:
         self._out.append(event)
 
     def control(self, message: GatewayMessage) -> None:
-        """A message of the control stream about the session. Others are ignored."""
+        """A message of the control stream about the session. Others are ignored.
+
+        Raises :class:`Malformed` if the message is not allowed at this point.
+        """
         match message:
+            case GapMessage(_, True):
+                # Only when resuming does a gap include presence: the member list follows it.
+                raise Malformed("a gap of presence outside a resume")
+            case GapMessage(lost):
+                # It has no order relative to the signals of its senders, so it changes no cursor:
+                # the signals before the gap may still be on their way.
+                self._out.append(Gap(lost))
             case Present(connections):
                 self._unlisted -= len(connections)
                 self._present(connections)

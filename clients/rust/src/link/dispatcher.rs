@@ -10,7 +10,7 @@ use super::{Disconnection, SharedSendQueue};
 use crate::{
     backoff::jitter,
     event::Event,
-    order::{Order, ResumePosition},
+    order::{Order, ProtocolViolation, ResumePosition},
     session_view::SessionView,
     ticket::ResumeTicket,
 };
@@ -38,7 +38,7 @@ impl EventDispatcher {
     }
 
     /// Takes a message of the control stream that does not end the link.
-    pub(crate) fn control(&mut self, message: GatewayMessage<'_>) {
+    pub(crate) fn control(&mut self, message: GatewayMessage<'_>) -> Result<(), ProtocolViolation> {
         match message {
             GatewayMessage::Ticket(ticket) => self.ticket = Some(ResumeTicket::new(ticket)),
             GatewayMessage::Accepted { signals } => self.send_queue.accepted(signals),
@@ -58,8 +58,9 @@ impl EventDispatcher {
                 let message = Text::into_string(message);
                 self.order.emit(Event::Rejected { signal: None, code, message });
             }
-            message => self.order.control(message),
+            message => return self.order.control(message),
         }
+        Ok(())
     }
 
     /// The link is lost. Returns the position to resume from; `None` if it is not certain.

@@ -16,7 +16,10 @@ pub(crate) use self::{
     dispatcher::EventDispatcher,
     outgoing::{OutgoingMessages, SharedSendQueue},
 };
-use crate::{error::ConnectError, event::Gap, opening::Opening, ticket::ResumeTicket};
+use crate::{
+    error::ConnectError, event::Gap, opening::Opening, order::ProtocolViolation,
+    ticket::ResumeTicket,
+};
 
 /// A transport connection that has been established, before the gateway has answered an opening.
 pub(crate) enum PendingLink {
@@ -170,5 +173,11 @@ impl Disconnection {
     /// The gateway violated the protocol.
     fn protocol(message: impl Into<String>) -> Self {
         Self::new(CloseReason::ProtocolError, message)
+    }
+}
+
+impl From<ProtocolViolation> for Disconnection {
+    fn from(ProtocolViolation(message): ProtocolViolation) -> Self {
+        Self::protocol(message)
     }
 }

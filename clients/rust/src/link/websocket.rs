@@ -285,7 +285,11 @@ async fn read(
                 let _ = tokio::time::timeout(FAREWELL, rest).await;
                 return end;
             }
-            Ok(Some(message)) => dispatcher.control(message),
+            Ok(Some(message)) => {
+                if let Err(violation) = dispatcher.control(message) {
+                    return violation.into();
+                }
+            }
             // A newer gateway may send messages that this client does not know; tungstenite
             // answers pings.
             Ok(None) => {}

@@ -39,12 +39,12 @@ fn present(all: &[u8]) -> GatewayMessage<'static> {
 #[test]
 fn the_position_covers_every_kind_of_stream() {
     let mut order = order(true);
-    order.control(created(1));
-    order.control(created(2));
+    order.control(created(1)).unwrap();
+    order.control(created(2)).unwrap();
     order.open(0, id(1).into(), 0);
     order.signal(0, 7, Signal::default());
-    order.control(shared_signal(2, 3));
-    order.control(shared_signal(0, 1));
+    order.control(shared_signal(2, 3)).unwrap();
+    order.control(shared_signal(0, 1)).unwrap();
     let cursors = vec![cursor(0, 1), cursor(1, 7), cursor(2, 3)];
     assert_eq!(claim(&mut order), ResumePosition { events: 2, accepted: 0, cursors });
 }
@@ -52,21 +52,21 @@ fn the_position_covers_every_kind_of_stream() {
 #[test]
 fn connections_present_on_joining_are_not_events() {
     let mut order = order_among(2, true);
-    order.control(present(&[1, 2]));
+    order.control(present(&[1, 2])).unwrap();
     assert_eq!(claim(&mut order), ResumePosition { events: 0, accepted: 0, cursors: Vec::new() });
 }
 
 #[test]
 fn an_incomplete_list_cannot_be_resumed() {
     let mut order = order_among(2, true);
-    order.control(present(&[1]));
+    order.control(present(&[1])).unwrap();
     assert_eq!(order.link_lost(0), None);
 }
 
 #[test]
 fn a_reset_stream_cannot_be_resumed() {
     let mut order = order(true);
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     order.open(0, id(1).into(), 0);
     order.end(0, true);
     assert_eq!(order.link_lost(0), None);
@@ -78,7 +78,7 @@ fn held_signals_arrive_again() {
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     assert_eq!(claim(&mut order), ResumePosition { events: 0, accepted: 0, cursors: Vec::new() });
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
     assert_eq!(told(&mut order), ["+1", "1:1"]);
@@ -88,8 +88,8 @@ fn held_signals_arrive_again() {
 fn a_held_destroyed_waits_on_the_next_link() {
     for on_stream in [true, false] {
         let mut order = order(true);
-        order.control(created(1));
-        order.control(destroyed(1, 2));
+        order.control(created(1)).unwrap();
+        order.control(destroyed(1, 2)).unwrap();
         let claimed = claim(&mut order);
         assert_eq!(claimed, ResumePosition { events: 2, accepted: 0, cursors: vec![cursor(1, 0)] });
         if on_stream {
@@ -97,8 +97,8 @@ fn a_held_destroyed_waits_on_the_next_link() {
             order.signal(0, 1, Signal::default());
             order.signal(0, 2, Signal::default());
         } else {
-            order.control(shared_signal(1, 1));
-            order.control(shared_signal(1, 2));
+            order.control(shared_signal(1, 1)).unwrap();
+            order.control(shared_signal(1, 2)).unwrap();
         }
         assert_eq!(told(&mut order), ["+1", "1:1", "1:2", "-1"]);
     }
@@ -107,9 +107,9 @@ fn a_held_destroyed_waits_on_the_next_link() {
 #[test]
 fn a_connection_that_left_has_no_cursor() {
     let mut order = order(true);
-    order.control(created(1));
-    order.control(shared_signal(1, 5));
-    order.control(destroyed(1, 0));
+    order.control(created(1)).unwrap();
+    order.control(shared_signal(1, 5)).unwrap();
+    order.control(destroyed(1, 0)).unwrap();
     assert_eq!(claim(&mut order), ResumePosition { events: 2, accepted: 0, cursors: vec![] });
 }
 
@@ -118,23 +118,25 @@ fn positions_are_bounded() {
     let mut order = order(false);
     for n in 0..CURSORS_IN_ALL as u128 {
         let from = ConnectionId::from_bytes((n + 1).to_be_bytes()).into();
-        order.control(GatewayMessage::Signal(ReceivedSignal {
-            from,
-            seq: 1,
-            signal_type: None,
-            data: None,
-        }));
+        order
+            .control(GatewayMessage::Signal(ReceivedSignal {
+                from,
+                seq: 1,
+                signal_type: None,
+                data: None,
+            }))
+            .unwrap();
     }
     assert_eq!(order.link_lost(0).map(|claim| claim.cursors.len()), Some(CURSORS_IN_ALL));
-    order.control(shared_signal(0, 1));
+    order.control(shared_signal(0, 1)).unwrap();
     assert_eq!(order.link_lost(0), None);
 }
 
 #[test]
 fn nothing_waits_for_lost_signals() {
     let mut order = order(true);
-    order.control(created(1));
-    order.control(destroyed(1, 4));
+    order.control(created(1)).unwrap();
+    order.control(destroyed(1, 4)).unwrap();
     assert!(order.link_lost(0).is_some());
     order.resume(0, lost(&[(1, 0, 4)], false), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4", "-1"]);
@@ -145,9 +147,9 @@ fn nothing_waits_for_lost_signals() {
 fn after_a_presence_gap_connections_are_compared() {
     let mut order = order(true);
     for n in 1..=3 {
-        order.control(created(n));
+        order.control(created(n)).unwrap();
     }
-    order.control(destroyed(3, 9));
+    order.control(destroyed(3, 9)).unwrap();
     told(&mut order);
     assert!(order.link_lost(0).is_some());
     order.resume(0, lost(&[(1, 0, 2)], true), vec![info(1), info(4)]);
@@ -155,7 +157,7 @@ fn after_a_presence_gap_connections_are_compared() {
     assert_eq!(told_now.remove(0), "back, lost 1:0-2 and presence");
     told_now.sort();
     assert_eq!(told_now, ["+4", "-2", "-3"]);
-    order.control(created(5));
+    order.control(created(5)).unwrap();
     let cursors = vec![cursor(1, 2)];
     assert_eq!(claim(&mut order), ResumePosition { events: 1, accepted: 0, cursors });
 }
@@ -163,7 +165,7 @@ fn after_a_presence_gap_connections_are_compared() {
 #[test]
 fn after_a_presence_gap_the_session_may_be_empty() {
     let mut order = order(true);
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     order.link_lost(0);
     order.resume(0, lost(&[], true), Vec::new());
     assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
@@ -172,14 +174,14 @@ fn after_a_presence_gap_the_session_may_be_empty() {
 #[test]
 fn another_connection_starts_from_nothing() {
     let mut order = order(true);
-    order.control(created(1));
-    order.control(shared_signal(1, 5));
-    order.control(created(2));
+    order.control(created(1)).unwrap();
+    order.control(shared_signal(1, 5)).unwrap();
+    order.control(created(2)).unwrap();
     told(&mut order);
     order.link_lost(0);
     order.rejoin(&welcome(1));
-    order.control(present(&[1]));
-    order.control(shared_signal(1, 7));
+    order.control(present(&[1])).unwrap();
+    order.control(shared_signal(1, 7)).unwrap();
     let all = told(&mut order);
     assert!(all[0].starts_with("SessionRejoined"), "{all:?}");
     assert_eq!(all[1..], ["+1", "1:7"]);

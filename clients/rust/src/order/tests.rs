@@ -83,7 +83,7 @@ fn signals_wait_for_their_sender_to_be_created() {
     order.signal(0, 1, Signal::default());
     assert!(order.is_held(0));
     assert_eq!(told(&mut order), [""; 0]);
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     assert!(!order.is_held(0));
     order.signal(0, 2, Signal::default());
     assert_eq!(told(&mut order), ["+1", "1:1", "1:2"]);
@@ -106,8 +106,8 @@ fn servers_the_client_itself_and_senders_without_presence_need_no_created() {
 #[test]
 fn destroyed_waits_for_the_last_signal() {
     let mut order = order(true);
-    order.control(created(1));
-    order.control(destroyed(1, 2));
+    order.control(created(1)).unwrap();
+    order.control(destroyed(1, 2)).unwrap();
     assert_eq!(told(&mut order), ["+1"]);
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
@@ -120,10 +120,10 @@ fn destroyed_waits_for_the_last_signal() {
 #[test]
 fn destroyed_does_not_wait_for_a_stream_that_was_reset() {
     let mut order = order(true);
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     order.open(0, id(1).into(), 0);
     order.signal(0, 1, Signal::default());
-    order.control(destroyed(1, 3));
+    order.control(destroyed(1, 3)).unwrap();
     order.end(0, true);
     assert_eq!(told(&mut order), ["+1", "1:1", "-1"]);
 }
@@ -131,7 +131,7 @@ fn destroyed_does_not_wait_for_a_stream_that_was_reset() {
 #[test]
 fn a_later_stream_waits_for_the_earlier_one() {
     let mut order = order(true);
-    order.control(created(1));
+    order.control(created(1)).unwrap();
     order.open(1, id(1).into(), 2);
     order.signal(1, 3, Signal::default());
     assert_eq!(told(&mut order), ["+1"]);
@@ -160,7 +160,7 @@ pub(crate) enum Input {
 
 pub(crate) fn input(order: &mut Order, input: Input) {
     match input {
-        Input::Control(message) => order.control(message),
+        Input::Control(message) => order.control(message).unwrap(),
         Input::Open(key, from, after) => order.open(key, from, after),
         Input::Signal(key, seq) => order.signal(key, seq, Signal::default()),
         Input::End(key) => order.end(key, false),

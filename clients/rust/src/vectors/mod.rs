@@ -12,6 +12,7 @@ mod send_queue;
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde_json::{Map, Value, json};
+use signalbox_protocol::message::Lost;
 
 use crate::event::Event;
 
@@ -93,18 +94,19 @@ pub(crate) fn event_json(event: Event) -> Value {
         }
         Event::SessionReconnected { missed, gap } => {
             let gap = gap.unwrap_or_default();
-            let lost: Vec<_> = gap
-                .lost
-                .iter()
-                .map(|lost| {
-                    let from = &lost.from;
-                    json!({"from": from, "after": lost.after, "until": lost.until})
-                })
-                .collect();
+            let lost = lost_json(&gap.lost);
             json!({"resumed": {"missed": missed, "lost": lost, "presence": gap.presence}})
         }
+        Event::Gap { lost } => json!({"gap": {"lost": lost_json(&lost)}}),
         Event::SessionReconnecting { .. } | Event::SessionDisconnected { .. } => {
             panic!("the reconnect loop emits this: {event:?}")
         }
     }
+}
+
+fn lost_json(lost: &[Lost]) -> Value {
+    let lost = lost
+        .iter()
+        .map(|Lost { from, after, until }| json!({"from": from, "after": after, "until": until}));
+    lost.collect()
 }

@@ -55,7 +55,7 @@ impl Recorder {
         Self::joined(name, true, 0)
     }
 
-    fn shared(name: &str) -> Self {
+    pub(super) fn shared(name: &str) -> Self {
         let mut recorder = Self::new(name);
         recorder.carriers = "shared";
         recorder
@@ -84,9 +84,16 @@ impl Recorder {
                     self.apply(reply);
                 }
             }
-            None => self.order().control(message),
+            None => self.order().control(message).unwrap(),
         }
         self.step(json!({"on": "control", "receives": receives}));
+    }
+
+    /// A message that ends the link, because it violates the protocol.
+    pub(super) fn violation(&mut self, message: GatewayMessage<'static>) {
+        let receives: Value = serde_json::from_str(&wire::encode(&message)).unwrap();
+        self.order().control(message).unwrap_err();
+        self.step(json!({"on": "control", "receives": receives, "ends": "protocolError"}));
     }
 
     fn apply(&mut self, reply: HandshakeReply) {

@@ -52,6 +52,36 @@ fn resume_json_is_current() {
         it.reset(0);
         it.link_lost();
     });
+    case(Recorder::new("a gap on a link changes neither the order nor the cursors"), &|it| {
+        it.created(1);
+        it.open(0, id(1), 0);
+        it.signal(0, 1);
+        it.control(gap(&[(1, 3, 5), (2, 0, 7)], false, 0));
+        it.signal(0, 2);
+        it.signal(0, 3);
+        it.created(2);
+        it.control(gap(&[(1, 5, 6)], false, 0));
+        it.signal(0, 8);
+        it.control(gap(&[(1, 8, 9)], false, 0));
+        it.destroyed(1, 9);
+        it.link_lost();
+        it.resumed(1);
+        it.control(gap(&[(2, 7, 8)], false, 0));
+        it.open(0, id(1), 0);
+        it.signal(0, 9);
+    });
+    case(Recorder::shared("a gap on a link where all senders share one stream"), &|it| {
+        it.created(1);
+        it.signal_on_control(1, 1, None);
+        it.control(gap(&[(1, 1, 4)], false, 0));
+        it.signal_on_control(1, 5, None);
+        it.control(gap(&[(1, 5, 6)], false, 0));
+        it.link_lost();
+    });
+    case(Recorder::new("a gap of presence is not allowed outside a resume"), &|it| {
+        it.created(1);
+        it.violation(gap(&[(1, 0, 4)], true, 1));
+    });
     case(Recorder::new("signals that were held arrive again"), &|it| {
         it.open(0, id(1), 0);
         it.signal(0, 1);

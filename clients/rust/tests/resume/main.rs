@@ -118,6 +118,37 @@ async fn what_is_lost_is_told() {
 }
 
 #[tokio::test]
+async fn a_gap_on_an_open_link_is_told_at_once() {
+    let fake = Fake::new().await;
+    let (_client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
+    link.say(GatewayMessage::ConnectionCreated(info(1))).await;
+    link.say(signal(1, 1)).await;
+    let lost = vec![Lost { from: id(1).into(), after: 2, until: 4 }];
+    link.say(GatewayMessage::Gap { lost: lost.clone(), presence: false, present: 0 }).await;
+    link.say(signal(1, 2)).await;
+    next(&mut events).await;
+    assert!(matches!(next(&mut events).await, Event::Signal { seq: 1, .. }));
+    assert_eq!(next(&mut events).await, Event::Gap { lost });
+    assert!(matches!(next(&mut events).await, Event::Signal { seq: 2, .. }));
+    drop(link);
+    assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
+    assert_eq!(fake.accept().await.hear().await, "resume t1, 1 events, heard 1:2");
+}
+
+#[tokio::test]
+async fn a_gap_of_presence_on_an_open_link_violates_the_protocol() {
+    let fake = Fake::new().await;
+    let (_client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
+    link.say(GatewayMessage::Gap { lost: vec![], presence: true, present: 0 }).await;
+    match next(&mut events).await {
+        Event::SessionDisconnected { reason: CloseReason::ProtocolError, message } => {
+            assert_eq!(message, "a gap of presence outside a resume");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_is_not_kept_any_more_is_replaced() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;

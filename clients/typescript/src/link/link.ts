@@ -110,7 +110,9 @@ export abstract class Link {
   start(receiver: LinkReceiver): void {
     this.receiver = receiver;
     this.#started = true;
-    for (const message of this.#early.splice(0)) this.take(message);
+    this.checked(() => {
+      for (const message of this.#early.splice(0)) this.take(message);
+    });
     if (this.#end) receiver.ended(this.#end);
   }
 

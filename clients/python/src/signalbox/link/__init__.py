@@ -9,6 +9,7 @@ from ..codes import CloseReason
 from ..errors import ConnectError, RefusedError, UnreachableCause, UnreachableError
 from ..messages import Bye
 from ..opening import Opening
+from ..postcard import Malformed
 from .disconnection import Disconnection
 from .dispatcher import EventDispatcher
 from .outgoing import OutgoingMessages
@@ -91,7 +92,10 @@ class Link:
                 return Disconnection(arrival.reason, arrival.message or str(arrival.reason))
             if arrival == StreamEnded(CONTROL_STREAM, reset=False):
                 return Disconnection(CloseReason.PROTOCOL_ERROR, "the control stream ended")
-            self._arrived(arrival, dispatcher)
+            try:
+                self._arrived(arrival, dispatcher)
+            except Malformed as fault:
+                return Disconnection(CloseReason.PROTOCOL_ERROR, str(fault))
 
     async def _rest(self, bye: Bye, dispatcher: EventDispatcher) -> Disconnection:
         """Reads what senders' streams still bring after a bye, for as long as the farewell."""

@@ -180,7 +180,11 @@ impl<'a> IncomingStreams<'a> {
                     self.expected = streams;
                     return Some(Disconnection::new(reason, message.into_string()));
                 }
-                Ok(Some(message)) => dispatcher.control(message),
+                Ok(Some(message)) => {
+                    if let Err(violation) = dispatcher.control(message) {
+                        return Some(violation.into());
+                    }
+                }
                 // A newer gateway may send messages that this client does not know.
                 Ok(None) => {}
                 Err(error) => return Some(Disconnection::protocol(error.to_string())),
