@@ -52,6 +52,21 @@ fn the_gateway_of_dev_is_joined_by_short_commands() {
     assert!(said.contains("no gateway of `signalbox serve --dev` is running"), "{said}");
 }
 
+#[test]
+fn several_urls_are_tried_in_order() {
+    let gateway = Gateway::start();
+    let good = gateway.url("quic");
+    let (ca, token) = (gateway.text("/ca"), gateway.text("/tokens/publisher"));
+    // Nothing answers at the first two.
+    let urls = ["quic://127.0.0.1:1", "wss://127.0.0.1:1", good.as_str()];
+    let mut send = signalbox();
+    send.arg("send").args(urls).args(["--ca", ca, "--token", token, "--data", "x"]);
+    assert!(send.status().unwrap().success());
+    let transports = signalbox().args(["send", "quic", "wss", "--dev"]).output().unwrap();
+    let said = String::from_utf8(transports.stderr).unwrap();
+    assert!(said.contains("--dev takes one transport"), "{said}");
+}
+
 /// Without a profile, the printed commands contain URL, authority and token.
 #[test]
 fn without_a_profile_the_printed_commands_are_complete() {
