@@ -151,8 +151,7 @@ test('a double mount joins once', DEADLINE, async () => {
   first.abort();
   await abandoned;
   const watcher = await connect(gateway.url, token);
-  const other = await connect(gateway.url, token);
-  const created = await watcher.once('connectionCreated');
+  const [created, other] = await Promise.all([watcher.once('connectionCreated'), connect(gateway.url, token)]);
   assert.equal(created.connection.id, other.connection.id);
   assert.equal(watcher.connections.length, 1);
   // An abort after the join has no effect.

@@ -37,9 +37,10 @@ test('a client that loses its link resumes, and misses nothing', DEADLINE, async
   const proxy = await startProxy(context, gateway.url);
   const alice = await connect(proxy.url, gateway.token({ session }));
   await resumable(alice);
+  const created = alice.once('connectionCreated');
   const bob = await connect(gateway.url, gateway.token({ session }));
   const { id } = alice.connection;
-  await alice.once('connectionCreated');
+  await created;
   const [atAlice, atBob] = [record(alice), record(bob)];
   const before = alice.once('signal');
   await bob.signal({ data: 'before' });
