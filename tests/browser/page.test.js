@@ -47,31 +47,31 @@ for (const browserName of BROWSERS) {
       await entry(bob, 'The gateway accepted 100 signals').waitFor();
       await alice.locator('#rtt-last', { hasText: 'ms' }).waitFor();
     });
+
+    test('a cut network, a dropped link and another transport keep the connection', { timeout: 60_000 }, async (context) => {
+      const [alice, bob] = [await join(context, 'moderator', own), await join(context, 'publisher', own)];
+      const id = await ownId(alice);
+      await alice.getByRole('button', { name: 'Cut the network' }).click();
+      await alice.locator('#state[data-state=reconnecting]').waitFor();
+      await send(bob, 'meanwhile');
+      await entry(bob, 'meanwhile').waitFor();
+      await alice.getByRole('button', { name: 'Restore the network' }).click();
+      await entry(alice, 'as the same connection: 1 missed and received').waitFor();
+      await entry(alice, 'meanwhile').waitFor();
+
+      await alice.getByRole('radio', { name: 'WebSocket' }).check({ force: true });
+      await entry(alice, 'Resumed over WebSocket').waitFor();
+      await alice.getByRole('radio', { name: 'WebTransport' }).check({ force: true });
+      await entry(alice, 'Resumed over WebTransport').nth(1).waitFor();
+      await alice.getByRole('button', { name: 'Drop the link' }).click();
+      await entry(alice, 'Resumed over WebTransport').nth(2).waitFor();
+      assert.equal(await ownId(alice), id);
+      assert.equal(await alice.locator('#tile-resumed').textContent(), '4');
+      // Nobody has seen it leave.
+      assert.equal(await entry(bob, `${id.slice(0, 8)} left`).count(), 0);
+    });
   });
 }
-
-test('a cut network, a dropped link and another transport keep the connection', { timeout: 60_000 }, async (context) => {
-  const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
-  const id = await ownId(alice);
-  await alice.getByRole('button', { name: 'Cut the network' }).click();
-  await alice.locator('#state[data-state=reconnecting]').waitFor();
-  await send(bob, 'meanwhile');
-  await entry(bob, 'meanwhile').waitFor();
-  await alice.getByRole('button', { name: 'Restore the network' }).click();
-  await entry(alice, 'as the same connection: 1 missed and received').waitFor();
-  await entry(alice, 'meanwhile').waitFor();
-
-  await alice.getByRole('radio', { name: 'WebSocket' }).check({ force: true });
-  await entry(alice, 'Resumed over WebSocket').waitFor();
-  await alice.getByRole('radio', { name: 'WebTransport' }).check({ force: true });
-  await entry(alice, 'Resumed over WebTransport').nth(1).waitFor();
-  await alice.getByRole('button', { name: 'Drop the link' }).click();
-  await entry(alice, 'Resumed over WebTransport').nth(2).waitFor();
-  assert.equal(await ownId(alice), id);
-  assert.equal(await alice.locator('#tile-resumed').textContent(), '4');
-  // Nobody has seen it leave.
-  assert.equal(await entry(bob, `${id.slice(0, 8)} left`).count(), 0);
-});
 
 test('a client leaves and joins again, changes its role, and is disconnected', { timeout: 60_000 }, async (context) => {
   const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];

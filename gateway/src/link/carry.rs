@@ -68,7 +68,8 @@ pub(super) fn carry(
         detach_or_leave(services, lifecycle, connection, end.reason);
         if end.alive && end.reason != CloseReason::SlowConsumer {
             // The outbox is closed now. The client still gets what is queued in it.
-            let _ = timeout_at(end.farewell_by, writer.pump(&outbox)).await;
+            let by = writer.messages_by(end.farewell_by);
+            let _ = timeout_at(by, writer.pump(&outbox)).await;
         }
         end
     }

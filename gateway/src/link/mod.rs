@@ -110,7 +110,7 @@ pub(crate) fn serve(
             let farewell = Box::pin(async {
                 // A failure here needs no handling, as the transport ends next. If the client has
                 // closed it, its closing handshake must still be answered.
-                let _ = writer.finish(end.reason, &end.detail).await;
+                let _ = writer.finish(end.reason, &end.detail, end.farewell_by).await;
                 reader.closed().await;
             });
             let _ = timeout_at(end.farewell_by, farewell).await;

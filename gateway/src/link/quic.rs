@@ -26,6 +26,10 @@ pub(crate) use chunks::SEND_WINDOW;
 /// greatest length on one stream, and a little more.
 pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
 
+/// Time for a client to close its session after it has reset or stopped streams. Firefox does so with
+/// all streams of a session, and sends the close after that.
+const CLOSE_REASON: Duration = Duration::from_secs(1);
+
 /// A connection whose client has opened its control stream.
 pub(crate) struct OpenedConnection {
     pub(crate) connection: Connection,

@@ -4,6 +4,7 @@ use std::future::{Future, pending};
 
 use signalbox_protocol::{ClientMessage, CloseReason, GatewayMessage};
 use signalbox_relay::Outbox;
+use tokio::time::Instant;
 
 /// The receiving half of a link.
 pub(crate) trait Reader: Send {
@@ -34,11 +35,18 @@ pub(crate) trait Writer: Send {
         outbox: &Outbox,
     ) -> impl Future<Output = Result<CloseReason, LinkError>> + Send;
 
+    /// The deadline of queued frames and of `bye`, within the farewell. Closing the transport may need
+    /// the rest.
+    fn messages_by(&self, farewell_by: Instant) -> Instant {
+        farewell_by
+    }
+
     /// Sends `bye`, and ends the transport in an orderly way.
     fn finish(
         &mut self,
         reason: CloseReason,
         message: &str,
+        farewell_by: Instant,
     ) -> impl Future<Output = Result<(), LinkError>> + Send;
 
     /// Keeps the transport alive while nothing is written. Yields when the transport can no longer

@@ -22,7 +22,7 @@ use signalbox_protocol::{ClientMessage, CloseReason, Codec, GatewayMessage, bina
 use signalbox_relay::{Outbox, Outgoing};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::MissedTickBehavior,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -237,7 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         }
     }
 
-    async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
+    async fn finish(
+        &mut self,
+        reason: CloseReason,
+        message: &str,
+        _: Instant,
+    ) -> Result<(), LinkError> {
         let message = message.into();
         self.send(&GatewayMessage::Bye { reason, message, streams: 0 }).await?;
         let code = CloseCode::from(reason.websocket_code());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use signalbox_protocol::{CONNECT_PATH, ClientMessage, CloseReason};
-use signalbox_webtransport::{Session, SessionEnd};
+use signalbox_webtransport::{PeerStream, Session, SessionEnd};
 use url::Url;
 
 use super::{Quic, dial, hello};
@@ -37,6 +37,36 @@ impl WebTransport {
         link.say(hello).await;
         assert!(link.hear().await.starts_with("Welcome"));
         Self { link, session }
+    }
+
+    /// Closes the session with a reason, as a browser does for its page. The reason for which the
+    /// gateway then ends the link.
+    pub async fn close(&mut self, reason: CloseReason) -> CloseReason {
+        let close = self.session.closer.close(reason.quic_code(), reason.name());
+        within_timeout("the close of the session", close).await.unwrap();
+        let closed = self.link.connection.closed();
+        match SessionEnd::from(within_timeout("the end of the connection", closed).await) {
+            SessionEnd::Closed { code, .. } => CloseReason::from_quic_code(code.into()),
+            end => panic!("not ended by the gateway: {end}"),
+        }
+    }
+
+    /// The next stream that the gateway opens.
+    pub async fn accept(&mut self) -> quinn::RecvStream {
+        match within_timeout("a stream", self.session.incoming.next()).await {
+            Ok(PeerStream::Uni(stream)) => stream,
+            other => panic!("not a stream of a sender: {other:?}"),
+        }
+    }
+
+    /// Waits until the gateway's link has handled everything that was sent before.
+    pub async fn is_handled(&self) {
+        /// RFC 9114 §7.2.8: a type that the receiver must ignore.
+        const RESERVED_TYPE: u8 = 0x21;
+        let mut stream = self.link.connection.open_uni().await.unwrap();
+        stream.write_all(&[RESERVED_TYPE]).await.unwrap();
+        let stopped = within_timeout("the rejection of a stream", stream.stopped()).await;
+        assert!(matches!(stopped, Ok(Some(_))), "{stopped:?}");
     }
 
     /// Waits for the end of the session, and reads no stream. The reason in its code, and whether

@@ -33,4 +33,5 @@ mod streams;
 mod tokens;
 mod vectors;
 mod webhooks;
+mod webtransport;
 mod zero_rtt;

@@ -7,6 +7,7 @@ use signalbox_protocol::{ClientMessage, Feature, Streams, message::Hello};
 use signalbox_tests::{
     Member, TransportMode, World,
     raw::{Quic, WebSocket, WebTransport, hello_with, resume, ticket_in, tls_stream},
+    rest::Server,
     within_timeout,
 };
 use tokio::io::AsyncWriteExt;
@@ -160,13 +161,12 @@ async fn an_application_that_does_not_read_learns_the_reason_of_its_end() {
     }
 }
 
-/// What a WebTransport client that does not read learns, if the signals of one sender fill the window of
-/// its whole connection: the reason in the code, and whether it was the connection's and not the
-/// session's.
-async fn end_with_a_full_connection(streams: Streams) -> (CloseReason, bool) {
-    const WINDOW: u32 = 64 * 1024;
-    let world = World::with(|config| config.limits.outbox_frames = 64).await;
-    let mut speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
+/// The window of the whole connection of a WebTransport client.
+const WINDOW: u32 = 64 * 1024;
+
+/// A WebTransport client that does not read, and a member that sends to it.
+async fn silent_webtransport(world: &World, streams: Streams) -> (WebTransport, Member) {
+    let speaker = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let mut transport = quinn::TransportConfig::default();
     transport.stream_receive_window(WINDOW.into()).receive_window(WINDOW.into());
     let token = world.token(Role::Subscriber);
@@ -176,7 +176,16 @@ async fn end_with_a_full_connection(streams: Streams) -> (CloseReason, bool) {
         streams,
         agent: None,
     });
-    let mut silent = WebTransport::join_as(world.addresses().quic, transport, &hello).await;
+    let silent = WebTransport::join_as(world.addresses().quic, transport, &hello).await;
+    (silent, speaker)
+}
+
+/// What a WebTransport client that does not read learns, if the signals of one sender fill the window of
+/// its whole connection: the reason in the code, and whether it was the connection's and not the
+/// session's.
+async fn end_with_a_full_connection(streams: Streams) -> (CloseReason, bool) {
+    let world = World::with(|config| config.limits.outbox_frames = 64).await;
+    let (mut silent, mut speaker) = silent_webtransport(&world, streams).await;
     speaker.sees_created().await;
     speak_until_destroyed(&mut speaker).await;
     silent.session_end().await
@@ -187,6 +196,20 @@ async fn end_with_a_full_connection(streams: Streams) -> (CloseReason, bool) {
 async fn a_webtransport_session_is_closed_with_the_reason_although_the_connection_is_full() {
     let end = end_with_a_full_connection(Streams::PerSender).await;
     assert_eq!(end, (CloseReason::SlowConsumer, false));
+}
+
+/// The signals that are still queued do not take the time for closing the session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webtransport_session_that_is_full_is_closed_with_any_reason() {
+    let world = World::new().await;
+    let (mut silent, mut speaker) = silent_webtransport(&world, Streams::PerSender).await;
+    let id = speaker.sees_created().await;
+    for _ in 0..2 * WINDOW / 8000 {
+        speaker.say("d".repeat(8000)).await;
+        speaker.hear().await;
+    }
+    Server::of(&world).await.disconnect(id).await;
+    assert_eq!(silent.session_end().await, (CloseReason::ForceDisconnected, false));
 }
 
 /// If the control stream itself fills the connection, nothing makes room for the session's end.

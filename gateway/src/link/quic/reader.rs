@@ -3,7 +3,6 @@
 use std::{
     future::{pending, poll_fn},
     task::Poll,
-    time::Duration,
 };
 
 use quinn::{ReadError, RecvStream, ZeroRttAccepted};
@@ -15,14 +14,11 @@ use signalbox_protocol::{
 use signalbox_webtransport::{PeerStream, SESSION_GONE};
 use tokio::time::timeout;
 
-use super::{connection_error, session_error};
+use super::{CLOSE_REASON, connection_error, session_error};
 use crate::link::transport::{Incoming, LinkError, Reader};
 
 /// Bytes read from a stream at once. A datagram brings fewer.
 const CHUNK: usize = 4096;
-
-/// The streams of a session can end before the reason arrives for which the client has closed it.
-const CLOSE_REASON: Duration = Duration::from_secs(1);
 
 /// The receiving half of a QUIC or WebTransport link.
 pub(crate) struct QuicReader {
@@ -63,10 +59,11 @@ impl Reader for QuicReader {
             confirmed(&self.connection, &mut self.handshake).await?;
         }
         let ready = match self.ready().await {
-            Err(lost @ LinkError::Lost(_)) => {
-                return Err(self.end_of_session().await.unwrap_or(lost));
+            Ok(ready) => ready,
+            Err(StreamError::Link(error)) => return Err(error),
+            Err(StreamError::Ended(error)) => {
+                return Err(self.end_of_session().await.unwrap_or(error));
             }
-            ready => ready?,
         };
         match ready {
             None => Ok(Incoming::Closed),
@@ -128,7 +125,7 @@ impl QuicReader {
 
     /// Waits until a stream has a whole message. `None`, once, if the client has ended the control
     /// stream. Cancel safe.
-    async fn ready(&mut self) -> Result<Option<MessageSource>, LinkError> {
+    async fn ready(&mut self) -> Result<Option<MessageSource>, StreamError> {
         loop {
             // Signals first: a message on the control stream may end the link, and signals that the
             // client sent earlier come before it.
@@ -158,7 +155,8 @@ impl QuicReader {
                     Some(signals) if !signals.finished => {
                         signals.finished = !signals.frames.fill().await?;
                         if signals.finished && !signals.opened {
-                            return Err(LinkError::protocol("a stream without a header"));
+                            let error = LinkError::protocol("a stream without a header");
+                            return Err(StreamError::Link(error));
                         }
                         Ok(())
                     }
@@ -198,16 +196,17 @@ impl QuicReader {
                     self.signals = Some(Signals { frames, opened: false, finished: false });
                 }
                 PeerStream::Uni(_) => {
-                    return Err(LinkError::protocol("a second stream of signals"));
+                    return Err(LinkError::protocol("a second stream of signals").into());
                 }
                 PeerStream::Bidi(..) => {
-                    return Err(LinkError::protocol("a second bidirectional stream"));
+                    return Err(LinkError::protocol("a second bidirectional stream").into());
                 }
             }
         }
     }
 
-    /// The reason for which a session has ended. `None` if it has not, or there is none.
+    /// The reason for which a session ends after its streams. `None` if it does not end in time, or
+    /// there is none.
     async fn end_of_session(&mut self) -> Option<LinkError> {
         let session = self.session.as_mut()?;
         Box::pin(timeout(CLOSE_REASON, session.closed())).await.map(session_error).ok()
@@ -229,6 +228,20 @@ impl Signals {
     }
 }
 
+/// The error for a stream from which no message can be read.
+enum StreamError {
+    /// The stream ended without a FIN. If its session ends too, the session's reason counts.
+    Ended(LinkError),
+    /// The client broke the protocol, or the link has ended.
+    Link(LinkError),
+}
+
+impl From<LinkError> for StreamError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
 /// The frames of one stream.
 struct ClientFrames {
     stream: RecvStream,
@@ -241,24 +254,25 @@ impl ClientFrames {
     }
 
     /// Reads more bytes into the buffer. `false` at the end of the stream. Cancel safe.
-    async fn fill(&mut self) -> Result<bool, LinkError> {
+    async fn fill(&mut self) -> Result<bool, StreamError> {
         self.buffer.shrink();
-        match self.stream.read_chunk(CHUNK, true).await {
+        let error = match self.stream.read_chunk(CHUNK, true).await {
             Ok(Some(chunk)) => {
                 self.buffer.push(&chunk.bytes);
-                Ok(true)
+                return Ok(true);
             }
             Ok(None) => {
                 self.buffer.finish().map_err(frame_error)?;
-                Ok(false)
+                return Ok(false);
             }
             Err(ReadError::Reset(SESSION_GONE)) => {
-                Err(LinkError::Lost("the session has ended".to_owned()))
+                LinkError::Lost("the session has ended".to_owned())
             }
-            Err(ReadError::Reset(_)) => Err(LinkError::protocol("a stream was reset")),
-            Err(ReadError::ConnectionLost(error)) => Err(connection_error(error)),
-            Err(error) => Err(LinkError::Lost(error.to_string())),
-        }
+            Err(ReadError::Reset(_)) => LinkError::protocol("a stream was reset"),
+            Err(ReadError::ConnectionLost(error)) => connection_error(error),
+            Err(error) => LinkError::Lost(error.to_string()),
+        };
+        Err(StreamError::Ended(error))
     }
 }
 

@@ -4,17 +4,19 @@
 use std::{future::pending, time::Duration};
 
 use quinn::VarInt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::CONNECTION_WINDOW;
+use super::{CLOSE_REASON, CONNECTION_WINDOW};
 use crate::link::transport::LinkError;
 
 /// Yields when the client has stopped the control stream (STOP_SENDING). A write would detect that
-/// too, but the next one may be far away.
+/// too, but the next one may be far away. For a session it yields later: if the client is closing it,
+/// the reading half yields the reason before.
 pub(super) async fn watch(
     connection: quinn::Connection,
     stopped: impl Future<Output = Result<Option<VarInt>, quinn::StoppedError>>,
     keep_alive: Option<Duration>,
+    is_session: bool,
 ) -> LinkError {
     let keep_alive = async {
         match keep_alive {
@@ -25,6 +27,7 @@ pub(super) async fn watch(
     };
     let stopped = async {
         match stopped.await {
+            Ok(Some(_)) if is_session => Box::pin(sleep(CLOSE_REASON)).await,
             Ok(Some(_)) => {}
             // The connection is lost. The reading half detects that, with the reason.
             Ok(None) | Err(_) => pending().await,

@@ -15,9 +15,10 @@ use quinn::{SendStream, VarInt};
 use signalbox_protocol::{CloseReason, GatewayMessage, frame};
 use signalbox_relay::{Outbox, Outgoing};
 use signalbox_webtransport::{Closer, SessionId};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
+    CLOSE_REASON,
     chunks::Chunks,
     close_code,
     sender_streams::SenderStreams,
@@ -26,9 +27,9 @@ use super::{
 };
 use crate::link::transport::{LinkError, Writer};
 
-/// Time for a session's streams to accept the bye. The other half of the farewell is for closing the
-/// session: a page learns no reason from the end of a connection.
-const BYE_ACCEPTED: Duration = Duration::from_millis(500);
+/// The part of the farewell that is reserved for closing a session, as a page learns no reason from the
+/// end of a connection. The session's streams must accept queued frames and the bye before that.
+const SESSION_CLOSE: Duration = Duration::from_millis(500);
 
 /// Time for a browser to close the session after a bye. Closing it from here makes the browser discard
 /// what the page has not read.
@@ -64,12 +65,32 @@ impl Writer for QuicWriter {
     }
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
-        poll_fn(|cx| self.poll_pump(cx, outbox)).await
+        let result = poll_fn(|cx| self.poll_pump(cx, outbox)).await;
+        // The client has stopped a stream. If it is closing the session, the reading half yields the
+        // reason before this wait ends.
+        if self.session.is_some() && matches!(result, Err(LinkError::Violation { .. })) {
+            Box::pin(sleep(CLOSE_REASON)).await;
+        }
+        result
     }
 
-    async fn finish(&mut self, reason: CloseReason, message: &str) -> Result<(), LinkError> {
+    fn messages_by(&self, farewell_by: Instant) -> Instant {
+        // On raw QUIC they may take the whole farewell, as the client learns the reason when the
+        // connection is closed.
+        if self.session.is_some() { farewell_by - SESSION_CLOSE } else { farewell_by }
+    }
+
+    async fn finish(
+        &mut self,
+        reason: CloseReason,
+        message: &str,
+        farewell_by: Instant,
+    ) -> Result<(), LinkError> {
         let (message, streams) = (message.into(), self.senders.opened() as u64);
-        let bye = self.send_bye(&GatewayMessage::Bye { reason, message, streams }).await;
+        let bye = GatewayMessage::Bye { reason, message, streams };
+        let bye = timeout_at(self.messages_by(farewell_by), self.send(&bye)).await;
+        let bye =
+            bye.unwrap_or_else(|_| Err(LinkError::Lost("the client does not read".to_owned())));
         let reset_code = self.code(CloseReason::InternalError);
         // A client would take the reset of its control stream for the loss of the link.
         if bye.is_ok() {
@@ -91,7 +112,8 @@ impl Writer for QuicWriter {
     }
 
     fn watch(&self) -> impl Future<Output = LinkError> + Send + use<> {
-        watch(self.connection.clone(), self.control.stopped(), self.keep_alive)
+        let is_session = self.session.is_some();
+        watch(self.connection.clone(), self.control.stopped(), self.keep_alive, is_session)
     }
 
     fn abort(&mut self, reason: CloseReason) {
@@ -117,16 +139,6 @@ impl QuicWriter {
             senders: SenderStreams::new(max_streams, prefix),
             queue: VecDeque::new(),
         }
-    }
-
-    /// Sends the bye. Fails if a session's streams do not accept it in time. On raw QUIC it may take
-    /// the whole farewell, as the client learns the reason when the connection is closed.
-    async fn send_bye(&mut self, bye: &GatewayMessage<'_>) -> Result<(), LinkError> {
-        if self.session.is_none() {
-            return self.send(bye).await;
-        }
-        let sent = timeout(BYE_ACCEPTED, self.send(bye)).await;
-        sent.unwrap_or_else(|_| Err(LinkError::Lost("the client does not read".to_owned())))
     }
 
     /// The code with which the connection is closed or a stream is reset.
