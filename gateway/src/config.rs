@@ -5,6 +5,7 @@
 
 mod check;
 mod default_file;
+mod gateway_url;
 mod origin;
 mod problem;
 mod project;
@@ -21,6 +22,7 @@ pub use self::{
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
 };
 use self::{
+    gateway_url::GATEWAY_URL,
     origin::ORIGIN,
     setting::{ADDRESS, FILE, Form, UNBOUNDED, number, number_or_zero, section},
 };
@@ -172,6 +174,13 @@ section! {
         /// Time for a client to resume its connection after its link was lost.
         window_ms: u32 = 30_000,
             number_or_zero("milliseconds", 0, RESUME_WINDOW_MAX_MS, "not at all");
+        /// URLs of other gateways with which clients may resume or join, in order of preference; at
+        /// most 16. Clients receive them when they join. List a gateway once for each transport:
+        /// native clients use quic, web pages https and wss.
+        gateways: Vec<String> = Vec::new(), Form::List {
+            list: "a list of URLs in quotes, such as [\"quic://gateway-2.example.com\"]",
+            item: GATEWAY_URL,
+        };
         /// Bytes of signals and events that one session keeps for detached connections. Beyond it
         /// the oldest are dropped, and the client is told of a gap.
         history_bytes: usize = signalbox_relay::Settings::default().history_bytes,

@@ -23,6 +23,8 @@ pub(crate) struct Policy {
     pub(crate) limits: LimitsConfig,
     pub(crate) timeouts: TimeoutsConfig,
     pub(crate) drain: DrainConfig,
+    /// URLs of other gateways, for clients.
+    pub(crate) gateways: Vec<String>,
 }
 
 /// The relay, its clock, the projects and the policy of one gateway.
@@ -47,6 +49,7 @@ impl Services {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             drain: config.drain.clone(),
+            gateways: config.resume.gateways.clone(),
         };
         let instance = Instance::start(config.name.clone());
         Self { relay, clock: Clock::start(), projects, policy, instance }

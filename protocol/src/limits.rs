@@ -28,6 +28,12 @@ pub const FEATURES: usize = 32;
 /// Longest name of a feature, in bytes.
 pub const FEATURE_BYTES: usize = 32;
 
+/// Maximum number of other gateways in a `welcome`.
+pub const GATEWAYS: usize = 16;
+
+/// Longest URL of a gateway in a `welcome`, in bytes.
+pub const GATEWAY_URL_BYTES: usize = 256;
+
 /// Longest postcard message that a client may send, in bytes, without its length prefix. It is
 /// well above the longest valid signal, so that a signal that is slightly too long gets an
 /// error and the link continues. Beyond this limit the link ends.

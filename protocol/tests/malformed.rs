@@ -378,6 +378,13 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
     add("control", "no bytes", "");
     add("control", "a welcome without its fields", "00");
     add("control", "a role that is not listed", &format!("00 {BOB} 01 00 01 78 04 01 01 00 01 00"));
+    let welcome = |gateways: &str| {
+        let (session, limits) = (hex(SESSION.as_bytes()), "80 01 80 40 00 b0 ea 01");
+        format!("00 {BOB} 01 00 48 {session} 01 {limits} 00 00 {gateways}")
+    };
+    let url = |bytes: usize| "61 ".repeat(bytes);
+    add("control", "17 gateways", &welcome(&format!("11 {}", format!("01 {}", url(1)).repeat(17))));
+    add("control", "a gateway of 257 bytes", &welcome(&format!("01 81 02 {}", url(257))));
     add("control", "more connections than there are bytes", "01 ff ff ff ff 0f");
     add("control", "a connection that is cut short", &format!("01 01 {BOB} 00"));
     add("control", "connection data that is not UTF-8", &format!("02 {BOB} 00 02 c3 28"));
@@ -435,6 +442,12 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
     );
     add("a text for features", &WELCOME.replace("[]", r#""presence""#));
     add("a role that is not listed", &WELCOME.replace("publisher", "king"));
+    let gateways = |list: &str| {
+        WELCOME.replace("\"present\":0", &format!("\"present\":0,\"gateways\":{list}"))
+    };
+    add("a text for gateways", &gateways(r#""quic://gw-2.example""#));
+    add("17 gateways", &gateways(&format!("[{}]", vec![r#""quic://a""#; 17].join(","))));
+    add("a gateway of 257 bytes", &gateways(&format!(r#"["quic://{}"]"#, "a".repeat(250))));
     add("an object for a role", &WELCOME.replace(r#""publisher""#, r#"{"publisher":null}"#));
     let gap = GatewayMessage::Gap { lost: vec![], presence: true, present: 0 };
     list.extend(Vector::new("client", "control", "a gap of presence outside a resume").of(&gap));
@@ -442,6 +455,8 @@ fn malformed_messages_of_a_gateway() -> Vec<Vector> {
 }
 
 const BOB_ID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+
+const SESSION: &str = "1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg";
 
 const WELCOME: &str = r#"{"welcome":{"connection":{"id":"f47ac10b-58cc-4372-a567-0e02b2c3d479","createdAt":1,"data":""},"session":"1_MX4xMjM0NTY3OH5-MTc5NTUwMDAwMDAwMH5BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF-fg","role":"publisher","limits":{"typeBytes":128,"dataBytes":8192,"signalsPerSecond":0,"idleTimeoutMs":30000},"features":[],"present":0}}"#;
 

@@ -21,7 +21,8 @@ use signalbox_protocol::{
     Streams, close::ComeBack, frame, json as json_form, limits, message::Message,
 };
 
-/// The fields of a message or a type: name, type, and what a client may leave out in JSON.
+/// The fields of a message or a type: name, type, and the value of a member that may be left out in
+/// JSON.
 type Fields = &'static [(&'static str, &'static str, Option<&'static str>)];
 
 const CLIENT: &[Fields] = &[
@@ -61,6 +62,7 @@ const GATEWAY: &[Fields] = &[
         ("limits", "limits", None),
         ("features", "list text", None),
         ("present", "u32", None),
+        ("gateways", "list text", Some("[]")),
     ],
     &[("connections", "list connection", None)],
     CONNECTION,
@@ -210,6 +212,8 @@ fn limits() -> Value {
             reason(CloseReason::ProtocolError)
         ),
         limit("cursors for one sender", 1, "elements", reason(CloseReason::ProtocolError)),
+        limit("welcome.gateways", limits::GATEWAYS, "elements", Value::Null),
+        limit("URL of a gateway", limits::GATEWAY_URL_BYTES, "bytes", Value::Null),
         limit("gap.lost", limits::LOST, "elements", Value::Null),
         limit(
             "connection data",

@@ -159,7 +159,7 @@ fn vectors() -> Vec<Vector> {
             GatewayMessage,
             GatewayMessage::Welcome(Welcome {
                 connection: info(alice, 1_795_500_000_000, "name=alice"),
-                session,
+                session: session.clone(),
                 role: Role::Publisher,
                 limits: Limits {
                     type_bytes: 128,
@@ -169,6 +169,26 @@ fn vectors() -> Vec<Vector> {
                 },
                 features: Features::NONE.with(Feature::Presence, true),
                 present: 1,
+                gateways: vec![],
+            }),
+        ),
+        vector!(
+            "welcome with other gateways",
+            "gateway",
+            GatewayMessage,
+            GatewayMessage::Welcome(Welcome {
+                connection: info(bob, 1_795_500_001_000, ""),
+                session,
+                role: Role::Subscriber,
+                limits: Limits {
+                    type_bytes: 128,
+                    data_bytes: 8192,
+                    signals_per_second: 100,
+                    idle_timeout_ms: 30_000,
+                },
+                features: Features::NONE,
+                present: 0,
+                gateways: vec!["quic://gw-2.example".into(), "https://gw-3.example:443".into()],
             }),
         ),
         vector!(

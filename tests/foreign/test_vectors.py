@@ -197,6 +197,8 @@ def test_the_sdk_has_the_kinds_and_codes_of_the_registry() -> None:
     limits = {limit["name"]: limit["atMost"] for limit in REGISTRY["limits"]}
     assert limits["gateway message, postcard"] == GATEWAY_FRAME_BYTES
     assert limits["length of a frame"] == PREFIX_BYTES
+    assert limits["welcome.gateways"] == messages.GATEWAY_COUNT
+    assert limits["URL of a gateway"] == messages.GATEWAY_URL_BYTES
 
 
 def section(number: int) -> str:

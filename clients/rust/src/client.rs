@@ -114,6 +114,21 @@ impl Client {
         self.view.limits()
     }
 
+    /// URLs of other gateways with which the client may resume or join, in the operator's order of
+    /// preference. Usually there are none.
+    ///
+    /// ```
+    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }
+    /// # support::with_client(async |client, _events| {
+    /// for url in client.gateways() {
+    ///     println!("also at {url}");
+    /// }
+    /// # Ok(()) });
+    /// ```
+    pub fn gateways(&self) -> Vec<String> {
+        self.view.gateways()
+    }
+
     /// The other connections in the session, as far as [`Events`](crate::Events) has told of them,
     /// oldest first. Empty without [`ConnectOptions::presence`](crate::ConnectOptions::presence).
     ///

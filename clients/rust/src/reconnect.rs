@@ -156,8 +156,7 @@ pub(crate) fn apply_reply(
         }
         HandshakeReply::Welcome(welcome) => {
             let confirms = welcome.features.contains(Feature::Resume);
-            dispatcher.order.rejoin(&welcome);
-            dispatcher.set_limits(welcome.limits);
+            dispatcher.rejoined(&welcome);
             outgoing.rejoined(confirms);
         }
     }

@@ -25,6 +25,7 @@ pub(crate) struct SessionView {
 struct CurrentView {
     connection: Arc<ConnectionInfo>,
     limits: Limits,
+    gateways: Vec<String>,
     others: HashMap<ConnectionId, ConnectionInfo>,
 }
 
@@ -33,6 +34,7 @@ impl SessionView {
         let current = CurrentView {
             connection: Arc::new(welcome.connection.clone()),
             limits: welcome.limits.clone(),
+            gateways: welcome.gateways.clone(),
             others: HashMap::new(),
         };
         let Welcome { ref session, role, present: present_on_joining, .. } = *welcome;
@@ -66,9 +68,16 @@ impl SessionView {
         self.current.lock().limits.clone()
     }
 
-    /// Limits may change with each welcome: the gateway may have been reconfigured.
-    pub(crate) fn set_limits(&self, limits: Limits) {
-        self.current.lock().limits = limits;
+    /// URLs of other gateways.
+    pub(crate) fn gateways(&self) -> Vec<String> {
+        self.current.lock().gateways.clone()
+    }
+
+    /// Limits and gateways may change with each welcome: the gateway may have been reconfigured.
+    pub(crate) fn welcomed_again(&self, welcome: &Welcome) {
+        let mut current = self.current.lock();
+        current.limits = welcome.limits.clone();
+        current.gateways = welcome.gateways.clone();
     }
 
     /// Applies an event that is about to be delivered.

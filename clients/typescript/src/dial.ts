@@ -71,6 +71,11 @@ export class Dialer {
     return HEAD_START_MS * (this.#gateways.length - 1);
   }
 
+  /** Takes the gateways that a welcome lists, in place of those of an earlier one. */
+  welcomed(gateways: readonly string[]): void {
+    this.#gateways.welcomed(gateways);
+  }
+
   /** Tries the other gateways before the one that has answered last. */
   avoidCurrent(): void {
     this.#gateways.avoidCurrent();

@@ -87,6 +87,7 @@ export class ReconnectLoop {
     this.#dialer = dialer;
     this.#token = token;
     this.view = new SessionView(welcome);
+    dialer.welcomed(welcome.gateways);
     this.delivery = new EventDelivery((event) => {
       const told = this.view.apply(event);
       if (event.kind === 'connectionDestroyed') this.forceDisconnects.left(event.id);
@@ -209,6 +210,8 @@ export class ReconnectLoop {
     } else {
       this.#dispatcher.joined(reply, true);
       this.view.limits = reply.limits;
+      this.view.gateways = reply.gateways;
+      this.#dialer.welcomed(reply.gateways);
     }
     this.#outgoing.pace(this.view.limits.signalsPerSecond);
   }

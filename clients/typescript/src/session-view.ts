@@ -26,16 +26,18 @@ export type SessionState = 'connected' | 'reconnecting' | 'disconnected';
 export class SessionView {
   readonly sessionId: string;
   readonly role: Role;
-  /** They may change with each welcome: the gateway may have been reconfigured. */
+  /** These two may change with each welcome: the gateway may have been reconfigured. */
   limits: Limits;
+  gateways: readonly string[];
   connection: ConnectionInfo;
   state: SessionState = 'connected';
   #others = new Map<string, ConnectionInfo>();
 
-  constructor({ session, role, limits, connection }: Welcome) {
+  constructor({ session, role, limits, gateways, connection }: Welcome) {
     this.sessionId = session;
     this.role = role;
     this.limits = limits;
+    this.gateways = gateways;
     this.connection = connection;
   }
 

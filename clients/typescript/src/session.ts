@@ -83,6 +83,15 @@ export class Session {
     return this.#loop.view.limits;
   }
 
+  /**
+   * URLs of other gateways, in the operator's order of preference. The client uses those with `https`
+   * and `wss` after the URLs that were given to {@link connect}. They may change with the event
+   * `sessionRejoined`.
+   */
+  get gateways(): readonly string[] {
+    return this.#loop.view.gateways;
+  }
+
   /** Whether the session has a link, as far as events have told. */
   get state(): SessionState {
     return this.#loop.view.state;

@@ -7,7 +7,9 @@ import {
   AGENT_BYTES,
   CURSORS,
   CURSORS_IN_ALL,
+  GATEWAYS,
   GATEWAY_MESSAGE_BYTES,
+  GATEWAY_URL_BYTES,
   PATH,
   SUBPROTOCOL,
   TOKEN_BYTES,
@@ -105,6 +107,8 @@ test('tables, codes and limits are those of protocol.json', () => {
   assert.equal(CURSORS_IN_ALL, limit('cursors of one resume'));
   assert.equal(TOKEN_BYTES, limit('token'));
   assert.equal(AGENT_BYTES, limit('agent'));
+  assert.equal(GATEWAYS, limit('welcome.gateways'));
+  assert.equal(GATEWAY_URL_BYTES, limit('URL of a gateway'));
   for (const { name, number, webSocket } of protocol.codes.closeReason) {
     assert.equal(reasonOfWebTransportCode(number), name);
     assert.equal(reasonOfWebSocketCode(webSocket), name);

@@ -57,6 +57,7 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
     limits: { typeBytes: 128, dataBytes: 8192, signalsPerSecond: 0, idleTimeoutMs: 30_000 },
     features: ['presence', 'resume'],
     present: 0,
+    gateways: [],
     ...fields,
   };
 }

@@ -58,3 +58,27 @@ test('a target counts once', () => {
   const list = new GatewayList(['https://a', 'https://a:4433/', 'wss://a'], options);
   assert.equal(order(list), 'wt:a ws:a');
 });
+
+test('gateways of a welcome are tried after those of the application', () => {
+  const list = new GatewayList(URLS, options);
+  list.answered(find(list, 'ws:a'));
+  list.welcomed(['wss://d', 'https://b:4433', 'https://d']);
+  assert.equal(order(list), 'ws:a wt:a wt:b ws:b ws:c ws:d wt:d');
+  assert.equal(list.length, 7);
+  // The next welcome replaces them, but a gateway does not list itself.
+  list.answered(find(list, 'wt:d'));
+  list.welcomed(['wss://e']);
+  assert.equal(order(list), 'wt:d wt:a ws:a wt:b ws:b ws:c ws:e');
+  list.answered(find(list, 'ws:a'));
+  list.welcomed([]);
+  assert.equal(order(list), 'ws:a wt:a wt:b ws:b ws:c');
+});
+
+test('URLs of a welcome that this client cannot use are passed over', () => {
+  const list = new GatewayList('wss://a', options);
+  list.welcomed(['quic://b', 'b', 'wss://b/path', 'ws://b', 'wss://c']);
+  assert.equal(order(list), 'ws:a ws:c');
+  const plain = new GatewayList('ws://a', options);
+  plain.welcomed(['ws://b']);
+  assert.equal(order(plain), 'ws:a ws:b', 'without TLS as before');
+});

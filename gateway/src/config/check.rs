@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use signalbox_protocol::limits::GATEWAYS;
+
 use super::{
     Config, Problem, ProblemKind,
+    gateway_url::{GATEWAY_URL, check_gateway_url},
     origin::{ORIGIN, check_origin},
     project::ProjectLimitOverrides,
     setting::{Form, Table},
@@ -52,6 +55,18 @@ impl Config {
             if let Err(error) = check_origin(origin) {
                 let setting = format!("auth.allowed_origins.{index}");
                 problems.push(Problem::invalid(setting, format!("{error}; it must be {ORIGIN}")));
+            }
+        }
+        let gateways = &self.resume.gateways;
+        if gateways.len() > GATEWAYS {
+            let many = format!("has {} URLs, more than {GATEWAYS}", gateways.len());
+            problems.push(Problem::invalid("resume.gateways", many));
+        }
+        for (index, url) in gateways.iter().enumerate() {
+            if let Err(error) = check_gateway_url(url) {
+                let setting = format!("resume.gateways.{index}");
+                let must_be = format!("{error}; it must be {GATEWAY_URL}");
+                problems.push(Problem::invalid(setting, must_be));
             }
         }
         if self.listen.page.is_some() && !PAGES {

@@ -132,6 +132,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
             .with(Feature::Presence, presence)
             .with(Feature::Resume, ticket.is_some()),
         present: u32::try_from(present.len()).unwrap_or(u32::MAX),
+        gateways: services.policy().gateways.clone(),
     };
     let expires_in = token_until.saturating_sub(now);
     let admitted = Admitted { connection, outbox, expires_in };

@@ -1,10 +1,11 @@
 //! Messages from a gateway.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{ConnectionInfo, Message, Role};
 use crate::{
     CloseReason, ConnectionId, DisconnectReason, ErrorCode, Features, Sender, SessionId, Text,
+    limits::{GATEWAY_URL_BYTES, GATEWAYS},
 };
 
 /// A message from the gateway.
@@ -163,6 +164,21 @@ pub struct Welcome {
     pub features: Features,
     /// Number of other members that `present` will name; 0 without the feature `presence`.
     pub present: u32,
+    /// URLs of other gateways with which the client may resume or join, in the operator's order of
+    /// preference: at most [`GATEWAYS`] of at most [`GATEWAY_URL_BYTES`] bytes.
+    #[serde(default, deserialize_with = "gateways")]
+    pub gateways: Vec<String>,
+}
+
+/// Reads the URLs of gateways. A list beyond its limits is malformed.
+fn gateways<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let gateways = Vec::<String>::deserialize(deserializer)?;
+    if gateways.len() > GATEWAYS || gateways.iter().any(|url| url.len() > GATEWAY_URL_BYTES) {
+        let limits =
+            format!("more than {GATEWAYS} gateways, or one of more than {GATEWAY_URL_BYTES} bytes");
+        return Err(de::Error::custom(limits));
+    }
+    Ok(gateways)
 }
 
 /// The gateway's limits, with which a client can avoid errors.

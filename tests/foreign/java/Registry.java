@@ -111,15 +111,21 @@ final class Registry {
         return names.get(type);
     }
 
-    /** A list of features is malformed beyond its limits; other limits do not make one malformed. */
+    /** These two lists are malformed beyond their limits; other limits do not make one malformed. */
     void checkForm(Field field, Object value) {
-        if (field.name().equals("features")) {
-            List<Object> names = Json.array(value);
-            boolean isLong = names.stream().anyMatch(name ->
-                    ((String) name).getBytes(StandardCharsets.UTF_8).length > limit("name of a feature"));
-            if (isLong || names.size() > limit("features")) {
-                throw new Malformed("too many features, or too long a name");
-            }
+        switch (field.name()) {
+            case "features" -> checkTexts(Json.array(value), limit("features"), limit("name of a feature"));
+            case "gateways" ->
+                    checkTexts(Json.array(value), limit("welcome.gateways"), limit("URL of a gateway"));
+            default -> { }
+        }
+    }
+
+    private static void checkTexts(List<Object> texts, int most, int bytesEach) {
+        boolean isLong = texts.stream().anyMatch(text ->
+                ((String) text).getBytes(StandardCharsets.UTF_8).length > bytesEach);
+        if (isLong || texts.size() > most) {
+            throw new Malformed("too many texts, or too long a text");
         }
     }
 

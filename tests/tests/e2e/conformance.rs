@@ -25,6 +25,7 @@ macro_rules! suite {
                 sessions_are_apart,
                 all_clients_are_told_of_a_shutdown,
                 a_full_session_rejects_clients,
+                the_welcome_names_other_gateways,
             );
         }
     )+};
@@ -324,6 +325,13 @@ async fn a_full_session_rejects_clients(transport: TransportMode) {
         while world.try_join(&options).await.is_err() {}
     })
     .await;
+}
+
+async fn the_welcome_names_other_gateways(transport: TransportMode) {
+    let gateways = ["quic://gw-2.example", "https://gw-3.example:443"].map(str::to_owned);
+    let world = World::with(|config| config.resume.gateways = gateways.to_vec()).await;
+    let member = world.join(transport, Role::Subscriber).await;
+    assert_eq!(member.client.gateways(), gateways);
 }
 
 async fn signals_of_servers_have_no_sender_and_one_order(transport: TransportMode) {

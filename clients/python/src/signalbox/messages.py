@@ -31,6 +31,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 
 FEATURE_COUNT, FEATURE_BYTES = 32, 32
+GATEWAY_COUNT, GATEWAY_URL_BYTES = 16, 256
 CURSORS = 500
 """The most cursors in one message."""
 CURSORS_IN_ALL = 20000
@@ -150,6 +151,7 @@ class Welcome:
     limits: Limits
     features: tuple[str, ...]
     present: int
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,10 +272,12 @@ def record(of: type[T], **members: Codec[Any]) -> Codec[T]:
     def from_json(value: Any) -> T:
         if not isinstance(value, dict):
             raise Malformed(f"{of.__name__} is not an object")
-        for _, name, _ in fields:
-            if name not in value:
-                raise Malformed(f"{of.__name__} has no {name}")
-        return of(**{name: codec.from_json(value[named]) for name, named, codec in fields})
+        # The default of the dataclass, if the field has one, stands for an absent member.
+        for name, named, _ in fields:
+            if named not in value and not hasattr(of, name):
+                raise Malformed(f"{of.__name__} has no {named}")
+        present = [(name, named, codec) for name, named, codec in fields if named in value]
+        return of(**{name: codec.from_json(value[named]) for name, named, codec in present})
 
     return Codec(
         lambda value: b"".join(codec.write(getattr(value, name)) for name, _, codec in fields),
@@ -387,6 +391,7 @@ GATEWAY: Kinds[GatewayMessage] = Kinds(
         limits=_LIMITS,
         features=_FEATURES,
         present=U32,
+        gateways=limited_texts(GATEWAY_COUNT, GATEWAY_URL_BYTES),
     ),
     _kind("present", Present, connections=list_of(_CONNECTION)),
     ("connectionCreated", Created, _CREATED),

@@ -210,6 +210,7 @@ def apply_reply(
     else:
         dispatcher.order.rejoin(reply)
         dispatcher.view.limits = reply.limits
+        dispatcher.view.gateways = reply.gateways
         outgoing.rejoined(RESUME in reply.features)
     outgoing.pace(dispatcher.view.limits.signals_per_second)
 

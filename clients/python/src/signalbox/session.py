@@ -73,6 +73,14 @@ class Session(AsyncIterator[Event]):
         return self._view.limits
 
     @property
+    def gateways(self) -> tuple[str, ...]:
+        """URLs of other gateways with which the client may resume or join.
+
+        They are in the operator's order of preference. Usually there are none.
+        """
+        return self._view.gateways
+
+    @property
     def presence(self) -> list[ConnectionInfo]:
         """The other connections in the session, as far as events have told of them, oldest first.
 

@@ -15,6 +15,7 @@ class SessionView:
         self.present_on_joining = welcome.present
         self.connection = welcome.connection
         self.limits = welcome.limits
+        self.gateways = welcome.gateways
         self._others: dict[str, ConnectionInfo] = {}
 
     def presence(self) -> list[ConnectionInfo]:

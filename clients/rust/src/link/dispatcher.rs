@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{GatewayMessage, Text, message::Limits};
+use signalbox_protocol::{
+    GatewayMessage, Text,
+    message::{Limits, Welcome},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Disconnection, SharedSendQueue};
@@ -87,8 +90,10 @@ impl EventDispatcher {
         self.view.limits()
     }
 
-    pub(crate) fn set_limits(&self, limits: Limits) {
-        self.view.set_limits(limits);
+    /// The client has joined again as another connection.
+    pub(crate) fn rejoined(&mut self, welcome: &Welcome) {
+        self.order.rejoin(welcome);
+        self.view.welcomed_again(welcome);
     }
 
     /// Maximum time in which the gateway detects a lost link: its idle timeout, and a third more

@@ -29,6 +29,7 @@ pub(crate) fn welcome(present: u32) -> Welcome {
         },
         features: Feature::ALL.into_iter().collect(),
         present,
+        gateways: Vec::new(),
     }
 }
 

@@ -168,6 +168,7 @@ impl FakeLink {
             },
             features: self.features,
             present: 0,
+            gateways: Vec::new(),
         };
         self.say(GatewayMessage::Welcome(welcome)).await;
     }

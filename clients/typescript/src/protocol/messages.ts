@@ -14,6 +14,7 @@ import {
   text,
   u32,
   u64,
+  utf8Length,
 } from './postcard.js';
 
 /** Bytes of the largest message that a gateway sends. */
@@ -23,6 +24,9 @@ export const CURSORS = 500;
 export const CURSORS_IN_ALL = 20_000;
 export const TOKEN_BYTES = 18_432;
 export const AGENT_BYTES = 64;
+/** Other gateways in a welcome, and bytes of each URL. */
+export const GATEWAYS = 16;
+export const GATEWAY_URL_BYTES = 256;
 
 /** The path of both transports, and the subprotocol of the WebSocket. */
 export const PATH = '/v1/connect';
@@ -76,6 +80,21 @@ const sender: Codec<Sender> = {
     return { server };
   },
 };
+
+/** A list of texts that is malformed beyond these limits. */
+function texts(most: number, bytesEach: number): Codec<string[]> {
+  const all = list(text, 1);
+  return {
+    write: all.write,
+    read(from) {
+      const values = all.read(from);
+      if (values.length > most || values.some((it) => utf8Length(it) > bytesEach)) {
+        throw new Malformed(`more than ${most} texts, or one of more than ${bytesEach} bytes`);
+      }
+      return values;
+    },
+  };
+}
 
 const role = enumeration('subscriber', 'publisher', 'moderator', 'publisheronly');
 const streams = enumeration('perSender', 'single');
@@ -164,6 +183,7 @@ export const gatewayMessages = messages({
     limits,
     features: list(text, 1),
     present: u32,
+    gateways: texts(GATEWAYS, GATEWAY_URL_BYTES),
   }),
   present: struct({ connections: list(connection, 18) }),
   connectionCreated: connection,

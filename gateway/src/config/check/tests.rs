@@ -64,6 +64,12 @@ const CASES: &[(Change, &str, &str)] = &[
     (|it| it.drain.timeout_ms = u64::MAX, "drain.timeout_ms", "to 86400000"),
     (|it| it.drain.readiness_delay_ms = u64::MAX, "drain.readiness_delay_ms", "milliseconds"),
     (|it| it.drain.spread_ms = u64::MAX, "drain.spread_ms", "milliseconds"),
+    (|it| it.resume.gateways = vec!["a".into()], "resume.gateways.0", "none of the schemes"),
+    (
+        |it| it.resume.gateways = vec!["quic://a".into(); 17],
+        "resume.gateways",
+        "17 URLs, more than",
+    ),
     (|it| it.resume.window_ms = u32::MAX, "resume.window_ms", "0 means not at all"),
     (|it| it.process.threads = 0, "process.threads", "from 1 to 1024"),
     (|it| it.process.threads = 1 << 40, "process.threads", "from 1 to 1024"),
