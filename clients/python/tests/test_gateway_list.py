@@ -44,6 +44,25 @@ def test_a_gateway_that_leaves_an_opening_unanswered_is_tried_last() -> None:
     assert order(single) == ["quic://a", "wss://a"], "it is the only one"
 
 
+def test_gateways_of_a_welcome_come_after_those_of_the_application() -> None:
+    gateways = GatewayList(parse_urls(["quic://a", "wss://b"]))
+
+    def add(gateways: GatewayList, *texts: str) -> str:
+        gateways.welcomed(texts)
+        return "".join(url.host for url in gateways.in_order())
+
+    assert add(gateways, "wss://c", "wss://b:4433/", "wss://c") == "abc"
+    # No URL, a scheme that this SDK does not have, and one without TLS.
+    unusable = ("d", "https://d", "ws://e")
+    assert add(gateways, *unusable, "quic://f") == "abf", "the last welcome counts"
+    gateways.answered(GatewayUrl.parse("quic://f"))
+    assert add(gateways, "quic://g") == "fabg", "the current one stays"
+    gateways.avoid_current()
+    assert add(gateways) == "abf"
+    plain = GatewayList(parse_urls("ws://a"))
+    assert add(plain, "ws://b") == "ab"
+
+
 def test_a_url_counts_once_and_a_list_has_at_least_one() -> None:
     gateways = GatewayList(parse_urls(["quic://a", "quic://a:4433/", "wss://a"]))
     assert order(gateways) == ["quic://a", "wss://a"]

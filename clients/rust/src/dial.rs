@@ -65,6 +65,11 @@ impl Dialer {
         self.gateways.avoid_current();
     }
 
+    /// Takes the other gateways of a welcome, which are tried after the application's.
+    pub(crate) fn welcomed(&mut self, gateways: &[String]) {
+        self.gateways.welcomed(gateways);
+    }
+
     /// Time until the last URL is tried, if all before it are silent.
     pub(crate) fn head_starts(&self) -> Duration {
         URL_HEAD_START * (self.gateways.len() - 1)

@@ -1,6 +1,9 @@
 //! The URLs of a client's gateways, and the order in which they are tried.
 
-use crate::{error::ConnectError, gateway_url::GatewayUrl};
+use crate::{
+    error::ConnectError,
+    gateway_url::{GatewayUrl, Scheme},
+};
 
 /// One URL or several, in order of preference, for [`ConnectOptions::new`] and
 /// [`Client::connect`](crate::Client::connect).
@@ -55,8 +58,10 @@ impl<T: AsRef<str>> From<&[T]> for GatewayUrls {
 /// The parsed URLs, and what is known about their gateways.
 #[derive(Debug)]
 pub(crate) struct GatewayList {
-    /// In order of preference, each once.
+    /// In order of preference, each once: the application's, then those of the last welcome.
     urls: Vec<GatewayUrl>,
+    /// Number of the application's.
+    given: usize,
     /// The URL whose gateway has answered last. It is tried first.
     current: Option<GatewayUrl>,
     /// Host and port of a gateway that shuts down, or has left an opening unanswered. It is tried
@@ -76,11 +81,27 @@ impl GatewayList {
         if urls.is_empty() {
             return Err(ConnectError::Url("no URL is given".into()));
         }
-        Ok(Self { urls, current: None, avoided: None })
+        Ok(Self { given: urls.len(), urls, current: None, avoided: None })
     }
 
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.urls.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the other gateways of a welcome, in place of those of an earlier one. What is not the
+    /// URL of a gateway is ignored.
+    pub(crate) fn welcomed(&mut self, texts: &[String]) {
+        self.urls.truncate(self.given);
+        // A ticket that has travelled over TLS must not be sent without it.
+        let allow_plain = self.urls.iter().any(|url| url.scheme == Scheme::Ws);
+        let welcome = texts.iter().filter_map(|text| GatewayUrl::parse(text).ok());
+        let usable = welcome.filter(|url| allow_plain || url.scheme != Scheme::Ws);
+        // A welcome does not name the gateway that sends it.
+        for url in self.current.clone().into_iter().chain(usable) {
+            if !self.urls.contains(&url) {
+                self.urls.push(url);
+            }
+        }
     }
 
     /// The URLs in the order in which to try them.
@@ -159,6 +180,24 @@ mod tests {
         let mut list = GatewayList::parse(&["quic://a", "wss://a"].into()).unwrap();
         list.avoid(&url("quic://a"));
         assert_eq!(list.in_order(), [url("quic://a"), url("wss://a")], "it is the only one");
+    }
+
+    #[test]
+    fn gateways_of_a_welcome_come_after_those_of_the_application() {
+        let mut list = GatewayList::parse(&["quic://a", "wss://b"].into()).unwrap();
+        let add = |list: &mut GatewayList, texts: &[&str]| {
+            list.welcomed(&texts.iter().copied().map(String::from).collect::<Vec<_>>());
+            list.in_order().iter().map(|it| it.host.clone()).collect::<String>()
+        };
+        assert_eq!(add(&mut list, &["wss://c", "wss://b:4433/", "wss://c"]), "abc");
+        // No URL, and one without TLS.
+        assert_eq!(add(&mut list, &["d", "ws://e", "quic://f"]), "abf", "the last welcome counts");
+        list.answered(url("quic://f"));
+        assert_eq!(add(&mut list, &["quic://g"]), "fabg", "the current one stays");
+        list.avoid_current();
+        assert_eq!(add(&mut list, &[]), "abf");
+        let mut plain = GatewayList::parse(&"ws://a".into()).unwrap();
+        assert_eq!(add(&mut plain, &["ws://b"]), "ab");
     }
 
     #[test]

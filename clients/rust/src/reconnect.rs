@@ -37,7 +37,8 @@ const SHUTDOWN_SPREAD: Duration = Duration::from_secs(1);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the task of a new connection, and returns the application's two halves.
-pub(crate) fn start(dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, Events) {
+pub(crate) fn start(mut dialer: Dialer, welcome: &Welcome, link: Link) -> (Client, Events) {
+    dialer.welcomed(&welcome.gateways);
     let confirms = welcome.features.contains(Feature::Resume);
     let view = Arc::new(SessionView::new(welcome));
     let send_queue = Arc::new(SharedSendQueue::new(confirms));
@@ -135,6 +136,9 @@ impl ReconnectLoop {
                 resume_to_leave(dialer, resume.as_ref()).await?
             }
         };
+        if let HandshakeReply::Welcome(welcome) = &reply {
+            self.dialer.welcomed(&welcome.gateways);
+        }
         apply_reply(&mut self.dispatcher, &mut self.outgoing, reply);
         Ok(link)
     }

@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -69,6 +69,10 @@ class Dialer:
         # The URL on whose link the opening was sent.
         self._asked: GatewayUrl | None = None
         self._session_tickets: dict[GatewayUrl, SessionTicket] = {}
+
+    def welcomed(self, gateways: Sequence[str]) -> None:
+        """Takes the other gateways of a welcome, which are tried after the application's."""
+        self._gateways.welcomed(gateways)
 
     @property
     def head_starts(self) -> float:

@@ -20,8 +20,8 @@ class GatewayList:
     """The URLs, and what is known about their gateways."""
 
     def __init__(self, urls: tuple[GatewayUrl, ...]) -> None:
-        # In order of preference.
-        self._urls = urls
+        # In order of preference, each once: the application's, then those of the last welcome.
+        self._urls = self._given = urls
         # The URL whose gateway has answered last. It is tried first.
         self._current: GatewayUrl | None = None
         # Host and port of a gateway that shuts down, or has left an opening unanswered. It is tried
@@ -30,6 +30,24 @@ class GatewayList:
 
     def __len__(self) -> int:
         return len(self._urls)
+
+    def welcomed(self, texts: Sequence[str]) -> None:
+        """Takes the other gateways of a welcome, in place of those of an earlier one.
+
+        What is not the URL of a gateway is ignored.
+        """
+        # A ticket that has travelled over TLS must not be sent without it.
+        allow_plain = any(url.scheme == "ws" for url in self._given)
+        # A welcome does not name the gateway that sends it.
+        added = [self._current] if self._current else []
+        for text in texts:
+            try:
+                url = GatewayUrl.parse(text)
+            except UrlError:
+                continue
+            if allow_plain or url.scheme != "ws":
+                added.append(url)
+        self._urls = tuple(dict.fromkeys([*self._given, *added]))
 
     def in_order(self) -> list[GatewayUrl]:
         """The URLs in the order in which to try them."""

@@ -112,6 +112,8 @@ class ReconnectLoop:
             self._left = True
             reconnected = await self._resume_to_leave(resume)
         reply, link = reconnected
+        if not isinstance(reply, ResumedReply):
+            self._dialer.welcomed(reply.gateways)
         apply_reply(dispatcher, self._outgoing, reply)
         return link
 

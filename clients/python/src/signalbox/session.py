@@ -254,6 +254,7 @@ class Connecting:
         reply, link = await dialer.open(Opening(self._options), CONNECT_TIMEOUT)
         if not isinstance(reply, Welcome):
             raise ProtocolError("the gateway answered hello with resumed")
+        dialer.welcomed(reply.gateways)
         return Session(dialer, reply, link)
 
 
