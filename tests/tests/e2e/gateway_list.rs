@@ -87,7 +87,7 @@ async fn a_client_of_a_killed_gateway_joins_at_the_second() {
         let second = World::with(with_short_timeouts).await;
         let mut bob = second.join(TransportMode::WebSocketJson, Role::Publisher).await;
         let options = at([first.url(transport), second.url(transport)], &second, transport);
-        let mut alice = join_resumable(&second, &options.clone()).await;
+        let mut alice = join_resumable(&second, &options).await;
         // All its tasks end at once, without a goodbye.
         killed.shutdown_background();
         rejoins(&mut alice, CloseReason::NetworkDisconnected).await;
@@ -95,6 +95,23 @@ async fn a_client_of_a_killed_gateway_joins_at_the_second() {
         assert_eq!(alice.sees_created().await, bob.id());
         alice.say("here").await;
         assert_eq!(bob.hear_data().await, "here");
+    }
+}
+
+/// The client has only the URL of the first gateway, whose welcome lists the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_joins_at_a_gateway_that_the_welcome_lists() {
+    for transport in TransportMode::ALL {
+        let second = World::new().await;
+        let listed = vec![second.url(transport)];
+        let mut first = World::with(|config| config.resume.gateways = listed.clone()).await;
+        let url = [first.url(transport), first.url(transport)];
+        let mut alice = join_resumable(&second, &at(url, &second, transport)).await;
+        assert_eq!(alice.client.gateways(), listed);
+        first.tell_to_stop();
+        rejoins(&mut alice, CloseReason::ShuttingDown).await;
+        let bob = second.join(TransportMode::WebSocketJson, Role::Publisher).await;
+        assert_eq!(bob.client.present_on_joining(), 1);
     }
 }
 
