@@ -27,6 +27,16 @@ async function send(page, data) {
   await page.getByRole('button', { name: 'Send', exact: true }).click();
 }
 
+/** What axe finds, and whether everything is within the window. */
+async function assertAccessible(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const found = violations.flatMap(({ id, nodes }) => nodes.map((it) => `${id}: ${it.html}: ${it.failureSummary}`));
+  assert.deepEqual(found, []);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, 'nothing is wider than the window');
+}
+
 for (const browserName of BROWSERS) {
   describe(`in ${browserName}`, () => {
     const own = fixture({ gateway: {} }, browserName);
@@ -51,13 +61,17 @@ for (const browserName of BROWSERS) {
     test('a cut network, a dropped link and another transport keep the connection', { timeout: 60_000 }, async (context) => {
       const [alice, bob] = [await join(context, 'moderator', own), await join(context, 'publisher', own)];
       const id = await ownId(alice);
+      const resumed = alice.locator('#tile-resumed-detail');
+      assert.equal(await resumed.textContent(), 'the link was never lost');
       await alice.getByRole('button', { name: 'Cut the network' }).click();
       await alice.locator('#state[data-state=reconnecting]').waitFor();
+      assert.equal(await resumed.textContent(), 'the link was lost');
       await send(bob, 'meanwhile');
       await entry(bob, 'meanwhile').waitFor();
       await alice.getByRole('button', { name: 'Restore the network' }).click();
       await entry(alice, 'as the same connection: 1 missed and received').waitFor();
       await entry(alice, 'meanwhile').waitFor();
+      assert.equal(await resumed.textContent(), '1 missed and received, nothing lost');
 
       await alice.getByRole('radio', { name: 'WebSocket' }).check({ force: true });
       await entry(alice, 'Resumed over WebSocket').waitFor();
@@ -77,6 +91,9 @@ test('a client leaves and joins again, changes its role, and is disconnected', {
   const [alice, bob] = [await join(context, 'moderator'), await join(context, 'publisher')];
   await bob.getByRole('button', { name: 'Leave' }).click();
   await entry(bob, 'You left.').waitFor();
+  for (const name of ['Drop the link', 'Cut the network']) {
+    assert.ok(await bob.getByRole('button', { name }).isDisabled(), name);
+  }
   await bob.getByRole('button', { name: 'Join', exact: true }).click();
   await bob.locator('#state[data-state=connected]').waitFor();
   await bob.getByLabel('Role').selectOption('subscriber');
@@ -88,6 +105,44 @@ test('a client leaves and joins again, changes its role, and is disconnected', {
   await entry(bob, 'Disconnected (forceDisconnected)').waitFor();
   await alice.locator(`#people [data-id="${id}"]`).waitFor({ state: 'detached' });
 });
+
+test('a network that was cut when the client left can be restored', { timeout: 60_000 }, async (context) => {
+  const alice = await join(context, 'moderator');
+  await alice.getByRole('button', { name: 'Cut the network' }).click();
+  await alice.locator('#state[data-state=reconnecting]').waitFor();
+  await alice.getByRole('button', { name: 'Leave' }).click();
+  await entry(alice, 'You left.').waitFor();
+  assert.ok(await alice.getByRole('button', { name: 'Drop the link' }).isDisabled());
+  await alice.getByRole('button', { name: 'Restore the network' }).click();
+  assert.ok(await alice.getByRole('button', { name: 'Cut the network' }).isDisabled());
+  await alice.getByRole('button', { name: 'Join', exact: true }).click();
+  await alice.locator('#state[data-state=connected]').waitFor();
+  assert.ok(await alice.getByRole('button', { name: 'Drop the link' }).isEnabled());
+});
+
+for (const [name, key, problem] of [
+  ['without a key', '', 'The address of this page has no key.'],
+  ['with a wrong key', '#wrong', 'The gateway does not accept the key in the address of this page.'],
+]) {
+  test(`a page ${name} says so, and joins when its address has the key`, { timeout: 60_000 }, async (context) => {
+    const url = `${new URL(shared.gateway.page).origin}/${key}`;
+    const { raw } = await shared.browser.page(context, { url, expected: /401 \(Unauthorized\)/ });
+    const alert = raw.getByRole('alert');
+    await alert.waitFor();
+    const address = 'Open the address that "signalbox serve --dev" printed.';
+    assert.equal(await alert.textContent(), `${problem} ${address}`);
+    assert.equal(await raw.locator('#transport-hint').textContent(), 'With a token, this page joins over WebSocket only.');
+    assert.equal((await raw.locator('.title p').textContent()).trim(), 'No session');
+    for (const button of ['Drop the link', 'Cut the network']) {
+      assert.ok(await raw.getByRole('button', { name: button }).isDisabled(), button);
+    }
+    await assertAccessible(raw);
+    // Only the fragment changes, for which a browser loads nothing.
+    await raw.evaluate((hash) => void (location.hash = hash), new URL(shared.gateway.page).hash);
+    await raw.getByText('Connected over WebTransport').waitFor();
+    assert.match(await raw.locator('.title p').textContent(), /^Session \S+/);
+  });
+}
 
 test('a page without the key asks for a token, and loads nothing from elsewhere', { timeout: 60_000 }, async (context) => {
   const { origin } = new URL(shared.gateway.page);
@@ -120,11 +175,6 @@ for (const [name, colorScheme, width] of [
     await page.getByLabel('To', { exact: true }).selectOption(await ownId(other));
     await send(page, 'just you');
     await entry(page, 'you to').waitFor();
-    await page.evaluate(axe.source);
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
-    const found = violations.flatMap(({ id, nodes }) => nodes.map((it) => `${id}: ${it.html}: ${it.failureSummary}`));
-    assert.deepEqual(found, []);
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(overflow <= 0, 'nothing is wider than the window');
+    await assertAccessible(page);
   });
 }

@@ -10,26 +10,33 @@ export interface Environment {
   readonly network?: { readonly url: string; readonly qrSvg: string };
 }
 
+/** Why the gateway did not give its session: it has none for pages, or the key is missing or wrong. */
+export type NoEnvironment = 'noSession' | 'noKey' | 'wrongKey';
+
 /** Roles for which there is a token. */
 export type TokenRole = Extract<Role, 'moderator' | 'publisher' | 'subscriber'>;
 
 const ROLES: readonly TokenRole[] = ['moderator', 'publisher', 'subscriber'];
 const KEY_ITEM = 'signalbox:page:key';
 
-/**
- * The key in the page's address. It stays in the address, for reloads and bookmarks, and is kept for
- * the tab in case that the address is changed by hand.
- */
-function pageKey(): string {
-  const key = location.hash.slice(1);
-  if (key) sessionStorage.setItem(KEY_ITEM, key);
-  return key || (sessionStorage.getItem(KEY_ITEM) ?? '');
+/** The key in the page's address. It stays there, for reloads and bookmarks. */
+function addressKey(): string {
+  return location.hash.slice(1);
 }
 
-/** Asks the gateway for its session. `undefined` if it gives none; rejects if it cannot be reached. */
-export async function loadEnvironment(): Promise<Environment | undefined> {
-  const answer = await fetch('session.json', { headers: { Authorization: `Bearer ${pageKey()}` } });
-  return answer.ok ? ((await answer.json()) as Environment) : undefined;
+/** The key in the address, or else the last one in this tab that the gateway accepted. */
+function pageKey(): string {
+  return addressKey() || (sessionStorage.getItem(KEY_ITEM) ?? '');
+}
+
+/** Asks the gateway for its session. Rejects if the gateway cannot be reached. */
+export async function loadEnvironment(): Promise<Environment | NoEnvironment> {
+  const key = pageKey();
+  const answer = await fetch('session.json', { headers: { Authorization: `Bearer ${key}` } });
+  if (answer.status === 401) return addressKey() ? 'wrongKey' : 'noKey';
+  if (!answer.ok) return 'noSession';
+  sessionStorage.setItem(KEY_ITEM, key);
+  return (await answer.json()) as Environment;
 }
 
 /** The role that the address asks for. */

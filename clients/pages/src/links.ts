@@ -23,6 +23,7 @@ export class LinkHistory {
   #rejoined = 0;
   #missed = 0;
   #lost = 0;
+  #wasLost = false;
 
   constructor() {
     setInterval(() => this.#showDuration(), 1000);
@@ -32,14 +33,22 @@ export class LinkHistory {
   joined(transport: Transport | undefined): void {
     this.#list.replaceChildren();
     this.#resumed = this.#rejoined = this.#missed = this.#lost = 0;
+    this.#wasLost = false;
     this.#begin(transport, 'joined');
     this.#showTotals();
   }
 
   /** The link is lost. */
   lost(): void {
-    this.#showDuration();
+    this.ended();
     this.#lostAt = Date.now();
+    this.#wasLost = true;
+    this.#showTotals();
+  }
+
+  /** The client has no link any more. */
+  ended(): void {
+    this.#showDuration();
     this.#open?.row.classList.remove('open');
     this.#open = undefined;
   }
@@ -92,7 +101,7 @@ export class LinkHistory {
     const parts = [];
     if (this.#resumed > 0 || this.#lost > 0) parts.push(`${missedText(this.#missed)}, ${lost}`);
     if (this.#rejoined > 0) parts.push(`joined again ${count(this.#rejoined, 'time')}`);
-    setText(byId('tile-resumed-detail'), parts.join('; ') || 'the link was never lost');
+    setText(byId('tile-resumed-detail'), parts.join('; ') || (this.#wasLost ? 'the link was lost' : 'the link was never lost'));
   }
 }
 

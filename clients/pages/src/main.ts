@@ -4,7 +4,7 @@ import { ConnectError, type ConnectOptions, type Session, type Transport, connec
 import { avatar, idText } from './avatar.js';
 import { Composer } from './composer.js';
 import { byId, setText } from './dom.js';
-import { type Environment, type TokenRole, addressFor, fromBase64, loadEnvironment, requestedRole } from './environment.js';
+import { type Environment, type NoEnvironment, type TokenRole, addressFor, fromBase64, loadEnvironment, requestedRole } from './environment.js';
 import { shortId, transportName } from './format.js';
 import { LinkHistory } from './links.js';
 import { SignalLog } from './log.js';
@@ -14,6 +14,14 @@ import { RoundTrips } from './round-trips.js';
 
 /** Time for a chosen transport to connect, after which the other one is allowed again. */
 const SWITCH_MS = 6000;
+
+/** What the page says if the gateway did not give its session. */
+const NO_ENVIRONMENT: Readonly<Record<NoEnvironment, string>> = {
+  noSession: 'This gateway has no session for the page',
+  noKey: 'The address of this page has no key. Open the address that "signalbox serve --dev" printed',
+  wrongKey:
+    'The gateway does not accept the key in the address of this page. Open the address that "signalbox serve --dev" printed',
+};
 
 /** State of the page, as its heading shows it. */
 type PageState = 'connecting' | 'connected' | 'reconnecting' | 'left';
@@ -48,15 +56,16 @@ async function join(): Promise<void> {
     if (refused && typedToken !== undefined) askForToken('The gateway did not accept the token.');
   } finally {
     joining = false;
-    showLeaveButton();
+    showActions();
   }
 }
 
 /** A token that is valid now: those of the gateway are replaced when it restarts. */
 async function currentToken(): Promise<string> {
   if (typedToken !== undefined) return typedToken;
-  environment = (await loadEnvironment()) ?? environment;
-  if (!environment) throw new Error('the gateway gave no token');
+  const answer = await loadEnvironment();
+  if (typeof answer !== 'string') environment = answer;
+  else if (!environment) throw new Error(NO_ENVIRONMENT[answer]);
   return environment.tokens[role.value as TokenRole];
 }
 
@@ -109,14 +118,14 @@ function follow(joined: Session): void {
   });
   joined.on('sessionDisconnected', ({ reason, message }) => {
     session = undefined;
-    links.lost();
+    links.ended();
     roundTrips.stop();
     composer.show(undefined);
     people.show(undefined);
     const asked = reason === 'clientDisconnected';
     log.note(asked ? 'plain' : 'bad', asked ? 'You left.' : `Disconnected (${reason}): ${message}.`);
     showState('left', asked ? 'Left' : 'Disconnected');
-    showLeaveButton();
+    showActions();
   });
 }
 
@@ -157,10 +166,11 @@ function showConnected(): void {
   if (!current) return;
   const { connection, transport } = current;
   showState('connected', `Connected over ${transportName(transport)}`);
+  setText(byId('session-label'), 'Session');
   setText(byId('session-id'), `${current.sessionId.slice(0, 14)}…`);
   byId('session-id').title = current.sessionId;
   byId('me').replaceChildren(avatar(connection.id), description(connection));
-  showLeaveButton();
+  showActions();
 }
 
 function showState(state: PageState, text: string): void {
@@ -174,14 +184,24 @@ function showState(state: PageState, text: string): void {
   setText(byId('tile-transport-detail'), state === 'connected' ? detail : text.toLowerCase());
 }
 
-function showLeaveButton(): void {
+/** Shows which actions there are now. */
+function showActions(): void {
   setText(byId('leave'), session ? 'Leave' : 'Join');
+  setText(byId('cut'), network.isCut ? 'Restore the network' : 'Cut the network');
+  byId<HTMLButtonElement>('drop').disabled = !session;
+  // A network that is cut can be restored without a session: nothing can be joined until then.
+  byId<HTMLButtonElement>('cut').disabled = !session && !network.isCut;
 }
 
 function showProblem(text: string | undefined): void {
   const problem = byId('problem');
   problem.hidden = text === undefined;
   setText(problem, text ?? '');
+}
+
+function withoutWebTransport(why: string): void {
+  byId<HTMLInputElement>('transport-webtransport').disabled = true;
+  setText(byId('transport-hint'), why);
 }
 
 function askForToken(why: string): void {
@@ -204,7 +224,7 @@ function listen(): void {
   byId('cut').addEventListener('click', () => {
     if (network.isCut) network.restore();
     else network.cut();
-    setText(byId('cut'), network.isCut ? 'Restore the network' : 'Cut the network');
+    showActions();
   });
   byId('leave').addEventListener('click', () => void (session ? session.disconnect() : join()));
   role.addEventListener('change', () => void changeRole());
@@ -212,6 +232,8 @@ function listen(): void {
     input.id = `transport-${input.value}`;
     input.addEventListener('change', () => chooseTransport(input.value as Transport | 'automatic'));
   }
+  // A browser does not load the page again when only the key in its address changes.
+  addEventListener('hashchange', () => location.reload());
   byId('token-form').addEventListener('submit', (event) => {
     event.preventDefault();
     typedToken = byId<HTMLTextAreaElement>('token').value.trim();
@@ -225,22 +247,24 @@ async function start(): Promise<void> {
   listen();
   composer.show(undefined);
   people.show(undefined);
-  showLeaveButton();
+  showActions();
+  let answer: Environment | NoEnvironment;
   try {
-    environment = await loadEnvironment();
+    answer = await loadEnvironment();
   } catch {
     showState('left', 'Not connected');
     return showProblem('The gateway does not answer. Start it, then reload this page.');
   }
   byId<HTMLAnchorElement>('second').href = addressFor('publisher');
-  if (!network.available.includes('webtransport') || !environment) {
-    byId<HTMLInputElement>('transport-webtransport').disabled = true;
-    setText(byId('transport-hint'), 'This browser has no WebTransport on this page.');
-  }
-  if (!environment) {
+  if (!network.available.includes('webtransport')) withoutWebTransport('This browser has no WebTransport on this page.');
+  if (typeof answer === 'string') {
+    // The address and the certificate for WebTransport come with the session.
+    withoutWebTransport('With a token, this page joins over WebSocket only.');
     showState('left', 'Not connected');
-    return askForToken('Open the page by the address that the gateway has printed, or paste a token.');
+    showProblem(`${NO_ENVIRONMENT[answer]}.`);
+    return askForToken('A token for any session of this gateway.');
   }
+  environment = answer;
   showNetworkAddress(environment);
   await join();
 }
