@@ -1,12 +1,25 @@
 //! State shared by all sessions of a relay.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
-use crate::{evicted::EvictedTickets, observer::Observer, settings::Settings};
+use crate::{
+    backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
+    settings::Settings,
+};
 
 /// Settings, observer and evicted tickets of one relay.
 pub(crate) struct RelayContext {
     pub(crate) settings: Settings,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) evicted: EvictedTickets,
+    /// None if the gateway is on its own.
+    pub(crate) cluster: Option<ClusterContext>,
+}
+
+/// This gateway's place among several.
+pub(crate) struct ClusterContext {
+    pub(crate) instance: Instance,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    /// Whether the gateway is cut off from the others.
+    pub(crate) cut_off: AtomicBool,
 }

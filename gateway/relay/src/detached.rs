@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalbox_protocol::{CloseReason, ConnectionId, SessionId};
+use signalbox_protocol::{ConnectionId, SessionId};
 
 use crate::{directory::SessionHandle, seat::Seat};
 
@@ -38,6 +38,6 @@ impl Detached {
 impl Drop for Detached {
     fn drop(&mut self) {
         let (seat, now) = (self.seat, self.now);
-        self.session.with(|state| state.leave(seat, CloseReason::NetworkDisconnected, now));
+        self.session.with(|state| state.expire(seat, now));
     }
 }

@@ -6,13 +6,13 @@ use parking_lot::Mutex;
 use signalbox_protocol::{ProjectKey, SessionId};
 
 use crate::{
-    context::RelayContext,
+    context::{ClusterContext, RelayContext},
     error::JoinError,
     evicted::EvictedTickets,
     observer::Observer,
     project::ProjectTable,
     rate::SharedRateLimiter,
-    session::{Gone, Session, SessionState, history::HistoryBounds},
+    session::{Gone, Session, SessionState, history::HistoryBounds, roster::RosterChanges},
     settings::{ProjectLimits, Settings},
 };
 
@@ -29,14 +29,18 @@ struct DirectoryState {
 }
 
 impl Directory {
-    pub(crate) fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        cluster: Option<ClusterContext>,
+    ) -> Self {
         let state = DirectoryState {
             sessions: HashMap::new(),
             projects: ProjectTable::new(settings.project),
             closing: false,
         };
         let evicted = EvictedTickets::default();
-        let context = Arc::new(RelayContext { settings, observer, evicted });
+        let context = Arc::new(RelayContext { settings, observer, evicted, cluster });
         Self { context, state: Mutex::new(state) }
     }
 
@@ -70,9 +74,13 @@ impl Directory {
 
     /// Rejects all joins from now on. Returns all sessions.
     pub(crate) fn close(self: &Arc<Self>) -> Vec<SessionHandle> {
-        let mut state = self.state.lock();
-        state.closing = true;
-        state.sessions.values().map(|session| self.handle(session)).collect()
+        self.state.lock().closing = true;
+        self.all()
+    }
+
+    /// All sessions.
+    pub(crate) fn all(self: &Arc<Self>) -> Vec<SessionHandle> {
+        self.state.lock().sessions.values().map(|session| self.handle(session)).collect()
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -84,24 +92,16 @@ impl Directory {
         self.state.lock().sessions.get(id).map(|session| self.handle(session))
     }
 
-    /// The session for a connection that has been added; creates it if necessary. On an error the
-    /// connection is subtracted again.
+    /// The session; creates it if necessary.
     pub(crate) fn open(self: &Arc<Self>, id: &SessionId) -> Result<SessionHandle, JoinError> {
         let mut state = self.state.lock();
         if let Some(session) = state.sessions.get(id) {
             return Ok(self.handle(session));
         }
-        match state.projects.open(id.project()) {
-            Ok((rate, age)) => {
-                let session = self.new_session(id, rate, age);
-                state.sessions.insert(id.clone(), session.clone());
-                Ok(self.handle(&session))
-            }
-            Err(error) => {
-                state.projects.leave(id.project(), 1);
-                Err(error)
-            }
-        }
+        let (rate, age) = state.projects.open(id.project())?;
+        let session = self.new_session(id, rate, age);
+        state.sessions.insert(id.clone(), session.clone());
+        Ok(self.handle(&session))
     }
 
     /// Adds a restored session and its connections, regardless of the limits. `None` if the session
@@ -135,13 +135,17 @@ impl Directory {
         SessionHandle { directory: self.clone(), session: session.clone() }
     }
 
-    /// Applies the departures from a session: first the session itself, then its connections.
+    /// Applies the changes of a session.
     fn apply(&self, session: &Arc<Session>, gone: Gone) {
+        let RosterChanges { removed, taken } = gone.changes;
         if gone.closed {
             self.remove(session);
         }
-        if gone.members > 0 {
-            self.subtract_connections(session.id().project(), gone.members);
+        if removed > 0 {
+            self.subtract_connections(session.id().project(), removed);
+        }
+        if taken > 0 {
+            self.state.lock().projects.arrive(session.id().project(), taken);
         }
     }
 

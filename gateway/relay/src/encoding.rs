@@ -49,6 +49,10 @@ impl<'a> SignalEncodings<'a> {
         (self.from.clone(), self.seq)
     }
 
+    pub(crate) fn signal(&self) -> &Signal<'a> {
+        &self.signal
+    }
+
     /// The signal in an encoding that exists already, or else in the shortest.
     pub(crate) fn any(&mut self) -> (Encoding, Bytes) {
         let encoding = match (&self.per_sender, &self.shared, &self.json) {

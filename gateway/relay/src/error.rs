@@ -109,6 +109,9 @@ pub enum ResumeError {
     /// The client claims to have received messages that were never sent.
     #[error("the client claims to have received messages that were never sent to it")]
     CursorAhead,
+    /// The client has received signals that have not arrived here yet. It should try again.
+    #[error("the client has received signals that have not arrived at this gateway yet")]
+    Behind,
     /// The relay is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
@@ -122,6 +125,7 @@ impl ResumeError {
             Self::Evicted => CloseReason::ForceDisconnected,
             Self::Superseded => CloseReason::Superseded,
             Self::CursorAhead => CloseReason::ProtocolError,
+            Self::Behind => CloseReason::NetworkDisconnected,
             Self::ShuttingDown => CloseReason::ShuttingDown,
         }
     }

@@ -32,4 +32,6 @@ pub struct ResumeOptions {
     pub secret: TicketSecret,
     /// When the client's token expires, in time since 1970. Returned at each resume.
     pub token_until: Duration,
+    /// Resume window: time for which the connection is kept without a link.
+    pub window: Duration,
 }

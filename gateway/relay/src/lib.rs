@@ -18,6 +18,8 @@
 //! that a new link can continue where a lost one stopped ([`Relay::resume`]), if the client asked
 //! for that when it joined ([`Join::resume`]).
 
+mod backplane;
+mod cluster;
 mod connection;
 mod context;
 mod detached;
@@ -25,6 +27,7 @@ mod directory;
 mod encoding;
 mod error;
 mod evicted;
+mod instance;
 mod join;
 mod observer;
 mod outbox;
@@ -40,11 +43,15 @@ mod session;
 mod settings;
 mod snapshot;
 mod summary;
+mod update;
 
+pub use backplane::Backplane;
+pub use cluster::{Applied, Hold};
 pub use connection::Connection;
 pub use detached::Detached;
 pub use encoding::Encoding;
 pub use error::{JoinError, RejectionReason, RestoreError, ResumeError, SignalError};
+pub use instance::Instance;
 pub use join::{Join, ResumeOptions};
 pub use observer::Observer;
 pub use outbox::Outbox;
@@ -56,3 +63,4 @@ pub use resume::{ResumeRequest, Resumed, TicketSecret};
 pub use settings::{ProjectLimits, Settings};
 pub use snapshot::Snapshot;
 pub use summary::ConnectionSummary;
+pub use update::SessionUpdate;

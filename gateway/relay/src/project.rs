@@ -6,7 +6,7 @@ use signalbox_protocol::ProjectKey;
 
 use crate::{error::JoinError, rate::SharedRateLimiter, settings::ProjectLimits};
 
-/// Usage of the projects with a connection, and limits of the projects with limits of their own.
+/// Usage of the projects with a connection or a session, and limits of the projects with limits of their own.
 #[derive(Default)]
 pub(crate) struct ProjectTable {
     default: ProjectLimits,
@@ -21,7 +21,7 @@ struct OwnLimits {
     rate: Arc<SharedRateLimiter>,
 }
 
-/// Current usage of one project. It exists while the project has a connection.
+/// Current usage of one project. It exists while the project has a connection or a session.
 struct ProjectUsage {
     connections: usize,
     sessions: usize,
@@ -102,32 +102,42 @@ impl ProjectTable {
     pub(crate) fn leave(&mut self, key: &ProjectKey, connections: usize) {
         if let Some(used) = self.used.get_mut(key) {
             used.connections -= connections;
-            if used.connections == 0 {
-                self.used.remove(key);
-            }
+            self.remove_unused(key);
         }
     }
 
-    /// Adds a session, for a connection that has been added. Returns the project's rate limiter and
-    /// how long the session keeps its history.
+    /// Adds connections that another gateway admitted, regardless of the limits.
+    pub(crate) fn arrive(&mut self, key: &ProjectKey, connections: usize) {
+        self.used(key).connections += connections;
+    }
+
+    /// Adds a session. Returns the project's rate limiter and how long the session keeps its
+    /// history.
     pub(crate) fn open(
         &mut self,
         key: &ProjectKey,
     ) -> Result<(Arc<SharedRateLimiter>, Duration), JoinError> {
         let limits = self.limits(key);
-        match self.used.get_mut(key) {
-            Some(used) if used.sessions < limits.sessions => {
-                used.sessions += 1;
-                Ok((used.rate.clone(), limits.history_age))
-            }
-            _ => Err(JoinError::TooManySessions),
+        let used = self.used(key);
+        if used.sessions < limits.sessions {
+            used.sessions += 1;
+            return Ok((used.rate.clone(), limits.history_age));
         }
+        self.remove_unused(key);
+        Err(JoinError::TooManySessions)
     }
 
-    /// Subtracts a session. Must be called before its last connection is subtracted.
+    /// Subtracts a session.
     pub(crate) fn close(&mut self, key: &ProjectKey) {
         if let Some(used) = self.used.get_mut(key) {
             used.sessions -= 1;
+            self.remove_unused(key);
+        }
+    }
+
+    fn remove_unused(&mut self, key: &ProjectKey) {
+        if self.used.get(key).is_some_and(|used| used.connections == 0 && used.sessions == 0) {
+            self.used.remove(key);
         }
     }
 }

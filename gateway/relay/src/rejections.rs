@@ -25,7 +25,7 @@ pub struct Rejection {
 }
 
 /// The latest rejections of one connection, oldest first.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Rejections(VecDeque<Rejection>);
 
 impl Rejections {

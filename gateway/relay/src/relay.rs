@@ -46,7 +46,11 @@ pub struct Stats {
 impl Relay {
     /// An empty relay. `observer` is notified of every connection.
     pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Self {
-        Self(Arc::new(Directory::new(settings, observer)))
+        Self(Arc::new(Directory::new(settings, observer, None)))
+    }
+
+    pub(crate) fn with_directory(directory: Directory) -> Self {
+        Self(Arc::new(directory))
     }
 
     pub(crate) fn directory(&self) -> &Arc<Directory> {
@@ -72,7 +76,9 @@ impl Relay {
         let outbox = Outbox::new(outbox_frames, outbox_bytes);
         self.0.add_connection(join.session.project())?;
         loop {
-            let session = self.0.open(&join.session)?;
+            let session = self.0.open(&join.session).inspect_err(|_| {
+                self.0.subtract_connections(join.session.project(), 1);
+            })?;
             let present = match session.with(|state| state.join(&join, &outbox, now)) {
                 // The last member left after the session was found, which has removed it from the
                 // directory. The next look opens a new one.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Format of a snapshot.
-const FORMAT: u16 = 5;
+const FORMAT: u16 = 6;
 
 /// The resumable connections of a relay.
 pub struct Snapshot {

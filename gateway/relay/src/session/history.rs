@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use signalbox_protocol::Sender;
 
 use super::{log_entry::LogEntry, trimmed::Trimmed};
 
@@ -25,6 +26,14 @@ pub(crate) struct HistoryMark {
     pub(crate) position: u64,
     /// Number of presence events so far.
     pub(crate) events: u64,
+}
+
+/// The history of a session on another gateway.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExportedHistory {
+    first: u64,
+    log: Vec<LogEntry>,
+    trimmed: Trimmed,
 }
 
 /// The history of one session.
@@ -74,6 +83,60 @@ impl History {
         self.bounds
     }
 
+    /// The history, for another gateway.
+    pub(crate) fn export(&self) -> ExportedHistory {
+        ExportedHistory {
+            first: self.first,
+            log: self.log.iter().map(|entry| entry.entry.clone()).collect(),
+            trimmed: self.trimmed.clone(),
+        }
+    }
+
+    /// Puts the history of another gateway, which has the signals of each sender up to
+    /// `exported_until`, before this one: the signals that `earlier` accepts. Its
+    /// presence events have other numbers there, and count as known. Returns the distance by which the
+    /// positions of this history have moved.
+    pub(crate) fn after(
+        self,
+        exported: ExportedHistory,
+        earlier: impl Fn(&Sender, u64) -> bool,
+        exported_until: impl Fn(&Sender) -> u64,
+        resumable: bool,
+        now: Duration,
+    ) -> (Self, i64) {
+        let mut merged = Self::new(self.bounds);
+        merged.first = exported.first;
+        merged.trimmed = exported.trimmed;
+        merged.trimmed.events = 0;
+        for entry in exported.log {
+            let entry = match entry {
+                LogEntry::Signal { ref from, seq, .. } if !earlier(from, seq) => {
+                    // Keeps the positions of the others.
+                    LogEntry::Elsewhere
+                }
+                LogEntry::Created { .. } => LogEntry::Elsewhere,
+                // No client misses it, and no client is waiting for the sender's signals.
+                LogEntry::Destroyed { id, reason, .. } => {
+                    LogEntry::Destroyed { number: 0, id, reason }
+                }
+                entry => entry,
+            };
+            merged.record(|| entry, resumable, now);
+        }
+        // Signals that were lost here may be in the other history, or have been lost there, too.
+        for (from, (until, _)) in self.trimmed.signals {
+            if until > exported_until(&from) {
+                merged.record_loss(from, until, resumable);
+            }
+        }
+        let shift = merged.mark().position.wrapping_sub(self.first).cast_signed();
+        merged.presence_events = self.presence_events;
+        for TimedEntry { at, entry } in self.log {
+            merged.record(|| entry, resumable, at);
+        }
+        (merged, shift)
+    }
+
     /// The current end of the history.
     pub(crate) fn mark(&self) -> HistoryMark {
         let position = self.first + self.log.len() as u64;
@@ -83,6 +146,11 @@ impl History {
     /// The oldest entry, with the current number of presence events.
     pub(crate) fn oldest_mark(&self) -> HistoryMark {
         HistoryMark { position: self.first, events: self.presence_events }
+    }
+
+    /// Position of the first entry that was recorded at this time or later.
+    pub(crate) fn position_at(&self, time: Duration) -> u64 {
+        self.first + self.log.partition_point(|entry| entry.at < time) as u64
     }
 
     /// Time of the latest entry; zero if there is none.
@@ -128,6 +196,15 @@ impl History {
             self.trim(now);
         } else {
             self.reset();
+        }
+    }
+
+    /// Records that signals of a sender up to this one never arrived, for the resumable members that
+    /// are there already.
+    pub(crate) fn record_loss(&mut self, from: Sender, seq: u64, resumable: bool) {
+        if resumable {
+            let before = self.mark().position.saturating_sub(1);
+            self.trimmed.record_loss(from, seq, before);
         }
     }
 

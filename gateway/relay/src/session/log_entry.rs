@@ -37,6 +37,8 @@ pub(crate) enum LogEntry {
     Created { number: u64, info: Arc<ConnectionInfo> },
     /// The presence event with this number: a connection was destroyed.
     Destroyed { number: u64, id: ConnectionId, reason: DisconnectReason },
+    /// An entry of another gateway's history that this gateway has elsewhere, or does not need.
+    Elsewhere,
 }
 
 impl LogEntry {
@@ -48,7 +50,7 @@ impl LogEntry {
             } => frame.len() + ids.len() * std::mem::size_of::<ConnectionId>(),
             Self::Signal { frame, .. } => frame.len(),
             Self::Created { info, .. } => info.data.len(),
-            Self::Destroyed { .. } => 0,
+            Self::Destroyed { .. } | Self::Elsewhere => 0,
         }
     }
 }

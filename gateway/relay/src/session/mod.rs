@@ -1,13 +1,16 @@
 //! A session: its members behind one lock.
 
 pub(crate) mod history;
-mod log_entry;
+pub(crate) mod log_entry;
 mod replay;
 pub(crate) mod resumable;
 mod resume;
-mod roster;
+pub(crate) mod roster;
+mod shared;
 pub(crate) mod snapshot;
 mod state;
+mod tombstones;
+mod transfer;
 mod trimmed;
 
 use std::sync::Arc;
@@ -15,21 +18,22 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use signalbox_protocol::SessionId;
 
-use self::history::HistoryBounds;
 pub(crate) use self::state::SessionState;
+use self::{history::HistoryBounds, roster::RosterChanges};
 use crate::{context::RelayContext, rate::SharedRateLimiter};
 
-/// A session with at least one member. The first member creates it; it ends with the last one.
+/// A session with at least one member on this gateway. The first member creates it; it ends with
+/// the last one. (In a cluster it exists also while it is held, or has members of a lost gateway.)
 pub(crate) struct Session {
     id: SessionId,
     state: Mutex<SessionState>,
 }
 
-/// Departures from a session that its directory has not applied yet.
+/// Changes of a session that its directory has not applied yet.
 #[must_use]
 pub(crate) struct Gone {
-    /// Number of removed members.
-    pub(crate) members: usize,
+    /// Changes of the local members.
+    pub(crate) changes: RosterChanges,
     /// Whether the session is closed, as it has no members.
     pub(crate) closed: bool,
 }

@@ -12,7 +12,7 @@ use signalbox_protocol::{
 
 use super::{
     log_entry::LogEntry,
-    resumable::IssuedTicket,
+    resumable::{IssuedTicket, Resumable},
     roster::{Member, Roster},
     state::SessionState,
     trimmed::Trimmed,
@@ -53,11 +53,13 @@ impl SessionState {
             member,
             presence: member.record().presence,
             position,
-            events: presented.start.events + request.events,
+            events: presented.start.events.map(|events| events + request.events),
             request,
             full_resync: false,
+            lost_until: HashMap::new(),
         };
         filter.full_resync = filter.needs_full_resync();
+        filter.lost_until = filter.find_lost();
         let entries = self.history.since(position);
         let outgoing = entries.filter_map(|entry| filter.missed(entry)).collect();
         Replay { lost: filter.lost(), full_resync: filter.full_resync, outgoing }
@@ -75,10 +77,13 @@ struct ReplayFilter<'a> {
     presence: bool,
     /// The first position of the history that the client may not have.
     position: u64,
-    /// Number of the last presence event that the client has.
-    events: u64,
+    /// Number of the last presence event that the client has. `None` if it has counted them on
+    /// another gateway.
+    events: Option<u64>,
     request: &'a ResumeRequest<'a>,
     full_resync: bool,
+    /// The last lost signal of each sender.
+    lost_until: HashMap<Sender, u64>,
 }
 
 impl ReplayFilter<'_> {
@@ -98,7 +103,7 @@ impl ReplayFilter<'_> {
         };
         unknown_sender
             || self.trimmed.unknown_before > self.position
-            || (self.presence && self.trimmed.events > self.events)
+            || (self.presence && self.events.is_none_or(|events| self.trimmed.events > events))
     }
 
     /// Whether the client has every signal of a sender: it has read the sender's end, and waits for
@@ -106,15 +111,25 @@ impl ReplayFilter<'_> {
     fn fully_delivered(&self, from: &Sender) -> bool {
         self.presence
             && !self.request.cursors.contains_key(from)
-            && from
-                .connection()
-                .is_some_and(|id| self.destroyed.get(&id).is_some_and(|end| *end <= self.events))
+            && from.connection().is_some_and(|id| {
+                self.destroyed.get(&id).is_some_and(|end| Some(*end) <= self.events)
+            })
     }
 
     /// Ranges of signals that the client has missed and that are no longer in the history.
     fn lost(&self) -> Vec<Lost> {
+        let lost = self.lost_until.iter();
+        lost.map(|(from, until)| Lost {
+            after: self.cursor(from),
+            from: from.clone(),
+            until: *until,
+        })
+        .collect()
+    }
+
+    fn find_lost(&self) -> HashMap<Sender, u64> {
         if !self.member.receives() {
-            return Vec::new();
+            return HashMap::new();
         }
         let id = self.request.connection;
         let to_many = self.trimmed.signals.iter().map(|(from, last)| (from.clone(), *last));
@@ -134,8 +149,15 @@ impl ReplayFilter<'_> {
                 *last = seq.max(*last);
             }
         }
-        let lost = last.into_iter();
-        lost.map(|(from, until)| Lost { after: self.cursor(&from), from, until }).collect()
+        if let Some(unseen) = self.member.resumable().and_then(Resumable::unseen) {
+            for (from, until) in &**unseen {
+                if *until > self.cursor(from) && self.knows_sender(from) {
+                    let last = last.entry(from.clone()).or_default();
+                    *last = (*until).max(*last);
+                }
+            }
+        }
+        last
     }
 
     /// The message for an entry, if the client has missed it.
@@ -145,7 +167,9 @@ impl ReplayFilter<'_> {
                 let wanted = self.member.receives()
                     && self.knows_sender(from)
                     && audience.includes(self.request.connection)
-                    && *seq > self.cursor(from);
+                    && *seq > self.cursor(from)
+                    // A history that was taken over may contain some of the signals before it.
+                    && self.lost_until.get(from).is_none_or(|lost| seq > lost);
                 wanted.then(|| {
                     let frame = recode(from, *seq, *encoding, frame, self.request.encoding);
                     Outgoing::signal(from, *seq, self.request.encoding, frame)
@@ -155,6 +179,7 @@ impl ReplayFilter<'_> {
                 let created = GatewayMessage::ConnectionCreated((**info).clone());
                 Outgoing::Frame(EventEncodings::new(created).get(self.request.encoding))
             }),
+            LogEntry::Elsewhere => None,
             LogEntry::Destroyed { number, id, reason } => {
                 self.missed_event(*number).then(|| destroyed(*id, *reason, self.request.encoding))
             }
@@ -163,17 +188,19 @@ impl ReplayFilter<'_> {
 
     /// Whether the client accepts signals of this sender.
     fn knows_sender(&self, from: &Sender) -> bool {
-        if self.full_resync && self.presence {
-            from.connection().is_none_or(|id| self.roster.contains(id))
-        } else {
-            !self.fully_delivered(from)
-        }
+        let Some(id) = from.connection().filter(|_| self.presence) else {
+            return !self.fully_delivered(from);
+        };
+        // A history that was taken over from another gateway may contain signals of a sender of
+        // which this gateway has never heard.
+        self.roster.contains(id)
+            || !self.full_resync && self.destroyed.contains_key(&id) && !self.fully_delivered(from)
     }
 
     /// Whether the client must receive the presence event with this number. After a full resync it
     /// needs none.
     fn missed_event(&self, number: u64) -> bool {
-        self.presence && !self.full_resync && number > self.events
+        self.presence && !self.full_resync && Some(number) > self.events
     }
 }
 

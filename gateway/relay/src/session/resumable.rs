@@ -1,8 +1,9 @@
 //! Resume state of a connection: its tickets, and rejections that its client may not have read.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use signalbox_protocol::Sender;
 use subtle::ConstantTimeEq;
 
 use super::history::HistoryMark;
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// The part of a member that lets its client resume.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Resumable {
     /// The latest ticket.
     ticket: IssuedTicket,
@@ -21,16 +22,40 @@ pub(crate) struct Resumable {
     previous: Option<PreviousTicket>,
     /// When the client's token expires, in time since 1970.
     token_until: Duration,
+    /// Resume window: time for which the connection is kept without a link.
+    window: Duration,
     /// Rejections that the client may not have read.
     rejections: Rejections,
+    /// The last signals of senders of which the history here may lack earlier ones that were for
+    /// this connection. None if it lacks none.
+    #[serde(skip)]
+    unseen: Option<Arc<Unseen>>,
 }
+
+/// The last signal of each sender at the time at which a gateway learned of a connection.
+pub(crate) type Unseen = HashMap<Sender, u64>;
 
 /// A ticket, and the point in the history from which its client counts.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct IssuedTicket {
     pub(crate) secret: TicketSecret,
-    /// Position of the first entry that the client may not have, and presence events before it.
-    pub(crate) start: HistoryMark,
+    pub(crate) start: Start,
+}
+
+/// The point in a history from which a client counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Position of the first entry that the client may not have.
+    pub(crate) position: u64,
+    /// Number of presence events before it. `None` if the client has counted them on another
+    /// gateway, where they had another order.
+    pub(crate) events: Option<u64>,
+}
+
+impl From<HistoryMark> for Start {
+    fn from(mark: HistoryMark) -> Self {
+        Self { position: mark.position, events: Some(mark.events) }
+    }
 }
 
 /// A ticket that has been replaced by a new one, which its client may not have received.
@@ -42,8 +67,37 @@ struct PreviousTicket {
 }
 
 impl Resumable {
-    pub(crate) fn new(ticket: IssuedTicket, token_until: Duration) -> Self {
-        Self { ticket, previous: None, token_until, rejections: Rejections::default() }
+    pub(crate) fn new(ticket: IssuedTicket, token_until: Duration, window: Duration) -> Self {
+        let rejections = Rejections::default();
+        Self { ticket, previous: None, token_until, window, rejections, unseen: None }
+    }
+
+    /// Makes the tickets of a connection on another gateway count from this position of the history
+    /// here.
+    pub(crate) fn rebase(&mut self, position: u64) {
+        let start = Start { position, events: None };
+        self.ticket.start = start;
+        if let Some(previous) = &mut self.previous {
+            previous.ticket.start = start;
+        }
+    }
+
+    pub(crate) fn unseen(&self) -> Option<&Arc<Unseen>> {
+        self.unseen.as_ref()
+    }
+
+    pub(crate) fn set_unseen(&mut self, unseen: Option<Arc<Unseen>>) {
+        self.unseen = unseen;
+    }
+
+    /// The position from which the latest ticket counts.
+    pub(crate) fn position(&self) -> u64 {
+        self.ticket.start.position
+    }
+
+    /// Its resume window.
+    pub(crate) fn window(&self) -> Duration {
+        self.window
     }
 
     /// The ticket that an attempt to resume presents.
@@ -80,6 +134,7 @@ impl Resumable {
     /// The client has shown that it has the latest ticket, and thus all rejections sent before it.
     pub(crate) fn confirm_ticket(&mut self) {
         self.previous = None;
+        self.unseen = None;
         self.rejections.clear();
     }
 
@@ -116,9 +171,9 @@ mod tests {
     fn an_attempt_is_accepted_once_and_only_after_the_last_one() {
         let ticket = |secret| IssuedTicket {
             secret: [secret; 32],
-            start: HistoryMark { position: 0, events: 0 },
+            start: HistoryMark { position: 0, events: 0 }.into(),
         };
-        let mut resumable = Resumable::new(ticket(1), Duration::MAX);
+        let mut resumable = Resumable::new(ticket(1), Duration::MAX, Duration::ZERO);
         resumable.exchange(ticket(1), 3, ticket(2));
         let presented = |attempt| resumable.presented(&[1; 32], attempt).map(|it| it.secret);
         assert_eq!(presented(2), Err(ResumeError::Superseded), "late");

@@ -8,13 +8,20 @@ use std::time::Duration;
 
 use signalbox_protocol::{CloseReason, ConnectionId, Sender};
 
-use super::{replay::Replay, resumable::IssuedTicket, roster::MemberLink, state::SessionState};
+use super::{
+    history::HistoryMark,
+    replay::Replay,
+    resumable::{IssuedTicket, Start},
+    roster::MemberLink,
+    state::SessionState,
+};
 use crate::{
     error::ResumeError,
     outbox::Outbox,
     outgoing::Outgoing,
     resume::{ResumeRequest, Resumed, TicketSecret},
     seat::Seat,
+    update::Update,
 };
 
 impl SessionState {
@@ -22,6 +29,7 @@ impl SessionState {
     pub(crate) fn confirm_ticket(&mut self, seat: Seat) {
         if let Some(resumable) = self.roster.seated(seat).and_then(|it| it.resumable_mut()) {
             resumable.confirm_ticket();
+            self.publish(|| Update::TicketConfirmed { id: seat.id });
         }
     }
 
@@ -40,8 +48,7 @@ impl SessionState {
         secret: &TicketSecret,
         attempt: u32,
     ) -> Result<(), ResumeError> {
-        let resumable = self.roster.get(connection).and_then(|member| member.resumable());
-        let resumable = resumable.ok_or(ResumeError::InvalidTicket)?;
+        let resumable = self.roster.resumable(connection).ok_or(ResumeError::InvalidTicket)?;
         resumable.presented(secret, attempt).map(|_| ())
     }
 
@@ -53,10 +60,12 @@ impl SessionState {
     ) -> Result<(Seat, Resumed), ResumeError> {
         self.history.trim(now);
         let id = request.connection;
-        let member = self.roster.get(id).ok_or(ResumeError::InvalidTicket)?;
-        let resumable = member.resumable().ok_or(ResumeError::InvalidTicket)?;
+        let resumable = self.roster.resumable(id).ok_or(ResumeError::InvalidTicket)?;
         let presented = *resumable.presented(&request.secret, request.attempt)?;
-        self.check_position(&presented, member.record().sent, request)?;
+        self.check_position(&presented, request)?;
+        // If the connection is on another gateway, it moves here.
+        self.take(id, request.accepted);
+        let member = self.roster.get(id).ok_or(ResumeError::InvalidTicket)?;
 
         let Replay { lost, full_resync, outgoing } = self.replay(member, &presented, request);
         let missed = outgoing.len() as u64;
@@ -69,7 +78,13 @@ impl SessionState {
         });
         // After a full resync the client counts presence events from here. The rest of the history
         // is in the replay, and must be sent again if this link breaks before the client has it.
-        let start = if full_resync { self.history.oldest_mark() } else { presented.start };
+        let start = if full_resync {
+            let HistoryMark { position, events } = self.history.oldest_mark();
+            let position = position.max(presented.start.position);
+            Start { position, events: Some(events) }
+        } else {
+            presented.start
+        };
         let next = IssuedTicket { secret: request.next_secret, start };
 
         let link = MemberLink { encoding: request.encoding, outbox: outbox.clone() };
@@ -82,6 +97,8 @@ impl SessionState {
         let resumable = member.resumable_mut().ok_or(ResumeError::InvalidTicket)?;
         resumable.exchange(presented, request.attempt, next);
         let (token_until, rejections) = (resumable.token_until(), resumable.rejections());
+        let state = member.state();
+        self.publish(|| Update::Resumed(state));
         let resumed = Resumed { outbox, token_until, signals, rejections, missed, lost, present };
         Ok((seat, resumed))
     }
@@ -103,12 +120,18 @@ impl SessionState {
     /// Rejects a client that claims to have received more than was sent, or confirmations of signals
     /// that were never processed.
     fn check_position(
-        &self,
+        &mut self,
         presented: &IssuedTicket,
-        processed: u64,
         request: &ResumeRequest<'_>,
     ) -> Result<(), ResumeError> {
-        let events = self.history.mark().events.saturating_sub(presented.start.events);
+        if let Some(start) = presented.start.events
+            && request.events > self.history.mark().events.saturating_sub(start)
+        {
+            return Err(ResumeError::CursorAhead);
+        }
+        if self.shared.is_some() {
+            return self.check_shared_position(request);
+        }
         let sent = |from: &Sender| match from {
             Sender::Server(from) => {
                 (*from == self.context.settings.gateway).then_some(self.server_seq)
@@ -116,8 +139,8 @@ impl SessionState {
             // The count of a destroyed connection is not kept.
             Sender::Connection(id) => self.roster.get(*id).map(|sender| sender.record().sent),
         };
-        let ahead = request.events > events
-            || request.accepted > processed
+        let own = sent(&Sender::Connection(request.connection));
+        let ahead = own.is_some_and(|sent| request.accepted > sent)
             || request.cursors.iter().any(|(from, seq)| sent(from).is_some_and(|sent| *seq > sent));
         if ahead { Err(ResumeError::CursorAhead) } else { Ok(()) }
     }

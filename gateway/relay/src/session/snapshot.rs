@@ -7,8 +7,7 @@ use signalbox_protocol::{CloseReason, ConnectionInfo};
 
 use super::{
     history::{History, HistoryBounds},
-    resumable::Resumable,
-    roster::{Member, MemberRecord},
+    roster::{Member, MemberState},
     state::SessionState,
 };
 use crate::seat::Seat;
@@ -17,15 +16,9 @@ use crate::seat::Seat;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SessionSnapshot {
     id: String,
-    members: Vec<MemberSnapshot>,
+    members: Vec<MemberState>,
     server_seq: u64,
     history: History,
-}
-
-#[derive(Serialize, Deserialize)]
-struct MemberSnapshot {
-    record: MemberRecord,
-    resumable: Resumable,
 }
 
 impl SessionSnapshot {
@@ -59,9 +52,9 @@ impl SessionState {
             if let Some(link) = member.link() {
                 link.outbox.close(CloseReason::ShuttingDown);
             }
-            if let (record, Some(resumable)) = member.into_parts() {
+            if let (record, resumable @ Some(_)) = member.into_parts() {
                 infos.push(record.info.clone());
-                members.push(MemberSnapshot { record, resumable });
+                members.push(MemberState { record, resumable });
             }
         }
         let empty = History::new(self.history.bounds());
@@ -85,7 +78,8 @@ impl SessionState {
         self.history = snapshot.history.restored(bounds, now);
         self.server_seq = snapshot.server_seq;
         let mut seats = Vec::with_capacity(snapshot.members.len());
-        for MemberSnapshot { record, resumable } in snapshot.members {
+        for MemberState { record, resumable } in snapshot.members {
+            let Some(resumable) = resumable else { continue };
             let member = Member::restored(record, resumable, &self.context.settings);
             seats.push(member.seat());
             self.roster.insert(member);

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{
-    CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, Role, SessionId, Signal,
+    CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
+    Signal,
 };
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     log_entry::{Audience, LogEntry},
     resumable::{IssuedTicket, Resumable},
     roster::{Member, MemberLink, MemberRecord, Roster},
+    shared::Shared,
 };
 use crate::{
     context::RelayContext,
@@ -25,6 +27,7 @@ use crate::{
     rejections::Rejection,
     seat::Seat,
     summary::ConnectionSummary,
+    update::Update,
 };
 
 /// The part of a session that its lock protects.
@@ -37,9 +40,16 @@ pub(crate) struct SessionState {
     pub(super) history: History,
     /// Signals from servers. All servers of this gateway are one sender.
     pub(super) server_seq: u64,
+    /// An earlier run of this gateway, or an earlier opening of the session here, may have sent
+    /// further signals: the next one skips some numbers.
+    pub(super) skip_server_seqs: bool,
     /// Members whose outbox overflowed during a push. They are removed afterwards
     /// ([`SessionState::settle`]), as the removal pushes to other members, which may overflow too.
     overflowed: Vec<ConnectionId>,
+    /// Other gateways with the session. None until it has been shared with one.
+    pub(super) shared: Option<Box<Shared>>,
+    /// Number of [holds](crate::Hold), which keep the session open without members.
+    holds: usize,
     /// The session has left the directory. A caller that still holds it must look it up again.
     closed: bool,
 }
@@ -58,7 +68,10 @@ impl SessionState {
             roster: Roster::default(),
             history: History::new(bounds),
             server_seq: 0,
+            skip_server_seqs: false,
             overflowed: Vec::new(),
+            shared: None,
+            holds: 0,
             closed: false,
         }
     }
@@ -79,14 +92,9 @@ impl SessionState {
         }
         let present = if join.presence { self.roster.present() } else { Vec::new() };
         let info = Arc::new(join.info.clone());
-        let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((*info).clone()));
-        self.push_all(|other, link| {
-            other.record().presence.then(|| Outgoing::Frame(created.get(link.encoding)))
-        });
+        // The new member starts after it.
+        self.announce(&info, now);
         self.context.observer.created(&self.id, &info);
-        // For the resumable members that are there already; the new member starts after it.
-        let entry = |number| LogEntry::Created { number, info: info.clone() };
-        self.history.record_presence(entry, self.roster.has_resumable(), now);
         let record = MemberRecord {
             info,
             role: join.role,
@@ -96,13 +104,36 @@ impl SessionState {
             generation: 0,
             sent: 0,
         };
-        let start = self.history.mark();
-        let resumable = join.resume.map(|ResumeOptions { secret, token_until }| {
-            Resumable::new(IssuedTicket { secret, start }, token_until)
+        let start = self.history.mark().into();
+        let resumable = join.resume.map(|ResumeOptions { secret, token_until, window }| {
+            Resumable::new(IssuedTicket { secret, start }, token_until, window)
         });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
-        self.roster.insert(Member::new(record, link, resumable, &self.context.settings));
+        let member = Member::new(record, link, resumable, &self.context.settings);
+        self.publish(|| Update::Created(member.state()));
+        self.roster.insert(member);
         Some(Ok(present))
+    }
+
+    /// Announces a new connection to the members of this gateway, attached and detached.
+    pub(super) fn announce(&mut self, info: &Arc<ConnectionInfo>, now: Duration) {
+        let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((**info).clone()));
+        self.push_all(|other, link| {
+            other.record().presence.then(|| Outgoing::Frame(created.get(link.encoding)))
+        });
+        let entry = |number| LogEntry::Created { number, info: info.clone() };
+        self.history.record_presence(entry, self.roster.has_resumable(), now);
+    }
+
+    /// Keeps the session open until [`SessionState::release`]. `false` if it is closed.
+    pub(crate) fn hold(&mut self) -> bool {
+        self.holds += usize::from(!self.closed);
+        !self.closed
+    }
+
+    /// Ends a hold.
+    pub(crate) fn release(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
     }
 
     /// Processes a signal of a member, and pushes it to all members, the sender included, or to
@@ -129,7 +160,9 @@ impl SessionState {
                 Audience::One(to)
             }
         };
-        self.deliver(SignalEncodings::new(seat.id.into(), seq, signal), audience, now);
+        let encodings = SignalEncodings::new(seat.id.into(), seq, signal);
+        self.publish_signal(&encodings, &audience);
+        self.deliver(encodings, audience, now);
         // Members are removed by `settle` only, so that the index is still valid.
         if let Some(sender) = self.roster.at(index) {
             sender.confirm_signals(seq);
@@ -160,7 +193,8 @@ impl SessionState {
                 Audience::One(id)
             }
             Recipients::Only(ids) => {
-                let reached = |id: ConnectionId| self.roster.get(id).is_some_and(Member::receives);
+                let reached =
+                    |id: ConnectionId| self.roster.record(id).is_some_and(MemberRecord::receives);
                 missing.extend(ids.iter().copied().filter(|id| !reached(*id)));
                 if missing.len() == ids.len() {
                     return Err(RejectionReason::NoneReached);
@@ -168,20 +202,35 @@ impl SessionState {
                 Audience::Only(Arc::new(ids.clone()))
             }
         };
-        self.server_seq += 1;
         let from = self.context.settings.gateway.clone().into();
-        self.deliver(SignalEncodings::new(from, self.server_seq, signal), audience, now);
+        let encodings = SignalEncodings::new(from, self.next_server_seq(), signal);
+        self.publish_signal(&encodings, &audience);
+        self.deliver(encodings, audience, now);
         Ok(missing)
     }
 
     /// A member that receives signals.
-    fn receiver(&self, id: ConnectionId) -> Result<&Member, RejectionReason> {
-        let member = self.roster.get(id).ok_or(RejectionReason::NotFound(id))?;
+    fn receiver(&self, id: ConnectionId) -> Result<&MemberRecord, RejectionReason> {
+        let member = self.roster.record(id).ok_or(RejectionReason::NotFound(id))?;
         if member.receives() { Ok(member) } else { Err(RejectionReason::DoesNotReceive(id)) }
     }
 
+    /// Sends a signal to the other gateways of the session.
+    fn publish_signal(&self, encodings: &SignalEncodings<'_>, audience: &Audience) {
+        self.publish(|| {
+            let (from, seq) = encodings.origin();
+            let signal = encodings.signal().clone();
+            Update::Signal { from, seq, audience: audience.clone(), signal }
+        });
+    }
+
     /// Pushes a signal to its audience, and records it for detached members.
-    fn deliver(&mut self, mut encodings: SignalEncodings<'_>, audience: Audience, now: Duration) {
+    pub(super) fn deliver(
+        &mut self,
+        mut encodings: SignalEncodings<'_>,
+        audience: Audience,
+        now: Duration,
+    ) {
         let (from, seq) = encodings.origin();
         let mut outgoing = |member: &Member, link: &MemberLink| {
             let encoding = link.encoding;
@@ -218,7 +267,10 @@ impl SessionState {
         }
     }
 
-    fn push_all(&mut self, mut outgoing: impl FnMut(&Member, &MemberLink) -> Option<Outgoing>) {
+    pub(super) fn push_all(
+        &mut self,
+        mut outgoing: impl FnMut(&Member, &MemberLink) -> Option<Outgoing>,
+    ) {
         for member in self.roster.iter() {
             if let Some(link) = member.link()
                 && let Some(outgoing) = outgoing(member, link)
@@ -241,11 +293,11 @@ impl SessionState {
     /// Confirms a rejected signal of a member, and records the rejection if the member is resumable.
     pub(crate) fn record_rejection(&mut self, seat: Seat, rejection: Rejection) {
         let Some(member) = self.roster.seated(seat) else { return };
-        let signal = rejection.signal;
+        member.confirm_signals(rejection.signal);
         if let Some(resumable) = member.resumable_mut() {
-            resumable.record_rejection(rejection);
+            resumable.record_rejection(rejection.clone());
+            self.publish(|| Update::Rejected { id: seat.id, rejection });
         }
-        member.confirm_signals(signal);
     }
 
     /// The role of a member, if this is its present link.
@@ -255,7 +307,7 @@ impl SessionState {
 
     /// All members, oldest first.
     pub(crate) fn summaries(&self) -> Vec<ConnectionSummary> {
-        let mut summaries: Vec<_> = self.roster.iter().map(Member::summary).collect();
+        let mut summaries: Vec<_> = self.roster.records().map(MemberRecord::summary).collect();
         summaries.sort_by_key(|summary| summary.info.created_at);
         summaries
     }
@@ -270,7 +322,7 @@ impl SessionState {
     /// Removes `target` on behalf of a moderator or a server. `false` if it is not a member.
     pub(crate) fn force_disconnect(&mut self, target: ConnectionId, now: Duration) -> bool {
         let Some(member) = self.remove(target, CloseReason::ForceDisconnected, now) else {
-            return false;
+            return self.disconnect_remote(target, now);
         };
         if let (_, Some(resumable)) = member.into_parts() {
             self.context.evicted.push(target, resumable);
@@ -291,12 +343,29 @@ impl SessionState {
             link.outbox.close(reason);
         }
         let reason = reason.disconnect_reason();
+        let sent = removed.record().sent;
         self.context.observer.destroyed(&self.id, &removed.record().info, reason);
+        self.publish(|| Update::Destroyed { id, reason, sent });
+        self.announce_end(removed.record(), reason, now);
+        Some(removed)
+    }
+
+    /// Announces the end of a connection to the members of this gateway, attached and detached.
+    pub(super) fn announce_end(
+        &mut self,
+        record: &MemberRecord,
+        reason: DisconnectReason,
+        now: Duration,
+    ) {
+        let id = record.info.id;
+        if let Some(shared) = &mut self.shared {
+            shared.bury(id);
+        }
         let entry = |number| LogEntry::Destroyed { number, id, reason };
         self.history.record_presence(entry, self.roster.has_resumable(), now);
         let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
         let mut destroyed = EventEncodings::new(destroyed);
-        let has_sent = removed.record().sent > 0;
+        let has_sent = record.sent > 0;
         self.push_all(|other, link| {
             let announce = other.record().presence;
             match link.encoding {
@@ -308,7 +377,6 @@ impl SessionState {
                 encoding => announce.then(|| Outgoing::Frame(destroyed.get(encoding))),
             }
         });
-        Some(removed)
     }
 
     /// Removes all members. None of them is notified of the others.
@@ -330,8 +398,11 @@ impl SessionState {
             // The time of the last recorded event is close enough.
             self.remove(id, CloseReason::SlowConsumer, self.last_recorded());
         }
-        self.closed |= self.roster.is_empty();
-        Gone { members: self.roster.take_removed(), closed: self.closed }
+        if !self.closed && self.holds == 0 && !self.roster.is_in_use() {
+            self.closed = true;
+            self.publish(|| Update::Closed);
+        }
+        Gone { changes: self.roster.take_changes(), closed: self.closed }
     }
 
     /// Time of the last recorded event.

@@ -1,6 +1,6 @@
 //! Record of the entries that a history has dropped at its bounds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::{ConnectionId, Sender};
@@ -19,7 +19,7 @@ pub(crate) const MAX_TRIMMED: usize = 4096;
 pub(crate) type LastSignal = (u64, u64);
 
 /// The dropped entries of a history, as far as a client can be told of them.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Trimmed {
     /// The last signal of each sender that had several receivers.
     pub(crate) signals: HashMap<Sender, LastSignal>,
@@ -35,6 +35,12 @@ pub(crate) struct Trimmed {
     pub(crate) unknown_before: u64,
 }
 
+/// Records a later signal. A loss may have been recorded before an earlier signal is dropped.
+fn raise<K>(entry: Entry<'_, K, LastSignal>, signal: LastSignal) {
+    let last = entry.or_default();
+    *last = signal.max(*last);
+}
+
 /// The last dropped signal of a destroyed connection.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct DepartedSender {
@@ -46,22 +52,33 @@ pub(crate) struct DepartedSender {
 }
 
 impl Trimmed {
+    /// Records that signals of a sender up to this one were lost before they could be recorded.
+    pub(crate) fn record_loss(&mut self, from: Sender, seq: u64, position: u64) {
+        raise(self.signals.entry(from), (seq, position));
+        self.bound(position);
+    }
+
     /// Records that the entry at `position` was dropped.
     pub(crate) fn record(&mut self, entry: LogEntry, position: u64) {
         match entry {
             LogEntry::Signal { from, seq, audience: Audience::One(to), .. } => {
-                self.directed.insert((to, from), (seq, position));
+                raise(self.directed.entry((to, from)), (seq, position));
             }
             LogEntry::Signal { from, seq, .. } => {
-                self.signals.insert(from, (seq, position));
+                raise(self.signals.entry(from), (seq, position));
             }
             LogEntry::Created { number, .. } => self.events = number,
+            LogEntry::Elsewhere => {}
             LogEntry::Destroyed { number, id, .. } => {
                 // A client that has missed this event receives the full list of members.
                 self.events = number;
                 self.depart(id);
             }
         }
+        self.bound(position);
+    }
+
+    fn bound(&mut self, position: u64) {
         if self.signals.len() + self.directed.len() > MAX_TRIMMED {
             self.signals = HashMap::new();
             self.directed = HashMap::new();

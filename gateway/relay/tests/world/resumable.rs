@@ -66,8 +66,13 @@ impl ResumableClient {
         encoding: Encoding,
         presence: bool,
     ) -> Self {
-        let resume =
-            |id| Some(ResumeOptions { secret: secret(id, 0), token_until: Duration::ZERO });
+        let resume = |id| {
+            Some(ResumeOptions {
+                secret: secret(id, 0),
+                token_until: Duration::ZERO,
+                window: Duration::from_secs(30),
+            })
+        };
         let role = Role::Moderator;
         let client = world.join_with(session, role, presence, encoding, resume).unwrap();
         let id = client.id;

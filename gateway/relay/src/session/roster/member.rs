@@ -18,7 +18,7 @@ pub(crate) struct Member {
 }
 
 /// The part of a member that outlives its links.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MemberRecord {
     pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) role: Role,
@@ -32,6 +32,37 @@ pub(crate) struct MemberRecord {
     pub(crate) generation: u64,
     /// The last sequence number: signals that it has sent, rejected ones included.
     pub(crate) sent: u64,
+}
+
+impl MemberRecord {
+    pub(crate) fn summary(&self) -> ConnectionSummary {
+        let Self { ref info, role, transport, codec, .. } = *self;
+        ConnectionSummary { info: info.clone(), role, transport, codec }
+    }
+
+    /// Whether the role receives signals.
+    pub(crate) fn receives(&self) -> bool {
+        self.role != Role::PublisherOnly
+    }
+}
+
+/// A connection, apart from its link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MemberState {
+    pub(crate) record: MemberRecord,
+    /// None if the connection ends with its link.
+    pub(crate) resumable: Option<Resumable>,
+}
+
+impl MemberState {
+    /// The state of a connection on another gateway. Its tickets count from this position of the
+    /// history here.
+    pub(crate) fn rebased(mut self, position: u64) -> Self {
+        if let Some(resumable) = &mut self.resumable {
+            resumable.rebase(position);
+        }
+        self
+    }
 }
 
 /// The place of a member's connection.
@@ -60,7 +91,7 @@ impl Member {
         Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
     }
 
-    /// A detached member from a snapshot.
+    /// A detached member, from a snapshot or another gateway.
     pub(crate) fn restored(
         record: MemberRecord,
         resumable: Resumable,
@@ -82,17 +113,17 @@ impl Member {
         &self.record
     }
 
+    /// The state of the connection, for another gateway.
+    pub(crate) fn state(&self) -> MemberState {
+        MemberState { record: self.record.clone(), resumable: self.resumable().cloned() }
+    }
+
     pub(crate) fn id(&self) -> ConnectionId {
         self.record.info.id
     }
 
     pub(crate) fn seat(&self) -> Seat {
         Seat { id: self.id(), generation: self.record.generation }
-    }
-
-    pub(crate) fn summary(&self) -> ConnectionSummary {
-        let MemberRecord { ref info, role, transport, codec, .. } = self.record;
-        ConnectionSummary { info: info.clone(), role, transport, codec }
     }
 
     /// Its link; none while it is detached.
@@ -119,7 +150,7 @@ impl Member {
 
     /// Whether its role receives signals.
     pub(crate) fn receives(&self) -> bool {
-        self.record.role != Role::PublisherOnly
+        self.record.receives()
     }
 
     /// Counts a signal that it sends. Returns the signal's sequence number.

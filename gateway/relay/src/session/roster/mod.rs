@@ -1,47 +1,123 @@
 //! The roster: the members of a session, and their counts.
 
 mod member;
+mod remote;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 use signalbox_protocol::{ConnectionId, ConnectionInfo, Transport};
 
-pub(crate) use self::member::{Member, MemberLink, MemberRecord};
-use crate::seat::Seat;
+pub(crate) use self::{
+    member::{Member, MemberLink, MemberRecord, MemberState},
+    remote::RemoteMember,
+};
+use crate::{seat::Seat, session::resumable::Resumable};
 
 /// The members of a session. All changes of membership go through it, so that its counts are right.
 #[derive(Default)]
 pub(crate) struct Roster {
+    /// Connections on this gateway.
     by_id: IndexMap<ConnectionId, Member>,
-    /// Number of resumable members.
+    /// Connections on other gateways.
+    remote: HashMap<ConnectionId, RemoteMember>,
+    /// Number of resumable members, on all gateways.
     resumable: usize,
-    /// Number of removed members that the directory has not subtracted yet.
-    removed: usize,
+    /// Number of local members removed and added by other gateways, which the directory has not
+    /// counted yet.
+    changes: RosterChanges,
+}
+
+/// Numbers of local members.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RosterChanges {
+    pub(crate) removed: usize,
+    /// Taken over from other gateways.
+    pub(crate) taken: usize,
 }
 
 impl Roster {
+    /// Number of members on all gateways.
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() + self.remote.len()
     }
 
+    /// Whether there is no member on any gateway.
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether there is a member on this gateway, or one whose gateway is lost.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.by_id.is_empty() || self.remote.values().any(|it| it.orphan_until.is_some())
     }
 
     pub(crate) fn contains(&self, id: ConnectionId) -> bool {
-        self.by_id.contains_key(&id)
+        self.by_id.contains_key(&id) || self.remote.contains_key(&id)
     }
 
-    /// Whether at least one member is resumable.
+    /// The record of a member on any gateway.
+    pub(crate) fn record(&self, id: ConnectionId) -> Option<&MemberRecord> {
+        let local = self.by_id.get(&id).map(Member::record);
+        local.or_else(|| self.remote.get(&id).map(|remote| &remote.record))
+    }
+
+    /// The resume state of a member on any gateway.
+    pub(crate) fn resumable(&self, id: ConnectionId) -> Option<&Resumable> {
+        match self.by_id.get(&id) {
+            Some(member) => member.resumable(),
+            None => self.remote.get(&id)?.resumable.as_ref(),
+        }
+    }
+
+    /// The records of all members on all gateways.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &MemberRecord> {
+        let local = self.by_id.values().map(Member::record);
+        local.chain(self.remote.values().map(|remote| &remote.record))
+    }
+
+    pub(crate) fn remote(&self) -> impl Iterator<Item = &RemoteMember> {
+        self.remote.values()
+    }
+
+    pub(crate) fn remote_mut(&mut self) -> impl Iterator<Item = &mut RemoteMember> {
+        self.remote.values_mut()
+    }
+
+    pub(crate) fn get_remote(&mut self, id: ConnectionId) -> Option<&mut RemoteMember> {
+        self.remote.get_mut(&id)
+    }
+
+    pub(crate) fn insert_remote(&mut self, member: RemoteMember) {
+        self.resumable += usize::from(member.resumable.is_some());
+        if let Some(replaced) = self.remote.insert(member.record.info.id, member) {
+            self.resumable -= usize::from(replaced.resumable.is_some());
+        }
+    }
+
+    pub(crate) fn remove_remote(&mut self, id: ConnectionId) -> Option<RemoteMember> {
+        let member = self.remote.remove(&id)?;
+        self.resumable -= usize::from(member.resumable.is_some());
+        Some(member)
+    }
+
+    /// Adds a connection that this gateway has taken over.
+    pub(crate) fn insert_taken(&mut self, member: Member) {
+        self.changes.taken += 1;
+        self.insert(member);
+    }
+
+    /// Whether at least one member on any gateway is resumable.
     pub(crate) fn has_resumable(&self) -> bool {
         self.resumable > 0
     }
 
+    /// The members on this gateway.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.by_id.values()
     }
 
+    /// The member, if it is on this gateway.
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&Member> {
         self.by_id.get(&id)
     }
@@ -64,7 +140,7 @@ impl Roster {
 
     /// Descriptions of all members, oldest first.
     pub(crate) fn present(&self) -> Vec<Arc<ConnectionInfo>> {
-        let mut present: Vec<_> = self.iter().map(|it| it.record().info.clone()).collect();
+        let mut present: Vec<_> = self.records().map(|it| it.info.clone()).collect();
         present.sort_by_key(|info| info.created_at);
         present
     }
@@ -72,22 +148,22 @@ impl Roster {
     pub(crate) fn insert(&mut self, member: Member) {
         self.resumable += usize::from(member.resumable().is_some());
         if let Some(replaced) = self.by_id.insert(member.id(), member) {
-            self.removed += 1;
+            self.changes.removed += 1;
             self.resumable -= usize::from(replaced.resumable().is_some());
         }
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Member> {
         let member = self.by_id.swap_remove(&id)?;
-        self.removed += 1;
+        self.changes.removed += 1;
         self.resumable -= usize::from(member.resumable().is_some());
         Some(member)
     }
 
-    /// Removes all members.
+    /// Removes all members of this gateway.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Member> {
-        self.removed += self.by_id.len();
-        self.resumable = 0;
+        self.changes.removed += self.by_id.len();
+        self.resumable = self.remote.values().filter(|it| it.resumable.is_some()).count();
         self.by_id.drain(..).map(|(_, member)| member)
     }
 
@@ -108,8 +184,8 @@ impl Roster {
         Some((member, old_link))
     }
 
-    /// Number of members removed since the last call.
-    pub(crate) fn take_removed(&mut self) -> usize {
-        std::mem::take(&mut self.removed)
+    /// Changes since the last call.
+    pub(crate) fn take_changes(&mut self) -> RosterChanges {
+        std::mem::take(&mut self.changes)
     }
 }

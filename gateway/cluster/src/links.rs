@@ -1,0 +1,319 @@
+//! The links of this gateway: one channel to, and one from, each other gateway.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use signalbox_protocol::{GatewayId, SessionId};
+use signalbox_relay::{Backplane, Instance, SessionUpdate};
+
+use crate::{
+    channel::{Inbound, Outbound},
+    message::{BusMessage, ChannelMessage, Fragment, LinkStatus, hash},
+};
+
+/// Bytes of a packet, roughly; NATS accepts 1 MiB.
+const PACKET_BYTES: usize = 512 * 1024;
+
+/// Hashes in one `Sessions` message.
+const HASHES: usize = 16_384;
+
+/// The receivers of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// All gateways of the cluster, this one included.
+    All,
+    /// One gateway.
+    Gateway(GatewayId),
+}
+
+/// A message for the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusPacket {
+    /// Its receivers.
+    pub to: Address,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// The links of this gateway. Its lock is an inner one: nothing else is locked under it.
+pub struct Links {
+    instance: Instance,
+    state: Mutex<LinksState>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct LinksState {
+    peers: BTreeMap<Instance, Peer>,
+    incarnations: u64,
+    /// Messages outside channels. Bounded: heartbeats replace each other, and there is at most one
+    /// report of missing fragments for each peer and packet received.
+    control: VecDeque<BusPacket>,
+}
+
+struct Peer {
+    heard: Duration,
+    outbound: Outbound,
+    inbound: Inbound,
+    /// Position of the inbound channel at the last heartbeat.
+    position: (u64, u64),
+    /// Sessions of the peer, as far as they have been listed.
+    listed: HashSet<u64>,
+}
+
+/// Control messages that wait for the bus. More are dropped, and made again.
+const MAX_CONTROL: usize = 1024;
+
+impl Links {
+    /// The links of a gateway without peers. `wake` is called when there may be packets; it must
+    /// return at once.
+    pub fn new(instance: Instance, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { instance, state: Mutex::default(), wake: Box::new(wake) }
+    }
+
+    /// This run of this gateway.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The next packet for the bus.
+    pub fn take(&self) -> Option<BusPacket> {
+        let mut state = self.state.lock();
+        if let Some(packet) = state.control.pop_front() {
+            return Some(packet);
+        }
+        state.peers.iter_mut().find_map(|(peer, link)| {
+            let (incarnation, _) = link.outbound.end();
+            let (first, taken) = link.outbound.take(PACKET_BYTES)?;
+            let fragments =
+                taken.iter().map(|(last, bytes)| Fragment { last: *last, bytes }).collect();
+            let (from, to) = (self.instance.clone(), peer.epoch);
+            let data = BusMessage::Data { from, to, incarnation, first, fragments };
+            let to = Address::Gateway(peer.gateway.clone());
+            Some(BusPacket { to, payload: data.encode() })
+        })
+    }
+
+    /// The live gateways, apart from this one.
+    pub(crate) fn peers(&self) -> Vec<Instance> {
+        self.state.lock().peers.keys().cloned().collect()
+    }
+
+    /// A summary of each peer: when it was heard, and the number of unconfirmed fragments.
+    pub(crate) fn summaries(&self) -> Vec<(Instance, Duration, usize)> {
+        let state = self.state.lock();
+        let summary = |(peer, link): (&Instance, &Peer)| {
+            (peer.clone(), link.heard, link.outbound.unconfirmed())
+        };
+        state.peers.iter().map(summary).collect()
+    }
+
+    /// Adds a peer. The channel to it begins with the sessions of this gateway.
+    pub(crate) fn connect(&self, peer: &Instance, sessions: &[SessionId], now: Duration) {
+        let mut state = self.state.lock();
+        state.incarnations += 1;
+        let mut link = Peer {
+            heard: now,
+            outbound: Outbound::new(state.incarnations),
+            inbound: Inbound::default(),
+            position: (0, 0),
+            listed: HashSet::new(),
+        };
+        push_sessions(&mut link.outbound, sessions);
+        state.peers.insert(peer.clone(), link);
+        drop(state);
+        (self.wake)();
+    }
+
+    pub(crate) fn disconnect(&self, peer: &Instance) {
+        self.state.lock().peers.remove(peer);
+    }
+
+    /// Peers that have not been heard since this time.
+    pub(crate) fn silent_since(&self, time: Duration) -> Vec<Instance> {
+        let state = self.state.lock();
+        state.peers.iter().filter(|(_, it)| it.heard < time).map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// Applies a heartbeat of a peer.
+    pub(crate) fn heard(&self, peer: &Instance, links: &[LinkStatus], now: Duration) {
+        let mut state = self.state.lock();
+        let Some(link) = state.peers.get_mut(peer) else { return };
+        link.heard = now;
+        let Some(status) = links.iter().find(|status| status.peer == self.instance) else { return };
+        let (incarnation, expected) = status.receiving;
+        link.outbound.confirm(incarnation, expected);
+        // Fragments that have made no progress since the last heartbeat are lost.
+        let position = link.inbound.position();
+        let missing = position < status.sending && position == link.position;
+        link.position = position;
+        if missing {
+            self.report_missing(&mut state, peer, position);
+        }
+        drop(state);
+        (self.wake)();
+    }
+
+    fn report_missing(&self, state: &mut LinksState, peer: &Instance, position: (u64, u64)) {
+        let (from, to) = (self.instance.clone(), peer.epoch);
+        let (incarnation, expected) = position;
+        let missing = BusMessage::Missing { from, to, incarnation, expected };
+        let to = Address::Gateway(peer.gateway.clone());
+        state.push_control(BusPacket { to, payload: missing.encode() });
+    }
+
+    /// Accepts fragments of a peer. Returns the messages that they complete.
+    pub(crate) fn accept(
+        &self,
+        peer: &Instance,
+        incarnation: u64,
+        first: u64,
+        fragments: &[Fragment<'_>],
+    ) -> Vec<Vec<u8>> {
+        let mut state = self.state.lock();
+        let Some(link) = state.peers.get_mut(peer) else { return Vec::new() };
+        let (before, _) = link.inbound.position();
+        let accepted = link.inbound.accept(incarnation, first, fragments);
+        let position = link.inbound.position();
+        if position.0 != before {
+            link.listed.clear();
+        }
+        accepted.unwrap_or_else(|_| {
+            self.report_missing(&mut state, peer, position);
+            drop(state);
+            (self.wake)();
+            Vec::new()
+        })
+    }
+
+    /// A peer lacks fragments of the channel to it.
+    pub(crate) fn resend(&self, peer: &Instance, incarnation: u64, expected: u64) {
+        if let Some(link) = self.state.lock().peers.get_mut(peer) {
+            link.outbound.resend(incarnation, expected);
+        }
+        (self.wake)();
+    }
+
+    /// A peer lists its sessions. Returns the whole list once it is complete.
+    pub(crate) fn listed(
+        &self,
+        peer: &Instance,
+        hashes: Vec<u64>,
+        last: bool,
+    ) -> Option<HashSet<u64>> {
+        let mut state = self.state.lock();
+        let link = state.peers.get_mut(peer)?;
+        link.listed.extend(hashes);
+        last.then(|| std::mem::take(&mut link.listed))
+    }
+
+    /// Makes all channels start over.
+    pub(crate) fn break_channels(&self) {
+        self.state.lock().peers.values_mut().for_each(|link| link.outbound.abandon());
+    }
+
+    /// Peers to which the channel must start over.
+    pub(crate) fn broken(&self) -> Vec<Instance> {
+        let state = self.state.lock();
+        let broken = state.peers.iter().filter(|(_, link)| link.outbound.is_broken());
+        broken.map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// Starts the channel to a peer over.
+    pub(crate) fn restart(&self, peer: &Instance, sessions: &[SessionId]) {
+        let mut state = self.state.lock();
+        state.incarnations += 1;
+        let incarnation = state.incarnations;
+        if let Some(link) = state.peers.get_mut(peer) {
+            link.outbound.restart(incarnation);
+            push_sessions(&mut link.outbound, sessions);
+        }
+    }
+
+    /// All parts have been sent since the channel to a peer has started over.
+    pub(crate) fn finish_restart(&self, peer: &Instance) {
+        if let Some(link) = self.state.lock().peers.get_mut(peer) {
+            link.outbound.finish_restart();
+        }
+        (self.wake)();
+    }
+
+    /// Queues a message for a peer.
+    pub(crate) fn send(&self, peer: &Instance, message: &ChannelMessage<'_>) {
+        if let Some(link) = self.state.lock().peers.get_mut(peer) {
+            link.outbound.push(&message.encode());
+        }
+        (self.wake)();
+    }
+
+    /// Queues a heartbeat.
+    pub(crate) fn send_heartbeat(&self) {
+        let mut state = self.state.lock();
+        let links = state.peers.iter().map(|(peer, link)| LinkStatus {
+            peer: peer.clone(),
+            sending: link.outbound.end(),
+            receiving: link.inbound.position(),
+        });
+        let heartbeat =
+            BusMessage::Heartbeat { from: self.instance.clone(), links: links.collect() };
+        let payload = heartbeat.encode();
+        state.control.retain(|packet| packet.to != Address::All);
+        state.push_control(BusPacket { to: Address::All, payload });
+        drop(state);
+        (self.wake)();
+    }
+
+    /// Queues a goodbye.
+    pub(crate) fn send_goodbye(&self) {
+        let goodbye = BusMessage::Goodbye { from: self.instance.clone() };
+        let packet = BusPacket { to: Address::All, payload: goodbye.encode() };
+        self.state.lock().push_control(packet);
+        (self.wake)();
+    }
+}
+
+impl LinksState {
+    fn push_control(&mut self, packet: BusPacket) {
+        if self.control.len() < MAX_CONTROL {
+            self.control.push_back(packet);
+        }
+    }
+}
+
+fn push_sessions(outbound: &mut Outbound, sessions: &[SessionId]) {
+    let hashes: Vec<u64> = sessions.iter().map(hash).collect();
+    let mut chunks = hashes.chunks(HASHES).peekable();
+    loop {
+        let hashes = chunks.next().unwrap_or_default().to_vec();
+        let last = chunks.peek().is_none();
+        outbound.push(&ChannelMessage::Sessions { hashes, last }.encode());
+        if last {
+            return;
+        }
+    }
+}
+
+impl Backplane for Links {
+    fn is_live(&self, gateway: &Instance) -> bool {
+        self.state.lock().peers.contains_key(gateway)
+    }
+
+    fn publish(&self, session: &SessionId, peers: &[Instance], update: &SessionUpdate<'_>) {
+        // Serialization into memory cannot fail for these types.
+        let bytes = postcard::to_stdvec(update).unwrap_or_default();
+        let message = ChannelMessage::Update { session: session.clone(), update: &bytes };
+        let message: Bytes = message.encode();
+        let mut state = self.state.lock();
+        for peer in peers {
+            if let Some(link) = state.peers.get_mut(peer) {
+                link.outbound.push_update(hash(session), update.is_part(), &message);
+            }
+        }
+        drop(state);
+        (self.wake)();
+    }
+}

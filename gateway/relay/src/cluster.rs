@@ -1,0 +1,209 @@
+//! The relay in a cluster: sessions that are shared with other gateways.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use signalbox_protocol::{ConnectionId, SessionId};
+
+use crate::{
+    backplane::Backplane,
+    context::ClusterContext,
+    directory::{Directory, SessionHandle},
+    error::{JoinError, RestoreError},
+    instance::Instance,
+    observer::Observer,
+    relay::Relay,
+    session::SessionState,
+    settings::Settings,
+    update::SessionUpdate,
+};
+
+/// Keeps a session open on this gateway, even without members. Dropping it ends that.
+pub struct Hold {
+    session: SessionHandle,
+    /// Whether this hold has opened the session.
+    first: bool,
+}
+
+impl Hold {
+    /// Whether the session was not open on this gateway before.
+    pub fn is_first(&self) -> bool {
+        self.first
+    }
+}
+
+/// The result of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It was applied.
+    Done,
+    /// It was applied, and the session has connections of lost gateways.
+    Orphans,
+    /// The session is not open on this gateway.
+    NotOpen,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.session.with(SessionState::release);
+    }
+}
+
+impl Relay {
+    /// An empty relay of a gateway in a cluster.
+    ///
+    /// # Panics
+    /// Never; the gateway's name in `settings` is replaced by the instance's.
+    pub fn clustered(
+        mut settings: Settings,
+        observer: Arc<dyn Observer>,
+        instance: Instance,
+        backplane: Arc<dyn Backplane>,
+    ) -> Self {
+        settings.gateway = instance.gateway.clone();
+        let cluster = ClusterContext { instance, backplane, cut_off: AtomicBool::new(false) };
+        Self::with_directory(Directory::new(settings, observer, Some(cluster)))
+    }
+
+    /// Opens a session on this gateway, and keeps it open.
+    ///
+    /// # Errors
+    /// [`JoinError`] if the gateway shuts down or the project has too many sessions.
+    pub fn hold(&self, session: &SessionId) -> Result<Hold, JoinError> {
+        if self.directory().is_closing() {
+            return Err(JoinError::ShuttingDown);
+        }
+        loop {
+            let first = self.directory().find(session).is_none();
+            let session = self.directory().open(session)?;
+            if session.with(SessionState::hold) {
+                return Ok(Hold { session, first });
+            }
+            // It was closed after it was found, and has left the directory.
+        }
+    }
+
+    /// Adds another gateway to a session, and sends it this gateway's part. `false` if the session
+    /// is not open on this gateway.
+    pub fn share(&self, session: &SessionId, peer: &Instance, now: Duration) -> bool {
+        let session = self.directory().find(session);
+        session.is_some_and(|session| {
+            session.with(|state| {
+                state.share(peer, now);
+            });
+            true
+        })
+    }
+
+    /// Applies an update from another gateway. An update of a session that is not open on this
+    /// gateway has no effect.
+    pub fn apply(
+        &self,
+        session: &SessionId,
+        from: &Instance,
+        update: SessionUpdate<'_>,
+        now: Duration,
+    ) -> Applied {
+        let is_part = update.is_part();
+        let Some(session) = self.directory().find(session) else { return Applied::NotOpen };
+        session.with(|state| {
+            state.apply(from, update.0, now);
+            // Only a part brings new ones.
+            if is_part && state.has_orphans() { Applied::Orphans } else { Applied::Done }
+        })
+    }
+
+    /// Another gateway has left a session.
+    pub fn peer_left(&self, session: &SessionId, peer: &Instance, now: Duration) {
+        if let Some(session) = self.directory().find(session) {
+            session.with(|state| state.peer_left(peer, now));
+        }
+    }
+
+    /// Another gateway is lost. Its resumable connections are kept for their resume windows; all
+    /// others end. Returns the sessions in which connections are kept.
+    pub fn peer_lost(&self, peer: &Instance, now: Duration) -> Vec<SessionId> {
+        let sessions = self.directory().all().into_iter();
+        let kept = sessions.filter(|session| session.with(|state| state.peer_lost(peer, now)));
+        kept.map(|session| session.id().clone()).collect()
+    }
+
+    /// This gateway is connected with the others, or has been cut off since a time. In the latter
+    /// case, its connections in shared sessions end when the others report them as destroyed. Returns
+    /// the sessions with connections that may have been resumed on another gateway meanwhile.
+    pub fn fence(&self, cut_off_since: Option<Duration>, now: Duration) -> Vec<SessionId> {
+        if let Some(cluster) = &self.directory().context().cluster {
+            // Relaxed: a call that has not seen it yet is one that came before.
+            cluster.cut_off.store(cut_off_since.is_some(), Ordering::Relaxed);
+        }
+        let Some(since) = cut_off_since else { return Vec::new() };
+        let sessions = self.directory().all().into_iter();
+        let kept = sessions.filter(|session| {
+            session.with(|state| {
+                state.fence(since, now);
+                state.has_orphans()
+            })
+        });
+        kept.map(|session| session.id().clone()).collect()
+    }
+
+    /// Ends the kept connections of lost gateways whose resume windows have passed. Returns whether
+    /// some are left.
+    pub fn expire_orphans(&self, session: &SessionId, now: Duration) -> bool {
+        let session = self.directory().find(session);
+        session.is_some_and(|session| session.with(|state| state.expire_orphans(now)))
+    }
+
+    /// The history of a session, for a gateway that has just opened it.
+    pub fn export_history(&self, session: &SessionId) -> Option<Vec<u8>> {
+        let session = self.directory().find(session)?;
+        let exported = session.with(|state| state.export_history());
+        postcard::to_stdvec(&exported).ok()
+    }
+
+    /// Prepends the history of another gateway to that of a session that has just been opened here.
+    /// Without effect if the session has members here already.
+    ///
+    /// # Errors
+    /// The bytes are not an exported history.
+    pub fn import_history(
+        &self,
+        session: &SessionId,
+        bytes: &[u8],
+        now: Duration,
+    ) -> Result<(), RestoreError> {
+        let exported = postcard::from_bytes(bytes).map_err(|_| RestoreError::Damaged)?;
+        if let Some(session) = self.directory().find(session) {
+            session.with(|state| state.import_history(exported, now));
+        }
+        Ok(())
+    }
+
+    /// The gateway of a session from which a gateway that has just opened it takes the history.
+    pub fn history_donor(&self, session: &SessionId) -> Option<Instance> {
+        let session = self.directory().find(session)?;
+        session.with(|state| state.history_donor().cloned())
+    }
+
+    /// The other gateways of a session.
+    pub fn peers(&self, session: &SessionId) -> Vec<Instance> {
+        let session = self.directory().find(session);
+        session.map(|session| session.with(|state| state.peers().to_vec())).unwrap_or_default()
+    }
+
+    /// Whether a connection is on this gateway.
+    pub fn is_local(&self, session: &SessionId, connection: ConnectionId) -> bool {
+        let session = self.directory().find(session);
+        session.is_some_and(|session| session.with(|state| state.is_local(connection)))
+    }
+
+    /// All sessions that are open on this gateway.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.directory().all().iter().map(|session| session.id().clone()).collect()
+    }
+}

@@ -1,0 +1,38 @@
+//! A remote member: a connection on another gateway.
+
+use std::time::Duration;
+
+use super::member::{MemberRecord, MemberState};
+use crate::{instance::Instance, session::resumable::Resumable};
+
+/// A connection on another gateway, or on one that is lost.
+pub(crate) struct RemoteMember {
+    pub(crate) record: MemberRecord,
+    pub(crate) resumable: Option<Resumable>,
+    /// The gateway that the connection is, or was last, on.
+    pub(crate) home: Instance,
+    /// When the connection ends, if its gateway is lost and no other gateway takes it.
+    pub(crate) orphan_until: Option<Duration>,
+}
+
+impl RemoteMember {
+    /// A connection that is new to this gateway. Its tickets count from a position of the history
+    /// here.
+    pub(crate) fn new(state: MemberState, home: Instance) -> Self {
+        let MemberState { record, resumable } = state;
+        Self { record, resumable, home, orphan_until: None }
+    }
+
+    /// Applies a newer state. The entries of the history here that the client may miss stay
+    /// the same.
+    pub(crate) fn update(&mut self, state: MemberState, home: Instance) {
+        let position = self.resumable.as_ref().map(Resumable::position);
+        let unseen = self.resumable.as_ref().and_then(Resumable::unseen).cloned();
+        let sent = self.record.sent.max(state.record.sent);
+        *self = Self::new(state.rebased(position.unwrap_or_default()), home);
+        self.record.sent = sent;
+        if let Some(resumable) = &mut self.resumable {
+            resumable.set_unseen(unseen);
+        }
+    }
+}
