@@ -1,0 +1,60 @@
+//! Outages of nats-server while gateways run.
+
+use crate::{
+    gateway::{Gateway, Received, assert_joined, await_peers, new_session, until},
+    server::NatsServer,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_wait_while_the_server_restarts() {
+    let mut server = NatsServer::start("").await;
+    let gateways = Gateway::start(["a", "b"], &server.options()).await;
+    let [a, b] = &gateways;
+    let session = new_session();
+    let mut at_a = a.join(&session).await;
+    let mut at_b = b.join(&session).await;
+    assert_eq!(at_a.next().await, Received::Created(at_b.id));
+    server.kill().await;
+    // More than the NATS client would keep.
+    for number in 0..3000 {
+        at_a.send(&number.to_string(), a);
+        assert_eq!(at_a.next().await, Received::Signal(number.to_string()));
+    }
+    server.restart().await;
+    for number in 0..3000 {
+        assert_eq!(at_b.next().await, Received::Signal(number.to_string()));
+    }
+    await_peers(&gateways).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_find_each_other_after_a_long_outage() {
+    let mut server = NatsServer::start("").await;
+    let gateways = Gateway::start(["a", "b", "c"], &server.options()).await;
+    server.kill().await;
+    until("leases end", || gateways.iter().all(|it| it.peers() == 0)).await;
+    for gateway in &gateways {
+        let status = gateway.monitor.status();
+        assert!(!status.connected);
+        let error = status.last_error.unwrap();
+        assert!(error.contains("refused"), "{error}");
+    }
+    server.restart().await;
+    await_peers(&gateways).await;
+    assert_joined(&gateways).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stalls_is_noticed() {
+    let server = NatsServer::start("").await;
+    let gateways = Gateway::start(["a", "b"], &server.options()).await;
+    server.stop();
+    until("both notice it", || gateways.iter().all(|it| !it.is_connected())).await;
+    until("leases end", || gateways.iter().all(|it| it.peers() == 0)).await;
+    // The client has given the connection up, and the server does not answer a new one.
+    let timed_out = |it: &Gateway| it.monitor.status().last_error.unwrap() == "timed out";
+    until("both connect again", || gateways.iter().all(timed_out)).await;
+    server.proceed();
+    await_peers(&gateways).await;
+    assert_joined(&gateways).await;
+}

@@ -1,0 +1,98 @@
+//! A nats-server of a test.
+
+use std::{env, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signalbox_nats::NatsOptions;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// A running nats-server on a port of its own. Dropping it kills it.
+pub(crate) struct NatsServer {
+    directory: TempDir,
+    process: Child,
+    port: u16,
+}
+
+impl NatsServer {
+    /// Starts it with this configuration.
+    pub(crate) async fn start(configuration: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), configuration).await
+    }
+
+    /// Starts it in a folder that contains files of its configuration.
+    pub(crate) async fn start_in(directory: TempDir, configuration: &str) -> Self {
+        std::fs::write(directory.path().join("nats.conf"), configuration).unwrap();
+        let (process, port) = spawn(&directory, -1).await;
+        Self { directory, process, port }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Options for a gateway without credentials.
+    pub(crate) fn options(&self) -> NatsOptions {
+        NatsOptions::new(&[self.url()], "test").unwrap()
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// Starts it on the same port after it was killed.
+    pub(crate) async fn restart(&mut self) {
+        (self.process, _) = spawn(&self.directory, self.port.into()).await;
+    }
+
+    /// Stops the process, whose connections stay.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn proceed(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.id().and_then(|pid| Pid::from_raw(pid.try_into().unwrap()));
+        kill_process(pid.unwrap(), signal).unwrap();
+    }
+}
+
+/// Starts the process and waits until it listens; -1 is any port.
+async fn spawn(directory: &TempDir, port: i32) -> (Child, u16) {
+    let path = env::var("PATH").unwrap_or_default();
+    let mut process = Command::new("nats-server")
+        // Debian installs it where only the superuser looks for programs.
+        .env("PATH", format!("{path}:/usr/sbin"))
+        .current_dir(directory.path())
+        .args(["--addr", "127.0.0.1", "--config", "nats.conf", "--port", &port.to_string()])
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("these tests need nats-server: apt install nats-server");
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+    let ready = async {
+        let (mut port, mut seen) = (None, String::new());
+        loop {
+            let line = log.next_line().await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("nats-server has ended: {seen}"));
+            if let Some((_, listening)) = line.split_once("Listening for client connections on ") {
+                port = listening.rsplit(':').next().and_then(|port| port.parse().ok());
+            }
+            if line.contains("Server is ready") {
+                return port.unwrap_or_else(|| panic!("nats-server has no port: {seen}"));
+            }
+            seen += &line;
+        }
+    };
+    let port = timeout(Duration::from_secs(20), ready).await.expect("nats-server starts");
+    // A process that cannot write its log blocks.
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    (process, port)
+}
