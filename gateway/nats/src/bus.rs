@@ -76,7 +76,8 @@ impl Bus {
         self.monitor.clone()
     }
 
-    /// Carries messages until shutdown, then publishes the rest and a goodbye. Reconnects for ever.
+    /// Carries messages until shutdown, then publishes the rest and a goodbye, which takes 2 s at
+    /// most. Reconnects for ever.
     ///
     /// # Errors
     /// [`NatsError::Ended`] if the client has ended by itself.

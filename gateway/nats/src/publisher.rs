@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, connection::State};
-use signalbox_cluster::{BusPacket, Cluster};
+use signalbox_cluster::{BusPacket, Cluster, HEARTBEAT_INTERVAL};
 use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval, timeout},
@@ -19,8 +19,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// that misses it is dropped, and its channel repeats it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time to publish the last packets at shutdown.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which the other gateways confirm the last packets at shutdown: two of their heartbeats.
+const CONFIRM_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(2);
+
+/// Time to publish the goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Packets that are published before the next look at the time.
 const PACKETS_IN_A_ROW: usize = 64;
@@ -79,17 +82,28 @@ impl Publisher {
         true
     }
 
-    /// Publishes all packets that are left, then the goodbye.
+    /// Publishes all packets that are left, waits until the other gateways have confirmed them, then
+    /// publishes the goodbye. It uses another subject, so it could overtake them.
     async fn leave(&self) {
-        let leave = async {
-            // A goodbye overtakes packets in the links.
-            while self.publish_packets().await {}
+        let confirmed = async {
+            loop {
+                while self.publish_packets().await {}
+                let peers = self.cluster.status(self.monitor.now()).peers;
+                if peers.iter().all(|peer| peer.unconfirmed == 0) {
+                    return;
+                }
+                // Each heartbeat of a peer notifies.
+                self.ready.notified().await;
+            }
+        };
+        timeout(CONFIRM_TIMEOUT, confirmed).await.ok();
+        let goodbye = async {
             self.cluster.say_goodbye();
             self.publish_packets().await;
             // It fails if the client has ended.
             self.client.flush().await.ok();
         };
-        timeout(LEAVE_TIMEOUT, leave).await.ok();
+        timeout(GOODBYE_TIMEOUT, goodbye).await.ok();
     }
 
     /// Sends a probe.

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::{
-    gateway::{Gateway, assert_joined, until},
+    gateway::{Gateway, Received, assert_joined, new_session, until},
     server::NatsServer,
 };
 
@@ -49,21 +49,33 @@ async fn unusable_messages_are_counted_and_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_loses_messages_and_the_channels_repeat_them() {
+async fn channels_repeat_what_a_flood_has_displaced() {
     let server = NatsServer::start("").await;
     let gateways = Gateway::start(["a", "b"], &server.options()).await;
     let foreign = async_nats::connect(server.url()).await.unwrap();
+    let [a, b] = &gateways;
+    let session = new_session();
+    let mut at_a = a.join(&session).await;
+    let mut at_b = b.join(&session).await;
+    assert_eq!(at_a.next().await, Received::Created(at_b.id));
     let flood = async {
         loop {
             foreign.publish("test.gw.a", "garbage".into()).await.unwrap();
         }
     };
-    let joined = async {
-        until("the flood arrives", || gateways[0].monitor.status().malformed > 100_000).await;
-        assert_joined(&gateways).await;
+    let exchange = async {
+        until("messages are lost", || a.monitor.status().slow > 0).await;
+        for number in 0..500 {
+            at_b.send(&number.to_string(), b);
+            assert_eq!(at_b.next().await, Received::Signal(number.to_string()));
+        }
+        for number in 0..500 {
+            assert_eq!(at_a.next().await, Received::Signal(number.to_string()));
+        }
     };
     tokio::select! {
         () = flood => {}
-        () = joined => {}
+        () = exchange => {}
     }
+    assert!(a.is_connected() && a.peers() == 1);
 }
