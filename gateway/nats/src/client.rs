@@ -132,7 +132,7 @@ fn unreadable(what: &'static str, path: &Path, source: io::Error) -> NatsError {
 fn explained(source: ConnectError, options: &NatsOptions) -> NatsError {
     let servers = options.server_list();
     let io = source.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let is_of_tls = io.and_then(io::Error::get_ref).is_some_and(|it| it.is::<rustls::Error>());
+    let of_tls = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
     // An error of the system: the server was not reached, or its host is down.
     let is_of_system = io.is_some_and(|io| io.raw_os_error().is_some());
     match source.kind() {
@@ -141,7 +141,7 @@ fn explained(source: ConnectError, options: &NatsOptions) -> NatsError {
         }
         ConnectErrorKind::TimedOut => NatsError::TimedOut { servers, limit: ATTEMPT },
         ConnectErrorKind::Tls => NatsError::Tls { servers, source },
-        ConnectErrorKind::Io if is_of_tls => NatsError::Tls { servers, source },
+        ConnectErrorKind::Io if of_tls.is_some() => NatsError::Tls { servers, source },
         ConnectErrorKind::Dns => NatsError::Unreachable { servers, source },
         ConnectErrorKind::Io if is_of_system => NatsError::Unreachable { servers, source },
         ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects | ConnectErrorKind::Io => {

@@ -18,9 +18,9 @@ use crate::{bus::BusClock, status::BusStatus, throttle::LogThrottle};
 
 /// A handle to the state of the bus. It stays valid after the bus has ended.
 #[derive(Clone)]
-pub struct BusMonitor(Arc<Shared>);
+pub struct BusMonitor(Arc<BusCounters>);
 
-struct Shared {
+struct BusCounters {
     clock: BusClock,
     /// Wakes the publisher.
     ready: Arc<Notify>,
@@ -59,7 +59,7 @@ struct Throttles {
 
 impl BusMonitor {
     pub(crate) fn new(clock: BusClock, ready: Arc<Notify>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(BusCounters {
             clock,
             ready,
             state: Mutex::default(),
