@@ -12,16 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::{self, MIN_PAYLOAD},
     error::NatsError,
-    monitor::BusMonitor,
+    monitor::{BusClock, BusMonitor},
     options::NatsOptions,
     probe::Probe,
     publisher::Publisher,
     receiver::{Receiver, Subscribed},
     subjects::Subjects,
 };
-
-/// The clock of the gateway: the time since its start.
-pub type BusClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Time in which the first probes must come back.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +56,7 @@ impl Bus {
         let client = client::connect(options, &gateway, &monitor).await?;
         let limit = client.server_info().max_payload;
         if limit < MIN_PAYLOAD {
-            return Err(NatsError::PayloadLimit { limit });
+            return Err(NatsError::PayloadLimit { limit, needed: MIN_PAYLOAD });
         }
         let subjects = Subjects::new(&options.namespace, &gateway);
         let receiver =

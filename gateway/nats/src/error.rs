@@ -4,8 +4,6 @@ use std::{io, path::PathBuf, time::Duration};
 
 use signalbox_certs::{LoadError, RootsError};
 
-use crate::client::MIN_PAYLOAD;
-
 /// The gateway cannot start to use NATS.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
@@ -106,11 +104,13 @@ pub enum NatsError {
     },
     /// The server's limit of a message is too low.
     #[error(
-        "max_payload of NATS is {limit} bytes: set it to 1MB, the default; {MIN_PAYLOAD} are needed"
+        "max_payload of NATS is {limit} bytes: set it to 1MB, the default; {needed} are needed"
     )]
     PayloadLimit {
         /// The limit of the server.
         limit: usize,
+        /// The lowest limit that suffices.
+        needed: usize,
     },
     /// Another live gateway has the same name.
     #[error(

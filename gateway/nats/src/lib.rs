@@ -27,8 +27,8 @@ mod status;
 mod subjects;
 mod throttle;
 
-pub use bus::{Bus, BusClock};
+pub use bus::Bus;
 pub use error::NatsError;
-pub use monitor::BusMonitor;
+pub use monitor::{BusClock, BusMonitor};
 pub use options::{NatsCredentials, NatsOptions, NatsOptionsError, NatsTls};
 pub use status::BusStatus;

@@ -14,7 +14,10 @@ use signalbox_cluster::{BusMessageError, LEASE};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::{bus::BusClock, status::BusStatus, throttle::LogThrottle};
+use crate::{status::BusStatus, throttle::LogThrottle};
+
+/// The clock of the gateway: the time since its start.
+pub type BusClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// A handle to the state of the bus. It stays valid after the bus has ended.
 #[derive(Clone)]

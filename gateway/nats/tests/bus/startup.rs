@@ -123,7 +123,7 @@ async fn messages_that_are_not_delivered() {
 async fn a_low_limit_of_messages() {
     let server = NatsServer::start("max_payload: 700000").await;
     let error = refused("a", &server.options()).await;
-    assert!(matches!(error, NatsError::PayloadLimit { limit: 700_000 }), "{error:?}");
+    assert!(matches!(error, NatsError::PayloadLimit { limit: 700_000, .. }), "{error:?}");
     let server = NatsServer::start("max_payload: 786432").await;
     Gateway::try_start("a", &server.options()).await.unwrap();
 }
