@@ -1,9 +1,15 @@
 //! Outages of nats-server while gateways run.
 
+use signalbox_cluster::LEASE;
+
 use crate::{
     gateway::{Gateway, Received, assert_joined, await_peers, new_session, until},
     server::NatsServer,
 };
+
+fn lease_has_ended(gateway: &Gateway) -> bool {
+    gateway.cluster.status(gateway.now()).echo_age.is_some_and(|age| age > LEASE)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_wait_while_the_server_restarts() {
@@ -32,12 +38,13 @@ async fn gateways_find_each_other_after_a_long_outage() {
     let mut server = NatsServer::start("").await;
     let gateways = Gateway::start(["a", "b", "c"], &server.options()).await;
     server.kill().await;
-    until("leases end", || gateways.iter().all(|it| it.peers() == 0)).await;
+    until("leases end", || gateways.iter().all(lease_has_ended)).await;
     for gateway in &gateways {
         let status = gateway.monitor.status();
         assert!(!status.connected);
         let error = status.last_error.unwrap();
         assert!(error.contains("refused"), "{error}");
+        assert_eq!(status.dropped, 0, "packets wait in the links");
     }
     server.restart().await;
     await_peers(&gateways).await;
@@ -50,7 +57,7 @@ async fn a_server_that_stalls_is_noticed() {
     let gateways = Gateway::start(["a", "b"], &server.options()).await;
     server.stop();
     until("both notice it", || gateways.iter().all(|it| !it.is_connected())).await;
-    until("leases end", || gateways.iter().all(|it| it.peers() == 0)).await;
+    until("leases end", || gateways.iter().all(lease_has_ended)).await;
     // The client has given the connection up, and the server does not answer a new one.
     let timed_out = |it: &Gateway| it.monitor.status().last_error.unwrap() == "timed out";
     until("both connect again", || gateways.iter().all(timed_out)).await;
