@@ -38,13 +38,15 @@ async fn gateways_find_each_other_after_a_long_outage() {
     let mut server = NatsServer::start("").await;
     let gateways = Gateway::start(["a", "b", "c"], &server.options()).await;
     server.kill().await;
+    until("all notice it", || gateways.iter().all(|it| !it.is_connected())).await;
+    let published = gateways.each_ref().map(|it| it.monitor.status().published);
     until("leases end", || gateways.iter().all(lease_has_ended)).await;
-    for gateway in &gateways {
+    for (gateway, published) in gateways.iter().zip(published) {
         let status = gateway.monitor.status();
         assert!(!status.connected);
         let error = status.last_error.unwrap();
         assert!(error.contains("refused"), "{error}");
-        assert_eq!(status.dropped, 0, "packets wait in the links");
+        assert_eq!((status.published, status.dropped), (published, 0), "packets wait in the links");
     }
     server.restart().await;
     await_peers(&gateways).await;
