@@ -2,7 +2,7 @@
 
 use std::{env, process::Stdio, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use signalbox_nats::NatsOptions;
 use tempfile::TempDir;
 use tokio::{
@@ -51,16 +51,20 @@ impl NatsServer {
 
     /// Stops the process, whose connections stay.
     pub(crate) fn stop(&self) {
-        self.signal(Signal::STOP);
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        // The signal takes effect later.
+        let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()));
     }
 
+    /// Lets the process run again.
     pub(crate) fn proceed(&self) {
-        self.signal(Signal::CONT);
+        kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.id().and_then(|pid| Pid::from_raw(pid.try_into().unwrap()));
-        kill_process(pid.unwrap(), signal).unwrap();
+    fn pid(&self) -> Pid {
+        let pid = self.process.id().unwrap().try_into().unwrap();
+        Pid::from_raw(pid).unwrap()
     }
 }
 
