@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use signalbox_protocol::ProjectKey;
-use signalbox_relay::{Observer, Relay};
+use signalbox_relay::{Instance, Observer, Relay};
 
 use crate::{
     clock::Clock,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
-    instance::Instance,
+    instance,
     project::{Project, Projects},
 };
 
@@ -51,7 +51,7 @@ impl Services {
             drain: config.drain.clone(),
             gateways: config.resume.gateways.clone(),
         };
-        let instance = Instance::start(config.name.clone());
+        let instance = instance::start(config.name.clone());
         Self { relay, clock: Clock::start(), projects, policy, instance }
     }
 

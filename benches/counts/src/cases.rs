@@ -219,7 +219,11 @@ impl RelayFixture {
                 presence: false,
                 encoding: *encoding,
                 transport: Transport::WebSocket,
-                resume: Some(ResumeOptions { secret: [0; 32], token_until: Duration::MAX }),
+                resume: Some(ResumeOptions {
+                    secret: [0; 32],
+                    token_until: Duration::MAX,
+                    window: Duration::from_secs(30),
+                }),
             };
             let joined = relay.join(join, Duration::ZERO)?;
             links.push(IdleLink { outbox: joined.outbox, queue: VecDeque::new() });

@@ -10,10 +10,10 @@ use crate::waiting::Waiting;
 /// Sessions that are being opened.
 #[derive(Default)]
 pub(crate) struct Openings {
-    by_session: HashMap<SessionId, Opening>,
+    by_session: HashMap<SessionId, PendingOpen>,
 }
 
-struct Opening {
+struct PendingOpen {
     waiting: Waiting,
     step: Step,
 }
@@ -37,7 +37,7 @@ pub(crate) enum Next {
 
 impl Openings {
     pub(crate) fn begin(&mut self, session: SessionId, peers: Vec<Instance>, deadline: Duration) {
-        let opening = Opening { waiting: Waiting::new(peers, deadline), step: Step::Parts };
+        let opening = PendingOpen { waiting: Waiting::new(peers, deadline), step: Step::Parts };
         self.by_session.insert(session, opening);
     }
 

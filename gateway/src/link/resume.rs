@@ -7,7 +7,7 @@ use signalbox_protocol::{
     limits::{CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Rejection, ResumeError, ResumeRequest, Resumed};
+use signalbox_relay::{Instance, Rejection, ResumeError, ResumeRequest, Resumed};
 use tracing::debug;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     transport::{Incoming, LinkError, Reader, Writer},
     welcome::{check_agent, greet, next_present, record},
 };
-use crate::{clock::unix_time, instance::Instance, lifecycle::Lifecycle, services::Services};
+use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
 
 /// A client's request to resume. It borrows nothing from the link.
 pub(super) struct ResumeClaim {

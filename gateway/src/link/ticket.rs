@@ -13,10 +13,10 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use signalbox_protocol::{ConnectionId, SessionId, limits::TICKET_BYTES, message::Ticket};
-use signalbox_relay::{ResumeOptions, TicketSecret};
+use signalbox_relay::{Instance, ResumeOptions, TicketSecret};
 use tracing::error;
 
-use crate::{instance::Instance, services::Services};
+use crate::services::Services;
 
 /// The decoded contents of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,8 @@ pub(super) fn first(
     let secret = new_secret().ok()?;
     let issuer = services.instance().clone();
     let ticket = TicketContents { issuer, session: session.clone(), connection, secret };
-    let options = ResumeOptions { secret: ticket.verifier(), token_until };
+    let window = Duration::from_millis(window_ms.into());
+    let options = ResumeOptions { secret: ticket.verifier(), token_until, window };
     Some((Ticket { ticket: ticket.encode().into(), window_ms }, options))
 }
 
@@ -128,7 +129,7 @@ mod tests {
         let location = Some([255, 255, 255, 255].into());
         let session = SessionId::mint(&key, MediaMode::Routed, location, u64::MAX, [7; 24]);
         let connection = ConnectionId::from_bytes([1; 16]);
-        let issuer = Instance::start("g".repeat(64).parse().unwrap());
+        let issuer = crate::instance::start("g".repeat(64).parse().unwrap());
         TicketContents { issuer, session, connection, secret: new_secret().unwrap() }
     }
 

@@ -117,7 +117,11 @@ mod tests {
             presence: true,
             encoding: Encoding::Shared,
             transport: Transport::WebSocket,
-            resume: Some(ResumeOptions { secret: [0; 32], token_until: Duration::MAX }),
+            resume: Some(ResumeOptions {
+                secret: [0; 32],
+                token_until: Duration::MAX,
+                window: Duration::from_secs(30),
+            }),
         };
         let _joined = first.relay().join(join, first.uptime()).unwrap();
         let snapshot = first.relay().snapshot(10_000, first.uptime());

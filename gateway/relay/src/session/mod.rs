@@ -1,7 +1,10 @@
 //! A session: its members behind one lock.
 
+mod claims;
 pub(crate) mod history;
 pub(crate) mod log_entry;
+mod orphans;
+mod peers;
 mod replay;
 pub(crate) mod resumable;
 mod resume;
@@ -12,6 +15,7 @@ mod state;
 mod tombstones;
 mod transfer;
 mod trimmed;
+mod unseen;
 
 use std::sync::Arc;
 

@@ -11,9 +11,9 @@ use super::{
     Gone,
     history::{History, HistoryBounds},
     log_entry::{Audience, LogEntry},
+    peers::Shared,
     resumable::{IssuedTicket, Resumable},
     roster::{Member, MemberLink, MemberRecord, Roster},
-    shared::Shared,
 };
 use crate::{
     context::RelayContext,

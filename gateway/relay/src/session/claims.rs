@@ -1,0 +1,159 @@
+//! Claims of gateways to connections of a shared session. Each connection has one home.
+
+use std::time::Duration;
+
+use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Sender};
+
+use super::{
+    resumable::Resumable,
+    roster::{Member, MemberState, RemoteMember},
+    state::SessionState,
+};
+use crate::{instance::Instance, update::Other};
+
+impl SessionState {
+    /// A remote member, if it is on this gateway.
+    pub(super) fn of(&mut self, home: &Instance, id: ConnectionId) -> Option<&mut RemoteMember> {
+        self.roster.get_remote(id).filter(|member| member.home == *home)
+    }
+
+    /// Another gateway has reported a connection as destroyed. Here it ends, too.
+    pub(super) fn heard_destroyed(&mut self, id: ConnectionId, now: Duration) {
+        if self.roster.get(id).is_some() {
+            self.remove(id, CloseReason::NetworkDisconnected, now);
+        } else if self.roster.get_remote(id).is_some() {
+            self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
+        } else if let Some(shared) = &mut self.shared {
+            shared.bury(id);
+        }
+    }
+
+    /// Another gateway tells of a connection on a third one.
+    pub(super) fn hear_of(&mut self, from: &Instance, other: Other, now: Duration) {
+        let id = other.state.record.info.id;
+        let generation = other.state.record.generation;
+        if let Some(member) = self.of(from, id) {
+            // The connection has moved on from there, which its new home reports itself.
+            if prevails((generation, &other.home), (member.record.generation, from)) {
+                member.home = other.home;
+                member.record.generation = generation;
+            }
+            return;
+        }
+        let Some(cluster) = &self.context.cluster else { return };
+        if self.roster.contains(id) || other.home == cluster.instance {
+            return;
+        }
+        if other.left.is_none() && cluster.backplane.is_live(&other.home) {
+            // It reports the connection itself, unless it is lost before.
+            if let Some(shared) = &mut self.shared {
+                shared.hearsay.insert(id, other);
+            }
+            return;
+        }
+        self.adopt(other, now);
+    }
+
+    /// Adds a connection of a lost gateway, known from a third one.
+    pub(super) fn adopt(&mut self, other: Other, now: Duration) {
+        let Other { state, home, left } = other;
+        let (id, window) = (state.record.info.id, state.resumable.as_ref().map(Resumable::window));
+        let Some(window) = window else {
+            // It has ended with its gateway.
+            if let Some(shared) = &mut self.shared {
+                shared.bury(id);
+            }
+            return;
+        };
+        if !self.roster.contains(id)
+            && self.claimed(&home, state, now)
+            && let Some(member) = self.roster.get_remote(id)
+        {
+            member.orphan_until = Some(now + left.unwrap_or(window));
+        }
+    }
+
+    /// Another gateway claims a connection. `false` if the connection was destroyed before.
+    pub(super) fn claimed(&mut self, by: &Instance, state: MemberState, now: Duration) -> bool {
+        let id = state.record.info.id;
+        let claim = (state.record.generation, by);
+        let here = self.context.cluster.as_ref().map(|cluster| &cluster.instance);
+        if let (Some(member), Some(here)) = (self.roster.get(id), here) {
+            if prevails(claim, (member.record().generation, here)) {
+                let sent = state.record.sent;
+                self.give_away(id, by);
+                self.catch_up(id, sent);
+                self.update_remote(id, by, state);
+            }
+            return true;
+        }
+        let Some(member) = self.roster.get_remote(id) else {
+            // Signals that it sent before are not in the history here.
+            let (id, sent) = (state.record.info.id, state.record.sent);
+            let appeared = self.appear(by, state, now);
+            if appeared && sent > 0 {
+                self.lose(Sender::Connection(id), 0, sent);
+                if let Some(shared) = &mut self.shared {
+                    shared.incomplete = true;
+                }
+            }
+            return appeared;
+        };
+        let (generation, home) = (member.record.generation, &member.home);
+        if home == by && generation <= claim.0 || prevails(claim, (generation, home)) {
+            self.catch_up(id, state.record.sent);
+            self.update_remote(id, by, state);
+        }
+        true
+    }
+
+    pub(super) fn update_remote(&mut self, id: ConnectionId, home: &Instance, state: MemberState) {
+        if let Some(mut member) = self.roster.remove_remote(id) {
+            member.update(state, home.clone());
+            self.roster.insert_remote(member);
+        }
+    }
+
+    /// Adds a connection of another gateway, and announces it. `false` if it was destroyed before.
+    pub(super) fn appear(&mut self, home: &Instance, state: MemberState, now: Duration) -> bool {
+        let id = state.record.info.id;
+        if self.shared.as_ref().is_some_and(|shared| shared.destroyed.contains(id)) {
+            return false;
+        }
+        if !self.roster.contains(id) {
+            self.announce(&state.record.info.clone(), now);
+            self.roster.insert_remote(RemoteMember::new(state, home.clone()));
+        }
+        true
+    }
+
+    /// Gives a connection of this gateway to another one that has taken it.
+    pub(super) fn give_away(&mut self, id: ConnectionId, to: &Instance) {
+        let Some(member) = self.roster.remove(id) else { return };
+        if let Some(link) = member.link() {
+            link.outbox.close(CloseReason::Superseded);
+        }
+        let (record, resumable) = member.into_parts();
+        let member = RemoteMember { record, resumable, home: to.clone(), orphan_until: None };
+        self.roster.insert_remote(member);
+    }
+
+    /// Takes a connection of another gateway, whose client resumes here.
+    ///
+    /// The client may have confirmations of signals that only its lost gateway has seen. Those
+    /// signals are lost for everybody else.
+    pub(super) fn take(&mut self, id: ConnectionId, accepted: u64) {
+        self.catch_up(id, accepted);
+        if let Some(member) = self.roster.remove_remote(id)
+            && let Some(resumable) = member.resumable
+        {
+            let settings = &self.context.settings;
+            self.roster.insert_taken(Member::restored(member.record, resumable, settings));
+        }
+    }
+}
+
+/// Whether a claim to a connection prevails over another.
+fn prevails(claim: (u64, &Instance), over: (u64, &Instance)) -> bool {
+    claim.0 > over.0 || (claim.0 == over.0 && claim.1 < over.1)
+}

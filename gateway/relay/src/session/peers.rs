@@ -1,0 +1,30 @@
+//! The other gateways of a session, and the state that is kept because of them.
+
+use std::collections::HashMap;
+
+use signalbox_protocol::{ConnectionId, GatewayId};
+
+use super::tombstones::Tombstones;
+use crate::{instance::Instance, update::Other};
+
+/// The state that a session has once it has been shared with another gateway.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The other gateways of the session, which receive the updates of this one.
+    pub(super) peers: Vec<Instance>,
+    /// The peers whose histories reach back to the beginning of the session.
+    pub(super) complete: Vec<Instance>,
+    /// Whether the history here does not reach back to the beginning of the session.
+    pub(super) incomplete: bool,
+    /// The last signal of the servers of each other gateway.
+    pub(super) servers: HashMap<GatewayId, u64>,
+    pub(super) destroyed: Tombstones,
+    /// Connections of live gateways that have not sent their parts yet, known from other gateways.
+    pub(super) hearsay: HashMap<ConnectionId, Other>,
+}
+
+impl Shared {
+    pub(crate) fn bury(&mut self, id: ConnectionId) {
+        self.destroyed.insert(id);
+    }
+}
