@@ -36,7 +36,7 @@ const FORGET_BARRIER: Duration = Duration::from_secs(10);
 /// Minimum time between two new starts of channels.
 const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Barriers that may be awaited at the same time. Beyond it, a barrier counts as reached.
+/// Barriers that may be awaited at the same time. Beyond it, a barrier fails.
 const MAX_BARRIERS: usize = 65_536;
 
 /// The cluster as one gateway sees it.
@@ -127,19 +127,25 @@ impl Cluster {
 
     /// Begins a barrier: it is reached once all updates have been applied that the other live
     /// gateways had sent before.
-    pub fn begin_barrier(&self, now: Duration) -> BarrierId {
+    ///
+    /// # Errors
+    /// [`BarrierTimeout`] if too many barriers are awaited.
+    pub fn begin_barrier(&self, now: Duration) -> Result<BarrierId, BarrierTimeout> {
         let peers = self.links.peers();
         let waiting = Waiting::new(peers, now + ANSWER_TIMEOUT);
         let mut state = self.state.lock();
         state.last_barrier += 1;
         let id = state.last_barrier;
-        if !waiting.peers.is_empty() && state.barriers.len() < MAX_BARRIERS {
+        if state.barriers.len() >= MAX_BARRIERS {
+            return Err(BarrierTimeout);
+        }
+        if !waiting.peers.is_empty() {
             for peer in &waiting.peers {
                 self.links.send(peer, &ChannelMessage::Barrier { id });
             }
             state.barriers.insert(id, waiting);
         }
-        BarrierId(id)
+        Ok(BarrierId(id))
     }
 
     /// Whether a barrier is reached.

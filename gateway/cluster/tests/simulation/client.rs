@@ -232,7 +232,7 @@ impl Client {
                 if !at.is_running(now) || at.cluster.poll_opened(&self.session, &cx).is_pending() {
                     State::Opening { node, hold, since }
                 } else {
-                    let barrier = at.cluster.begin_barrier(now);
+                    let barrier = at.cluster.begin_barrier(now).unwrap();
                     State::AtBarrier { node, hold, barrier, since }
                 }
             }
