@@ -325,7 +325,7 @@ impl Cluster {
         if from.gateway == here.gateway {
             let mut state = self.state.lock();
             if state.duplicate.as_ref().is_none_or(|(known, _)| known != from) {
-                error!(other = %from, here = %here, "two gateways have the same name: set `name` of one");
+                error!(other = %from, here = %here, "duplicate gateway name found: set `name` of one");
             }
             state.duplicate = Some((from.clone(), now));
             return;

@@ -306,11 +306,11 @@ impl Backplane for Links {
         // Serialization into memory cannot fail for these types.
         let bytes = postcard::to_stdvec(update).unwrap_or_default();
         let message = ChannelMessage::Update { session: session.clone(), update: &bytes };
-        let message: Bytes = message.encode();
+        let (message, hash): (Bytes, u64) = (message.encode(), hash(session));
         let mut state = self.state.lock();
         for peer in peers {
             if let Some(link) = state.peers.get_mut(peer) {
-                link.outbound.push_update(hash(session), update.is_part(), &message);
+                link.outbound.push_update(hash, update.is_part(), &message);
             }
         }
         drop(state);

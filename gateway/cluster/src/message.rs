@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::SessionId;
-use signalbox_relay::Instance;
+use signalbox_relay::{Instance, stable_hash};
 
 /// Version of the messages: their first byte. A gateway ignores other versions.
 const VERSION: u8 = 1;
@@ -115,9 +115,7 @@ impl ChannelMessage<'_> {
     }
 }
 
-/// A hash of a session id (FNV-1a), equal on all gateways. A collision costs a superfluous message.
+/// A hash of a session id, equal on all gateways. A collision costs a superfluous message.
 pub(crate) fn hash(session: &SessionId) -> u64 {
-    session.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    stable_hash(session.as_str().as_bytes())
 }

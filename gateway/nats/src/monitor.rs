@@ -200,7 +200,7 @@ impl BusMonitor {
                 }
             }
             Event::ServerError(error) => self.server_error(error),
-            Event::LameDuckMode => info!("NATS server shuts down"),
+            Event::LameDuckMode => info!("NATS server shutdown announced"),
             Event::Draining | Event::Closed | Event::ClientError(_) => {}
         }
     }

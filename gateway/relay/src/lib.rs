@@ -42,6 +42,7 @@ mod seat;
 mod session;
 mod settings;
 mod snapshot;
+mod stable_hash;
 mod summary;
 mod update;
 
@@ -62,5 +63,6 @@ pub use relay::{Joined, Relay, Stats};
 pub use resume::{ResumeRequest, Resumed, TicketSecret};
 pub use settings::{ProjectLimits, Settings};
 pub use snapshot::Snapshot;
+pub use stable_hash::stable_hash;
 pub use summary::ConnectionSummary;
 pub use update::SessionUpdate;

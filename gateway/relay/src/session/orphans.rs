@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason};
 
 use super::{roster::Member, state::SessionState};
-use crate::{instance::Instance, seat::Seat, update::Other};
+use crate::{instance::Instance, seat::Seat, stable_hash::stable_hash, update::Other};
 
 impl SessionState {
     /// Whether there are connections of lost gateways.
@@ -145,12 +145,9 @@ impl SessionState {
     }
 }
 
-/// A hash of a connection and a gateway (FNV-1a), equal on all gateways.
+/// A hash of a connection and a gateway, equal on all gateways.
 fn rendezvous(id: ConnectionId, gateway: &Instance) -> (u64, u64) {
     let epoch = gateway.epoch.to_be_bytes();
     let bytes = id.as_bytes().iter().chain(gateway.gateway.as_str().as_bytes()).chain(&epoch);
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (hash, gateway.epoch)
+    (stable_hash(bytes), gateway.epoch)
 }
