@@ -69,7 +69,7 @@ impl SessionState {
             && self.claimed(&home, state, now)
             && let Some(member) = self.roster.get_remote(id)
         {
-            member.orphan_until = Some(now + left.unwrap_or(window));
+            member.orphan_until = Some(now.saturating_add(left.unwrap_or(window)));
         }
     }
 

@@ -41,7 +41,7 @@ impl SessionState {
         for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
             match &member.resumable {
                 Some(resumable) => {
-                    member.orphan_until.get_or_insert(now + resumable.window());
+                    member.orphan_until.get_or_insert(now.saturating_add(resumable.window()));
                     kept = true;
                 }
                 None => ended.push(member.record.info.id),
@@ -71,7 +71,9 @@ impl SessionState {
             return;
         }
         let ended = self.roster.iter().filter(|member| {
-            member.resumable().is_none_or(|resumable| since + resumable.window() <= now)
+            member
+                .resumable()
+                .is_none_or(|resumable| since.saturating_add(resumable.window()) <= now)
         });
         for id in ended.map(Member::id).collect::<Vec<_>>() {
             self.remove(id, CloseReason::NetworkDisconnected, now);

@@ -147,7 +147,7 @@ impl SessionState {
     /// The number of the next signal of this gateway's servers.
     pub(super) fn next_server_seq(&mut self) -> u64 {
         let step = if std::mem::take(&mut self.skip_server_seqs) { SERVER_SEQ_STEP } else { 1 };
-        self.server_seq += step;
+        self.server_seq = self.server_seq.saturating_add(step);
         self.server_seq
     }
 }

@@ -203,7 +203,7 @@ impl Member {
 
     /// Gives it a new link, and returns the old one.
     pub(super) fn attach(&mut self, link: MemberLink, transport: Transport) -> Option<MemberLink> {
-        self.record.generation += 1;
+        self.record.generation = self.record.generation.saturating_add(1);
         self.record.transport = transport;
         self.record.codec = link.encoding.codec();
         let attached = Residence::Here { link, resumable: None };
