@@ -39,6 +39,7 @@ mod listen;
 mod page;
 mod project;
 mod rest;
+mod revocation;
 mod secret;
 mod services;
 mod state_file;

@@ -18,7 +18,7 @@ use signalbox_protocol::{
     message::{ReceivedSignal, SendSignal, SequencedSignal},
 };
 use signalbox_relay::{
-    Connection, Encoding, Join, Outbox, Outgoing, Relay, ResumeOptions, Settings,
+    Connection, Encoding, Join, Outbox, Outgoing, Relay, ResumeOptions, Settings, TokenIdentity,
 };
 
 use crate::callgrind::counted;
@@ -216,6 +216,7 @@ impl RelayFixture {
                 session: session.clone(),
                 info: ConnectionInfo { id: id(number), created_at: 0, data: String::new() },
                 role: Role::Publisher,
+                token: TokenIdentity::default(),
                 presence: false,
                 encoding: *encoding,
                 transport: Transport::WebSocket,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_protocol::{ConnectionInfo, Role, SessionId, Transport};
 
-use crate::{encoding::Encoding, resume::TicketSecret};
+use crate::{encoding::Encoding, resume::TicketSecret, token::TokenIdentity};
 
 /// A new connection and the session that it joins.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Join {
     pub info: ConnectionInfo,
     /// Its role, which decides what it may do.
     pub role: Role,
+    /// The token with which it joins.
+    pub token: TokenIdentity,
     /// Whether it receives presence events.
     pub presence: bool,
     /// Encoding of the frames in its outbox.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Format of a snapshot.
-const FORMAT: u16 = 6;
+const FORMAT: u16 = 7;
 
 /// The resumable connections of a relay.
 pub struct Snapshot {

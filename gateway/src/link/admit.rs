@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock::{millis, unix_time},
     lifecycle::Lifecycle,
+    revocation::token_identity,
     services::Services,
 };
 
@@ -94,7 +95,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
     check_agent(hello.agent.as_deref())?;
     let now = unix_time();
     let legacy = services.policy().auth.legacy_t1_tokens;
-    let Grant { session, role, connection_data, expires_at } =
+    let Grant { session, role, connection_data, expires_at, token_id, issued_at } =
         verify_client_token(&**services.projects(), &hello.token, legacy, now)
             .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
     let info = ConnectionInfo {
@@ -113,6 +114,7 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         session: session.clone(),
         info: info.clone(),
         role,
+        token: token_identity(token_id.as_deref(), issued_at, now),
         presence,
         encoding,
         transport: form.transport,

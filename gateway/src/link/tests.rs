@@ -20,7 +20,7 @@ use signalbox_protocol::{
     MediaMode, ProjectKey, Role, SessionId, Signal, Streams, Transport, binary, limits::FAREWELL,
     message::Hello,
 };
-use signalbox_relay::{Connection, Encoding, Join, Outbox};
+use signalbox_relay::{Connection, Encoding, Join, Outbox, TokenIdentity};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     sync::Semaphore,
@@ -65,6 +65,7 @@ impl World {
                 session: self.session.clone(),
                 info: ConnectionInfo { id, created_at: 0, data },
                 role: Role::Moderator,
+                token: TokenIdentity::default(),
                 presence: false,
                 encoding: Encoding::Shared,
                 transport: Transport::WebSocket,

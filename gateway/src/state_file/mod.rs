@@ -91,7 +91,7 @@ mod tests {
     use signalbox_protocol::{
         ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
     };
-    use signalbox_relay::{Encoding, Join, ResumeOptions};
+    use signalbox_relay::{Encoding, Join, ResumeOptions, TokenIdentity};
 
     use super::*;
     use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, keys::Keys};
@@ -114,6 +114,7 @@ mod tests {
                 data: String::new(),
             },
             role: Role::Publisher,
+            token: TokenIdentity::default(),
             presence: true,
             encoding: Encoding::Shared,
             transport: Transport::WebSocket,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use signalbox_protocol::Role;
 
 /// The fault of a token whose expiry precedes its issue.
@@ -25,6 +26,19 @@ pub(crate) struct ClientClaims {
     pub(crate) create_time: Option<Duration>,
     #[serde(default, deserialize_with = "seconds")]
     pub(crate) expire_time: Option<Duration>,
+    /// The token's id; `nonce` in a legacy token.
+    #[serde(default, deserialize_with = "token_id")]
+    pub(crate) jti: Option<String>,
+}
+
+/// Reads a token's id. It is a string (RFC 7519 §4.1.7), but some libraries write a number. A value
+/// of any other type counts as none, as an id is optional.
+fn token_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(id) if !id.is_empty() => Some(id),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    })
 }
 
 /// Reads a NumericDate (RFC 7519 §2): seconds since 1970, possibly with a fraction.

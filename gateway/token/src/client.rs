@@ -13,8 +13,8 @@ use crate::{
 /// Lifetime of a token without an expiry, from when it was issued (the vendor's default).
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Maximum lifetime of a client token, from when it was issued (the vendor's maximum). A token
-/// without an end could only be revoked together with the secret that signed it.
+/// Maximum lifetime of a client token, from when it was issued (the vendor's maximum). It bounds
+/// the time for which a revocation must be remembered.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The rights of a token's bearer.
@@ -28,6 +28,10 @@ pub struct Grant {
     pub connection_data: String,
     /// End of the token's lifetime in Unix time, leeway not included.
     pub expires_at: Duration,
+    /// The token's id (`jti`, or the nonce of a legacy token). None if it has none.
+    pub token_id: Option<String>,
+    /// When the token was issued, in Unix time. None if it does not say so.
+    pub issued_at: Option<Duration>,
 }
 
 /// Verifies a client token at `now` (Unix time). `t1` enables the legacy form.
@@ -86,13 +90,14 @@ fn check(claims: ClientClaims, project: &ProjectKey, now: Duration) -> Result<Gr
     if expires_at.saturating_add(LEEWAY) <= now {
         return Err(TokenError::Expired);
     }
-    let issued_at = issued_at.unwrap_or(now);
-    if expires_at < issued_at {
+    let valid_from = issued_at.unwrap_or(now);
+    if expires_at < valid_from {
         return Err(TokenError::Malformed(EXPIRES_FIRST));
     }
     // Some SDKs read the clock twice.
-    if expires_at - issued_at > MAX_LIFETIME + LEEWAY {
+    if expires_at - valid_from > MAX_LIFETIME + LEEWAY {
         return Err(TokenError::TooLongLived);
     }
-    Ok(Grant { session, role: claims.role.unwrap_or(Role::Publisher), connection_data, expires_at })
+    let role = claims.role.unwrap_or(Role::Publisher);
+    Ok(Grant { session, role, connection_data, expires_at, token_id: claims.jti, issued_at })
 }

@@ -88,6 +88,7 @@ fn claims(data: &[u8]) -> Result<ClientClaims, TokenError> {
             "connection_data" => claims.connection_data = Some(value.into_owned()),
             "create_time" => claims.create_time = seconds(value)?,
             "expire_time" => claims.expire_time = seconds(value)?,
+            "nonce" if !value.is_empty() => claims.jti = Some(value.into_owned()),
             _ => {}
         }
     }

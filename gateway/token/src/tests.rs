@@ -75,8 +75,29 @@ fn a_valid_token_grants_session_role_and_data() {
             role: Role::Moderator,
             connection_data: "name=alice".into(),
             expires_at: NOW + Duration::from_secs(60),
+            token_id: None,
+            issued_at: Some(NOW),
         })
     );
+}
+
+#[test]
+fn a_token_has_an_id_and_a_time_of_issue() {
+    let identity = |token: &str| {
+        let grant = verify_now(token).unwrap();
+        (grant.token_id, grant.issued_at)
+    };
+    let id = |id: Value| identity(&sign(&claims(json!({ "jti": id })))).0;
+    assert_eq!(id(json!("one")).as_deref(), Some("one"));
+    // Some libraries write a number.
+    assert_eq!(id(json!(12)).as_deref(), Some("12"));
+    for none in [json!(""), json!(null), json!([1]), json!({"a": 1}), json!(true)] {
+        assert_eq!(id(none.clone()), None, "{none}");
+    }
+    assert_eq!(identity(&t1("&nonce=0.25")), (Some("0.25".into()), Some(NOW)));
+    assert_eq!(identity(&t1("&nonce=")).0, None);
+    let undated = json!({"iat": "absent", "exp": NOW.as_secs() + 60});
+    assert_eq!(identity(&sign(&claims(undated))).1, None);
 }
 
 #[test]

@@ -16,7 +16,9 @@ use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, MediaMode, Role, SessionId, Signal,
     Transport, binary, frame,
 };
-use signalbox_relay::{Connection, Encoding, Instance, Join, Outbox, Outgoing, Relay, Settings};
+use signalbox_relay::{
+    Connection, Encoding, Instance, Join, Outbox, Outgoing, Relay, Settings, TokenIdentity,
+};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -100,6 +102,7 @@ impl Gateway {
             session: session.clone(),
             info: ConnectionInfo { id, created_at: 1, data: String::new() },
             role: Role::Publisher,
+            token: TokenIdentity::default(),
             presence: true,
             encoding: Encoding::Shared,
             transport: Transport::WebSocket,

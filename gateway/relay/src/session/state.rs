@@ -98,6 +98,7 @@ impl SessionState {
         let record = MemberRecord {
             info,
             role: join.role,
+            token: join.token,
             presence: join.presence,
             transport: join.transport,
             codec: join.encoding.codec(),
@@ -324,10 +325,16 @@ impl SessionState {
         let Some(member) = self.remove(target, CloseReason::ForceDisconnected, now) else {
             return self.disconnect_remote(target, now);
         };
-        if let (_, Some(resumable)) = member.into_parts() {
-            self.context.evicted.push(target, resumable);
-        }
+        self.evict(member);
         true
+    }
+
+    /// Remembers the tickets of a member that was disconnected, as its client may not know it yet.
+    pub(super) fn evict(&self, member: Member) {
+        let id = member.id();
+        if let (_, Some(resumable)) = member.into_parts() {
+            self.context.evicted.push(id, resumable);
+        }
     }
 
     /// Removes a member *before* the others are notified. Members that overflow by the
@@ -338,16 +345,31 @@ impl SessionState {
         reason: CloseReason,
         now: Duration,
     ) -> Option<Member> {
+        let removed = self.take_out(id, reason)?;
+        self.report_end(removed.record(), reason.disconnect_reason(), now);
+        Some(removed)
+    }
+
+    /// Removes a member and closes its link. Nobody is notified.
+    pub(super) fn take_out(&mut self, id: ConnectionId, reason: CloseReason) -> Option<Member> {
         let removed = self.roster.remove(id)?;
         if let Some(link) = removed.link() {
             link.outbox.close(reason);
         }
-        let reason = reason.disconnect_reason();
-        let sent = removed.record().sent;
-        self.context.observer.destroyed(&self.id, &removed.record().info, reason);
-        self.publish(|| Update::Destroyed { id, reason, sent });
-        self.announce_end(removed.record(), reason, now);
         Some(removed)
+    }
+
+    /// Notifies everybody of the end of a removed member.
+    pub(super) fn report_end(
+        &mut self,
+        record: &MemberRecord,
+        reason: DisconnectReason,
+        now: Duration,
+    ) {
+        let (id, sent) = (record.info.id, record.sent);
+        self.context.observer.destroyed(&self.id, &record.info, reason);
+        self.publish(|| Update::Destroyed { id, reason, sent });
+        self.announce_end(record, reason, now);
     }
 
     /// Announces the end of a connection to the members of this gateway, attached and detached.

@@ -17,7 +17,7 @@ use signalbox_protocol::{
 };
 use signalbox_relay::{
     Connection, Detached, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients,
-    RejectionReason, Relay, ResumeOptions, Settings, SignalError, Stats,
+    RejectionReason, Relay, ResumeOptions, Settings, SignalError, Stats, TokenIdentity,
 };
 
 /// A session of project `project`.
@@ -145,7 +145,8 @@ impl World {
         let session = session.clone();
         let transport = Transport::WebSocket;
         let resume = resume(id);
-        let join = Join { session, info, role, presence, encoding, transport, resume };
+        let token = TokenIdentity { id: Some(*id.as_bytes()), issued_at: self.next };
+        let join = Join { session, info, role, token, presence, encoding, transport, resume };
         let joined = self.relay.join(join, self.now)?;
         Ok(Client {
             id,

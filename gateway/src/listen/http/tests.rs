@@ -5,7 +5,7 @@ use std::time::Duration;
 use signalbox_protocol::{
     ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
 };
-use signalbox_relay::{Encoding, Join};
+use signalbox_relay::{Encoding, Join, TokenIdentity};
 use signalbox_token::{NewServerToken, Signer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -28,6 +28,7 @@ fn gateway() -> (ServerContext, SessionId) {
                 session: session.clone(),
                 info,
                 role: Role::Publisher,
+                token: TokenIdentity::default(),
                 presence: false,
                 encoding: Encoding::Shared,
                 transport: Transport::WebSocket,

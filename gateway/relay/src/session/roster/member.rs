@@ -8,6 +8,7 @@ use signalbox_protocol::{Codec, ConnectionId, ConnectionInfo, Role, Signal, Tran
 use crate::{
     encoding::Encoding, error::RejectionReason, outbox::Outbox, rate::RateLimiter, seat::Seat,
     session::resumable::Resumable, settings::Settings, summary::ConnectionSummary,
+    token::TokenIdentity,
 };
 
 /// A connection as its session sees it.
@@ -22,6 +23,8 @@ pub(crate) struct Member {
 pub(crate) struct MemberRecord {
     pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) role: Role,
+    /// The token with which it joined.
+    pub(crate) token: TokenIdentity,
     /// Whether it receives presence events.
     pub(crate) presence: bool,
     /// Transport of its latest link.

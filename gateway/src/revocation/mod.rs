@@ -1,0 +1,5 @@
+//! Revocation of client tokens by a project's server.
+
+mod identity;
+
+pub(crate) use self::identity::token_identity;
