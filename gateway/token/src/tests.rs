@@ -94,8 +94,9 @@ fn a_token_has_an_id_and_a_time_of_issue() {
     for none in [json!(""), json!(null), json!([1]), json!({"a": 1}), json!(true)] {
         assert_eq!(id(none.clone()), None, "{none}");
     }
-    assert_eq!(identity(&t1("&nonce=0.25")), (Some("0.25".into()), Some(NOW)));
-    assert_eq!(identity(&t1("&nonce=")).0, None);
+    assert_eq!(identity(&t1("")), (Some("0.5".into()), Some(NOW)));
+    let no_nonce = format!("session_id={}&create_time={}&nonce=", session("100"), NOW.as_secs());
+    assert_eq!(identity(&t1::tests::sign(no_nonce.as_bytes(), "100", SECRET)).0, None);
     let undated = json!({"iat": "absent", "exp": NOW.as_secs() + 60});
     assert_eq!(identity(&sign(&claims(undated))).1, None);
 }

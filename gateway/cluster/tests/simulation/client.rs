@@ -13,7 +13,7 @@ use signalbox_protocol::{
 };
 use signalbox_relay::{
     Connection, Encoding, Hold, Join, Outbox, Outgoing, ResumeError, ResumeOptions, ResumeRequest,
-    TicketSecret,
+    TicketSecret, TokenIdentity,
 };
 
 use super::{Node, Random, WINDOW, short};
@@ -263,6 +263,7 @@ impl Client {
             session: self.session.clone(),
             info,
             role: Role::Publisher,
+            token: TokenIdentity::default(),
             presence: true,
             encoding: self.encoding,
             transport: Transport::Quic,
