@@ -10,7 +10,9 @@
 //! gateway sends it again. The position that was reached for each sender is kept; the gateway
 //! resumes from there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod destroyed_ids;
+
+use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use signalbox_protocol::{
     ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Sender, Signal, Text,
@@ -19,6 +21,8 @@ use signalbox_protocol::{
 };
 
 use crate::event::{Event, Gap};
+
+use self::destroyed_ids::DestroyedIds;
 
 /// A stream's number on its link, in the order of opening.
 pub(crate) type StreamKey = u64;
@@ -29,6 +33,8 @@ pub(crate) struct Order {
     me: ConnectionId,
     presence: bool,
     senders: HashMap<Sender, SenderState>,
+    /// Connections that a gateway may still name, although the application was told of their end.
+    destroyed: DestroyedIds,
     streams: HashMap<StreamKey, Sender>,
     /// Presence events read since the welcome, or since the gateway last listed all connections.
     events: u64,
@@ -93,6 +99,7 @@ impl Order {
             me: welcome.connection.id,
             presence,
             senders: HashMap::new(),
+            destroyed: DestroyedIds::default(),
             streams: HashMap::new(),
             events: 0,
             unlisted: welcome.present,
@@ -105,8 +112,8 @@ impl Order {
         let Gap { lost, presence } = gap.clone().unwrap_or_default();
         self.out.push_back(Event::SessionReconnected { missed, gap });
         for Lost { from, until, .. } in lost {
+            let Some(state) = self.state(&from) else { continue };
             // Nothing waits for the lost signals, and they are not requested again.
-            let state = self.senders.entry(from.clone()).or_default();
             state.delivered_seq = state.delivered_seq.max(until);
             self.advance(&from);
         }
@@ -141,14 +148,13 @@ impl Order {
             }
             GatewayMessage::ConnectionDestroyed { id, reason, last_seq } => {
                 self.events += 1;
-                let from = Sender::Connection(id);
-                self.senders.entry(from.clone()).or_default().destroyed = Some((reason, last_seq));
-                self.advance(&from);
+                self.leaves(id, reason, last_seq);
             }
             GatewayMessage::Signal(signal) => {
                 // All signals are on one stream: the gateway's order is the order.
                 let contents = Signal { signal_type: signal.signal_type, data: signal.data };
-                self.senders.entry(signal.from.clone()).or_default().delivered_seq = signal.seq;
+                let Some(state) = self.state(&signal.from) else { return Ok(()) };
+                state.delivered_seq = signal.seq;
                 self.out.push_back(event(signal.from.clone(), signal.seq, contents));
                 // The destruction of a connection may have waited for this on an earlier link.
                 self.advance(&signal.from);
@@ -196,10 +202,11 @@ impl Order {
     /// ended.
     pub(crate) fn open(&mut self, stream: StreamKey, from: Sender, after: u64) {
         self.end(stream, false);
-        self.streams.insert(stream, from.clone());
-        let state = self.senders.entry(from).or_default();
+        // The signals of a destroyed connection are read and dropped.
+        let Some(state) = self.state(&from) else { return };
         state.streams.push(HeldStream { key: stream, after, held: VecDeque::new() });
         state.streams.sort_by_key(|stream| stream.after);
+        self.streams.insert(stream, from);
     }
 
     /// A signal has arrived on a sender's stream.
@@ -240,13 +247,22 @@ impl Order {
         held.is_some_and(|stream| !stream.held.is_empty())
     }
 
+    /// The entry of a sender; `None` if it is a connection that was destroyed.
+    fn state(&mut self, from: &Sender) -> Option<&mut SenderState> {
+        match self.senders.entry(from.clone()) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            // Destroyed connections have no entry, so known senders need no look-up.
+            Entry::Vacant(_) if from.connection().is_some_and(|id| self.destroyed.contains(id)) => {
+                None
+            }
+            Entry::Vacant(new) => Some(new.insert(SenderState::default())),
+        }
+    }
+
     /// Connections that are present. After a gap some of them are known already.
     fn present(&mut self, connections: Vec<ConnectionInfo>) {
         for connection in connections {
-            let known = self.senders.get(&connection.id.into()).is_some_and(|state| state.created);
-            if !known {
-                self.created(connection);
-            }
+            self.created(connection);
         }
     }
 
@@ -273,12 +289,28 @@ impl Order {
         }
     }
 
+    /// A connection is in the session. The application is told once, and never after its end.
     fn created(&mut self, connection: ConnectionInfo) {
-        let id = connection.id;
-        let from = Sender::Connection(id);
-        self.senders.entry(from.clone()).or_default().created = true;
+        let from = Sender::Connection(connection.id);
+        let Some(state) = self.state(&from).filter(|state| !state.created) else { return };
+        state.created = true;
         self.out.push_back(Event::ConnectionCreated(connection));
         self.advance(&from);
+    }
+
+    /// A connection has left the session, after its signal `last_seq`.
+    fn leaves(&mut self, id: ConnectionId, reason: DisconnectReason, last_seq: u64) {
+        let from = Sender::Connection(id);
+        match self.senders.get_mut(&from) {
+            Some(state) if state.created => {
+                state.destroyed = Some((reason, last_seq));
+                self.advance(&from);
+            }
+            // The application does not know it, so nothing waits for its end.
+            _ => {
+                self.senders.remove(&from);
+            }
+        }
     }
 
     /// Emits the events of this sender that have become due.
@@ -312,6 +344,7 @@ impl Order {
         // Without a cursor in the next resume, the gateway takes it that all signals of this
         // connection were delivered.
         self.senders.remove(&id.into());
+        self.destroyed.insert(id);
         self.out.push_back(Event::ConnectionDestroyed { id, reason });
     }
 }

@@ -61,6 +61,12 @@ interface HeldStream {
   held: (SignalContents & { seq: number })[];
 }
 
+/**
+ * Destroyed connections that are remembered. The oldest is forgotten first. A list is out of
+ * date for a resume window at most, so the latest ids suffice.
+ */
+const DESTROYED_IDS = 1024;
+
 /** One small entry for each sender that is present or has sent. */
 interface SenderState {
   from: Sender;
@@ -79,6 +85,11 @@ export class Order {
   readonly #emit: (event: OrderedEvent) => void;
   #me = '';
   #senders = new Map<string, SenderState>();
+  /**
+   * Connections that a gateway may still name, although the application was told of their end. The
+   * oldest is first.
+   */
+  #destroyedIds = new Set<Sender>();
   /** Streams of this link that have not ended. */
   #streams = new Map<number, SenderState>();
   /** Presence events read since the welcome, or since the gateway last listed all connections. */
@@ -95,6 +106,7 @@ export class Order {
   join(welcome: Welcome, again: boolean): void {
     this.#me = welcome.connection.id;
     this.#senders.clear();
+    this.#destroyedIds.clear();
     this.#streams.clear();
     this.#events = 0;
     this.#unlisted = welcome.present;
@@ -106,8 +118,9 @@ export class Order {
   resume(missed: number, gap: WireGap | undefined, present: ConnectionInfo[]): void {
     this.#emit({ kind: 'sessionReconnected', missed, gap });
     for (const { from, until } of gap?.lost ?? []) {
-      // Nothing waits for the lost signals, and they are not requested again.
       const state = this.#state(from);
+      if (!state) continue;
+      // Nothing waits for the lost signals, and they are not requested again.
       state.delivered = Math.max(state.delivered, until);
       this.#advance(state);
     }
@@ -137,14 +150,20 @@ export class Order {
       case 'connectionDestroyed': {
         const { id, reason, lastSeq } = message;
         this.#events++;
-        const state = this.#state(id);
-        state.destroyed = { reason, lastSeq };
-        this.#advance(state);
+        const state = this.#senders.get(id);
+        if (state?.created) {
+          state.destroyed = { reason, lastSeq };
+          this.#advance(state);
+        } else {
+          // The application does not know it, so nothing waits for its end.
+          this.#senders.delete(id);
+        }
         break;
       }
       case 'signal': {
         // All signals are on one stream: the gateway's order is the order.
         const state = this.#state(message.from);
+        if (!state) break;
         this.#deliver(state, message.seq, message);
         // The destruction of a connection may have waited for this on an earlier link.
         this.#advance(state);
@@ -187,6 +206,8 @@ export class Order {
   open(stream: number, from: Sender, after: number): void {
     this.end(stream, false);
     const state = this.#state(from);
+    // The signals of a destroyed connection are read and dropped.
+    if (!state) return;
     this.#streams.set(stream, state);
     state.streams.push({ key: stream, after, held: [] });
     state.streams.sort((one, other) => one.after - other.after);
@@ -227,10 +248,12 @@ export class Order {
     return undefined;
   }
 
-  #state(from: Sender): SenderState {
+  /** The entry of a sender; `undefined` if it is a connection that was destroyed. */
+  #state(from: Sender): SenderState | undefined {
     const key = senderKey(from);
     let state = this.#senders.get(key);
-    if (!state) {
+    // Destroyed connections have no entry, so known senders need no look-up.
+    if (!state && !this.#destroyedIds.has(from)) {
       state = { from, created: false, delivered: 0, broken: false, streams: [], destroyed: undefined };
       this.#senders.set(key, state);
     }
@@ -245,9 +268,7 @@ export class Order {
 
   /** Connections that are present. After a gap some of them are known already. */
   #present(connections: ConnectionInfo[]): void {
-    for (const connection of connections) {
-      if (!this.#senders.get(connection.id)?.created) this.#created(connection);
-    }
+    for (const connection of connections) this.#created(connection);
   }
 
   /** Connections that are known and were not listed have left. */
@@ -269,8 +290,10 @@ export class Order {
     }
   }
 
+  /** A connection is in the session. The application is told once, and never after its end. */
   #created(connection: ConnectionInfo): void {
     const state = this.#state(connection.id);
+    if (!state || state.created) return;
     state.created = true;
     this.#emit({ kind: 'connectionCreated', connection });
     this.#advance(state);
@@ -302,6 +325,11 @@ export class Order {
     // Without a cursor in the next resume, the gateway takes it that all signals of this connection
     // were delivered.
     this.#senders.delete(id);
+    this.#destroyedIds.add(id);
+    if (this.#destroyedIds.size > DESTROYED_IDS) {
+      const [oldest] = this.#destroyedIds;
+      this.#destroyedIds.delete(oldest!);
+    }
     this.#emit({ kind: 'connectionDestroyed', id, reason });
   }
 }

@@ -10,6 +10,7 @@ import type { Disconnection } from '../src/link/link.js';
 import { Pacer } from '../src/link/pacer.js';
 import { resume } from '../src/opening.js';
 import { type ConnectOptions, resolveOptions } from '../src/options.js';
+import { Order, type OrderedEvent } from '../src/order.js';
 import { reconnectSpread } from '../src/reconnect-policy.js';
 import { rememberTransport, rememberedTransport } from '../src/remembered.js';
 import { SendQueue } from '../src/send-queue.js';
@@ -231,4 +232,25 @@ test('a gap on an open link is told, and one of presence ends the link', () => {
   ]);
   assert.equal(end?.reason, 'protocolError');
   assert.equal(link.closedWith, 'protocolError');
+});
+
+test('the latest 1024 destroyed connections do not reappear', () => {
+  const events: OrderedEvent[] = [];
+  const order = new Order(true, (event) => events.push(event));
+  order.join(welcome(), false);
+  const created = (id: string) =>
+    order.control({ kind: 'connectionCreated', id, createdAt: 0, data: '' });
+  for (let n = 0; n <= 1024; n++) {
+    created(`id-${n}`);
+    order.control({
+      kind: 'connectionDestroyed',
+      id: `id-${n}`,
+      reason: 'clientDisconnected',
+      lastSeq: 0,
+    });
+  }
+  events.length = 0;
+  for (const id of ['id-1', 'id-1024', 'id-0']) created(id);
+  const connection = { id: 'id-0', createdAt: 0, data: '' };
+  assert.deepEqual(events, [{ kind: 'connectionCreated', connection }]);
 });

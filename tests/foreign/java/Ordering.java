@@ -4,6 +4,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -24,6 +25,9 @@ final class Ordering {
         final Deque<Message> held = new ArrayDeque<>();
     }
 
+    /** Destroyed connections that are remembered; the oldest is forgotten first (section 5.10). */
+    private static final int DESTROYED_IDS = 1024;
+
     private record End(String reason, long lastSeq) {}
 
     private final String self;
@@ -34,6 +38,8 @@ final class Ordering {
     private final Map<Object, Long> cursors = new HashMap<>();
     private final Set<String> named = new HashSet<>();
     private final Map<String, End> heldEnds = new LinkedHashMap<>();
+    /** Connections whose end was surfaced, the oldest first. */
+    private final Set<Object> destroyed = new LinkedHashSet<>();
 
     // State of the link.
     private final Map<Long, Stream> streams;
@@ -54,27 +60,35 @@ final class Ordering {
     }
 
     void created(Message connection) {
-        named.add(connection.text("id"));
-        surface.accept("created", connection.fields());
-        release();
+        String id = connection.text("id");
+        if (!destroyed.contains(id) && named.add(id)) {
+            surface.accept("created", connection.fields());
+            release();
+        }
     }
 
     void destroyed(Message event) {
         String id = event.text("id");
+        if (!named.contains(id)) {
+            ignoreStreams(id);
+            return;
+        }
         heldEnds.put(id, new End(event.text("reason"), event.number("lastSeq")));
         release();
     }
 
     /** A signal on the stream that all senders share. */
     void signal(Object from, Message signal) {
-        surfaceSignal(from, signal);
-        release();
+        if (!destroyed.contains(from)) {
+            surfaceSignal(from, signal);
+            release();
+        }
     }
 
     void header(long stream, Message header) {
         Stream opened = streams.computeIfAbsent(stream, id -> new Stream());
         opened.headerRead = true;
-        opened.ignored = header == Message.UNKNOWN;
+        opened.ignored = header == Message.UNKNOWN || destroyed.contains(header.from());
         if (!opened.ignored) {
             opened.from = header.from();
             opened.after = header.number("after");
@@ -138,7 +152,22 @@ final class Ordering {
         heldEnds.remove(id);
         cursors.remove(id);
         named.remove(id);
+        ignoreStreams(id);
+        destroyed.add(id);
+        if (destroyed.size() > DESTROYED_IDS) {
+            destroyed.remove(destroyed.iterator().next());
+        }
         surface.accept("destroyed", Map.of("id", id, "reason", reason));
+    }
+
+    /** A connection that has left sends nothing more. */
+    private void ignoreStreams(String id) {
+        for (Stream stream : streams.values()) {
+            if (id.equals(stream.from)) {
+                stream.ignored = true;
+                stream.held.clear();
+            }
+        }
     }
 
     private long cursor(Object from) {
@@ -165,7 +194,9 @@ final class Ordering {
      */
     void resumed(List<Map<String, Object>> lost, List<Map<String, Object>> present) {
         for (Map<String, Object> each : lost) {
-            cursors.put(each.get("from"), (Long) each.get("until"));
+            if (!destroyed.contains(each.get("from"))) {
+                cursors.put(each.get("from"), (Long) each.get("until"));
+            }
         }
         for (String id : new ArrayList<>(heldEnds.keySet())) {
             End end = heldEnds.get(id);
@@ -176,6 +207,7 @@ final class Ordering {
         if (present != null && presence) {
             Map<String, Map<String, Object>> there = new LinkedHashMap<>();
             present.forEach(each -> there.put((String) each.get("id"), each));
+            there.keySet().removeAll(destroyed);
             for (String id : new ArrayList<>(named)) {
                 if (!there.containsKey(id)) {
                     End held = heldEnds.get(id);

@@ -45,6 +45,9 @@ Sender = str | Server
 Part = tuple[int, int]
 """The part of a stream that carries one sender: the stream, and a number in the order of arrival."""
 
+DESTROYED_IDS = 1024
+"""Destroyed connections that are remembered. The oldest is forgotten first. A list is out of date
+for a resume window at most, so the latest ids suffice."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class Order:
     def _begin(self, welcome: Welcome) -> None:
         self._me = welcome.connection.id
         self.senders: dict[Sender, SenderState] = {}
+        self._destroyed_ids: dict[str, None] = {}
+        """Connections that a gateway may still name, although the application was told of their
+        end. The oldest is first."""
         self._new_link()
         self.events = 0
         """Presence events read since the welcome, or since the last list of all connections."""
@@ -112,8 +118,10 @@ class Order:
         """The connection is resumed. If the gap includes presence, `present` lists everyone."""
         self._out.append(Reconnected(missed, gap))
         for lost in gap.lost if gap else ():
-            # Nothing waits for the lost signals, and they are not requested again.
             state = self._state(lost.sender)
+            if state is None:
+                continue
+            # Nothing waits for the lost signals, and they are not requested again.
             state.delivered_seq = max(state.delivered_seq, lost.until)
             self._advance(lost.sender)
         if gap and gap.presence:
@@ -151,13 +159,14 @@ class Order:
                 self._created(connection)
             case Destroyed(id, reason, last_seq):
                 self.events += 1
-                self._state(id).destroyed = (reason, last_seq)
-                self._advance(id)
+                self._leaves(id, reason, last_seq)
             case ReceivedSignal(sender, seq, type, data):
-                # All signals are on one stream: the gateway's order is the order.
-                self._deliver(sender, StreamSignal(seq, type, data))
-                # The destruction of a connection may have waited for this on an earlier link.
-                self._advance(sender)
+                state = self._state(sender)
+                if state is not None:
+                    # All signals are on one stream: the gateway's order is the order.
+                    self._deliver(state, sender, StreamSignal(seq, type, data))
+                    # The destruction of a connection may have waited for this on an earlier link.
+                    self._advance(sender)
 
     def link_lost(self, accepted: int) -> ResumePosition | None:
         """The link is lost, and the gateway has confirmed this number of the client's signals.
@@ -185,10 +194,14 @@ class Order:
         """A stream has this sender from now on. An earlier sender's part of it has ended."""
         if stream in self._streams:
             self.end(stream)
+        state = self._state(sender)
+        if state is None:
+            # The signals of a destroyed connection are read and dropped.
+            return
         self._parts += 1
         part = (stream, self._parts)
         self._streams[stream] = (sender, part)
-        self._state(sender).streams[part] = SenderStream(after)
+        state.streams[part] = SenderStream(after)
 
     def signal(self, stream: int, signal: StreamSignal) -> None:
         """A signal has arrived on a sender's stream."""
@@ -213,14 +226,18 @@ class Order:
                 state.broken |= reset
                 self._advance(sender)
 
-    def _state(self, sender: Sender) -> SenderState:
-        return self.senders.setdefault(sender, SenderState())
+    def _state(self, sender: Sender) -> SenderState | None:
+        """The entry of a sender; None if it is a connection that was destroyed."""
+        state = self.senders.get(sender)
+        # Destroyed connections have no entry, so known senders need no look-up.
+        if state is None and sender not in self._destroyed_ids:
+            state = self.senders[sender] = SenderState()
+        return state
 
     def _present(self, connections: Iterable[ConnectionInfo]) -> None:
         """Connections that are present. After a gap some of them are known already."""
         for connection in connections:
-            if not self._state(connection.id).created:
-                self._created(connection)
+            self._created(connection)
 
     def _retain_listed(self, listed: set[str]) -> None:
         """Connections that are known and were not listed have left."""
@@ -240,9 +257,23 @@ class Order:
                     self._forget(sender)
 
     def _created(self, connection: ConnectionInfo) -> None:
-        self._state(connection.id).created = True
+        """A connection is in the session. The application is told once, and never after its end."""
+        state = self._state(connection.id)
+        if state is None or state.created:
+            return
+        state.created = True
         self._out.append(ConnectionCreated(connection))
         self._advance(connection.id)
+
+    def _leaves(self, id: str, reason: DisconnectReason | UnknownCode, last_seq: int) -> None:
+        """A connection has left the session, after its signal `last_seq`."""
+        state = self.senders.get(id)
+        if state is not None and state.created:
+            state.destroyed = (reason, last_seq)
+            self._advance(id)
+        else:
+            # The application does not know it, so nothing waits for its end.
+            self._forget(id)
 
     def _advance(self, sender: Sender) -> None:
         """Emits the events of this sender that have become due."""
@@ -254,7 +285,7 @@ class Order:
                 break
             self.held -= len(lane.held)
             while lane.held:
-                self._deliver(sender, lane.held.popleft())
+                self._deliver(state, sender, lane.held.popleft())
             if lane.over:
                 del state.streams[part]
         if isinstance(sender, str) and state.destroyed is not None:
@@ -266,8 +297,8 @@ class Order:
     def _needs_no_announcement(self, sender: Sender) -> bool:
         return not self._presence or isinstance(sender, Server) or sender == self._me
 
-    def _deliver(self, sender: Sender, signal: StreamSignal) -> None:
-        self._state(sender).delivered_seq = signal.seq
+    def _deliver(self, state: SenderState, sender: Sender, signal: StreamSignal) -> None:
+        state.delivered_seq = signal.seq
         # An empty type is the same as none, and the gateway passes it on as it came.
         self._out.append(Signal(sender, signal.seq, signal.type or None, signal.data))
 
@@ -275,6 +306,9 @@ class Order:
         # Without a cursor in the next resume, the gateway takes it that all signals of this
         # connection were delivered.
         self._forget(id)
+        self._destroyed_ids[id] = None
+        if len(self._destroyed_ids) > DESTROYED_IDS:
+            del self._destroyed_ids[next(iter(self._destroyed_ids))]
         self._out.append(ConnectionDestroyed(id, reason))
 
     def _forget(self, sender: Sender) -> None:

@@ -192,6 +192,99 @@ fn another_connection_starts_from_nothing() {
 }
 
 /// An occurrence in a session.
+/// A client that has been told of the end of 1, and is told by another gateway that 1 and 2 are
+/// present.
+fn resumed_with_a_stale_list() -> Order {
+    let mut order = order(true);
+    order.control(created(1)).unwrap();
+    order.control(created(2)).unwrap();
+    order.control(shared_signal(1, 3)).unwrap();
+    order.control(destroyed(1, 0)).unwrap();
+    claim(&mut order);
+    order.resume(0, lost(&[(1, 3, 5)], true), vec![info(1), info(2)]);
+    assert_eq!(told(&mut order), ["+1", "+2", "1:3", "-1", "back, lost 1:3-5 and presence"]);
+    order
+}
+
+#[test]
+fn a_destroyed_connection_does_not_reappear_in_a_list() {
+    let mut order = resumed_with_a_stale_list();
+    order.control(created(1)).unwrap();
+    order.control(shared_signal(1, 6)).unwrap();
+    order.control(destroyed(1, 6)).unwrap();
+    order.control(shared_signal(2, 1)).unwrap();
+    assert_eq!(told(&mut order), ["2:1"]);
+    let expected = ResumePosition { events: 2, accepted: 0, cursors: vec![cursor(2, 1)] };
+    assert_eq!(claim(&mut order), expected);
+    order.resume(0, lost(&[(1, 5, 9)], false), Vec::new());
+    order.control(shared_signal(1, 10)).unwrap();
+    assert_eq!(told(&mut order), ["back, lost 1:5-9"]);
+    assert_eq!(claim(&mut order), expected);
+}
+
+#[test]
+fn the_stream_of_a_destroyed_connection_is_read_to_its_end() {
+    let mut order = resumed_with_a_stale_list();
+    order.open(0, id(1).into(), 5);
+    order.signal(0, 6, Signal::default());
+    assert!(!order.is_held(0));
+    order.open(0, id(2).into(), 0);
+    order.signal(0, 1, Signal::default());
+    order.open(0, id(1).into(), 6);
+    order.signal(0, 7, Signal::default());
+    assert!(!order.is_held(0));
+    order.end(0, true);
+    assert_eq!(told(&mut order), ["2:1"]);
+    assert_eq!(claim(&mut order).cursors, [cursor(2, 1)]);
+}
+
+#[test]
+fn an_end_that_the_resume_releases_is_final() {
+    let mut order = order(true);
+    order.control(created(1)).unwrap();
+    order.control(destroyed(1, 4)).unwrap();
+    claim(&mut order);
+    order.resume(0, lost(&[(1, 0, 4)], true), vec![info(1)]);
+    assert_eq!(told(&mut order), ["+1", "back, lost 1:0-4 and presence", "-1"]);
+}
+
+#[test]
+fn a_held_end_is_replaced_by_that_of_the_other_gateway() {
+    let mut order = order(true);
+    order.control(created(1)).unwrap();
+    order.control(destroyed(1, 4)).unwrap();
+    claim(&mut order);
+    // The other gateway knows neither the last signals nor the end.
+    order.resume(0, lost(&[], true), vec![info(1)]);
+    order.control(shared_signal(1, 2)).unwrap();
+    order.control(destroyed(1, 2)).unwrap();
+    assert_eq!(told(&mut order), ["+1", "back, lost and presence", "1:2", "-1"]);
+}
+
+#[test]
+fn a_connection_that_a_list_has_ended_does_not_return() {
+    let mut order = order(true);
+    order.control(created(1)).unwrap();
+    claim(&mut order);
+    order.resume(0, lost(&[], true), Vec::new());
+    order.control(created(1)).unwrap();
+    order.control(shared_signal(1, 1)).unwrap();
+    assert_eq!(told(&mut order), ["+1", "back, lost and presence", "-1"]);
+}
+
+#[test]
+fn a_new_connection_of_the_client_remembers_no_ends() {
+    let mut order = order(true);
+    order.control(created(1)).unwrap();
+    order.control(destroyed(1, 0)).unwrap();
+    order.rejoin(&welcome(1));
+    order.control(present(&[1])).unwrap();
+    assert_eq!(
+        told(&mut order)[2..],
+        [format!("{:?}", Event::SessionRejoined { connection: info(0) }), "+1".to_owned()]
+    );
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happened {
     Created(u8),

@@ -105,6 +105,28 @@ fn servers_the_client_itself_and_senders_without_presence_need_no_created() {
 }
 
 #[test]
+fn created_and_destroyed_surface_once() {
+    let mut order = order(true);
+    for message in [created(1), created(1), destroyed(1, 0), destroyed(1, 0)] {
+        order.control(message).unwrap();
+    }
+    assert_eq!(told(&mut order), ["+1", "-1"]);
+    assert_eq!(order.link_lost(0).unwrap().events, 4);
+}
+
+#[test]
+fn the_end_of_an_unknown_connection_drops_its_signals() {
+    let mut order = order(true);
+    order.open(0, id(1).into(), 0);
+    order.signal(0, 1, Signal::default());
+    assert!(order.is_held(0));
+    order.control(destroyed(1, 1)).unwrap();
+    assert!(!order.is_held(0));
+    order.signal(0, 2, Signal::default());
+    assert_eq!(told(&mut order), [""; 0]);
+}
+
+#[test]
 fn destroyed_waits_for_the_last_signal() {
     let mut order = order(true);
     order.control(created(1)).unwrap();

@@ -310,6 +310,27 @@ fn order_json_is_current() {
         it.signal_on_control(1, 2, Some(""));
         it.destroyed(1, 0);
     });
+    case(Recorder::new("a connection is created and destroyed once"), &|it| {
+        it.created(1);
+        it.open(0, id(1), 0);
+        it.signal(0, 1);
+        it.created(1);
+        it.signal(0, 2);
+        it.destroyed(1, 2);
+        it.destroyed(1, 2);
+        it.created(1);
+        it.open(1, id(1), 2);
+        it.signal(1, 3);
+    });
+    case(Recorder::new("an unknown connection is destroyed"), &|it| {
+        it.open(0, id(1), 0);
+        it.signal(0, 1);
+        it.destroyed(1, 1);
+        it.signal(0, 2);
+        it.end(0);
+        it.destroyed(2, 0);
+        it.created(3);
+    });
     for seed in 0..12 {
         cases.push(random(seed));
     }

@@ -129,6 +129,83 @@ fn resume_json_is_current() {
         it.created(5);
         it.link_lost();
     });
+    case(Recorder::new("a list names a connection that was destroyed"), &|it| {
+        it.created(1);
+        it.created(2);
+        it.open(0, id(1), 0);
+        it.signal(0, 3);
+        it.destroyed(1, 3);
+        it.link_lost();
+        it.control(gap(&[(1, 3, 5)], false, 0));
+        it.control(gap(&[], true, 3));
+        it.present(&[1, 2, 3]);
+        it.resumed(2);
+        it.open(0, id(1), 5);
+        it.signal(0, 6);
+        it.open(0, id(2), 0);
+        it.signal(0, 1);
+        it.created(1);
+        it.destroyed(1, 6);
+        it.link_lost();
+        it.control(gap(&[(1, 5, 9)], false, 0));
+        it.resumed(0);
+        it.open(0, id(1), 0);
+        it.signal(0, 10);
+        it.link_lost();
+    });
+    case(Recorder::shared("a list names a connection that was destroyed, on one stream"), &|it| {
+        it.created(1);
+        it.created(2);
+        it.signal_on_control(1, 3, None);
+        it.destroyed(1, 0);
+        it.link_lost();
+        it.control(gap(&[(1, 3, 5)], false, 0));
+        it.control(gap(&[], true, 3));
+        it.present(&[1, 2, 3]);
+        it.resumed(2);
+        it.signal_on_control(1, 6, None);
+        it.signal_on_control(2, 1, None);
+        it.created(1);
+        it.destroyed(1, 0);
+        it.link_lost();
+        it.control(gap(&[(1, 5, 9)], false, 0));
+        it.resumed(0);
+        it.signal_on_control(1, 10, None);
+        it.link_lost();
+    });
+    case(Recorder::new("a list names a connection whose held destroyed is released"), &|it| {
+        it.created(1);
+        it.destroyed(1, 4);
+        it.link_lost();
+        it.control(gap(&[(1, 0, 4)], false, 0));
+        it.control(gap(&[], true, 1));
+        it.present(&[1]);
+        it.resumed(0);
+        it.link_lost();
+    });
+    case(Recorder::new("a held destroyed is replaced by that of another gateway"), &|it| {
+        it.created(1);
+        it.destroyed(1, 4);
+        it.link_lost();
+        it.control(gap(&[], true, 1));
+        it.present(&[1]);
+        it.resumed(1);
+        it.open(0, id(1), 0);
+        it.signal(0, 2);
+        it.destroyed(1, 2);
+        it.link_lost();
+    });
+    case(Recorder::shared("a connection that was not in a list is created later"), &|it| {
+        it.created(1);
+        it.link_lost();
+        it.control(gap(&[], true, 0));
+        it.resumed(0);
+        it.created(1);
+        it.created(2);
+        it.signal_on_control(1, 1, None);
+        it.signal_on_control(2, 1, None);
+        it.link_lost();
+    });
     case(Recorder::new("another connection starts from nothing"), &|it| {
         it.created(1);
         it.open(0, id(1), 0);
@@ -140,6 +217,18 @@ fn resume_json_is_current() {
         it.present(&[1]);
         it.open(0, id(1), 0);
         it.signal(0, 9);
+        it.link_lost();
+    });
+    case(Recorder::new("another connection remembers no destroyed ones"), &|it| {
+        it.created(1);
+        it.destroyed(1, 0);
+        it.link_lost();
+        let again = Welcome { present: 1, ..welcome(1) };
+        it.control(GatewayMessage::Welcome(again));
+        it.ticket();
+        it.present(&[1]);
+        it.open(0, id(1), 0);
+        it.signal(0, 1);
         it.link_lost();
     });
     for seed in 0..10 {
