@@ -27,7 +27,7 @@ use crate::{
     page::PageSession,
     project::{self, Projects},
     secret,
-    state_file::StateFile,
+    state_file::{RevocationFile, StateFile},
     supervise::{self, keep_running},
     webhook::Webhooks,
 };
@@ -62,6 +62,7 @@ pub struct Gateway {
     page_session: Option<PageSession>,
     addresses: Addresses,
     state_file: Option<StateFile>,
+    revocation_file: Option<RevocationFile>,
 }
 
 impl Gateway {
@@ -113,7 +114,10 @@ impl Gateway {
             tcp: tcp.address(),
             page: page.as_ref().map(tcp::HttpListener::address),
         };
-        let state_file = config.resume.state_file.map(|path| {
+        let state_path = config.resume.state_file;
+        let revocation_file =
+            state_path.as_ref().map(|path| RevocationFile::beside(path, keys.state_file()));
+        let state_file = state_path.map(|path| {
             StateFile::new(path, config.resume.state_file_max_bytes, keys.state_file())
         });
         Ok(Self {
@@ -127,6 +131,7 @@ impl Gateway {
             page_session: None,
             addresses,
             state_file,
+            revocation_file,
         })
     }
 
@@ -168,10 +173,23 @@ impl Gateway {
         at_once: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
         let Self {
-            context, webhooks, certificates, quic, tcp, page, page_session, state_file, ..
+            context,
+            webhooks,
+            certificates,
+            quic,
+            tcp,
+            page,
+            page_session,
+            state_file,
+            revocation_file,
+            ..
         } = self;
         if let Some(file) = &state_file {
             file.restore(&context.services, &context.lifecycle);
+        }
+        // After the connections, which end if their tokens were revoked.
+        if let Some(file) = &revocation_file {
+            file.restore(&context.services);
         }
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
@@ -187,6 +205,14 @@ impl Gateway {
             lifecycle.until_drain(watching).await;
         });
         listeners.close();
+        let (stop_writing, writers) = (CancellationToken::new(), TaskTracker::new());
+        if let Some(file) = revocation_file {
+            let (services, stop) = (context.services.clone(), stop_writing.clone());
+            writers.spawn(async move {
+                keep_running("revocation file", || file.keep(&services, &stop)).await;
+            });
+        }
+        writers.close();
         let failure = context.lifecycle.failure();
         tokio::select! {
             () = shutdown => {}
@@ -209,6 +235,8 @@ impl Gateway {
                 drained.await;
             }
         }
+        stop_writing.cancel();
+        writers.wait().await;
         let failed = failure.take();
         if matches!(failed, Some(RunError::Quic)) {
             // Its driver has panicked, and closing or dropping the endpoint would panic as well.

@@ -12,6 +12,7 @@ use crate::{
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
     instance,
     project::{Project, Projects},
+    revocation::RevocationList,
 };
 
 /// The projects, replaced as a whole on reload.
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     projects: SharedProjects,
     policy: Policy,
     instance: Instance,
+    revocations: RevocationList,
 }
 
 impl Services {
@@ -52,7 +54,8 @@ impl Services {
             gateways: config.resume.gateways.clone(),
         };
         let instance = instance::start(config.name.clone());
-        Self { relay, clock: Clock::start(), projects, policy, instance }
+        let revocations = RevocationList::default();
+        Self { relay, clock: Clock::start(), projects, policy, instance, revocations }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -67,6 +70,11 @@ impl Services {
     /// This run of this gateway.
     pub(crate) fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// Client tokens that projects' servers have revoked.
+    pub(crate) fn revocations(&self) -> &RevocationList {
+        &self.revocations
     }
 
     pub(crate) fn policy(&self) -> &Policy {

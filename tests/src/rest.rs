@@ -74,6 +74,13 @@ impl Server {
         ask_on(&mut self.stream, request).await.expect("the connection is kept")
     }
 
+    /// Sends a request for a path below the project.
+    pub async fn ask_project(&mut self, method: &str, path: &str, json: Option<&str>) -> Answer {
+        let path = format!("/v2/project/{}{path}", PROJECT.0);
+        let request = request(method, &path, &self.credential, json);
+        ask_on(&mut self.stream, request).await.expect("the connection is kept")
+    }
+
     /// Sends a signal to the session, or to one connection.
     pub async fn signal(&mut self, to: Option<ConnectionId>, json: &str) -> Answer {
         let to = to.map_or_else(String::new, |id| format!("/connection/{id}"));

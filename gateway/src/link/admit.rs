@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::{millis, unix_time},
     lifecycle::Lifecycle,
-    revocation::token_identity,
+    revocation::{Presented, token_identity},
     services::Services,
 };
 
@@ -114,16 +114,21 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         session: session.clone(),
         info: info.clone(),
         role,
-        token: token_identity(token_id.as_deref(), issued_at, now),
+        token: token_identity(token_id.as_deref(), issued_at),
         presence,
         encoding,
         transport: form.transport,
         resume,
     };
-    let Joined { connection, outbox, present } = services
-        .relay()
-        .join(join, services.uptime())
-        .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
+    let presented = Presented { session: &session, data: &info.data, token: join.token };
+    let joined = services.revocations().read(|revocations| {
+        if revocations.is_revoked(&presented, now.as_secs()) {
+            return Err(LinkEnd::new(CloseReason::InvalidToken, "the token has been revoked"));
+        }
+        let joined = services.relay().join(join, services.uptime());
+        joined.map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))
+    });
+    let Joined { connection, outbox, present } = joined?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
     let welcome = Welcome {
         connection: info,

@@ -18,7 +18,12 @@ use super::{
     transport::{Incoming, LinkError, Reader, Writer},
     welcome::{check_agent, greet, next_present, record},
 };
-use crate::{clock::unix_time, lifecycle::Lifecycle, services::Services};
+use crate::{
+    clock::unix_time,
+    lifecycle::Lifecycle,
+    revocation::{Presented, Revocations},
+    services::Services,
+};
 
 /// A client's request to resume. It borrows nothing from the link.
 pub(super) struct ResumeClaim {
@@ -114,10 +119,11 @@ pub(super) async fn resume(
         encoding,
         transport: form.transport,
     };
-    let (connection, resumed) = services
-        .relay()
-        .resume(&request, services.uptime())
-        .map_err(|error| refused(error, &used.issuer, services.instance()))?;
+    let (connection, resumed) = services.revocations().read(|revocations| {
+        end_if_revoked(services, revocations, &used)?;
+        let resumed = services.relay().resume(&request, services.uptime());
+        resumed.map_err(|error| refused(error, &used.issuer, services.instance()))
+    })?;
     let Resumed { outbox, token_until, signals, rejections, missed, lost, present } = resumed;
     record(&used.session, connection.id());
     let gap = !lost.is_empty() || present.is_some();
@@ -146,6 +152,24 @@ pub(super) async fn resume(
     // The new ticket comes last: a client that has it has read everything before it.
     let messages = rejections.chain(gaps).chain(presence_gap).chain(present).chain([resumed]);
     greet(services, lifecycle, admitted, messages, writer).await
+}
+
+/// Disconnects a connection whose token is revoked. Connections of this gateway were disconnected
+/// when the token was revoked; this one comes from another gateway, which may be lost.
+fn end_if_revoked(
+    services: &Services,
+    revocations: &Revocations,
+    ticket: &TicketContents,
+) -> Result<(), LinkEnd> {
+    let TicketContents { session, connection, .. } = ticket;
+    let Some((info, token)) = services.relay().token(session, *connection) else { return Ok(()) };
+    let presented = Presented { session, data: &info.data, token };
+    if !revocations.is_revoked(&presented, unix_time().as_secs()) {
+        return Ok(());
+    }
+    // It may have ended in the meantime.
+    let _ = services.relay().force_disconnect(session, *connection, services.uptime());
+    Err(LinkEnd::by(CloseReason::ForceDisconnected))
 }
 
 /// The end of a link whose resume is refused. If the ticket was issued elsewhere, the text says so:

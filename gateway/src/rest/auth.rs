@@ -12,7 +12,7 @@ use signalbox_token::{CredentialError, verify_credential};
 use super::error::Error;
 use crate::{
     clock::unix_time, headers::bearer_tokens, http_connection::HttpConnection, project::Project,
-    services::Services,
+    revocation::RevocationId, services::Services,
 };
 
 /// The vendor's own header for credentials.
@@ -87,6 +87,46 @@ impl FromRequestParts<Arc<Services>> for InConnection {
         let connection = connection.and_then(|id| id.parse().ok());
         Ok(Self(session, connection.ok_or(Error::invalid("Invalid connection ID"))?))
     }
+}
+
+/// The caller's project, from the path.
+pub(super) struct InProject(pub(super) ProjectKey);
+
+/// A revocation of the caller's project, from the path.
+pub(super) struct InRevocation(pub(super) ProjectKey, pub(super) RevocationId);
+
+impl FromRequestParts<Arc<Services>> for InProject {
+    type Rejection = Error;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, services).await?;
+        if param(parts, services, "project").await.as_deref() != Some(caller.key.as_str()) {
+            return Err(Error::WrongProject);
+        }
+        Ok(Self(caller.key))
+    }
+}
+
+impl FromRequestParts<Arc<Services>> for InRevocation {
+    type Rejection = Error;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        services: &Arc<Services>,
+    ) -> Result<Self, Error> {
+        let InProject(project) = InProject::from_request_parts(parts, services).await?;
+        let id = param(parts, services, "revocation").await.and_then(|id| id.parse().ok());
+        Ok(Self(project, id.ok_or(Error::invalid("Invalid revocation ID"))?))
+    }
+}
+
+/// A parameter of the path. None if the unescaped path is not UTF-8.
+async fn param(parts: &mut Parts, services: &Arc<Services>, name: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, services).await.ok()?;
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 struct Target {

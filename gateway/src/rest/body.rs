@@ -49,3 +49,17 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::CONTENT_TYPE)
         || has_media_type(headers, header::CONTENT_TYPE, "application/json")
 }
+
+/// The fault of a body that is labelled as something other than JSON.
+pub(super) fn not_json() -> Error {
+    Error::invalid("The Content-Type must be application/json")
+}
+
+/// The fault of a body that is not JSON. It does not quote the body.
+pub(super) fn malformed(error: &serde_json::Error) -> Error {
+    Error::invalid(format!(
+        "The body is not valid JSON (line {}, column {})",
+        error.line(),
+        error.column()
+    ))
+}

@@ -11,6 +11,8 @@ use serde::Serialize;
 use signalbox_protocol::ErrorCode;
 use signalbox_relay::RejectionReason;
 
+use crate::revocation::ListFull;
+
 /// The fault of a failed request. Each text says whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
@@ -32,6 +34,10 @@ pub(crate) enum Error {
     TooSlow,
     /// The session to list has no connection.
     SessionNotFound,
+    /// The project has no revocation with this id.
+    RevocationNotFound,
+    /// The project has too many revocations.
+    RevocationsFull(ListFull),
     /// The relay rejected it.
     Refused(RejectionReason),
     /// Unknown path.
@@ -56,7 +62,10 @@ impl Error {
             Self::Invalid(_) | Self::DataMissing => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::SessionNotFound | Self::NoSuchResource => StatusCode::NOT_FOUND,
+            Self::SessionNotFound | Self::RevocationNotFound | Self::NoSuchResource => {
+                StatusCode::NOT_FOUND
+            }
+            Self::RevocationsFull(_) => StatusCode::CONFLICT,
             Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refused) => StatusCode::from_u16(refused.code().http_status())
@@ -85,6 +94,8 @@ impl Error {
             Self::TooLarge => "The body has more than 65536 bytes".into(),
             Self::TooSlow => "The body did not arrive in time".into(),
             Self::SessionNotFound => "Session not found".into(),
+            Self::RevocationNotFound => "Revocation not found".into(),
+            Self::RevocationsFull(full) => full.to_string().into(),
             Self::Refused(RejectionReason::EmptySession) => {
                 "Not found. No clients are actively connected to the OpenTok session.".into()
             }
@@ -96,8 +107,8 @@ impl Error {
             }
             Self::Refused(refused) => refused.to_string().into(),
             Self::NoSuchResource => {
-                "Unknown path: Signalbox has sessions, signals and connections, see \
-                 /openapi.yaml; it has no media (streams, archives, broadcasts)"
+                "Unknown path: Signalbox has sessions, signals, connections and \
+                 revocations, see /openapi.yaml; it has no media (streams, archives, broadcasts)"
                     .into()
             }
             Self::NoSuchMethod => "This path does not support the method; see /openapi.yaml".into(),

@@ -9,7 +9,10 @@ mod auth;
 mod body;
 mod connections;
 mod create;
+mod disconnect;
 mod error;
+mod matching;
+mod revocations;
 mod signal;
 
 use std::sync::Arc;
@@ -30,7 +33,9 @@ const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 /// The API at the root, where the vendor's SDKs expect it.
 pub(crate) fn router() -> Router<Arc<Services>> {
     const SESSION: &str = "/v2/project/{project}/session/{session}";
+    const PROJECT: &str = "/v2/project/{project}";
     let session = |rest: &str| format!("{SESSION}{rest}");
+    let project = |rest: &str| format!("{PROJECT}{rest}");
     Router::new()
         .route("/openapi.yaml", get(openapi))
         .route("/session/create", post(create::create))
@@ -40,6 +45,9 @@ pub(crate) fn router() -> Router<Arc<Services>> {
         .route(&session("/connection/"), get(connections::list))
         .route(&session("/connection/{connection}"), delete(connections::disconnect))
         .route(&session("/connection/{connection}/signal"), post(signal::to_connection))
+        .route(&project("/disconnect"), post(disconnect::disconnect))
+        .route(&project("/revocations"), post(revocations::create).get(revocations::list))
+        .route(&project("/revocations/{revocation}"), delete(revocations::remove))
 }
 
 async fn openapi() -> Response {

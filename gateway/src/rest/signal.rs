@@ -66,7 +66,7 @@ async fn post(
 ) -> Result<Response, Error> {
     let body = body::read(body, services.policy().timeouts.hello()).await?;
     if !body::is_json(headers) {
-        return Err(Error::invalid("The Content-Type must be application/json"));
+        return Err(body::not_json());
     }
     let posted: Posted<'_> = json::from_str(&body).map_err(|error| explain(&error))?;
     let to = match (connection, &posted.to, &posted.except) {
@@ -109,10 +109,6 @@ fn explain(error: &serde_json::Error) -> Error {
             "The body must be a JSON object whose 'type' and 'data' are strings and whose 'to' \
              and 'except', if given, are lists of connection IDs. No member may be repeated",
         ),
-        Category::Syntax | Category::Eof | Category::Io => Error::invalid(format!(
-            "The body is not valid JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        )),
+        Category::Syntax | Category::Eof | Category::Io => body::malformed(error),
     }
 }

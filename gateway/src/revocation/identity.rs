@@ -4,19 +4,22 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use signalbox_protocol::SessionId;
 use signalbox_relay::{TokenIdDigest, TokenIdentity};
 
-/// The identity of a token with which a client joins at `now` (Unix time).
-///
-/// The clock of the server that issued it may be ahead, but it was issued before now. A token
-/// without a time of issue counts as older than any revocation.
-pub(crate) fn token_identity(
-    id: Option<&str>,
-    issued_at: Option<Duration>,
-    now: Duration,
-) -> TokenIdentity {
-    let issued_at = issued_at.unwrap_or_default().min(now).as_secs();
-    TokenIdentity { id: id.map(|id| short_digest(id.as_bytes())), issued_at }
+/// A token as its connection remembers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Presented<'a> {
+    pub(crate) session: &'a SessionId,
+    /// Its connection data.
+    pub(crate) data: &'a str,
+    pub(crate) token: TokenIdentity,
+}
+
+/// The identity of a token. One without a time of issue counts as older than any revocation.
+pub(crate) fn token_identity(id: Option<&str>, issued_at: Option<Duration>) -> TokenIdentity {
+    let id = id.map(|id| short_digest(id.as_bytes()));
+    TokenIdentity { id, issued_at: issued_at.unwrap_or_default().as_secs() }
 }
 
 /// The first half of a SHA-256 digest.

@@ -1,7 +1,9 @@
 //! The state file, by which resumable connections survive a clean restart: saved at the end of a
-//! drain, and restored by the next process before it admits clients.
+//! drain, and restored by the next process before it admits clients. It is removed when it is read,
+//! as its connections must not be restored twice.
 
 mod deadline;
+mod revocations;
 mod signed;
 
 use std::{path::PathBuf, sync::Arc};
@@ -10,11 +12,15 @@ use aws_lc_rs::hmac;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub(crate) use self::revocations::RevocationFile;
 use self::{
     deadline::run_blocking_until,
     signed::{SavedState, SignedFile},
 };
 use crate::{error_chain::with_causes, lifecycle::Lifecycle, services::Services};
+
+/// The first bytes of a state file.
+const MAGIC: &[u8; 16] = b"signalbox state\n";
 
 /// The state file of a gateway.
 pub(crate) struct StateFile(Arc<SignedFile>);
@@ -22,7 +28,7 @@ pub(crate) struct StateFile(Arc<SignedFile>);
 impl StateFile {
     /// A file with a snapshot of at most `max_bytes`.
     pub(crate) fn new(path: PathBuf, max_bytes: usize, key: hmac::Key) -> Self {
-        Self(Arc::new(SignedFile::new(path, max_bytes, key)))
+        Self(Arc::new(SignedFile::new(MAGIC, path, max_bytes, key)))
     }
 
     /// Restores the connections of the previous process. They expire at the end of the windows that
@@ -30,7 +36,7 @@ impl StateFile {
     /// connections only.
     pub(crate) fn restore(&self, services: &Services, lifecycle: &Lifecycle) {
         let file = self.0.path().display();
-        let SavedState { snapshot, age } = match self.0.take() {
+        let SavedState { contents, age } = match self.0.take() {
             Ok(Some(state)) => state,
             Ok(None) => {
                 info!(%file, "no state file found");
@@ -38,7 +44,7 @@ impl StateFile {
             }
             Err(error) => return reject(&file, &error),
         };
-        match services.relay().restore(&snapshot, services.uptime()) {
+        match services.relay().restore(&contents, services.uptime()) {
             Ok(restored) => {
                 info!(%file, connections = restored.len(), "connections restored");
                 for connection in restored {

@@ -1,12 +1,11 @@
-//! The format of the state file: a snapshot of the relay, authenticated and read once.
+//! The format of files with the state of a gateway.
 //!
-//! A reader of the file has the tickets of all its connections, so only the owner may read it. A
-//! forged file could create connections that never joined, so it is authenticated with a key that
-//! is derived from the secret beside it ([`crate::secret`]). It is removed when it is read, as its
-//! connections must not be restored twice.
+//! A reader of the state file has the tickets of all its connections, so only the owner may read it.
+//! A forged file could create connections that never joined, so it is authenticated with a key that
+//! is derived from the secret beside it ([`crate::secret`]).
 //!
 //! ```text
-//! "signalbox state\n" · written at, Unix milliseconds (u64, little endian) · HMAC-SHA256 of the rest · snapshot
+//! kind of file (16 bytes) · written at, Unix milliseconds (u64, little endian) · HMAC-SHA256 of the rest · contents
 //! ```
 
 use std::{
@@ -24,12 +23,14 @@ use crate::{
     file,
 };
 
-const MAGIC: &[u8; 16] = b"signalbox state\n";
+const MAGIC_BYTES: usize = 16;
 const SIGNATURE_BYTES: usize = 32;
-const HEADER_BYTES: usize = MAGIC.len() + size_of::<u64>() + SIGNATURE_BYTES;
+const HEADER_BYTES: usize = MAGIC_BYTES + size_of::<u64>() + SIGNATURE_BYTES;
 
-/// The path of the file, its bound, and the key that authenticates it.
+/// The path of a file, its bound, and the key that authenticates it.
 pub(super) struct SignedFile {
+    /// The first bytes of a file of this kind.
+    magic: &'static [u8; MAGIC_BYTES],
     path: PathBuf,
     max_bytes: usize,
     key: hmac::Key,
@@ -37,8 +38,7 @@ pub(super) struct SignedFile {
 
 /// The content of the file.
 pub(super) struct SavedState {
-    /// The relay's snapshot.
-    pub(super) snapshot: Vec<u8>,
+    pub(super) contents: Vec<u8>,
     /// Time since the file was written.
     pub(super) age: Duration,
 }
@@ -56,12 +56,19 @@ pub(super) enum StateFileError {
     TooLong,
     #[error("it is damaged, or was written with another key file")]
     BadSignature,
+    #[error("it was written by another version")]
+    OtherVersion,
 }
 
 impl SignedFile {
-    /// A file with a snapshot of at most `max_bytes`.
-    pub(super) fn new(path: PathBuf, max_bytes: usize, key: hmac::Key) -> Self {
-        Self { path, max_bytes, key }
+    /// A file with contents of at most `max_bytes`.
+    pub(super) fn new(
+        magic: &'static [u8; MAGIC_BYTES],
+        path: PathBuf,
+        max_bytes: usize,
+        key: hmac::Key,
+    ) -> Self {
+        Self { magic, path, max_bytes, key }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -85,7 +92,7 @@ impl SignedFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let state = self.read(&file);
+        let state = self.read_open(&file);
         if matches!(state, Ok(None)) {
             return Ok(None);
         }
@@ -95,19 +102,28 @@ impl SignedFile {
         state
     }
 
-    fn read(&self, mut file: &File) -> Result<Option<SavedState>, StateFileError> {
+    /// Reads the file. `None` if there is no file, or an empty one.
+    pub(super) fn read(&self) -> Result<Option<SavedState>, StateFileError> {
+        match open(&self.path) {
+            Ok(file) => self.read_open(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_open(&self, mut file: &File) -> Result<Option<SavedState>, StateFileError> {
         let metadata = file.metadata()?;
         if metadata.len() == 0 {
             return Ok(None);
         }
-        let mut magic = [0; MAGIC.len()];
-        if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+        let mut magic = [0; MAGIC_BYTES];
+        if file.read_exact(&mut magic).is_err() || magic != *self.magic {
             return Err(StateFileError::NotAStateFile);
         }
         if metadata.mode() & 0o077 != 0 {
             return Err(StateFileError::InsecurePermissions);
         }
-        let most = (HEADER_BYTES - MAGIC.len()).saturating_add(self.max_bytes);
+        let most = (HEADER_BYTES - MAGIC_BYTES).saturating_add(self.max_bytes);
         let mut rest = Vec::new();
         file.take(most as u64 + 1).read_to_end(&mut rest)?;
         if rest.len() > most {
@@ -115,27 +131,27 @@ impl SignedFile {
         }
         let bad = StateFileError::BadSignature;
         let Some((written_at, rest)) = rest.split_first_chunk() else { return Err(bad) };
-        let Some((signature, snapshot)) = rest.split_first_chunk::<SIGNATURE_BYTES>() else {
+        let Some((signature, contents)) = rest.split_first_chunk::<SIGNATURE_BYTES>() else {
             return Err(bad);
         };
-        let signed = [MAGIC, &written_at[..], snapshot].concat();
+        let signed = [self.magic, &written_at[..], contents].concat();
         hmac::verify(&self.key, &signed, signature).map_err(|_| bad)?;
         // If the clock was set back, the file counts as new.
         let written_at = Duration::from_millis(u64::from_le_bytes(*written_at));
         let age = unix_time().saturating_sub(written_at);
-        Ok(Some(SavedState { snapshot: snapshot.to_vec(), age }))
+        Ok(Some(SavedState { contents: contents.to_vec(), age }))
     }
 
     /// Writes the whole file or nothing.
-    pub(super) fn write(&self, snapshot: &[u8]) -> Result<(), StateFileError> {
-        self.write_as_of(unix_time(), snapshot)
+    pub(super) fn write(&self, contents: &[u8]) -> Result<(), StateFileError> {
+        self.write_as_of(unix_time(), contents)
     }
 
-    pub(super) fn write_as_of(&self, at: Duration, snapshot: &[u8]) -> Result<(), StateFileError> {
+    pub(super) fn write_as_of(&self, at: Duration, contents: &[u8]) -> Result<(), StateFileError> {
         match open(&self.path) {
             Ok(mut file) => {
-                let mut magic = [0; MAGIC.len()];
-                let foreign = file.read_exact(&mut magic).is_err() || magic != *MAGIC;
+                let mut magic = [0; MAGIC_BYTES];
+                let foreign = file.read_exact(&mut magic).is_err() || magic != *self.magic;
                 if foreign && file.metadata()?.len() > 0 {
                     return Err(StateFileError::NotAStateFile);
                 }
@@ -144,8 +160,8 @@ impl SignedFile {
             Err(error) => return Err(error.into()),
         }
         let at = millis(at).to_le_bytes();
-        let signature = hmac::sign(&self.key, &[MAGIC, &at[..], snapshot].concat());
-        Ok(file::replace(&self.path, &[MAGIC, &at, signature.as_ref(), snapshot])?)
+        let signature = hmac::sign(&self.key, &[self.magic, &at[..], contents].concat());
+        Ok(file::replace(&self.path, &[self.magic, &at, signature.as_ref(), contents])?)
     }
 }
 
@@ -165,6 +181,8 @@ mod tests {
     use super::*;
     use crate::keys::Keys;
 
+    const MAGIC: &[u8; MAGIC_BYTES] = b"signalbox state\n";
+
     /// A temporary directory with a state file.
     struct Directory(tempfile::TempDir);
 
@@ -178,7 +196,7 @@ mod tests {
         }
 
         fn file(&self, secret: &[u8]) -> SignedFile {
-            SignedFile::new(self.path(), 100, Keys::of(secret).state_file())
+            SignedFile::new(MAGIC, self.path(), 100, Keys::of(secret).state_file())
         }
 
         fn files(&self) -> usize {
@@ -197,7 +215,7 @@ mod tests {
         assert_eq!(directory.files(), 1);
         assert_eq!(fs::metadata(directory.path()).unwrap().mode() & 0o777, 0o600);
         let state = file.take().unwrap().unwrap();
-        assert_eq!(state.snapshot, b"relay");
+        assert_eq!(state.contents, b"relay");
         assert!(state.age < Duration::from_secs(60));
         assert_eq!(directory.files(), 0);
     }
@@ -276,6 +294,6 @@ mod tests {
         fs::write(directory.path(), "").unwrap();
         assert!(file.take().unwrap().is_none());
         file.write(b"relay").unwrap();
-        assert_eq!(file.take().unwrap().unwrap().snapshot, b"relay");
+        assert_eq!(file.take().unwrap().unwrap().contents, b"relay");
     }
 }

@@ -25,6 +25,7 @@ mod restart;
 mod resume_messages;
 mod resume_rejections;
 mod reverse_proxies;
+mod revocations;
 mod sdk_rejoin;
 mod sdk_resume;
 mod shutdown;
