@@ -4,6 +4,7 @@
 //! name is an error. Merging of file, environment and flags is done by the command line.
 
 mod check;
+mod cluster;
 mod default_file;
 mod gateway_url;
 mod origin;
@@ -17,6 +18,7 @@ use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
 pub use self::{
     check::accepted,
+    cluster::{ClusterConfig, SecretText},
     default_file::default_file,
     problem::{Problem, ProblemKind},
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
@@ -57,6 +59,8 @@ section! {
         timeouts: TimeoutsConfig = TimeoutsConfig::default(), Form::Table(&TimeoutsConfig::TABLE);
         /// Resumption of connections.
         resume: ResumeConfig = ResumeConfig::default(), Form::Table(&ResumeConfig::TABLE);
+        /// The cluster of gateways.
+        cluster: ClusterConfig = ClusterConfig::default(), Form::Table(&ClusterConfig::TABLE);
         /// Graceful shutdown.
         drain: DrainConfig = DrainConfig::default(), Form::Table(&DrainConfig::TABLE);
         /// The process itself.

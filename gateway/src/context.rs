@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use signalbox_nats::NatsOptions;
 use signalbox_relay::Observer;
 
 use crate::{
@@ -24,11 +25,12 @@ pub(crate) struct ServerContext {
 impl ServerContext {
     pub(crate) fn new(
         config: &Config,
+        nats: Option<NatsOptions>,
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
-            services: Arc::new(Services::new(config, projects, observer)),
+            services: Arc::new(Services::new(config, nats, projects, observer)),
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),
             admission: Arc::new(AdmissionControl::new(&config.limits)),
         }
@@ -39,7 +41,7 @@ impl ServerContext {
     pub(crate) fn of(config: &Config) -> Self {
         let projects =
             crate::Projects::from_config(config).expect("the projects of a test are valid");
-        Self::new(config, Arc::new(Arc::new(projects).into()), Arc::new(()))
+        Self::new(config, None, Arc::new(Arc::new(projects).into()), Arc::new(()))
     }
 }
 

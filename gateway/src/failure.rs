@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
+use signalbox_nats::NatsError;
 use signalbox_quic::{Supervise, Task};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -21,6 +22,14 @@ pub enum RunError {
     /// The TCP listener accepts no connection any more.
     #[error("the TCP listener has failed; restart the gateway")]
     Tcp(#[source] io::Error),
+    /// The gateway cannot be a part of its cluster.
+    #[error("the gateway cannot be a part of its cluster")]
+    Cluster(#[from] NatsError),
+    /// The task of the bus has panicked. The log has the panic.
+    #[error(
+        "the bus of the cluster has failed; see the log for the cause, and restart the gateway"
+    )]
+    Bus,
 }
 
 /// Reports failures of parts without which the gateway cannot serve. Clones report to the same

@@ -10,9 +10,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use signalbox_certs::Certificates;
+use signalbox_nats::{Bus, NatsError};
 use signalbox_protocol::CloseReason;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     config::{Config, Problem},
@@ -23,12 +24,13 @@ use crate::{
     failure::RunError,
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
+    lifecycle::Lifecycle,
     listen::{http, page, quic, tcp},
     page::PageSession,
     project::{self, Projects},
     secret,
     state_file::{RevocationFile, StateFile},
-    supervise::{self, keep_running},
+    supervise::{self, catch, keep_running},
     webhook::Webhooks,
 };
 
@@ -63,6 +65,7 @@ pub struct Gateway {
     addresses: Addresses,
     state_file: Option<StateFile>,
     revocation_file: Option<RevocationFile>,
+    bus: Option<Bus>,
 }
 
 impl Gateway {
@@ -99,7 +102,8 @@ impl Gateway {
         }
         let projects = Arc::new(ArcSwap::from_pointee(projects));
         let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
-        let context = ServerContext::new(&config, projects, Arc::new(webhooks.clone()));
+        let nats = config.cluster.nats_options().map_err(BindError::Config)?;
+        let context = ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()));
         let projects = ProjectsHandle::new(context.services.clone(), config.clone(), entries);
         let secret = match &config.resume.state_file {
             Some(path) => secret::load_or_create(path)?,
@@ -132,7 +136,20 @@ impl Gateway {
             addresses,
             state_file,
             revocation_file,
+            bus: None,
         })
+    }
+
+    /// Connects to NATS and joins the cluster, if one is configured. [`Gateway::run`] does it
+    /// otherwise; here its errors come before the gateway is announced.
+    ///
+    /// # Errors
+    /// [`NatsError`], which says what to fix.
+    pub async fn join_cluster(&mut self) -> Result<(), NatsError> {
+        if let (None, Some(cluster)) = (&self.bus, self.context.services.cluster()) {
+            self.bus = Some(cluster.connect().await?);
+        }
+        Ok(())
     }
 
     /// The addresses on which it listens.
@@ -166,12 +183,14 @@ impl Gateway {
     /// configured time. When `at_once` completes, all remaining links end immediately.
     ///
     /// # Errors
-    /// [`RunError`] if the gateway drained because it could not serve any more.
+    /// [`RunError`] if the gateway could not join its cluster, or drained because it could not serve
+    /// any more.
     pub async fn run(
-        self,
+        mut self,
         shutdown: impl Future<Output = ()>,
         at_once: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
+        self.join_cluster().await?;
         let Self {
             context,
             webhooks,
@@ -182,6 +201,7 @@ impl Gateway {
             page_session,
             state_file,
             revocation_file,
+            bus,
             ..
         } = self;
         if let Some(file) = &state_file {
@@ -191,6 +211,8 @@ impl Gateway {
         if let Some(file) = &revocation_file {
             file.restore(&context.services);
         }
+        let leave_cluster = CancellationToken::new();
+        let bus = tokio::spawn(carry_bus(bus, leave_cluster.clone(), context.lifecycle.clone()));
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(context.clone()));
@@ -237,6 +259,9 @@ impl Gateway {
         }
         stop_writing.cancel();
         writers.wait().await;
+        // The others take over what this gateway has left to them.
+        leave_cluster.cancel();
+        let _ = bus.await;
         let failed = failure.take();
         if matches!(failed, Some(RunError::Quic)) {
             // Its driver has panicked, and closing or dropping the endpoint would panic as well.
@@ -249,6 +274,19 @@ impl Gateway {
         }
         info!("gateway stopped");
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Carries the messages of the cluster until the gateway leaves it.
+async fn carry_bus(bus: Option<Bus>, leave: CancellationToken, lifecycle: Arc<Lifecycle>) {
+    let Some(bus) = bus else { return };
+    match catch(bus.run(leave)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => lifecycle.failure().report(RunError::Cluster(error)),
+        Err(cause) => {
+            error!(cause, "bus task panicked");
+            lifecycle.failure().report(RunError::Bus);
+        }
     }
 }
 

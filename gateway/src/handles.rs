@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use signalbox_cluster::ClusterStatus;
 use signalbox_relay::Stats;
 
 use crate::{
@@ -62,5 +63,10 @@ impl StatsHandle {
     /// The current numbers of sessions and connections.
     pub fn current(&self) -> Stats {
         self.0.relay().stats()
+    }
+
+    /// The cluster as this gateway sees it; none without a cluster, or before it has been joined.
+    pub fn cluster(&self) -> Option<ClusterStatus> {
+        self.0.cluster()?.status().map(|(cluster, _)| cluster)
     }
 }

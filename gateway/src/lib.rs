@@ -8,10 +8,12 @@
 //!   rest/                               the REST interface for servers
 //!   webhook/                            notifications to servers
 //!   project.rs                          tenants and their keys
+//!   cluster.rs                          the gateway as a part of a cluster
 //!   lifecycle.rs, drain.rs              phases of the gateway, graceful shutdown
 //!   state_file/                         connections that survive a restart
 //!   signalbox_token                     token verification (a crate of its own)
 //!   signalbox_relay                     sessions and routing, without I/O (a crate of its own)
+//!   signalbox_cluster, signalbox_nats   sessions that several gateways share, and their bus
 //! ```
 //!
 //! Start reading at [`Gateway`], then `link/mod.rs`.
@@ -19,6 +21,7 @@
 mod admission;
 mod backoff;
 mod clock;
+mod cluster;
 mod config;
 mod context;
 mod drain;
@@ -47,9 +50,9 @@ pub mod supervise;
 mod webhook;
 
 pub use config::{
-    AuthConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem, ProblemKind,
-    ProcessConfig, ProjectConfig, ProjectLimitOverrides, ResumeConfig, TimeoutsConfig, TlsConfig,
-    WebhookConfig, accepted, default_file,
+    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem,
+    ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ResumeConfig, SecretText,
+    TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
 };
 pub use error::BindError;
 pub use failure::RunError;
@@ -58,3 +61,5 @@ pub use handles::{ProjectsHandle, StatsHandle};
 pub use page::{NetworkPage, PAGES, PageSession, PageTokens};
 pub use project::{Project, Projects};
 pub use secret::SecretError;
+pub use signalbox_cluster::ClusterStatus;
+pub use signalbox_nats::NatsError;

@@ -4,11 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
+use signalbox_nats::NatsOptions;
 use signalbox_protocol::ProjectKey;
 use signalbox_relay::{Instance, Observer, Relay};
 
 use crate::{
     clock::Clock,
+    cluster::ClusterNode,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
     instance,
     project::{Project, Projects},
@@ -36,15 +38,28 @@ pub(crate) struct Services {
     policy: Policy,
     instance: Instance,
     revocations: RevocationList,
+    cluster: Option<ClusterNode>,
 }
 
 impl Services {
     pub(crate) fn new(
         config: &Config,
+        nats: Option<NatsOptions>,
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let relay = Relay::new(config.relay_settings(), observer);
+        let (instance, clock) = (instance::start(config.name.clone()), Clock::start());
+        let settings = config.relay_settings();
+        let (cluster, relay) = match nats {
+            Some(nats) => {
+                let ready_without_bus = config.cluster.ready_without_bus;
+                let instance = instance.clone();
+                let (cluster, relay) =
+                    ClusterNode::new(nats, ready_without_bus, settings, observer, instance, clock);
+                (Some(cluster), relay)
+            }
+            None => (None, Relay::new(settings, observer)),
+        };
         relay.set_limits(projects.load().limits());
         let policy = Policy {
             auth: config.auth.clone(),
@@ -53,9 +68,8 @@ impl Services {
             drain: config.drain.clone(),
             gateways: config.resume.gateways.clone(),
         };
-        let instance = instance::start(config.name.clone());
         let revocations = RevocationList::default();
-        Self { relay, clock: Clock::start(), projects, policy, instance, revocations }
+        Self { relay, clock, projects, policy, instance, revocations, cluster }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -75,6 +89,11 @@ impl Services {
     /// Client tokens that projects' servers have revoked.
     pub(crate) fn revocations(&self) -> &RevocationList {
         &self.revocations
+    }
+
+    /// The cluster that this gateway is a part of, if there is one.
+    pub(crate) fn cluster(&self) -> Option<&ClusterNode> {
+        self.cluster.as_ref()
     }
 
     pub(crate) fn policy(&self) -> &Policy {

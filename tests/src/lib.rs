@@ -107,7 +107,8 @@ impl World {
             .to_vec();
         config.drain.spread_ms = 200;
         change(&mut config);
-        let gateway = Gateway::bind(config.clone()).ok()?;
+        let mut gateway = Gateway::bind(config.clone()).ok()?;
+        gateway.join_cluster().await.ok()?;
         let (addresses, stats) = (gateway.addresses(), gateway.stats());
         let projects = gateway.projects();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -154,6 +155,16 @@ impl World {
     /// The addresses of the gateway.
     pub fn addresses(&self) -> signalbox_gateway::Addresses {
         self.addresses
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> &StatsHandle {
+        &self.stats
+    }
+
+    /// Takes the session of another gateway of the same cluster.
+    pub fn share_session(&mut self, other: &Self) {
+        self.session = other.session.clone();
     }
 
     /// The session of this test.
@@ -334,6 +345,15 @@ impl Member {
             Event::ConnectionCreated(info) => info.id,
             other => panic!("no connection was created: {other:?}"),
         }
+    }
+
+    /// The connections that were in the session when it joined: its first events.
+    pub async fn sees_present(&mut self) -> Vec<ConnectionId> {
+        let mut present = Vec::new();
+        for _ in 0..self.client.present_on_joining() {
+            present.push(self.sees_created().await);
+        }
+        present
     }
 
     /// The next event, which must be `ConnectionDestroyed`.

@@ -172,6 +172,12 @@ impl Cluster {
         }
     }
 
+    /// Whether this gateway has heard every live gateway: it has been connected to the bus for at
+    /// least a lease.
+    pub fn is_settled(&self, now: Duration) -> bool {
+        self.state.lock().is_settled(now)
+    }
+
     /// The gateway shuts down: the others need not wait for its lease to expire.
     pub fn say_goodbye(&self) {
         self.links.send_goodbye();
@@ -187,6 +193,7 @@ impl Cluster {
         ClusterStatus {
             instance: self.links.instance().clone(),
             echo_age: state.echoed.map(|(at, _)| now.saturating_sub(at)),
+            settled: state.is_settled(now),
             duplicate: state.duplicate.as_ref().filter(recent).map(|(it, _)| it.clone()),
             peers: peers.collect(),
             restarts: state.restarts,

@@ -11,6 +11,9 @@ pub struct ClusterStatus {
     pub instance: Instance,
     /// Time since its own heartbeat has come back over the bus. `None` if none ever has.
     pub echo_age: Option<Duration>,
+    /// Whether this gateway has heard every live gateway: it has been connected to the bus for at
+    /// least a lease.
+    pub settled: bool,
     /// Another gateway with the same name, if one has been heard within the lease.
     pub duplicate: Option<Instance>,
     /// The other live gateways.

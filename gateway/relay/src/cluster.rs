@@ -202,6 +202,12 @@ impl Relay {
         session.is_some_and(|session| session.with(|state| state.is_local(connection)))
     }
 
+    /// Whether a session is open on another gateway as well.
+    pub fn has_shared_sessions(&self) -> bool {
+        let mut sessions = self.directory().all().into_iter();
+        sessions.any(|session| session.with(|state| !state.peers().is_empty()))
+    }
+
     /// All sessions that are open on this gateway.
     pub fn sessions(&self) -> Vec<SessionId> {
         self.directory().all().iter().map(|session| session.id().clone()).collect()

@@ -201,10 +201,14 @@ impl Relay {
     }
 
     /// Closes every connection with [`CloseReason::ShuttingDown`] and rejects all joins from now
-    /// on.
+    /// on. Resumable connections of sessions that other gateways have are left to them.
     pub fn shut_down(&self) {
         for session in self.0.close() {
-            session.with(|state| state.close_all(CloseReason::ShuttingDown));
+            session.with(|state| {
+                if !state.leave_to_peers() {
+                    state.close_all(CloseReason::ShuttingDown);
+                }
+            });
         }
     }
 

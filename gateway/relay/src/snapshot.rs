@@ -32,7 +32,7 @@ pub struct Snapshot {
 impl Relay {
     /// Closes every connection with [`CloseReason::ShuttingDown`], and rejects all joins from now
     /// on. Resumable connections go into the snapshot without a call to the observer; all others
-    /// end, as in [`Relay::shut_down`].
+    /// end, or are left to other gateways, as in [`Relay::shut_down`].
     ///
     /// The snapshot has at most `max_bytes` bytes. The connections of a session that does not fit
     /// end.
@@ -41,6 +41,9 @@ impl Relay {
         let mut snapshot = Snapshot { bytes, connections: 0, left_out: 0, members: Vec::new() };
         for session in self.directory().close() {
             session.with(|state| {
+                if state.leave_to_peers() {
+                    return;
+                }
                 let (taken, infos) = state.take_snapshot(now);
                 if infos.is_empty() {
                     return;

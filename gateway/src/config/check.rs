@@ -73,6 +73,8 @@ impl Config {
             let missing = "this build has no page: build it with the feature pages".to_owned();
             problems.push(Problem::invalid("listen.page", missing));
         }
+        let cluster = self.cluster.nats_options().err().into_iter().flatten();
+        problems.extend(cluster.map(|problem| problem.within("cluster")));
         self.check_certificate(&mut problems);
         let files = [
             ("resume.state_file", &self.resume.state_file),

@@ -136,7 +136,7 @@ macro_rules! section {
         }
 
         impl $Section {
-            const TABLE: $crate::config::setting::Table = $crate::config::setting::Table {
+            pub(in crate::config) const TABLE: $crate::config::setting::Table = $crate::config::setting::Table {
                 doc: &[$($about),+],
                 settings: &[
                     $( $crate::config::setting::Setting {
@@ -176,7 +176,7 @@ macro_rules! table {
         }
 
         impl $Table {
-            pub(super) const TABLE: $crate::config::setting::Table = $crate::config::setting::Table {
+            pub(in crate::config) const TABLE: $crate::config::setting::Table = $crate::config::setting::Table {
                 doc: &[$($about),+],
                 settings: &[
                     $( $crate::config::setting::Setting {

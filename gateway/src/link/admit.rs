@@ -8,7 +8,7 @@ use signalbox_protocol::{
     limits::{DATA_BYTES, TYPE_BYTES},
     message::{Hello, Limits, Ticket, Welcome},
 };
-use signalbox_relay::{Join, Joined};
+use signalbox_relay::{Join, JoinError, Joined};
 use signalbox_token::{Grant, verify_client_token};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -80,18 +80,24 @@ async fn read_handshake(
     reader: &mut impl Reader,
 ) -> Result<Handshake, LinkEnd> {
     let mut claim = match reader.next().await? {
-        Incoming::Message(ClientMessage::Hello(hello)) => return join(services, form, &hello),
+        Incoming::Message(ClientMessage::Hello(hello)) => {
+            return join(services, form, &hello).await;
+        }
         Incoming::Message(ClientMessage::Resume(resume)) => ResumeClaim::new(resume)?,
         Incoming::Closed => return Err(LinkError::Closed.into()),
         _ => return Err(LinkError::protocol("the first message must be hello or resume").into()),
     };
-    claim.check(services)?;
+    claim.check(services).await?;
     claim.complete(reader).await?;
     Ok(Handshake::Resuming(claim))
 }
 
 /// Verifies the token and creates the connection.
-fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handshake, LinkEnd> {
+async fn join(
+    services: &Services,
+    form: LinkForm,
+    hello: &Hello<'_>,
+) -> Result<Handshake, LinkEnd> {
     check_agent(hello.agent.as_deref())?;
     let now = unix_time();
     let legacy = services.policy().auth.legacy_t1_tokens;
@@ -120,13 +126,17 @@ fn join(services: &Services, form: LinkForm, hello: &Hello<'_>) -> Result<Handsh
         transport: form.transport,
         resume,
     };
+    let refused = |error: JoinError| LinkEnd::new(error.close_reason(), error.to_string());
+    let _hold = match services.cluster() {
+        Some(cluster) => Some(cluster.open_for_join(&session).await.map_err(refused)?),
+        None => None,
+    };
     let presented = Presented { session: &session, data: &info.data, token: join.token };
     let joined = services.revocations().read(|revocations| {
         if revocations.is_revoked(&presented, now.as_secs()) {
             return Err(LinkEnd::new(CloseReason::InvalidToken, "the token has been revoked"));
         }
-        let joined = services.relay().join(join, services.uptime());
-        joined.map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))
+        services.relay().join(join, services.uptime()).map_err(refused)
     });
     let Joined { connection, outbox, present } = joined?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");

@@ -7,7 +7,7 @@ use signalbox_protocol::{
     limits::{CURSORS, CURSORS_IN_ALL, LOST},
     message::{self, Cursor, Resume},
 };
-use signalbox_relay::{Instance, Rejection, ResumeError, ResumeRequest, Resumed};
+use signalbox_relay::{Hold, Instance, Rejection, ResumeError, ResumeRequest, Resumed};
 use tracing::debug;
 
 use super::{
@@ -36,6 +36,8 @@ pub(super) struct ResumeClaim {
     /// Whether more cursors follow.
     more: bool,
     agent: Option<String>,
+    /// Keeps the session open until the connection has moved here from another gateway.
+    hold: Option<Hold>,
 }
 
 impl ResumeClaim {
@@ -51,15 +53,26 @@ impl ResumeClaim {
             cursors: HashMap::new(),
             more: true,
             agent: agent.map(signalbox_protocol::Text::into_string),
+            hold: None,
         };
         claim.add(&cursors, more)?;
         Ok(claim)
     }
 
-    /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory.
-    pub(super) fn check(&self, services: &Services) -> Result<(), LinkEnd> {
+    /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory. Opens
+    /// the session if the connection may be on another gateway.
+    pub(super) async fn check(&mut self, services: &Services) -> Result<(), LinkEnd> {
         let ticket = self.ticket.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
         let TicketContents { ref issuer, ref session, connection, .. } = *ticket;
+        if let Some(cluster) = services.cluster()
+            && !services.relay().is_local(session, connection)
+            && services.projects().get(session.project().as_str()).is_some()
+        {
+            let opened = cluster.open_for_resume(session).await;
+            self.hold = Some(
+                opened.map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?,
+            );
+        }
         let verifier = ticket.verifier();
         let checked = services.relay().check_ticket(session, connection, &verifier, self.attempt);
         checked.map_err(|error| refused(error, issuer, services.instance()))
@@ -103,6 +116,14 @@ pub(super) async fn resume(
 ) -> Result<Admitted, LinkEnd> {
     let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
     let used = claim.ticket.ok_or_else(invalid)?;
+    if let Some(cluster) = services.cluster()
+        && !services.relay().is_local(&used.session, used.connection)
+    {
+        // What the client has received through other gateways must be known here.
+        let reached = cluster.barrier().await;
+        reached
+            .map_err(|error| LinkEnd::new(CloseReason::NetworkDisconnected, error.to_string()))?;
+    }
     let secret = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
     let issuer = services.instance().clone();
     let next = TicketContents { issuer, secret, ..used.clone() };

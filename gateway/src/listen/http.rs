@@ -48,6 +48,7 @@ use crate::{
     http_connection::{HttpConnection, Phase},
     lifecycle::Lifecycle,
     rest,
+    services::Services,
 };
 
 /// Maximum bytes of a request's head: hyper's minimum, and plenty.
@@ -67,11 +68,16 @@ pub(crate) fn router(context: &ServerContext) -> Router {
 }
 
 /// `GET /readyz`: whether load balancers should route clients here.
-async fn ready(State(lifecycle): State<Arc<Lifecycle>>) -> (StatusCode, &'static str) {
-    if lifecycle.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
+async fn ready(
+    State(lifecycle): State<Arc<Lifecycle>>,
+    State(services): State<Arc<Services>>,
+) -> (StatusCode, &'static str) {
+    if !lifecycle.is_ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "going down\n")
+    } else if services.cluster().is_some_and(|it| !it.is_ready(services.relay())) {
+        (StatusCode::SERVICE_UNAVAILABLE, "cut off from the other gateways\n")
+    } else {
+        (StatusCode::OK, "ready\n")
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     DONE,
     auth::{InConnection, InSession},
     error::Error,
+    open::OpenSession,
 };
 use crate::services::Services;
 
@@ -52,9 +53,10 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let details = wants_details(query.as_deref().unwrap_or_default())?;
+    let open = OpenSession::new(&services, &session).await?;
     let connections = services.relay().connections(&session);
     if connections.is_empty() {
-        return Err(Error::SessionNotFound);
+        return Err(open.not_found(Error::SessionNotFound));
     }
     let body = Body::from_stream(stream::iter(chunks(&session, connections, details)));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -116,6 +118,8 @@ pub(super) async fn disconnect(
     State(services): State<Arc<Services>>,
     InConnection(session, connection): InConnection,
 ) -> Result<StatusCode, Error> {
-    services.relay().force_disconnect(&session, connection, services.uptime())?;
+    let open = OpenSession::new(&services, &session).await?;
+    let disconnected = services.relay().force_disconnect(&session, connection, services.uptime());
+    disconnected.map_err(|reason| open.rejected(reason))?;
     Ok(DONE)
 }

@@ -40,6 +40,8 @@ pub(crate) enum Error {
     RevocationsFull(ListFull),
     /// The relay rejected it.
     Refused(RejectionReason),
+    /// The connections on other gateways are not known, for this reason.
+    Unavailable(String),
     /// Unknown path.
     NoSuchResource,
     /// Unsupported method of a known path.
@@ -67,6 +69,7 @@ impl Error {
             }
             Self::RevocationsFull(_) => StatusCode::CONFLICT,
             Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refused) => StatusCode::from_u16(refused.code().http_status())
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -106,6 +109,9 @@ impl Error {
                 "Not found. None of the connections is in the session and receives signals.".into()
             }
             Self::Refused(refused) => refused.to_string().into(),
+            Self::Unavailable(why) => {
+                format!("The connections on other gateways are not known: {why}. Try again").into()
+            }
             Self::NoSuchResource => {
                 "Unknown path: Signalbox has sessions, signals, connections and \
                  revocations, see /openapi.yaml; it has no media (streams, archives, broadcasts)"
@@ -156,7 +162,11 @@ impl IntoResponse for Error {
         let body = serde_json::to_string(&self.body()).unwrap_or_default();
         let mut response =
             (self.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
-        if matches!(&self, Self::Refused(refused) if refused.code() == ErrorCode::RateLimited) {
+        let is_temporary = match &self {
+            Self::Refused(refused) => refused.code() == ErrorCode::RateLimited,
+            other => matches!(other, Self::Unavailable(_)),
+        };
+        if is_temporary {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -12,6 +12,7 @@ mod create;
 mod disconnect;
 mod error;
 mod matching;
+mod open;
 mod revocations;
 mod signal;
 

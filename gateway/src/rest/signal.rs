@@ -18,6 +18,7 @@ use super::{
     auth::{InConnection, InSession},
     body,
     error::Error,
+    open::OpenSession,
 };
 use crate::services::Services;
 
@@ -82,7 +83,9 @@ async fn post(
     let data = posted.data.ok_or(Error::DataMissing)?;
     let signal_type = posted.signal_type.filter(|signal_type| !signal_type.is_empty());
     let signal = Signal::new(signal_type, Some(data));
-    let missing = services.relay().signal_from_server(session, to, signal, services.uptime())?;
+    let open = OpenSession::new(services, session).await?;
+    let sent = services.relay().signal_from_server(session, to, signal, services.uptime());
+    let missing = sent.map_err(|reason| open.rejected(reason))?;
     if missing.is_empty() {
         return Ok(DONE.into_response());
     }

@@ -7,7 +7,12 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 use signalbox_nats::{NatsCredentials, NatsError};
 
-use crate::{gateway::Gateway, server::NatsServer, startup::refused};
+use signalbox_test_nats::NatsServer;
+
+use crate::{
+    gateway::{Gateway, Options as _},
+    startup::refused,
+};
 
 /// A JWT about a key, signed by another one.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {

@@ -1,8 +1,9 @@
 //! Sessions that cross gateways.
 
-use crate::{
-    gateway::{Gateway, Received, assert_joined, await_peers, new_session, until},
-    server::NatsServer,
+use signalbox_test_nats::NatsServer;
+
+use crate::gateway::{
+    Gateway, Options as _, Received, assert_joined, await_peers, new_session, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,10 +6,9 @@ use async_nats::Client;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use crate::{
-    gateway::{Gateway, Received, assert_joined, new_session, until},
-    server::NatsServer,
-};
+use signalbox_test_nats::NatsServer;
+
+use crate::gateway::{Gateway, Options as _, Received, assert_joined, new_session, until};
 
 /// A heartbeat of some gateway.
 async fn heartbeat(foreign: &Client) -> Vec<u8> {

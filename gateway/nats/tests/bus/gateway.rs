@@ -19,6 +19,7 @@ use signalbox_protocol::{
 use signalbox_relay::{
     Connection, Encoding, Instance, Join, Outbox, Outgoing, Relay, Settings, TokenIdentity,
 };
+use signalbox_test_nats::NatsServer;
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -223,5 +224,16 @@ pub(crate) async fn assert_joined(gateways: &[Gateway]) {
         for client in &mut clients {
             assert_eq!(client.next().await, Received::Signal(data.clone()));
         }
+    }
+}
+
+/// Options for a gateway at a server without credentials.
+pub(crate) trait Options {
+    fn options(&self) -> NatsOptions;
+}
+
+impl Options for NatsServer {
+    fn options(&self) -> NatsOptions {
+        NatsOptions::new(&[self.url()], "test").unwrap()
     }
 }

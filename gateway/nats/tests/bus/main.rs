@@ -12,6 +12,5 @@ mod crossing;
 mod foreign;
 mod gateway;
 mod outages;
-mod server;
 mod startup;
 mod tls;

@@ -2,9 +2,10 @@
 
 use signalbox_cluster::LEASE;
 
-use crate::{
-    gateway::{Gateway, Received, assert_joined, await_peers, new_session, until},
-    server::NatsServer,
+use signalbox_test_nats::NatsServer;
+
+use crate::gateway::{
+    Gateway, Options as _, Received, assert_joined, await_peers, new_session, until,
 };
 
 fn lease_has_ended(gateway: &Gateway) -> bool {

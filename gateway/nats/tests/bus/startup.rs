@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use signalbox_nats::{NatsCredentials, NatsError, NatsOptions};
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{gateway::Gateway, server::NatsServer};
+use signalbox_test_nats::NatsServer;
+
+use crate::gateway::{Gateway, Options as _};
 
 pub(crate) async fn refused(name: &str, options: &NatsOptions) -> NatsError {
     let start = Gateway::try_start(name, options);

@@ -6,7 +6,12 @@ use rcgen::{CertifiedKey, KeyPair};
 use signalbox_nats::{NatsError, NatsOptions, NatsTls};
 use tempfile::TempDir;
 
-use crate::{gateway::Gateway, server::NatsServer, startup::refused};
+use signalbox_test_nats::NatsServer;
+
+use crate::{
+    gateway::{Gateway, Options as _},
+    startup::refused,
+};
 
 /// Writes a certificate that is its own authority, and its key.
 fn issue(directory: &Path, name: &str) {

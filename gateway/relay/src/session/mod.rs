@@ -1,6 +1,7 @@
 //! A session: its members behind one lock.
 
 mod claims;
+mod departure;
 mod disconnect;
 pub(crate) mod history;
 pub(crate) mod log_entry;

@@ -80,9 +80,13 @@ impl SessionState {
         }
     }
 
-    /// The resume window of a connection has passed. It ends, unless it may have been resumed on
-    /// another gateway from which this one is cut off: then it is kept until that is known.
+    /// The resume window of a connection has passed. It ends, unless it has been left to other
+    /// gateways, or may have been resumed on another gateway from which this one is cut off: then it
+    /// is kept until that is known.
     pub(crate) fn expire(&mut self, seat: Seat, now: Duration) {
+        if self.is_left_to_peers() {
+            return;
+        }
         let here = self.context.cluster.as_ref().filter(|_| self.is_cut_off());
         let here = here.map(|cluster| cluster.instance.clone());
         if let Some(here) = here

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(super) destroyed: Tombstones,
     /// Connections of live gateways that have not sent their parts yet, known from other gateways.
     pub(super) hearsay: HashMap<ConnectionId, Other>,
+    /// This gateway shuts down, and has left its connections to the others.
+    pub(super) departing: bool,
 }
 
 impl Shared {

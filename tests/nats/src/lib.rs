@@ -1,9 +1,14 @@
-//! A nats-server of a test.
+//! A nats-server of its own for a test or a benchmark of a cluster.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's panic is its answer"
+)]
 
 use std::{env, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use signalbox_nats::NatsOptions;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -12,7 +17,7 @@ use tokio::{
 };
 
 /// A running nats-server on a port of its own. Dropping it kills it.
-pub(crate) struct NatsServer {
+pub struct NatsServer {
     directory: TempDir,
     process: Child,
     port: u16,
@@ -20,37 +25,34 @@ pub(crate) struct NatsServer {
 
 impl NatsServer {
     /// Starts it with this configuration.
-    pub(crate) async fn start(configuration: &str) -> Self {
+    pub async fn start(configuration: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), configuration).await
     }
 
     /// Starts it in a folder that contains files of its configuration.
-    pub(crate) async fn start_in(directory: TempDir, configuration: &str) -> Self {
+    pub async fn start_in(directory: TempDir, configuration: &str) -> Self {
         std::fs::write(directory.path().join("nats.conf"), configuration).unwrap();
         let (process, port) = spawn(&directory, -1).await;
         Self { directory, process, port }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its URL.
+    pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Options for a gateway without credentials.
-    pub(crate) fn options(&self) -> NatsOptions {
-        NatsOptions::new(&[self.url()], "test").unwrap()
-    }
-
-    pub(crate) async fn kill(&mut self) {
+    /// Kills it.
+    pub async fn kill(&mut self) {
         self.process.kill().await.unwrap();
     }
 
     /// Starts it on the same port after it was killed.
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         (self.process, _) = spawn(&self.directory, self.port.into()).await;
     }
 
     /// Stops the process, whose connections stay.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).unwrap();
         // The signal takes effect later.
         let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
@@ -58,7 +60,7 @@ impl NatsServer {
     }
 
     /// Lets the process run again.
-    pub(crate) fn proceed(&self) {
+    pub fn proceed(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
     }
 

@@ -1,0 +1,49 @@
+//! Sessions with members on several gateways.
+
+use signalbox_client::{DisconnectReason, Role};
+use signalbox_tests::TransportMode;
+
+use crate::gateways::Gateways;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_and_presence_reach_members_on_all_gateways() {
+    let gateways = Gateways::start(3).await;
+    for transport in TransportMode::ALL {
+        let mut a = gateways.at(0).join(transport, Role::Moderator).await;
+        let mut b = gateways.at(1).join(transport, Role::Publisher).await;
+        assert_eq!(b.sees_present().await, [a.id()], "{transport:?}");
+        let mut c = gateways.at(2).join(transport, Role::Publisher).await;
+        let present = c.sees_present().await;
+        assert!(present.len() == 2 && present.contains(&a.id()), "{transport:?}: {present:?}");
+        assert_eq!(a.sees_created().await, b.id());
+        assert_eq!(a.sees_created().await, c.id());
+        assert_eq!(b.sees_created().await, c.id());
+
+        for number in 0..100 {
+            a.say(number.to_string()).await;
+        }
+        for member in [&mut a, &mut b, &mut c] {
+            for number in 0..100 {
+                assert_eq!(member.hear_data().await, number.to_string(), "{transport:?}");
+            }
+        }
+        // To one connection on another gateway.
+        b.client.signal().to(c.id()).data("for c").send().await.unwrap();
+        assert_eq!(c.hear_data().await, "for c");
+
+        // A moderator disconnects a member of another gateway.
+        a.client.force_disconnect(c.id()).await.unwrap();
+        c.ends().await;
+        for member in [&mut a, &mut b] {
+            let expected = (c.id(), DisconnectReason::ForceDisconnected);
+            assert_eq!(member.sees_destroyed().await, expected);
+        }
+        let id = b.id();
+        b.client.disconnect().await;
+        assert_eq!(a.sees_destroyed().await, (id, DisconnectReason::ClientDisconnected));
+        a.client.disconnect().await;
+        for number in 0..3 {
+            gateways.at(number).is_empty().await;
+        }
+    }
+}
