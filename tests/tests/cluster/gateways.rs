@@ -72,7 +72,7 @@ impl Gateways {
                     if status.settled && status.peers.len() == running - 1 {
                         return;
                     }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tokio::task::yield_now().await;
                 }
             };
             within_timeout("the gateways are connected", connected).await;
