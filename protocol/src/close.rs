@@ -25,7 +25,7 @@ codes! {
         ProtocolError = 6, "protocolError",
         /// The client sent a frame over the limit.
         FrameTooLarge = 7, "frameTooLarge",
-        /// The token is malformed, wrongly signed or of an unknown project.
+        /// The token is malformed, wrongly signed, revoked or of an unknown project.
         InvalidToken = 8, "invalidToken",
         /// The token has expired, or is not valid yet.
         TokenExpired = 9, "tokenExpired",
@@ -170,7 +170,9 @@ impl CloseReason {
             Self::HelloTimeout => "no hello came in time; send it first and at once",
             Self::ProtocolError => "the client broke the protocol",
             Self::FrameTooLarge => "the client sent a frame that is too large",
-            Self::InvalidToken => "the token is malformed, wrongly signed or of an unknown project",
+            Self::InvalidToken => {
+                "the token is malformed, wrongly signed, revoked or of an unknown project"
+            }
             Self::TokenExpired => "the token's time is over; get a new one from your server",
             Self::WrongProject => "the session belongs to another project than the token",
             Self::ConnectionLimit => "no more connections are allowed in the session or project",

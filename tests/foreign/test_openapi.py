@@ -154,8 +154,10 @@ def company(gateway: Gateway, http: Http) -> Iterator[Company]:
 class Calls:
     """Replaces generated ids by real ones, and records the responses of each operation."""
 
-    def __init__(self, company: Company) -> None:
+    def __init__(self, company: Company, http: Http) -> None:
         self.company = company
+        self.http = http
+        self.expires = int(time.time()) + GOOD_FOR_S
         self.stayer = company.join()
         self.victim = company.join()
         # Statuses: the documented ones of success, and those that were received.
@@ -176,9 +178,31 @@ class Calls:
                 parameters[name] = self.company.empty_session if empty else self.company.session
             elif name == "connectionId" and not nobody:
                 parameters[name] = self._someone(case.method)
+            elif name == "revocationId" and not nobody:
+                parameters[name] = self._revocation()
         if isinstance(case.body, dict) and not case.meta.is_negative_at(ParameterLocation.BODY):
             if case.body.get("to"):
                 case.body["to"][0] = self.stayer
+            if case.path.endswith(("/revocations", "/disconnect")):
+                self._make_selection_real(case.body)
+            if nobody and case.path.endswith("/revocations"):
+                # The same revocation each time, which is created once.
+                case.body = {"tokenId": "the same", "expires": self.expires}
+
+    def _make_selection_real(self, body: dict[str, Any]) -> None:
+        """Puts values in range. No connected client has a token that matches."""
+        real = {
+            "sessionId": self.company.empty_session,
+            "issuedBefore": int(time.time()),
+            "expires": self.expires,
+        }
+        body.update({name: value for name, value in real.items() if name in body})
+
+    def _revocation(self) -> str:
+        path = f"/v2/project/{self.company.gateway.project.key}/revocations"
+        body = {"connectionData": f"user {next(self._turns)}"}
+        created = self.http.ask("POST", path, headers=self.http.as_server, json=body)
+        return created.json()["id"]
 
     def _someone(self, method: str) -> str:
         """A connection in the session. If the call will end it, another one is opened first."""
@@ -201,7 +225,7 @@ def negated(case: schemathesis.Case, location: ParameterLocation) -> set[str]:
 def calls(company: Company, http: Http) -> Iterator[Calls]:
     served = http.ask("GET", "/openapi.yaml").content
     assert served == DOCUMENT.read_bytes(), "the gateway serves another document"
-    calls = Calls(company)
+    calls = Calls(company, http)
     yield calls
     assert calls.promised, "no call was made"
     assert calls.promised - calls.seen == set(), "documented successes that no call has reached"
@@ -239,6 +263,7 @@ def test_a_method_that_is_not_documented_is_refused(company: Company, http: Http
         "projectId": company.gateway.project.key,
         "sessionId": company.session,
         "connectionId": company.join(),
+        "revocationId": "7d0c1f5e-3a55-4f0e-9f5b-0d5d1f7a2c11",
     }
     for path, item in API.raw_schema["paths"].items():
         documented = {method for method in METHODS if method.lower() in item}

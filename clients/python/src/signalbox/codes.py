@@ -41,7 +41,7 @@ class CloseReason(_Code):
     FRAME_TOO_LARGE = "frameTooLarge", 7
     """The client sent a message over the limit."""
     INVALID_TOKEN = "invalidToken", 8
-    """The token is malformed, has a wrong signature, or belongs to an unknown project."""
+    """The token is malformed, has a wrong signature, was revoked, or belongs to an unknown project."""
     TOKEN_EXPIRED = "tokenExpired", 9
     """The token has expired or is not valid yet."""
     WRONG_PROJECT = "wrongProject", 10
