@@ -12,6 +12,7 @@ use signalbox_nats::{Bus, BusMonitor, BusStatus, NatsError, NatsOptions};
 use signalbox_protocol::SessionId;
 use signalbox_relay::{Hold, Instance, JoinError, Observer, Relay, Settings};
 use tokio::{sync::Notify, time::timeout};
+use tracing::warn;
 
 use crate::clock::Clock;
 
@@ -101,6 +102,15 @@ impl ClusterNode {
     pub(crate) async fn barrier(&self) -> Result<(), BarrierTimeout> {
         let id = self.cluster.begin_barrier(self.clock.uptime())?;
         poll_fn(|cx| self.cluster.poll_barrier(id, cx, self.clock.uptime())).await
+    }
+
+    /// Has other gateways open the sessions that only this one has, and waits until they have, for at
+    /// most this time.
+    pub(crate) async fn hand_over(&self, within: Duration) {
+        self.cluster.hand_over();
+        if timeout(within, poll_fn(|cx| self.cluster.poll_handed_over(cx))).await.is_err() {
+            warn!("handover timed out; the clients of some sessions join again");
+        }
     }
 
     /// Whether this gateway knows of every session that the others have open.

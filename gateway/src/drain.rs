@@ -6,6 +6,8 @@
 //!            /readyz fails     signals flow as before
 //! ```
 
+use std::time::Duration;
+
 use signalbox_protocol::limits::FAREWELL;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -13,8 +15,11 @@ use tracing::{info, warn};
 
 use crate::{lifecycle::Lifecycle, services::Services, state_file::StateFile, webhook::Webhooks};
 
-/// Drains the gateway. With a state file, resumable connections are saved for the next process;
-/// all others end. When `hurry` is cancelled, all links end at once.
+/// Time for other gateways to open the sessions of this one.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Drains the gateway. In a cluster, resumable connections are left to the other gateways. With a
+/// state file, those that are not are saved for the next process; all others end. When `hurry` is cancelled, all links end at once.
 pub(crate) async fn drain(
     services: &Services,
     lifecycle: &Lifecycle,
@@ -30,8 +35,13 @@ pub(crate) async fn drain(
     info!(connections = relay.stats().connections, "drain started");
     let done_by = Instant::now() + drain.timeout();
     lifecycle.begin_drain();
+    let handed_over = async {
+        if let Some(cluster) = services.cluster() {
+            cluster.hand_over(HANDOVER.min(drain.timeout())).await;
+        }
+    };
     let all_gone = timeout(lifecycle.schedule().spread(), lifecycle.clients_done());
-    let _ = hurry.run_until_cancelled(all_gone).await;
+    let _ = hurry.run_until_cancelled(async { tokio::join!(handed_over, all_gone) }).await;
     match state_file {
         Some(file) => file.save(services, done_by).await,
         None => relay.shut_down(),

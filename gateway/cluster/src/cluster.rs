@@ -13,6 +13,7 @@ use signalbox_relay::{Applied, Backplane as _, Hold, Instance, JoinError, Relay,
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    handover::Handovers,
     links::Links,
     message::{BusMessage, BusMessageError, ChannelMessage, LinkStatus, hash},
     opening::{Next, Openings},
@@ -45,14 +46,15 @@ const MAX_BARRIERS: usize = 65_536;
 /// one task; the others from any.
 pub struct Cluster {
     links: Arc<Links>,
-    relay: Relay,
+    pub(crate) relay: Relay,
     /// Locked before the relay's locks, never under them.
-    state: Mutex<ClusterState>,
+    pub(crate) state: Mutex<ClusterState>,
 }
 
 #[derive(Default)]
-struct ClusterState {
-    openings: Openings,
+pub(crate) struct ClusterState {
+    pub(crate) openings: Openings,
+    pub(crate) handovers: Handovers,
     barriers: HashMap<u64, Waiting>,
     last_barrier: u64,
     /// Sessions with connections of lost gateways.
@@ -74,7 +76,7 @@ pub struct BarrierTimeout;
 impl ClusterState {
     /// Whether this gateway has heard every live gateway: it has been connected to the bus for at
     /// least a lease.
-    fn is_settled(&self, now: Duration) -> bool {
+    pub(crate) fn is_settled(&self, now: Duration) -> bool {
         self.echoed.is_some_and(|(at, since)| at >= since + LEASE && now < at + LEASE)
     }
 }
@@ -225,7 +227,7 @@ impl Cluster {
             state.next_heartbeat = now + HEARTBEAT_INTERVAL;
         }
         let overdue = state.openings.overdue(now);
-        overdue.iter().for_each(|session| state.openings.finish(session));
+        overdue.iter().for_each(|session| self.finish_opening(&mut state, session));
         state.barriers.retain(|_, waiting| waiting.deadline + FORGET_BARRIER > now);
         for waiting in state.barriers.values_mut().filter(|waiting| waiting.deadline <= now) {
             waiting.wake();
@@ -275,6 +277,7 @@ impl Cluster {
         let awaiting = {
             let mut state = self.state.lock();
             state.orphaned.extend(orphaned);
+            state.handovers.departed(peer);
             state.openings.awaiting(peer)
         };
         for session in awaiting {
@@ -404,6 +407,8 @@ impl Cluster {
                 self.links.send(from, &ChannelMessage::Reached { id });
             }
             ChannelMessage::Reached { id } => self.reached(id, from),
+            ChannelMessage::Adopt { session } => self.adopt(session, from, now),
+            ChannelMessage::Adopted { session } => self.state.lock().handovers.done(&session),
         }
         Ok(())
     }
@@ -430,12 +435,18 @@ impl Cluster {
                     self.links.send(&donor, &request);
                     state.openings.await_history(session, donor);
                 }
-                None => state.openings.finish(session),
+                None => self.finish_opening(&mut state, session),
             },
-            Next::Done => {
-                debug!(%session, "session opened");
-                state.openings.finish(session);
-            }
+            Next::Done => self.finish_opening(&mut state, session),
+        }
+    }
+
+    fn finish_opening(&self, state: &mut ClusterState, session: &SessionId) {
+        debug!(%session, "session opened");
+        state.openings.finish(session);
+        if let Some(from) = state.handovers.opened(session) {
+            let session = session.clone();
+            self.links.send(from, &ChannelMessage::Adopted { session });
         }
     }
 

@@ -17,6 +17,7 @@
 
 mod channel;
 mod cluster;
+mod handover;
 mod links;
 mod message;
 mod opening;

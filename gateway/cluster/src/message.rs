@@ -76,6 +76,10 @@ pub(crate) enum ChannelMessage<'a> {
     Barrier { id: u64 },
     /// The answer to a `Barrier`.
     Reached { id: u64 },
+    /// The sender shuts down, and asks the receiver to open a session that no other gateway has.
+    Adopt { session: SessionId },
+    /// The answer to an `Adopt`: the session is open, or cannot be opened.
+    Adopted { session: SessionId },
 }
 
 /// A message of the bus is unusable.

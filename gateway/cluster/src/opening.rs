@@ -52,6 +52,10 @@ impl Openings {
         }
     }
 
+    pub(crate) fn contains(&self, session: &SessionId) -> bool {
+        self.by_session.contains_key(session)
+    }
+
     /// A peer has answered.
     pub(crate) fn answered(&mut self, session: &SessionId, peer: &Instance) -> Next {
         let Some(opening) = self.by_session.get_mut(session) else { return Next::Wait };

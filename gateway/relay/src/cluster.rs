@@ -208,6 +208,13 @@ impl Relay {
         sessions.any(|session| session.with(|state| !state.peers().is_empty()))
     }
 
+    /// Sessions with resumable connections that no other gateway has open.
+    pub fn unshared_sessions(&self) -> Vec<SessionId> {
+        let sessions = self.directory().all().into_iter();
+        let unshared = sessions.filter(|it| it.with(|state| state.needs_handover()));
+        unshared.map(|session| session.id().clone()).collect()
+    }
+
     /// All sessions that are open on this gateway.
     pub fn sessions(&self) -> Vec<SessionId> {
         self.directory().all().iter().map(|session| session.id().clone()).collect()

@@ -59,6 +59,27 @@ async fn clients_of_a_stopped_gateway_resume_on_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_a_stopped_gateway_alone_are_handed_over() {
+    for transport in TransportMode::ALL {
+        // All links end at once, so that no client resumes before the gateway has gone.
+        let mut gateways = Gateways::start_with(3, |config| config.drain.spread_ms = 0).await;
+        let options = gateways.options(&[0, 1, 2], transport);
+        let mut first = join_resumable(gateways.at(0), &options).await;
+        let mut second = join_resumable(gateways.at(0), &options).await;
+        assert_eq!(first.sees_created().await, second.id());
+        let id = second.id();
+        gateways.stop(0).await;
+        resumes_and_hears(&mut first, &[]).await;
+        resumes_and_hears(&mut second, &[]).await;
+        second.say("both are here").await;
+        for member in [&mut first, &mut second] {
+            let (from, _, data) = member.hear().await;
+            assert_eq!((from, data.as_deref()), (Some(id), Some("both are here")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_clients_of_a_killed_gateway_are_destroyed_once() {
     let mut gateways = Gateways::start(3).await;
     let options = gateways.options(&[0], TransportMode::Quic).resume(false);

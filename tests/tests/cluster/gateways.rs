@@ -6,7 +6,10 @@ use signalbox_client::{ConnectOptions, Role};
 use signalbox_gateway::Config;
 use signalbox_test_nats::NatsServer;
 use signalbox_tests::{Member, TransportMode, World, within_timeout};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 
 /// Gateways of one cluster, with one session for the test.
 pub(crate) struct Gateways {
@@ -28,38 +31,19 @@ impl Gateways {
     ) -> Self {
         let nats = NatsServer::start("").await;
         let mut gateways = Self { nats, worlds: Vec::new(), runtimes: Vec::new() };
-        for number in 0..count {
-            gateways.worlds.push(None);
-            gateways.runtimes.push(None);
-            gateways.run(number, change.clone()).await;
+        let starting: Vec<_> =
+            (0..count).map(|number| start(gateways.nats.url(), number, change.clone())).collect();
+        for starting in starting {
+            let (runtime, world) = starting.await.unwrap();
+            gateways.runtimes.push(Some(runtime));
+            gateways.worlds.push(Some(world));
+        }
+        let (first, others) = gateways.worlds.split_first_mut().unwrap();
+        for other in others.iter_mut().flatten() {
+            other.share_session(first.as_ref().unwrap());
         }
         gateways.are_connected().await;
         gateways
-    }
-
-    /// Starts the gateway of this number, in a runtime of its own.
-    pub(crate) async fn run(
-        &mut self,
-        number: usize,
-        change: impl FnOnce(&mut Config) + Send + 'static,
-    ) {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let url = self.nats.url();
-        let mut world = runtime
-            .spawn(World::with(move |config| {
-                config.name = format!("gw-{number}").parse().unwrap();
-                config.cluster.servers = vec![url];
-                // QUIC clients notice a killed gateway after this time.
-                config.timeouts.idle_ms = 1500;
-                change(config);
-            }))
-            .await
-            .unwrap();
-        if let Some(other) = self.worlds.iter().flatten().next() {
-            world.share_session(other);
-        }
-        self.worlds[number] = Some(world);
-        self.runtimes[number] = Some(runtime);
     }
 
     /// Waits until all gateways have heard each other, and know it.
@@ -114,6 +98,23 @@ impl Gateways {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Starts the gateway of this number, in a runtime of its own.
+fn start(
+    nats: String,
+    number: usize,
+    change: impl FnOnce(&mut Config) + Send + 'static,
+) -> JoinHandle<(Runtime, World)> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = runtime.spawn(World::with(move |config| {
+        config.name = format!("gw-{number}").parse().unwrap();
+        config.cluster.servers = vec![nats];
+        // QUIC clients notice a killed gateway after this time.
+        config.timeouts.idle_ms = 1500;
+        change(config);
+    }));
+    tokio::spawn(async { (runtime, world.await.unwrap()) })
 }
 
 impl Drop for Gateways {

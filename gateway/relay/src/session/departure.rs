@@ -23,6 +23,11 @@ impl SessionState {
         true
     }
 
+    /// Whether the session has resumable connections, and no other gateway has it.
+    pub(crate) fn needs_handover(&self) -> bool {
+        self.peers().is_empty() && self.roster.has_resumable()
+    }
+
     /// Whether the connections here have been left to the other gateways.
     pub(super) fn is_left_to_peers(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| shared.departing && !shared.peers.is_empty())
