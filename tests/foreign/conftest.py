@@ -6,6 +6,7 @@ gateway have in common. `./check foreign` builds the gateway, installs the clien
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ pytest.register_assert_rewrite(
 )
 
 import room
+from cluster import GATEWAYS, Cluster, running_cluster
 from gateways import Address, Gateway, Project, running
 from sdks import Client, Node, Sdk, by_name
-from vendor import Application, Vendor, vendor_gateway
+from vendor import Application, Vendor, new_customers, vendor_gateway
 from webhook_receiver import Receiver
 
 # Far more than any test needs. A hung test must fail, and no test may depend on the exact time.
@@ -59,6 +61,37 @@ def vendor(
     stderr_path = log_to_show(pytestconfig, directory / "stderr.log")
     with vendor_gateway(directory, stderr_path, gateway.ca, receiver.url) as vendor:
         yield vendor
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    gateway: Gateway,
+    receiver: Receiver,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[Cluster]:
+    """Three gateways for the whole run. A test that ends a gateway uses `own_cluster`."""
+    directory = tmp_path_factory.mktemp("cluster")
+    with new_cluster(directory, pytestconfig, gateway.ca, receiver.url, {}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster(
+    gateway: Gateway, receiver: Receiver, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
+    """Three gateways for one test. Its parameter are settings, as environment variables."""
+    settings = getattr(request, "param", {})
+    with new_cluster(tmp_path, request.config, gateway.ca, receiver.url, settings) as cluster:
+        yield cluster
+
+
+def new_cluster(
+    directory: Path, config: pytest.Config, ca: Path, webhook: str, settings: dict[str, str]
+) -> AbstractContextManager[Cluster]:
+    for number in range(GATEWAYS):
+        log_to_show(config, Cluster.log(directory, number))
+    return running_cluster(directory, new_customers(directory, ca, webhook), settings)
 
 
 @pytest.fixture(scope="session")
@@ -133,5 +166,5 @@ def pytest_runtest_makereport(item: pytest.Item):
     for path in item.config.stash.get(STDERR_PATHS, []):
         if path.exists():
             lines = path.read_text(errors="replace").splitlines()
-            title = f"end of the stderr of {path.parent.name}"
+            title = f"end of {path.parent.name}/{path.name}"
             report.sections.append((title, "\n".join(lines[-50:])))

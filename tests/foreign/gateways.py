@@ -35,6 +35,9 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+ANY = Address("127.0.0.1", 0)
+
+
 @dataclass(frozen=True)
 class Project:
     key: str
@@ -89,6 +92,11 @@ def mint_token(
     return mint(gateway, "token", *options)
 
 
+def mint_server_token(gateway: Gateway) -> str:
+    """A credential for the REST API."""
+    return mint(gateway, "token", "--server")
+
+
 def mint(gateway: Gateway, *command: str) -> str:
     project = gateway.project
     done = subprocess.run(
@@ -108,15 +116,21 @@ def mint(gateway: Gateway, *command: str) -> str:
 
 @contextmanager
 def running(
-    stderr_path: Path, *options: str, may_end: bool = False, **settings: str
+    stderr_path: Path,
+    *options: str,
+    may_end: bool = False,
+    quic: Address = ANY,
+    tcp: Address = ANY,
+    **settings: str,
 ) -> Iterator[str]:
-    """A gateway on ports of its own, from its announcement to its end. Yields the announcement.
+    """A gateway, from its announcement to its end. Yields the announcement. By default the system
+    chooses its ports.
 
     `settings` are environment variables. With `may_end` the test may stop the gateway itself.
     """
     command = [
         *(binary(), "serve", "--announce", "json"),
-        *("--quic", "127.0.0.1:0", "--tcp", "127.0.0.1:0"),
+        *("--quic", str(quic), "--tcp", str(tcp)),
         *options,
     ]
     with stderr_path.open("wb") as stderr:

@@ -43,19 +43,24 @@ class Room:
         links = [link for room in (self, *self._others) for link in room._links]
         await asyncio.gather(*(link.close() for link in links))
 
+    def next_gateway(self) -> Vendor:
+        """The gateway of the next link."""
+        return self._vendor
+
     async def join(self, carrier: Carrier = QUIC, resume: bool = False, **token: Any) -> Link:
         """A client that has joined with a token of the SDK."""
         return await self.admit(await self.minted(**token), carrier, resume)
 
     async def admit(self, token: str, carrier: Carrier = QUIC, resume: bool = False) -> Link:
         """A client that has joined with this token."""
-        link = await carrier.connect(self._vendor, token, presence=True, resume=resume)
+        gateway = self.next_gateway()
+        link = await carrier.connect(gateway, token, presence=True, resume=resume)
         self._links.append(link)
         return link
 
     async def resume(self, link: Link, carrier: Carrier = QUIC) -> Link:
         """The same connection on another link."""
-        link = await carrier.resume(self._vendor, link)
+        link = await carrier.resume(self.next_gateway(), link)
         self._links.append(link)
         return link
 

@@ -97,8 +97,12 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._links.aclose()
 
+    def next_gateway(self) -> Gateway:
+        """The gateway of the next link."""
+        return self.gateway
+
     async def open(self, carrier: Carrier | None = None) -> Link:
-        link = await (carrier or self.carrier).open(self.gateway)
+        link = await (carrier or self.carrier).open(self.next_gateway())
         self._links.push_async_callback(link.close)
         return link
 
@@ -112,7 +116,8 @@ class Stage:
     ) -> Link:
         """A client that has joined. Its token is minted in a thread: other links stay alive."""
         token = await asyncio.to_thread(mint_token, self.gateway, self.session, role, name)
-        link = await (carrier or self.carrier).connect(self.gateway, token, presence, resume)
+        gateway = self.next_gateway()
+        link = await (carrier or self.carrier).connect(gateway, token, presence, resume)
         self._links.push_async_callback(link.close)
         return link
 
@@ -123,7 +128,7 @@ class Stage:
 
     async def resume(self, old: Link, carrier: Carrier | None = None, **options: Any) -> Link:
         """Resumes the connection of `old` on another link, with the events that were not read."""
-        link = await (carrier or self.carrier).resume(self.gateway, old, **options)
+        link = await (carrier or self.carrier).resume(self.next_gateway(), old, **options)
         self._links.push_async_callback(link.close)
         return link
 

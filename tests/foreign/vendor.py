@@ -9,13 +9,13 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateways import Address, Project, running
+from gateways import ANY, Address, Project, running
 
 RSA_BITS = 2048
 # Low enough for a test to reach it at once.
@@ -61,8 +61,33 @@ class Vendor:
     wrong_application: Application
 
 
+@dataclass(frozen=True)
+class Customers:
+    """The projects of an operator, and their part of a gateway's configuration."""
+
+    vendor: Vendor  # without addresses
+    config: str
+
+    def at(self, announcement: str) -> Vendor:
+        announced = json.loads(announcement)
+        return replace(
+            self.vendor,
+            quic=Address.parse(announced["quic"]),
+            https=Address.parse(announced["https"]),
+        )
+
+
 @contextmanager
 def vendor_gateway(directory: Path, stderr_path: Path, ca: Path, webhook: str) -> Iterator[Vendor]:
+    """The certificate that `ca` signed is in the same folder."""
+    customers = new_customers(directory, ca, webhook)
+    config = directory / "gateway.toml"
+    config.write_text(customers.config)
+    with running(stderr_path, "--config", str(config)) as announcement:
+        yield customers.at(announcement)
+
+
+def new_customers(directory: Path, ca: Path, webhook: str) -> Customers:
     """The certificate that `ca` signed is in the same folder."""
     project = Project("12345678", new_secret())
     older = Project(project.key, new_secret())
@@ -73,40 +98,36 @@ def vendor_gateway(directory: Path, stderr_path: Path, ca: Path, webhook: str) -
     watched = Project("2147483647", new_secret())
     webhook_secret = new_webhook_secret()
     limits = f"limits = {{ signals_per_second = {LIMITED_SIGNALS_PER_SECOND} }}"
-    config = directory / "gateway.toml"
-    config.write_text(
-        "\n\n".join(
-            [
-                f'[tls]\ncertificate = "{ca.parent / "leaf.pem"}"\nkey = "{ca.parent / "leaf.key"}"',
-                with_secrets(project.key, project.secret, older.secret),
-                with_secrets(other.key, other.secret),
-                # Both ways to configure a public key: by its path, and in full.
-                with_public_key(application.key, str(public_key_path(application))),
-                with_secrets(limited.key, limited.secret) + f"\n{limits}",
-                with_public_key(limited_application.key, public_pem(limited_application))
-                + f"\n{limits}",
-                with_secrets(watched.key, watched.secret)
-                + f'\nwebhook = {{ url = "{webhook}", secret = "{webhook_secret}" }}',
-            ]
-        )
+    config = "\n\n".join(
+        [
+            f'[tls]\ncertificate = "{ca.parent / "leaf.pem"}"\nkey = "{ca.parent / "leaf.key"}"',
+            with_secrets(project.key, project.secret, older.secret),
+            with_secrets(other.key, other.secret),
+            # Both ways to configure a public key: by its path, and in full.
+            with_public_key(application.key, str(public_key_path(application))),
+            with_secrets(limited.key, limited.secret) + f"\n{limits}",
+            with_public_key(limited_application.key, public_pem(limited_application))
+            + f"\n{limits}",
+            with_secrets(watched.key, watched.secret)
+            + f'\nwebhook = {{ url = "{webhook}", secret = "{webhook_secret}" }}',
+        ]
     )
-    with running(stderr_path, "--config", str(config)) as announcement:
-        announced = json.loads(announcement)
-        yield Vendor(
-            quic=Address.parse(announced["quic"]),
-            https=Address.parse(announced["https"]),
-            ca=ca,
-            project=project,
-            older=older,
-            other=other,
-            application=application,
-            limited=limited,
-            limited_application=limited_application,
-            watched=watched,
-            webhook_secret=webhook_secret,
-            wrong=Project(project.key, new_secret()),
-            wrong_application=Application(application.key, limited_application.private_key),
-        )
+    vendor = Vendor(
+        quic=ANY,
+        https=ANY,
+        ca=ca,
+        project=project,
+        older=older,
+        other=other,
+        application=application,
+        limited=limited,
+        limited_application=limited_application,
+        watched=watched,
+        webhook_secret=webhook_secret,
+        wrong=Project(project.key, new_secret()),
+        wrong_application=Application(application.key, limited_application.private_key),
+    )
+    return Customers(vendor, config)
 
 
 def with_secrets(key: str, *those: str) -> str:
