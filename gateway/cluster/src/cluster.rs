@@ -8,7 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use signalbox_protocol::SessionId;
+use signalbox_protocol::{ConnectionId, SessionId};
 use signalbox_relay::{Applied, Backplane as _, Hold, Instance, JoinError, Relay, SessionUpdate};
 use tracing::{debug, error, info, warn};
 
@@ -57,6 +57,9 @@ pub(crate) struct ClusterState {
     pub(crate) handovers: Handovers,
     barriers: HashMap<u64, Waiting>,
     last_barrier: u64,
+    /// Lost gateways, with the peers that have not answered to the loss. Their parts may name
+    /// connections of the lost gateway that are unknown here.
+    losses: HashMap<Instance, HashSet<Instance>>,
     /// Sessions with connections of lost gateways.
     orphaned: HashSet<SessionId>,
     next_heartbeat: Duration,
@@ -78,6 +81,17 @@ impl ClusterState {
     /// least a lease.
     pub(crate) fn is_settled(&self, now: Duration) -> bool {
         self.echoed.is_some_and(|(at, since)| at >= since + LEASE && now < at + LEASE)
+    }
+
+    /// Ends the barriers for which nothing is awaited any more.
+    fn end_barriers(&mut self) {
+        self.losses.retain(|_, peers| !peers.is_empty());
+        if !self.losses.is_empty() {
+            return;
+        }
+        for (_, mut reached) in self.barriers.extract_if(|_, it| it.peers.is_empty()) {
+            reached.wake();
+        }
     }
 }
 
@@ -113,6 +127,8 @@ impl Cluster {
                     self.links.send(peer, &ChannelMessage::Open { session: session.clone() });
                 }
                 state.openings.begin(session.clone(), peers, now + ANSWER_TIMEOUT);
+            } else {
+                self.relay.opened(session);
             }
         }
         Ok(hold)
@@ -141,7 +157,7 @@ impl Cluster {
         if state.barriers.len() >= MAX_BARRIERS {
             return Err(BarrierTimeout);
         }
-        if !waiting.peers.is_empty() {
+        if !waiting.peers.is_empty() || !state.losses.is_empty() {
             for peer in &waiting.peers {
                 self.links.send(peer, &ChannelMessage::Barrier { id });
             }
@@ -234,7 +250,13 @@ impl Cluster {
         }
         let orphaned: Vec<_> = state.orphaned.iter().cloned().collect();
         let restart = now >= state.next_restart;
+        let losses = if beat { state.losses.clone() } else { HashMap::new() };
         drop(state);
+        for (gateway, peers) in losses {
+            // The answer may have been dropped with its channel.
+            let lost = ChannelMessage::Lost { gateway };
+            peers.iter().for_each(|peer| self.links.send(peer, &lost));
+        }
         for session in orphaned {
             if !self.relay.expire_orphans(&session, now) {
                 self.state.lock().orphaned.remove(&session);
@@ -268,24 +290,35 @@ impl Cluster {
                 }
             }
             self.links.finish_restart(&peer);
+            let opening = self.state.lock().openings.awaiting(&peer);
+            for session in opening {
+                self.links.send(&peer, &ChannelMessage::Open { session });
+            }
         }
     }
 
     fn lose(&self, peer: &Instance, now: Duration) {
         self.links.disconnect(peer);
         let orphaned = self.relay.peer_lost(peer, now);
+        let lost = ChannelMessage::Lost { gateway: peer.clone() };
+        let peers: HashSet<_> = self.links.peers().into_iter().collect();
+        peers.iter().for_each(|other| self.links.send(other, &lost));
         let awaiting = {
             let mut state = self.state.lock();
             state.orphaned.extend(orphaned);
             state.handovers.departed(peer);
+            state.losses.insert(peer.clone(), peers);
+            state.losses.values_mut().for_each(|peers| {
+                peers.remove(peer);
+            });
+            state.barriers.values_mut().for_each(|waiting| {
+                waiting.peers.remove(peer);
+            });
+            state.end_barriers();
             state.openings.awaiting(peer)
         };
         for session in awaiting {
             self.answered(&session, peer);
-        }
-        let reached: Vec<u64> = self.state.lock().barriers.keys().copied().collect();
-        for id in reached {
-            self.reached(id, peer);
         }
     }
 
@@ -348,6 +381,9 @@ impl Cluster {
             }
             info!(gateway = %from, "gateway joined");
             self.links.connect(from, &self.relay.sessions(), now);
+            let mut state = self.state.lock();
+            state.losses.remove(from);
+            state.end_barriers();
         }
         self.links.heard(from, links, now);
     }
@@ -366,11 +402,11 @@ impl Cluster {
             }
             ChannelMessage::Open { session } => {
                 if !self.relay.share(&session, from, now) {
-                    self.links.send(from, &ChannelMessage::Absent { session });
+                    self.say_absent(from, session);
                 }
             }
-            ChannelMessage::Absent { session } => {
-                self.relay.peer_left(&session, from, now);
+            ChannelMessage::Absent { session, destroyed } => {
+                self.leave(&session, from, destroyed, now);
                 self.answered(&session, from);
             }
             ChannelMessage::Update { session, update } => {
@@ -382,10 +418,7 @@ impl Cluster {
                     Applied::Orphans => {
                         self.state.lock().orphaned.insert(session.clone());
                     }
-                    Applied::NotOpen if is_part => {
-                        let session = session.clone();
-                        self.links.send(from, &ChannelMessage::Absent { session });
-                    }
+                    Applied::NotOpen if is_part => self.say_absent(from, session.clone()),
                     Applied::NotOpen => {}
                 }
                 if is_part {
@@ -406,7 +439,37 @@ impl Cluster {
             ChannelMessage::Barrier { id } => {
                 self.links.send(from, &ChannelMessage::Reached { id });
             }
-            ChannelMessage::Reached { id } => self.reached(id, from),
+            ChannelMessage::Reached { id } => {
+                let mut state = self.state.lock();
+                let agreed = state.losses.is_empty();
+                if let Some(waiting) = state.barriers.get_mut(&id)
+                    && waiting.peers.remove(from)
+                    && waiting.peers.is_empty()
+                    && agreed
+                {
+                    waiting.wake();
+                    state.barriers.remove(&id);
+                }
+            }
+            ChannelMessage::Lost { gateway } => {
+                if !self.links.is_live(&gateway) {
+                    self.relay.share_orphans(&gateway, from, now);
+                    let answer = ChannelMessage::LostToo { gateway: gateway.clone() };
+                    self.links.send(from, &answer);
+                }
+                // Now it can answer this gateway's question.
+                let losses = &self.state.lock().losses;
+                if losses.get(&gateway).is_some_and(|peers| peers.contains(from)) {
+                    self.links.send(from, &ChannelMessage::Lost { gateway });
+                }
+            }
+            ChannelMessage::LostToo { gateway } => {
+                let mut state = self.state.lock();
+                if let Some(peers) = state.losses.get_mut(&gateway) {
+                    peers.remove(from);
+                    state.end_barriers();
+                }
+            }
             ChannelMessage::Adopt { session } => self.adopt(session, from, now),
             ChannelMessage::Adopted { session } => self.state.lock().handovers.done(&session),
         }
@@ -419,8 +482,32 @@ impl Cluster {
             if listed.contains(&hash(&session)) {
                 self.relay.share(&session, peer, now);
             } else {
-                self.relay.peer_left(&session, peer, now);
+                self.leave(&session, peer, Vec::new(), now);
             }
+        }
+        for session in self.relay.closed_sessions() {
+            if listed.contains(&hash(&session)) {
+                self.say_absent(peer, session);
+            }
+        }
+    }
+
+    /// Tells a peer that one of its sessions is not open here.
+    fn say_absent(&self, peer: &Instance, session: SessionId) {
+        let destroyed = self.relay.destroyed(&session);
+        self.links.send(peer, &ChannelMessage::Absent { session, destroyed });
+    }
+
+    /// A peer does not have a session.
+    fn leave(
+        &self,
+        session: &SessionId,
+        peer: &Instance,
+        destroyed: Vec<ConnectionId>,
+        now: Duration,
+    ) {
+        if self.relay.peer_left(session, peer, destroyed, now) {
+            self.state.lock().orphaned.insert(session.clone());
         }
     }
 
@@ -443,22 +530,11 @@ impl Cluster {
 
     fn finish_opening(&self, state: &mut ClusterState, session: &SessionId) {
         debug!(%session, "session opened");
+        self.relay.opened(session);
         state.openings.finish(session);
         if let Some(from) = state.handovers.opened(session) {
             let session = session.clone();
             self.links.send(from, &ChannelMessage::Adopted { session });
-        }
-    }
-
-    fn reached(&self, id: u64, peer: &Instance) {
-        let mut state = self.state.lock();
-        if let Some(waiting) = state.barriers.get_mut(&id) {
-            waiting.peers.remove(peer);
-            if waiting.peers.is_empty()
-                && let Some(mut waiting) = state.barriers.remove(&id)
-            {
-                waiting.wake();
-            }
         }
     }
 }

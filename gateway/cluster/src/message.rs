@@ -1,7 +1,7 @@
 //! Messages of the bus, and of the channels on it.
 
 use serde::{Deserialize, Serialize};
-use signalbox_protocol::SessionId;
+use signalbox_protocol::{ConnectionId, SessionId};
 use signalbox_relay::{Instance, stable_hash};
 
 /// Version of the messages: their first byte. A gateway ignores other versions.
@@ -56,8 +56,9 @@ pub(crate) enum ChannelMessage<'a> {
     Sessions { hashes: Vec<u64>, last: bool },
     /// The sender opens a session, and asks for the receiver's part.
     Open { session: SessionId },
-    /// The receiver's request found no session.
-    Absent { session: SessionId },
+    /// The sender does not have a session of the receiver open. It remembers connections of the
+    /// session that were destroyed.
+    Absent { session: SessionId, destroyed: Vec<ConnectionId> },
     /// An update of a session.
     Update {
         session: SessionId,
@@ -80,6 +81,11 @@ pub(crate) enum ChannelMessage<'a> {
     Adopt { session: SessionId },
     /// The answer to an `Adopt`: the session is open, or cannot be opened.
     Adopted { session: SessionId },
+    /// The sender has lost a gateway. A receiver that has lost it, too, answers.
+    Lost { gateway: Instance },
+    /// The answer to a `Lost`, after the sender's parts of all sessions with connections of the lost
+    /// gateway.
+    LostToo { gateway: Instance },
 }
 
 /// A message of the bus is unusable.

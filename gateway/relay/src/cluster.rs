@@ -18,9 +18,9 @@ use crate::{
     instance::Instance,
     observer::Observer,
     relay::Relay,
-    session::SessionState,
+    session::{SessionState, closed_sessions::ClosedSessions},
     settings::Settings,
-    update::SessionUpdate,
+    update::{SessionUpdate, Update},
 };
 
 /// Keeps a session open on this gateway, even without members. Dropping it ends that.
@@ -66,7 +66,9 @@ impl Relay {
         backplane: Arc<dyn Backplane>,
     ) -> Self {
         settings.gateway = instance.gateway.clone();
-        let cluster = ClusterContext { instance, backplane, cut_off: AtomicBool::new(false) };
+        let closed_sessions = ClosedSessions::default();
+        let cut_off = AtomicBool::new(false);
+        let cluster = ClusterContext { instance, backplane, closed_sessions, cut_off };
         Self::with_directory(Directory::new(settings, observer, Some(cluster)))
     }
 
@@ -81,10 +83,17 @@ impl Relay {
         loop {
             let first = self.directory().find(session).is_none();
             let session = self.directory().open(session)?;
-            if session.with(SessionState::hold) {
+            if session.with(|state| state.hold(first)) {
                 return Ok(Hold { session, first });
             }
             // It was closed after it was found, and has left the directory.
+        }
+    }
+
+    /// The other gateways have answered to the opening of a session.
+    pub fn opened(&self, session: &SessionId) {
+        if let Some(session) = self.directory().find(session) {
+            session.with(SessionState::finish_opening);
         }
     }
 
@@ -109,20 +118,31 @@ impl Relay {
         update: SessionUpdate<'_>,
         now: Duration,
     ) -> Applied {
-        let is_part = update.is_part();
+        let brings_orphans = matches!(update.0, Update::Part(_) | Update::Closed);
         let Some(session) = self.directory().find(session) else { return Applied::NotOpen };
         session.with(|state| {
             state.apply(from, update.0, now);
-            // Only a part brings new ones.
-            if is_part && state.has_orphans() { Applied::Orphans } else { Applied::Done }
+            if brings_orphans && state.has_orphans() { Applied::Orphans } else { Applied::Done }
         })
     }
 
-    /// Another gateway has left a session.
-    pub fn peer_left(&self, session: &SessionId, peer: &Instance, now: Duration) {
-        if let Some(session) = self.directory().find(session) {
-            session.with(|state| state.peer_left(peer, now));
-        }
+    /// Another gateway has left a session, or does not have it. It remembers these connections as
+    /// destroyed. Returns whether some of its connections are kept for a moment, as they may have
+    /// moved to a third gateway.
+    pub fn peer_left(
+        &self,
+        session: &SessionId,
+        peer: &Instance,
+        destroyed: Vec<ConnectionId>,
+        now: Duration,
+    ) -> bool {
+        let session = self.directory().find(session);
+        session.is_some_and(|session| {
+            session.with(|state| {
+                state.bury_all(destroyed, now);
+                state.peer_left(peer, now)
+            })
+        })
     }
 
     /// Another gateway is lost. Its resumable connections are kept for their resume windows; all
@@ -131,6 +151,14 @@ impl Relay {
         let sessions = self.directory().all().into_iter();
         let kept = sessions.filter(|session| session.with(|state| state.peer_lost(peer, now)));
         kept.map(|session| session.id().clone()).collect()
+    }
+
+    /// Another gateway has lost a gateway, too: sends it the parts of the sessions that have
+    /// connections of the lost one.
+    pub fn share_orphans(&self, lost: &Instance, peer: &Instance, now: Duration) {
+        for session in self.directory().all() {
+            session.with(|state| state.share_orphans(lost, peer, now));
+        }
     }
 
     /// This gateway is connected with the others, or has been cut off since a time. In the latter
@@ -213,6 +241,18 @@ impl Relay {
         let sessions = self.directory().all().into_iter();
         let unshared = sessions.filter(|it| it.with(|state| state.needs_handover()));
         unshared.map(|session| session.id().clone()).collect()
+    }
+
+    /// Sessions that are not open on this gateway, but of which it remembers destroyed connections.
+    pub fn closed_sessions(&self) -> Vec<SessionId> {
+        let cluster = self.directory().context().cluster.as_ref();
+        cluster.map(|cluster| cluster.closed_sessions.ids()).unwrap_or_default()
+    }
+
+    /// The destroyed connections of a session that is not open on this gateway.
+    pub fn destroyed(&self, session: &SessionId) -> Vec<ConnectionId> {
+        let cluster = self.directory().context().cluster.as_ref();
+        cluster.map(|cluster| cluster.closed_sessions.destroyed(session)).unwrap_or_default()
     }
 
     /// All sessions that are open on this gateway.

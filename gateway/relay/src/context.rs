@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
-    settings::Settings,
+    session::closed_sessions::ClosedSessions, settings::Settings,
 };
 
 /// Settings, observer and evicted tickets of one relay.
@@ -20,6 +20,7 @@ pub(crate) struct RelayContext {
 pub(crate) struct ClusterContext {
     pub(crate) instance: Instance,
     pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) closed_sessions: ClosedSessions,
     /// Whether the gateway is cut off from the others.
     pub(crate) cut_off: AtomicBool,
 }

@@ -54,6 +54,8 @@ pub(crate) enum Update<'a> {
     Refused { ids: Vec<ConnectionId> },
     /// The sending gateway has left the session.
     Closed,
+    /// A connection of the sending gateway has moved to another one, which reports it, too.
+    Moved { id: ConnectionId, home: Instance, generation: u64 },
 }
 
 /// The part of one gateway in a session.
@@ -63,7 +65,7 @@ pub(crate) struct Part {
     pub(crate) complete: bool,
     /// All connections of the gateway.
     pub(crate) members: Vec<MemberState>,
-    /// Connections on other gateways, as the gateway knows them.
+    /// Connections on other gateways, lost ones included, as the gateway knows them.
     pub(crate) others: Vec<Other>,
     /// Connections that were destroyed.
     pub(crate) destroyed: Vec<ConnectionId>,

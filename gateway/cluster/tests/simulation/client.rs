@@ -34,8 +34,8 @@ pub(crate) struct Client {
     sent: u64,
     accepted: u64,
     record: Record,
-    /// The program cuts gateways off.
-    cuts: bool,
+    /// The program isolates gateways for a while: it cuts them off or stops them.
+    isolation: bool,
 }
 
 enum State {
@@ -72,8 +72,10 @@ enum State {
 struct Record {
     known: BTreeSet<ConnectionId>,
     gone: BTreeSet<ConnectionId>,
-    /// Connections that were destroyed, and are in a list of a gateway that does not know it.
+    /// Destroyed connections that another gateway has named again. Clients ignore them.
     ignored: BTreeSet<ConnectionId>,
+    /// Connections that were missing in a list.
+    unlisted: BTreeSet<ConnectionId>,
     /// Connections that were announced, not listed at the join.
     announced: BTreeSet<ConnectionId>,
     signals: BTreeMap<Sender, Vec<u64>>,
@@ -93,7 +95,7 @@ impl Client {
         session: SessionId,
         node: usize,
         resumable: bool,
-        cuts: bool,
+        isolation: bool,
         at: &Node,
         now: Duration,
     ) -> Self {
@@ -113,7 +115,7 @@ impl Client {
             sent: 0,
             accepted: 0,
             record: Record::default(),
-            cuts,
+            isolation,
         }
     }
 
@@ -313,7 +315,9 @@ impl Client {
         self.tickets += 1;
         self.attempts = 0;
         self.secret = next;
-        for lost in &resumed.lost {
+        let gone =
+            |from: &Sender| from.connection().is_some_and(|id| self.record.gone.contains(&id));
+        for lost in resumed.lost.iter().filter(|lost| !gone(&lost.from)) {
             let cursor = self.cursors.entry(lost.from.clone()).or_default();
             *cursor = lost.until.max(*cursor);
         }
@@ -322,17 +326,13 @@ impl Client {
             self.events = 0;
             let mut present: BTreeSet<_> = present.iter().map(|info| info.id).collect();
             present.insert(self.id);
-            // Only the clients of a gateway that was killed or cut off may know of an end.
+            // Only the clients of a gateway that was killed or isolated may know of an end.
             self.record.ignored = present.intersection(&self.record.gone).copied().collect();
             present.retain(|id| !self.record.gone.contains(id));
             self.cursors.retain(|from, _| from.connection().is_none_or(|id| present.contains(&id)));
             for gone in self.record.known.clone().difference(&present) {
                 self.destroyed(*gone);
-                // A connection that was created on a gateway that was cut off is not in the list of
-                // another gateway, and appears there when the first one returns.
-                if self.cuts {
-                    self.record.gone.remove(gone);
-                }
+                self.record.unlisted.insert(*gone);
             }
             for new in present.difference(&self.record.known.clone()) {
                 // Its signals before may be lost: the gap of presence says so.
@@ -415,6 +415,12 @@ impl Client {
     fn created(&mut self, id: ConnectionId) {
         let me = short(self.id);
         self.note(|| format!("told: {} created", short(id)));
+        if self.isolation && self.record.unlisted.contains(&id) {
+            // A connection of a gateway that was cut off is not in the list of another gateway, and
+            // appears there when the first one returns.
+            self.record.ignored.insert(id);
+            return;
+        }
         assert!(!self.record.gone.contains(&id), "{me}: {} reappears", short(id));
         assert!(self.record.known.insert(id), "{me}: {} created twice", short(id));
         self.record.announced.insert(id);
@@ -423,14 +429,14 @@ impl Client {
     fn destroyed(&mut self, id: ConnectionId) {
         let me = short(self.id);
         self.note(|| format!("told: {} destroyed", short(id)));
+        // It has been read to its end.
+        self.cursors.remove(&Sender::Connection(id));
         if self.record.ignored.remove(&id) {
             return;
         }
         assert!(id != self.id, "{me} is told of its own end");
         assert!(self.record.known.remove(&id), "{me}: {} destroyed, but not known", short(id));
         self.record.gone.insert(id);
-        // It has been read to its end.
-        self.cursors.remove(&Sender::Connection(id));
     }
 
     fn note(&self, what: impl FnOnce() -> String) {
@@ -466,6 +472,10 @@ impl Client {
         for other in all.iter().filter(|other| other.session == self.session) {
             let attached = other.attached_to().is_some();
             let known = self.record.known.contains(&other.id);
+            if self.record.ignored.contains(&other.id) {
+                // Only a gateway that was killed or isolated knew of its end, or knew it at all.
+                continue;
+            }
             assert_eq!(known, attached, "{} about {}", short(self.id), short(other.id));
             if !attached {
                 // The last signals of a connection that ended on a lost gateway may be unknown.

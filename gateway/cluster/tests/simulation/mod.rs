@@ -172,8 +172,9 @@ impl Simulation {
         let session = self.session();
         let resumable = !self.random.one_in(4);
         self.note(|| format!("{} joins at {n}, resumable {resumable}", short(id)));
-        let cuts = self.faults.cuts;
-        let client = Client::joining(id, session, n, resumable, cuts, &self.nodes[n], self.now);
+        let isolation = self.faults.cuts || self.faults.stops;
+        let client =
+            Client::joining(id, session, n, resumable, isolation, &self.nodes[n], self.now);
         self.clients.push(client);
     }
 

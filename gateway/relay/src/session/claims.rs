@@ -1,6 +1,6 @@
 //! Claims of gateways to connections of a shared session. Each connection has one home.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Sender};
 
@@ -9,7 +9,10 @@ use super::{
     roster::{Member, MemberState, RemoteMember},
     state::SessionState,
 };
-use crate::{instance::Instance, update::Other};
+use crate::{
+    instance::Instance,
+    update::{Other, Update},
+};
 
 impl SessionState {
     /// A remote member, if it is on this gateway.
@@ -17,59 +20,94 @@ impl SessionState {
         self.roster.get_remote(id).filter(|member| member.home == *home)
     }
 
-    /// Another gateway has reported a connection as destroyed. Here it ends, too.
-    pub(super) fn heard_destroyed(&mut self, id: ConnectionId, now: Duration) {
+    /// Another gateway has reported a connection as destroyed. Here it ends, too, even if its client
+    /// has resumed here meanwhile.
+    pub(super) fn heard_destroyed(
+        &mut self,
+        id: ConnectionId,
+        reason: DisconnectReason,
+        now: Duration,
+    ) {
         if self.roster.get(id).is_some() {
-            self.remove(id, CloseReason::NetworkDisconnected, now);
+            let reason = match reason {
+                DisconnectReason::ForceDisconnected => CloseReason::ForceDisconnected,
+                _ => CloseReason::NetworkDisconnected,
+            };
+            self.remove(id, reason, now);
         } else if self.roster.get_remote(id).is_some() {
-            self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
+            self.remove_remote(id, reason, now);
         } else if let Some(shared) = &mut self.shared {
             shared.bury(id);
         }
     }
 
     /// Another gateway tells of a connection on a third one.
-    pub(super) fn hear_of(&mut self, from: &Instance, other: Other, now: Duration) {
-        let id = other.state.record.info.id;
-        let generation = other.state.record.generation;
-        if let Some(member) = self.of(from, id) {
-            // The connection has moved on from there, which its new home reports itself.
-            if prevails((generation, &other.home), (member.record.generation, from)) {
-                member.home = other.home;
-                member.record.generation = generation;
-            }
-            return;
-        }
-        let Some(cluster) = &self.context.cluster else { return };
-        if self.roster.contains(id) || other.home == cluster.instance {
-            return;
-        }
-        if other.left.is_none() && cluster.backplane.is_live(&other.home) {
-            // It reports the connection itself, unless it is lost before.
-            if let Some(shared) = &mut self.shared {
-                shared.hearsay.insert(id, other);
-            }
-            return;
-        }
-        self.adopt(other, now);
-    }
-
-    /// Adds a connection of a lost gateway, known from a third one.
-    pub(super) fn adopt(&mut self, other: Other, now: Duration) {
+    ///
+    /// That counts once the third one is lost.
+    pub(super) fn hear_of(&mut self, other: Other, now: Duration) {
         let Other { state, home, left } = other;
-        let (id, window) = (state.record.info.id, state.resumable.as_ref().map(Resumable::window));
-        let Some(window) = window else {
+        let Some(cluster) = &self.context.cluster else { return };
+        if home == cluster.instance {
+            return;
+        }
+        let (id, generation) = (state.record.info.id, state.record.generation);
+        if cluster.backplane.is_live(&home) {
+            // It reports its connections itself.
+            if self.roster.get_remote(id).is_some() {
+                self.moved(id, home, generation, now);
+            } else if self.opening
+                && !self.roster.contains(id)
+                && let Some(shared) = &mut self.shared
+            {
+                shared.hearsay.entry(id).or_insert(Other { state, home, left });
+            }
+            return;
+        }
+        let orphan_until = self.roster.get_remote(id).and_then(|member| member.orphan_until);
+        let Some(window) = state.resumable.as_ref().map(Resumable::window) else {
             // It has ended with its gateway.
-            if let Some(shared) = &mut self.shared {
+            if !self.roster.contains(id)
+                && let Some(shared) = &mut self.shared
+            {
                 shared.bury(id);
             }
             return;
         };
-        if !self.roster.contains(id)
-            && self.claimed(&home, state, now)
+        if self.claimed(&home, state, now)
             && let Some(member) = self.roster.get_remote(id)
+            && member.home == home
         {
-            member.orphan_until = Some(now.saturating_add(left.unwrap_or(window)));
+            let until = || now.saturating_add(left.unwrap_or(window));
+            member.orphan_until = Some(orphan_until.unwrap_or_else(until));
+        }
+    }
+
+    /// A connection has moved to another gateway.
+    pub(super) fn moved(
+        &mut self,
+        id: ConnectionId,
+        home: Instance,
+        generation: u64,
+        now: Duration,
+    ) {
+        let live = self.context.cluster.as_ref().is_some_and(|it| it.backplane.is_live(&home));
+        if let Some(member) = self.roster.get_remote(id)
+            && let Some(resumable) = &member.resumable
+            && prevails((generation, &home), (member.record.generation, &member.home))
+        {
+            let until = now.saturating_add(resumable.window());
+            member.orphan_until = (!live).then(|| member.orphan_until.unwrap_or(until));
+            member.record.generation = generation;
+            member.home = home;
+        }
+    }
+
+    /// All gateways have answered to the opening of the session. Connections that they have not
+    /// named no longer exist.
+    pub(crate) fn finish_opening(&mut self) {
+        self.opening = false;
+        if let Some(shared) = &mut self.shared {
+            shared.hearsay = HashMap::new();
         }
     }
 
@@ -80,8 +118,9 @@ impl SessionState {
         let here = self.context.cluster.as_ref().map(|cluster| &cluster.instance);
         if let (Some(member), Some(here)) = (self.roster.get(id), here) {
             if prevails(claim, (member.record().generation, here)) {
-                let sent = state.record.sent;
-                self.give_away(id, by);
+                let (sent, generation) = (state.record.sent, state.record.generation);
+                self.publish(|| Update::Moved { id, home: by.clone(), generation });
+                self.give_away(id, by, CloseReason::Superseded);
                 self.catch_up(id, sent);
                 self.update_remote(id, by, state);
             }
@@ -101,6 +140,10 @@ impl SessionState {
         };
         let (generation, home) = (member.record.generation, &member.home);
         if home == by && generation <= claim.0 || prevails(claim, (generation, home)) {
+            if here.is_some_and(|here| home == here) {
+                // Its link has ended here, and no other gateway knows that it has moved.
+                self.publish(|| Update::Moved { id, home: by.clone(), generation: claim.0 });
+            }
             self.catch_up(id, state.record.sent);
             self.update_remote(id, by, state);
         }
@@ -128,10 +171,10 @@ impl SessionState {
     }
 
     /// Gives a connection of this gateway to another one that has taken it.
-    pub(super) fn give_away(&mut self, id: ConnectionId, to: &Instance) {
+    pub(super) fn give_away(&mut self, id: ConnectionId, to: &Instance, reason: CloseReason) {
         let Some(member) = self.roster.remove(id) else { return };
         if let Some(link) = member.link() {
-            link.outbox.close(CloseReason::Superseded);
+            link.outbox.close(reason);
         }
         let (record, resumable) = member.into_parts();
         let member = RemoteMember { record, resumable, home: to.clone(), orphan_until: None };

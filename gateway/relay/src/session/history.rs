@@ -1,9 +1,9 @@
 //! The history of a session: its latest signals and presence events, bounded in bytes and age. It is
 //! kept once for all detached members.
 //!
-//! The history is recorded while the session has a resumable member, attached or detached. A short
-//! record of the entries dropped at a bound remains ([`Trimmed`]), so that a resuming client learns of
-//! the gap.
+//! The history is recorded while the session has a resumable member, attached or detached, or is
+//! shared with other gateways. A short record of the entries dropped at a bound remains ([`Trimmed`]),
+//! so that a resuming client learns of the gap.
 
 use std::{collections::VecDeque, time::Duration};
 

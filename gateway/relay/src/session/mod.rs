@@ -1,6 +1,7 @@
 //! A session: its members behind one lock.
 
 mod claims;
+pub(crate) mod closed_sessions;
 mod departure;
 mod disconnect;
 pub(crate) mod history;

@@ -4,8 +4,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason};
 
-use super::{roster::Member, state::SessionState};
-use crate::{instance::Instance, seat::Seat, stable_hash::stable_hash, update::Other};
+use super::{roster::Member, shared::MAX_BUS_DELAY, state::SessionState};
+use crate::{instance::Instance, seat::Seat, stable_hash::stable_hash, update::Update};
 
 impl SessionState {
     /// Whether there are connections of lost gateways.
@@ -13,14 +13,38 @@ impl SessionState {
         self.roster.remote().any(|it| it.orphan_until.is_some())
     }
 
-    /// Another gateway has left the session, without connections.
-    pub(crate) fn peer_left(&mut self, peer: &Instance, now: Duration) {
+    /// Another gateway has left the session. Returns whether connections are kept.
+    pub(crate) fn peer_left(&mut self, peer: &Instance, now: Duration) -> bool {
         self.remove_peer(peer);
         if let Some(shared) = &mut self.shared {
             shared.hearsay.retain(|_, other| other.home != *peer);
         }
-        let gone = self.roster.remote().filter(|it| it.home == *peer && it.orphan_until.is_none());
-        for id in gone.map(|it| it.record.info.id).collect::<Vec<_>>() {
+        self.release_remote(peer, |_| true, now);
+        self.has_orphans()
+    }
+
+    /// Another gateway no longer has some of its connections. Those that were destroyed are known as
+    /// such, unless that update was lost; the others have moved on, which their new homes report.
+    pub(super) fn release_remote(
+        &mut self,
+        peer: &Instance,
+        released: impl Fn(ConnectionId) -> bool,
+        now: Duration,
+    ) {
+        let mut ended = Vec::new();
+        for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
+            let id = member.record.info.id;
+            if !released(id) {
+                continue;
+            }
+            if member.resumable.is_some() {
+                let until = now.saturating_add(MAX_BUS_DELAY);
+                member.orphan_until = Some(member.orphan_until.map_or(until, |it| it.min(until)));
+            } else {
+                ended.push(id);
+            }
+        }
+        for id in ended {
             self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
         }
     }
@@ -29,20 +53,21 @@ impl SessionState {
         if let Some(shared) = &mut self.shared {
             shared.peers.retain(|it| it != peer);
             shared.complete.retain(|it| it != peer);
+            shared.unsure.retain(|it| it != peer);
         }
     }
 
     /// Another gateway is lost. Its resumable connections are kept for their windows; all others
-    /// end. Returns whether connections are kept.
+    /// end. The remaining gateways exchange their parts, as some may have received updates of the
+    /// lost one that others have not. Returns whether connections are kept.
     pub(crate) fn peer_lost(&mut self, peer: &Instance, now: Duration) -> bool {
+        let was_peer = self.peers().contains(peer);
         self.remove_peer(peer);
         let mut ended = Vec::new();
-        let mut kept = false;
         for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
             match &member.resumable {
                 Some(resumable) => {
                     member.orphan_until.get_or_insert(now.saturating_add(resumable.window()));
-                    kept = true;
                 }
                 None => ended.push(member.record.info.id),
             }
@@ -50,33 +75,45 @@ impl SessionState {
         for id in ended {
             self.end_orphan(id, peer, now);
         }
-        let hearsay: Vec<Other> = self
-            .shared
-            .iter_mut()
-            .flat_map(|shared| {
-                shared.hearsay.extract_if(|_, other| other.home == *peer).map(|(_, other)| other)
-            })
-            .collect();
+        let hearsay = self.shared.iter_mut().flat_map(|shared| {
+            shared.hearsay.extract_if(|_, other| other.home == *peer).map(|(_, other)| other)
+        });
+        let hearsay: Vec<_> = hearsay.collect();
+        let concerned = was_peer || !hearsay.is_empty();
         for other in hearsay {
-            self.adopt(other, now);
+            self.hear_of(other, now);
         }
-        kept || self.has_orphans()
+        if concerned && !self.peers().is_empty() {
+            let part = Update::Part(self.part(now));
+            self.send_update(self.peers(), part);
+        }
+        self.has_orphans()
+    }
+
+    /// Another gateway has lost a gateway, too: sends it the part of the session if it has
+    /// connections of the lost one.
+    pub(crate) fn share_orphans(&mut self, lost: &Instance, peer: &Instance, now: Duration) {
+        if self.peers().contains(peer) && self.roster.remote().any(|it| it.home == *lost) {
+            self.share(peer, now);
+        }
     }
 
     /// This gateway has been cut off from the others since a time. They have reported those of its
-    /// connections as destroyed whose windows have passed, and those without one, which therefore
-    /// end.
+    /// connections as destroyed whose windows have passed, and those without one, unless they have
+    /// resumed there. Their links end.
     pub(crate) fn fence(&mut self, since: Duration, now: Duration) {
-        if self.peers().is_empty() {
+        let Some(shared) = &mut self.shared else { return };
+        if shared.peers.is_empty() {
             return;
         }
+        shared.unsure.clone_from(&shared.peers);
         let ended = self.roster.iter().filter(|member| {
             member
                 .resumable()
                 .is_none_or(|resumable| since.saturating_add(resumable.window()) <= now)
         });
         for id in ended.map(Member::id).collect::<Vec<_>>() {
-            self.remove(id, CloseReason::NetworkDisconnected, now);
+            self.suspend(id, now);
         }
     }
 
@@ -87,19 +124,29 @@ impl SessionState {
         if self.is_left_to_peers() {
             return;
         }
-        let here = self.context.cluster.as_ref().filter(|_| self.is_cut_off());
-        let here = here.map(|cluster| cluster.instance.clone());
-        if let Some(here) = here
-            && !self.peers().is_empty()
-            && self.roster.seated(seat).is_some()
-        {
-            self.give_away(seat.id, &here);
-            if let Some(member) = self.roster.get_remote(seat.id) {
-                member.orphan_until = Some(now);
-            }
+        if self.is_unsure() && self.roster.seated(seat).is_some() {
+            self.suspend(seat.id, now);
         } else {
             self.leave(seat, CloseReason::NetworkDisconnected, now);
         }
+    }
+
+    /// Ends the link of a connection. Whether the connection has ended is for the other gateways to
+    /// say.
+    fn suspend(&mut self, id: ConnectionId, now: Duration) {
+        let Some(cluster) = &self.context.cluster else { return };
+        let here = cluster.instance.clone();
+        self.give_away(id, &here, CloseReason::NetworkDisconnected);
+        if let Some(member) = self.roster.get_remote(id) {
+            member.orphan_until = Some(now);
+        }
+    }
+
+    /// Whether other gateways may have taken or destroyed connections without the knowledge of this
+    /// one.
+    pub(super) fn is_unsure(&self) -> bool {
+        let unsure = self.shared.as_ref().is_some_and(|shared| !shared.unsure.is_empty());
+        unsure || self.is_cut_off() && !self.peers().is_empty()
     }
 
     pub(super) fn is_cut_off(&self) -> bool {
@@ -110,7 +157,7 @@ impl SessionState {
     /// Ends the connections of lost gateways whose windows have passed. Returns whether some are
     /// left.
     pub(crate) fn expire_orphans(&mut self, now: Duration) -> bool {
-        if self.is_cut_off() {
+        if self.is_unsure() {
             return self.has_orphans();
         }
         let mut left = false;
@@ -130,15 +177,20 @@ impl SessionState {
         left
     }
 
-    /// Ends a connection of a lost gateway. One of the remaining gateways reports it to the
-    /// observer.
+    /// Ends a connection of a lost gateway, or one of this gateway that no other has taken. One of
+    /// the gateways reports it to the observer.
     pub(super) fn end_orphan(&mut self, id: ConnectionId, home: &Instance, now: Duration) {
-        let Some(info) = self.roster.record(id).map(|record| record.info.clone()) else { return };
-        if self.is_keeper(id, home) {
-            let reason = DisconnectReason::NetworkDisconnected;
+        let Some(record) = self.roster.record(id) else { return };
+        let (info, sent) = (record.info.clone(), record.sent);
+        let reason = DisconnectReason::NetworkDisconnected;
+        let is_here = self.context.cluster.as_ref().is_some_and(|it| it.instance == *home);
+        if is_here || self.is_keeper(id, home) {
             self.context.observer.destroyed(&self.id, &info, reason);
         }
-        self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
+        if is_here {
+            self.publish(|| Update::Destroyed { id, reason, sent });
+        }
+        self.remove_remote(id, reason, now);
     }
 
     /// Whether this gateway is the one that acts for a lost gateway's connection: the one with the

@@ -19,7 +19,11 @@ pub(crate) struct Shared {
     /// The last signal of the servers of each other gateway.
     pub(super) servers: HashMap<GatewayId, u64>,
     pub(super) destroyed: Tombstones,
-    /// Connections of live gateways that have not sent their parts yet, known from other gateways.
+    /// Peers that have not sent their parts since this gateway was cut off. They may have taken or
+    /// destroyed connections meanwhile.
+    pub(super) unsure: Vec<Instance>,
+    /// While the session is being opened here: connections of live gateways that have not answered,
+    /// known from other gateways.
     pub(super) hearsay: HashMap<ConnectionId, Other>,
     /// This gateway shuts down, and has left its connections to the others.
     pub(super) departing: bool,

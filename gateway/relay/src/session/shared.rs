@@ -14,6 +14,7 @@ use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Sender, Si
 
 use super::{
     log_entry::Audience,
+    peers::Shared,
     resumable::{Resumable, Unseen},
     roster::{Member, MemberState},
     state::SessionState,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Maximum time of an update on its way. A gateway whose updates take longer is lost.
-const MAX_BUS_DELAY: Duration = Duration::from_millis(2500);
+pub(super) const MAX_BUS_DELAY: Duration = Duration::from_millis(2500);
 
 impl SessionState {
     /// The other gateways of the session.
@@ -85,7 +86,12 @@ impl SessionState {
 
     /// Adds another gateway to the session, and sends it this gateway's part.
     pub(crate) fn share(&mut self, peer: &Instance, now: Duration) {
-        let shared = self.shared.get_or_insert_default();
+        self.roster.expect_resumable();
+        let context = &self.context;
+        let shared = self.shared.get_or_insert_with(|| {
+            let closed = context.cluster.as_ref().map(|it| it.closed_sessions.take(&self.id));
+            Box::new(Shared { destroyed: closed.unwrap_or_default(), ..Shared::default() })
+        });
         if !shared.peers.contains(peer) {
             shared.peers.push(peer.clone());
         }
@@ -93,7 +99,22 @@ impl SessionState {
         self.send_update(std::slice::from_ref(peer), part);
     }
 
-    fn part(&self, now: Duration) -> Part {
+    /// Keeps the tombstones of the session, which is closed, for gateways that may still have it.
+    pub(super) fn keep_tombstones(&mut self) {
+        if let (Some(shared), Some(cluster)) = (&mut self.shared, &self.context.cluster) {
+            let tombstones = std::mem::take(&mut shared.destroyed);
+            cluster.closed_sessions.insert(self.id.clone(), tombstones);
+        }
+    }
+
+    /// Other gateways remember these connections as destroyed.
+    pub(crate) fn bury_all(&mut self, ids: Vec<ConnectionId>, now: Duration) {
+        for id in ids {
+            self.heard_destroyed(id, DisconnectReason::NetworkDisconnected, now);
+        }
+    }
+
+    pub(super) fn part(&self, now: Duration) -> Part {
         let others = self.roster.remote().map(|member| {
             let (record, resumable) = (member.record.clone(), member.resumable.clone());
             Other {
@@ -103,13 +124,12 @@ impl SessionState {
             }
         });
         let hearsay = self.shared.iter().flat_map(|shared| shared.hearsay.values().cloned());
-        let others = others.chain(hearsay).collect();
         let destroyed = self.shared.iter().flat_map(|shared| shared.destroyed.iter());
         Part {
             destroyed: destroyed.collect(),
             complete: self.is_history_complete(),
             members: self.roster.iter().map(Member::state).collect(),
-            others,
+            others: others.chain(hearsay).collect(),
             servers: self.server_counts().filter(|(_, seq)| *seq > 0).collect(),
         }
     }
@@ -129,8 +149,11 @@ impl SessionState {
             Update::Resumed(state) => {
                 let id = state.record.info.id;
                 let position = self.history.mark().position.saturating_sub(1);
+                let new = !self.roster.contains(id);
                 if !self.claimed(from, state.rebased(position), now) {
                     self.send_update(std::slice::from_ref(from), Update::Refused { ids: vec![id] });
+                } else if new {
+                    self.mark_unseen(&HashSet::from([id]));
                 }
             }
             Update::TicketConfirmed { id } => {
@@ -147,11 +170,8 @@ impl SessionState {
                 }
             }
             Update::Destroyed { id, reason, sent } => {
-                let member = self.roster.get_remote(id);
-                if member.is_some_and(|it| it.home == *from || it.orphan_until.is_some()) {
-                    self.catch_up(id, sent);
-                    self.remove_remote(id, reason, now);
-                }
+                self.catch_up(id, sent);
+                self.heard_destroyed(id, reason, now);
             }
             Update::Disconnect { id } => {
                 self.force_disconnect(id, now);
@@ -161,7 +181,10 @@ impl SessionState {
                     self.remove(id, CloseReason::NetworkDisconnected, now);
                 }
             }
-            Update::Closed => self.peer_left(from, now),
+            Update::Moved { id, home, generation } => self.moved(id, home, generation, now),
+            Update::Closed => {
+                self.peer_left(from, now);
+            }
         }
     }
 
@@ -173,6 +196,8 @@ impl SessionState {
             self.share(from, now);
         }
         if let Some(shared) = &mut self.shared {
+            shared.unsure.retain(|it| it != from);
+            shared.hearsay.retain(|_, other| other.home != *from);
             shared.complete.retain(|it| it != from);
             shared.complete.extend(part.complete.then(|| from.clone()));
         }
@@ -185,35 +210,31 @@ impl SessionState {
         let named = named.map(|state| state.record.info.id);
         let new: HashSet<_> = named.filter(|id| !self.roster.contains(*id)).collect();
         let mut refused = Vec::new();
-        let mut listed = Vec::with_capacity(part.members.len());
+        let mut listed = HashSet::with_capacity(part.members.len());
         for state in part.members {
             let id = state.record.info.id;
-            listed.push(id);
+            listed.insert(id);
             if !self.claimed(from, state.rebased(position), now) {
                 refused.push(id);
             }
         }
-        if let Some(shared) = &mut self.shared {
-            shared.hearsay.retain(|_, other| other.home != *from);
-        }
-        for id in part.destroyed {
-            self.heard_destroyed(id, now);
-        }
+        self.bury_all(part.destroyed, now);
         for other in part.others {
             let state = other.state.rebased(position);
-            self.hear_of(from, Other { state, ..other }, now);
+            self.hear_of(Other { state, ..other }, now);
         }
-        let gone = self.roster.remote().filter(|it| it.home == *from);
-        let gone = gone.map(|it| it.record.info.id).filter(|id| !listed.contains(id));
-        for id in gone.collect::<Vec<_>>() {
-            self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
-        }
+        self.release_remote(from, |id| !listed.contains(&id), now);
         if !refused.is_empty() {
             self.send_update(std::slice::from_ref(from), Update::Refused { ids: refused });
         }
+        self.mark_unseen(&new);
+    }
+
+    /// The history here may lack signals that these connections have not received.
+    fn mark_unseen(&mut self, ids: &HashSet<ConnectionId>) {
         let unseen: Arc<Unseen> = Arc::new(self.sent_counts().collect());
         for (id, resumable) in self.remote_tickets() {
-            if new.contains(&id) {
+            if ids.contains(&id) {
                 resumable.set_unseen(Some(unseen.clone()));
             }
         }
@@ -242,7 +263,10 @@ impl SessionState {
                 if seq <= *last {
                     return;
                 }
-                *last = seq;
+                let after = std::mem::replace(last, seq);
+                if seq - after > 1 {
+                    self.lose(from.clone(), after, seq - 1);
+                }
             }
         }
         self.deliver(SignalEncodings::new(from, seq, signal), audience, now);
@@ -265,7 +289,7 @@ impl SessionState {
     }
 
     /// Disconnects a member of another gateway on behalf of a moderator or a server. `false` if
-    /// there is none.
+    /// there is none, or if another gateway may have it that cannot be reached.
     pub(super) fn disconnect_remote(&mut self, id: ConnectionId, now: Duration) -> bool {
         let Some(member) = self.roster.get_remote(id) else { return false };
         if member.orphan_until.is_none() {
@@ -273,8 +297,11 @@ impl SessionState {
             self.send_update(std::slice::from_ref(&home), Update::Disconnect { id });
             return true;
         }
-        let reason = DisconnectReason::ForceDisconnected;
         let (info, sent) = (member.record.info.clone(), member.record.sent);
+        if self.is_unsure() {
+            return false;
+        }
+        let reason = DisconnectReason::ForceDisconnected;
         self.context.observer.destroyed(&self.id, &info, reason);
         self.remove_remote(id, reason, now);
         self.publish(|| Update::Destroyed { id, reason, sent });

@@ -50,6 +50,8 @@ pub(crate) struct SessionState {
     pub(super) shared: Option<Box<Shared>>,
     /// Number of [holds](crate::Hold), which keep the session open without members.
     holds: usize,
+    /// Other gateways have not answered to the opening of the session here.
+    pub(super) opening: bool,
     /// The session has left the directory. A caller that still holds it must look it up again.
     closed: bool,
 }
@@ -72,6 +74,7 @@ impl SessionState {
             overflowed: Vec::new(),
             shared: None,
             holds: 0,
+            opening: false,
             closed: false,
         }
     }
@@ -126,9 +129,11 @@ impl SessionState {
         self.history.record_presence(entry, self.roster.has_resumable(), now);
     }
 
-    /// Keeps the session open until [`SessionState::release`]. `false` if it is closed.
-    pub(crate) fn hold(&mut self) -> bool {
+    /// Keeps the session open until [`SessionState::release`]. The `first` hold begins its opening.
+    /// `false` if it is closed.
+    pub(crate) fn hold(&mut self, first: bool) -> bool {
         self.holds += usize::from(!self.closed);
+        self.opening |= first;
         !self.closed
     }
 
@@ -423,6 +428,7 @@ impl SessionState {
         if !self.closed && self.holds == 0 && !self.roster.is_in_use() {
             self.closed = true;
             self.publish(|| Update::Closed);
+            self.keep_tombstones();
         }
         Gone { changes: self.roster.take_changes(), closed: self.closed }
     }

@@ -30,6 +30,10 @@ impl Tombstones {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The ids, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ConnectionId> {
         self.order.iter().copied()

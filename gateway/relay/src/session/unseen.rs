@@ -115,8 +115,9 @@ impl SessionState {
         if seq <= after {
             return;
         }
-        // A gateway's own count is exact; what others know of it may still be on its way.
-        if own || after == 0 {
+        // A live gateway's own count is exact; what others know of it may still be on its way.
+        let live = self.peers().iter().any(|peer| peer.gateway == gateway);
+        if own || after == 0 || !live {
             self.lose(Sender::Server(gateway), after, seq);
         }
     }

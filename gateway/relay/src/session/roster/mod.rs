@@ -21,8 +21,10 @@ pub(crate) struct Roster {
     by_id: IndexMap<ConnectionId, Member>,
     /// Connections on other gateways.
     remote: HashMap<ConnectionId, RemoteMember>,
-    /// Number of resumable members, on all gateways.
+    /// Number of resumable members, on all gateways. One more if other gateways may announce some.
     resumable: usize,
+    /// Whether other gateways may announce resumable members that have been there for a moment.
+    expecting: bool,
     /// Number of local members removed and added by other gateways, which the directory has not
     /// counted yet.
     changes: RosterChanges,
@@ -107,7 +109,13 @@ impl Roster {
         self.insert(member);
     }
 
-    /// Whether at least one member on any gateway is resumable.
+    /// Other gateways may announce resumable members from now on.
+    pub(crate) fn expect_resumable(&mut self) {
+        self.resumable += usize::from(!self.expecting);
+        self.expecting = true;
+    }
+
+    /// Whether a member on any gateway is resumable, or may be before this gateway knows it.
     pub(crate) fn has_resumable(&self) -> bool {
         self.resumable > 0
     }
@@ -163,7 +171,8 @@ impl Roster {
     /// Removes all members of this gateway.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Member> {
         self.changes.removed += self.by_id.len();
-        self.resumable = self.remote.values().filter(|it| it.resumable.is_some()).count();
+        let remote = self.remote.values().filter(|it| it.resumable.is_some()).count();
+        self.resumable = remote + usize::from(self.expecting);
         self.by_id.drain(..).map(|(_, member)| member)
     }
 
