@@ -47,7 +47,7 @@ class Cluster:
         """Those that run."""
         return [self._vendors[number] for number in sorted(self._running)]
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, **settings: str) -> None:
         """Starts a gateway, on the ports that it had before."""
         config = self._directory / f"gw-{number}.toml"
         config.write_text(
@@ -59,7 +59,8 @@ class Cluster:
         log = self.log(self._directory, number)
         before = self._vendors.get(number, self._customers.vendor)
         options = ("--config", str(config))
-        process = running(log, *options, quic=before.quic, tcp=before.https, **self._settings)
+        settings = {**self._settings, **settings}
+        process = running(log, *options, quic=before.quic, tcp=before.https, **settings)
         self._vendors[number] = self._customers.at(process.__enter__())
         self._running[number] = process
 

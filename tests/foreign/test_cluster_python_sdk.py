@@ -1,6 +1,7 @@
 """Clients of the Python SDK on the gateways of a cluster, each with a list of URLs."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -294,6 +295,33 @@ def test_a_session_of_the_killed_gateway_alone(own_cluster: Cluster) -> None:
             await know_each_other(alice, bob)
             await alice.session.signal(type="hello", to=bob.id)
             await bob.until(lambda it: any(event.type == "hello" for event in it.of(Signal)))
+
+    play(scenario())
+
+
+@each_transport
+def test_gateways_that_the_operator_lists(own_cluster: Cluster, transport: str) -> None:
+    """The client has the URL of one gateway, and learns of the others from it."""
+    world = World(own_cluster, transport)
+    others = world.urls(1, 2)
+    own_cluster.stop(0)
+    own_cluster.start(0, SIGNALBOX_RESUME__GATEWAYS=json.dumps(others))
+    own_cluster.wait_until_known()
+
+    async def scenario() -> None:
+        async with (
+            world.client(2, rejoin=False) as staying,
+            world.client(0, rejoin=False) as moving,
+        ):
+            await know_each_other(staying, moving)
+            assert list(moving.session.gateways) == others
+            await asyncio.to_thread(own_cluster.kill, 0)
+            await send_part(staying, 1)
+            await moving.until(lambda it: it.of(Reconnected))
+            await moving.until_heard(staying, PART)
+            assert moving.heard(staying) == list(range(1, PART + 1))
+            assert moving.first_connection == moving.session.connection
+            assert staying.presence_of(moving) == [ConnectionCreated]
 
     play(scenario())
 
