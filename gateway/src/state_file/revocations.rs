@@ -63,9 +63,10 @@ impl RevocationFile {
         match self.read() {
             Ok(None) => {}
             Ok(Some(changes)) => {
-                let revocations = changes.len();
-                revocation::merge(services, changes);
-                info!(%file, revocations, "revocations restored");
+                let is_added = |change: &&_| matches!(change, RevocationChange::Added(_));
+                let revocations = changes.iter().filter(is_added).count();
+                let disconnected = revocation::merge(services, changes);
+                info!(%file, revocations, disconnected, "revocations restored");
             }
             Err(error) => {
                 let error = with_causes(&error);

@@ -48,11 +48,11 @@ pub(super) struct SavedState {
 pub(super) enum StateFileError {
     #[error("it cannot be read or written")]
     Io(#[from] io::Error),
-    #[error("other users could read or write it, so it was removed; its mode must stay 600")]
+    #[error("other users could read or write it; its mode must stay 600")]
     InsecurePermissions,
     #[error("it is not a state file; it was left alone")]
     NotAStateFile,
-    #[error("it is longer than resume.state_file_max_bytes")]
+    #[error("it is too long (for a state file, resume.state_file_max_bytes is the limit)")]
     TooLong,
     #[error("it is damaged, or was written with another key file")]
     BadSignature,
