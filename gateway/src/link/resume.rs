@@ -202,3 +202,55 @@ fn refused(error: ResumeError, issuer: &Instance, here: &Instance) -> LinkEnd {
     }
     LinkEnd::new(error.close_reason(), detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use signalbox_protocol::{ConnectionId, ConnectionInfo, MediaMode, Role, SessionId, Transport};
+    use signalbox_relay::{Encoding, Join, TokenIdentity};
+
+    use super::*;
+    use crate::{
+        Config,
+        context::ServerContext,
+        revocation::{Matcher, NewRevocation},
+    };
+
+    /// The list has the revocation, but the connection was not here when it was added.
+    #[tokio::test]
+    async fn a_connection_with_a_revoked_token_is_disconnected_when_it_is_resumed() {
+        let services = ServerContext::of(&Config::default()).services;
+        let project = "1".parse().unwrap();
+        let session = SessionId::mint(&project, MediaMode::Relayed, None, 0, [0; 24]);
+        let id = ConnectionId::from_bytes([1; 16]);
+        let join = Join {
+            session: session.clone(),
+            info: ConnectionInfo { id, created_at: 0, data: "alice".into() },
+            role: Role::Publisher,
+            token: TokenIdentity { id: None, issued_at: 7 },
+            presence: false,
+            encoding: Encoding::Shared,
+            transport: Transport::WebSocket,
+            resume: None,
+        };
+        let joined = services.relay().join(join, services.uptime()).unwrap();
+        let issuer = services.instance().clone();
+        let ticket =
+            TicketContents { issuer, session, connection: id, secret: new_secret().unwrap() };
+        let mut revocations = Revocations::default();
+        let mut revoke = |issued_before| {
+            let connection_data = Some("alice".to_owned());
+            let matcher = Matcher { token_id: None, connection_data, session: None };
+            let issued_before = Some(issued_before);
+            let project = project.clone();
+            let new = NewRevocation { project, matcher, issued_before, expires: u64::MAX };
+            revocations.add(new, 0).unwrap();
+            end_if_revoked(&services, &revocations, &ticket)
+        };
+        assert!(revoke(6).is_ok());
+        assert_eq!(services.relay().stats().connections, 1);
+        assert_eq!(revoke(7).unwrap_err().reason, CloseReason::ForceDisconnected);
+        let end = LinkEnd::of_closed(&joined.outbox).await;
+        assert_eq!(end.reason, CloseReason::ForceDisconnected);
+        assert_eq!(services.relay().stats().connections, 0);
+    }
+}

@@ -61,7 +61,7 @@ impl Revocations {
 
     /// Adds a revocation. It replaces those that it covers. Returns it together with the changes; if
     /// another one covers it, that one and no changes.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         new: NewRevocation,
         now: u64,
