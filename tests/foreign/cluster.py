@@ -1,5 +1,7 @@
 """Clusters: three gateways, and the nats-server that connects them."""
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,16 @@ from pathlib import Path
 
 import requests
 
-from gateways import COMMAND_DEADLINE_S, Gateway, mint_server_token, mint_session, running
+from gateways import (
+    ANY,
+    COMMAND_DEADLINE_S,
+    START_DEADLINE_S,
+    Gateway,
+    binary,
+    mint_server_token,
+    mint_session,
+    running,
+)
 from nats_server import nats_server
 from vendor import Customers, Vendor
 
@@ -49,20 +60,27 @@ class Cluster:
 
     def start(self, number: int, **settings: str) -> None:
         """Starts a gateway, on the ports that it had before."""
-        config = self._directory / f"gw-{number}.toml"
-        config.write_text(
-            f'name = "gw-{number}"\n\n{self._customers.config}\n\n'
-            f'[cluster]\nservers = ["{self._nats}"]\n\n'
-            f"[timeouts]\nidle_ms = {IDLE_TIMEOUT_MS}\n\n"
-            f"[drain]\nspread_ms = {DRAIN_SPREAD_MS}\n"
-        )
         log = self.log(self._directory, number)
         before = self._vendors.get(number, self._customers.vendor)
-        options = ("--config", str(config))
+        options = ("--config", str(self._config(number)))
         settings = {**self._settings, **settings}
         process = running(log, *options, quic=before.quic, tcp=before.https, **settings)
         self._vendors[number] = self._customers.at(process.__enter__())
         self._running[number] = process
+
+    def refused(self, number: int, **settings: str) -> str:
+        """Starts a gateway that must end because of its settings. Returns what it says."""
+        command = [binary(), "serve", "--config", str(self._config(number))]
+        listen = ["--quic", str(ANY), "--tcp", str(ANY)]
+        done = subprocess.run(
+            [*command, *listen],
+            capture_output=True,
+            text=True,
+            timeout=START_DEADLINE_S,
+            env={**os.environ, **self._settings, **settings},
+        )
+        assert done.returncode == 1
+        return done.stderr
 
     def kill(self, number: int) -> None:
         # An error in its block ends it without SIGTERM.
@@ -78,6 +96,16 @@ class Cluster:
     def at_once(self, call: Callable[[int], None], numbers: Sequence[int]) -> None:
         with ThreadPoolExecutor(GATEWAYS) as pool:
             list(pool.map(call, numbers))
+
+    def _config(self, number: int) -> Path:
+        config = self._directory / f"gw-{number}.toml"
+        config.write_text(
+            f'name = "gw-{number}"\n\n{self._customers.config}\n\n'
+            f'[cluster]\nservers = ["{self._nats}"]\n\n'
+            f"[timeouts]\nidle_ms = {IDLE_TIMEOUT_MS}\n\n"
+            f"[drain]\nspread_ms = {DRAIN_SPREAD_MS}\n"
+        )
+        return config
 
     def wait_until_known(self) -> None:
         """Waits until the gateways know each other: they know that nobody is in a session."""
