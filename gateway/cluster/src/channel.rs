@@ -71,6 +71,11 @@ impl Outbound {
         (self.incarnation, self.first + self.kept.len() as u64)
     }
 
+    /// Numbers of the last fragment that was sent, and of the last one that is confirmed.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (self.next - 1, self.first - 1)
+    }
+
     /// Number of unconfirmed fragments.
     pub(crate) fn unconfirmed(&self) -> usize {
         self.kept.len()
@@ -147,11 +152,13 @@ impl Outbound {
     }
 
     /// The receiver lacks fragments from this number on, which are sent again. If they are no longer
-    /// kept, or belong to an earlier incarnation, the channel is broken.
-    pub(crate) fn resend(&mut self, incarnation: u64, expected: u64) {
+    /// kept, or belong to an earlier incarnation, the channel is broken. Returns the number of
+    /// fragments that are sent again.
+    pub(crate) fn resend(&mut self, incarnation: u64, expected: u64) -> u64 {
         if incarnation > self.incarnation {
-            return;
+            return 0;
         }
+        let before = self.next;
         if incarnation < self.incarnation {
             // The receiver has not seen this incarnation yet.
             self.next = self.first;
@@ -161,6 +168,7 @@ impl Outbound {
         } else {
             self.next = self.next.min(expected);
         }
+        before - self.next
     }
 }
 
@@ -241,13 +249,15 @@ mod tests {
         assert_eq!(deliver(&mut out, &mut inbound), Err(Missing));
         let (incarnation, expected) = inbound.position();
         assert_eq!((incarnation, expected), (1, 1));
-        out.resend(incarnation, expected);
+        assert_eq!(out.progress(), (2, 0));
+        assert_eq!(out.resend(incarnation, expected), 2);
         let messages = deliver(&mut out, &mut inbound).unwrap();
         assert_eq!(messages, [b"a".to_vec(), long.to_vec(), vec![]]);
         out.resend(1, 1);
         assert_eq!(deliver(&mut out, &mut inbound).unwrap(), [[0; 0]; 0], "repeated");
         out.confirm(1, inbound.position().1);
         assert_eq!((out.unconfirmed(), out.bytes), (0, 0));
+        assert_eq!(out.progress(), (6, 6));
         assert!(!out.is_broken());
         out.resend(1, 1);
         assert!(out.is_broken(), "no longer kept");

@@ -17,7 +17,7 @@ use crate::{
     links::Links,
     message::{BusMessage, BusMessageError, ChannelMessage, LinkStatus, hash},
     opening::{Next, Openings},
-    status::{ClusterStatus, PeerStatus},
+    status::ClusterStatus,
     waiting::Waiting,
 };
 
@@ -203,18 +203,22 @@ impl Cluster {
 
     /// The state of the cluster.
     pub fn status(&self, now: Duration) -> ClusterStatus {
+        let (peers, resent) = self.links.status(now);
+        let sessions = self.relay.cluster_summary();
         let state = self.state.lock();
         let recent = |(_, at): &&(Instance, Duration)| now.saturating_sub(*at) <= LEASE;
-        let peers = self.links.summaries().into_iter().map(|(instance, heard, unconfirmed)| {
-            PeerStatus { instance, heartbeat_age: now.saturating_sub(heard), unconfirmed }
-        });
         ClusterStatus {
             instance: self.links.instance().clone(),
             echo_age: state.echoed.map(|(at, _)| now.saturating_sub(at)),
             settled: state.is_settled(now),
             duplicate: state.duplicate.as_ref().filter(recent).map(|(it, _)| it.clone()),
-            peers: peers.collect(),
+            peers,
             restarts: state.restarts,
+            resent,
+            gaps: sessions.gaps,
+            sessions: sessions.open,
+            shared_sessions: sessions.shared,
+            orphaned_sessions: state.orphaned.len(),
         }
     }
 

@@ -13,6 +13,7 @@ use signalbox_relay::{Backplane, Instance, SessionUpdate};
 use crate::{
     channel::{Inbound, Outbound},
     message::{BusMessage, ChannelMessage, Fragment, LinkStatus, hash},
+    status::PeerStatus,
 };
 
 /// Bytes of a packet, roughly; NATS accepts 1 MiB.
@@ -50,6 +51,8 @@ pub struct Links {
 struct LinksState {
     peers: BTreeMap<Instance, Peer>,
     incarnations: u64,
+    /// Fragments that were sent again.
+    resent: u64,
     /// Messages outside channels. Bounded: heartbeats replace each other, and there is at most one
     /// report of missing fragments for each peer and packet received.
     control: VecDeque<BusPacket>,
@@ -103,13 +106,22 @@ impl Links {
         self.state.lock().peers.keys().cloned().collect()
     }
 
-    /// A summary of each peer: when it was heard, and the number of unconfirmed fragments.
-    pub(crate) fn summaries(&self) -> Vec<(Instance, Duration, usize)> {
+    /// The status of each peer, and the number of fragments that were sent again.
+    pub(crate) fn status(&self, now: Duration) -> (Vec<PeerStatus>, u64) {
         let state = self.state.lock();
-        let summary = |(peer, link): (&Instance, &Peer)| {
-            (peer.clone(), link.heard, link.outbound.unconfirmed())
+        let status = |(peer, link): (&Instance, &Peer)| {
+            let (sent, confirmed) = link.outbound.progress();
+            let (_, expected) = link.inbound.position();
+            PeerStatus {
+                instance: peer.clone(),
+                heartbeat_age: now.saturating_sub(link.heard),
+                sent,
+                confirmed,
+                unconfirmed: link.outbound.unconfirmed(),
+                received: expected.saturating_sub(1),
+            }
         };
-        state.peers.iter().map(summary).collect()
+        (state.peers.iter().map(status).collect(), state.resent)
     }
 
     /// Adds a peer. The channel to it begins with the sessions of this gateway.
@@ -192,9 +204,10 @@ impl Links {
 
     /// A peer lacks fragments of the channel to it.
     pub(crate) fn resend(&self, peer: &Instance, incarnation: u64, expected: u64) {
-        if let Some(link) = self.state.lock().peers.get_mut(peer) {
-            link.outbound.resend(incarnation, expected);
-        }
+        let mut state = self.state.lock();
+        let link = state.peers.get_mut(peer);
+        state.resent += link.map_or(0, |link| link.outbound.resend(incarnation, expected));
+        drop(state);
         (self.wake)();
     }
 

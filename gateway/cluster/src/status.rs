@@ -20,6 +20,17 @@ pub struct ClusterStatus {
     pub peers: Vec<PeerStatus>,
     /// Channels to peers that have started over, since the gateway started.
     pub restarts: u64,
+    /// Fragments that were sent again because a peer lacked them, since the gateway started.
+    pub resent: u64,
+    /// Gaps in the signals of other gateways that were reported to sessions here, since the gateway
+    /// started.
+    pub gaps: u64,
+    /// Sessions that are open on this gateway.
+    pub sessions: usize,
+    /// Those that are open on another gateway as well.
+    pub shared_sessions: usize,
+    /// Those with resumable connections of lost gateways.
+    pub orphaned_sessions: usize,
 }
 
 /// Another live gateway.
@@ -29,6 +40,12 @@ pub struct PeerStatus {
     pub instance: Instance,
     /// Time since its last heartbeat.
     pub heartbeat_age: Duration,
-    /// Fragments that it has not confirmed.
+    /// The last fragment that was sent to it, counted from 1 since the channel started.
+    pub sent: u64,
+    /// The last fragment that it has confirmed.
+    pub confirmed: u64,
+    /// Fragments that it has not confirmed, including those that have not been sent.
     pub unconfirmed: usize,
+    /// The last fragment that was received from it, counted in the same way.
+    pub received: u64,
 }

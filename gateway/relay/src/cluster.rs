@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,17 @@ pub enum Applied {
     NotOpen,
 }
 
+/// Numbers for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterSummary {
+    /// Sessions that are open on this gateway.
+    pub open: usize,
+    /// Those that are open on another gateway as well.
+    pub shared: usize,
+    /// Gaps in the signals of other gateways that were reported to sessions.
+    pub gaps: u64,
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.session.with(SessionState::release);
@@ -67,8 +78,8 @@ impl Relay {
     ) -> Self {
         settings.gateway = instance.gateway.clone();
         let closed_sessions = ClosedSessions::default();
-        let cut_off = AtomicBool::new(false);
-        let cluster = ClusterContext { instance, backplane, closed_sessions, cut_off };
+        let (cut_off, gaps) = (AtomicBool::new(false), AtomicU64::new(0));
+        let cluster = ClusterContext { instance, backplane, closed_sessions, cut_off, gaps };
         Self::with_directory(Directory::new(settings, observer, Some(cluster)))
     }
 
@@ -253,6 +264,20 @@ impl Relay {
     pub fn destroyed(&self, session: &SessionId) -> Vec<ConnectionId> {
         let cluster = self.directory().context().cluster.as_ref();
         cluster.map(|cluster| cluster.closed_sessions.destroyed(session)).unwrap_or_default()
+    }
+
+    /// The numbers of sessions and of gaps.
+    pub fn cluster_summary(&self) -> ClusterSummary {
+        let sessions = self.directory().all();
+        let is_shared =
+            |it: &&SessionHandle| it.with(|state: &mut SessionState| !state.peers().is_empty());
+        let cluster = self.directory().context().cluster.as_ref();
+        ClusterSummary {
+            open: sessions.len(),
+            shared: sessions.iter().filter(is_shared).count(),
+            // Relaxed: it is a statistic.
+            gaps: cluster.map_or(0, |it| it.gaps.load(Ordering::Relaxed)),
+        }
     }
 
     /// All sessions that are open on this gateway.

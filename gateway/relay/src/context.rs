@@ -1,6 +1,9 @@
 //! State shared by all sessions of a relay.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
@@ -23,4 +26,6 @@ pub(crate) struct ClusterContext {
     pub(crate) closed_sessions: ClosedSessions,
     /// Whether the gateway is cut off from the others.
     pub(crate) cut_off: AtomicBool,
+    /// Gaps in the signals of other gateways that were reported to sessions.
+    pub(crate) gaps: AtomicU64,
 }

@@ -49,7 +49,7 @@ mod token;
 mod update;
 
 pub use backplane::Backplane;
-pub use cluster::{Applied, Hold};
+pub use cluster::{Applied, ClusterSummary, Hold};
 pub use connection::Connection;
 pub use detached::Detached;
 pub use encoding::Encoding;

@@ -1,5 +1,7 @@
 //! Signals that some gateways of a shared session have seen, and others have not.
 
+use std::sync::atomic::Ordering;
+
 use signalbox_protocol::{ConnectionId, GatewayId, GatewayMessage, Sender, message::Lost};
 
 use super::state::SessionState;
@@ -135,6 +137,9 @@ impl SessionState {
 
     /// Reports lost signals to the members of this gateway.
     pub(super) fn lose(&mut self, from: Sender, after: u64, until: u64) {
+        if let Some(cluster) = &self.context.cluster {
+            cluster.gaps.fetch_add(1, Ordering::Relaxed);
+        }
         let lost = vec![Lost { from: from.clone(), after, until }];
         let mut gap =
             EventEncodings::new(GatewayMessage::Gap { lost, presence: false, present: 0 });
