@@ -87,12 +87,17 @@ fn flatten(
         Value::Array(tag, items) if path.ends_with(".secrets") => {
             leaf(path, format!("{} not shown", items.len()).into(), *tag);
         }
+        Value::Empty(tag, _) => leaf(path, serde_json::Value::Null, *tag),
         // A value of the wrong type may be a secret, too.
-        _ if path.ends_with(".secret") || path.ends_with(".secrets") => {
-            leaf(path, "not shown".into(), value.tag());
-        }
+        _ if is_secret(path) => leaf(path, "not shown".into(), value.tag()),
         value => leaf(path, serde_json::to_value(value).unwrap_or_default(), value.tag()),
     }
+}
+
+/// Whether the value of a setting must not be shown.
+fn is_secret(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or_default();
+    ["secret", "secrets", "password", "token"].contains(&name)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use signalbox_client::{Client, ConnectOptions, Connector, Events, Streams};
 
 use crate::{
-    dev::profile::{DevProfile, DevRole},
+    dev::profile::{DevGateway, DevProfile, DevRole},
     output,
     stop_signals::StopSignals,
 };
@@ -47,6 +47,9 @@ pub(crate) struct ConnectArgs {
         conflicts_with_all = ["token", "ca"]
     )]
     dev: Option<DevRole>,
+    /// With --dev and a cluster: the gateway to try first, by its name. The others come after it.
+    #[arg(long, value_name = "NAME", requires = "dev")]
+    gateway: Option<String>,
     /// Token from the project's server or `signalbox token` [env: SIGNALBOX_TOKEN].
     #[arg(long)]
     token: Option<String>,
@@ -124,10 +127,14 @@ impl ConnectArgs {
         if !["quic", "wss", "ws"].contains(&transport) {
             bail!("{transport:?} is not a transport: with --dev use `quic` or `wss`");
         }
-        let profile = DevProfile::read()?;
+        let mut profile = DevProfile::read()?;
+        if let Some(name) = &self.gateway {
+            profile.prefer(name)?;
+        }
         let token = profile.token(role).to_owned();
-        let url = if transport == "quic" { profile.quic } else { profile.websocket };
-        Ok(ConnectTarget { urls: vec![url], ca: Some(profile.ca), token, dev: true })
+        let url = |it: DevGateway| if transport == "quic" { it.quic } else { it.websocket };
+        let urls = profile.gateways.into_iter().map(url).collect();
+        Ok(ConnectTarget { urls, ca: Some(profile.ca), token, dev: true })
     }
 
     async fn connect(

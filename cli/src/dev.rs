@@ -1,11 +1,13 @@
 //! Environment of `serve --dev`: a generated certificate authority, project, session and tokens. All
 //! but the tokens are kept in a directory, so that earlier commands and trust settings keep working.
 
+pub(crate) mod lock;
 pub(crate) mod profile;
 
 use std::{
+    fs::DirBuilder,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -19,6 +21,7 @@ use signalbox_gateway::{Config, ProjectConfig, supervise::blocking};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
 use signalbox_token::{NewToken, Signer};
 
+use self::lock::FileLock;
 use crate::{
     clock::{unix_ms, unix_time},
     random::random,
@@ -55,6 +58,13 @@ pub(crate) struct DevTokens {
 }
 
 impl DevEnvironment {
+    /// Locks the directory for a gateway that starts.
+    pub(crate) fn lock(dir: &Path) -> anyhow::Result<FileLock> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        created.with_context(|| format!("cannot use the folder {}", dir.display()))?;
+        FileLock::acquire(&dir.join("start.lock"))
+    }
+
     /// Opens the directory, or creates it.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         let authority = DevAuthority::open(dir, SystemTime::now())?;
@@ -84,6 +94,8 @@ impl DevEnvironment {
         let mut config = Config::default();
         config.listen.quic.set_ip([127, 0, 0, 1].into());
         config.listen.tcp.set_ip([127, 0, 0, 1].into());
+        // Not to become a part of another cluster at the same NATS.
+        config.cluster.namespace = "signalbox-dev".into();
         // A developer wants it to stop soon after ctrl-c.
         config.drain.spread_ms = 300;
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());

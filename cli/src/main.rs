@@ -2,7 +2,9 @@
 
 mod bench;
 mod chaos;
+mod child;
 mod clock;
+mod cluster;
 mod completions;
 mod config;
 mod connect;
@@ -47,6 +49,8 @@ Examples:
       Join a session of another gateway, over WebSocket where QUIC is blocked.
   signalbox join quic://a.example.com quic://b.example.com --token TOKEN
       Join it on the second gateway where the first is down.
+  signalbox serve --dev --gateways 3
+      Start a cluster of three gateways, to try what happens when one of them is killed.
   signalbox drain --pid-file /run/signalbox.pid
       Shut a gateway down gracefully, and wait until it has exited.
   signalbox bench latency
@@ -71,9 +75,13 @@ enum CliCommand {
     Token(token::Args),
     #[command(subcommand)]
     Session(session::SessionCommand),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     Config(config::Args),
     Bench(bench::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Child(child::Args),
 }
 
 fn main() -> ExitCode {
@@ -87,9 +95,11 @@ fn main() -> ExitCode {
         CliCommand::Project(project::ProjectCommand::New(args)) => project::new(&args),
         CliCommand::Token(args) => token::run(&args),
         CliCommand::Session(session::SessionCommand::New(args)) => session::new(&args),
+        CliCommand::Cluster(cluster::ClusterCommand::Status(args)) => cluster::status(&args),
         CliCommand::Config(args) => config::run(&args),
         CliCommand::Bench(args) => bench::run(args),
         CliCommand::Completions(args) => completions::run(&args),
+        CliCommand::Child(args) => child::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -27,9 +27,22 @@ pub(crate) fn error(error: &anyhow::Error) {
         cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
     };
     if !error.chain().any(broken_pipe) {
-        let text = format!("error: {error:#}");
+        let text = format!("error: {}", with_causes(error));
         text.lines().for_each(note);
     }
+}
+
+/// An error and its causes. Some libraries put the cause into the text of the error as well.
+fn with_causes(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(
+            |text, cause| {
+                if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+            },
+        )
+        .unwrap_or_default()
 }
 
 /// Prints a note of one line on standard error.
@@ -40,4 +53,15 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 /// The exit code of a command that succeeded or failed.
 pub(crate) fn code(succeeded: bool) -> ExitCode {
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_not_repeated() {
+        let error = anyhow::anyhow!("refused").context("IO error: refused").context("no server");
+        assert_eq!(with_causes(&error), "no server: IO error: refused");
+    }
 }

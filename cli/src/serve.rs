@@ -2,10 +2,14 @@
 
 mod address;
 mod announcement;
+mod dev_settings;
+mod fleet;
+mod nats_server;
 mod page;
 mod reload;
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -13,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use signalbox_gateway::{Addresses, Config, Gateway, PAGES, supervise::keep_running};
+use signalbox_gateway::{Addresses, Config, Gateway, supervise::keep_running};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -21,13 +25,17 @@ use tokio::{
 };
 use tracing::{level_filters::LevelFilter, warn};
 
-use self::{announcement::Announcement, reload::ProjectReload};
+use self::{
+    announcement::{Announcement, program},
+    reload::ProjectReload,
+};
 use crate::{
     chaos::{self, Chaos, ChaosSpec},
     config::Sources,
     dev::{
         DevEnvironment,
-        profile::{DevProfile, ProfileGuard},
+        lock::FileLock,
+        profile::{DevCluster, DevGateway, DevProfile, ProfileGuard},
     },
     logging,
     pid_file::PidFile,
@@ -45,6 +53,10 @@ use crate::{
 Examples:
   signalbox serve --dev
       Try it: needs no setup, prints the address of a page and commands to join.
+  signalbox serve --dev --gateways 3
+      A cluster of three gateways with a nats-server, each a process that you can kill.
+  signalbox serve --dev --cluster nats://127.0.0.1:4222
+      One gateway of a cluster: type it in several terminals.
   signalbox serve --config gateway.toml
       With your own certificate and projects; `signalbox config --default` prints all settings.
   signalbox serve --config gateway.toml --pid-file /run/signalbox.pid
@@ -59,7 +71,7 @@ pub(crate) struct Args {
     #[arg(long)]
     dev: bool,
     /// Directory in which --dev keeps them.
-    #[arg(long, value_name = "DIR", default_value = ".signalbox/dev", requires = "dev")]
+    #[arg(long, value_name = "DIR", default_value = DEV_DIR, requires = "dev")]
     dev_dir: PathBuf,
     /// Behave like a bad network, to test clients: cut links, delay and drop packets.
     ///
@@ -73,6 +85,19 @@ pub(crate) struct Args {
     /// It has no TLS there: others on the network can read the signals and the tokens of the session.
     #[arg(long, requires = "dev", conflicts_with = "page")]
     lan: bool,
+    /// Start a nats-server, which must be installed, and this number of gateways of one cluster, each
+    /// in a process of its own.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        requires = "dev",
+        value_parser = clap::value_parser!(u8).range(1..=16),
+        conflicts_with_all = ["name", "quic", "tcp", "page", "cluster", "pid_file", "chaos", "lan"]
+    )]
+    gateways: Option<u8>,
+    /// Write the profile for --dev of client commands although programs read the announcement.
+    #[arg(long, hide = true, requires = "dev")]
+    dev_profile: bool,
     #[command(flatten)]
     sources: Sources,
     /// Format of the announcement on standard output when the gateway is ready.
@@ -83,6 +108,9 @@ pub(crate) struct Args {
     log_json: bool,
 }
 
+/// Directory of `--dev` by default.
+const DEV_DIR: &str = ".signalbox/dev";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum AnnounceFormat {
     Text,
@@ -90,22 +118,25 @@ enum AnnounceFormat {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(count) = args.gateways {
+        return fleet::run(&args, count);
+    }
     survive_file_size_limit()?;
     logging::start_queued(LevelFilter::INFO, args.log_json)?;
     signalbox_certs::install_provider();
+    // Held until the ports are bound, so that gateways that start together choose different ones.
+    let lock = args.dev.then(|| DevEnvironment::lock(&args.dev_dir)).transpose()?;
     let dev = args.dev.then(|| DevEnvironment::open(&args.dev_dir)).transpose()?;
     let mut defaults = dev.as_ref().map(DevEnvironment::defaults).unwrap_or_default();
     if args.chaos.is_some() {
         defaults.timeouts.idle_ms = chaos::IDLE_TIMEOUT_MS;
     }
-    let mut config = args.sources.check(&defaults)?;
-    if dev.is_some() && PAGES && config.listen.page.is_none() {
-        // In both, so that a reload sees no change.
-        config.listen.page = Some(page::default_address(config.listen.tcp, args.lan));
-        defaults.listen.page = config.listen.page;
-    }
+    let config = match &dev {
+        Some(_) => dev_settings::choose(&args.sources, &mut defaults, args.lan)?,
+        None => args.sources.check(&defaults)?,
+    };
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(args, dev, config, defaults));
+    let result = runtime.block_on(serve(args, dev, lock, config, defaults));
     // A blocking read from a dead disk must not keep the process from ending.
     runtime.shutdown_background();
     result
@@ -131,14 +162,19 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 async fn serve(
     args: Args,
     dev: Option<DevEnvironment>,
+    lock: Option<FileLock>,
     mut config: Config,
     defaults: Config,
 ) -> anyhow::Result<ExitCode> {
     // Handled from now on, so that an early signal does not kill the process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let public =
-        Addresses { quic: config.listen.quic, tcp: config.listen.tcp, page: config.listen.page };
+    let public = Addresses {
+        quic: config.listen.quic,
+        tcp: config.listen.tcp,
+        page: config.listen.page,
+        ops: config.ops.listen,
+    };
     let configured = config.clone();
     let network = args.lan.then(page::network_ip).transpose()?;
     if let (Some(ip), Some(page)) = (network, config.listen.page) {
@@ -155,6 +191,12 @@ async fn serve(
     let mut gateway = Gateway::bind(config.clone())?;
     let mut addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
     addresses.page = gateway.addresses().page;
+    drop(lock);
+    tokio::select! {
+        joined = gateway.join_cluster() => joined.context("cannot join the cluster")?,
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+    }
     let network = match (&dev, network) {
         (Some(dev), Some(ip)) => page::on_network(dev, addresses, ip)?,
         _ => None,
@@ -168,9 +210,14 @@ async fn serve(
     tokio::spawn(reload::watch(gateway.certificates(), projects)?);
     // Exists until the gateway has ended. Programs read the JSON announcement instead.
     let profile = match (args.announce, &dev) {
-        (AnnounceFormat::Text, Some(dev)) => write_profile(&config, addresses, dev),
-        _ => None,
+        (AnnounceFormat::Json, _) if !args.dev_profile => None,
+        (_, dev) => dev
+            .as_ref()
+            .and_then(|dev| write_profile(&config, addresses, gateway.addresses().ops, dev)),
     };
+    let peers = gateway.stats().cluster().map(|cluster| {
+        cluster.peers.iter().map(|peer| peer.instance.gateway.to_string()).collect()
+    });
     let announcement = Announcement {
         config: &config,
         public: addresses,
@@ -179,6 +226,7 @@ async fn serve(
         dev: dev.as_ref(),
         network: network.as_ref(),
         dev_profile: profile.as_ref().map(ProfileGuard::file),
+        peers,
     };
     announcement::print(match args.announce {
         AnnounceFormat::Text => announcement.text(),
@@ -224,14 +272,24 @@ async fn serve(
 fn write_profile(
     config: &Config,
     addresses: Addresses,
+    ops: Option<SocketAddr>,
     dev: &DevEnvironment,
 ) -> Option<ProfileGuard> {
     let websocket = if config.tls.plaintext_tcp { "ws" } else { "wss" };
     let write = || {
+        let cluster = &config.cluster;
         DevProfile {
-            pid: std::process::id(),
-            quic: format!("quic://{}", address::local_name(addresses.quic)),
-            websocket: format!("{websocket}://{}", address::local_name(addresses.tcp)),
+            cluster: (!cluster.servers.is_empty()).then(|| DevCluster {
+                servers: cluster.servers.clone(),
+                namespace: cluster.namespace.clone(),
+            }),
+            gateways: vec![DevGateway {
+                name: config.name.to_string(),
+                pid: std::process::id(),
+                quic: format!("quic://{}", address::local_name(addresses.quic)),
+                websocket: format!("{websocket}://{}", address::local_name(addresses.tcp)),
+                ops: ops.map(|address| format!("http://{}", address::local_name(address))),
+            }],
             ca: std::path::absolute(dev.authority.ca_pem_path())?,
             session: dev.project.session.to_string(),
             tokens: dev.tokens.clone(),

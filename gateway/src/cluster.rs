@@ -8,13 +8,13 @@ use std::{
 };
 
 use signalbox_cluster::{BarrierTimeout, Cluster, ClusterStatus, Links};
-use signalbox_nats::{Bus, BusMonitor, BusStatus, NatsError, NatsOptions};
+use signalbox_nats::{Bus, BusMonitor, NatsError, NatsOptions};
 use signalbox_protocol::SessionId;
 use signalbox_relay::{Hold, Instance, JoinError, Observer, Relay, Settings};
 use tokio::{sync::Notify, time::timeout};
 use tracing::warn;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, cluster_report::ClusterReport};
 
 /// Maximum time that a join waits for the members on other gateways. Those that are known later are
 /// announced to the client as new connections.
@@ -118,10 +118,16 @@ impl ClusterNode {
         self.cluster.is_settled(self.clock.uptime())
     }
 
-    /// The state of the cluster and of the bus; none before the gateway has joined.
-    pub(crate) fn status(&self) -> Option<(ClusterStatus, BusStatus)> {
-        let bus = self.bus.get()?;
-        Some((self.cluster.status(self.clock.uptime()), bus.status()))
+    /// The state of the cluster; none before the gateway has joined.
+    pub(crate) fn status(&self) -> Option<ClusterStatus> {
+        self.bus.get()?;
+        Some(self.cluster.status(self.clock.uptime()))
+    }
+
+    /// The state of the cluster and of the bus, for operators; none before the gateway has joined.
+    pub(crate) fn report(&self) -> Option<ClusterReport> {
+        let (bus, now) = (self.bus.get()?.status(), self.clock.uptime());
+        Some(ClusterReport::new(self.cluster.status(now), bus, now))
     }
 
     /// Whether load balancers should send clients to this gateway, as far as the bus is concerned:

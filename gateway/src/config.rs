@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod default_file;
 mod gateway_url;
+mod ops;
 mod origin;
 mod problem;
 mod project;
@@ -20,6 +21,7 @@ pub use self::{
     check::accepted,
     cluster::{ClusterConfig, SecretText},
     default_file::default_file,
+    ops::OpsConfig,
     problem::{Problem, ProblemKind},
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
 };
@@ -61,6 +63,8 @@ section! {
         resume: ResumeConfig = ResumeConfig::default(), Form::Table(&ResumeConfig::TABLE);
         /// The cluster of gateways.
         cluster: ClusterConfig = ClusterConfig::default(), Form::Table(&ClusterConfig::TABLE);
+        /// Operations.
+        ops: OpsConfig = OpsConfig::default(), Form::Table(&OpsConfig::TABLE);
         /// Graceful shutdown.
         drain: DrainConfig = DrainConfig::default(), Form::Table(&DrainConfig::TABLE);
         /// The process itself.

@@ -25,7 +25,7 @@ use crate::{
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
     lifecycle::Lifecycle,
-    listen::{http, page, quic, tcp},
+    listen::{http, ops, page, quic, tcp},
     page::PageSession,
     project::{self, Projects},
     secret,
@@ -50,6 +50,8 @@ pub struct Addresses {
     pub tcp: SocketAddr,
     /// TCP, for the page in a browser and its WebSocket, if it is served.
     pub page: Option<SocketAddr>,
+    /// TCP, for operations, if it is configured.
+    pub ops: Option<SocketAddr>,
 }
 
 /// A gateway that has bound its ports. It serves when it is [run](Gateway::run).
@@ -62,6 +64,7 @@ pub struct Gateway {
     tcp: tcp::HttpListener,
     page: Option<tcp::HttpListener>,
     page_session: Option<PageSession>,
+    ops: Option<tcp::HttpListener>,
     addresses: Addresses,
     state_file: Option<StateFile>,
     revocation_file: Option<RevocationFile>,
@@ -95,8 +98,11 @@ impl Gateway {
         }
         let certificates =
             Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
-        let page = config.listen.page.map(|address| tcp::HttpListener::bind(address, None));
-        let page = page.transpose()?;
+        let plain = |serves, address: Option<SocketAddr>| {
+            address.map(|address| tcp::HttpListener::bind(serves, address, None)).transpose()
+        };
+        let page = plain("the page", config.listen.page)?;
+        let ops = plain("operations", config.ops.listen)?;
         if let Some(page) = &page {
             config.auth.allowed_origins.extend(page::origins(page.address()));
         }
@@ -112,11 +118,12 @@ impl Gateway {
         let keys = Keys::of(&secret);
         let quic = quic::QuicListener::bind(config.listen.quic, &certificates, &keys, &context)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
-        let tcp = tcp::HttpListener::bind(config.listen.tcp, tcp_tls)?;
+        let tcp = tcp::HttpListener::bind("WebSocket and HTTP", config.listen.tcp, tcp_tls)?;
         let addresses = Addresses {
             quic: quic.address(),
             tcp: tcp.address(),
             page: page.as_ref().map(tcp::HttpListener::address),
+            ops: ops.as_ref().map(tcp::HttpListener::address),
         };
         let state_path = config.resume.state_file;
         let revocation_file =
@@ -133,6 +140,7 @@ impl Gateway {
             tcp,
             page,
             page_session: None,
+            ops,
             addresses,
             state_file,
             revocation_file,
@@ -199,6 +207,7 @@ impl Gateway {
             tcp,
             page,
             page_session,
+            ops,
             state_file,
             revocation_file,
             bus,
@@ -220,6 +229,11 @@ impl Gateway {
         if let Some(page) = page {
             let router = page::router(&context, page_session, &certificates);
             listeners.spawn(page.run(context.clone(), router));
+        }
+        if let Some(listener) = ops {
+            let context = ops::context(&context);
+            let router = ops::router(&context);
+            listeners.spawn(listener.run(context, router));
         }
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {

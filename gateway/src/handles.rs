@@ -67,6 +67,6 @@ impl StatsHandle {
 
     /// The cluster as this gateway sees it; none without a cluster, or before it has been joined.
     pub fn cluster(&self) -> Option<ClusterStatus> {
-        self.0.cluster()?.status().map(|(cluster, _)| cluster)
+        self.0.cluster()?.status()
     }
 }

@@ -22,6 +22,7 @@ mod admission;
 mod backoff;
 mod clock;
 mod cluster;
+mod cluster_report;
 mod config;
 mod context;
 mod drain;
@@ -49,8 +50,9 @@ mod state_file;
 pub mod supervise;
 mod webhook;
 
+pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
-    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, Problem,
+    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, OpsConfig, Problem,
     ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ResumeConfig, SecretText,
     TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
 };

@@ -45,7 +45,8 @@ impl Chaos {
         let udp = udp.with_context(|| format!("cannot listen on {} (udp)", public.quic))?;
         let tcp = TcpListener::bind(public.tcp).await;
         let tcp = tcp.with_context(|| format!("cannot listen on {} (tcp)", public.tcp))?;
-        let addresses = Addresses { quic: udp.local_addr()?, tcp: tcp.local_addr()?, page: None };
+        let addresses =
+            Addresses { quic: udp.local_addr()?, tcp: tcp.local_addr()?, page: None, ops: None };
         Ok(Self { spec, udp, tcp, addresses })
     }
 

@@ -1,6 +1,6 @@
 //! Sources of the configuration: defaults, file, environment and flags.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 use figment::{
@@ -37,6 +37,9 @@ pub(crate) struct Sources {
     /// TCP address of the page for browsers, without TLS (listen.page).
     #[arg(long, value_name = "ADDRESS")]
     pub(super) page: Option<std::net::SocketAddr>,
+    /// NATS servers of a cluster of gateways, separated by commas (cluster.servers).
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub(super) cluster: Vec<String>,
     /// File for the process id, for `signalbox drain` (process.pid_file).
     #[arg(long, value_name = "PATH")]
     pub(super) pid_file: Option<PathBuf>,
@@ -63,11 +66,13 @@ impl Sources {
         let repeated =
             env.iter().filter_map(|(name, value)| repeated(name.as_str(), &value)).collect();
         figment = figment.merge(env);
+        let servers = (!self.cluster.is_empty()).then(|| Value::from(self.cluster.clone()));
         let flags = [
             ("", "name", "--name", self.name.as_ref().map(|it| Value::from(it.as_str()))),
             ("listen", "quic", "--quic", self.quic.map(|it| Value::from(it.to_string()))),
             ("listen", "tcp", "--tcp", self.tcp.map(|it| Value::from(it.to_string()))),
             ("listen", "page", "--page", self.page.map(|it| Value::from(it.to_string()))),
+            ("cluster", "servers", "--cluster", servers),
             ("process", "pid_file", "--pid-file", self.pid_file.as_deref().map(path_value)),
             ("process", "threads", "--threads", self.threads.map(Value::from)),
         ];
@@ -78,6 +83,16 @@ impl Sources {
         }
         let value = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
         Ok(MergedConfig { figment, value, file, repeated })
+    }
+
+    /// Adds those that may be the same for several gateways to a command that starts one.
+    pub(crate) fn pass_on(&self, command: &mut Command) {
+        if let Some(file) = &self.config {
+            command.arg("--config").arg(file);
+        }
+        if let Some(threads) = self.threads {
+            command.arg("--threads").arg(threads.to_string());
+        }
     }
 
     /// The configuration, if each setting has a value of its kind.

@@ -34,7 +34,7 @@ use queue::LogQueue;
 use throttle::Throttle;
 
 /// Environment variable with the levels.
-const VARIABLE: &str = "SIGNALBOX_LOG";
+pub(crate) const VARIABLE: &str = "SIGNALBOX_LOG";
 
 /// Default levels of libraries. Any client can make rustls and quinn warn, for example by a damaged
 /// handshake; errors are faults of this process.

@@ -33,6 +33,8 @@ pub(super) struct Announcement<'a> {
     pub(super) network: Option<&'a NetworkPage>,
     /// The file for `--dev` of client commands, if it was written.
     pub(super) dev_profile: Option<&'a Path>,
+    /// The other gateways of the cluster, if there is one.
+    pub(super) peers: Option<Vec<String>>,
 }
 
 /// Prints an announcement. The gateway serves all the same if it is not read: standard output may be
@@ -56,8 +58,11 @@ pub(super) async fn print(announcement: String) {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonAnnouncement<'a> {
+    name: &'a str,
     quic: String,
     https: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ops: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,8 +100,10 @@ impl Announcement<'_> {
             Some(JsonProject { key: project.key.as_str(), secret })
         });
         serde_json::to_string(&JsonAnnouncement {
+            name: config.name.as_str(),
             quic: reachable(public.quic).to_string(),
             https: reachable(public.tcp).to_string(),
+            ops: gateway.ops.map(|address| address.to_string()),
             page: self.page(),
             network_page: self.network.map(|it| it.url.as_str()),
             ca: match dev {
@@ -129,7 +136,9 @@ impl Announcement<'_> {
                 let websocket = if self.config.tls.plaintext_tcp { "ws" } else { "wss" };
                 let Addresses { quic, tcp, .. } = self.public;
                 let page = self.page().map_or_else(String::new, |url| format!(", page {url}"));
-                format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP){page}")
+                let ops = self.gateway.ops;
+                let ops = ops.map_or_else(String::new, |it| format!(", operations on {it}"));
+                format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP){page}{ops}")
             }
         };
         if let Some(spec) = self.chaos {
@@ -148,11 +157,14 @@ impl Announcement<'_> {
         let program = program();
         let ca = authority.ca_pem_path().display();
         let (quic, tcp) = (local_name(self.public.quic), local_name(self.public.tcp));
+        let name = &self.config.name;
+        let gateway =
+            self.peers.as_ref().map_or_else(String::new, |_| format!(" --gateway {name}"));
         let (tokens, by_quic, by_websocket) = match self.dev_profile {
             Some(file) => (
                 format!("in {}, one for each role, valid for a day", file.display()),
-                "--dev".to_owned(),
-                format!("{websocket} --dev=moderator"),
+                format!("--dev{gateway}"),
+                format!("{websocket} --dev=moderator{gateway}"),
             ),
             None => {
                 let DevTokens { moderator, publisher, subscriber } = tokens;
@@ -174,11 +186,12 @@ impl Announcement<'_> {
             page +=
                 &format!("On another device in the network, without TLS:\n\n  {url}\n\n{code}\n\n");
         }
+        let cluster = self.cluster();
         format!(
             "\
 Signalbox is ready.
 
-{page}  QUIC        quic://{quic}
+{page}{cluster}  QUIC        quic://{quic}
   WebSocket   {websocket}://{tcp}
   Authority   {ca}
   Project     {key}
@@ -202,6 +215,21 @@ Send both a signal as your server would, over REST:
 "
         )
     }
+
+    /// The rows about the cluster, if there is one.
+    fn cluster(&self) -> String {
+        let Some(peers) = &self.peers else { return String::new() };
+        let Config { name, cluster, .. } = self.config;
+        let servers = cluster.servers.join(", ");
+        let peers = match peers.as_slice() {
+            [] => "no other gateway yet: type this command in another terminal".to_owned(),
+            peers => format!("with {}", peers.join(", ")),
+        };
+        let ops = self.gateway.ops.map_or_else(String::new, local_name);
+        format!(
+            "  Gateway     {name}\n  Cluster     {servers}, {peers}\n  Operations  http://{ops}/cluster\n"
+        )
+    }
 }
 
 fn chaos_notice(spec: ChaosSpec, gateway: Addresses) -> String {
@@ -218,7 +246,7 @@ Without chaos the gateway is at {quic} (UDP) and {tcp} (TCP).
 }
 
 /// The command that runs this program again: its path, relative if it is below the current directory.
-fn program() -> String {
+pub(super) fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| "signalbox".into());
     let here = std::env::current_dir().unwrap_or_default();
     let path = path.strip_prefix(&here).unwrap_or(&path);

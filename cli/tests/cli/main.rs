@@ -9,11 +9,13 @@
 mod bench;
 mod certificates;
 mod chaos;
+mod cluster;
 mod config;
 mod connecting;
 mod dev;
 mod drain;
 mod failures;
+mod fleet;
 mod gateway;
 mod leaving;
 mod logging;

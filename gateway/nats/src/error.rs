@@ -19,7 +19,9 @@ pub enum NatsError {
         source: io::Error,
     },
     /// The file with the trusted authorities is unusable: the operator's mistake.
-    #[error("cannot use the CA file of NATS, {path}: set a PEM file with certificates")]
+    #[error(
+        "cannot use the CA file of NATS, {path}: set cluster.ca to a PEM file with certificates"
+    )]
     Authorities {
         /// Its path.
         path: PathBuf,
@@ -31,7 +33,7 @@ pub enum NatsError {
     #[error("cannot use the client certificate of NATS")]
     ClientCertificate(#[source] LoadError),
     /// No server could be reached.
-    #[error("no NATS server can be reached ({servers}): start it, or correct the addresses")]
+    #[error("no NATS server can be reached ({servers}): start it, or correct cluster.servers")]
     Unreachable {
         /// The servers.
         servers: String,
@@ -51,7 +53,9 @@ pub enum NatsError {
         limit: Duration,
     },
     /// The server refuses the credentials.
-    #[error("NATS refuses the credentials of the gateway ({servers}): correct them here or there")]
+    #[error(
+        "NATS refuses the credentials of the gateway ({servers}): correct cluster.user and cluster.password, cluster.token or cluster.credentials_file"
+    )]
     Unauthorized {
         /// The servers.
         servers: String,
@@ -61,7 +65,7 @@ pub enum NatsError {
     },
     /// The TLS handshake has failed.
     #[error(
-        "TLS with NATS has failed ({servers}): check the CA file, the client certificate, and that the host is in the server's certificate"
+        "TLS with NATS has failed ({servers}): check cluster.ca, cluster.certificate, and that the host is in the server's certificate"
     )]
     Tls {
         /// The servers.

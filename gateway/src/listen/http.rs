@@ -20,7 +20,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::get,
@@ -58,7 +58,7 @@ const HTTP_BUFFER: usize = 8 * 1024;
 pub(crate) fn router(context: &ServerContext) -> Router {
     Router::new()
         .route(CONNECT_PATH, get(upgrade::connect))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .merge(rest::router().with_state(context.services.clone()))
         .fallback(|| async { rest::Error::NoSuchResource })
@@ -67,8 +67,13 @@ pub(crate) fn router(context: &ServerContext) -> Router {
         .with_state(context.clone())
 }
 
+/// `GET /healthz`: the process accepts and answers requests.
+pub(super) async fn healthy() -> &'static str {
+    "ok\n"
+}
+
 /// `GET /readyz`: whether load balancers should route clients here.
-async fn ready(
+pub(super) async fn ready(
     State(lifecycle): State<Arc<Lifecycle>>,
     State(services): State<Arc<Services>>,
 ) -> (StatusCode, &'static str) {
@@ -227,6 +232,15 @@ pub(super) async fn keep_or_close(
             response.headers_mut().insert("keep-alive", value);
         }
     }
+    response
+}
+
+/// Closes the connection after the response: a browser would keep it, and with it the permit of a
+/// client.
+pub(super) fn closing(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.remove(HeaderName::from_static("keep-alive"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -2,8 +2,10 @@
 //! HTTP, the WebSocket upgrade).
 
 mod drain_body;
+mod host;
 pub(crate) mod http;
 mod malformed;
+pub(crate) mod ops;
 mod origin;
 mod outage;
 pub(crate) mod page;

@@ -5,16 +5,13 @@
 //! the machine reach it too. So the session with its tokens is given for a key only, and a name that
 //! somebody else points at this machine (DNS rebinding) is not served.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -24,7 +21,11 @@ use serde::Serialize;
 use signalbox_certs::Certificates;
 use signalbox_protocol::CONNECT_PATH;
 
-use super::{http, upgrade};
+use super::{
+    host::own_host,
+    http::{self, closing},
+    upgrade,
+};
 use crate::{
     context::ServerContext,
     page::{FILES, PageFile, PageSession},
@@ -146,22 +147,4 @@ async fn protect(
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
-}
-
-/// Closes the connection after the response: a browser would keep it, and with it the permit of a
-/// client.
-fn closing(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.remove(HeaderName::from_static("keep-alive"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// The host of a request, if it is `localhost` or an IP address.
-fn own_host(headers: &HeaderMap) -> Option<Authority> {
-    let host: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
-    let name = host.host();
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let own = name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok();
-    (own && !host.as_str().contains('@')).then_some(host)
 }

@@ -30,10 +30,13 @@ pub(crate) struct HttpListener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
     address: SocketAddr,
+    serves: &'static str,
 }
 
 impl HttpListener {
+    /// Binds the address. `serves` is for the log.
     pub(crate) fn bind(
+        serves: &'static str,
         address: SocketAddr,
         certificates: Option<&Certificates>,
     ) -> Result<Self, BindError> {
@@ -43,7 +46,7 @@ impl HttpListener {
         let tls = certificates
             .map(|certificates| Arc::new(signalbox_certs::tcp_server(certificates)))
             .map(TlsAcceptor::from);
-        Ok(Self { socket, tls, address })
+        Ok(Self { socket, tls, address, serves })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -53,7 +56,7 @@ impl HttpListener {
     /// Serves these routes until the gateway drains.
     pub(crate) async fn run(self, context: ServerContext, router: Router) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        info!(address = %self.address, scheme, "listening for WebSocket and HTTP");
+        info!(address = %self.address, scheme, "listening for {}", self.serves);
         let accepting = keep_running("TCP listener", || self.accept(&context, &router));
         context.lifecycle.until_drain(accepting).await;
     }

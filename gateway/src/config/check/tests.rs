@@ -71,6 +71,7 @@ const CASES: &[(Change, &str, &str)] = &[
         "17 URLs, more than",
     ),
     (|it| it.resume.window_ms = u32::MAX, "resume.window_ms", "0 means not at all"),
+    (|it| it.ops.listen = Some(([0, 0, 0, 0], 9).into()), "ops.listen", "a loopback address"),
     (|it| it.process.threads = 0, "process.threads", "from 1 to 1024"),
     (|it| it.process.threads = 1 << 40, "process.threads", "from 1 to 1024"),
     (|it| it.limits.pending_handshakes = 0, "limits.pending_handshakes", "from 1 to 1000000"),

@@ -1,0 +1,115 @@
+//! A request to the operations listener of a gateway.
+
+use std::{fmt, io, str::FromStr, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use signalbox_gateway::ClusterReport;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Time for the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum length of an answer, in bytes: far more than a large cluster needs.
+const MAX_ANSWER: u64 = 4 * 1024 * 1024;
+
+/// The URL of an operations listener: `http://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpsUrl {
+    /// Host and port.
+    authority: String,
+}
+
+impl FromStr for OpsUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let must_be = "it must be http://HOST:PORT, such as http://127.0.0.1:4435";
+        let authority = text.strip_prefix("http://").ok_or(must_be)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = authority.rsplit_once(':').ok_or(must_be)?;
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_host) || port.parse::<u16>().is_err() {
+            return Err(must_be);
+        }
+        Ok(Self { authority: authority.to_owned() })
+    }
+}
+
+impl fmt::Display for OpsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+impl OpsUrl {
+    /// The state of the cluster.
+    pub(crate) async fn report(&self) -> anyhow::Result<ClusterReport> {
+        Ok(self.cluster().await?.1)
+    }
+
+    /// The answer to `GET /cluster`, as text and read.
+    pub(super) async fn cluster(&self) -> anyhow::Result<(String, ClusterReport)> {
+        let Ok(answer) = timeout(TIMEOUT, self.request()).await else {
+            bail!("{self} has not answered within {} s", TIMEOUT.as_secs());
+        };
+        let answer = answer.with_context(|| self.to_string())?;
+        let report = serde_json::from_str(&answer)
+            .with_context(|| format!("{self} is a gateway of another version"))?;
+        Ok((answer, report))
+    }
+
+    async fn request(&self) -> anyhow::Result<String> {
+        let Self { authority } = self;
+        let mut stream = TcpStream::connect(authority).await.map_err(explained)?;
+        let request =
+            format!("GET /cluster HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+        let answer = String::from_utf8(answer).ok();
+        let parts = answer.as_deref().and_then(|answer| answer.split_once("\r\n\r\n"));
+        let status = parts.and_then(|(head, _)| head.strip_prefix("HTTP/1.1 ")?.get(..3));
+        let (Some(status), Some((_, body))) = (status, parts) else {
+            bail!("this is not the operations listener of a gateway");
+        };
+        let hint = body.lines().next().unwrap_or_default();
+        ensure!(status == "200", "HTTP {status}: {hint}");
+        Ok(body.to_owned())
+    }
+}
+
+/// The error of connecting, with the next step.
+fn explained(error: io::Error) -> anyhow::Error {
+    let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+    let error = anyhow::Error::from(error);
+    if refused {
+        error.context(
+            "nothing listens there: set ops.listen of the gateway, or name its address with --ops",
+        )
+    } else {
+        error.context("cannot connect")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_host_and_a_port() {
+        for good in ["http://127.0.0.1:1", "http://localhost:4435/", "http://[::1]:4435"] {
+            let url = OpsUrl::from_str(good).unwrap();
+            assert_eq!(url.to_string(), good.trim_end_matches('/'));
+        }
+        for bad in
+            ["127.0.0.1:1", "https://a:1", "http://a", "http://:1", "http://a:b", "http://a:1/x"]
+        {
+            OpsUrl::from_str(bad).unwrap_err();
+        }
+        OpsUrl::from_str("http://a\r\nb:1").unwrap_err();
+    }
+}
