@@ -27,8 +27,6 @@ GATEWAYS = 3
 # A gateway knows the others once it has been connected to NATS for a lease, which is two seconds.
 KNOWN_DEADLINE_S = 30
 
-# QUIC clients notice a killed gateway after this time.
-IDLE_TIMEOUT_MS = 3000
 DRAIN_SPREAD_MS = 300
 
 
@@ -102,7 +100,6 @@ class Cluster:
         config.write_text(
             f'name = "gw-{number}"\n\n{self._customers.config}\n\n'
             f'[cluster]\nservers = ["{self._nats}"]\n\n'
-            f"[timeouts]\nidle_ms = {IDLE_TIMEOUT_MS}\n\n"
             f"[drain]\nspread_ms = {DRAIN_SPREAD_MS}\n"
         )
         return config

@@ -6,12 +6,13 @@ client also resumes on another gateway than the one it was on.
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
 import resume_scenarios
 import scenarios
-from cluster import Cluster
+from cluster import KNOWN_DEADLINE_S, Cluster
 from gateways import Gateway, mint_session, mint_token
 from link import Ended, Link
 from resume_scenarios import PART, Way, hear_out, presence_until, send_part
@@ -46,9 +47,10 @@ class ClusterStage(Stage):
         return link
 
     def _wait_until_listed(self, link: Link) -> None:
+        deadline = time.monotonic() + KNOWN_DEADLINE_S
         for gateway in self._cluster.gateways:
             while link.me not in self._cluster.ids_at(gateway, self.session):
-                pass
+                assert time.monotonic() < deadline, f"{link.me} is not known at {gateway.https}"
 
 
 def perform(scenario: Scenario, cluster: Cluster, carrier: Carrier) -> None:
