@@ -29,8 +29,12 @@ impl ServerContext {
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
     ) -> Self {
+        let services = Arc::new(Services::new(config, nats, projects, observer));
+        if let Some(cluster) = services.cluster() {
+            cluster.attach(&services);
+        }
         Self {
-            services: Arc::new(Services::new(config, nats, projects, observer)),
+            services,
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),
             admission: Arc::new(AdmissionControl::new(&config.limits)),
         }

@@ -8,8 +8,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use signalbox_protocol::{ConnectionId, SessionId};
-use signalbox_relay::{Applied, Backplane as _, Hold, Instance, JoinError, Relay, SessionUpdate};
+use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
+use signalbox_relay::{
+    Applied, Backplane as _, Hold, Instance, JoinError, ProjectUse, Relay, SessionUpdate,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     links::Links,
     message::{BusMessage, BusMessageError, ChannelMessage, LinkStatus, hash},
     opening::{Next, Openings},
+    shared_state::SharedState,
     status::ClusterStatus,
     waiting::Waiting,
 };
@@ -47,6 +50,7 @@ const MAX_BARRIERS: usize = 65_536;
 pub struct Cluster {
     links: Arc<Links>,
     pub(crate) relay: Relay,
+    shared: Arc<dyn SharedState>,
     /// Locked before the relay's locks, never under them.
     pub(crate) state: Mutex<ClusterState>,
 }
@@ -102,7 +106,26 @@ pub struct BarrierId(u64);
 impl Cluster {
     /// A cluster of one gateway. `relay` publishes to `links`.
     pub fn new(relay: Relay, links: Arc<Links>) -> Self {
-        Self { links, relay, state: Mutex::default() }
+        Self { links, relay, shared: Arc::new(()), state: Mutex::default() }
+    }
+
+    /// The same cluster, with state that all gateways share.
+    #[must_use]
+    pub fn with_shared_state(self, shared: Arc<dyn SharedState>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Sends a message of the shared state to all live gateways.
+    pub fn announce(&self, message: &[u8]) {
+        for peer in self.links.peers() {
+            self.links.send(&peer, &ChannelMessage::State { message });
+        }
+    }
+
+    fn send_shared_state(&self, peer: &Instance) {
+        for message in self.shared.export() {
+            self.links.send(peer, &ChannelMessage::State { message: &message });
+        }
     }
 
     /// The links of this gateway.
@@ -270,7 +293,9 @@ impl Cluster {
             self.restart_broken(now);
         }
         if beat {
-            self.links.send_heartbeat();
+            let (elsewhere, others) = self.links.usage();
+            self.relay.set_usage_elsewhere(elsewhere, others);
+            self.links.send_heartbeat(self.relay.project_usage(HEARTBEAT_INTERVAL));
         }
     }
 
@@ -288,6 +313,7 @@ impl Cluster {
             warn!(gateway = %peer, "channel restarted: updates were lost");
             let sessions = self.relay.sessions();
             self.links.restart(&peer, &sessions);
+            self.send_shared_state(&peer);
             for session in sessions {
                 if self.relay.peers(&session).contains(&peer) {
                     self.relay.share(&session, &peer, now);
@@ -333,7 +359,7 @@ impl Cluster {
     pub fn receive(&self, payload: &[u8], now: Duration) -> Result<(), BusMessageError> {
         let here = self.links.instance();
         match BusMessage::decode(payload)? {
-            BusMessage::Heartbeat { from, links } => self.heard(&from, &links, now),
+            BusMessage::Heartbeat { from, links, usage } => self.heard(&from, &links, usage, now),
             BusMessage::Goodbye { from } if self.links.is_live(&from) => {
                 info!(gateway = %from, "gateway left");
                 self.lose(&from, now);
@@ -353,7 +379,13 @@ impl Cluster {
         Ok(())
     }
 
-    fn heard(&self, from: &Instance, links: &[LinkStatus], now: Duration) {
+    fn heard(
+        &self,
+        from: &Instance,
+        links: &[LinkStatus],
+        usage: Vec<(ProjectKey, ProjectUse)>,
+        now: Duration,
+    ) {
         let here = self.links.instance();
         if from == here {
             let mut state = self.state.lock();
@@ -385,11 +417,12 @@ impl Cluster {
             }
             info!(gateway = %from, "gateway joined");
             self.links.connect(from, &self.relay.sessions(), now);
+            self.send_shared_state(from);
             let mut state = self.state.lock();
             state.losses.remove(from);
             state.end_barriers();
         }
-        self.links.heard(from, links, now);
+        self.links.heard(from, links, usage, now);
     }
 
     fn handle(
@@ -474,6 +507,10 @@ impl Cluster {
                     state.end_barriers();
                 }
             }
+            ChannelMessage::State { message } if !self.shared.apply(message) => {
+                return Err(BusMessageError::Malformed);
+            }
+            ChannelMessage::State { .. } => {}
             ChannelMessage::Adopt { session } => self.adopt(session, from, now),
             ChannelMessage::Adopted { session } => self.state.lock().handovers.done(&session),
         }

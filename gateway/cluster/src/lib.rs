@@ -21,10 +21,12 @@ mod handover;
 mod links;
 mod message;
 mod opening;
+mod shared_state;
 mod status;
 mod waiting;
 
 pub use cluster::{BarrierId, BarrierTimeout, Cluster, HEARTBEAT_INTERVAL, LEASE};
 pub use links::{Address, BusPacket, Links};
 pub use message::BusMessageError;
+pub use shared_state::SharedState;
 pub use status::{ClusterStatus, PeerStatus};

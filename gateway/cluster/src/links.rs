@@ -1,14 +1,14 @@
 //! The links of this gateway: one channel to, and one from, each other gateway.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use signalbox_protocol::{GatewayId, SessionId};
-use signalbox_relay::{Backplane, Instance, SessionUpdate};
+use signalbox_protocol::{GatewayId, ProjectKey, SessionId};
+use signalbox_relay::{Backplane, Instance, ProjectUse, SessionUpdate};
 
 use crate::{
     channel::{Inbound, Outbound},
@@ -64,6 +64,8 @@ struct Peer {
     inbound: Inbound,
     /// Position of the inbound channel at the last heartbeat.
     position: (u64, u64),
+    /// Usage of projects on the peer.
+    usage: Vec<(ProjectKey, ProjectUse)>,
     /// Sessions of the peer, as far as they have been listed.
     listed: HashSet<u64>,
 }
@@ -133,6 +135,7 @@ impl Links {
             outbound: Outbound::new(state.incarnations),
             inbound: Inbound::default(),
             position: (0, 0),
+            usage: Vec::new(),
             listed: HashSet::new(),
         };
         push_sessions(&mut link.outbound, sessions);
@@ -145,6 +148,17 @@ impl Links {
         self.state.lock().peers.remove(peer);
     }
 
+    /// Usage of projects on all peers, and the number of peers.
+    pub(crate) fn usage(&self) -> (HashMap<ProjectKey, ProjectUse>, u32) {
+        let state = self.state.lock();
+        let mut sum = HashMap::<ProjectKey, ProjectUse>::new();
+        for (project, used) in state.peers.values().flat_map(|link| &link.usage) {
+            let entry = sum.entry(project.clone()).or_default();
+            *entry = entry.plus(*used);
+        }
+        (sum, u32::try_from(state.peers.len()).unwrap_or(u32::MAX))
+    }
+
     /// Peers that have not been heard since this time.
     pub(crate) fn silent_since(&self, time: Duration) -> Vec<Instance> {
         let state = self.state.lock();
@@ -152,10 +166,17 @@ impl Links {
     }
 
     /// Applies a heartbeat of a peer.
-    pub(crate) fn heard(&self, peer: &Instance, links: &[LinkStatus], now: Duration) {
+    pub(crate) fn heard(
+        &self,
+        peer: &Instance,
+        links: &[LinkStatus],
+        usage: Vec<(ProjectKey, ProjectUse)>,
+        now: Duration,
+    ) {
         let mut state = self.state.lock();
         let Some(link) = state.peers.get_mut(peer) else { return };
         link.heard = now;
+        link.usage = usage;
         let Some(status) = links.iter().find(|status| status.peer == self.instance) else { return };
         let (incarnation, expected) = status.receiving;
         link.outbound.confirm(incarnation, expected);
@@ -264,15 +285,15 @@ impl Links {
     }
 
     /// Queues a heartbeat.
-    pub(crate) fn send_heartbeat(&self) {
+    pub(crate) fn send_heartbeat(&self, usage: Vec<(ProjectKey, ProjectUse)>) {
         let mut state = self.state.lock();
         let links = state.peers.iter().map(|(peer, link)| LinkStatus {
             peer: peer.clone(),
             sending: link.outbound.end(),
             receiving: link.inbound.position(),
         });
-        let heartbeat =
-            BusMessage::Heartbeat { from: self.instance.clone(), links: links.collect() };
+        let (from, links) = (self.instance.clone(), links.collect());
+        let heartbeat = BusMessage::Heartbeat { from, links, usage };
         let payload = heartbeat.encode();
         state.control.retain(|packet| packet.to != Address::All);
         state.push_control(BusPacket { to: Address::All, payload });

@@ -1,8 +1,8 @@
 //! Messages of the bus, and of the channels on it.
 
 use serde::{Deserialize, Serialize};
-use signalbox_protocol::{ConnectionId, SessionId};
-use signalbox_relay::{Instance, stable_hash};
+use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
+use signalbox_relay::{Instance, ProjectUse, stable_hash};
 
 /// Version of the messages: their first byte. A gateway ignores other versions.
 const VERSION: u8 = 1;
@@ -11,7 +11,12 @@ const VERSION: u8 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum BusMessage<'a> {
     /// To all gateways, at intervals: the sender is alive.
-    Heartbeat { from: Instance, links: Vec<LinkStatus> },
+    Heartbeat {
+        from: Instance,
+        links: Vec<LinkStatus>,
+        /// Projects that use a considerable part of a limit on the sender.
+        usage: Vec<(ProjectKey, ProjectUse)>,
+    },
     /// To one gateway: fragments of the channel to it.
     Data {
         from: Instance,
@@ -86,6 +91,11 @@ pub(crate) enum ChannelMessage<'a> {
     /// The answer to a `Lost`, after the sender's parts of all sessions with connections of the lost
     /// gateway.
     LostToo { gateway: Instance },
+    /// A message of the sender's shared state.
+    State {
+        #[serde(borrow)]
+        message: &'a [u8],
+    },
 }
 
 /// A message of the bus is unusable.

@@ -1,6 +1,7 @@
 //! The relay in a cluster: sessions that are shared with other gateways.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use signalbox_protocol::{ConnectionId, SessionId};
+use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
 
 use crate::{
     backplane::Backplane,
@@ -21,6 +22,7 @@ use crate::{
     session::{SessionState, closed_sessions::ClosedSessions},
     settings::Settings,
     update::{SessionUpdate, Update},
+    usage::ProjectUse,
 };
 
 /// Keeps a session open on this gateway, even without members. Dropping it ends that.
@@ -239,6 +241,18 @@ impl Relay {
     pub fn is_local(&self, session: &SessionId, connection: ConnectionId) -> bool {
         let session = self.directory().find(session);
         session.is_some_and(|session| session.with(|state| state.is_local(connection)))
+    }
+
+    /// Usage of the projects that use a considerable part of a limit, for the other gateways.
+    /// `elapsed` is the time since the last call.
+    pub fn project_usage(&self, elapsed: Duration) -> Vec<(ProjectKey, ProjectUse)> {
+        self.directory().usage(elapsed)
+    }
+
+    /// Counts the usage of projects on the other gateways against their limits from now on. `others`
+    /// is the number of those gateways.
+    pub fn set_usage_elsewhere(&self, elsewhere: HashMap<ProjectKey, ProjectUse>, others: u32) {
+        self.directory().set_usage_elsewhere(elsewhere, others);
     }
 
     /// Whether a session is open on another gateway as well.

@@ -14,6 +14,7 @@ use crate::{
     rate::SharedRateLimiter,
     session::{Gone, Session, SessionState, history::HistoryBounds, roster::RosterChanges},
     settings::{ProjectLimits, Settings},
+    usage::ProjectUse,
 };
 
 /// The sessions of a relay. Its lock and the lock of a session are never held together.
@@ -50,6 +51,20 @@ impl Directory {
 
     pub(crate) fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
         self.state.lock().projects.set_limits(own);
+    }
+
+    /// Replaces the usage of projects on other gateways.
+    pub(crate) fn set_usage_elsewhere(
+        &self,
+        elsewhere: HashMap<ProjectKey, ProjectUse>,
+        others: u32,
+    ) {
+        self.state.lock().projects.set_elsewhere(elsewhere, others);
+    }
+
+    /// Usage of the projects on this gateway.
+    pub(crate) fn usage(&self, elapsed: Duration) -> Vec<(ProjectKey, ProjectUse)> {
+        self.state.lock().projects.report(elapsed)
     }
 
     /// Number of sessions and of connections.

@@ -47,6 +47,7 @@ mod stable_hash;
 mod summary;
 mod token;
 mod update;
+mod usage;
 
 pub use backplane::Backplane;
 pub use cluster::{Applied, ClusterSummary, Hold};
@@ -69,3 +70,4 @@ pub use stable_hash::stable_hash;
 pub use summary::ConnectionSummary;
 pub use token::{TokenIdDigest, TokenIdentity};
 pub use update::SessionUpdate;
+pub use usage::ProjectUse;

@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use signalbox_protocol::ProjectKey;
 
-use crate::{error::JoinError, rate::SharedRateLimiter, settings::ProjectLimits};
+use crate::{
+    error::JoinError, rate::SharedRateLimiter, settings::ProjectLimits, usage::ProjectUse,
+};
 
 /// Usage of the projects with a connection or a session, and limits of the projects with limits of their own.
 #[derive(Default)]
@@ -12,7 +14,15 @@ pub(crate) struct ProjectTable {
     default: ProjectLimits,
     own: HashMap<ProjectKey, OwnLimits>,
     used: HashMap<ProjectKey, ProjectUsage>,
+    /// Usage on the other gateways of a cluster.
+    elsewhere: HashMap<ProjectKey, ProjectUse>,
+    /// Number of the other gateways.
+    others: u32,
 }
+
+/// A project that uses less than this part of each limit is not reported to other gateways. So each
+/// of them may exceed a limit by this part of it.
+const REPORTED: usize = 64;
 
 /// Limits of one project in place of the default.
 struct OwnLimits {
@@ -44,12 +54,55 @@ impl ProjectTable {
             (key, OwnLimits { limits, rate })
         });
         self.own = own.collect();
-        for own in self.own.values() {
-            own.rate.set(own.limits.signals_per_second);
+        self.set_rates();
+    }
+
+    /// Sets the rate of every project: what its limit leaves for this gateway.
+    fn set_rates(&self) {
+        for (key, own) in &self.own {
+            own.rate.set(self.rate_here(key, own.limits));
         }
-        for (_, used) in self.used.iter().filter(|(key, _)| !self.own.contains_key(*key)) {
-            used.rate.set(self.default.signals_per_second);
+        for (key, used) in self.used.iter().filter(|(key, _)| !self.own.contains_key(*key)) {
+            used.rate.set(self.rate_here(key, self.default));
         }
+    }
+
+    /// The part of a project's rate that the other gateways do not use; at least an equal share.
+    fn rate_here(&self, key: &ProjectKey, limits: ProjectLimits) -> u32 {
+        let limit = limits.signals_per_second;
+        let elsewhere = self.elsewhere.get(key).map_or(0, |used| used.signals_per_second);
+        // Zero would mean no limit.
+        let share = limit.div_ceil(self.others.saturating_add(1));
+        limit.saturating_sub(elsewhere).max(share)
+    }
+
+    /// Replaces the usage on other gateways, and their number.
+    pub(crate) fn set_elsewhere(
+        &mut self,
+        elsewhere: HashMap<ProjectKey, ProjectUse>,
+        others: u32,
+    ) {
+        if elsewhere.is_empty() && self.elsewhere.is_empty() && others == self.others {
+            return;
+        }
+        (self.elsewhere, self.others) = (elsewhere, others);
+        self.set_rates();
+    }
+
+    /// Usage of the projects that use a considerable part of a limit. The rates are those since the
+    /// last call, of which `elapsed` is the time.
+    pub(crate) fn report(&self, elapsed: Duration) -> Vec<(ProjectKey, ProjectUse)> {
+        let usage = self.used.iter().filter_map(|(key, used)| {
+            let limits = self.limits(key);
+            let taken = f64::from(used.rate.count_taken()) / elapsed.as_secs_f64().max(0.1);
+            // Saturates.
+            let signals_per_second = taken.ceil() as u32;
+            let connections = used.connections;
+            let is_considerable = connections > limits.connections / REPORTED
+                || signals_per_second as usize > limits.signals_per_second as usize / REPORTED;
+            is_considerable.then(|| (key.clone(), ProjectUse { connections, signals_per_second }))
+        });
+        usage.collect()
     }
 
     fn limits(&self, key: &ProjectKey) -> ProjectLimits {
@@ -61,10 +114,10 @@ impl ProjectTable {
     }
 
     fn used(&mut self, key: &ProjectKey) -> &mut ProjectUsage {
-        let limits = self.limits(key);
+        let here = self.rate_here(key, self.limits(key));
         let rate = || {
             let own = self.own.get(key).map(|own| own.rate.clone());
-            own.unwrap_or_else(|| Arc::new(SharedRateLimiter::new(limits.signals_per_second)))
+            own.unwrap_or_else(|| Arc::new(SharedRateLimiter::new(here)))
         };
         self.used.entry(key.clone()).or_insert_with(|| ProjectUsage {
             connections: 0,
@@ -90,8 +143,9 @@ impl ProjectTable {
     /// Adds a connection.
     pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
         let limits = self.limits(key);
+        let elsewhere = self.elsewhere.get(key).map_or(0, |used| used.connections);
         let used = self.used(key);
-        if used.connections >= limits.connections {
+        if used.connections.saturating_add(elsewhere) >= limits.connections {
             return Err(JoinError::ProjectFull);
         }
         used.connections += 1;
@@ -139,5 +193,67 @@ impl ProjectTable {
         if self.used.get(key).is_some_and(|used| used.connections == 0 && used.sessions == 0) {
             self.used.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key() -> ProjectKey {
+        "1".parse().unwrap()
+    }
+
+    fn table(connections: usize, signals_per_second: u32) -> ProjectTable {
+        let limits = ProjectLimits::default();
+        ProjectTable::new(ProjectLimits { connections, signals_per_second, ..limits })
+    }
+
+    fn elsewhere(connections: usize, signals_per_second: u32) -> HashMap<ProjectKey, ProjectUse> {
+        HashMap::from([(key(), ProjectUse { connections, signals_per_second })])
+    }
+
+    #[test]
+    fn connections_on_other_gateways_count() {
+        let mut table = table(3, 0);
+        table.enter(&key()).unwrap();
+        table.set_elsewhere(elsewhere(2, 0), 1);
+        assert_eq!(table.enter(&key()), Err(JoinError::ProjectFull));
+        table.set_elsewhere(elsewhere(1, 0), 1);
+        table.enter(&key()).unwrap();
+    }
+
+    #[test]
+    fn gateways_that_use_all_of_a_rate_share_it() {
+        let mut tables = [table(10, 100), table(10, 100)];
+        let rates: Vec<_> = tables.iter_mut().map(|table| table.open(&key()).unwrap().0).collect();
+        let mut sent = [0; 2];
+        for second in 1..10 {
+            for (sent, rate) in sent.iter_mut().zip(&rates) {
+                *sent = (0..200).filter(|_| rate.take(second * SECOND)).count();
+            }
+            let used = [tables[0].report(SECOND), tables[1].report(SECOND)];
+            let [first, second] = used.map(|used| used.into_iter().collect());
+            tables[0].set_elsewhere(second, 1);
+            tables[1].set_elsewhere(first, 1);
+        }
+        assert_eq!(sent, [50, 50]);
+        // One of them alone may use all of it.
+        tables[0].set_elsewhere(HashMap::new(), 1);
+        assert_eq!((0..200).filter(|_| rates[0].take(20 * SECOND)).count(), 100);
+    }
+
+    #[test]
+    fn small_usage_is_not_reported() {
+        let mut table = table(640, 0);
+        for _ in 0..10 {
+            table.enter(&key()).unwrap();
+        }
+        assert_eq!(table.report(SECOND), []);
+        table.enter(&key()).unwrap();
+        let used = ProjectUse { connections: 11, signals_per_second: 0 };
+        assert_eq!(table.report(SECOND), [(key(), used)]);
     }
 }

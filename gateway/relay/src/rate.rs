@@ -37,13 +37,15 @@ impl RateLimiter {
 pub(crate) struct SharedRateLimiter {
     per_second: AtomicU32,
     full_at: AtomicU64,
+    /// Permits taken since they were last counted.
+    taken: AtomicU32,
 }
 
-// Relaxed ordering suffices: no other memory depends on these two numbers.
+// Relaxed ordering suffices: no other memory depends on these numbers.
 impl SharedRateLimiter {
     /// A limiter with the full burst available; 0 means no limit.
     pub(crate) fn new(per_second: u32) -> Self {
-        Self { per_second: per_second.into(), full_at: AtomicU64::new(0) }
+        Self { per_second: per_second.into(), ..Self::default() }
     }
 
     /// Changes the rate; 0 means no limit.
@@ -54,13 +56,20 @@ impl SharedRateLimiter {
     /// Takes one permit, if one is available at `now`.
     pub(crate) fn take(&self, now: Duration) -> bool {
         let per_second = self.per_second.load(Ordering::Relaxed);
-        per_second == 0
-            || self
-                .full_at
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
-                    take(full_at, per_second, now)
-                })
-                .is_ok()
+        if per_second == 0 {
+            return true;
+        }
+        let update = |full_at| take(full_at, per_second, now);
+        let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).is_ok();
+        if taken {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Permits taken since the last call, if there is a limit.
+    pub(crate) fn count_taken(&self) -> u32 {
+        self.taken.swap(0, Ordering::Relaxed)
     }
 }
 

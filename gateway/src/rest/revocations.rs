@@ -169,8 +169,8 @@ pub(super) async fn remove(
     State(services): State<Arc<Services>>,
     InRevocation(project, id): InRevocation,
 ) -> Result<StatusCode, Error> {
-    let deletion = services.revocations().delete(&project, id);
-    deletion.map(|_| DONE).ok_or(Error::RevocationNotFound)
+    let deleted = revocation::delete(&services, &project, id);
+    deleted.then_some(DONE).ok_or(Error::RevocationNotFound)
 }
 
 #[cfg(test)]

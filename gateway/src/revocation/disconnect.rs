@@ -5,12 +5,12 @@ use std::sync::Arc;
 use signalbox_protocol::ProjectKey;
 
 use super::{
-    change::{NewRevocation, Revocation, RevocationChange},
+    change::{NewRevocation, Revocation, RevocationChange, RevocationId},
     identity::Presented,
     list::ListFull,
     matcher::Matcher,
 };
-use crate::services::Services;
+use crate::{cluster::News, services::Services};
 
 /// A revocation that has taken effect.
 pub(crate) struct Revoked {
@@ -26,7 +26,25 @@ pub(crate) struct Revoked {
 pub(crate) fn revoke(services: &Services, new: NewRevocation) -> Result<Revoked, ListFull> {
     let (revocation, changes) = services.revocations().revoke(new)?;
     let disconnected = disconnect_revoked(services, &revocation);
+    if !changes.is_empty() {
+        announce(services, || News::Revocations(changes.clone()));
+    }
     Ok(Revoked { revocation, changes, disconnected })
+}
+
+/// Deletes a revocation. `false` if there is none with this id.
+pub(crate) fn delete(services: &Services, project: &ProjectKey, id: RevocationId) -> bool {
+    let deletion = services.revocations().delete(project, id);
+    if let Some(deletion) = &deletion {
+        announce(services, || News::Revocations(vec![deletion.clone()]));
+    }
+    deletion.is_some()
+}
+
+fn announce(services: &Services, news: impl FnOnce() -> News) {
+    if let Some(cluster) = services.cluster() {
+        cluster.announce(&news());
+    }
 }
 
 /// Applies changes that were made by an earlier run or by another gateway. Connections of this
@@ -41,8 +59,20 @@ fn disconnect_revoked(services: &Services, revocation: &Revocation) -> usize {
     disconnect_if(services, &revocation.project, &revocation.matcher, is_revoked)
 }
 
-/// Disconnects the connections of this gateway that a matcher selects. Returns their number.
+/// Disconnects the connections that a matcher selects, on all gateways. Returns the number of those
+/// that were on this one.
 pub(crate) fn disconnect(services: &Services, project: &ProjectKey, matcher: &Matcher) -> usize {
+    let news = || News::Disconnect { project: project.clone(), matcher: matcher.clone() };
+    announce(services, news);
+    disconnect_here(services, project, matcher)
+}
+
+/// Disconnects the connections of this gateway that a matcher selects. Returns their number.
+pub(crate) fn disconnect_here(
+    services: &Services,
+    project: &ProjectKey,
+    matcher: &Matcher,
+) -> usize {
     disconnect_if(services, project, matcher, matcher.predicate())
 }
 

@@ -19,7 +19,7 @@ mod shared;
 
 pub(crate) use self::{
     change::{NewRevocation, Revocation, RevocationChange, RevocationId},
-    disconnect::{Revoked, disconnect, merge, revoke},
+    disconnect::{Revoked, delete, disconnect, disconnect_here, merge, revoke},
     identity::{Presented, token_identity},
     list::{ListFull, Revocations},
     matcher::Matcher,

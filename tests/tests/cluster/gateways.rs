@@ -46,6 +46,16 @@ impl Gateways {
         gateways
     }
 
+    /// Starts a stopped gateway again.
+    pub(crate) async fn run(&mut self, number: usize) {
+        let (runtime, mut world) = start(self.nats.url(), number, |_| {}).await.unwrap();
+        if let Some(other) = self.worlds.iter().flatten().next() {
+            world.share_session(other);
+        }
+        self.worlds[number] = Some(world);
+        self.runtimes[number] = Some(runtime);
+    }
+
     /// Waits until all gateways have heard each other, and know it.
     pub(crate) async fn are_connected(&self) {
         let running = self.worlds.iter().flatten().count();

@@ -1,7 +1,7 @@
 //! Requests of servers at any gateway.
 
-use signalbox_client::DisconnectReason;
-use signalbox_tests::rest::Server;
+use signalbox_client::{CloseReason, ConnectError, ConnectOptions, DisconnectReason, Role};
+use signalbox_tests::{Member, TransportMode, rest::Server};
 
 use crate::gateways::Gateways;
 
@@ -36,4 +36,46 @@ async fn servers_reach_a_session_through_a_gateway_without_members() {
     c.ends().await;
     assert_eq!(a.sees_destroyed().await, (c.id(), DisconnectReason::ForceDisconnected));
     assert_eq!(server.ask("DELETE", &path, None).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocations_and_disconnections_take_effect_on_all_gateways() {
+    let mut gateways = Gateways::start(3).await;
+    let mut server = Server::of(gateways.at(1)).await;
+    let token = gateways.at(0).token(Role::Publisher);
+    let mut members = [join(&gateways, 0, &token).await, join(&gateways, 2, &token).await];
+    let session = format!(r#"{{"sessionId":"{}"}}"#, gateways.at(0).session());
+    let answer = server.ask_project("POST", "/disconnect", Some(&session)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    for member in &mut members {
+        assert_eq!(member.ends().await, CloseReason::ForceDisconnected);
+    }
+    // Their token is still valid.
+    let mut members = [join(&gateways, 0, &token).await, join(&gateways, 2, &token).await];
+    let answer = server.ask_project("POST", "/revocations", Some(&session)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    for member in &mut members {
+        assert_eq!(member.ends().await, CloseReason::ForceDisconnected);
+    }
+    // A gateway that starts later has the list as well.
+    gateways.stop(2).await;
+    gateways.run(2).await;
+    gateways.are_connected().await;
+    for number in 0..3 {
+        match try_join(&gateways, number, &token).await {
+            Err(ConnectError::Refused { reason: CloseReason::InvalidToken, .. }) => {}
+            Err(error) => panic!("{error:?}"),
+            Ok(_) => panic!("a revoked token was accepted at gateway {number}"),
+        }
+    }
+}
+
+async fn try_join(gateways: &Gateways, number: usize, token: &str) -> Result<Member, ConnectError> {
+    let world = gateways.at(number);
+    let options = ConnectOptions::new(world.url(TransportMode::Quic), token).rejoin(false);
+    world.try_join(&options).await
+}
+
+async fn join(gateways: &Gateways, number: usize, token: &str) -> Member {
+    try_join(gateways, number, token).await.unwrap()
 }

@@ -1,7 +1,7 @@
 //! Sessions with members on several gateways.
 
-use signalbox_client::{DisconnectReason, Role};
-use signalbox_tests::TransportMode;
+use signalbox_client::{CloseReason, ConnectError, DisconnectReason, Role};
+use signalbox_tests::{TransportMode, within_timeout};
 
 use crate::gateways::Gateways;
 
@@ -45,5 +45,34 @@ async fn signals_and_presence_reach_members_on_all_gateways() {
         for number in 0..3 {
             gateways.at(number).is_empty().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_on_all_gateways_count_for_the_limit_of_a_project() {
+    let limit = |config: &mut signalbox_gateway::Config| config.limits.connections_per_project = 3;
+    let gateways = Gateways::start_with(2, limit).await;
+    let _members = [gateways.join(0).await, gateways.join(0).await, gateways.join(1).await];
+    // The gateways hear of each other's connections twice a second.
+    for (number, own) in [(0, 2), (1, 1)] {
+        let world = gateways.at(number);
+        let options = world.options(TransportMode::Quic, Role::Publisher);
+        let refused = async {
+            loop {
+                match world.try_join(&options).await {
+                    Ok(member) => member.client.disconnect().await,
+                    Err(error) => return error,
+                }
+                while world.stats().current().connections > own {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let error = within_timeout("the limit applies", refused).await;
+        let expected = CloseReason::ConnectionLimit;
+        assert!(
+            matches!(&error, ConnectError::Refused { reason, .. } if *reason == expected),
+            "{error:?}"
+        );
     }
 }

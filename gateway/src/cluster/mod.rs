@@ -1,6 +1,8 @@
 //! The gateway's part in a cluster. Sessions are opened through here before a member joins, a client
 //! resumes, or a server's request is answered, so that the members of other gateways are known.
 
+mod news;
+
 use std::{
     future::poll_fn,
     sync::{Arc, OnceLock},
@@ -14,7 +16,9 @@ use signalbox_relay::{Hold, Instance, JoinError, Observer, Relay, Settings};
 use tokio::{sync::Notify, time::timeout};
 use tracing::warn;
 
-use crate::{clock::Clock, cluster_report::ClusterReport};
+pub(crate) use self::news::News;
+use self::news::NewsDesk;
+use crate::{clock::Clock, cluster_report::ClusterReport, services::Services};
 
 /// Maximum time that a join waits for the members on other gateways. Those that are known later are
 /// announced to the client as new connections.
@@ -32,6 +36,7 @@ pub(crate) struct ClusterNode {
     ready: Arc<Notify>,
     bus: OnceLock<BusMonitor>,
     ready_without_bus: bool,
+    news: Arc<NewsDesk>,
 }
 
 impl ClusterNode {
@@ -48,9 +53,21 @@ impl ClusterNode {
         let wake = ready.clone();
         let links = Arc::new(Links::new(instance.clone(), move || wake.notify_one()));
         let relay = Relay::clustered(settings, observer, instance, links.clone());
-        let cluster = Arc::new(Cluster::new(relay.clone(), links));
+        let news = Arc::new(NewsDesk::default());
+        let cluster = Cluster::new(relay.clone(), links).with_shared_state(news.clone());
+        let cluster = Arc::new(cluster);
         let bus = OnceLock::new();
-        (Self { cluster, clock, options, ready, bus, ready_without_bus }, relay)
+        (Self { cluster, clock, options, ready, bus, ready_without_bus, news }, relay)
+    }
+
+    /// Lets the news of other gateways take effect on this one.
+    pub(crate) fn attach(&self, services: &Arc<Services>) {
+        self.news.attach(services);
+    }
+
+    /// Sends news to all other gateways.
+    pub(crate) fn announce(&self, news: &News) {
+        self.cluster.announce(&news.encode());
     }
 
     /// Connects to NATS, and checks that this gateway can be a part of the cluster.
