@@ -88,7 +88,7 @@ impl SessionState {
         let next = IssuedTicket { secret: request.next_secret, start };
 
         let link = MemberLink { encoding: request.encoding, outbox: outbox.clone() };
-        let attached = self.roster.attach(id, link, request.transport);
+        let attached = self.roster.attach(id, link, request.transport, request.attempt);
         let (member, old_link) = attached.ok_or(ResumeError::InvalidTicket)?;
         if let Some(old_link) = old_link {
             old_link.outbox.close(CloseReason::Superseded);

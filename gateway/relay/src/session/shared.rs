@@ -6,7 +6,9 @@
 //!
 //! A connection has one *home*. Resuming on another gateway moves it there, with a higher
 //! generation. If two gateways claim a connection, the higher generation wins, and on a tie the
-//! lower instance; the other gateway closes its link.
+//! lower instance; the other gateway closes its link. A client numbers its attempts with a ticket,
+//! and uses the last one alone, so a later attempt makes a higher generation: an earlier one may
+//! reach a gateway that has stood still meanwhile.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -204,9 +204,15 @@ impl Member {
         }
     }
 
-    /// Gives it a new link, and returns the old one.
-    pub(super) fn attach(&mut self, link: MemberLink, transport: Transport) -> Option<MemberLink> {
-        self.record.generation = self.record.generation.saturating_add(1);
+    /// Gives it a new link, and returns the old one. `attempt` is the number of the attempt among
+    /// all with the same ticket: of two gateways that accept one each, the later one prevails.
+    pub(super) fn attach(
+        &mut self,
+        link: MemberLink,
+        transport: Transport,
+        attempt: u32,
+    ) -> Option<MemberLink> {
+        self.record.generation = self.record.generation.saturating_add(attempt.max(1).into());
         self.record.transport = transport;
         self.record.codec = link.encoding.codec();
         let attached = Residence::Here { link, resumable: None };

@@ -187,9 +187,10 @@ impl Roster {
         id: ConnectionId,
         link: MemberLink,
         transport: Transport,
+        attempt: u32,
     ) -> Option<(&mut Member, Option<MemberLink>)> {
         let member = self.by_id.get_mut(&id)?;
-        let old_link = member.attach(link, transport);
+        let old_link = member.attach(link, transport, attempt);
         Some((member, old_link))
     }
 
