@@ -1,6 +1,8 @@
 //! Raw requests to the REST API, valid and invalid.
 
-use signalbox_client::ConnectionId;
+use std::net::SocketAddr;
+
+use signalbox_client::{ConnectionId, SessionId};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -62,8 +64,13 @@ pub struct Server {
 impl Server {
     /// A server of the world's own project.
     pub async fn of(world: &World) -> Self {
-        let stream = tls_stream(world.addresses().tcp).await;
-        let session = session_path(world);
+        Self::at(world.addresses().tcp, world.session()).await
+    }
+
+    /// A server that asks the gateway at this address about this session.
+    pub async fn at(address: SocketAddr, session: &SessionId) -> Self {
+        let stream = tls_stream(address).await;
+        let session = format!("/v2/project/{}/session/{session}", PROJECT.0);
         Self { stream, credential: credential(PROJECT), session }
     }
 

@@ -20,10 +20,16 @@ use tokio::{
 pub struct NatsServer {
     directory: TempDir,
     process: Child,
-    port: u16,
+    listen: (String, u16),
 }
 
 impl NatsServer {
+    /// Whether this machine has no nats-server.
+    pub fn is_missing() -> bool {
+        let path = program_path();
+        !env::split_paths(&path).any(|directory| directory.join("nats-server").is_file())
+    }
+
     /// Starts it with this configuration.
     pub async fn start(configuration: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), configuration).await
@@ -32,13 +38,23 @@ impl NatsServer {
     /// Starts it in a folder that contains files of its configuration.
     pub async fn start_in(directory: TempDir, configuration: &str) -> Self {
         std::fs::write(directory.path().join("nats.conf"), configuration).unwrap();
-        let (process, port) = spawn(&directory, -1).await;
-        Self { directory, process, port }
+        let address = "127.0.0.1";
+        let (process, port) = spawn(&directory, address, -1).await;
+        Self { directory, process, listen: (address.to_owned(), port) }
+    }
+
+    /// Starts it with this configuration on this address and port.
+    pub async fn start_at(address: &str, port: u16, configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("nats.conf"), configuration).unwrap();
+        let (process, port) = spawn(&directory, address, port.into()).await;
+        Self { directory, process, listen: (address.to_owned(), port) }
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let (address, port) = &self.listen;
+        format!("nats://{address}:{port}")
     }
 
     /// Kills it.
@@ -48,7 +64,8 @@ impl NatsServer {
 
     /// Starts it on the same port after it was killed.
     pub async fn restart(&mut self) {
-        (self.process, _) = spawn(&self.directory, self.port.into()).await;
+        let (address, port) = &self.listen;
+        (self.process, _) = spawn(&self.directory, address, (*port).into()).await;
     }
 
     /// Stops the process, whose connections stay.
@@ -70,14 +87,18 @@ impl NatsServer {
     }
 }
 
-/// Starts the process and waits until it listens; -1 is any port.
-async fn spawn(directory: &TempDir, port: i32) -> (Child, u16) {
+/// Debian installs nats-server where only the superuser looks for programs.
+fn program_path() -> String {
     let path = env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin")
+}
+
+/// Starts the process and waits until it listens; -1 is any port.
+async fn spawn(directory: &TempDir, address: &str, port: i32) -> (Child, u16) {
     let mut process = Command::new("nats-server")
-        // Debian installs it where only the superuser looks for programs.
-        .env("PATH", format!("{path}:/usr/sbin"))
+        .env("PATH", program_path())
         .current_dir(directory.path())
-        .args(["--addr", "127.0.0.1", "--config", "nats.conf", "--port", &port.to_string()])
+        .args(["--addr", address, "--config", "nats.conf", "--port", &port.to_string()])
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

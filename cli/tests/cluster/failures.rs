@@ -1,0 +1,174 @@
+//! The failures: what happens to gateways, cables and NATS servers while members talk.
+
+use std::{collections::BTreeSet, fmt, future::pending, time::Duration};
+
+use signalbox_client::ConnectionId;
+use signalbox_tests::TransportMode;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    report::Row,
+    scene::{GATEWAYS, Scene, SceneSettings, with_scene},
+    traffic::Traffic,
+};
+
+/// Something that fails and, mostly, comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A gateway is killed.
+    GatewayKilled,
+    /// A gateway is cut off from NATS.
+    CablePulled(Duration),
+    /// The same for longer than the resume window.
+    CablePulledTooLong,
+    /// The only NATS server is killed, and comes back after this time.
+    NatsRestarted(Duration),
+    /// One of three nodes of a NATS cluster is killed.
+    NatsNodeKilled,
+    /// The process of a gateway is stopped and continued.
+    GatewayStopped(Duration),
+    /// All gateways are restarted, one after the other.
+    RollingRestart,
+}
+
+/// The window of [`Failure::CablePulledTooLong`], and the failure itself, which also outlasts the
+/// lease.
+const SHORT_WINDOW: Duration = Duration::from_secs(2);
+const TOO_LONG: Duration = Duration::from_secs(8);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GatewayKilled => f.write_str("gateway killed (`kill -9`)"),
+            Self::CablePulled(time) => {
+                write!(f, "cable between gateway and NATS pulled for {time:?}")
+            }
+            Self::CablePulledTooLong => {
+                write!(f, "the same for {TOO_LONG:?} with a resume window of {SHORT_WINDOW:?}")
+            }
+            Self::NatsRestarted(time) => write!(f, "NATS killed, restarted after {time:?}"),
+            Self::NatsNodeKilled => f.write_str("one of three NATS nodes killed"),
+            Self::GatewayStopped(time) => write!(f, "gateway stopped (`SIGSTOP`) for {time:?}"),
+            Self::RollingRestart => f.write_str("rolling restart of all gateways"),
+        }
+    }
+}
+
+impl Failure {
+    /// Lets it happen. Returns when things should get better from.
+    async fn happen(self, scene: &mut Scene, traffic: &Traffic) -> Instant {
+        match self {
+            Self::GatewayKilled => {
+                scene.kill(0);
+                Instant::now()
+            }
+            Self::CablePulled(time) => cable_pulled(scene, time).await,
+            Self::CablePulledTooLong => cable_pulled(scene, TOO_LONG).await,
+            Self::NatsRestarted(time) => {
+                scene.nats[0].kill().await;
+                lasts(time).await;
+                scene.nats[0].restart().await;
+                Instant::now()
+            }
+            Self::NatsNodeKilled => {
+                // Gateways connect to a random node. One of these has some.
+                scene.nats[0].kill().await;
+                Instant::now()
+            }
+            Self::GatewayStopped(time) => {
+                scene.process(0).signal("-STOP");
+                lasts(time).await;
+                scene.process(0).signal("-CONT");
+                Instant::now()
+            }
+            Self::RollingRestart => {
+                let mut restarted = Instant::now();
+                for gateway in 0..GATEWAYS {
+                    scene.stop(gateway).await;
+                    scene.launch(gateway);
+                    scene.is_up(gateway);
+                    scene.are_settled().await;
+                    restarted = Instant::now();
+                    traffic.flows_since(restarted).await;
+                }
+                restarted
+            }
+        }
+    }
+
+    fn settings(self) -> SceneSettings {
+        let settings = SceneSettings::default();
+        match self {
+            Self::CablePulledTooLong => SceneSettings { window: SHORT_WINDOW, ..settings },
+            Self::NatsNodeKilled => SceneSettings { nats_nodes: 3, ..settings },
+            _ => settings,
+        }
+    }
+
+    /// Lets it happen while members talk over these transports.
+    pub(crate) fn run(self, transports: &[TransportMode], members: usize, pause: Duration) -> Row {
+        with_scene(self.settings(), async |scene| {
+            let mut traffic = Traffic::start(scene, transports, members, pause).await;
+            let better_from = self.happen(scene, &traffic).await;
+            traffic.flows_since(better_from).await;
+            let lists = scene.all_list(&traffic.connections()).await;
+            let delays = traffic.delays_since(better_from);
+            let tally = traffic.stop().await;
+            let mut faults = tally.faults.clone();
+            faults.extend(lists.err());
+            faults.extend(self.presence_faults(&traffic));
+            if !faults.is_empty() {
+                faults.push(scene.logs());
+            }
+            Row::new(self, transports, &traffic, &tally, &delays, faults)
+        })
+    }
+
+    /// Presence events that should not have been there, or are missing.
+    fn presence_faults(self, traffic: &Traffic) -> Vec<String> {
+        let mut faults = Vec::new();
+        let all: Vec<_> =
+            traffic.members.iter().map(|it| it.record.lock().connections.clone()).collect();
+        let gone: BTreeSet<ConnectionId> =
+            all.iter().flat_map(|ids| ids[..ids.len() - 1].to_vec()).collect();
+        let new: BTreeSet<ConnectionId> = all.iter().flat_map(|ids| ids[1..].to_vec()).collect();
+        if self != Self::CablePulledTooLong && !gone.is_empty() {
+            faults.push(format!("{} members have joined again", gone.len()));
+        }
+        for (index, member) in traffic.members.iter().enumerate() {
+            let record = member.record.lock();
+            if record.rejoins() > 0 {
+                continue; // it has read a new list
+            }
+            if let Some(end) = &record.ended {
+                faults.push(format!("member {index} has ended: {end}"));
+            }
+            let once = |told: &[ConnectionId], expected: &BTreeSet<ConnectionId>| {
+                told.len() == expected.len()
+                    && told.iter().collect::<BTreeSet<_>>() == expected.iter().collect()
+            };
+            if !once(&record.destroyed, &gone) {
+                faults.push(format!(
+                    "member {index}: destroyed {:?}, not {gone:?}",
+                    record.destroyed
+                ));
+            }
+            if !once(&record.created, &new) {
+                faults.push(format!("member {index}: created {:?}, not {new:?}", record.created));
+            }
+        }
+        faults
+    }
+}
+
+async fn cable_pulled(scene: &Scene, time: Duration) -> Instant {
+    scene.pull_cable(0);
+    lasts(time).await;
+    scene.plug_cable();
+    Instant::now()
+}
+
+/// A failure lasts for this time.
+async fn lasts(time: Duration) {
+    let _ = timeout(time, pending::<()>()).await;
+}

@@ -1,0 +1,56 @@
+//! The failures at full length, one after the other.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::Duration,
+};
+
+use signalbox_tests::TransportMode;
+
+use crate::{failures::Failure, report::HEADING};
+
+const FAILURES: [Failure; 11] = [
+    Failure::GatewayKilled,
+    Failure::CablePulled(Duration::from_secs(1)),
+    Failure::CablePulled(Duration::from_secs(10)),
+    Failure::CablePulled(Duration::from_secs(60)),
+    Failure::CablePulledTooLong,
+    Failure::NatsRestarted(Duration::from_secs(1)),
+    Failure::NatsRestarted(Duration::from_secs(10)),
+    Failure::NatsNodeKilled,
+    Failure::GatewayStopped(Duration::from_secs(1)),
+    Failure::GatewayStopped(Duration::from_secs(5)),
+    Failure::RollingRestart,
+];
+
+const MEMBERS: usize = 30;
+
+/// Pause between two signals of a member.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs each failure so many times over each transport, and prints the results.
+pub(crate) fn run(runs: usize) -> ExitCode {
+    let only = std::env::args().nth(1).unwrap_or_default();
+    println!("{HEADING}");
+    let mut failed = false;
+    for failure in FAILURES.into_iter().filter(|it| it.to_string().contains(&only)) {
+        for transport in TransportMode::ALL {
+            for _ in 0..runs {
+                let run = || failure.run(&[transport], MEMBERS, PAUSE);
+                match catch_unwind(AssertUnwindSafe(run)) {
+                    Ok(row) => {
+                        println!("{}", row.text);
+                        failed |= !row.faults.is_empty();
+                        eprint!("{}", row.faults.join("\n"));
+                    }
+                    Err(_) => {
+                        println!("| {failure} | {transport:?} | failed |");
+                        failed = true;
+                    }
+                }
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
