@@ -246,11 +246,11 @@ pub fn token(
     new.mint().unwrap()
 }
 
-/// A server's credential signed with a project's secret, valid for a minute.
+/// A server's credential signed with a project's secret, valid for an hour.
 pub fn credential((key, secret): (&str, &str)) -> String {
     let key = key.parse().unwrap();
     let signer = Signer::Secret(secret);
-    let lifetime = Duration::from_secs(60);
+    let lifetime = Duration::from_secs(3600);
     NewServerToken { key: &key, signer, now: unix_time(), lifetime }.mint().unwrap()
 }
 

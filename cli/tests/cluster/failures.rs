@@ -17,10 +17,10 @@ use crate::{
 pub(crate) enum Failure {
     /// A gateway is killed.
     GatewayKilled,
-    /// A gateway is cut off from NATS.
-    CablePulled(Duration),
-    /// The same for longer than the resume window.
-    CablePulledTooLong,
+    /// The same. The clock of a gateway on which clients resume is ten minutes ahead.
+    GatewayKilledClocksApart,
+    /// A gateway is cut off from NATS. It has this resume window.
+    CablePulled { time: Duration, window: Duration },
     /// The only NATS server is killed, and comes back after this time.
     NatsRestarted(Duration),
     /// One of three nodes of a NATS cluster is killed.
@@ -31,22 +31,18 @@ pub(crate) enum Failure {
     RollingRestart,
 }
 
-/// The window of [`Failure::CablePulledTooLong`], and the failure itself, which also outlasts the
-/// lease.
-const SHORT_WINDOW: Duration = Duration::from_secs(2);
-const TOO_LONG: Duration = Duration::from_secs(8);
+/// The resume window, unless the failure has another.
+pub(crate) const WINDOW: Duration = Duration::from_secs(30);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GatewayKilled => f.write_str("gateway killed (`kill -9`)"),
-            Self::CablePulled(time) => {
-                write!(f, "cable between gateway and NATS pulled for {time:?}")
+            Self::GatewayKilledClocksApart => f.write_str("the same, clocks ten minutes apart"),
+            Self::CablePulled { time, window } => {
+                write!(f, "gateway cut off from NATS for {time:?}, resume window {window:?}")
             }
-            Self::CablePulledTooLong => {
-                write!(f, "the same for {TOO_LONG:?} with a resume window of {SHORT_WINDOW:?}")
-            }
-            Self::NatsRestarted(time) => write!(f, "NATS killed, restarted after {time:?}"),
+            Self::NatsRestarted(time) => write!(f, "NATS killed, started again after {time:?}"),
             Self::NatsNodeKilled => f.write_str("one of three NATS nodes killed"),
             Self::GatewayStopped(time) => write!(f, "gateway stopped (`SIGSTOP`) for {time:?}"),
             Self::RollingRestart => f.write_str("rolling restart of all gateways"),
@@ -55,6 +51,11 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Whether connections cannot survive it.
+    fn outlasts_window(self) -> bool {
+        matches!(self, Self::CablePulled { time, window } if time > window)
+    }
+
     /// Lets it happen. Returns when things should get better from.
     async fn happen(self, scene: &mut Scene, traffic: &Traffic) -> Instant {
         match self {
@@ -62,8 +63,16 @@ impl Failure {
                 scene.kill(0);
                 Instant::now()
             }
-            Self::CablePulled(time) => cable_pulled(scene, time).await,
-            Self::CablePulledTooLong => cable_pulled(scene, TOO_LONG).await,
+            Self::GatewayKilledClocksApart => {
+                scene.kill(1);
+                Instant::now()
+            }
+            Self::CablePulled { time, .. } => {
+                scene.pull_cable(0);
+                lasts(time).await;
+                scene.plug_cable();
+                Instant::now()
+            }
             Self::NatsRestarted(time) => {
                 scene.nats[0].kill().await;
                 lasts(time).await;
@@ -99,7 +108,8 @@ impl Failure {
     fn settings(self) -> SceneSettings {
         let settings = SceneSettings::default();
         match self {
-            Self::CablePulledTooLong => SceneSettings { window: SHORT_WINDOW, ..settings },
+            Self::CablePulled { window, .. } => SceneSettings { window, ..settings },
+            Self::GatewayKilledClocksApart => SceneSettings { clock_ahead: true, ..settings },
             Self::NatsNodeKilled => SceneSettings { nats_nodes: 3, ..settings },
             _ => settings,
         }
@@ -132,7 +142,7 @@ impl Failure {
         let gone: BTreeSet<ConnectionId> =
             all.iter().flat_map(|ids| ids[..ids.len() - 1].to_vec()).collect();
         let new: BTreeSet<ConnectionId> = all.iter().flat_map(|ids| ids[1..].to_vec()).collect();
-        if self != Self::CablePulledTooLong && !gone.is_empty() {
+        if !self.outlasts_window() && !gone.is_empty() {
             faults.push(format!("{} members have joined again", gone.len()));
         }
         for (index, member) in traffic.members.iter().enumerate() {
@@ -159,13 +169,6 @@ impl Failure {
         }
         faults
     }
-}
-
-async fn cable_pulled(scene: &Scene, time: Duration) -> Instant {
-    scene.pull_cable(0);
-    lasts(time).await;
-    scene.plug_cable();
-    Instant::now()
 }
 
 /// A failure lasts for this time.

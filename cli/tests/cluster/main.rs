@@ -15,6 +15,8 @@
 #[cfg(target_os = "linux")]
 mod failures;
 #[cfg(target_os = "linux")]
+mod isolation;
+#[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]
 mod report;
@@ -39,7 +41,9 @@ fn main() -> ExitCode {
         return soak::run(runs.parse().expect("SIGNALBOX_SOAK is a number of runs"));
     }
     let network = Requirement { name: "network", unavailable: scene::unavailable };
-    run(trials![
+    let clocks = Requirement { name: "clocks", unavailable: scene::clocks_unavailable };
+    let mut all = trials![clocks; short::a_gateway_is_killed_and_clocks_differ];
+    all.extend(trials![
         network;
         short::a_gateway_is_killed,
         short::a_gateway_is_cut_off_for_a_second,
@@ -49,7 +53,10 @@ fn main() -> ExitCode {
         short::a_node_of_nats_is_killed,
         short::a_gateway_stands_still,
         short::all_gateways_are_restarted_in_turn,
-    ])
+        isolation::namespaces_on_one_nats_do_not_meet,
+        isolation::session_ids_are_in_no_subject,
+    ]);
+    run(all)
 }
 
 /// Network namespaces are a feature of Linux.

@@ -39,7 +39,10 @@ impl Row {
             tally.silent,
             tally.told + tally.rejected,
             tally.duplicates,
-            total(|record| record.created.len() + record.destroyed.len()),
+            total(|record| {
+                // A member that joins again reads a whole list.
+                if record.rejoins() > 0 { 0 } else { record.created.len() + record.destroyed.len() }
+            }),
             total(|record| record.reconnects),
             total(crate::record::Record::rejoins),
             delays.get(delays.len() / 2).unwrap_or(&Duration::ZERO).as_millis(),

@@ -2,7 +2,12 @@
 //! can be pulled.
 
 use std::{
-    collections::BTreeSet, fs, fs::File, net::SocketAddr, path::PathBuf, process::Stdio,
+    collections::BTreeSet,
+    fs,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
@@ -17,7 +22,10 @@ use signalbox_tests::{
 };
 use tokio::time::Instant;
 
-use crate::support::{Process, signalbox};
+use crate::{
+    failures::WINDOW,
+    support::{Process, signalbox},
+};
 
 /// Gateways of a scene.
 pub(crate) const GATEWAYS: usize = 3;
@@ -27,6 +35,9 @@ const NATS_PORT: u16 = 4222;
 
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+/// The library of Debian's faketime.
+const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// Three gateways of one cluster.
 pub(crate) struct Scene {
@@ -47,17 +58,17 @@ pub(crate) struct SceneSettings {
     pub(crate) nats_nodes: u16,
     /// The namespace of each gateway.
     pub(crate) namespaces: [&'static str; GATEWAYS],
-    /// The program that runs the last gateway, with its arguments.
-    pub(crate) wrapper: &'static [&'static str],
+    /// Whether the clock of the last gateway is ten minutes ahead.
+    pub(crate) clock_ahead: bool,
 }
 
 impl Default for SceneSettings {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(30),
+            window: WINDOW,
             nats_nodes: 1,
             namespaces: ["signalbox"; GATEWAYS],
-            wrapper: &[],
+            clock_ahead: false,
         }
     }
 }
@@ -68,6 +79,13 @@ pub(crate) fn unavailable() -> Option<String> {
         NatsServer::is_missing().then(|| "needs nats-server: apt install nats-server".to_owned())
     };
     namespace::unavailable().or_else(missing)
+}
+
+/// The reason that this machine cannot run a scene with different clocks.
+pub(crate) fn clocks_unavailable() -> Option<String> {
+    let missing = !Path::new(FAKE_TIME).exists();
+    let missing = missing.then(|| format!("needs {FAKE_TIME}: apt install faketime"));
+    unavailable().or(missing)
 }
 
 /// Runs a scene, with its clients, on a host of its own.
@@ -156,12 +174,9 @@ impl Scene {
         fs::write(&file, configuration).unwrap();
         let log = File::options().create(true).append(true).open(self.log(gateway)).unwrap();
         let mut command = signalbox();
-        if let [program, arguments @ ..] = self.settings.wrapper
-            && gateway == GATEWAYS - 1
-        {
-            let wrapped = command.get_program().to_owned();
-            command = std::process::Command::new(program);
-            command.args(arguments).arg(wrapped);
+        if self.settings.clock_ahead && gateway == GATEWAYS - 1 {
+            command.env("LD_PRELOAD", FAKE_TIME).env("FAKETIME", "+10m");
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         command.args(["serve", "--announce", "json", "--config"]).arg(file);
         command.env("XDG_RUNTIME_DIR", self.directory.path()).env("NO_COLOR", "1");
@@ -214,7 +229,11 @@ impl Scene {
 
     /// The URLs of all gateways, a gateway first.
     pub(crate) fn urls(&self, first: usize, transport: TransportMode) -> Vec<String> {
-        let scheme = if transport.is_udp() { "quic" } else { "wss" };
+        let scheme = match transport {
+            _ if !transport.is_udp() => "wss",
+            TransportMode::WebTransport => "https",
+            _ => "quic",
+        };
         let order = (first..GATEWAYS).chain(0..first);
         order.map(|gateway| format!("{scheme}://{}", address(gateway))).collect()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signalbox_tests::TransportMode;
 
-use crate::failures::Failure;
+use crate::failures::{Failure, WINDOW};
 
 const TRANSPORTS: [TransportMode; 2] = [TransportMode::Quic, TransportMode::WebSocketPostcard];
 
@@ -20,16 +20,21 @@ pub(crate) fn a_gateway_is_killed() {
     run(Failure::GatewayKilled, 30);
 }
 
+pub(crate) fn a_gateway_is_killed_and_clocks_differ() {
+    run(Failure::GatewayKilledClocksApart, 12);
+}
+
 pub(crate) fn a_gateway_is_cut_off_for_a_second() {
-    run(Failure::CablePulled(Duration::from_secs(1)), 12);
+    run(Failure::CablePulled { time: Duration::from_secs(1), window: WINDOW }, 12);
 }
 
 pub(crate) fn a_gateway_is_cut_off_for_longer_than_its_lease() {
-    run(Failure::CablePulled(Duration::from_secs(6)), 12);
+    run(Failure::CablePulled { time: Duration::from_secs(6), window: WINDOW }, 12);
 }
 
 pub(crate) fn a_gateway_is_cut_off_for_longer_than_the_resume_window() {
-    run(Failure::CablePulledTooLong, 12);
+    let (time, window) = (Duration::from_secs(8), Duration::from_secs(2));
+    run(Failure::CablePulled { time, window }, 12);
 }
 
 pub(crate) fn nats_is_restarted() {

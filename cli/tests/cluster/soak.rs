@@ -8,14 +8,18 @@ use std::{
 
 use signalbox_tests::TransportMode;
 
-use crate::{failures::Failure, report::HEADING};
+use crate::{
+    failures::{Failure, WINDOW},
+    report::HEADING,
+};
 
-const FAILURES: [Failure; 11] = [
+const FAILURES: [Failure; 12] = [
     Failure::GatewayKilled,
-    Failure::CablePulled(Duration::from_secs(1)),
-    Failure::CablePulled(Duration::from_secs(10)),
-    Failure::CablePulled(Duration::from_secs(60)),
-    Failure::CablePulledTooLong,
+    Failure::GatewayKilledClocksApart,
+    Failure::CablePulled { time: Duration::from_secs(1), window: WINDOW },
+    Failure::CablePulled { time: Duration::from_secs(10), window: WINDOW },
+    Failure::CablePulled { time: Duration::from_secs(10), window: Duration::from_secs(2) },
+    Failure::CablePulled { time: Duration::from_secs(60), window: WINDOW },
     Failure::NatsRestarted(Duration::from_secs(1)),
     Failure::NatsRestarted(Duration::from_secs(10)),
     Failure::NatsNodeKilled,

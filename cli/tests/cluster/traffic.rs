@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use signalbox_client::{Client, ConnectOptions, Connector, Event, Events, Role};
-use signalbox_tests::{PROJECT, TransportMode, authority, token, within_timeout};
+use signalbox_tests::{Member, PROJECT, TransportMode, authority, token, within_timeout};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -51,16 +51,10 @@ impl Traffic {
         members: usize,
         pause: Duration,
     ) -> Self {
-        let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
-        let token = token(PROJECT, &scene.session, Role::Publisher, Duration::from_secs(3600));
         let mut joined = Vec::new();
         for index in 0..members {
             let transport = transports[index / GATEWAYS % transports.len()];
-            let urls = scene.urls(index % GATEWAYS, transport);
-            let options = ConnectOptions::new(urls, token.clone());
-            let options = transport.options(options.keep_alive(Duration::from_millis(300)));
-            let connecting = within_timeout("connecting", connector.connect(&options)).await;
-            joined.push(connecting.unwrap());
+            joined.push(connect(scene, &scene.urls(index % GATEWAYS, transport), transport).await);
         }
         let ids: Arc<[_]> = joined.iter().map(|(client, _)| client.connection().id).collect();
         let begun = Instant::now();
@@ -199,6 +193,21 @@ impl Traffic {
         }
         tally
     }
+}
+
+/// Joins at the first of these URLs, and has read the beginning.
+pub(crate) async fn join(scene: &Scene, urls: &[String]) -> Member {
+    let (client, mut events) = connect(scene, urls, TransportMode::Quic).await;
+    assert!(matches!(events.next().await, Some(Event::SessionConnected { .. })));
+    Member { client, events }
+}
+
+async fn connect(scene: &Scene, urls: &[String], transport: TransportMode) -> (Client, Events) {
+    let connector = Connector::with_roots_pem(authority().ca_pem().as_bytes()).unwrap();
+    let token = token(PROJECT, &scene.session, Role::Publisher, Duration::from_secs(3600));
+    let options = ConnectOptions::new(urls, token);
+    let options = transport.options(options.keep_alive(Duration::from_millis(300)));
+    within_timeout("connecting", connector.connect(&options)).await.unwrap()
 }
 
 /// The only receiver of the signal with this number, if it is not for all.
