@@ -17,12 +17,16 @@ use crate::{
 pub(crate) enum Failure {
     /// A gateway is killed.
     GatewayKilled,
-    /// The same. The clock of a gateway on which clients resume is ten minutes ahead.
+    /// A gateway is killed, and started again at once with the same name.
+    GatewayCrashed,
+    /// Two of three gateways are killed.
+    GatewaysKilled,
+    /// A gateway is killed. The clock of a gateway on which clients resume is ten minutes ahead.
     GatewayKilledClocksApart,
     /// A gateway is cut off from NATS. It has this resume window.
     CablePulled { time: Duration, window: Duration },
     /// The only NATS server is killed, and comes back after this time.
-    NatsRestarted(Duration),
+    NatsRestarted { time: Duration, window: Duration },
     /// One of three nodes of a NATS cluster is killed.
     NatsNodeKilled,
     /// The process of a gateway is stopped and continued.
@@ -38,11 +42,17 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GatewayKilled => f.write_str("gateway killed (`kill -9`)"),
-            Self::GatewayKilledClocksApart => f.write_str("the same, clocks ten minutes apart"),
+            Self::GatewayKilledClocksApart => {
+                f.write_str("gateway killed, clocks ten minutes apart")
+            }
+            Self::GatewayCrashed => f.write_str("gateway killed, started again at once"),
+            Self::GatewaysKilled => f.write_str("two of three gateways killed"),
             Self::CablePulled { time, window } => {
                 write!(f, "gateway cut off from NATS for {time:?}, resume window {window:?}")
             }
-            Self::NatsRestarted(time) => write!(f, "NATS killed, started again after {time:?}"),
+            Self::NatsRestarted { time, window } => {
+                write!(f, "NATS killed, started again after {time:?}, resume window {window:?}")
+            }
             Self::NatsNodeKilled => f.write_str("one of three NATS nodes killed"),
             Self::GatewayStopped(time) => write!(f, "gateway stopped (`SIGSTOP`) for {time:?}"),
             Self::RollingRestart => f.write_str("rolling restart of all gateways"),
@@ -53,7 +63,12 @@ impl fmt::Display for Failure {
 impl Failure {
     /// Whether connections cannot survive it.
     fn outlasts_window(self) -> bool {
-        matches!(self, Self::CablePulled { time, window } if time > window)
+        match self {
+            Self::CablePulled { time, window } | Self::NatsRestarted { time, window } => {
+                time > window
+            }
+            _ => false,
+        }
     }
 
     /// Lets it happen. Returns when things should get better from.
@@ -61,6 +76,18 @@ impl Failure {
         match self {
             Self::GatewayKilled => {
                 scene.kill(0);
+                Instant::now()
+            }
+            Self::GatewayCrashed => {
+                scene.kill(0);
+                scene.launch(0);
+                let killed = Instant::now();
+                scene.is_up(0);
+                killed
+            }
+            Self::GatewaysKilled => {
+                scene.kill(0);
+                scene.kill(1);
                 Instant::now()
             }
             Self::GatewayKilledClocksApart => {
@@ -73,7 +100,7 @@ impl Failure {
                 scene.plug_cable();
                 Instant::now()
             }
-            Self::NatsRestarted(time) => {
+            Self::NatsRestarted { time, .. } => {
                 scene.nats[0].kill().await;
                 lasts(time).await;
                 scene.nats[0].restart().await;
@@ -108,7 +135,9 @@ impl Failure {
     fn settings(self) -> SceneSettings {
         let settings = SceneSettings::default();
         match self {
-            Self::CablePulled { window, .. } => SceneSettings { window, ..settings },
+            Self::CablePulled { window, .. } | Self::NatsRestarted { window, .. } => {
+                SceneSettings { window, ..settings }
+            }
             Self::GatewayKilledClocksApart => SceneSettings { clock_ahead: true, ..settings },
             Self::NatsNodeKilled => SceneSettings { nats_nodes: 3, ..settings },
             _ => settings,

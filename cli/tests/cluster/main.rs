@@ -46,10 +46,13 @@ fn main() -> ExitCode {
     all.extend(trials![
         network;
         short::a_gateway_is_killed,
+        short::a_gateway_crashes,
+        short::two_gateways_are_killed,
         short::a_gateway_is_cut_off_for_a_second,
         short::a_gateway_is_cut_off_for_longer_than_its_lease,
         short::a_gateway_is_cut_off_for_longer_than_the_resume_window,
         short::nats_is_restarted,
+        short::nats_is_away_for_longer_than_the_resume_window,
         short::a_node_of_nats_is_killed,
         short::a_gateway_stands_still,
         short::all_gateways_are_restarted_in_turn,

@@ -20,6 +20,14 @@ pub(crate) fn a_gateway_is_killed() {
     run(Failure::GatewayKilled, 30);
 }
 
+pub(crate) fn a_gateway_crashes() {
+    run(Failure::GatewayCrashed, 12);
+}
+
+pub(crate) fn two_gateways_are_killed() {
+    run(Failure::GatewaysKilled, 12);
+}
+
 pub(crate) fn a_gateway_is_killed_and_clocks_differ() {
     run(Failure::GatewayKilledClocksApart, 12);
 }
@@ -38,7 +46,12 @@ pub(crate) fn a_gateway_is_cut_off_for_longer_than_the_resume_window() {
 }
 
 pub(crate) fn nats_is_restarted() {
-    run(Failure::NatsRestarted(Duration::from_secs(1)), 12);
+    run(Failure::NatsRestarted { time: Duration::from_secs(1), window: WINDOW }, 12);
+}
+
+pub(crate) fn nats_is_away_for_longer_than_the_resume_window() {
+    let (time, window) = (Duration::from_secs(6), Duration::from_secs(2));
+    run(Failure::NatsRestarted { time, window }, 12);
 }
 
 pub(crate) fn a_node_of_nats_is_killed() {
