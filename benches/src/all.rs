@@ -22,7 +22,7 @@ pub(crate) struct All {
     #[arg(long, value_name = "ROUNDS", default_value_t = DEFAULT_REPEAT)]
     repeat: usize,
     /// Rounds of single scenarios, 0 to leave one out. [default:
-    /// capacity=1,flood=2,loss=2,browser=1,reconnect=5,crash=2,resumes=0,idle=1]
+    /// capacity=1,flood=2,loss=2,browser=1,reconnect=5,crash=2,failover=1,resumes=0,idle=1]
     #[arg(long, value_name = "NAME=ROUNDS", value_delimiter = ',')]
     rounds: Vec<ScenarioRounds>,
     /// Measure these other systems too; they must be installed.

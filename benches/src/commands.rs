@@ -77,6 +77,10 @@ Examples:
       How long a client receives nothing when its network changes, over two distances.
   signalbox-bench resumes --transport wss --connections 2000 --seconds 1
       The effect of two thousand resuming clients on the others' signals.
+  signalbox-bench cluster --compare-with-socket-io
+      Signals between the gateways of a cluster; needs nats-server, and redis-server for Socket.IO.
+  signalbox-bench failover --connections 2000 --idle 3
+      A gateway of a cluster is killed: when its clients have resumed, and whether any signal was lost.
   signalbox-bench idle --connections 10000 --gateway /usr/local/bin/signalbox
 
 Results go to standard output, progress and warnings to standard error. The gateway takes settings from the

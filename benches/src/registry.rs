@@ -7,9 +7,10 @@ use crate::{
     Bench,
     all::All,
     scenario::{
-        Scenario, browser::Browser, capacity::Capacity, churn::Churn, crash::Crash, fanout::Fanout,
-        flood::Flood, idle::Idle, latency::Latency, loss::Loss, mesh::Mesh, reconnect::Reconnect,
-        rest::Rest, resumes::Resumes,
+        Scenario, browser::Browser, capacity::Capacity, churn::Churn, cluster::Cluster,
+        crash::Crash, failover::Failover, fanout::Fanout, flood::Flood, idle::Idle,
+        latency::Latency, loss::Loss, mesh::Mesh, reconnect::Reconnect, rest::Rest,
+        resumes::Resumes,
     },
 };
 
@@ -63,8 +64,8 @@ macro_rules! scenarios {
 }
 
 scenarios!(
-    Latency, Fanout, Mesh, Capacity, Churn, Rest, Flood, Loss, Browser, Reconnect, Crash, Resumes,
-    Idle,
+    Latency, Fanout, Mesh, Capacity, Churn, Rest, Flood, Loss, Browser, Reconnect, Crash, Cluster,
+    Failover, Resumes, Idle,
 );
 
 /// A scenario with its defaults, adapted for `all`; `None` if it is left out.

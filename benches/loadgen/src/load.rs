@@ -115,6 +115,9 @@ pub struct Measured {
     /// Processor time of the system under test for each of them, user and system; `None` if it
     /// runs elsewhere.
     pub gateway_us_per_delivery: Option<f64>,
+    /// The same of each process of a system with several: its nodes, and the bus between them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes_us_per_delivery: Vec<f64>,
     /// Processor time of all the clients for each of them.
     pub generator_us_per_delivery: f64,
     /// Processors that the system under test kept busy.
@@ -152,6 +155,7 @@ impl Measured {
             lag_us: us,
             deliveries: 1,
             gateway_us_per_delivery: Some(1.0),
+            processes_us_per_delivery: Vec::new(),
             generator_us_per_delivery: 1.0,
             gateway_cores: Some(0.5),
             generator_cores: 0.5,
@@ -161,15 +165,20 @@ impl Measured {
     }
 }
 
-/// Runs a load on a target. `process` is the system under test; `None` if it runs elsewhere. The
+/// Runs a load on a target. `processes` are the system under test; none if it runs elsewhere. The
 /// processes `further` belong to the benchmark.
-pub async fn measure(
+pub async fn measure<'a>(
     target: Target,
-    process: Option<&Process>,
+    processes: impl IntoIterator<Item = &'a Process>,
     load: &Load,
     further: &[u32],
 ) -> anyhow::Result<Measured> {
-    let last_words = || process.map(Process::last_words);
+    let processes: Vec<&Process> = processes.into_iter().collect();
+    let usage = || Usage::now(processes.iter().copied(), further);
+    let last_words = || {
+        let words = processes.iter().map(|it| it.last_words()).filter(|words| !words.is_empty());
+        words.collect::<Vec<_>>().join("\n")
+    };
     let clients = join(target, load.connections).await;
     let clients = clients.map_err(|error| with_log(error, last_words()))?;
     let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -185,7 +194,7 @@ pub async fn measure(
 
     let mut lag = Latencies::new();
     let mut metronome = Metronome::start(start_ns, interval_ns)?;
-    let mut before = Usage::now(process, further)?;
+    let mut before = usage()?;
     let mut blocked = Vec::new();
     let mut burst = 0;
     for number in 0..warm_up + measured {
@@ -216,7 +225,7 @@ pub async fn measure(
             lag.record(now_ns().saturating_sub(due_ns));
         }
         if number + 1 == warm_up {
-            before = Usage::now(process, further)?;
+            before = usage()?;
         }
     }
     let expected = expected(load, senders.len(), warm_up + measured);
@@ -230,21 +239,23 @@ pub async fn measure(
     let (retried, complete) = tokio::join!(retrying, receivers.complete(&expected));
     complete.map_err(|error| with_log(error, last_words()))?;
     retried?;
-    let after = Usage::now(process, further)?;
+    let after = usage()?;
 
     let recorder = receivers.recorder.lock();
     let measured = evaluate(load, &recorder.timeline, &recorder.quiet, &lag, after.since(&before));
-    Ok(match process {
-        Some(_) => measured,
-        None => Measured { gateway_us_per_delivery: None, gateway_cores: None, ..measured },
+    Ok(if processes.is_empty() {
+        Measured { gateway_us_per_delivery: None, gateway_cores: None, ..measured }
+    } else {
+        measured
     })
 }
 
 /// Adds the end of the log of the system under test, which may contain the cause.
-fn with_log(error: anyhow::Error, words: Option<String>) -> anyhow::Error {
-    match words.filter(|words| !words.is_empty()) {
-        Some(words) => anyhow::anyhow!("{error:#}\nThe end of the system's log:\n{words}"),
-        None => error,
+fn with_log(error: anyhow::Error, words: String) -> anyhow::Error {
+    if words.is_empty() {
+        error
+    } else {
+        anyhow::anyhow!("{error:#}\nThe end of the system's log:\n{words}")
     }
 }
 
@@ -320,6 +331,8 @@ fn evaluate(
     let each = |time: f64| time * 1e6 / deliveries.max(1) as f64;
     let lag_us = lag.percentiles();
     let mut warnings = used.warnings();
+    let several = used.each.iter().filter(|_| used.each.len() > 1);
+    let processes_us_per_delivery = several.map(|it| each(*it)).collect();
     if lag_us.p99 > load.interval().max(LATE).as_secs_f64() * 1e6 {
         warnings.push(format!(
             "the generator fell behind its schedule: one signal in a hundred left more than \
@@ -335,6 +348,7 @@ fn evaluate(
         lag_us,
         deliveries,
         gateway_us_per_delivery: Some(each(used.gateway)),
+        processes_us_per_delivery,
         generator_us_per_delivery: each(used.generator),
         gateway_cores: Some(used.gateway_cores()),
         generator_cores: used.generator_cores(),
@@ -397,12 +411,13 @@ mod tests {
 
     #[test]
     fn costs_are_per_delivery() {
-        let used =
-            Used { seconds: 2.0, gateway: 0.1, generator: 0.2, other_cores: 0.0, elsewhere: false };
+        let each = vec![0.06, 0.04];
+        let used = Used { seconds: 2.0, gateway: 0.1, each, generator: 0.2, ..Used::default() };
         let (latency, lag) = (timeline(300_000), latencies(20_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.deliveries, 1000);
         assert!((measured.gateway_us_per_delivery.unwrap() - 100.0).abs() < 1e-6);
+        assert!((measured.processes_us_per_delivery[1] - 40.0).abs() < 1e-6);
         assert!((measured.generator_us_per_delivery - 200.0).abs() < 1e-6);
         assert!((measured.gateway_cores.unwrap() - 0.05).abs() < 1e-6);
         assert_eq!(measured.warnings, [""; 0]);
@@ -410,8 +425,8 @@ mod tests {
 
     #[test]
     fn a_spoilt_measurement_has_warnings() {
-        let used =
-            Used { seconds: 1.0, gateway: 0.1, generator: 0.9, other_cores: 0.4, elsewhere: false };
+        let (gateway, generator, other_cores) = (0.1, 0.9, 0.4);
+        let used = Used { seconds: 1.0, gateway, generator, other_cores, ..Used::default() };
         let (latency, lag) = (timeline(300_000), latencies(6_000_000));
         let measured = evaluate(&load(Pattern::ToAll), &latency, &Latencies::new(), &lag, used);
         assert_eq!(measured.warnings.len(), 3, "{:?}", measured.warnings);

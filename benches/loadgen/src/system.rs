@@ -10,10 +10,15 @@ use signalbox_report::Contender;
 
 use crate::{
     baseline::{BaselineKind, RunningBaseline},
-    peer::{Peer, PeerKind, RunningPeer},
+    peer::{
+        Peer, PeerKind, RunningPeer,
+        nodes::{RunningNodes, SocketIoNodes},
+        requests::NatsRequests,
+    },
     process::Process,
     target::{
         Target,
+        cluster::GatewayCluster,
         gateway::{Gateway, Launcher},
         remote::RemoteGateway,
     },
@@ -27,8 +32,14 @@ pub enum System {
     Signalbox(TransportVariant),
     /// A gateway that runs already.
     Remote(RemoteGateway),
+    /// Gateways of a cluster.
+    Cluster(ClusterVariant),
     /// Another system, started for the measurement.
     Peer(Peer),
+    /// Another system on several nodes.
+    Nodes(SocketIoNodes),
+    /// Requests and replies over NATS, under their title; they have one client.
+    NatsRequests(String),
     /// An echo, which has one client.
     Baseline(BaselineKind),
 }
@@ -39,7 +50,10 @@ impl System {
         match self {
             Self::Signalbox(transport) => transport.title().to_owned(),
             Self::Remote(target) => target.url(),
+            Self::Cluster(cluster) => cluster.title(),
             Self::Peer(peer) => peer.title(),
+            Self::Nodes(nodes) => nodes.title(),
+            Self::NatsRequests(title) => title.clone(),
             Self::Baseline(baseline) => baseline.title().to_owned(),
         }
     }
@@ -52,13 +66,13 @@ impl System {
             }
             Self::Signalbox(_) => Some(Contender::Variant),
             Self::Peer(_) => Some(Contender::Other),
-            Self::Baseline(_) => None,
+            Self::Cluster(_) | Self::Nodes(_) | Self::NatsRequests(_) | Self::Baseline(_) => None,
         }
     }
 
     /// Its number of clients where gateways and other systems have `connections`.
     pub fn connections(&self, connections: usize) -> usize {
-        if matches!(self, Self::Baseline(_)) { 1 } else { connections }
+        if matches!(self, Self::Baseline(_) | Self::NatsRequests(_)) { 1 } else { connections }
     }
 
     /// Starts it, on an emulated network if there is one.
@@ -78,8 +92,20 @@ impl System {
                 ensure!(emulation.is_none(), "a --target cannot be behind an emulated link");
                 Ok(RunningSystem::Remote(target.clone()))
             }
+            Self::Cluster(cluster) => {
+                let running =
+                    GatewayCluster::start(launcher, cluster.gateways, cluster.transport, &[])
+                        .await?;
+                Ok(RunningSystem::Cluster(Box::new(running), *cluster))
+            }
             Self::Peer(peer) => Ok(RunningSystem::Peer(Box::new(
                 peer.start(&launcher.process_dir(emulation)?).await?,
+            ))),
+            Self::Nodes(nodes) => {
+                Ok(RunningSystem::Nodes(Box::new(nodes.start(launcher).await?), nodes.occupied))
+            }
+            Self::NatsRequests(_) => Ok(RunningSystem::NatsRequests(Box::new(
+                NatsRequests::start(&launcher.process_dir(emulation)?).await?,
             ))),
             Self::Baseline(baseline) => Ok(RunningSystem::Baseline(Box::new(
                 baseline.start(&launcher.process_dir(emulation)?).await?,
@@ -92,10 +118,26 @@ impl Serialize for System {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Signalbox(transport) => transport.serialize(serializer),
-            Self::Remote(_) | Self::Peer(_) | Self::Baseline(_) => {
-                serializer.serialize_str(&self.title())
-            }
+            _ => serializer.serialize_str(&self.title()),
         }
+    }
+}
+
+/// A cluster, the transport of its clients, and where they connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterVariant {
+    /// The transport.
+    pub transport: TransportVariant,
+    /// Gateways of the cluster.
+    pub gateways: usize,
+    /// The first of them, which clients join in turn.
+    pub occupied: usize,
+}
+
+impl ClusterVariant {
+    fn title(self) -> String {
+        let Self { transport, gateways, occupied } = self;
+        format!("{}: {occupied} of {gateways} gateways", transport.title())
     }
 }
 
@@ -105,8 +147,14 @@ pub enum RunningSystem {
     Gateway(Box<Gateway>, TransportVariant),
     /// A gateway that ran already.
     Remote(RemoteGateway),
+    /// Gateways of a cluster.
+    Cluster(Box<GatewayCluster>, ClusterVariant),
     /// Another system.
     Peer(Box<RunningPeer>),
+    /// Another system on several nodes, and the number of those to which clients connect.
+    Nodes(Box<RunningNodes>, usize),
+    /// Requests and replies over NATS.
+    NatsRequests(Box<NatsRequests>),
     /// An echo.
     Baseline(Box<RunningBaseline>),
 }
@@ -117,18 +165,24 @@ impl RunningSystem {
         match self {
             Self::Gateway(gateway, transport) => gateway.target(*transport),
             Self::Remote(target) => target.target().await,
+            Self::Cluster(cluster, it) => cluster.target(it.transport, it.occupied),
             Self::Peer(peer) => Ok(peer.target()),
+            Self::Nodes(nodes, occupied) => Ok(nodes.target(*occupied)),
+            Self::NatsRequests(requests) => Ok(requests.target()),
             Self::Baseline(baseline) => Ok(baseline.target()),
         }
     }
 
-    /// Its process, if the benchmark started it.
-    pub fn process(&self) -> Option<&Process> {
+    /// Its processes, if the benchmark started it.
+    pub fn processes(&self) -> Vec<&Process> {
         match self {
-            Self::Gateway(gateway, _) => Some(gateway.process()),
-            Self::Remote(_) => None,
-            Self::Peer(peer) => Some(peer.process()),
-            Self::Baseline(baseline) => Some(baseline.process()),
+            Self::Gateway(gateway, _) => vec![gateway.process()],
+            Self::Remote(_) => Vec::new(),
+            Self::Cluster(cluster, _) => cluster.processes(),
+            Self::Peer(peer) => vec![peer.process()],
+            Self::Nodes(nodes, _) => nodes.processes(),
+            Self::NatsRequests(requests) => requests.processes(),
+            Self::Baseline(baseline) => vec![baseline.process()],
         }
     }
 
@@ -137,7 +191,10 @@ impl RunningSystem {
         match self {
             Self::Gateway(gateway, _) => gateway.stop().await,
             Self::Remote(_) => Ok(()),
+            Self::Cluster(cluster, _) => cluster.stop().await,
             Self::Peer(peer) => peer.stop(),
+            Self::Nodes(nodes, _) => nodes.stop(),
+            Self::NatsRequests(requests) => requests.stop(),
             Self::Baseline(baseline) => baseline.stop(),
         }
     }

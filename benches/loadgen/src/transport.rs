@@ -69,8 +69,14 @@ impl TransportVariant {
     /// Options of an SDK client that joins the session of `token` at this address, without
     /// presence.
     pub fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
+        self.options_to_any(&[address], token)
+    }
+
+    /// The same at one of several addresses, in order of preference.
+    pub fn options_to_any(self, addresses: &[impl Display], token: &str) -> ConnectOptions {
         let scheme = self.scheme();
-        let options = ConnectOptions::new(format!("{scheme}://{address}"), token)
+        let urls: Vec<_> = addresses.iter().map(|it| format!("{scheme}://{it}")).collect();
+        let options = ConnectOptions::new(urls, token)
             .presence(false)
             // A lost connection voids the measurement and must not be hidden.
             .rejoin(false)

@@ -13,10 +13,9 @@ const OTHERS_LIMIT: f64 = 0.2;
 /// Processor time used so far.
 pub struct Usage {
     at_ns: u64,
-    /// Zero if the gateway is not our process.
-    gateway: Duration,
-    /// It is not, so it may be among the other processes.
-    elsewhere: bool,
+    /// By each process of the system under test; empty if it is not ours, so that it may be among
+    /// the other processes.
+    gateways: Vec<Duration>,
     generator: Duration,
     /// By further processes of the benchmark.
     further: Duration,
@@ -25,12 +24,14 @@ pub struct Usage {
 }
 
 /// Processor time used between two points in time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Used {
     /// Length of the time.
     pub seconds: f64,
-    /// Processor time of the gateway, in seconds.
+    /// Processor time of the gateway, in seconds: of all processes of the system under test.
     pub gateway: f64,
+    /// The same of each.
+    pub each: Vec<f64>,
     /// The same of the generator.
     pub generator: f64,
     /// Use of the machine by processes outside the benchmark, in cores.
@@ -40,13 +41,17 @@ pub struct Used {
 }
 
 impl Usage {
-    /// Of the gateway, of this process (the generator), and of further processes of the benchmark.
-    pub fn now(gateway: Option<&Process>, further: &[u32]) -> anyhow::Result<Self> {
+    /// Of the processes of the system under test, of this process (the generator), and of further
+    /// processes of the benchmark.
+    pub fn now<'a>(
+        gateways: impl IntoIterator<Item = &'a Process>,
+        further: &[u32],
+    ) -> anyhow::Result<Self> {
         let at_ns = now_ns();
+        let gateways = gateways.into_iter().map(|it| machine::cpu_time(it.pid()));
         Ok(Self {
             at_ns,
-            elsewhere: gateway.is_none(),
-            gateway: gateway.map_or(Ok(Duration::ZERO), |it| machine::cpu_time(it.pid()))?,
+            gateways: gateways.collect::<anyhow::Result<_>>()?,
             generator: machine::cpu_time(std::process::id())?,
             further: further
                 .iter()
@@ -60,10 +65,13 @@ impl Usage {
     pub fn since(&self, before: &Self) -> Used {
         let seconds = (self.at_ns - before.at_ns) as f64 / 1e9;
         let used = |of: fn(&Self) -> Duration| of(self).saturating_sub(of(before)).as_secs_f64();
-        let (gateway, generator) = (used(|it| it.gateway), used(|it| it.generator));
+        let each = self.gateways.iter().zip(&before.gateways);
+        let each: Vec<_> =
+            each.map(|(now, then)| now.saturating_sub(*then).as_secs_f64()).collect();
+        let (gateway, generator) = (each.iter().sum::<f64>(), used(|it| it.generator));
         let others = used(|it| it.machine) - gateway - generator - used(|it| it.further);
-        let (other_cores, elsewhere) = ((others / seconds).max(0.0), self.elsewhere);
-        Used { seconds, gateway, generator, other_cores, elsewhere }
+        let (other_cores, elsewhere) = ((others / seconds).max(0.0), each.is_empty());
+        Used { seconds, gateway, each, generator, other_cores, elsewhere }
     }
 }
 
@@ -112,7 +120,7 @@ mod tests {
 
     fn usage(at_ns: u64, milliseconds: [u64; 4]) -> Usage {
         let [gateway, generator, further, machine] = milliseconds.map(Duration::from_millis);
-        Usage { at_ns, gateway, elsewhere: false, generator, further, machine }
+        Usage { at_ns, gateways: vec![gateway], generator, further, machine }
     }
 
     #[test]
@@ -131,11 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn processes_of_one_system_are_added_up() {
+        let usage = |first, second| Usage {
+            gateways: [first, second].map(Duration::from_millis).to_vec(),
+            ..usage(1_000_000_000, [0, 0, 0, 2000])
+        };
+        let before = Usage { at_ns: 0, machine: Duration::ZERO, ..usage(100, 200) };
+        let used = usage(600, 300).since(&before);
+        assert!((used.gateway_cores() - 0.6).abs() < 1e-6, "{used:?}");
+        assert!((used.each[1] - 0.1).abs() < 1e-6, "{used:?}");
+        assert!((used.other_cores - 1.4).abs() < 1e-6, "{used:?}");
+    }
+
+    #[test]
     fn a_busy_generator_and_busy_others_cause_warnings() {
         let before = usage(0, [0, 0, 0, 0]);
         let used = usage(1_000_000_000, [100, 900, 0, 1400]).since(&before);
         assert_eq!(used.warnings().len(), 2, "{:?}", used.warnings());
-        let elsewhere = Usage { elsewhere: true, ..usage(1_000_000_000, [0, 100, 0, 900]) };
+        let elsewhere = Usage { gateways: Vec::new(), ..usage(1_000_000_000, [0, 100, 0, 900]) };
         let warning = elsewhere.since(&before).busy_others().unwrap();
         assert!(warning.contains("with the gateway, if it runs on this machine"), "{warning}");
     }

@@ -118,7 +118,7 @@ pub(super) async fn once(
     let inside = emulation.as_ref().map(|it| it.client().enter()).transpose()?;
     let target = running.target().await?;
     let load = Load { connections: system.connections(load.connections), ..*load };
-    let measured = load::measure(target, running.process(), &load, &[]).await?;
+    let measured = load::measure(target, running.processes(), &load, &[]).await?;
     drop(inside);
     running.stop().await?;
     Ok(measured)

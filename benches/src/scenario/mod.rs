@@ -3,7 +3,9 @@
 pub(crate) mod browser;
 pub(crate) mod capacity;
 pub(crate) mod churn;
+pub(crate) mod cluster;
 pub(crate) mod crash;
+pub(crate) mod failover;
 pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod idle;

@@ -9,14 +9,18 @@
 //! nats        nats-server, its text protocol
 //! mosquitto   mosquitto, MQTT 3.1.1 with QoS 0
 //! node        systems on node: modules, and our scripts in benches/peers
+//! nodes       several nodes of Socket.IO, with Redis between them
 //! socket_io   Socket.IO 4 on its WebSocket transport
+//! requests    requests and replies over a nats-server
 //! plain       uWebSockets.js and ws: WebSockets without a protocol on them
 //! ```
 
 mod mosquitto;
-mod nats;
+pub(crate) mod nats;
 mod node;
+pub mod nodes;
 mod plain;
+pub mod requests;
 mod socket_io;
 
 use std::{

@@ -1,7 +1,7 @@
 //! nats-server, and as much of its protocol as a minimal client needs
 //! (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -23,12 +23,26 @@ pub(crate) fn version() -> anyhow::Result<String> {
 
 /// Starts it with its defaults.
 pub(crate) async fn start(directory: &ProcessDir<'_>) -> anyhow::Result<(Process, SocketAddr)> {
-    let (program, _) = run("nats-server", &["--version"])?;
     let (certificate, key) = directory.certificate();
+    let tls = ["--tls".as_ref(), "--tlscert".as_ref(), certificate, "--tlskey".as_ref(), key];
+    start_with(directory, &tls).await
+}
+
+/// Starts it in plaintext, as the bus of a cluster on one machine.
+pub(crate) async fn start_plain(
+    directory: &ProcessDir<'_>,
+) -> anyhow::Result<(Process, SocketAddr)> {
+    start_with(directory, &[]).await
+}
+
+async fn start_with(
+    directory: &ProcessDir<'_>,
+    arguments: &[&Path],
+) -> anyhow::Result<(Process, SocketAddr)> {
+    let (program, _) = run("nats-server", &["--version"])?;
     let mut command = directory.command(program);
     // Port -1 is any.
-    command.args(["--addr", "127.0.0.1", "--port", "-1", "--tls", "--tlscert"]).arg(certificate);
-    command.arg("--tlskey").arg(key);
+    command.args(["--addr", "127.0.0.1", "--port", "-1"]).args(arguments);
     let mut process = directory.spawn("nats-server", &mut command)?;
     let address = process.logged(listening).await?;
     Ok((process, address.parse()?))
@@ -55,7 +69,7 @@ impl ClientProtocol for NatsProtocol {
     fn opening(&mut self) -> Vec<u8> {
         let number = self.number;
         format!(
-            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"tls_required\":true,\"echo\":true,\
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\"echo\":true,\
              \"protocol\":1,\"lang\":\"signalbox-bench\",\"version\":\"{}\"}}\r\n\
              SUB all 1\r\nSUB one.{number} 2\r\nPING\r\n",
             env!("CARGO_PKG_VERSION")

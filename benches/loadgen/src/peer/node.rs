@@ -16,10 +16,18 @@ const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers");
 
 /// On its WebSocket transport.
 pub(crate) const SOCKET_IO: NodeScript = NodeScript { name: "Socket.IO", file: "socket-io.js" };
+/// One of several, which reach each other through Redis.
+pub(crate) const SOCKET_IO_NODE: NodeScript =
+    NodeScript { name: "Socket.IO", file: "socket-io-node.js" };
 /// It publishes to topics.
 pub(crate) const UWS: NodeScript = NodeScript { name: "uWebSockets.js", file: "uws.js" };
 /// It writes to client by client.
 pub(crate) const WS: NodeScript = NodeScript { name: "ws", file: "ws.js" };
+
+/// The path of a script.
+pub(crate) fn script(file: &str) -> PathBuf {
+    Path::new(DIR).join(file)
+}
 
 /// A server in JavaScript.
 pub(crate) struct NodeScript {
@@ -30,7 +38,7 @@ pub(crate) struct NodeScript {
 
 impl NodeScript {
     fn path(&self) -> PathBuf {
-        Path::new(DIR).join(self.file)
+        script(self.file)
     }
 
     /// The version of the module; an error if it cannot be used here.
@@ -55,10 +63,19 @@ impl NodeScript {
         &self,
         directory: &ProcessDir<'_>,
     ) -> anyhow::Result<(Process, SocketAddr)> {
+        self.start_with(directory, &[]).await
+    }
+
+    /// The same with these arguments.
+    pub(crate) async fn start_with(
+        &self,
+        directory: &ProcessDir<'_>,
+        arguments: &[&str],
+    ) -> anyhow::Result<(Process, SocketAddr)> {
         let name = self.name;
         let (certificate, key) = directory.certificate();
         let mut command = directory.command("node");
-        command.arg(self.path()).arg(certificate).arg(key).stdout(Stdio::piped());
+        command.arg(self.path()).arg(certificate).arg(key).args(arguments).stdout(Stdio::piped());
         let mut process = directory.spawn(name, &mut command)?;
         let line = process.first_line().await?;
         let port = line.trim().parse::<u16>();

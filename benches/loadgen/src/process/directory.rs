@@ -44,6 +44,11 @@ impl<'a> ProcessDir<'a> {
         (self.authority.certificate_path(), self.authority.key_path())
     }
 
+    /// The file of the authority that signed the certificate (PEM).
+    pub fn ca(&self) -> &Path {
+        self.authority.ca_pem_path()
+    }
+
     /// Writes a file for the process.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.dir.join(name);

@@ -103,6 +103,18 @@ impl Launcher {
         self.run(command, None, ANY_PORT, ANY_PORT).await
     }
 
+    /// The same on these UDP and TCP ports.
+    pub(super) async fn start_at(
+        &self,
+        (quic, tcp): (u16, u16),
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Gateway> {
+        let mut command = Command::new(&self.program);
+        command.envs(settings.iter().copied());
+        let address = |port| format!("127.0.0.1:{port}");
+        self.run(command, None, &address(quic), &address(tcp)).await
+    }
+
     /// Kills a gateway and starts another in its place, on the same ports.
     pub async fn crash(&self, gateway: Gateway) -> anyhow::Result<Gateway> {
         let Gateway { process, announcement, .. } = gateway;
@@ -274,6 +286,17 @@ impl Gateway {
         self.process.last_words()
     }
 
+    /// Waits until its log reports this many gateways of its cluster as joined.
+    pub(super) async fn peers_joined(&mut self, count: usize) -> anyhow::Result<()> {
+        let joined = |log: &str| (log.matches("gateway joined").count() >= count).then_some(());
+        self.process.logged(joined).await
+    }
+
+    /// Kills it.
+    pub fn kill(self) -> anyhow::Result<()> {
+        self.process.kill()
+    }
+
     /// Shuts it down.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.process.stop().await
@@ -284,18 +307,31 @@ impl Gateway {
         &self.process
     }
 
+    /// Its address for a transport.
+    pub fn address(&self, transport: TransportVariant) -> &str {
+        if transport.is_quic() { self.quic() } else { self.https() }
+    }
+
     /// Options of an SDK client that joins the session of `token`, without presence.
     pub fn options(&self, transport: TransportVariant, token: &str) -> ConnectOptions {
-        let address = if transport.is_quic() { self.quic() } else { self.https() };
-        transport.options_to(address, token)
+        transport.options_to(self.address(transport), token)
     }
 
     /// A new session for clients over this transport.
     pub fn target(&self, transport: TransportVariant) -> anyhow::Result<Target> {
+        self.target_of(transport, self.token()?)
+    }
+
+    /// The session of a token for clients over this transport.
+    pub(super) fn target_of(
+        &self,
+        transport: TransportVariant,
+        token: String,
+    ) -> anyhow::Result<Target> {
         let ca = std::fs::read(self.ca()).context("cannot read the gateway's authority")?;
         let roots = signalbox_certs::roots_from_pem(&ca)?;
-        let address = if transport.is_quic() { self.quic() } else { self.https() };
-        Target::signalbox(transport, address.parse()?, address, roots, self.token()?)
+        let address = self.address(transport);
+        Target::signalbox(transport, address.parse()?, address, roots, token)
     }
 }
 

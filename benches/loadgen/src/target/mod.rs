@@ -1,10 +1,12 @@
 //! Targets: where the clients of a measurement meet.
 
+pub mod cluster;
 pub mod gateway;
 pub mod remote;
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use rustls_pki_types::ServerName;
 use signalbox_protocol::{Codec, Streams};
 use tokio_rustls::rustls::RootCertStore;
@@ -41,6 +43,8 @@ pub enum Target {
     },
     /// An echo, for one client.
     Echo(EchoTarget),
+    /// The same session or topic at several processes, which clients join in turn.
+    Spread(Vec<Self>),
 }
 
 impl Target {
@@ -80,6 +84,11 @@ impl Target {
             Self::Stream { dialer, protocols } => dialer.join(protocols(number)).await,
             Self::Quic { dialer, entry } => dialer.join(entry).await,
             Self::Echo(echo) => echo.join().await,
+            Self::Spread(targets) => {
+                let turn = number as usize % targets.len().max(1);
+                let target = targets.get(turn).context("a spread target without targets")?;
+                Box::pin(target.join(number)).await
+            }
         }
     }
 }

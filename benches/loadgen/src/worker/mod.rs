@@ -10,7 +10,7 @@ pub use self::{
     process::WorkerProcess,
     swarm::{ReconnectSwarm, SwarmResult, SwarmWorker},
 };
-use crate::baseline::EchoWorker;
+use crate::{baseline::EchoWorker, peer::requests::ResponderWorker};
 
 /// The hidden commands.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -24,6 +24,9 @@ pub enum WorkerCommand {
     /// Sends everything back; `latency --baselines` starts it.
     #[command(hide = true)]
     EchoWorker(EchoWorker),
+    /// Replies to requests over NATS; `cluster` starts it.
+    #[command(hide = true)]
+    ResponderWorker(ResponderWorker),
 }
 
 impl WorkerCommand {
@@ -33,6 +36,7 @@ impl WorkerCommand {
             Self::FloodWorker(worker) => worker.run().await,
             Self::SwarmWorker(worker) => worker.run().await,
             Self::EchoWorker(worker) => worker.run().await,
+            Self::ResponderWorker(worker) => worker.run().await,
         }
     }
 }

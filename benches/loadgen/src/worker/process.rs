@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout},
+    process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 /// Timeout of a worker's end.
@@ -31,9 +31,14 @@ impl WorkerProcess {
         arguments: impl IntoIterator<Item = A>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let mut child = tokio::process::Command::new(program)
-            .arg(name)
-            .args(arguments)
+        let mut command = Command::new(program);
+        command.arg(name).args(arguments);
+        Self::spawn(name, command)
+    }
+
+    /// Starts another program.
+    pub(crate) fn spawn(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C reaches us; the worker ends because we do.
@@ -61,13 +66,16 @@ impl WorkerProcess {
 
     /// Receives its next message.
     pub async fn receive<T: DeserializeOwned>(&mut self, within: Duration) -> anyhow::Result<T> {
+        Ok(serde_json::from_str(&self.line(within).await?)?)
+    }
+
+    /// Receives its next line.
+    pub async fn line(&mut self, within: Duration) -> anyhow::Result<String> {
         let name = &self.name;
         let line = tokio::time::timeout(within, self.output.next_line()).await;
         let line =
             line.with_context(|| format!("the {name} has sent nothing for {within:?}"))??;
-        let line =
-            line.with_context(|| format!("the {name} has ended; the measurement is void"))?;
-        Ok(serde_json::from_str(&line)?)
+        line.with_context(|| format!("the {name} has ended; the measurement is void"))
     }
 
     /// Ends it.

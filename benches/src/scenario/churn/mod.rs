@@ -112,7 +112,7 @@ impl Scenario for Churn {
         let labels = self.systems.all()?.into_iter().map(|system| ChurnLabel { system }).collect();
         let measure = async |label: &ChurnLabel, _| {
             let running = label.system.start(&bench.launcher, None).await?;
-            let measured = self.measure(running.target().await?, running.process()).await?;
+            let measured = self.measure(running.target().await?, &running.processes()).await?;
             running.stop().await?;
             Ok(measured)
         };
@@ -160,7 +160,7 @@ impl Churn {
     async fn measure(
         &self,
         target: Target,
-        process: Option<&Process>,
+        processes: &[&Process],
     ) -> anyhow::Result<ChurnMeasured> {
         let (target, joined) = (Arc::new(target), Arc::new(AtomicU64::new(0)));
         let latencies = Arc::new(parking_lot::Mutex::new(Latencies::new()));
@@ -191,16 +191,18 @@ impl Churn {
         };
         wait(self.rounds.warm_up()).await?;
         *latencies.lock() = Latencies::new();
-        let (before, count) = (Usage::now(process, &[])?, joined.load(Ordering::Relaxed));
+        let usage = || Usage::now(processes.iter().copied(), &[]);
+        let (before, count) = (usage()?, joined.load(Ordering::Relaxed));
         wait(self.rounds.duration()).await?;
-        let used = Usage::now(process, &[])?.since(&before);
+        let used = usage()?.since(&before);
         let count = joined.load(Ordering::Relaxed) - count;
+        let is_ours = !processes.is_empty();
         let each = used.gateway * 1e6 / count.max(1) as f64;
         Ok(ChurnMeasured {
             connects_per_second: count as f64 / used.seconds,
             joined_us: latencies.lock().percentiles(),
-            gateway_us_per_connect: process.map(|_| each),
-            gateway_cores: process.map(|_| used.gateway_cores()),
+            gateway_us_per_connect: is_ours.then_some(each),
+            gateway_cores: is_ours.then(|| used.gateway_cores()),
             generator_cores: used.generator_cores(),
             warnings: used.warnings(),
         })

@@ -285,8 +285,7 @@ mod tests {
 
     #[test]
     fn figures_are_per_request_and_per_second() {
-        let used =
-            Used { seconds: 2.0, gateway: 1.9, generator: 1.0, other_cores: 0.0, elsewhere: false };
+        let used = Used { seconds: 2.0, gateway: 1.9, generator: 1.0, ..Used::default() };
         let measured = evaluate(19_000, 190_000, &Latencies::new(), used);
         for (value, expected) in [
             (measured.requests, 9500.0),
@@ -303,8 +302,7 @@ mod tests {
     #[test]
     fn a_gateway_that_is_not_the_limit_causes_a_warning() {
         let said = |gateway, generator| {
-            let used =
-                Used { seconds: 1.0, gateway, generator, other_cores: 0.0, elsewhere: false };
+            let used = Used { seconds: 1.0, gateway, generator, ..Used::default() };
             evaluate(1, 10, &Latencies::new(), used).warnings.join("; ")
         };
         assert!(said(0.7, 0.95).contains("the generator used 95 %"));
