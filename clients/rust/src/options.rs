@@ -153,6 +153,10 @@ impl ConnectOptions {
 
     /// The interval of QUIC keep-alives (default: 10 s). Must be below the gateway's idle timeout.
     ///
+    /// A link on which nothing arrives for three intervals, or for the gateway's idle timeout, is
+    /// lost, and the client resumes. Over QUIC, a client notices only so that its gateway was killed.
+    /// A shorter interval costs more packets.
+    ///
     /// ```
     /// # use signalbox_client::ConnectOptions;
     /// use std::time::Duration;

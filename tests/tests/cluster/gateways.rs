@@ -120,8 +120,6 @@ fn start(
     let world = runtime.spawn(World::with(move |config| {
         config.name = format!("gw-{number}").parse().unwrap();
         config.cluster.servers = vec![nats];
-        // QUIC clients notice a killed gateway after this time.
-        config.timeouts.idle_ms = 1500;
         change(config);
     }));
     tokio::spawn(async { (runtime, world.await.unwrap()) })

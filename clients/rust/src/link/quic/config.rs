@@ -25,6 +25,9 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// TLS sessions that a client stores: those of one gateway (rustls rounds up to eight).
 const SESSIONS: usize = 8;
 
+/// Keep-alives without an answer after which a link is lost.
+const LOST_KEEP_ALIVES: u32 = 3;
+
 /// The quinn configurations of a client: TLS, with its session cache, and transport parameters.
 #[derive(Debug)]
 pub(crate) struct QuicConfig {
@@ -75,6 +78,8 @@ fn transport_config(keep_alive: Duration) -> TransportConfig {
         // A WebTransport server demands datagrams. There is room for a byte, and none are sent.
         .datagram_receive_buffer_size(Some(1))
         .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(Some(keep_alive));
+        .keep_alive_interval(Some(keep_alive))
+        // A timeout beyond QUIC's maximum is none; the gateway has one as well.
+        .max_idle_timeout((keep_alive * LOST_KEEP_ALIVES).try_into().ok());
     transport
 }
