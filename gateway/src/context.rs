@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     lifecycle::Lifecycle,
     services::{Services, SharedProjects},
+    shared_state::GatewayState,
 };
 
 /// The state that the listeners share. Links get the services and the lifecycle, REST handlers the
@@ -29,10 +30,10 @@ impl ServerContext {
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let services = Arc::new(Services::new(config, nats, projects, observer));
-        if let Some(cluster) = services.cluster() {
-            cluster.attach(&services);
-        }
+        let shared = Arc::new(GatewayState::default());
+        let services = Services::new(config, nats, projects, observer, shared.clone());
+        let services = Arc::new(services);
+        shared.attach(&services);
         Self {
             services,
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),

@@ -46,6 +46,7 @@ mod rest;
 mod revocation;
 mod secret;
 mod services;
+mod shared_state;
 mod state_file;
 pub mod supervise;
 mod webhook;

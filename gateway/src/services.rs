@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
+use signalbox_cluster::SharedState;
 use signalbox_nats::NatsOptions;
 use signalbox_protocol::ProjectKey;
 use signalbox_relay::{Instance, Observer, Relay};
@@ -47,6 +48,7 @@ impl Services {
         nats: Option<NatsOptions>,
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
+        shared: Arc<dyn SharedState>,
     ) -> Self {
         let (instance, clock) = (instance::start(config.name.clone()), Clock::start());
         let settings = config.relay_settings();
@@ -54,8 +56,15 @@ impl Services {
             Some(nats) => {
                 let ready_without_bus = config.cluster.ready_without_bus;
                 let instance = instance.clone();
-                let (cluster, relay) =
-                    ClusterNode::new(nats, ready_without_bus, settings, observer, instance, clock);
+                let (cluster, relay) = ClusterNode::new(
+                    nats,
+                    ready_without_bus,
+                    settings,
+                    observer,
+                    instance,
+                    clock,
+                    shared,
+                );
                 (Some(cluster), relay)
             }
             None => (None, Relay::new(settings, observer)),

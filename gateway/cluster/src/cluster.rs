@@ -15,7 +15,7 @@ use signalbox_relay::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    handover::Handovers,
+    handovers::Handovers,
     links::Links,
     message::{BusMessage, BusMessageError, ChannelMessage, LinkStatus, hash},
     opening::{Next, Openings},

@@ -18,6 +18,7 @@
 mod channel;
 mod cluster;
 mod handover;
+mod handovers;
 mod links;
 mod message;
 mod opening;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use signalbox_protocol::ProjectKey;
 
 use super::{
+    announcement::Announcement,
     change::{NewRevocation, Revocation, RevocationChange, RevocationId},
     identity::Presented,
-    list::ListFull,
+    list::{ListFull, Revocations},
     matcher::Matcher,
 };
-use crate::{cluster::News, services::Services};
+use crate::services::Services;
 
 /// A revocation that has taken effect.
 pub(crate) struct Revoked {
@@ -26,25 +27,36 @@ pub(crate) struct Revoked {
 pub(crate) fn revoke(services: &Services, new: NewRevocation) -> Result<Revoked, ListFull> {
     let (revocation, changes) = services.revocations().revoke(new)?;
     let disconnected = disconnect_revoked(services, &revocation);
-    if !changes.is_empty() {
-        announce(services, || News::Revocations(changes.clone()));
-    }
+    Announcement::of(&changes).for_each(|announcement| announcement.send(services));
     Ok(Revoked { revocation, changes, disconnected })
 }
 
 /// Deletes a revocation. `false` if there is none with this id.
 pub(crate) fn delete(services: &Services, project: &ProjectKey, id: RevocationId) -> bool {
     let deletion = services.revocations().delete(project, id);
-    if let Some(deletion) = &deletion {
-        announce(services, || News::Revocations(vec![deletion.clone()]));
-    }
+    let announcements = Announcement::of(deletion.as_slice());
+    announcements.for_each(|announcement| announcement.send(services));
     deletion.is_some()
 }
 
-fn announce(services: &Services, news: impl FnOnce() -> News) {
-    if let Some(cluster) = services.cluster() {
-        cluster.announce(&news());
+/// The whole list, for a gateway that may not know it: messages for [`apply`].
+pub(crate) fn export(services: &Services) -> Vec<Vec<u8>> {
+    let changes = services.revocations().read(Revocations::changes);
+    Announcement::of(&changes).map(|announcement| announcement.encode()).collect()
+}
+
+/// Applies a message of another gateway. `false` if it is malformed.
+pub(crate) fn apply(services: &Services, message: &[u8]) -> bool {
+    match postcard::from_bytes(message) {
+        Ok(Announcement::Changes(changes)) => {
+            merge(services, changes);
+        }
+        Ok(Announcement::Disconnect { project, matcher }) => {
+            disconnect_here(services, &project, &matcher);
+        }
+        Err(_) => return false,
     }
+    true
 }
 
 /// Applies changes that were made by an earlier run or by another gateway. Connections of this
@@ -62,17 +74,13 @@ fn disconnect_revoked(services: &Services, revocation: &Revocation) -> usize {
 /// Disconnects the connections that a matcher selects, on all gateways. Returns the number of those
 /// that were on this one.
 pub(crate) fn disconnect(services: &Services, project: &ProjectKey, matcher: &Matcher) -> usize {
-    let news = || News::Disconnect { project: project.clone(), matcher: matcher.clone() };
-    announce(services, news);
+    let (key, matched) = (project.clone(), matcher.clone());
+    Announcement::Disconnect { project: key, matcher: matched }.send(services);
     disconnect_here(services, project, matcher)
 }
 
 /// Disconnects the connections of this gateway that a matcher selects. Returns their number.
-pub(crate) fn disconnect_here(
-    services: &Services,
-    project: &ProjectKey,
-    matcher: &Matcher,
-) -> usize {
+fn disconnect_here(services: &Services, project: &ProjectKey, matcher: &Matcher) -> usize {
     disconnect_if(services, project, matcher, matcher.predicate())
 }
 

@@ -6,10 +6,11 @@
 //!           └─────▶ disconnect: the connections of revoked tokens that are here already
 //! ```
 //!
-//! A [`RevocationChange`] is all that another gateway needs to know. [`merge`] applies one that was
-//! made elsewhere; [`RevocationList::revoke`] and [`RevocationList::delete`] return those that were
-//! made here.
+//! A [`RevocationChange`] is all that another gateway needs to know. Those that are made here are
+//! announced to the other gateways of a cluster; [`apply`] applies theirs. [`export`] is the whole
+//! list, for a gateway that may not know it.
 
+mod announcement;
 mod change;
 mod disconnect;
 mod identity;
@@ -19,7 +20,7 @@ mod shared;
 
 pub(crate) use self::{
     change::{NewRevocation, Revocation, RevocationChange, RevocationId},
-    disconnect::{Revoked, delete, disconnect, disconnect_here, merge, revoke},
+    disconnect::{Revoked, apply, delete, disconnect, export, merge, revoke},
     identity::{Presented, token_identity},
     list::{ListFull, Revocations},
     matcher::Matcher,

@@ -1,24 +1,20 @@
 //! The gateway's part in a cluster. Sessions are opened through here before a member joins, a client
 //! resumes, or a server's request is answered, so that the members of other gateways are known.
 
-mod news;
-
 use std::{
     future::poll_fn,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use signalbox_cluster::{BarrierTimeout, Cluster, ClusterStatus, Links};
+use signalbox_cluster::{BarrierTimeout, Cluster, ClusterStatus, Links, SharedState};
 use signalbox_nats::{Bus, BusMonitor, NatsError, NatsOptions};
 use signalbox_protocol::SessionId;
 use signalbox_relay::{Hold, Instance, JoinError, Observer, Relay, Settings};
 use tokio::{sync::Notify, time::timeout};
 use tracing::warn;
 
-pub(crate) use self::news::News;
-use self::news::NewsDesk;
-use crate::{clock::Clock, cluster_report::ClusterReport, services::Services};
+use crate::{clock::Clock, cluster_report::ClusterReport};
 
 /// Maximum time that a join waits for the members on other gateways. Those that are known later are
 /// announced to the client as new connections.
@@ -36,7 +32,6 @@ pub(crate) struct ClusterNode {
     ready: Arc<Notify>,
     bus: OnceLock<BusMonitor>,
     ready_without_bus: bool,
-    news: Arc<NewsDesk>,
 }
 
 impl ClusterNode {
@@ -48,26 +43,21 @@ impl ClusterNode {
         observer: Arc<dyn Observer>,
         instance: Instance,
         clock: Clock,
+        shared: Arc<dyn SharedState>,
     ) -> (Self, Relay) {
         let ready = Arc::new(Notify::new());
         let wake = ready.clone();
         let links = Arc::new(Links::new(instance.clone(), move || wake.notify_one()));
         let relay = Relay::clustered(settings, observer, instance, links.clone());
-        let news = Arc::new(NewsDesk::default());
-        let cluster = Cluster::new(relay.clone(), links).with_shared_state(news.clone());
+        let cluster = Cluster::new(relay.clone(), links).with_shared_state(shared);
         let cluster = Arc::new(cluster);
         let bus = OnceLock::new();
-        (Self { cluster, clock, options, ready, bus, ready_without_bus, news }, relay)
+        (Self { cluster, clock, options, ready, bus, ready_without_bus }, relay)
     }
 
-    /// Lets the news of other gateways take effect on this one.
-    pub(crate) fn attach(&self, services: &Arc<Services>) {
-        self.news.attach(services);
-    }
-
-    /// Sends news to all other gateways.
-    pub(crate) fn announce(&self, news: &News) {
-        self.cluster.announce(&news.encode());
+    /// Sends a message of the shared state to all other gateways.
+    pub(crate) fn announce(&self, message: &[u8]) {
+        self.cluster.announce(message);
     }
 
     /// Connects to NATS, and checks that this gateway can be a part of the cluster.
