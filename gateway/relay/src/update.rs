@@ -69,6 +69,8 @@ pub(crate) struct Part {
     pub(crate) others: Vec<Other>,
     /// Connections that were destroyed.
     pub(crate) destroyed: Vec<ConnectionId>,
+    /// Those of them that ended because their gateways were lost.
+    pub(crate) orphaned: Vec<ConnectionId>,
     /// The last signal of each gateway's servers, as the gateway knows it.
     pub(crate) servers: Vec<(GatewayId, u64)>,
 }

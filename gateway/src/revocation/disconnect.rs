@@ -5,11 +5,11 @@ use std::sync::Arc;
 use signalbox_protocol::ProjectKey;
 
 use super::{
-    announcement::Announcement,
     change::{NewRevocation, Revocation, RevocationChange, RevocationId},
     identity::Presented,
     list::{ListFull, Revocations},
     matcher::Matcher,
+    update::RevocationUpdate,
 };
 use crate::services::Services;
 
@@ -27,31 +27,31 @@ pub(crate) struct Revoked {
 pub(crate) fn revoke(services: &Services, new: NewRevocation) -> Result<Revoked, ListFull> {
     let (revocation, changes) = services.revocations().revoke(new)?;
     let disconnected = disconnect_revoked(services, &revocation);
-    Announcement::of(&changes).for_each(|announcement| announcement.send(services));
+    RevocationUpdate::of(&changes).for_each(|update| update.send(services));
     Ok(Revoked { revocation, changes, disconnected })
 }
 
 /// Deletes a revocation. `false` if there is none with this id.
 pub(crate) fn delete(services: &Services, project: &ProjectKey, id: RevocationId) -> bool {
     let deletion = services.revocations().delete(project, id);
-    let announcements = Announcement::of(deletion.as_slice());
-    announcements.for_each(|announcement| announcement.send(services));
+    let updates = RevocationUpdate::of(deletion.as_slice());
+    updates.for_each(|update| update.send(services));
     deletion.is_some()
 }
 
 /// The whole list, for a gateway that may not know it: messages for [`apply`].
 pub(crate) fn export(services: &Services) -> Vec<Vec<u8>> {
     let changes = services.revocations().read(Revocations::changes);
-    Announcement::of(&changes).map(|announcement| announcement.encode()).collect()
+    RevocationUpdate::of(&changes).map(|update| update.encode()).collect()
 }
 
 /// Applies a message of another gateway. `false` if it is malformed.
 pub(crate) fn apply(services: &Services, message: &[u8]) -> bool {
     match postcard::from_bytes(message) {
-        Ok(Announcement::Changes(changes)) => {
+        Ok(RevocationUpdate::Changes(changes)) => {
             merge(services, changes);
         }
-        Ok(Announcement::Disconnect { project, matcher }) => {
+        Ok(RevocationUpdate::Disconnect { project, matcher }) => {
             disconnect_here(services, &project, &matcher);
         }
         Err(_) => return false,
@@ -75,7 +75,7 @@ fn disconnect_revoked(services: &Services, revocation: &Revocation) -> usize {
 /// that were on this one.
 pub(crate) fn disconnect(services: &Services, project: &ProjectKey, matcher: &Matcher) -> usize {
     let (key, matched) = (project.clone(), matcher.clone());
-    Announcement::Disconnect { project: key, matcher: matched }.send(services);
+    RevocationUpdate::Disconnect { project: key, matcher: matched }.send(services);
     disconnect_here(services, project, matcher)
 }
 

@@ -10,13 +10,13 @@
 //! announced to the other gateways of a cluster; [`apply`] applies theirs. [`export`] is the whole
 //! list, for a gateway that may not know it.
 
-mod announcement;
 mod change;
 mod disconnect;
 mod identity;
 mod list;
 mod matcher;
 mod shared;
+mod update;
 
 pub(crate) use self::{
     change::{NewRevocation, Revocation, RevocationChange, RevocationId},

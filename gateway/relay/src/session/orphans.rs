@@ -191,6 +191,26 @@ impl SessionState {
             self.publish(|| Update::Destroyed { id, reason, sent });
         }
         self.remove_remote(id, reason, now);
+        if let Some(shared) = &mut self.shared {
+            shared.destroyed.mark_orphan(id);
+        }
+    }
+
+    /// Another gateway has ended connections of a gateway that this one has not lost yet. It leaves
+    /// the report to the keeper, which may be this one.
+    pub(super) fn report_orphans(&mut self, ended: &[ConnectionId]) {
+        for id in ended {
+            let Some(member) = self.roster.get_remote(*id) else { continue };
+            let (home, info) = (member.home.clone(), member.record.info.clone());
+            if self.is_keeper(*id, &home) {
+                let reason = DisconnectReason::NetworkDisconnected;
+                self.context.observer.destroyed(&self.id, &info, reason);
+            }
+            if let Some(shared) = &mut self.shared {
+                shared.bury(*id);
+                shared.destroyed.mark_orphan(*id);
+            }
+        }
     }
 
     /// Whether this gateway is the one that acts for a lost gateway's connection: the one with the

@@ -127,8 +127,10 @@ impl SessionState {
         });
         let hearsay = self.shared.iter().flat_map(|shared| shared.hearsay.values().cloned());
         let destroyed = self.shared.iter().flat_map(|shared| shared.destroyed.iter());
+        let orphaned = self.shared.iter().flat_map(|shared| shared.destroyed.orphans());
         Part {
             destroyed: destroyed.collect(),
+            orphaned: orphaned.collect(),
             complete: self.is_history_complete(),
             members: self.roster.iter().map(Member::state).collect(),
             others: others.chain(hearsay).collect(),
@@ -220,6 +222,7 @@ impl SessionState {
                 refused.push(id);
             }
         }
+        self.report_orphans(&part.orphaned);
         self.bury_all(part.destroyed, now);
         for other in part.others {
             let state = other.state.rebased(position);

@@ -15,6 +15,8 @@ pub(crate) const MAX_TOMBSTONES: usize = 4096;
 pub(crate) struct Tombstones {
     ids: HashSet<ConnectionId>,
     order: VecDeque<ConnectionId>,
+    /// Those that ended because their gateway was lost, which it has not reported itself.
+    orphans: HashSet<ConnectionId>,
 }
 
 impl Tombstones {
@@ -27,7 +29,20 @@ impl Tombstones {
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
+            self.orphans.remove(&oldest);
         }
+    }
+
+    /// A connection that was destroyed has ended because its gateway was lost.
+    pub(crate) fn mark_orphan(&mut self, id: ConnectionId) {
+        if self.ids.contains(&id) {
+            self.orphans.insert(id);
+        }
+    }
+
+    /// The connections that have ended because their gateways were lost.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = ConnectionId> {
+        self.orphans.iter().copied()
     }
 
     pub(crate) fn len(&self) -> usize {
