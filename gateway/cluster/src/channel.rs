@@ -119,6 +119,11 @@ impl Outbound {
         self.bytes = 0;
     }
 
+    /// Whether there are fragments for the bus.
+    pub(crate) fn has_next(&self) -> bool {
+        self.next < self.first + self.kept.len() as u64
+    }
+
     /// The next fragments for the bus, of at least one and about `max_bytes` bytes; the number of
     /// the first. None if there are none.
     pub(crate) fn take(&mut self, max_bytes: usize) -> Option<(u64, Vec<(bool, Bytes)>)> {

@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod barrier;
 mod channel;
 mod cluster;
 mod handover;
@@ -22,11 +23,13 @@ mod handovers;
 mod links;
 mod message;
 mod opening;
+mod receive;
 mod shared_state;
 mod status;
 mod waiting;
 
-pub use cluster::{BarrierId, BarrierTimeout, Cluster, HEARTBEAT_INTERVAL, LEASE};
+pub use barrier::{BarrierId, BarrierTimeout};
+pub use cluster::{Cluster, HEARTBEAT_INTERVAL, LEASE};
 pub use links::{Address, BusPacket, Links};
 pub use message::BusMessageError;
 pub use shared_state::SharedState;

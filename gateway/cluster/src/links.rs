@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Bound,
     time::Duration,
 };
 
@@ -53,6 +54,8 @@ struct LinksState {
     incarnations: u64,
     /// Fragments that were sent again.
     resent: u64,
+    /// The peer that has received the latest packet. The others come first.
+    last_served: Option<Instance>,
     /// Messages outside channels. Bounded: heartbeats replace each other, and there is at most one
     /// report of missing fragments for each peer and packet received.
     control: VecDeque<BusPacket>,
@@ -91,16 +94,16 @@ impl Links {
         if let Some(packet) = state.control.pop_front() {
             return Some(packet);
         }
-        state.peers.iter_mut().find_map(|(peer, link)| {
-            let (incarnation, _) = link.outbound.end();
-            let (first, taken) = link.outbound.take(PACKET_BYTES)?;
-            let fragments =
-                taken.iter().map(|(last, bytes)| Fragment { last: *last, bytes }).collect();
-            let (from, to) = (self.instance.clone(), peer.epoch);
-            let data = BusMessage::Data { from, to, incarnation, first, fragments };
-            let to = Address::Gateway(peer.gateway.clone());
-            Some(BusPacket { to, payload: data.encode() })
-        })
+        let peer = state.next_peer()?;
+        let outbound = &mut state.peers.get_mut(&peer)?.outbound;
+        let (incarnation, _) = outbound.end();
+        let (first, taken) = outbound.take(PACKET_BYTES)?;
+        let fragments = taken.iter().map(|(last, bytes)| Fragment { last: *last, bytes }).collect();
+        let (from, to) = (self.instance.clone(), peer.epoch);
+        let data = BusMessage::Data { from, to, incarnation, first, fragments };
+        let to = Address::Gateway(peer.gateway.clone());
+        state.last_served = Some(peer);
+        Some(BusPacket { to, payload: data.encode() })
     }
 
     /// The live gateways, apart from this one.
@@ -311,6 +314,15 @@ impl Links {
 }
 
 impl LinksState {
+    /// The peer that receives the next packet. They take turns, so that a peer that lacks much does
+    /// not hold up the others.
+    fn next_peer(&self) -> Option<Instance> {
+        let after = self.last_served.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let in_turn = self.peers.range((after, Bound::Unbounded)).chain(&self.peers);
+        let mut waiting = in_turn.filter(|(_, link)| link.outbound.has_next());
+        waiting.next().map(|(peer, _)| peer.clone())
+    }
+
     fn push_control(&mut self, packet: BusPacket) {
         if self.control.len() < MAX_CONTROL {
             self.control.push_back(packet);
@@ -349,5 +361,36 @@ impl Backplane for Links {
         }
         drop(state);
         (self.wake)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(number: u64) -> Instance {
+        Instance { gateway: format!("gw-{number}").parse().unwrap(), epoch: 1 }
+    }
+
+    #[test]
+    fn peers_take_turns() {
+        let links = Links::new(gateway(0), || {});
+        links.connect(&gateway(1), &[], Duration::ZERO);
+        links.connect(&gateway(2), &[], Duration::ZERO);
+        let update = vec![0; PACKET_BYTES];
+        let long = ChannelMessage::Update { session: session(), update: &update };
+        links.send(&gateway(1), &long);
+        links.send(&gateway(1), &long);
+        links.send(&gateway(2), &long);
+        let packets = std::iter::from_fn(|| links.take());
+        let receivers: Vec<_> = packets.map(|packet| packet.to).collect();
+        let to = |number| Address::Gateway(gateway(number).gateway);
+        assert_eq!(receivers[..4], [to(1), to(2), to(1), to(2)]);
+        assert!(receivers[4..].iter().all(|receiver| *receiver == to(1)), "{receivers:?}");
+    }
+
+    fn session() -> SessionId {
+        let key = "1".parse().unwrap();
+        SessionId::mint(&key, signalbox_protocol::MediaMode::Relayed, None, 0, [0; 24])
     }
 }

@@ -16,7 +16,7 @@ use signalbox_relay::{
     TicketSecret, TokenIdentity,
 };
 
-use super::{Node, Random, WINDOW, short};
+use super::{Faults, Node, Random, WINDOW, short};
 
 pub(crate) struct Client {
     pub(crate) id: ConnectionId,
@@ -36,6 +36,8 @@ pub(crate) struct Client {
     record: Record,
     /// The program isolates gateways for a while: it cuts them off or stops them.
     isolation: bool,
+    /// The program kills gateways.
+    kills: bool,
 }
 
 enum State {
@@ -95,7 +97,7 @@ impl Client {
         session: SessionId,
         node: usize,
         resumable: bool,
-        isolation: bool,
+        faults: Faults,
         at: &Node,
         now: Duration,
     ) -> Self {
@@ -115,7 +117,8 @@ impl Client {
             sent: 0,
             accepted: 0,
             record: Record::default(),
-            isolation,
+            isolation: faults.cuts || faults.stops,
+            kills: faults.kills,
         }
     }
 
@@ -415,9 +418,10 @@ impl Client {
     fn created(&mut self, id: ConnectionId) {
         let me = short(self.id);
         self.note(|| format!("told: {} created", short(id)));
-        if self.isolation && self.record.unlisted.contains(&id) {
-            // A connection of a gateway that was cut off is not in the list of another gateway, and
-            // appears there when the first one returns.
+        if self.isolation && self.record.gone.contains(&id) {
+            // A connection of a gateway that was isolated is not in the list of another gateway, and
+            // appears there when the first one returns. Or the end of a connection was known to
+            // gateways that are isolated now, and another one returns that does not know it.
             self.record.ignored.insert(id);
             return;
         }
@@ -473,7 +477,15 @@ impl Client {
             let attached = other.attached_to().is_some();
             let known = self.record.known.contains(&other.id);
             if self.record.ignored.contains(&other.id) {
-                // Only a gateway that was killed or isolated knew of its end, or knew it at all.
+                // Only a gateway that was killed or isolated knew of its end, or knew it at all. If
+                // it was isolated, the end is final.
+                let ended = !self.record.unlisted.contains(&other.id);
+                assert!(
+                    !attached || !ended || self.kills,
+                    "{} lives, though {} was told of its end",
+                    short(other.id),
+                    short(self.id)
+                );
                 continue;
             }
             assert_eq!(known, attached, "{} about {}", short(self.id), short(other.id));

@@ -172,9 +172,8 @@ impl Simulation {
         let session = self.session();
         let resumable = !self.random.one_in(4);
         self.note(|| format!("{} joins at {n}, resumable {resumable}", short(id)));
-        let isolation = self.faults.cuts || self.faults.stops;
-        let client =
-            Client::joining(id, session, n, resumable, isolation, &self.nodes[n], self.now);
+        let faults = self.faults;
+        let client = Client::joining(id, session, n, resumable, faults, &self.nodes[n], self.now);
         self.clients.push(client);
     }
 

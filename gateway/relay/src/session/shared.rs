@@ -15,8 +15,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason, Sender, Signal};
 
 use super::{
+    closed_sessions::ClosedSession,
     log_entry::Audience,
-    peers::Shared,
     resumable::{Resumable, Unseen},
     roster::{Member, MemberState},
     state::SessionState,
@@ -89,11 +89,7 @@ impl SessionState {
     /// Adds another gateway to the session, and sends it this gateway's part.
     pub(crate) fn share(&mut self, peer: &Instance, now: Duration) {
         self.roster.expect_resumable();
-        let context = &self.context;
-        let shared = self.shared.get_or_insert_with(|| {
-            let closed = context.cluster.as_ref().map(|it| it.closed_sessions.take(&self.id));
-            Box::new(Shared { destroyed: closed.unwrap_or_default(), ..Shared::default() })
-        });
+        let shared = self.shared.get_or_insert_default();
         if !shared.peers.contains(peer) {
             shared.peers.push(peer.clone());
         }
@@ -101,11 +97,23 @@ impl SessionState {
         self.send_update(std::slice::from_ref(peer), part);
     }
 
-    /// Keeps the tombstones of the session, which is closed, for gateways that may still have it.
-    pub(super) fn keep_tombstones(&mut self) {
-        if let (Some(shared), Some(cluster)) = (&mut self.shared, &self.context.cluster) {
-            let tombstones = std::mem::take(&mut shared.destroyed);
-            cluster.closed_sessions.insert(self.id.clone(), tombstones);
+    /// Continues an earlier opening of the session here.
+    pub(super) fn reopen(&mut self) {
+        let Some(cluster) = &self.context.cluster else { return };
+        let ClosedSession { tombstones, server_seq } = cluster.closed_sessions.take(&self.id);
+        self.server_seq = server_seq.max(self.server_seq);
+        if tombstones.len() > 0 {
+            self.shared.get_or_insert_default().destroyed = tombstones;
+        }
+    }
+
+    /// Keeps the part of the session, which is closed, that other gateways may still need.
+    pub(super) fn keep_closed(&mut self) {
+        if let Some(cluster) = &self.context.cluster {
+            let shared = self.shared.as_mut();
+            let tombstones = shared.map(|it| std::mem::take(&mut it.destroyed)).unwrap_or_default();
+            let closed = ClosedSession { tombstones, server_seq: self.server_seq };
+            cluster.closed_sessions.insert(self.id.clone(), closed);
         }
     }
 

@@ -133,7 +133,10 @@ impl SessionState {
     /// `false` if it is closed.
     pub(crate) fn hold(&mut self, first: bool) -> bool {
         self.holds += usize::from(!self.closed);
-        self.opening |= first;
+        if first && !self.closed {
+            self.opening = true;
+            self.reopen();
+        }
         !self.closed
     }
 
@@ -428,7 +431,7 @@ impl SessionState {
         if !self.closed && self.holds == 0 && !self.roster.is_in_use() {
             self.closed = true;
             self.publish(|| Update::Closed);
-            self.keep_tombstones();
+            self.keep_closed();
         }
         Gone { changes: self.roster.take_changes(), closed: self.closed }
     }

@@ -9,7 +9,7 @@ use signalbox_protocol::{ConnectionId, Sender};
 use super::{
     history::{ExportedHistory, History},
     log_entry::LogEntry,
-    resumable::{Resumable, Unseen},
+    resumable::Unseen,
     roster::Member,
     state::SessionState,
 };
@@ -21,8 +21,19 @@ pub(crate) struct Transfer {
     complete: bool,
     /// The last signal of each sender that the gateway knows of.
     sent: Vec<(Sender, u64)>,
-    /// The position from which the client of each resumable connection may miss entries.
-    positions: Vec<(ConnectionId, u64)>,
+    positions: Vec<ClientPosition>,
+    /// Signals that the history may lack; most connections share one set.
+    unseen: Vec<Vec<(Sender, u64)>>,
+}
+
+/// The entries that the client of a resumable connection may miss.
+#[derive(Debug, Serialize, Deserialize)]
+struct ClientPosition {
+    connection: ConnectionId,
+    /// The first of them in the history.
+    position: u64,
+    /// Index of the signals that the history may lack.
+    unseen: Option<usize>,
 }
 
 impl SessionState {
@@ -30,13 +41,27 @@ impl SessionState {
     pub(crate) fn export_history(&self) -> Transfer {
         let local = self.roster.iter().map(|it| (it.id(), Member::resumable(it)));
         let remote = self.roster.remote().map(|it| (it.record.info.id, it.resumable.as_ref()));
-        let positions = local
-            .chain(remote)
-            .filter_map(|(id, resumable)| Some((id, resumable.map(Resumable::position)?)));
+        let resumable = local.chain(remote).filter_map(|(id, it)| Some((id, it?)));
+        let mut sets: Vec<Arc<Unseen>> = Vec::new();
+        let positions = resumable.map(|(connection, resumable)| {
+            let unseen = resumable.unseen().map(|unseen| {
+                let known = sets.iter().position(|set| Arc::ptr_eq(set, unseen));
+                known.unwrap_or_else(|| {
+                    sets.push(unseen.clone());
+                    sets.len() - 1
+                })
+            });
+            ClientPosition { connection, position: resumable.position(), unseen }
+        });
         let positions = positions.collect();
-        let complete = self.is_history_complete();
-        let sent = self.sent_counts().collect();
-        Transfer { history: self.history.export(), complete, sent, positions }
+        let unseen = sets.iter().map(|set| set.iter().map(|(from, seq)| (from.clone(), *seq)));
+        Transfer {
+            history: self.history.export(),
+            complete: self.is_history_complete(),
+            sent: self.sent_counts().collect(),
+            positions,
+            unseen: unseen.map(Iterator::collect).collect(),
+        }
     }
 
     /// Puts the history of another gateway before that of this one. Signals that this gateway has
@@ -45,7 +70,7 @@ impl SessionState {
         if self.roster.iter().next().is_some() {
             return;
         }
-        let Transfer { history, complete, sent: exported, positions } = transfer;
+        let Transfer { history, complete, sent: exported, positions, unseen: sets } = transfer;
         self.set_history_complete(complete);
         let mut first: HashMap<Sender, u64> = HashMap::new();
         let empty = History::new(self.history.bounds());
@@ -72,26 +97,32 @@ impl SessionState {
         let exported = |from: &Sender| exported.get(from).copied().unwrap_or(0);
         let (merged, shift) = own.after(history, earlier, exported, resumable, now);
         self.history = merged;
-        let positions: HashMap<_, _> = positions.into_iter().collect();
-        let mut remaining: Vec<(Arc<Unseen>, Arc<Unseen>)> = Vec::new();
+        let positions: HashMap<_, _> =
+            positions.into_iter().map(|it| (it.connection, it)).collect();
+        // By address: each set lives until its last connection has been given the merged one.
+        let mut merged: HashMap<(Option<*const Unseen>, Option<usize>), Arc<Unseen>> =
+            HashMap::new();
         for (id, resumable) in self.remote_tickets() {
             let own = resumable.position().saturating_add_signed(shift);
-            let Some(position) = positions.get(&id) else {
+            let Some(there) = positions.get(&id) else {
                 resumable.rebase(own);
                 continue;
             };
-            resumable.rebase(*position);
-            if let Some(unseen) = resumable.unseen() {
-                // Most connections share one.
-                let known = remaining.iter().find(|(before, _)| Arc::ptr_eq(before, unseen));
-                let left = known.map(|(_, left)| left.clone()).unwrap_or_else(|| {
-                    let left = unseen.iter().filter(|(from, until)| **until > exported(from));
-                    let left = Arc::new(left.map(|(from, until)| (from.clone(), *until)).collect());
-                    remaining.push((unseen.clone(), Arc::clone(&left)));
-                    left
-                });
-                resumable.set_unseen(Some(left));
-            }
+            resumable.rebase(there.position);
+            // What the history here lacked is in the other one, unless that lacks it, too.
+            let here = resumable.unseen();
+            let set = merged.entry((here.map(Arc::as_ptr), there.unseen)).or_insert_with(|| {
+                let here = here.iter().flat_map(|it| it.iter());
+                let here = here.filter(|(from, until)| **until > exported(from));
+                let mut left: Unseen = here.map(|(from, until)| (from.clone(), *until)).collect();
+                for (from, until) in there.unseen.and_then(|it| sets.get(it)).into_iter().flatten()
+                {
+                    let last = left.entry(from.clone()).or_default();
+                    *last = (*last).max(*until);
+                }
+                Arc::new(left)
+            });
+            resumable.set_unseen(Some(set.clone()));
         }
     }
 }
