@@ -119,10 +119,10 @@ pub(super) async fn resume(
     if let Some(cluster) = services.cluster()
         && !services.relay().is_local(&used.session, used.connection)
     {
-        // What the client has received through other gateways must be known here.
+        // What the client has received through other gateways must be known here. Clients ask
+        // another gateway if this one shuts down, and so they should if it is cut off.
         let reached = cluster.barrier().await;
-        reached
-            .map_err(|error| LinkEnd::new(CloseReason::NetworkDisconnected, error.to_string()))?;
+        reached.map_err(|error| LinkEnd::new(CloseReason::ShuttingDown, error.to_string()))?;
     }
     let secret = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
     let issuer = services.instance().clone();
