@@ -225,6 +225,7 @@ impl Cluster {
         }
         let overdue = state.openings.overdue(now);
         overdue.iter().for_each(|session| self.finish_opening(&mut state, session));
+        self.answer_barriers(&mut state);
         state.barriers.expire(now);
         let orphaned: Vec<_> = state.orphaned.iter().cloned().collect();
         let restart = now >= state.next_restart;
@@ -291,6 +292,7 @@ impl Cluster {
             state.orphaned.extend(orphaned);
             state.handovers.departed(peer);
             state.barriers.lost(peer);
+            state.openings.lost(peer);
             state.openings.awaiting(peer)
         };
         for session in awaiting {
@@ -312,6 +314,14 @@ impl Cluster {
                 None => self.finish_opening(&mut state, session),
             },
             Next::Done => self.finish_opening(&mut state, session),
+        }
+        self.answer_barriers(&mut state);
+    }
+
+    /// Answers the barriers of peers for which nothing is awaited any more.
+    pub(crate) fn answer_barriers(&self, state: &mut ClusterState) {
+        for (peer, id) in state.openings.take_reached() {
+            self.links.send(&peer, &ChannelMessage::Reached { id });
         }
     }
 

@@ -1,6 +1,13 @@
 //! Opening a session: the parts of all live gateways, then the history of one.
+//!
+//! A peer that has not answered receives no updates of the session. This gateway's own part follows
+//! its answer. Until then the peer's barriers wait: their answers would come before that part.
 
-use std::{collections::HashMap, task::Context, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    task::Context,
+    time::Duration,
+};
 
 use signalbox_protocol::SessionId;
 use signalbox_relay::Instance;
@@ -11,7 +18,19 @@ use crate::waiting::Waiting;
 #[derive(Default)]
 pub(crate) struct Openings {
     by_session: HashMap<SessionId, PendingOpen>,
+    barriers: Vec<PeerBarrier>,
 }
+
+/// A barrier of a peer that waits for openings.
+struct PeerBarrier {
+    peer: Instance,
+    id: u64,
+    /// The sessions for which this gateway awaits the peer's part.
+    sessions: HashSet<SessionId>,
+}
+
+/// Barriers of peers that may wait. Further ones are not answered, and fail.
+const MAX_PEER_BARRIERS: usize = 65_536;
 
 struct PendingOpen {
     waiting: Waiting,
@@ -56,8 +75,32 @@ impl Openings {
         self.by_session.contains_key(session)
     }
 
+    /// A peer has begun a barrier.
+    pub(crate) fn add_barrier(&mut self, peer: &Instance, id: u64) {
+        let awaiting = self.by_session.iter().filter(|(_, it)| it.step == Step::Parts);
+        let awaiting = awaiting.filter(|(_, it)| it.waiting.peers.contains(peer));
+        let sessions = awaiting.map(|(session, _)| session.clone()).collect();
+        if self.barriers.len() < MAX_PEER_BARRIERS {
+            self.barriers.push(PeerBarrier { peer: peer.clone(), id, sessions });
+        }
+    }
+
+    /// Barriers of peers that can be answered.
+    pub(crate) fn take_reached(&mut self) -> Vec<(Instance, u64)> {
+        let reached = self.barriers.extract_if(.., |it| it.sessions.is_empty());
+        reached.map(|it| (it.peer, it.id)).collect()
+    }
+
+    /// A peer is lost.
+    pub(crate) fn lost(&mut self, peer: &Instance) {
+        self.barriers.retain(|barrier| barrier.peer != *peer);
+    }
+
     /// A peer has answered.
     pub(crate) fn answered(&mut self, session: &SessionId, peer: &Instance) -> Next {
+        for barrier in self.barriers.iter_mut().filter(|it| it.peer == *peer) {
+            barrier.sessions.remove(session);
+        }
         let Some(opening) = self.by_session.get_mut(session) else { return Next::Wait };
         opening.waiting.peers.remove(peer);
         match opening.step {
@@ -76,6 +119,9 @@ impl Openings {
     }
 
     pub(crate) fn finish(&mut self, session: &SessionId) {
+        for barrier in &mut self.barriers {
+            barrier.sessions.remove(session);
+        }
         if let Some(mut opening) = self.by_session.remove(session) {
             opening.waiting.wake();
         }
@@ -91,5 +137,41 @@ impl Openings {
     pub(crate) fn overdue(&self, now: Duration) -> Vec<SessionId> {
         let overdue = self.by_session.iter().filter(|(_, it)| it.waiting.deadline <= now);
         overdue.map(|(session, _)| session.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signalbox_protocol::MediaMode;
+
+    use super::*;
+
+    fn gateway(number: u64) -> Instance {
+        Instance { gateway: format!("gw-{number}").parse().unwrap(), epoch: 1 }
+    }
+
+    fn session(number: u8) -> SessionId {
+        SessionId::mint(&"1".parse().unwrap(), MediaMode::Relayed, None, 0, [number; 24])
+    }
+
+    #[test]
+    fn a_peer_that_has_not_answered_waits_with_its_barriers() {
+        let (peer, other) = (gateway(1), gateway(2));
+        let mut openings = Openings::default();
+        openings.add_barrier(&peer, 1);
+        assert_eq!(openings.take_reached(), [(peer.clone(), 1)]);
+        openings.begin(session(1), vec![peer.clone(), other.clone()], Duration::MAX);
+        openings.begin(session(2), vec![peer.clone()], Duration::MAX);
+        openings.add_barrier(&peer, 2);
+        openings.answered(&session(1), &other);
+        openings.answered(&session(1), &peer);
+        assert_eq!(openings.take_reached(), []);
+        openings.begin(session(3), vec![peer.clone()], Duration::MAX);
+        openings.finish(&session(2));
+        assert_eq!(openings.take_reached(), [(peer.clone(), 2)], "opened later");
+        openings.add_barrier(&peer, 3);
+        openings.lost(&peer);
+        openings.finish(&session(3));
+        assert_eq!(openings.take_reached(), []);
     }
 }

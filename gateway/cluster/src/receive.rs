@@ -132,7 +132,9 @@ impl Cluster {
                 self.answered(&session, from);
             }
             ChannelMessage::Barrier { id } => {
-                self.links.send(from, &ChannelMessage::Reached { id });
+                let mut state = self.state.lock();
+                state.openings.add_barrier(from, id);
+                self.answer_barriers(&mut state);
             }
             ChannelMessage::Reached { id } => self.state.lock().barriers.reached(id, from),
             ChannelMessage::Lost { gateway } => {

@@ -13,6 +13,7 @@ pub(crate) mod resumable;
 mod resume;
 pub(crate) mod roster;
 mod shared;
+mod signals;
 pub(crate) mod snapshot;
 mod state;
 mod tombstones;

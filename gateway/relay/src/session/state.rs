@@ -1,30 +1,27 @@
-//! The state of a session: joins, signals and departures.
+//! The state of a session: joins and departures.
 
 use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
-    Signal,
 };
 
 use super::{
     Gone,
     history::{History, HistoryBounds},
-    log_entry::{Audience, LogEntry},
+    log_entry::LogEntry,
     peers::Shared,
     resumable::{IssuedTicket, Resumable},
     roster::{Member, MemberLink, MemberRecord, Roster},
 };
 use crate::{
     context::RelayContext,
-    encoding::{Encoding, EventEncodings, SignalEncodings},
-    error::{JoinError, RejectionReason, SignalError},
+    encoding::{Encoding, EventEncodings},
+    error::JoinError,
     join::{Join, ResumeOptions},
     outbox::Outbox,
     outgoing::Outgoing,
     rate::SharedRateLimiter,
-    recipients::Recipients,
-    rejections::Rejection,
     seat::Seat,
     summary::ConnectionSummary,
     update::Update,
@@ -35,7 +32,7 @@ pub(crate) struct SessionState {
     pub(super) id: SessionId,
     /// Its observer is called under the lock, and thus in the order of the session.
     pub(super) context: Arc<RelayContext>,
-    rate: Arc<SharedRateLimiter>,
+    pub(super) rate: Arc<SharedRateLimiter>,
     pub(super) roster: Roster,
     pub(super) history: History,
     /// Signals from servers. All servers of this gateway are one sender.
@@ -145,124 +142,7 @@ impl SessionState {
         self.holds = self.holds.saturating_sub(1);
     }
 
-    /// Processes a signal of a member, and pushes it to all members, the sender included, or to
-    /// one. Returns its sequence number.
-    pub(crate) fn signal(
-        &mut self,
-        seat: Seat,
-        to: Option<ConnectionId>,
-        signal: Signal<'_>,
-        now: Duration,
-    ) -> Result<u64, SignalError> {
-        let (index, sender) = self.roster.seated_at(seat).ok_or(SignalError::Closed)?;
-        let seq = sender.count_signal();
-        let rejected = |reason| SignalError::Rejected { seq, reason };
-        sender.check_signal(&signal, &self.context.settings, now).map_err(rejected)?;
-        // The last check, so that a signal rejected otherwise takes no permit of the project.
-        if !self.rate.take(now) {
-            return Err(rejected(RejectionReason::ProjectRateLimited));
-        }
-        let audience = match to {
-            None => Audience::All,
-            Some(to) => {
-                self.receiver(to).map_err(rejected)?;
-                Audience::One(to)
-            }
-        };
-        let encodings = SignalEncodings::new(seat.id.into(), seq, signal);
-        self.publish_signal(&encodings, &audience);
-        self.deliver(encodings, audience, now);
-        // Members are removed by `settle` only, so that the index is still valid.
-        if let Some(sender) = self.roster.at(index) {
-            sender.confirm_signals(seq);
-        }
-        Ok(seq)
-    }
-
-    /// Pushes a signal of a server. Returns the listed recipients that are not members or do not
-    /// receive signals.
-    pub(crate) fn signal_from_server(
-        &mut self,
-        to: Recipients<'_>,
-        signal: Signal<'_>,
-        now: Duration,
-    ) -> Result<Vec<ConnectionId>, RejectionReason> {
-        if !self.rate.take(now) {
-            return Err(RejectionReason::ProjectRateLimited);
-        }
-        let mut missing = Vec::new();
-        let audience = match to {
-            Recipients::All | Recipients::Except(_) if self.roster.is_empty() => {
-                return Err(RejectionReason::EmptySession);
-            }
-            Recipients::All => Audience::All,
-            Recipients::Except(ids) => Audience::Except(Arc::new(ids.clone())),
-            Recipients::One(id) => {
-                self.receiver(id)?;
-                Audience::One(id)
-            }
-            Recipients::Only(ids) => {
-                let reached =
-                    |id: ConnectionId| self.roster.record(id).is_some_and(MemberRecord::receives);
-                missing.extend(ids.iter().copied().filter(|id| !reached(*id)));
-                if missing.len() == ids.len() {
-                    return Err(RejectionReason::NoneReached);
-                }
-                Audience::Only(Arc::new(ids.clone()))
-            }
-        };
-        let from = self.context.settings.gateway.clone().into();
-        let encodings = SignalEncodings::new(from, self.next_server_seq(), signal);
-        self.publish_signal(&encodings, &audience);
-        self.deliver(encodings, audience, now);
-        Ok(missing)
-    }
-
-    /// A member that receives signals.
-    fn receiver(&self, id: ConnectionId) -> Result<&MemberRecord, RejectionReason> {
-        let member = self.roster.record(id).ok_or(RejectionReason::NotFound(id))?;
-        if member.receives() { Ok(member) } else { Err(RejectionReason::DoesNotReceive(id)) }
-    }
-
-    /// Sends a signal to the other gateways of the session.
-    fn publish_signal(&self, encodings: &SignalEncodings<'_>, audience: &Audience) {
-        self.publish(|| {
-            let (from, seq) = encodings.origin();
-            let signal = encodings.signal().clone();
-            Update::Signal { from, seq, audience: audience.clone(), signal }
-        });
-    }
-
-    /// Pushes a signal to its audience, and records it for detached members.
-    pub(super) fn deliver(
-        &mut self,
-        mut encodings: SignalEncodings<'_>,
-        audience: Audience,
-        now: Duration,
-    ) {
-        let (from, seq) = encodings.origin();
-        let mut outgoing = |member: &Member, link: &MemberLink| {
-            let encoding = link.encoding;
-            member
-                .receives()
-                .then(|| Outgoing::signal(&from, seq, encoding, encodings.get(encoding)))
-        };
-        match &audience {
-            Audience::All => self.push_all(outgoing),
-            Audience::One(id) => self.push_one(*id, outgoing),
-            Audience::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
-            Audience::Except(ids) => self.push_all(|member, link| {
-                if ids.contains(&member.id()) { None } else { outgoing(member, link) }
-            }),
-        }
-        let entry = || {
-            let (encoding, frame) = encodings.any();
-            LogEntry::Signal { from, seq, audience, encoding, frame }
-        };
-        self.history.record(entry, self.roster.has_resumable(), now);
-    }
-
-    fn push_one(
+    pub(super) fn push_one(
         &mut self,
         id: ConnectionId,
         outgoing: impl FnOnce(&Member, &MemberLink) -> Option<Outgoing>,
@@ -296,16 +176,6 @@ impl SessionState {
             self.push_one(seat.id, |_, link| {
                 Some(Outgoing::Frame(EventEncodings::new(message).get(link.encoding)))
             });
-        }
-    }
-
-    /// Confirms a rejected signal of a member, and records the rejection if the member is resumable.
-    pub(crate) fn record_rejection(&mut self, seat: Seat, rejection: Rejection) {
-        let Some(member) = self.roster.seated(seat) else { return };
-        member.confirm_signals(rejection.signal);
-        if let Some(resumable) = member.resumable_mut() {
-            resumable.record_rejection(rejection.clone());
-            self.publish(|| Update::Rejected { id: seat.id, rejection });
         }
     }
 
