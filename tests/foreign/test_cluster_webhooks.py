@@ -192,10 +192,6 @@ def test_the_connections_of_a_gateway_that_ends(
     play(own_cluster, receiver, scenario)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a gateway that is lost, and not yet known to be, may have to report a connection",
-)
 def test_two_gateways_that_are_killed_at_once(own_cluster: Cluster, receiver: Receiver) -> None:
     async def scenario(watched: Watched) -> None:
         bystander = await watched.join(2)

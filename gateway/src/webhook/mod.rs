@@ -101,7 +101,7 @@ impl Webhooks {
         };
         // Strings and numbers always serialise.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let event = QueuedEvent::new(body.into(), now);
+        let event = QueuedEvent::new(event, connection.id, body.into(), now);
         let queue = self
             .0
             .queues

@@ -5,7 +5,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use aws_lc_rs::digest;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use signalbox_protocol::ConnectionId;
 
 /// Number of shards, and so of requests of one project at a time.
 const SHARDS: usize = 8;
@@ -13,7 +16,8 @@ const SHARDS: usize = 8;
 /// An event that the endpoint has not accepted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueuedEvent {
-    /// The `webhook-id`: the same for all attempts, so that the receiver can detect repetitions.
+    /// The `webhook-id`: the same for all attempts, and on all gateways of a cluster, so that the
+    /// receiver can detect repetitions.
     pub(super) id: String,
     pub(super) body: Bytes,
     /// Unix time of the event.
@@ -21,8 +25,13 @@ pub(super) struct QueuedEvent {
 }
 
 impl QueuedEvent {
-    pub(super) fn new(body: Bytes, at: Duration) -> Self {
-        Self { id: format!("msg_{}", uuid::Uuid::new_v4().simple()), body, at }
+    pub(super) fn new(event: &str, connection: ConnectionId, body: Bytes, at: Duration) -> Self {
+        // Each event happens to a connection once.
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(connection.as_bytes());
+        hash.update(event.as_bytes());
+        let id = URL_SAFE_NO_PAD.encode(hash.finish());
+        Self { id: format!("msg_{id}"), body, at }
     }
 
     fn cost(&self) -> usize {

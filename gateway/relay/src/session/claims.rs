@@ -177,7 +177,7 @@ impl SessionState {
             link.outbox.close(reason);
         }
         let (record, resumable) = member.into_parts();
-        let member = RemoteMember { record, resumable, home: to.clone(), orphan_until: None };
+        let member = RemoteMember::new(MemberState { record, resumable }, to.clone());
         self.roster.insert_remote(member);
     }
 

@@ -1,11 +1,23 @@
 //! Lost gateways of a shared session, and the connections that they leave behind.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use signalbox_protocol::{CloseReason, ConnectionId, DisconnectReason};
+use signalbox_protocol::{CloseReason, ConnectionId, ConnectionInfo, DisconnectReason};
 
-use super::{roster::Member, shared::MAX_BUS_DELAY, state::SessionState};
+use super::{
+    peers::LeftReport, resumable::Resumable, roster::Member, shared::MAX_BUS_DELAY,
+    state::SessionState,
+};
 use crate::{instance::Instance, seat::Seat, stable_hash::stable_hash, update::Update};
+
+/// Maximum time for which the loss of a gateway may be unnoticed.
+const UNNOTICED: Duration = Duration::from_secs(3);
+
+/// Reports that are remembered for a gateway that may be lost; the oldest is forgotten first.
+const MAX_LEFT: usize = 4096;
 
 impl SessionState {
     /// Whether there are connections of lost gateways.
@@ -31,7 +43,7 @@ impl SessionState {
         released: impl Fn(ConnectionId) -> bool,
         now: Duration,
     ) {
-        let mut ended = Vec::new();
+        let (mut ended, mut kept) = (Vec::new(), Vec::new());
         for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
             let id = member.record.info.id;
             if !released(id) {
@@ -39,6 +51,7 @@ impl SessionState {
             }
             if member.resumable.is_some() {
                 let until = now.saturating_add(MAX_BUS_DELAY);
+                kept.push(id);
                 member.orphan_until = Some(member.orphan_until.map_or(until, |it| it.min(until)));
             } else {
                 ended.push(id);
@@ -47,6 +60,7 @@ impl SessionState {
         for id in ended {
             self.remove_remote(id, DisconnectReason::NetworkDisconnected, now);
         }
+        self.appoint_reporters(kept);
     }
 
     pub(super) fn remove_peer(&mut self, peer: &Instance) {
@@ -63,6 +77,10 @@ impl SessionState {
     pub(crate) fn peer_lost(&mut self, peer: &Instance, now: Duration) -> bool {
         let was_peer = self.peers().contains(peer);
         self.remove_peer(peer);
+        self.report_for(peer, now);
+        let orphans = self.roster.remote();
+        let orphans = orphans.filter(|it| it.home == *peer || it.orphan_until.is_some());
+        self.appoint_reporters(orphans.map(|it| it.record.info.id).collect());
         let mut ended = Vec::new();
         for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
             match &member.resumable {
@@ -100,7 +118,8 @@ impl SessionState {
 
     /// This gateway has been cut off from the others since a time. They have reported those of its
     /// connections as destroyed whose windows have passed, and those without one, unless they have
-    /// resumed there. Their links end.
+    /// resumed there. Their links end. Connections that have joined meanwhile stay: the others do not
+    /// know them.
     pub(crate) fn fence(&mut self, since: Duration, now: Duration) {
         let Some(shared) = &mut self.shared else { return };
         if shared.peers.is_empty() {
@@ -108,9 +127,8 @@ impl SessionState {
         }
         shared.unsure.clone_from(&shared.peers);
         let ended = self.roster.iter().filter(|member| {
-            member
-                .resumable()
-                .is_none_or(|resumable| since.saturating_add(resumable.window()) <= now)
+            let window = member.resumable().map_or(Duration::ZERO, Resumable::window);
+            member.joined() < since && since.saturating_add(window) <= now
         });
         for id in ended.map(Member::id).collect::<Vec<_>>() {
             self.suspend(id, now);
@@ -180,12 +198,15 @@ impl SessionState {
     /// Ends a connection of a lost gateway, or one of this gateway that no other has taken. One of
     /// the gateways reports it to the observer.
     pub(super) fn end_orphan(&mut self, id: ConnectionId, home: &Instance, now: Duration) {
-        let Some(record) = self.roster.record(id) else { return };
-        let (info, sent) = (record.info.clone(), record.sent);
+        let Some(member) = self.roster.get_remote(id) else { return };
+        let (info, sent) = (member.record.info.clone(), member.record.sent);
+        let reported_here = member.reported_here;
         let reason = DisconnectReason::NetworkDisconnected;
         let is_here = self.context.cluster.as_ref().is_some_and(|it| it.instance == *home);
-        if is_here || self.is_keeper(id, home) {
+        if is_here || reported_here {
             self.context.observer.destroyed(&self.id, &info, reason);
+        } else {
+            self.leave_report(info, home, now);
         }
         if is_here {
             self.publish(|| Update::Destroyed { id, reason, sent });
@@ -202,7 +223,7 @@ impl SessionState {
         for id in ended {
             let Some(member) = self.roster.get_remote(*id) else { continue };
             let (home, info) = (member.home.clone(), member.record.info.clone());
-            if self.is_keeper(*id, &home) {
+            if self.reporter(*id, &home).is_none() {
                 let reason = DisconnectReason::NetworkDisconnected;
                 self.context.observer.destroyed(&self.id, &info, reason);
             }
@@ -213,13 +234,55 @@ impl SessionState {
         }
     }
 
-    /// Whether this gateway is the one that acts for a lost gateway's connection: the one with the
-    /// highest rendezvous hash among the remaining gateways of the session.
-    pub(super) fn is_keeper(&self, id: ConnectionId, lost: &Instance) -> bool {
-        let Some(cluster) = &self.context.cluster else { return false };
+    /// Decides whether this gateway reports the ends of these connections of lost gateways. It is
+    /// decided at the loss, on which the gateways agree better than on the end: a gateway that opens
+    /// the session meanwhile does not report.
+    fn appoint_reporters(&mut self, ids: Vec<ConnectionId>) {
+        for id in ids {
+            let Some(home) = self.roster.get_remote(id).map(|it| it.home.clone()) else { continue };
+            let reported_here = self.reporter(id, &home).is_none();
+            if let Some(member) = self.roster.get_remote(id) {
+                member.reported_here |= reported_here;
+            }
+        }
+    }
+
+    /// Leaves a report to another gateway.
+    fn leave_report(&mut self, info: Arc<ConnectionInfo>, home: &Instance, now: Duration) {
+        let Some(reporter) = self.reporter(info.id, home).cloned() else { return };
+        let Some(shared) = &mut self.shared else { return };
+        let is_recent = |left: &LeftReport| now.saturating_sub(left.at) <= UNNOTICED;
+        while shared.left.len() >= MAX_LEFT
+            || shared.left.front().is_some_and(|left| !is_recent(left))
+        {
+            shared.left.pop_front();
+        }
+        shared.left.push_back(LeftReport { reporter, info, at: now });
+    }
+
+    /// A gateway is lost: reports what was left to it when it may have been lost already.
+    fn report_for(&mut self, lost: &Instance, now: Duration) {
+        let left = self.shared.as_mut().map(|it| std::mem::take(&mut it.left)).unwrap_or_default();
+        for left in left {
+            if left.reporter == *lost && now.saturating_sub(left.at) <= UNNOTICED {
+                if self.reporter(left.info.id, lost).is_none() {
+                    let reason = DisconnectReason::NetworkDisconnected;
+                    self.context.observer.destroyed(&self.id, &left.info, reason);
+                }
+            } else if let Some(shared) = &mut self.shared {
+                shared.left.push_back(left);
+            }
+        }
+    }
+
+    /// The gateway that reports the end of a lost gateway's connection: the one with the highest
+    /// rendezvous hash among the remaining gateways of the session. None if it is this one.
+    fn reporter(&self, id: ConnectionId, lost: &Instance) -> Option<&Instance> {
+        let cluster = self.context.cluster.as_ref()?;
         let own = rendezvous(id, &cluster.instance);
         let peers = self.peers().iter().filter(|peer| *peer != lost);
-        peers.map(|peer| rendezvous(id, peer)).all(|other| own > other)
+        let highest = peers.max_by_key(|peer| rendezvous(id, peer))?;
+        (rendezvous(id, highest) > own).then_some(highest)
     }
 }
 

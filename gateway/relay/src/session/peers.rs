@@ -1,8 +1,12 @@
 //! The other gateways of a session, and the state that is kept because of them.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use signalbox_protocol::{ConnectionId, GatewayId};
+use signalbox_protocol::{ConnectionId, ConnectionInfo, GatewayId};
 
 use super::tombstones::Tombstones;
 use crate::{instance::Instance, update::Other};
@@ -25,8 +29,18 @@ pub(crate) struct Shared {
     /// While the session is being opened here: connections of live gateways that have not answered,
     /// known from other gateways.
     pub(super) hearsay: HashMap<ConnectionId, Other>,
+    /// Reports of ends that have been left to other gateways a short time ago.
+    pub(super) left: VecDeque<LeftReport>,
     /// This gateway shuts down, and has left its connections to the others.
     pub(super) departing: bool,
+}
+
+/// The end of a connection of a lost gateway, which another gateway reports to its observer, unless
+/// it is lost as well.
+pub(crate) struct LeftReport {
+    pub(super) reporter: Instance,
+    pub(super) info: Arc<ConnectionInfo>,
+    pub(super) at: Duration,
 }
 
 impl Shared {

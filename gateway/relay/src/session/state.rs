@@ -110,7 +110,7 @@ impl SessionState {
             Resumable::new(IssuedTicket { secret, start }, token_until, window)
         });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
-        let member = Member::new(record, link, resumable, &self.context.settings);
+        let member = Member::new(record, link, resumable, &self.context.settings, now);
         self.publish(|| Update::Created(member.state()));
         self.roster.insert(member);
         Some(Ok(present))

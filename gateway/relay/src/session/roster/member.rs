@@ -16,6 +16,8 @@ pub(crate) struct Member {
     record: MemberRecord,
     limiter: Option<RateLimiter>,
     residence: Residence,
+    /// When it joined here; zero if it comes from a snapshot or another gateway.
+    joined: Duration,
 }
 
 /// The part of a member that outlives its links.
@@ -89,9 +91,10 @@ impl Member {
         link: MemberLink,
         resumable: Option<Resumable>,
         settings: &Settings,
+        joined: Duration,
     ) -> Self {
         let residence = Residence::Here { link, resumable };
-        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
+        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence, joined }
     }
 
     /// A detached member, from a snapshot or another gateway.
@@ -100,8 +103,8 @@ impl Member {
         resumable: Resumable,
         settings: &Settings,
     ) -> Self {
-        let residence = Residence::Away(resumable);
-        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence }
+        let (residence, joined) = (Residence::Away(resumable), Duration::ZERO);
+        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence, joined }
     }
 
     pub(crate) fn into_parts(self) -> (MemberRecord, Option<Resumable>) {
@@ -123,6 +126,11 @@ impl Member {
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.record.info.id
+    }
+
+    /// When it joined here; zero if it comes from a snapshot or another gateway.
+    pub(crate) fn joined(&self) -> Duration {
+        self.joined
     }
 
     pub(crate) fn seat(&self) -> Seat {

@@ -13,6 +13,8 @@ pub(crate) struct RemoteMember {
     pub(crate) home: Instance,
     /// When the connection ends, if its gateway is lost and no other gateway takes it.
     pub(crate) orphan_until: Option<Duration>,
+    /// If it ends so, whether this gateway reports it to the observer.
+    pub(crate) reported_here: bool,
 }
 
 impl RemoteMember {
@@ -20,7 +22,7 @@ impl RemoteMember {
     /// here.
     pub(crate) fn new(state: MemberState, home: Instance) -> Self {
         let MemberState { record, resumable } = state;
-        Self { record, resumable, home, orphan_until: None }
+        Self { record, resumable, home, orphan_until: None, reported_here: false }
     }
 
     /// Applies a newer state. The entries of the history here that the client may miss stay
@@ -29,8 +31,10 @@ impl RemoteMember {
         let position = self.resumable.as_ref().map(Resumable::position);
         let unseen = self.resumable.as_ref().and_then(Resumable::unseen).cloned();
         let sent = self.record.sent.max(state.record.sent);
+        let reported_here = self.reported_here && self.home == home;
         *self = Self::new(state.rebased(position.unwrap_or_default()), home);
         self.record.sent = sent;
+        self.reported_here = reported_here;
         if let Some(resumable) = &mut self.resumable {
             resumable.set_unseen(unseen);
         }
