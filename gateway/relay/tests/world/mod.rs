@@ -16,8 +16,9 @@ use signalbox_protocol::{
     MediaMode, Role, Sender, SenderMessage, SessionId, Signal, Transport, binary, frame, json,
 };
 use signalbox_relay::{
-    Connection, Detached, Encoding, Join, JoinError, Observer, Outbox, Outgoing, Recipients,
-    RejectionReason, Relay, ResumeOptions, Settings, SignalError, Stats, TokenIdentity,
+    Backplane, Connection, Detached, Encoding, Instance, Join, JoinError, Observer, Outbox,
+    Outgoing, Recipients, RejectionReason, Relay, ResumeOptions, Settings, SignalError, Stats,
+    TokenIdentity,
 };
 
 /// A session of project `project`.
@@ -89,6 +90,13 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let journal = Arc::new(Journal::default());
         let relay = Relay::new(settings.clone(), journal.clone());
+        Self { relay, journal, now: Duration::ZERO, settings, next: 0 }
+    }
+
+    /// A gateway in a cluster.
+    pub(crate) fn clustered(instance: Instance, backplane: Arc<dyn Backplane>) -> Self {
+        let (journal, settings) = (Arc::new(Journal::default()), Settings::default());
+        let relay = Relay::clustered(settings.clone(), journal.clone(), instance, backplane);
         Self { relay, journal, now: Duration::ZERO, settings, next: 0 }
     }
 
