@@ -62,8 +62,11 @@ fn a_stop_signal_makes_the_client_leave() {
     for scheme in ["quic", "wss"] {
         for signal in ["-INT", "-TERM", "-HUP"] {
             let mut command = with_default_signals(&gateway.command("join", scheme, "publisher"));
-            let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+            let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut join = start(command, &mut watcher);
+            // The others see it before it knows itself that it has joined.
+            let mut output = BufReader::new(join.0.stdout.take().unwrap());
+            output.read_line(&mut String::new()).unwrap();
             kill(signal, &join.0);
             watcher.sees_a_goodbye(signal);
             assert!(join.0.wait().unwrap().success(), "{signal}");
@@ -71,6 +74,8 @@ fn a_stop_signal_makes_the_client_leave() {
             // `send` waits for a line.
             let mut command = with_default_signals(&gateway.command("send", scheme, "publisher"));
             let mut send = start(command.arg("--stdin").stdin(Stdio::piped()), &mut watcher);
+            writeln!(send.0.stdin.as_mut().unwrap(), "joined").unwrap();
+            assert_eq!(watcher.0.event()["event"], "signal");
             kill(signal, &send.0);
             watcher.sees_a_goodbye(signal);
             assert!(!send.0.wait().unwrap().success(), "not everything was sent");
