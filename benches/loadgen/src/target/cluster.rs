@@ -14,6 +14,9 @@ use crate::{
     transport::TransportVariant,
 };
 
+/// Attempts to find a free port.
+const PORT_ATTEMPTS: usize = 100;
+
 /// A running cluster. Dropping it ends it.
 pub struct GatewayCluster {
     // In the order in which they end.
@@ -33,7 +36,7 @@ impl GatewayCluster {
     ) -> anyhow::Result<Self> {
         let (nats, address) = nats::start_plain(&launcher.process_dir(None)?).await?;
         let servers = format!("[\"nats://{address}\"]");
-        let ports = (0..count).map(|_| free_ports()).collect::<anyhow::Result<Vec<_>>>()?;
+        let ports = (0..count).map(|_| free_port()).collect::<anyhow::Result<Vec<_>>>()?;
         let mut gateways = Vec::with_capacity(count);
         for (number, own) in ports.iter().enumerate() {
             let name = format!("gw-{}", number + 1);
@@ -85,15 +88,25 @@ impl GatewayCluster {
     }
 }
 
-/// The URL of the gateway at these UDP and TCP ports.
-fn url(transport: TransportVariant, (quic, tcp): (u16, u16)) -> String {
-    let port = if transport.is_quic() { quic } else { tcp };
+/// The URL of the gateway at this port.
+fn url(transport: TransportVariant, port: u16) -> String {
     format!("{}://127.0.0.1:{port}", transport.scheme())
 }
 
-/// A UDP and a TCP port that are free now.
-fn free_ports() -> anyhow::Result<(u16, u16)> {
-    let any = (Ipv4Addr::LOCALHOST, 0);
-    let (udp, tcp) = (UdpSocket::bind(any)?, TcpListener::bind(any)?);
-    Ok((udp.local_addr()?.port(), tcp.local_addr()?.port()))
+/// A port that is free now over UDP and TCP, below those that the system gives to clients: one of
+/// them could take it before the gateway does.
+fn free_port() -> anyhow::Result<u16> {
+    let is_free = |port: u16| {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+    };
+    for _ in 0..PORT_ATTEMPTS {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).context("the OS random generator failed")?;
+        let port = 10_000 + u16::from_ne_bytes(random) % 20_000;
+        if is_free(port) {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("found no free port in {PORT_ATTEMPTS} attempts")
 }

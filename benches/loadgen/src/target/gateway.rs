@@ -103,16 +103,16 @@ impl Launcher {
         self.run(command, None, ANY_PORT, ANY_PORT).await
     }
 
-    /// The same on these UDP and TCP ports.
+    /// The same on this UDP and TCP port.
     pub(super) async fn start_at(
         &self,
-        (quic, tcp): (u16, u16),
+        port: u16,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Gateway> {
         let mut command = Command::new(&self.program);
         command.envs(settings.iter().copied());
-        let address = |port| format!("127.0.0.1:{port}");
-        self.run(command, None, &address(quic), &address(tcp)).await
+        let address = format!("127.0.0.1:{port}");
+        self.run(command, None, &address, &address).await
     }
 
     /// Kills a gateway and starts another in its place, on the same ports.

@@ -129,11 +129,10 @@ impl Ledger {
         let none = FromSender::default();
         let it = self.senders.get(&from).unwrap_or(&none);
         let missing = sent.saturating_sub(it.received).max(it.skipped);
-        Faults {
-            silent: missing.saturating_sub(it.reported),
-            reported: it.reported,
-            duplicates: it.duplicates,
-        }
+        // A client that is another connection now, or none, knows that it has missed signals.
+        let reported = if self.gone { missing } else { it.reported };
+        let silent = missing.saturating_sub(reported);
+        Faults { silent, reported, duplicates: it.duplicates }
     }
 }
 
@@ -212,6 +211,14 @@ mod tests {
         ledger.settle();
         ledger.event(destroyed(2), 7);
         assert_eq!((ledger.presence, ledger.destroyed), (1, vec![(id(2), 7)]));
+    }
+
+    #[test]
+    fn a_client_that_joins_again_knows_that_it_has_missed_signals() {
+        let mut ledger = Ledger::new(0);
+        ledger.event(signal(0, 1), 0);
+        ledger.gone = true;
+        assert_eq!(ledger.faults(id(1), 3), Faults { silent: 0, reported: 2, duplicates: 0 });
     }
 
     #[test]
