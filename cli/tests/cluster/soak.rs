@@ -39,7 +39,7 @@ const MEMBERS: usize = 30;
 /// Pause between two signals of a member.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs each failure so many times over each transport, and prints the results.
+/// Runs each failure several times over each transport, and prints the results.
 pub(crate) fn run(runs: usize) -> ExitCode {
     let only = std::env::args().nth(1).unwrap_or_default();
     println!("{HEADING}");

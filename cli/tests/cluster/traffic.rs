@@ -20,7 +20,7 @@ use crate::{
     scene::{GATEWAYS, Scene},
 };
 
-/// Each of so many signals goes to one member only.
+/// One signal in this number goes to one member only.
 const DIRECTED: u64 = 8;
 
 /// Time for everything to be repaired after a failure.

@@ -134,7 +134,7 @@ impl RunningNodes {
 }
 
 /// Starts clients of Socket.IO for a node that is killed, in a process of their own: `connections` at
-/// the first node, with so many signals per second.
+/// the first node, which together send `rate` signals per second.
 pub fn failover_clients(
     ca: &Path,
     connections: usize,

@@ -135,7 +135,7 @@ impl Cluster {
         Ok(labels)
     }
 
-    /// Clusters of so many gateways of which so many are occupied, for each transport.
+    /// A system for each transport and each pair of numbers: gateways, and those that have members.
     fn systems(&self, clusters: &[(usize, usize)]) -> anyhow::Result<Vec<System>> {
         let of = |transport: &TransportVariant| {
             let transport = *transport;

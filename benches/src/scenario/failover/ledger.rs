@@ -50,7 +50,7 @@ pub(super) struct Faults {
 }
 
 impl Ledger {
-    /// An empty one, of a client with so many others in its session.
+    /// An empty one of a client. `others` is the number of other members of its session.
     pub(super) fn new(others: usize) -> Self {
         Self { others, ..Self::default() }
     }
@@ -119,12 +119,12 @@ impl Ledger {
         }
     }
 
-    /// Whether the last of so many signals of a sender has arrived.
+    /// Whether the signal with this number, a sender's last one, has arrived.
     pub(super) fn has_last(&self, from: ConnectionId, sent: u64) -> bool {
         sent == 0 || self.senders.get(&from).is_some_and(|it| it.next >= sent)
     }
 
-    /// The faults in the signals of a sender that has sent so many.
+    /// The faults in the signals of a sender that has sent this number of them.
     pub(super) fn faults(&self, from: ConnectionId, sent: u64) -> Faults {
         let none = FromSender::default();
         let it = self.senders.get(&from).unwrap_or(&none);
