@@ -141,6 +141,6 @@ impl ClusterNode {
     /// clients of shared sessions would not reach the members on other gateways.
     pub(crate) fn is_ready(&self, relay: &Relay) -> bool {
         let connected = self.bus.get().is_some_and(|bus| bus.status().connected);
-        connected || self.ready_without_bus || !relay.has_shared_sessions()
+        connected || self.ready_without_bus || relay.cluster_summary().shared == 0
     }
 }

@@ -30,7 +30,7 @@ impl Cluster {
             let chosen = hash(&session) % peers.len() as u64;
             if let Some(peer) = usize::try_from(chosen).ok().and_then(|index| peers.get(index)) {
                 self.links().send(peer, &ChannelMessage::Adopt { session: session.clone() });
-                state.handovers.asked(session);
+                state.handovers.asked(session, peer.clone());
             }
         }
     }

@@ -255,12 +255,6 @@ impl Relay {
         self.directory().set_usage_elsewhere(elsewhere, others);
     }
 
-    /// Whether a session is open on another gateway as well.
-    pub fn has_shared_sessions(&self) -> bool {
-        let mut sessions = self.directory().all().into_iter();
-        sessions.any(|session| session.with(|state| !state.peers().is_empty()))
-    }
-
     /// Sessions with resumable connections that no other gateway has open.
     pub fn unshared_sessions(&self) -> Vec<SessionId> {
         let sessions = self.directory().all().into_iter();

@@ -91,7 +91,7 @@ impl SessionState {
             }
         }
         for id in ended {
-            self.end_orphan(id, peer, now);
+            self.end_orphan(id, now);
         }
         let hearsay = self.shared.iter_mut().flat_map(|shared| {
             shared.hearsay.extract_if(|_, other| other.home == *peer).map(|(_, other)| other)
@@ -183,55 +183,56 @@ impl SessionState {
         for member in self.roster.remote() {
             match member.orphan_until {
                 Some(until) if until <= now => {
-                    expired.push((member.record.info.id, member.home.clone()));
+                    expired.push(member.record.info.id);
                 }
                 Some(_) => left = true,
                 None => {}
             }
         }
-        for (id, home) in expired {
-            self.end_orphan(id, &home, now);
+        for id in expired {
+            self.end_orphan(id, now);
         }
         left
     }
 
-    /// Ends a connection of a lost gateway, or one of this gateway that no other has taken. One of
-    /// the gateways reports it to the observer.
-    pub(super) fn end_orphan(&mut self, id: ConnectionId, home: &Instance, now: Duration) {
+    /// Ends a connection of a lost gateway, or one of this gateway that no other has taken.
+    fn end_orphan(&mut self, id: ConnectionId, now: Duration) {
         let Some(member) = self.roster.get_remote(id) else { return };
         let (info, sent) = (member.record.info.clone(), member.record.sent);
-        let reported_here = member.reported_here;
+        let home = member.home.clone();
         let reason = DisconnectReason::NetworkDisconnected;
-        let is_here = self.context.cluster.as_ref().is_some_and(|it| it.instance == *home);
-        if is_here || reported_here {
+        if self.is_here(&home) {
             self.context.observer.destroyed(&self.id, &info, reason);
-        } else {
-            self.leave_report(info, home, now);
-        }
-        if is_here {
             self.publish(|| Update::Destroyed { id, reason, sent });
+        } else {
+            self.report_orphan(id, now);
         }
         self.remove_remote(id, reason, now);
+    }
+
+    /// A connection of a lost gateway ends: reports it to the observer, or leaves that to another
+    /// gateway. This gateway may not have noticed the loss yet.
+    pub(super) fn report_orphan(&mut self, id: ConnectionId, now: Duration) {
+        let Some(member) = self.roster.get_remote(id) else { return };
+        let (info, home) = (member.record.info.clone(), member.home.clone());
+        let decided = member.orphan_until.map(|_| member.reported_here);
+        if self.is_here(&home) {
+            // The others have lost this gateway, and report it.
+            return;
+        }
+        if decided.unwrap_or_else(|| self.reporter(id, &home).is_none()) {
+            let reason = DisconnectReason::NetworkDisconnected;
+            self.context.observer.destroyed(&self.id, &info, reason);
+        } else {
+            self.leave_report(info, &home, now);
+        }
         if let Some(shared) = &mut self.shared {
-            shared.destroyed.mark_orphan(id);
+            shared.destroyed.insert_orphan(id);
         }
     }
 
-    /// Another gateway has ended connections of a gateway that this one has not lost yet. It leaves
-    /// the report to the keeper, which may be this one.
-    pub(super) fn report_orphans(&mut self, ended: &[ConnectionId]) {
-        for id in ended {
-            let Some(member) = self.roster.get_remote(*id) else { continue };
-            let (home, info) = (member.home.clone(), member.record.info.clone());
-            if self.reporter(*id, &home).is_none() {
-                let reason = DisconnectReason::NetworkDisconnected;
-                self.context.observer.destroyed(&self.id, &info, reason);
-            }
-            if let Some(shared) = &mut self.shared {
-                shared.bury(*id);
-                shared.destroyed.mark_orphan(*id);
-            }
-        }
+    fn is_here(&self, home: &Instance) -> bool {
+        self.context.cluster.as_ref().is_some_and(|it| it.instance == *home)
     }
 
     /// Decides whether this gateway reports the ends of these connections of lost gateways. It is

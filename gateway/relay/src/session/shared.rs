@@ -230,7 +230,9 @@ impl SessionState {
                 refused.push(id);
             }
         }
-        self.report_orphans(&part.orphaned);
+        for id in part.orphaned {
+            self.report_orphan(id, now);
+        }
         self.bury_all(part.destroyed, now);
         for other in part.others {
             let state = other.state.rebased(position);

@@ -33,11 +33,10 @@ impl Tombstones {
         }
     }
 
-    /// A connection that was destroyed has ended because its gateway was lost.
-    pub(crate) fn mark_orphan(&mut self, id: ConnectionId) {
-        if self.ids.contains(&id) {
-            self.orphans.insert(id);
-        }
+    /// A connection has ended because its gateway was lost.
+    pub(crate) fn insert_orphan(&mut self, id: ConnectionId) {
+        self.insert(id);
+        self.orphans.insert(id);
     }
 
     /// The connections that have ended because their gateways were lost.
