@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use signalbox_protocol::{GatewayId, ProjectKey, SessionId};
 use signalbox_relay::{Backplane, Instance, ProjectUse, SessionUpdate};
 
 use crate::{
     channel::{Inbound, Outbound},
-    message::{BusMessage, ChannelMessage, Fragment, LinkStatus, hash},
+    message::{BusMessage, ChannelMessage, Fragment, LinkStatus, encode_update, hash},
     status::PeerStatus,
 };
 
@@ -349,10 +348,7 @@ impl Backplane for Links {
     }
 
     fn publish(&self, session: &SessionId, peers: &[Instance], update: &SessionUpdate<'_>) {
-        // Serialization into memory cannot fail for these types.
-        let bytes = postcard::to_stdvec(update).unwrap_or_default();
-        let message = ChannelMessage::Update { session: session.clone(), update: &bytes };
-        let (message, hash): (Bytes, u64) = (message.encode(), hash(session));
+        let (message, hash) = (encode_update(session, update), hash(session));
         let mut state = self.state.lock();
         for peer in peers {
             if let Some(link) = state.peers.get_mut(peer) {
@@ -377,8 +373,8 @@ mod tests {
         let links = Links::new(gateway(0), || {});
         links.connect(&gateway(1), &[], Duration::ZERO);
         links.connect(&gateway(2), &[], Duration::ZERO);
-        let update = vec![0; PACKET_BYTES];
-        let long = ChannelMessage::Update { session: session(), update: &update };
+        let history = vec![0; PACKET_BYTES];
+        let long = ChannelMessage::History { session: session(), history: &history };
         links.send(&gateway(1), &long);
         links.send(&gateway(1), &long);
         links.send(&gateway(2), &long);

@@ -1,11 +1,16 @@
 //! Messages of the bus, and of the channels on it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
-use signalbox_relay::{Instance, ProjectUse, stable_hash};
+use signalbox_relay::{Instance, ProjectUse, SessionUpdate, stable_hash};
 
 /// Version of the messages: their first byte. A gateway ignores other versions.
 const VERSION: u8 = 1;
+
+/// Room for an update with a small signal.
+const UPDATE_BYTES: usize = 256;
 
 /// A message on the bus.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,12 +69,8 @@ pub(crate) enum ChannelMessage<'a> {
     /// The sender does not have a session of the receiver open. It remembers connections of the
     /// session that were destroyed.
     Absent { session: SessionId, destroyed: Vec<ConnectionId> },
-    /// An update of a session.
-    Update {
-        session: SessionId,
-        #[serde(borrow)]
-        update: &'a [u8],
-    },
+    /// An update of a session. It follows the message.
+    Update { session: Cow<'a, SessionId> },
     /// The sender asks for the history of a session.
     HistoryRequest { session: SessionId },
     /// The history of a session.
@@ -126,6 +127,14 @@ impl<'a> BusMessage<'a> {
             None => Err(BusMessageError::Malformed),
         }
     }
+}
+
+/// The message with an update, encoded once for all receivers.
+pub(crate) fn encode_update(session: &SessionId, update: &SessionUpdate<'_>) -> bytes::Bytes {
+    let message = ChannelMessage::Update { session: Cow::Borrowed(session) };
+    let encoded = postcard::to_extend(&message, Vec::with_capacity(UPDATE_BYTES));
+    // Serialization into memory cannot fail for these types.
+    encoded.and_then(|encoded| postcard::to_extend(update, encoded)).unwrap_or_default().into()
 }
 
 impl ChannelMessage<'_> {

@@ -15,7 +15,8 @@ impl Cluster {
     /// Applies a message of the bus.
     ///
     /// # Errors
-    /// [`BusMessageError`]. The message is ignored.
+    /// [`BusMessageError`]. The message is ignored; if it contains several, only those that are
+    /// malformed.
     pub fn receive(&self, payload: &[u8], now: Duration) -> Result<(), BusMessageError> {
         let here = self.links.instance();
         match BusMessage::decode(payload)? {
@@ -25,10 +26,11 @@ impl Cluster {
                 self.lose(&from, now);
             }
             BusMessage::Data { from, to, incarnation, first, fragments } if to == here.epoch => {
-                for message in self.links.accept(&from, incarnation, first, &fragments) {
-                    let message = postcard::from_bytes(&message);
-                    self.handle(&from, message.map_err(|_| BusMessageError::Malformed)?, now)?;
-                }
+                let messages = self.links.accept(&from, incarnation, first, &fragments);
+                // One that is malformed takes no other with it.
+                let handle =
+                    |result, message: &Vec<u8>| self.handle(&from, message, now).and(result);
+                return messages.iter().fold(Ok(()), handle);
             }
             BusMessage::Missing { from, to, incarnation, expected } if to == here.epoch => {
                 self.links.resend(&from, incarnation, expected);
@@ -86,9 +88,11 @@ impl Cluster {
     fn handle(
         &self,
         from: &Instance,
-        message: ChannelMessage<'_>,
+        message: &[u8],
         now: Duration,
     ) -> Result<(), BusMessageError> {
+        let (message, rest) =
+            postcard::take_from_bytes(message).map_err(|_| BusMessageError::Malformed)?;
         match message {
             ChannelMessage::Sessions { hashes, last } => {
                 if let Some(listed) = self.links.listed(from, hashes, last) {
@@ -104,16 +108,18 @@ impl Cluster {
                 self.leave(&session, from, destroyed, now);
                 self.answered(&session, from);
             }
-            ChannelMessage::Update { session, update } => {
+            ChannelMessage::Update { session } => {
                 let update: SessionUpdate<'_> =
-                    postcard::from_bytes(update).map_err(|_| BusMessageError::Malformed)?;
+                    postcard::from_bytes(rest).map_err(|_| BusMessageError::Malformed)?;
                 let is_part = update.is_part();
                 match self.relay.apply(&session, from, update, now) {
                     Applied::Done => {}
                     Applied::Orphans => {
-                        self.state.lock().orphaned.insert(session.clone());
+                        self.state.lock().orphaned.insert(session.clone().into_owned());
                     }
-                    Applied::NotOpen if is_part => self.say_absent(from, session.clone()),
+                    Applied::NotOpen if is_part => {
+                        self.say_absent(from, session.clone().into_owned());
+                    }
                     Applied::NotOpen => {}
                 }
                 if is_part {
@@ -194,5 +200,41 @@ impl Cluster {
         if self.relay.peer_left(session, peer, destroyed, now) {
             self.state.lock().orphaned.insert(session.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use signalbox_protocol::MediaMode;
+    use signalbox_relay::{Relay, Settings};
+
+    use super::*;
+    use crate::{Links, message::Fragment};
+
+    #[test]
+    fn a_malformed_message_takes_no_other_with_it() {
+        let gateway = |name: &str| Instance { gateway: name.parse().unwrap(), epoch: 7 };
+        let (here, other) = (gateway("a"), gateway("b"));
+        let links = Arc::new(Links::new(here.clone(), || {}));
+        let relay =
+            Relay::clustered(Settings::default(), Arc::new(()), here.clone(), links.clone());
+        let cluster = Cluster::new(relay.clone(), links);
+        let now = Duration::ZERO;
+        let heartbeat =
+            BusMessage::Heartbeat { from: other.clone(), links: Vec::new(), usage: Vec::new() };
+        cluster.receive(&heartbeat.encode(), now).unwrap();
+
+        let key = "1".parse().unwrap();
+        let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
+        let open = ChannelMessage::Adopt { session: session.clone() }.encode();
+        let fragments = [&[0xff; 3][..], &open].map(|bytes| Fragment { last: true, bytes });
+        let (from, to) = (other, here.epoch);
+        let data =
+            BusMessage::Data { from, to, incarnation: 1, first: 1, fragments: fragments.into() };
+        let received = cluster.receive(&data.encode(), now);
+        assert_eq!(received, Err(BusMessageError::Malformed));
+        assert_eq!(relay.sessions(), [session], "the second message was applied");
     }
 }

@@ -1,7 +1,12 @@
 //! Gateways that are stopped, killed, or cut off.
 
 use signalbox_client::{DisconnectReason, Event};
-use signalbox_tests::{Member, TransportMode};
+use signalbox_gateway::Config;
+use signalbox_tests::{
+    Member, PROJECT, TransportMode, World, credential, new_session,
+    rest::{ask, request},
+    within_timeout,
+};
 
 use crate::gateways::{Gateways, join_resumable};
 
@@ -99,4 +104,31 @@ async fn other_clients_of_a_killed_gateway_are_destroyed_once() {
     for member in &mut staying {
         assert_eq!(member.hear_data().await, "last");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_cut_off_says_so_to_load_balancers_and_servers() {
+    let second_stays_ready = |config: &mut Config| {
+        config.cluster.ready_without_bus = config.name.as_str() == "gw-1";
+    };
+    let mut gateways = Gateways::start_with(2, second_stays_ready).await;
+    let is_ready = (200, "ready\n".to_owned());
+    assert_eq!(ready(gateways.at(0)).await, is_ready);
+    let _shared = [gateways.join(0).await, gateways.join(1).await];
+    gateways.nats.kill().await;
+    let cut_off = (503, "cut off from the other gateways\n".to_owned());
+    let said = async { while ready(gateways.at(0)).await != cut_off {} };
+    within_timeout("the gateway is not ready", said).await;
+    assert_eq!(ready(gateways.at(1)).await, is_ready, "as configured");
+    // It cannot know whether another gateway has connections of this session.
+    let session = new_session(PROJECT.0);
+    let path = format!("/v2/project/{}/session/{session}/connection", PROJECT.0);
+    let answer = ask(gateways.at(0), &request("GET", &path, &credential(PROJECT), None)).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+async fn ready(world: &World) -> (u16, String) {
+    let answer = ask(world, &request("GET", "/readyz", "", None)).await;
+    (answer.status, answer.body)
 }
