@@ -235,8 +235,7 @@ impl Config {
         if window_ms == 0 {
             return Duration::ZERO;
         }
-        // A silent WebSocket is noticed up to a third later.
-        Duration::from_millis(window_ms.into()) + self.timeouts.idle() * 4 / 3
+        Duration::from_millis(window_ms.into()) + self.timeouts.detection()
     }
 
     pub(crate) fn relay_settings(&self) -> signalbox_relay::Settings {
@@ -265,6 +264,12 @@ impl TimeoutsConfig {
 
     pub(crate) fn idle(&self) -> Duration {
         Duration::from_millis(self.idle_ms.into())
+    }
+
+    /// Time within which either side of a link notices that the other is gone. A silent WebSocket
+    /// is noticed up to a third later than the idle timeout.
+    pub(crate) fn detection(&self) -> Duration {
+        self.idle() * 4 / 3
     }
 
     pub(crate) fn http_keep_alive(&self) -> Duration {

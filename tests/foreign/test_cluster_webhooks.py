@@ -18,7 +18,8 @@ from webhook_receiver import Receiver
 
 # Enough that each of the remaining gateways has to report some.
 EACH = 8
-SHORT_WINDOW = {"SIGNALBOX_RESUME__WINDOW_MS": "1000"}
+# A connection of a lost gateway is kept for the time in which its client notices, and this window.
+SHORT_WINDOW = {"SIGNALBOX_RESUME__WINDOW_MS": "1000", "SIGNALBOX_TIMEOUTS__IDLE_MS": "3000"}
 
 Event = tuple[str, str, str | None]
 

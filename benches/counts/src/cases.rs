@@ -223,7 +223,7 @@ impl RelayFixture {
                 resume: Some(ResumeOptions {
                     secret: [0; 32],
                     token_until: Duration::MAX,
-                    window: Duration::from_secs(30),
+                    orphan_window: Duration::from_secs(30),
                 }),
             };
             let joined = relay.join(join, Duration::ZERO)?;

@@ -158,7 +158,7 @@ impl Relay {
         })
     }
 
-    /// Another gateway is lost. Its resumable connections are kept for their resume windows; all
+    /// Another gateway is lost. Its resumable connections are kept for their orphan windows; all
     /// others end. Returns the sessions in which connections are kept.
     pub fn peer_lost(&self, peer: &Instance, now: Duration) -> Vec<SessionId> {
         let sessions = self.directory().all().into_iter();
@@ -193,7 +193,7 @@ impl Relay {
         kept.map(|session| session.id().clone()).collect()
     }
 
-    /// Ends the kept connections of lost gateways whose resume windows have passed. Returns whether
+    /// Ends the kept connections of lost gateways whose orphan windows have passed. Returns whether
     /// some are left.
     pub fn expire_orphans(&self, session: &SessionId, now: Duration) -> bool {
         let session = self.directory().find(session);

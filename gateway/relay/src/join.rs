@@ -34,6 +34,7 @@ pub struct ResumeOptions {
     pub secret: TicketSecret,
     /// When the client's token expires, in time since 1970. Returned at each resume.
     pub token_until: Duration,
-    /// Resume window: time for which the connection is kept without a link.
-    pub window: Duration,
+    /// Time for which the connection is kept if its gateway is lost: that in which its client
+    /// notices the loss, and then the resume window.
+    pub orphan_window: Duration,
 }

@@ -113,7 +113,8 @@ pub(super) fn first(
     let issuer = services.instance().clone();
     let ticket = TicketContents { issuer, session: session.clone(), connection, secret };
     let window = Duration::from_millis(window_ms.into());
-    let options = ResumeOptions { secret: ticket.verifier(), token_until, window };
+    let orphan_window = services.policy().timeouts.detection() + window;
+    let options = ResumeOptions { secret: ticket.verifier(), token_until, orphan_window };
     Some((Ticket { ticket: ticket.encode().into(), window_ms }, options))
 }
 

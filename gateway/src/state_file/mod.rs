@@ -127,7 +127,7 @@ mod tests {
             resume: Some(ResumeOptions {
                 secret: [0; 32],
                 token_until: Duration::MAX,
-                window: Duration::from_secs(30),
+                orphan_window: Duration::from_secs(30),
             }),
         };
         let _joined = first.relay().join(join, first.uptime()).unwrap();

@@ -1,5 +1,7 @@
 //! Gateways that are stopped, killed, or cut off.
 
+use std::time::Duration;
+
 use signalbox_client::{DisconnectReason, Event};
 use signalbox_gateway::Config;
 use signalbox_tests::{
@@ -43,6 +45,27 @@ async fn clients_of_a_killed_gateway_resume_on_another() {
         let (from, _, data) = staying.hear().await;
         assert_eq!((from, data.as_deref()), (Some(connection), Some("here again")));
     }
+}
+
+/// The other gateways know of the loss before the client: they keep its connection for the time in
+/// which it can notice, and then for its resume window.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_notices_late_resumes() {
+    let late = |config: &mut Config| {
+        config.timeouts.idle_ms = 6000;
+        config.resume.window_ms = 1000;
+    };
+    let mut gateways = Gateways::start_with(2, late).await;
+    // Its link is idle when its gateway is killed, so it notices after the whole idle timeout.
+    let options = gateways.options(&[0, 1], TransportMode::Quic);
+    let options = options.keep_alive(Duration::from_secs(60));
+    let mut moving = join_resumable(gateways.at(0), &options).await;
+    let mut staying = gateways.join(1).await;
+    assert_eq!(moving.sees_created().await, staying.id());
+    gateways.kill(0);
+    staying.say("meanwhile").await;
+    assert_eq!(staying.hear_data().await, "meanwhile");
+    resumes_and_hears(&mut moving, &["meanwhile"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -262,7 +262,7 @@ impl Client {
         let resume = self.resumable.then_some(ResumeOptions {
             secret: self.secret,
             token_until: Duration::ZERO,
-            window: WINDOW,
+            orphan_window: WINDOW,
         });
         let join = Join {
             session: self.session.clone(),

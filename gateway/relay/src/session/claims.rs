@@ -64,7 +64,7 @@ impl SessionState {
             return;
         }
         let orphan_until = self.roster.get_remote(id).and_then(|member| member.orphan_until);
-        let Some(window) = state.resumable.as_ref().map(Resumable::window) else {
+        let Some(window) = state.resumable.as_ref().map(Resumable::orphan_window) else {
             // It has ended with its gateway.
             if !self.roster.contains(id)
                 && let Some(shared) = &mut self.shared
@@ -95,7 +95,7 @@ impl SessionState {
             && let Some(resumable) = &member.resumable
             && prevails((generation, &home), (member.record.generation, &member.home))
         {
-            let until = now.saturating_add(resumable.window());
+            let until = now.saturating_add(resumable.orphan_window());
             member.orphan_until = (!live).then(|| member.orphan_until.unwrap_or(until));
             member.record.generation = generation;
             member.home = home;

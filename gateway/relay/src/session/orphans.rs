@@ -71,7 +71,7 @@ impl SessionState {
         }
     }
 
-    /// Another gateway is lost. Its resumable connections are kept for their windows; all others
+    /// Another gateway is lost. Its resumable connections are kept for their orphan windows; all others
     /// end. The remaining gateways exchange their parts, as some may have received updates of the
     /// lost one that others have not. Returns whether connections are kept.
     pub(crate) fn peer_lost(&mut self, peer: &Instance, now: Duration) -> bool {
@@ -85,7 +85,9 @@ impl SessionState {
         for member in self.roster.remote_mut().filter(|it| it.home == *peer) {
             match &member.resumable {
                 Some(resumable) => {
-                    member.orphan_until.get_or_insert(now.saturating_add(resumable.window()));
+                    member
+                        .orphan_until
+                        .get_or_insert(now.saturating_add(resumable.orphan_window()));
                 }
                 None => ended.push(member.record.info.id),
             }
@@ -117,7 +119,7 @@ impl SessionState {
     }
 
     /// This gateway has been cut off from the others since a time. They have reported those of its
-    /// connections as destroyed whose windows have passed, and those without one, unless they have
+    /// connections as destroyed whose orphan windows have passed, and those without one, unless they have
     /// resumed there. Their links end. Connections that have joined meanwhile stay: the others do not
     /// know them.
     pub(crate) fn fence(&mut self, since: Duration, now: Duration) {
@@ -127,7 +129,7 @@ impl SessionState {
         }
         shared.unsure.clone_from(&shared.peers);
         let ended = self.roster.iter().filter(|member| {
-            let window = member.resumable().map_or(Duration::ZERO, Resumable::window);
+            let window = member.resumable().map_or(Duration::ZERO, Resumable::orphan_window);
             member.joined() < since && since.saturating_add(window) <= now
         });
         for id in ended.map(Member::id).collect::<Vec<_>>() {
@@ -135,7 +137,7 @@ impl SessionState {
         }
     }
 
-    /// The resume window of a connection has passed. It ends, unless it has been left to other
+    /// The orphan window of a connection has passed. It ends, unless it has been left to other
     /// gateways, or may have been resumed on another gateway from which this one is cut off: then it
     /// is kept until that is known.
     pub(crate) fn expire(&mut self, seat: Seat, now: Duration) {
@@ -172,7 +174,7 @@ impl SessionState {
         cluster.is_some_and(|cluster| cluster.cut_off.load(Ordering::Relaxed))
     }
 
-    /// Ends the connections of lost gateways whose windows have passed. Returns whether some are
+    /// Ends the connections of lost gateways whose orphan windows have passed. Returns whether some are
     /// left.
     pub(crate) fn expire_orphans(&mut self, now: Duration) -> bool {
         if self.is_unsure() {

@@ -22,8 +22,9 @@ pub(crate) struct Resumable {
     previous: Option<PreviousTicket>,
     /// When the client's token expires, in time since 1970.
     token_until: Duration,
-    /// Resume window: time for which the connection is kept without a link.
-    window: Duration,
+    /// Time for which the connection is kept if its gateway is lost: that in which its client
+    /// notices the loss, and then the resume window.
+    orphan_window: Duration,
     /// Rejections that the client may not have read.
     rejections: Rejections,
     /// The last signals of senders of which the history here may lack earlier ones that were for
@@ -67,9 +68,13 @@ struct PreviousTicket {
 }
 
 impl Resumable {
-    pub(crate) fn new(ticket: IssuedTicket, token_until: Duration, window: Duration) -> Self {
+    pub(crate) fn new(
+        ticket: IssuedTicket,
+        token_until: Duration,
+        orphan_window: Duration,
+    ) -> Self {
         let rejections = Rejections::default();
-        Self { ticket, previous: None, token_until, window, rejections, unseen: None }
+        Self { ticket, previous: None, token_until, orphan_window, rejections, unseen: None }
     }
 
     /// Makes the tickets of a connection on another gateway count from this position of the history
@@ -95,9 +100,9 @@ impl Resumable {
         self.ticket.start.position
     }
 
-    /// Its resume window.
-    pub(crate) fn window(&self) -> Duration {
-        self.window
+    /// Time for which the connection is kept if its gateway is lost.
+    pub(crate) fn orphan_window(&self) -> Duration {
+        self.orphan_window
     }
 
     /// The ticket that an attempt to resume presents.

@@ -106,8 +106,8 @@ impl SessionState {
             sent: 0,
         };
         let start = self.history.mark().into();
-        let resumable = join.resume.map(|ResumeOptions { secret, token_until, window }| {
-            Resumable::new(IssuedTicket { secret, start }, token_until, window)
+        let resumable = join.resume.map(|ResumeOptions { secret, token_until, orphan_window }| {
+            Resumable::new(IssuedTicket { secret, start }, token_until, orphan_window)
         });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
         let member = Member::new(record, link, resumable, &self.context.settings, now);

@@ -70,7 +70,7 @@ impl ResumableClient {
             Some(ResumeOptions {
                 secret: secret(id, 0),
                 token_until: Duration::ZERO,
-                window: Duration::from_secs(30),
+                orphan_window: Duration::from_secs(30),
             })
         };
         let role = Role::Moderator;
