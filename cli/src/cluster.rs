@@ -42,6 +42,9 @@ pub(crate) struct Args {
         conflicts_with = "dev"
     )]
     ops: Vec<OpsUrl>,
+    /// Token of the listener (ops.token), the same for all of them.
+    #[arg(long, value_name = "TOKEN", env = "SIGNALBOX_OPS_TOKEN", hide_env_values = true)]
+    ops_token: Option<String>,
     /// Ask the gateways that `signalbox serve --dev` started on this machine.
     #[arg(long)]
     dev: bool,
@@ -55,7 +58,7 @@ pub(crate) fn status(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut healthy = true;
     for (number, url) in urls.iter().enumerate() {
-        match runtime.block_on(url.cluster()) {
+        match runtime.block_on(url.cluster(args.ops_token.as_deref())) {
             Ok((answer, report)) => healthy &= print(args, number, &answer, &report)?,
             Err(error) => {
                 healthy = false;

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use signalbox_gateway::{Addresses, Config, Gateway, supervise::keep_running};
+use signalbox_gateway::{Addresses, Config, Gateway, LogFilter, supervise::keep_running};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -122,7 +122,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return fleet::run(&args, count);
     }
     survive_file_size_limit()?;
-    logging::start_queued(LevelFilter::INFO, args.log_json)?;
+    let log_filter = logging::start_queued(LevelFilter::INFO, args.log_json)?;
     signalbox_certs::install_provider();
     // Held until the ports are bound, so that gateways that start together choose different ones.
     let lock = args.dev.then(|| DevEnvironment::lock(&args.dev_dir)).transpose()?;
@@ -136,7 +136,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => args.sources.check(&defaults)?,
     };
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(args, dev, lock, config, defaults));
+    let result = runtime.block_on(serve(args, dev, lock, log_filter, config, defaults));
     // A blocking read from a dead disk must not keep the process from ending.
     runtime.shutdown_background();
     result
@@ -163,6 +163,7 @@ async fn serve(
     args: Args,
     dev: Option<DevEnvironment>,
     lock: Option<FileLock>,
+    log_filter: LogFilter,
     mut config: Config,
     defaults: Config,
 ) -> anyhow::Result<ExitCode> {
@@ -189,6 +190,7 @@ async fn serve(
         None => None,
     };
     let mut gateway = Gateway::bind(config.clone())?;
+    gateway.set_log_filter(log_filter);
     let mut addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
     addresses.page = gateway.addresses().page;
     drop(lock);

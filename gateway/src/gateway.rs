@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Config, Problem},
+    config::{Config, Problem, SecretText},
     context::ServerContext,
     drain,
     error::BindError,
@@ -25,7 +25,12 @@ use crate::{
     handles::{ProjectsHandle, StatsHandle},
     keys::Keys,
     lifecycle::Lifecycle,
-    listen::{http, ops, page, quic, tcp},
+    listen::{
+        http,
+        ops::{Operations, OpsState},
+        page, quic, tcp,
+    },
+    log_filter::LogFilter,
     page::PageSession,
     project::{self, Projects},
     secret,
@@ -65,6 +70,8 @@ pub struct Gateway {
     page: Option<tcp::HttpListener>,
     page_session: Option<PageSession>,
     ops: Option<tcp::HttpListener>,
+    ops_token: Option<SecretText>,
+    log_filter: Option<LogFilter>,
     addresses: Addresses,
     state_file: Option<StateFile>,
     revocation_file: Option<RevocationFile>,
@@ -103,6 +110,8 @@ impl Gateway {
         };
         let page = plain("the page", config.listen.page)?;
         let ops = plain("operations", config.ops.listen)?;
+        let ops_token = config.ops.token().map_err(|it| vec![it.within("ops")]);
+        let ops_token = ops_token.map_err(BindError::Config)?;
         if let Some(page) = &page {
             config.auth.allowed_origins.extend(page::origins(page.address()));
         }
@@ -141,6 +150,8 @@ impl Gateway {
             page,
             page_session: None,
             ops,
+            ops_token,
+            log_filter: None,
             addresses,
             state_file,
             revocation_file,
@@ -168,6 +179,11 @@ impl Gateway {
     /// Lets the page join this session by itself. Its tokens are given to browsers that have its key.
     pub fn set_page_session(&mut self, session: PageSession) {
         self.page_session = Some(session);
+    }
+
+    /// Lets the operations listener read and change the filter of the log.
+    pub fn set_log_filter(&mut self, filter: LogFilter) {
+        self.log_filter = Some(filter);
     }
 
     /// Its certificates, for the caller to reload (on a signal, for example).
@@ -208,6 +224,8 @@ impl Gateway {
             page,
             page_session,
             ops,
+            ops_token,
+            log_filter,
             state_file,
             revocation_file,
             bus,
@@ -230,11 +248,10 @@ impl Gateway {
             let router = page::router(&context, page_session, &certificates);
             listeners.spawn(page.run(context.clone(), router));
         }
-        if let Some(listener) = ops {
-            let context = ops::context(&context);
-            let router = ops::router(&context);
-            listeners.spawn(listener.run(context, router));
-        }
+        let operations = ops.map(|listener| {
+            let state = OpsState { gateway: context.clone(), log: log_filter };
+            Operations::serve(listener, ops_token, state)
+        });
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {
             let watching = keep_running("certificate watch", || watch(certificates.clone()));
@@ -285,6 +302,9 @@ impl Gateway {
             endpoint.close(reason.quic_code().into(), reason.name().as_bytes());
             let _ = tokio::time::timeout(ENDPOINT_CLOSE, endpoint.wait_idle()).await;
             listeners.wait().await;
+        }
+        if let Some(operations) = operations {
+            operations.stop().await;
         }
         info!("gateway stopped");
         failed.map_or(Ok(()), Err)

@@ -43,6 +43,13 @@ impl Lifecycle {
         }
     }
 
+    /// The lifecycle of the operations listener, which outlives the drain of the clients. Failures
+    /// are those of the gateway.
+    pub(crate) fn for_operations(&self) -> Self {
+        let failure = self.failure.clone();
+        Self { failure, ..Self::new(&DrainConfig::default()) }
+    }
+
     /// Serves a client in a task of its own. A panic is logged and ends that client alone.
     pub(crate) fn spawn(
         &self,

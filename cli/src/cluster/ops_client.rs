@@ -46,14 +46,17 @@ impl fmt::Display for OpsUrl {
 }
 
 impl OpsUrl {
-    /// The state of the cluster.
+    /// The state of the cluster, from a listener without a token.
     pub(crate) async fn report(&self) -> anyhow::Result<ClusterReport> {
-        Ok(self.cluster().await?.1)
+        Ok(self.cluster(None).await?.1)
     }
 
     /// The answer to `GET /cluster`, as text and read.
-    pub(super) async fn cluster(&self) -> anyhow::Result<(String, ClusterReport)> {
-        let Ok(answer) = timeout(TIMEOUT, self.request()).await else {
+    pub(super) async fn cluster(
+        &self,
+        token: Option<&str>,
+    ) -> anyhow::Result<(String, ClusterReport)> {
+        let Ok(answer) = timeout(TIMEOUT, self.request(token)).await else {
             bail!("{self} has not answered within {} s", TIMEOUT.as_secs());
         };
         let answer = answer.with_context(|| self.to_string())?;
@@ -62,11 +65,22 @@ impl OpsUrl {
         Ok((answer, report))
     }
 
-    async fn request(&self) -> anyhow::Result<String> {
+    async fn request(&self, token: Option<&str>) -> anyhow::Result<String> {
         let Self { authority } = self;
+        let token = token.unwrap_or_default();
+        ensure!(
+            token.bytes().all(|byte| byte.is_ascii_graphic()),
+            "the token has other characters than visible ASCII"
+        );
+        let credential = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
         let mut stream = TcpStream::connect(authority).await.map_err(explained)?;
-        let request =
-            format!("GET /cluster HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET /cluster HTTP/1.1\r\nHost: {authority}\r\n{credential}Connection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
@@ -76,7 +90,10 @@ impl OpsUrl {
         let (Some(status), Some((_, body))) = (status, parts) else {
             bail!("this is not the operations listener of a gateway");
         };
-        let hint = body.lines().next().unwrap_or_default();
+        let hint = match status {
+            "401" => "pass the gateway's ops.token with --ops-token",
+            _ => body.lines().next().unwrap_or_default(),
+        };
         ensure!(status == "200", "HTTP {status}: {hint}");
         Ok(body.to_owned())
     }

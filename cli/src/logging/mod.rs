@@ -21,12 +21,14 @@ use std::{
 };
 
 use anyhow::bail;
+use signalbox_gateway::LogFilter;
 use tracing::{Level, Metadata, error, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    EnvFilter, Layer, Registry,
     filter::filter_fn,
     fmt::{self, MakeWriter},
-    layer::SubscriberExt as _,
+    layer::{Layered, SubscriberExt as _},
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -52,15 +54,38 @@ pub(crate) fn start(default: LevelFilter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts logging for a gateway: through the queue, and including panics.
-pub(crate) fn start_queued(default: LevelFilter, json: bool) -> anyhow::Result<()> {
-    let filter = filter(default)?;
+/// Starts logging for a gateway: through the queue, and including panics. Returns a handle by which the
+/// filter is changed while the process runs.
+pub(crate) fn start_queued(default: LevelFilter, json: bool) -> anyhow::Result<LogFilter> {
+    let (filter, handle) = reload::Layer::new(filter(default)?);
     let format = if json { queue::LogFormat::Json } else { queue::LogFormat::Text };
     let queue = QUEUE.get_or_init(|| LogQueue::new(format));
     queue.start_writing(io::stderr())?;
     install(filter, Some(Throttle { on_omission: Box::new(|| queue.wake()) }), json, move || queue);
     std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    let shown = handle.clone();
+    let current = move || shown.with_current(ToString::to_string).unwrap_or_default();
+    let set = move |wanted: &str| {
+        let directives = directives("the request", wanted, default);
+        let filter = directives.and_then(|it| Ok(EnvFilter::try_new(it)?));
+        let changed = filter.and_then(|filter| Ok(handle.reload(filter)?));
+        changed.map_err(|error| format!("{error:#}"))?;
+        limit_records();
+        Ok(())
+    };
+    Ok(LogFilter::new(current, set))
+}
+
+/// Sets the level of the records of libraries that use the crate `log`, as `init` has done at first.
+fn limit_records() {
+    log::set_max_level(match LevelFilter::current() {
+        LevelFilter::OFF => log::LevelFilter::Off,
+        LevelFilter::ERROR => log::LevelFilter::Error,
+        LevelFilter::WARN => log::LevelFilter::Warn,
+        LevelFilter::INFO => log::LevelFilter::Info,
+        LevelFilter::DEBUG => log::LevelFilter::Debug,
+        LevelFilter::TRACE => log::LevelFilter::Trace,
+    });
 }
 
 /// Writes a line that is not an event to standard error, in order with the log. Failures are ignored, as
@@ -86,8 +111,12 @@ impl Drop for FlushOnDrop {
     }
 }
 
-fn install<W>(filter: EnvFilter, throttle: Option<Throttle>, json: bool, writer: W)
+/// The subscriber below the filter.
+type WithLines = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
+fn install<F, W>(filter: F, throttle: Option<Throttle>, json: bool, writer: W)
 where
+    F: Layer<WithLines> + Send + Sync,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // By default the formatter reports a failed write with `eprintln!`, which panics if it fails, too.
@@ -120,11 +149,12 @@ fn filter(default: LevelFilter) -> anyhow::Result<EnvFilter> {
     let Some(wanted) = wanted.to_str() else {
         bail!("{VARIABLE} is not UTF-8; set it to a level such as info or debug");
     };
-    Ok(EnvFilter::try_new(directives(wanted, default)?)?)
+    Ok(EnvFilter::try_new(directives(VARIABLE, wanted, default)?)?)
 }
 
-/// Directives for the filter. A level without a target applies to Signalbox.
-fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
+/// Directives for the filter. A level without a target applies to Signalbox. `source` is where an error
+/// looks for the mistake.
+fn directives(source: &str, wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
     let mut level = default;
     let mut by_target = String::new();
     for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -134,7 +164,7 @@ fn directives(wanted: &str, default: LevelFilter) -> anyhow::Result<String> {
             by_target.extend([",", directive]);
         } else {
             bail!(
-                "{VARIABLE} has {directive:?}; use off, error, warn, info, debug or trace, \
+                "{source} has {directive:?}; use off, error, warn, info, debug or trace, \
                  or TARGET=LEVEL such as signalbox_gateway=debug"
             );
         }
@@ -171,7 +201,11 @@ mod tests {
             ),
             ("warn,,rustls=debug", "error,quinn_udp=warn,signalbox=warn,rustls=debug"),
         ] {
-            assert_eq!(directives(wanted, LevelFilter::INFO).unwrap(), expected, "{wanted:?}");
+            assert_eq!(
+                directives(VARIABLE, wanted, LevelFilter::INFO).unwrap(),
+                expected,
+                "{wanted:?}"
+            );
             EnvFilter::try_new(expected).unwrap();
         }
     }
@@ -179,7 +213,8 @@ mod tests {
     #[test]
     fn library_warnings_that_clients_cause_are_logged_on_request_only() {
         let is_logged = |wanted, log: fn() -> bool| {
-            let filter = EnvFilter::try_new(directives(wanted, LevelFilter::INFO).unwrap());
+            let filter =
+                EnvFilter::try_new(directives(VARIABLE, wanted, LevelFilter::INFO).unwrap());
             let subscriber = tracing_subscriber::registry()
                 .with(filter.unwrap())
                 .with(filter_fn(is_free_of_contents));
@@ -203,7 +238,7 @@ mod tests {
     #[test]
     fn a_typing_mistake_does_not_disable_the_log() {
         for wrong in ["inof", "info,debgu", "signalbox", "signalbox_gateway=inof"] {
-            let error = directives(wrong, LevelFilter::INFO).unwrap_err().to_string();
+            let error = directives(VARIABLE, wrong, LevelFilter::INFO).unwrap_err().to_string();
             assert!(error.starts_with("SIGNALBOX_LOG has \""), "{error}");
         }
     }

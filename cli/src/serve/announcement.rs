@@ -187,13 +187,14 @@ impl Announcement<'_> {
                 &format!("On another device in the network, without TLS:\n\n  {url}\n\n{code}\n\n");
         }
         let cluster = self.cluster();
+        let operations = self.operations();
         format!(
             "\
 Signalbox is ready.
 
 {page}{cluster}  QUIC        quic://{quic}
   WebSocket   {websocket}://{tcp}
-  Authority   {ca}
+{operations}  Authority   {ca}
   Project     {key}
   Secret      {secret}
   Session     {session}
@@ -216,6 +217,13 @@ Send both a signal as your server would, over REST:
         )
     }
 
+    /// The row about the operations listener, if there is one.
+    fn operations(&self) -> String {
+        let Some(ops) = self.gateway.ops.map(local_name) else { return String::new() };
+        let cluster = self.peers.as_ref().map_or("", |_| ", /cluster");
+        format!("  Operations  http://{ops}/healthz, /readyz, /log{cluster}\n")
+    }
+
     /// The rows about the cluster, if there is one.
     fn cluster(&self) -> String {
         let Some(peers) = &self.peers else { return String::new() };
@@ -225,10 +233,7 @@ Send both a signal as your server would, over REST:
             [] => "no other gateway yet: type this command in another terminal".to_owned(),
             peers => format!("with {}", peers.join(", ")),
         };
-        let ops = self.gateway.ops.map_or_else(String::new, local_name);
-        format!(
-            "  Gateway     {name}\n  Cluster     {servers}, {peers}\n  Operations  http://{ops}/cluster\n"
-        )
+        format!("  Gateway     {name}\n  Cluster     {servers}, {peers}\n")
     }
 }
 

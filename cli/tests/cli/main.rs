@@ -19,6 +19,7 @@ mod fleet;
 mod gateway;
 mod leaving;
 mod logging;
+mod ops;
 mod page;
 mod projects;
 mod restart;

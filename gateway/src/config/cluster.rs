@@ -61,6 +61,12 @@ impl From<String> for SecretText {
     }
 }
 
+impl SecretText {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 impl ClusterConfig {
     /// The options of the connection to NATS; none if the gateway is alone.
     pub(crate) fn nats_options(&self) -> Result<Option<NatsOptions>, Vec<Problem>> {

@@ -1,29 +1,71 @@
 //! Configuration of the operations listener.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
-    Problem,
-    setting::{ADDRESS, section},
+    Problem, SecretText,
+    setting::{ADDRESS, FILE, Form, section},
 };
 
+/// Bytes of a token: few cannot be guessed by trying, and many do not fit into a header.
+const MIN_TOKEN_BYTES: usize = 16;
+const MAX_TOKEN_BYTES: usize = 512;
+
 section! {
-    /// Operations: health checks and the state of the cluster, for programs on this machine.
+    /// Operations: health checks, metrics, the state of the cluster and the log level.
     pub struct OpsConfig {
-        /// TCP address of plain HTTP with /healthz, /readyz and /cluster; without it there is none. It
-        /// must be a loopback address, because there are no credentials.
+        /// TCP address of plain HTTP with /healthz, /readyz, /metrics, /cluster and /log; without it
+        /// there is none. An address that other machines can reach needs a token.
         listen: Option<SocketAddr> = None, ADDRESS, example "\"127.0.0.1:4435\"";
+        /// Token that requests must present, as in Authorization: Bearer TOKEN; 16 to 512 visible ASCII
+        /// characters. /healthz and /readyz need none.
+        token: Option<SecretText> = None, Form::Text("a text in quotes"), example "\"…\"";
+        /// File that contains the token, instead of token. It is read when the gateway starts.
+        token_file: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/ops-token\"";
     }
 }
 
 impl OpsConfig {
     pub(super) fn check(&self) -> Option<Problem> {
+        let token = match self.token() {
+            Ok(token) => token,
+            Err(problem) => return Some(problem),
+        };
         let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
         let reason = format!(
-            "is {address}, but must be a loopback address, such as 127.0.0.1:{}: it has no \
-             credentials",
+            "is {address}, which other machines can reach: set ops.token or ops.token_file, or \
+             use a loopback address, such as 127.0.0.1:{}",
             address.port()
         );
-        Some(Problem::invalid("listen", reason))
+        token.is_none().then(|| Problem::invalid("listen", reason))
+    }
+
+    /// The token, from either of its settings.
+    pub(crate) fn token(&self) -> Result<Option<SecretText>, Problem> {
+        let (setting, token) = match (&self.token, &self.token_file) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid("token", "and token_file are both set: remove one"));
+            }
+            (Some(token), None) => ("token", token.clone()),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    let reason = format!("cannot be read: {} ({error})", file.display());
+                    Problem::file("token_file", reason)
+                })?;
+                ("token_file", text.trim().to_owned().into())
+            }
+        };
+        let bytes = token.as_bytes();
+        if (MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&bytes.len())
+            && bytes.iter().all(u8::is_ascii_graphic)
+        {
+            return Ok(Some(token));
+        }
+        let reason = format!(
+            "must be {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} visible ASCII characters without spaces; \
+             openssl rand -hex 32 makes one"
+        );
+        Err(Problem::invalid(setting, reason))
     }
 }

@@ -15,6 +15,7 @@ mod conformance;
 mod crash;
 mod gateway_list;
 mod http;
+mod ops;
 mod page;
 mod projects;
 mod quic;

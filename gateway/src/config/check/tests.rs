@@ -71,7 +71,30 @@ const CASES: &[(Change, &str, &str)] = &[
         "17 URLs, more than",
     ),
     (|it| it.resume.window_ms = u32::MAX, "resume.window_ms", "0 means not at all"),
-    (|it| it.ops.listen = Some(([0, 0, 0, 0], 9).into()), "ops.listen", "a loopback address"),
+    (
+        |it| it.ops.listen = Some(([0, 0, 0, 0], 9).into()),
+        "ops.listen",
+        "set ops.token or ops.token_file",
+    ),
+    (|it| it.ops.token = Some("short".to_owned().into()), "ops.token", "must be 16 to 512 visible"),
+    (
+        |it| it.ops.token = Some("sixteen characters".to_owned().into()),
+        "ops.token",
+        "without spaces",
+    ),
+    (
+        |it| it.ops.token_file = Some("/nowhere/token".into()),
+        "ops.token_file",
+        "cannot be read: /nowhere/token",
+    ),
+    (
+        |it| {
+            it.ops.token = Some("0123456789abcdef".to_owned().into());
+            it.ops.token_file = Some("/nowhere/token".into());
+        },
+        "ops.token",
+        "remove one",
+    ),
     (|it| it.process.threads = 0, "process.threads", "from 1 to 1024"),
     (|it| it.process.threads = 1 << 40, "process.threads", "from 1 to 1024"),
     (|it| it.limits.pending_handshakes = 0, "limits.pending_handshakes", "from 1 to 1000000"),

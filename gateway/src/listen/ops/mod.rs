@@ -1,0 +1,135 @@
+//! The operations listener: health checks, the state of the cluster and the log filter, for programs
+//! and people that run the gateway.
+//!
+//! It speaks plain HTTP, to this machine unless there is a token ([`guard`]). Nothing of it depends on
+//! clients: its connections have permits of their own, so it answers while clients use up all others,
+//! and it is served until the gateway has drained.
+
+mod guard;
+mod log;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    http::{StatusCode, header},
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use tokio::time::timeout;
+
+use self::guard::Guard;
+use super::{http, tcp::HttpListener};
+use crate::{
+    admission::AdmissionControl, config::LimitsConfig, config::SecretText, context::ServerContext,
+    lifecycle::Lifecycle, log_filter::LogFilter, services::Services,
+};
+
+/// Connections that are served at the same time. More wait.
+const CONNECTIONS: usize = 64;
+
+/// Time for answers that have begun when the gateway has drained.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// What the handlers answer from.
+#[derive(Clone)]
+pub(crate) struct OpsState {
+    pub(crate) gateway: ServerContext,
+    pub(crate) log: Option<LogFilter>,
+}
+
+impl FromRef<OpsState> for Arc<Services> {
+    fn from_ref(state: &OpsState) -> Self {
+        state.gateway.services.clone()
+    }
+}
+
+/// The gateway's lifecycle, not the listener's: `/readyz` is about the gateway.
+impl FromRef<OpsState> for Arc<Lifecycle> {
+    fn from_ref(state: &OpsState) -> Self {
+        state.gateway.lifecycle.clone()
+    }
+}
+
+/// A running operations listener.
+pub(crate) struct Operations {
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Operations {
+    /// Serves a bound listener.
+    pub(crate) fn serve(
+        listener: HttpListener,
+        token: Option<SecretText>,
+        state: OpsState,
+    ) -> Self {
+        let context = own_context(&state.gateway);
+        let lifecycle = context.lifecycle.clone();
+        let router = router(&context, state, listener.address(), token);
+        tokio::spawn(listener.run(context, router));
+        Self { lifecycle }
+    }
+
+    /// Stops accepting, and waits a moment for the last answers.
+    pub(crate) async fn stop(self) {
+        self.lifecycle.begin_drain();
+        // A reader that is slower loses its answer.
+        let _ = timeout(LAST_ANSWERS, self.lifecycle.clients_done()).await;
+    }
+}
+
+/// The context of the listener's connections: with permits and a lifecycle of their own, they take
+/// nothing from clients, and the drain of the clients does not end them.
+fn own_context(gateway: &ServerContext) -> ServerContext {
+    let limits = LimitsConfig {
+        pending_handshakes: CONNECTIONS,
+        http_keep_alive_connections: 0,
+        ..LimitsConfig::default()
+    };
+    ServerContext {
+        services: gateway.services.clone(),
+        lifecycle: Arc::new(gateway.lifecycle.for_operations()),
+        admission: Arc::new(AdmissionControl::new(&limits)),
+    }
+}
+
+/// All routes of the listener.
+fn router(
+    context: &ServerContext,
+    state: OpsState,
+    address: SocketAddr,
+    token: Option<SecretText>,
+) -> Router {
+    let is_loopback = address.ip().to_canonical().is_loopback();
+    let guard = Arc::new(Guard { is_loopback, token });
+    Router::new()
+        .route("/healthz", get(http::healthy))
+        .route("/readyz", get(http::ready))
+        .route("/cluster", get(cluster))
+        .route("/log", get(log::show).put(log::change))
+        .fallback(|| async {
+            (StatusCode::NOT_FOUND, "there are /healthz, /readyz, /cluster and /log here\n")
+        })
+        .layer(middleware::from_fn_with_state(guard, guard::protect))
+        .layer(middleware::from_fn_with_state(context.clone(), http::keep_or_close))
+        .layer(middleware::from_fn(guard::complete))
+        .with_state(state)
+}
+
+/// `GET /cluster`: the cluster as this gateway sees it.
+async fn cluster(State(services): State<Arc<Services>>) -> Response {
+    let Some(node) = services.cluster() else {
+        let hint = "this gateway is not in a cluster: cluster.servers is not set\n";
+        return (StatusCode::NOT_FOUND, hint).into_response();
+    };
+    let Some(report) = node.report() else {
+        let hint = "this gateway has not joined its cluster yet\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, hint).into_response();
+    };
+    // Serialization into memory cannot fail for this type.
+    let mut body = serde_json::to_string(&report).unwrap_or_default();
+    body.push('\n');
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
