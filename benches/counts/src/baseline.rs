@@ -4,7 +4,7 @@ use std::{env::consts::ARCH, fs, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::callgrind::Cost;
+use crate::{callgrind::Cost, cases::SAME_COST};
 
 /// The increase that fails, in percent. Runs of one build differ by up to half a percent, as hash
 /// tables have random seeds; changes elsewhere in the code have moved a count by less than one.
@@ -106,6 +106,14 @@ impl Baseline {
         let removed = self.cases.iter().map(|(name, _)| name);
         let removed = removed.filter(|name| !costs.iter().any(|(known, _)| known == name));
         worse.extend(removed.map(|name| format!("{name} (no such case)")));
+        let cost = |name| Some(costs.iter().find(|(known, _)| *known == name)?.1);
+        let (one, other) = SAME_COST;
+        if let (Some(a), Some(b)) = (cost(one), cost(other))
+            && change(a.instructions, b.instructions).max(change(a.allocations, b.allocations))
+                > TOLERANCE
+        {
+            worse.push(format!("{other} (than {one})"));
+        }
         let mut verdict = String::new();
         if !better.is_empty() {
             verdict += &format!("much better: {}\n  to keep it so: {RENEW}\n", better.join(", "));
@@ -166,6 +174,18 @@ mod tests {
         assert_eq!(compare(969.0, 0.0), (true, true));
         assert_eq!(compare(1000.0, 0.1), (false, false), "it did not allocate before");
         assert_eq!(compare(500.0, 1.0), (false, false), "one does not make up for the other");
+    }
+
+    #[test]
+    fn a_cluster_costs_a_session_on_one_gateway_nothing() {
+        let (alone, in_cluster) = SAME_COST;
+        let passed = |instructions, allocations| {
+            let costs = [(alone, cost(1000.0, 1.0)), (in_cluster, cost(instructions, allocations))];
+            Baseline::new(&costs).compare(&costs).passed
+        };
+        assert!(passed(1029.0, 1.0));
+        assert!(!passed(1031.0, 1.0));
+        assert!(!passed(1000.0, 1.1));
     }
 
     #[test]

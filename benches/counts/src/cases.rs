@@ -18,7 +18,8 @@ use signalbox_protocol::{
     message::{ReceivedSignal, SendSignal, SequencedSignal},
 };
 use signalbox_relay::{
-    Connection, Encoding, Join, Outbox, Outgoing, Relay, ResumeOptions, Settings, TokenIdentity,
+    Backplane, Connection, Encoding, Instance, Join, Outbox, Outgoing, Relay, ResumeOptions,
+    SessionUpdate, Settings, TokenIdentity,
 };
 
 use crate::callgrind::counted;
@@ -50,7 +51,7 @@ type Round = Box<dyn FnMut(Meter) -> anyhow::Result<()>>;
 type Make = fn() -> anyhow::Result<Round>;
 
 /// All cases in the order of the table.
-pub(crate) const ALL: [(&str, Make); 18] = [
+pub(crate) const ALL: [(&str, Make); 19] = [
     // From a client to the gateway.
     ("client-encode-postcard", || encode(sent(), frame::encode)),
     ("client-encode-json", || encode(sent(), |sent| json::encode(sent).into())),
@@ -65,14 +66,22 @@ pub(crate) const ALL: [(&str, Make); 18] = [
     ("client-decode-json", || decode_text(json::encode(&received()), is_received_json)),
     // From a signal to a hundred outboxes, and out of them again.
     ("relay-100-per-sender", || relay(&[Encoding::PerSender])),
-    ("relay-100-shared", || relay(&[Encoding::Shared])),
+    (ALONE, || relay(&[Encoding::Shared])),
     ("relay-100-json", || relay(&[Encoding::Json])),
     ("relay-100-mixed", || relay(&MIXED)),
+    // In a cluster, with no other gateway in the session.
+    (IN_CLUSTER, relay_in_cluster),
     ("drain-100-per-sender", || drain(&[Encoding::PerSender])),
     ("drain-100-shared", || drain(&[Encoding::Shared])),
     ("drain-100-json", || drain(&[Encoding::Json])),
     ("drain-100-mixed", || drain(&MIXED)),
 ];
+
+/// Two cases that may differ by no more than the tolerance: a session on one gateway costs the same
+/// with a cluster as without.
+pub(crate) const SAME_COST: (&str, &str) = (ALONE, IN_CLUSTER);
+const ALONE: &str = "relay-100-shared";
+const IN_CLUSTER: &str = "relay-100-in-cluster";
 
 const MIXED: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
 
@@ -165,7 +174,30 @@ fn is_received_json(text: &str) -> bool {
 
 /// Pushes one signal to all members of a session.
 fn relay(encodings: &[Encoding]) -> anyhow::Result<Round> {
-    let mut world = RelayFixture::new(encodings)?;
+    push(RelayFixture::new(encodings)?)
+}
+
+/// The same on a gateway of a cluster.
+fn relay_in_cluster() -> anyhow::Result<Round> {
+    let instance = Instance { gateway: "gw-1".parse()?, epoch: 1 };
+    let relay = Relay::clustered(settings(), Arc::new(()), instance, Arc::new(SilentBackplane));
+    push(RelayFixture::join(&relay, &[Encoding::Shared])?)
+}
+
+/// The bus of a session on one gateway.
+struct SilentBackplane;
+
+impl Backplane for SilentBackplane {
+    fn publish(&self, _: &SessionId, _: &[Instance], _: &SessionUpdate<'_>) {
+        unreachable!("no other gateway has the session");
+    }
+
+    fn is_live(&self, _: &Instance) -> bool {
+        true
+    }
+}
+
+fn push(mut world: RelayFixture) -> anyhow::Result<Round> {
     Ok(Box::new(move |meter| {
         let mut sent = Ok(());
         meter(&mut || sent = world.send());
@@ -203,11 +235,17 @@ struct IdleLink {
     queue: VecDeque<Outgoing>,
 }
 
+/// The history is small enough to be full after the warm-up.
+fn settings() -> Settings {
+    Settings { history_bytes: 4096, ..Settings::default() }
+}
+
 impl RelayFixture {
     fn new(encodings: &[Encoding]) -> anyhow::Result<Self> {
-        // Small enough to be full after the warm-up.
-        let settings = Settings { history_bytes: 4096, ..Settings::default() };
-        let relay = Relay::new(settings, Arc::new(()));
+        Self::join(&Relay::new(settings(), Arc::new(())), encodings)
+    }
+
+    fn join(relay: &Relay, encodings: &[Encoding]) -> anyhow::Result<Self> {
         let project: ProjectKey = "12345678".parse()?;
         let session = SessionId::mint(&project, MediaMode::Relayed, None, 0, [0; 24]);
         let (mut links, mut connections) = (Vec::new(), Vec::new());
