@@ -36,6 +36,8 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 /// Far beyond what one process can serve, and far below what its counters can hold.
 const MILLION: u64 = 1_000_000;
+/// Beyond the resolution of the rates, which is a nanosecond.
+const RATE_MAX: u64 = MILLION;
 const SIGNALS_MAX: u64 = u32::MAX as u64;
 const RESUME_WINDOW_MAX_MS: u64 = 7 * DAY;
 /// The longest JSON form of a signal must fit, or no client could receive it.
@@ -158,7 +160,37 @@ section! {
         /// Bytes of events queued for the webhook of one project, some fifteen thousand events by
         /// default. Beyond it the oldest are dropped.
         webhook_queue_bytes: usize = 4 * 1024 * 1024, number("bytes", 0, UNBOUNDED);
+        /// Limits of one client address.
+        address: AddressLimitsConfig = AddressLimitsConfig::default(),
+            Form::Table(&AddressLimitsConfig::TABLE);
     }
+}
+
+section! {
+    /// Limits of one client address: an IPv4 address, or the first 64 bits of an IPv6 address. An
+    /// address that paused may use ten seconds' worth of a rate at once. Requests with a valid server
+    /// credential do not count. With tls.plaintext_tcp the limits apply to QUIC alone.
+    pub struct AddressLimitsConfig {
+        /// New links and HTTP connections per second. More are refused.
+        links_per_second: u32 = 200, number_or_zero("links", 0, RATE_MAX, "no limit");
+        /// Clients between accept and welcome, for QUIC and TCP each. More wait.
+        pending_links: usize = 256, number_or_zero("links", 0, MILLION, "no limit");
+        /// HTTP requests per second without a valid server credential. More are refused.
+        requests_per_second: u32 = 50, number_or_zero("requests", 0, RATE_MAX, "no limit");
+        /// Invalid tokens and server credentials per second. Beyond it the address is refused without
+        /// a look at its token; clients that resume are not.
+        invalid_tokens_per_second: u32 = 10, number_or_zero("tokens", 0, RATE_MAX, "no limit");
+    }
+}
+
+impl AddressLimitsConfig {
+    /// No limits.
+    pub(crate) const NONE: Self = Self {
+        links_per_second: 0,
+        pending_links: 0,
+        requests_per_second: 0,
+        invalid_tokens_per_second: 0,
+    };
 }
 
 section! {

@@ -37,7 +37,7 @@ impl ServerContext {
         Self {
             services,
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),
-            admission: Arc::new(AdmissionControl::new(&config.limits)),
+            admission: Arc::new(AdmissionControl::new(config)),
         }
     }
 

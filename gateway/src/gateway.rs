@@ -198,7 +198,7 @@ impl Gateway {
 
     /// A handle by which the caller reads counters while the gateway runs.
     pub fn stats(&self) -> StatsHandle {
-        StatsHandle::new(self.context.services.clone())
+        StatsHandle::new(&self.context)
     }
 
     /// Restores connections from the state file, if one is configured, and serves until `shutdown`

@@ -1,14 +1,16 @@
 //! A connection to the TCP port, as its HTTP requests see it: its permit, and its time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-use parking_lot::Mutex;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+use std::{
+    future::{Future, pending},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::admission::{AdmissionControl, AdmissionPermit};
+use parking_lot::Mutex;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use crate::admission::{AddressRate, AdmissionPermit, ClientAccount};
 
 /// Minimum time of a server's request, from its head to the end of the response: the time for which
 /// a server that does not read its response can hold a connection.
@@ -22,14 +24,17 @@ struct ConnectionState {
     remote: SocketAddr,
     /// Deadline of a client without a credential.
     hello_by: Instant,
-    /// Source of a WebSocket's permit if the connection's own has been returned.
-    admission: Arc<AdmissionControl>,
+    client: ClientAccount,
     authentication: Mutex<Authentication>,
 }
 
 enum Authentication {
-    /// No credential has been shown.
-    Pending(AdmissionPermit),
+    /// The connection has an admission permit.
+    Pending {
+        permit: AdmissionPermit,
+        /// A server's credential was valid, but no server permit was free.
+        is_server: bool,
+    },
     /// A server's credential was valid, and a server permit was free.
     Server { _permit: OwnedSemaphorePermit },
 }
@@ -46,14 +51,10 @@ pub(crate) enum Phase {
 }
 
 impl HttpConnection {
-    pub(crate) fn new(
-        remote: SocketAddr,
-        hello_by: Instant,
-        permit: AdmissionPermit,
-        admission: Arc<AdmissionControl>,
-    ) -> Self {
-        let authentication = Mutex::new(Authentication::Pending(permit));
-        Self(Arc::new(ConnectionState { remote, hello_by, admission, authentication }))
+    pub(crate) fn new(remote: SocketAddr, hello_by: Instant, permit: AdmissionPermit) -> Self {
+        let client = permit.client().clone();
+        let authentication = Mutex::new(Authentication::Pending { permit, is_server: false });
+        Self(Arc::new(ConnectionState { remote, hello_by, client, authentication }))
     }
 
     pub(crate) fn remote(&self) -> SocketAddr {
@@ -63,21 +64,42 @@ impl HttpConnection {
     /// The permit that a WebSocket holds until its welcome: the connection's own, or a new one of
     /// the listener if the connection is a server's. `None` if no permit is free by the deadline.
     pub(crate) async fn link_permit(&self, by: Instant) -> Option<AdmissionPermit> {
-        if let Authentication::Pending(permit) = &*self.0.authentication.lock() {
+        if let Authentication::Pending { permit, .. } = &*self.0.authentication.lock() {
             return Some(permit.clone());
         }
-        let permit =
-            timeout_at(by, self.0.admission.tcp().clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Arc::new(permit))
+        let patience = by.saturating_duration_since(Instant::now());
+        self.0.client.admission().enter_tcp_within(self.0.client.clone(), patience).await
+    }
+
+    /// Waits until another client gets the admission permit.
+    pub(crate) fn evicted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let evicted = match &*self.0.authentication.lock() {
+            Authentication::Pending { permit, .. } => Some(permit.evicted()),
+            Authentication::Server { .. } => None,
+        };
+        async {
+            match evicted {
+                Some(evicted) => evicted.await,
+                None => pending().await,
+            }
+        }
+    }
+
+    /// The account of the client.
+    pub(crate) fn client(&self) -> &ClientAccount {
+        &self.0.client
     }
 
     /// Exchanges the admission permit for a server permit, if one is free, because a valid
-    /// credential has been shown.
+    /// credential has been shown. The rates of its address are for clients without one.
     pub(crate) fn promote_to_server(&self) {
         let mut authentication = self.0.authentication.lock();
-        if let Authentication::Pending(_) = *authentication
-            && let Ok(permit) = self.0.admission.servers().clone().try_acquire_owned()
-        {
+        let Authentication::Pending { is_server, .. } = &mut *authentication else { return };
+        self.0.client.refund(AddressRate::Requests);
+        if !std::mem::replace(is_server, true) {
+            self.0.client.refund(AddressRate::Links);
+        }
+        if let Ok(permit) = self.0.client.admission().servers().clone().try_acquire_owned() {
             *authentication = Authentication::Server { _permit: permit };
         }
     }
@@ -86,8 +108,8 @@ impl HttpConnection {
     /// client holds a permit much longer than for a hello, for which `hello` is the time.
     pub(crate) fn deadline(&self, phase: Phase, hello: Duration) -> Option<Instant> {
         match (&*self.0.authentication.lock(), phase) {
-            (Authentication::Pending(_), Phase::New) => Some(self.0.hello_by),
-            (Authentication::Pending(_), _) => Some(self.0.hello_by + hello),
+            (Authentication::Pending { .. }, Phase::New) => Some(self.0.hello_by),
+            (Authentication::Pending { .. }, _) => Some(self.0.hello_by + hello),
             // Before the response there may be a wait for a permit and one for the body.
             (Authentication::Server { .. }, Phase::Exchange { since }) => {
                 Some(since + EXCHANGE.max(3 * hello))

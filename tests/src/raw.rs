@@ -2,7 +2,11 @@
 
 mod webtransport;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -17,7 +21,7 @@ use signalbox_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
@@ -95,6 +99,18 @@ async fn dial(
     let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
     let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
     (endpoint, connection)
+}
+
+/// A QUIC connection without streams, from another address of the loopback.
+pub async fn dial_from(
+    source: IpAddr,
+    address: SocketAddr,
+) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
+    let crypto = QuicClientConfig::try_from(tls(ALPN)).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client(SocketAddr::new(source, 0)).unwrap();
+    let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+    Ok((endpoint, within_timeout("a QUIC handshake", connecting).await?))
 }
 
 /// The certificate that a QUIC client which trusts `pem` is shown.
@@ -380,10 +396,32 @@ async fn handshake_on<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// A TLS connection to the gateway's TCP port.
 pub async fn tls_stream(address: SocketAddr) -> TlsStream<TcpStream> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    try_tls(TcpStream::connect(address).await.unwrap()).await.unwrap()
+}
+
+/// The same from another address of the loopback. An error if the gateway refuses it.
+pub async fn try_tls_stream_from(
+    source: IpAddr,
+    address: SocketAddr,
+) -> io::Result<TlsStream<TcpStream>> {
+    try_tls(try_tcp_stream_from(source, address).await?).await
+}
+
+/// A TCP connection from another address of the loopback.
+pub async fn tcp_stream_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    try_tcp_stream_from(source, address).await.unwrap()
+}
+
+async fn try_tcp_stream_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    within_timeout("a TCP connection", socket.connect(address)).await
+}
+
+async fn try_tls(stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let connector = TlsConnector::from(Arc::new(tls(b"http/1.1")));
     let name = ServerName::try_from("localhost").unwrap();
-    within_timeout("a TLS handshake", connector.connect(name, stream)).await.unwrap()
+    within_timeout("a TLS handshake", connector.connect(name, stream)).await
 }
 
 fn decode(message: &Message) -> GatewayMessage<'_> {

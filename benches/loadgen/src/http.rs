@@ -4,15 +4,17 @@
 //! another, and at 36,000 requests a second a general client would be the limit itself. The bytes
 //! of a request are made once; a response is read line by line, its body by its length.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, bail, ensure};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+const CANNOT_CONNECT: &str = "cannot connect over TCP";
 
 /// The longest response that the requests of a benchmark can have.
 const MAX_RESPONSE: usize = 64 * 1024;
@@ -39,10 +41,30 @@ impl HttpEndpoint {
 
     /// Connects.
     pub async fn connect(&self) -> anyhow::Result<HttpConnection> {
-        let stream = TcpStream::connect(self.address).await.context("cannot connect over TCP")?;
+        self.secure(TcpStream::connect(self.address).await.context(CANNOT_CONNECT)?).await
+    }
+
+    /// The same from this address.
+    pub async fn connect_from(&self, source: IpAddr) -> anyhow::Result<HttpConnection> {
+        self.secure(self.connect_tcp(source).await?).await
+    }
+
+    /// The same without TLS.
+    pub async fn connect_tcp(&self, source: IpAddr) -> anyhow::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(self.address).await.context(CANNOT_CONNECT)
+    }
+
+    async fn secure(&self, stream: TcpStream) -> anyhow::Result<HttpConnection> {
         stream.set_nodelay(true)?;
         let stream = self.tls.connect(self.name.clone(), stream).await;
         Ok(HttpConnection { stream: stream.context("the TLS handshake failed")?, read: Vec::new() })
+    }
+
+    /// A GET without a credential.
+    pub fn get(&self, path: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).into_bytes()
     }
 
     /// A POST of JSON to this server, with or without a credential.
@@ -79,10 +101,22 @@ pub struct HttpResponse {
 }
 
 impl HttpConnection {
+    /// Sends bytes without waiting for a response.
+    pub async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.stream.write_all(bytes).await.context("cannot send a request")?;
+        self.stream.flush().await.context("cannot send a request")
+    }
+
+    /// Waits until the server closes the connection.
+    pub async fn closed(mut self) -> anyhow::Result<()> {
+        let mut bytes = [0; 1024];
+        while self.stream.read(&mut bytes).await.context("cut")? > 0 {}
+        Ok(())
+    }
+
     /// Sends a request and reads its response.
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<HttpResponse> {
-        self.stream.write_all(request).await.context("cannot send a request")?;
-        self.stream.flush().await.context("cannot send a request")?;
+        self.send(request).await?;
         self.read.clear();
         loop {
             let count = self.stream.read_buf(&mut self.read).await;

@@ -25,12 +25,12 @@ pub fn default_file() -> String {
     comment(&mut file, HEADER);
     file.push('\n');
     let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
-    table(&mut file, &Config::TABLE, &defaults);
+    table(&mut file, "", &Config::TABLE, &defaults);
     file
 }
 
-/// The settings of a table, then the tables inside.
-fn table(file: &mut String, table: &Table, defaults: &Value) {
+/// The settings of a table, then the tables inside. `outer` is its name and a dot.
+fn table(file: &mut String, outer: &str, table: &Table, defaults: &Value) {
     let default = |setting: &Setting| defaults.get(setting.name).unwrap_or(&Value::Null);
     for setting in table.settings.iter().filter(|it| !it.form.is_table()) {
         describe(file, setting);
@@ -45,12 +45,14 @@ fn table(file: &mut String, table: &Table, defaults: &Value) {
             Form::Table(inner) => {
                 file.push('\n');
                 comment(file, &paragraph(inner.doc));
-                line(file, format_args!("[{}]", setting.name));
-                self::table(file, inner, default(setting));
+                let name = format!("{outer}{}", setting.name);
+                line(file, format_args!("[{name}]"));
+                self::table(file, &format!("{name}."), inner, default(setting));
             }
             Form::Tables(inner) => {
                 file.push('\n');
-                example(file, &format!("[[{}]]", setting.name), setting.name, inner);
+                let name = format!("{outer}{}", setting.name);
+                example(file, &format!("[[{name}]]"), &name, inner);
             }
             _ => {}
         }

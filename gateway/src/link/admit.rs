@@ -23,11 +23,16 @@ use super::{
     welcome::{check_agent, greet, next_present, record},
 };
 use crate::{
+    admission::{AddressRate, AdmissionPermit, ClientAccount},
     clock::{millis, unix_time},
     lifecycle::Lifecycle,
     revocation::{Presented, token_identity},
     services::Services,
 };
+
+/// The fault of a client whose address has presented too many invalid tokens.
+const INVALID_TOKENS: &str = "too many invalid tokens from this address; try again later (setting \
+                              limits.address.invalid_tokens_per_second)";
 
 /// Reads the hello or resume, and admits the client. On failure, no connection was created or
 /// attached.
@@ -36,15 +41,22 @@ pub(super) async fn admit(
     lifecycle: &Lifecycle,
     form: LinkForm,
     hello_by: Instant,
+    permit: &AdmissionPermit,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
-    let handshake = timeout_at(hello_by, read_handshake(services, form, reader));
+    let client = permit.client();
+    let handshake = timeout_at(hello_by, read_handshake(services, form, client, reader));
     let handshake = tokio::select! {
         // A draining gateway admits nobody, not even a client whose hello is already there.
         biased;
         () = lifecycle.drain_begun() => return Err(LinkEnd::by(CloseReason::ShuttingDown)),
         result = handshake => result.unwrap_or_else(|_| Err(LinkEnd::by(CloseReason::HelloTimeout)))?,
+        // Without a reason: the client is to try again, and to resume if it can.
+        () = permit.evicted() => {
+            let detail = "another client got its permit (setting limits.pending_handshakes)";
+            return Err(LinkEnd::new(CloseReason::NetworkDisconnected, detail).dead());
+        }
     };
     match handshake {
         Handshake::Joined { admitted, welcome, present, ticket } => {
@@ -77,11 +89,12 @@ enum Handshake {
 async fn read_handshake(
     services: &Services,
     form: LinkForm,
+    client: &ClientAccount,
     reader: &mut impl Reader,
 ) -> Result<Handshake, LinkEnd> {
     let mut claim = match reader.next().await? {
         Incoming::Message(ClientMessage::Hello(hello)) => {
-            return join(services, form, &hello).await;
+            return join(services, form, client, &hello).await;
         }
         Incoming::Message(ClientMessage::Resume(resume)) => ResumeClaim::new(resume)?,
         Incoming::Closed => return Err(LinkError::Closed.into()),
@@ -96,14 +109,22 @@ async fn read_handshake(
 async fn join(
     services: &Services,
     form: LinkForm,
+    client: &ClientAccount,
     hello: &Hello<'_>,
 ) -> Result<Handshake, LinkEnd> {
     check_agent(hello.agent.as_deref())?;
+    if !client.check(AddressRate::InvalidTokens) {
+        return Err(LinkEnd::new(CloseReason::ConnectionLimit, INVALID_TOKENS));
+    }
     let now = unix_time();
     let legacy = services.policy().auth.legacy_t1_tokens;
     let Grant { session, role, connection_data, expires_at, token_id, issued_at } =
-        verify_client_token(&**services.projects(), &hello.token, legacy, now)
-            .map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?;
+        verify_client_token(&**services.projects(), &hello.token, legacy, now).map_err(
+            |error| {
+                client.charge(AddressRate::InvalidTokens);
+                LinkEnd::new(error.close_reason(), error.to_string())
+            },
+        )?;
     let info = ConnectionInfo {
         id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
         created_at: millis(now),

@@ -97,9 +97,11 @@ pub(crate) fn serve(
     );
     let life = async move {
         let (reader, writer) = (&mut reader, &mut writer);
-        let admission = Box::pin(admit(&services, &lifecycle, form, hello_by, reader, writer));
+        let admission =
+            Box::pin(admit(&services, &lifecycle, form, hello_by, &permit, reader, writer));
         let end = match admission.await {
             Ok(admitted) => {
+                permit.client().admitted();
                 drop(permit);
                 carry(&services, &lifecycle, admitted, reader, writer).await
             }

@@ -23,7 +23,6 @@ use signalbox_protocol::{
 use signalbox_relay::{Connection, Encoding, Join, Outbox, TokenIdentity};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-    sync::Semaphore,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -98,12 +97,14 @@ impl World {
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
         let timeouts = &self.context.services.policy().timeouts;
         let (reader, writer) = websocket::halves(socket, Codec::Postcard, timeouts.idle());
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let admission = &self.context.admission;
+        let account = admission.tcp_client([127, 0, 0, 1].into());
+        let permit = admission.enter_tcp(account).await.unwrap();
         let info = LinkInfo {
             form: LinkForm { transport: Transport::WebSocket, codec: Codec::Postcard },
             remote: ([127, 0, 0, 1], 0).into(),
             hello_by: Instant::now() + timeouts.hello(),
-            permit: Arc::new(permit),
+            permit,
         };
         let ServerContext { services, lifecycle, .. } = self.context.clone();
         let link =

@@ -43,6 +43,7 @@ use tracing::debug;
 
 use super::{drain_body::BodyDrain, malformed, upgrade};
 use crate::{
+    admission::AddressRate,
     context::ServerContext,
     headers::has_token,
     http_connection::{HttpConnection, Phase},
@@ -118,6 +119,7 @@ pub(super) async fn serve(
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let mut evicted = std::pin::pin!(client.evicted());
     let mut closing = false;
     let result = loop {
         // Checked again when it passes: the client may have become a server in the meantime.
@@ -135,6 +137,7 @@ pub(super) async fn serve(
                 connection.as_mut().graceful_shutdown();
             }
             Ok(()) = phases.changed() => {}
+            () = evicted.as_mut() => return,
             () = too_late => {
                 let deadline = client.deadline(*phases.borrow(), hello);
                 if deadline.is_some_and(|it| it <= Instant::now()) {
@@ -210,7 +213,12 @@ pub(super) async fn keep_or_close(
     // For the body and its rest together.
     let timeouts = &context.services.policy().timeouts;
     let body_by = Instant::now() + timeouts.hello();
-    let last = has_token(request.headers(), header::CONNECTION, "close");
+    let mut last = has_token(request.headers(), header::CONNECTION, "close");
+    // An upgrade counts as a link.
+    let is_counted = !client.is_server() && request.uri().path() != CONNECT_PATH;
+    if is_counted && !client.client().take(AddressRate::Requests) {
+        return closing(rest::Error::TooMany(AddressRate::Requests).into_response());
+    }
     let checked = malformed::check(&request);
     let (request, rest) = BodyDrain::new(request);
     let mut response = match checked {
@@ -220,6 +228,7 @@ pub(super) async fn keep_or_close(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
+    last |= response.status() == StatusCode::TOO_MANY_REQUESTS && !client.is_server();
     rest.drain(body_by).await;
     // After a malformed request, the start of the next one is unknown.
     if last || checked.is_err() || context.lifecycle.is_draining() || !client.may_stay_open() {

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use super::webtransport;
 use crate::{
-    admission::AdmissionPermit,
+    admission::{AddressRate, AdmissionPermit},
     config::TimeoutsConfig,
     context::ServerContext,
     error::BindError,
@@ -52,6 +52,10 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes of handshake packets that may wait, for one connection and for all of them.
 const INCOMING_BUFFER: u64 = 64 * 1024;
 const INCOMING_BUFFERS: u64 = 16 * 1024 * 1024;
+
+/// Clients beside those with a permit whose first packet is kept: those that wait for a permit, and
+/// those that have just arrived.
+const MAX_INCOMING: usize = 8192;
 
 /// Keep-alives per idle timeout: one may be lost, and its successor too.
 const KEEP_ALIVES: u32 = 3;
@@ -109,24 +113,42 @@ impl QuicListener {
                 incoming.refuse();
                 continue;
             }
-            match context.admission.quic().clone().try_acquire_owned() {
-                Ok(permit) => {
-                    let remote = incoming.remote_address();
-                    let task =
-                        serve(context.clone(), self.runtime.clone(), incoming, Arc::new(permit));
-                    context.lifecycle.spawn(remote, task);
+            let (context, runtime) = (context.clone(), self.runtime.clone());
+            let remote = incoming.remote_address();
+            let client = context.admission.quic_client(remote.ip());
+            let lifecycle = context.lifecycle.clone();
+            if !incoming.remote_address_validated() {
+                // The address may be forged, so it is not charged for anything yet.
+                let may_connect = client.has(AddressRate::Links);
+                let permit =
+                    may_connect.then(|| context.admission.try_enter_unvalidated(client)).flatten();
+                match permit {
+                    Some(permit) => lifecycle
+                        .spawn(remote, Box::pin(serve(context, runtime, incoming, permit, false))),
+                    None => validate(incoming),
                 }
-                // Under load an address must first prove that it is one: a stateless retry costs
-                // us one packet and an honest client one round trip. A client that has proved it is
-                // told that we are full.
-                Err(_) if incoming.may_retry() => {
-                    if let Err(error) = incoming.retry() {
-                        error.into_incoming().refuse();
+            } else if client.take(AddressRate::Links) {
+                lifecycle.spawn(remote, async move {
+                    match context.admission.enter_quic(client).await {
+                        // A waiting client must not take the memory of one that is served.
+                        Some(permit) => {
+                            Box::pin(serve(context, runtime, incoming, permit, true)).await;
+                        }
+                        None => incoming.refuse(),
                     }
-                }
-                Err(_) => incoming.refuse(),
+                });
+            } else {
+                incoming.refuse();
             }
         }
+    }
+}
+
+/// Asks a client to prove that its address is its own. A stateless retry costs us one packet, and an
+/// honest client one round trip.
+fn validate(incoming: Incoming) {
+    if let Err(error) = incoming.retry() {
+        error.into_incoming().refuse();
     }
 }
 
@@ -136,6 +158,7 @@ async fn serve(
     runtime: Arc<EndpointRuntime>,
     incoming: Incoming,
     permit: AdmissionPermit,
+    is_counted: bool,
 ) {
     let policy = context.services.policy();
     let hello_by = Instant::now() + policy.timeouts.hello();
@@ -148,7 +171,18 @@ async fn serve(
         }
     };
     let mut handshake = driver.with(Box::pin(establish(connecting, policy, remote, hello_by)));
-    if let Some((opened, data)) = (&mut handshake).await {
+    let established = tokio::select! {
+        established = &mut handshake => established,
+        () = permit.evicted() => None,
+    };
+    if let Some((opened, data)) = established {
+        // By now the address is known to be the client's.
+        if !is_counted && !permit.client().take(AddressRate::Links) {
+            let reason = CloseReason::ConnectionLimit;
+            let code = close_code(reason, opened.session.is_some());
+            opened.connection.close(code, reason.name().as_bytes());
+            return;
+        }
         let transport = match opened.session {
             Some(_) => Transport::WebTransport,
             None => Transport::Quic,
@@ -232,7 +266,7 @@ fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerC
     let crypto = QuicTlsConfig::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .max_incoming(policy.limits.pending_handshakes)
+        .max_incoming(policy.limits.pending_handshakes + MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFERS)
         .migration(true)

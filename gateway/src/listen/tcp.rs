@@ -18,8 +18,12 @@ use super::{
     tcp_socket::{self, ClientSocket, ClientStream},
 };
 use crate::{
-    admission::AdmissionPermit, context::ServerContext, error::BindError, failure::RunError,
-    http_connection::HttpConnection, supervise::keep_running,
+    admission::{AddressRate, AdmissionPermit, ClientAccount},
+    context::ServerContext,
+    error::BindError,
+    failure::RunError,
+    http_connection::HttpConnection,
+    supervise::keep_running,
 };
 
 /// Pause of accepting after the process has run out of a resource, such as file descriptors.
@@ -71,16 +75,14 @@ impl HttpListener {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    // A client without a permit delays those in the backlog, where they cost
-                    // nothing. The permit is acquired after accepting: otherwise the last one
-                    // would be held while no client comes, and a WebSocket on a kept-alive
-                    // connection could not get it.
-                    let Ok(permit) = context.admission.tcp().clone().acquire_owned().await else {
-                        break;
-                    };
-                    let accepted = Accepted { stream, remote, permit: Arc::new(permit) };
-                    let task = serve(context.clone(), self.tls.clone(), router.clone(), accepted);
-                    context.lifecycle.spawn(remote, task);
+                    let client = context.admission.tcp_client(remote.ip());
+                    // A reset tells the client at once, and leaves nothing to the kernel to remember.
+                    if !client.take(AddressRate::Links) {
+                        let _ = stream.set_zero_linger();
+                        continue;
+                    }
+                    let serving = (context.clone(), self.tls.clone(), router.clone());
+                    context.lifecycle.spawn(remote, admit(serving, stream, remote, client));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 // The socket no longer listens.
@@ -108,7 +110,26 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted connection.
+/// Serves a connection once it has a permit.
+async fn admit(
+    (context, tls, router): (ServerContext, Option<TlsAcceptor>, Router),
+    stream: TcpStream,
+    remote: SocketAddr,
+    client: ClientAccount,
+) {
+    match context.admission.enter_tcp(client).await {
+        Some(permit) => {
+            let accepted = Accepted { stream, remote, permit };
+            // A waiting connection must not take the memory of one that is served.
+            Box::pin(serve(context, tls, router, accepted)).await;
+        }
+        None => {
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// An accepted connection with a permit.
 struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
@@ -133,18 +154,21 @@ async fn serve(
     };
     let stream: ClientStream = match tls {
         None => Either::Right(socket),
-        Some(tls) => match timeout_at(hello_by, tls.accept(socket)).await {
-            Ok(Ok(stream)) => Either::Left(stream),
-            Ok(Err(error)) => {
-                debug!(%remote, %error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => {
-                debug!(%remote, "TLS handshake timed out");
-                return;
-            }
+        Some(tls) => tokio::select! {
+            accepted = timeout_at(hello_by, tls.accept(socket)) => match accepted {
+                Ok(Ok(stream)) => Either::Left(stream),
+                Ok(Err(error)) => {
+                    debug!(%remote, %error, "TLS handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    debug!(%remote, "TLS handshake timed out");
+                    return;
+                }
+            },
+            () = permit.evicted() => return,
         },
     };
-    let client = HttpConnection::new(remote, hello_by, permit, context.admission.clone());
+    let client = HttpConnection::new(remote, hello_by, permit);
     http::serve(&context, router, stream, client).await;
 }

@@ -11,8 +11,9 @@ use signalbox_token::{CredentialError, verify_credential};
 
 use super::error::Error;
 use crate::{
-    clock::unix_time, headers::bearer_tokens, http_connection::HttpConnection, project::Project,
-    revocation::RevocationId, services::Services,
+    admission::AddressRate, clock::unix_time, headers::bearer_tokens,
+    http_connection::HttpConnection, project::Project, revocation::RevocationId,
+    services::Services,
 };
 
 /// The vendor's own header for credentials.
@@ -33,16 +34,23 @@ impl FromRequestParts<Arc<Services>> for Caller {
         services: &Arc<Services>,
     ) -> Result<Self, Error> {
         let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
+        let connection = parts.extensions.get::<HttpConnection>();
+        let stranger = connection.filter(|it| !it.is_server()).map(HttpConnection::client);
+        if stranger.is_some_and(|it| !it.check(AddressRate::InvalidTokens)) {
+            return Err(Error::TooMany(AddressRate::InvalidTokens));
+        }
         let projects = services.projects();
-        let key =
-            verify_credential(&**projects, credential, unix_time()).map_err(
-                |error| match error {
-                    CredentialError::UnknownProject => Error::UnknownIssuer,
-                    CredentialError::Unauthorized(why) => Error::Unauthorized(why),
-                },
-            )?;
+        let key = verify_credential(&**projects, credential, unix_time()).map_err(|error| {
+            if let Some(stranger) = stranger {
+                stranger.charge(AddressRate::InvalidTokens);
+            }
+            match error {
+                CredentialError::UnknownProject => Error::UnknownIssuer,
+                CredentialError::Unauthorized(why) => Error::Unauthorized(why),
+            }
+        })?;
         let is_application = projects.get(key.as_str()).is_some_and(Project::is_application);
-        if let Some(connection) = parts.extensions.get::<HttpConnection>() {
+        if let Some(connection) = connection {
             connection.promote_to_server();
         }
         Ok(Self { key: key.clone(), is_application })

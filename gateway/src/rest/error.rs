@@ -11,7 +11,10 @@ use serde::Serialize;
 use signalbox_protocol::ErrorCode;
 use signalbox_relay::RejectionReason;
 
-use crate::revocation::ListFull;
+use crate::{
+    admission::{AddressRate, RefusalCause},
+    revocation::ListFull,
+};
 
 /// The fault of a failed request. Each text says whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(crate) enum Error {
     RevocationNotFound,
     /// The project has too many revocations.
     RevocationsFull(ListFull),
+    /// The address has used up this rate.
+    TooMany(AddressRate),
     /// The relay rejected it.
     Refused(RejectionReason),
     /// The connections on other gateways are not known, for this reason.
@@ -69,6 +74,7 @@ impl Error {
             }
             Self::RevocationsFull(_) => StatusCode::CONFLICT,
             Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refused) => StatusCode::from_u16(refused.code().http_status())
@@ -99,6 +105,7 @@ impl Error {
             Self::SessionNotFound => "Session not found".into(),
             Self::RevocationNotFound => "Revocation not found".into(),
             Self::RevocationsFull(full) => full.to_string().into(),
+            Self::TooMany(rate) => too_many(*rate).into(),
             Self::Refused(RejectionReason::EmptySession) => {
                 "Not found. No clients are actively connected to the OpenTok session.".into()
             }
@@ -164,13 +171,24 @@ impl IntoResponse for Error {
             (self.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response();
         let is_temporary = match &self {
             Self::Refused(refused) => refused.code() == ErrorCode::RateLimited,
-            other => matches!(other, Self::Unavailable(_)),
+            other => matches!(other, Self::Unavailable(_) | Self::TooMany(_)),
         };
         if is_temporary {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
+}
+
+/// The fault of a client whose address has used up a rate.
+fn too_many(rate: AddressRate) -> String {
+    let what = match rate {
+        AddressRate::Links => "connections",
+        AddressRate::Requests => "requests without a valid credential",
+        AddressRate::InvalidTokens => "invalid credentials",
+    };
+    let setting = RefusalCause::from(rate).setting();
+    format!("Too many {what} from this address; try again later (setting {setting})")
 }
 
 /// Escapes text between two XML tags.

@@ -90,8 +90,11 @@ fn thousands(number: u64) -> String {
 }
 
 fn setting(settings: &Value, section: &str, name: &str) -> Result<Bound, String> {
-    let value =
-        settings[section][name].as_u64().ok_or("there is no such number among the settings")?;
+    let path = format!("/{section}/{}", name.replace('.', "/"));
+    let value = settings
+        .pointer(&path)
+        .and_then(Value::as_u64)
+        .ok_or("there is no such number among the settings")?;
     Ok(if name.ends_with("_ms") {
         Bound::Time(Duration::from_millis(value))
     } else {

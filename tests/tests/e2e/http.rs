@@ -169,6 +169,7 @@ async fn a_request_that_could_be_understood_in_two_ways_is_refused_and_the_conne
 async fn http_without_a_credential_ends_when_a_hello_would_be_due() {
     let world = World::with(|config| {
         config.limits.pending_handshakes = 1;
+        config.limits.address.requests_per_second = 0;
         config.timeouts.hello_ms = 1000;
         config.limits.http_keep_alive_connections = 1;
     })

@@ -31,6 +31,7 @@ mod sdk_rejoin;
 mod sdk_resume;
 mod shutdown;
 mod slow_consumer;
+mod strangers;
 mod streams;
 mod tokens;
 mod vectors;

@@ -353,7 +353,7 @@ async fn a_signal_of_a_server_names_the_gateway() {
 async fn a_flood_without_credentials_affects_no_client() {
     const CONNECTIONS: usize = 20;
     const REQUESTS: usize = 500;
-    let world = World::new().await;
+    let world = World::with(|config| config.limits.address.requests_per_second = 0).await;
     let background = BackgroundTraffic::start(&world).await;
     let list = format!("GET {}/connection HTTP/1.1\r\nHost: x\r\n\r\n", session_path(&world));
     let flood = async |_| {

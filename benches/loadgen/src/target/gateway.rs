@@ -28,6 +28,14 @@ const ANY_PORT: &str = "127.0.0.1:0";
 /// Longer than any benchmark.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Limits of addresses, which are off: all clients of a benchmark have one address.
+const NO_ADDRESS_LIMITS: [(&str, &str); 4] = [
+    ("SIGNALBOX_LIMITS__ADDRESS__LINKS_PER_SECOND", "0"),
+    ("SIGNALBOX_LIMITS__ADDRESS__PENDING_LINKS", "0"),
+    ("SIGNALBOX_LIMITS__ADDRESS__REQUESTS_PER_SECOND", "0"),
+    ("SIGNALBOX_LIMITS__ADDRESS__INVALID_TOKENS_PER_SECOND", "0"),
+];
+
 /// Starts gateways that share a generated authority and project.
 #[derive(Debug)]
 pub struct Launcher {
@@ -81,7 +89,12 @@ impl Launcher {
 
     /// Starts a gateway and waits until it is ready.
     pub async fn start(&self) -> anyhow::Result<Gateway> {
-        self.run(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
+        self.start_with(&[]).await
+    }
+
+    /// The same with the limits of addresses that gateways have by default.
+    pub async fn start_limited(&self) -> anyhow::Result<Gateway> {
+        self.serve(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
     }
 
     /// The same with these settings, on the server's host of an emulated network if there is one.
@@ -142,6 +155,17 @@ impl Launcher {
     }
 
     async fn run(
+        &self,
+        mut command: Command,
+        host: Option<&Host>,
+        quic: &str,
+        tcp: &str,
+    ) -> anyhow::Result<Gateway> {
+        command.envs(NO_ADDRESS_LIMITS);
+        self.serve(command, host, quic, tcp).await
+    }
+
+    async fn serve(
         &self,
         mut command: Command,
         host: Option<&Host>,

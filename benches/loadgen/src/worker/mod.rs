@@ -6,7 +6,7 @@ mod process;
 mod swarm;
 
 pub use self::{
-    flood::{FloodGenerator, FloodProgress, FloodWorker},
+    flood::{FloodGenerator, FloodKind, FloodOrder, FloodProgress, FloodWorker},
     process::WorkerProcess,
     swarm::{ReconnectSwarm, SwarmResult, SwarmWorker},
 };

@@ -1,6 +1,6 @@
 //! Time limits of HTTP clients and their permits, on a transport in memory and in simulated time.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use signalbox_protocol::{
     ConnectionId, ConnectionInfo, MediaMode, ProjectKey, Role, SessionId, Transport,
@@ -17,7 +17,8 @@ use crate::{Config, ProjectConfig, clock::unix_time};
 fn gateway() -> (ServerContext, SessionId) {
     let key: ProjectKey = "1".parse().unwrap();
     let project = ProjectConfig::with_secret(key.clone(), "secret");
-    let config = Config { projects: vec![project], ..Config::default() };
+    let mut config = Config { projects: vec![project], ..Config::default() };
+    config.limits.pending_handshakes = 1;
     let context = ServerContext::of(&config);
     let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
     for number in 0..1000_u128 {
@@ -56,9 +57,10 @@ async fn ask(carrier: &mut DuplexStream, session: &SessionId) {
 
 /// A client that holds an admission permit.
 async fn client(context: &ServerContext) -> HttpConnection {
-    let permit = Arc::new(context.admission.tcp().clone().acquire_owned().await.unwrap());
-    let hello_by = Instant::now() + patience(context);
-    HttpConnection::new(([127, 0, 0, 1], 0).into(), hello_by, permit, context.admission.clone())
+    let remote = SocketAddr::from(([127, 0, 0, 1], 0));
+    let account = context.admission.tcp_client(remote.ip());
+    let permit = context.admission.enter_tcp(account).await.unwrap();
+    HttpConnection::new(remote, Instant::now() + patience(context), permit)
 }
 
 fn patience(context: &ServerContext) -> Duration {
@@ -166,8 +168,8 @@ async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
     let asking = async {
         ask_as_server(&mut far, &session).await;
         answered(&mut far, "keep-alive").await;
-        let all = context.services.policy().limits.pending_handshakes as u32;
-        let _others = context.admission.tcp().acquire_many(all).await.unwrap();
+        let other = context.admission.tcp_client([192, 0, 2, 1].into());
+        let _other = context.admission.enter_tcp(other).await.unwrap();
         let upgrade = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\

@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use self::guard::Guard;
 use super::{http, tcp::HttpListener};
 use crate::{
-    admission::AdmissionControl, config::LimitsConfig, config::SecretText, context::ServerContext,
-    lifecycle::Lifecycle, log_filter::LogFilter, services::Services,
+    admission::AdmissionControl, config::SecretText, context::ServerContext, lifecycle::Lifecycle,
+    log_filter::LogFilter, services::Services,
 };
 
 /// Connections that are served at the same time. More wait.
@@ -83,15 +83,11 @@ impl Operations {
 /// The context of the listener's connections: with permits and a lifecycle of their own, they take
 /// nothing from clients, and the drain of the clients does not end them.
 fn own_context(gateway: &ServerContext) -> ServerContext {
-    let limits = LimitsConfig {
-        pending_handshakes: CONNECTIONS,
-        http_keep_alive_connections: 0,
-        ..LimitsConfig::default()
-    };
+    let hello = gateway.services.policy().timeouts.hello();
     ServerContext {
         services: gateway.services.clone(),
         lifecycle: Arc::new(gateway.lifecycle.for_operations()),
-        admission: Arc::new(AdmissionControl::new(&limits)),
+        admission: Arc::new(AdmissionControl::for_operations(CONNECTIONS, hello)),
     }
 }
 
