@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod default_file;
 mod gateway_url;
+mod opentok_js;
 mod ops;
 mod origin;
 mod problem;
@@ -21,6 +22,7 @@ pub use self::{
     check::accepted,
     cluster::{ClusterConfig, SecretText},
     default_file::default_file,
+    opentok_js::OpenTokJsConfig,
     ops::OpsConfig,
     problem::{Problem, ProblemKind},
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
@@ -65,6 +67,9 @@ section! {
         resume: ResumeConfig = ResumeConfig::default(), Form::Table(&ResumeConfig::TABLE);
         /// The cluster of gateways.
         cluster: ClusterConfig = ClusterConfig::default(), Form::Table(&ClusterConfig::TABLE);
+        /// The vendor's browser SDK.
+        opentok_js: OpenTokJsConfig = OpenTokJsConfig::default(),
+            Form::Table(&OpenTokJsConfig::TABLE);
         /// Operations.
         ops: OpsConfig = OpsConfig::default(), Form::Table(&OpsConfig::TABLE);
         /// Graceful shutdown.

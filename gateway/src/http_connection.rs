@@ -37,6 +37,8 @@ enum Authentication {
     },
     /// A server's credential was valid, and a server permit was free.
     Server { _permit: OwnedSemaphorePermit },
+    /// A page's token was valid, and a permit for pages was free.
+    Page { _permit: OwnedSemaphorePermit },
 }
 
 /// State of a connection between and during requests.
@@ -62,7 +64,7 @@ impl HttpConnection {
     }
 
     /// The permit that a WebSocket holds until its welcome: the connection's own, or a new one of
-    /// the listener if the connection is a server's. `None` if no permit is free by the deadline.
+    /// the listener if the connection is kept open. `None` if no permit is free by the deadline.
     pub(crate) async fn link_permit(&self, by: Instant) -> Option<AdmissionPermit> {
         if let Authentication::Pending { permit, .. } = &*self.0.authentication.lock() {
             return Some(permit.clone());
@@ -75,7 +77,7 @@ impl HttpConnection {
     pub(crate) fn evicted(&self) -> impl Future<Output = ()> + Send + use<> {
         let evicted = match &*self.0.authentication.lock() {
             Authentication::Pending { permit, .. } => Some(permit.evicted()),
-            Authentication::Server { .. } => None,
+            Authentication::Server { .. } | Authentication::Page { .. } => None,
         };
         async {
             match evicted {
@@ -104,6 +106,18 @@ impl HttpConnection {
         }
     }
 
+    /// Exchanges the admission permit for one of a page, if one is free, because a valid token has
+    /// been shown.
+    pub(crate) fn keep_for_page(&self) {
+        let mut authentication = self.0.authentication.lock();
+        if let Authentication::Pending { .. } = *authentication
+            && let Ok(permit) = self.0.client.admission().pages().clone().try_acquire_owned()
+        {
+            self.0.client.refund(AddressRate::Requests);
+            *authentication = Authentication::Page { _permit: permit };
+        }
+    }
+
     /// Deadline by which the connection must have left `phase`. A server has time, but no other
     /// client holds a permit much longer than for a hello, for which `hello` is the time.
     pub(crate) fn deadline(&self, phase: Phase, hello: Duration) -> Option<Instant> {
@@ -111,11 +125,12 @@ impl HttpConnection {
             (Authentication::Pending { .. }, Phase::New) => Some(self.0.hello_by),
             (Authentication::Pending { .. }, _) => Some(self.0.hello_by + hello),
             // Before the response there may be a wait for a permit and one for the body.
-            (Authentication::Server { .. }, Phase::Exchange { since }) => {
-                Some(since + EXCHANGE.max(3 * hello))
-            }
+            (
+                Authentication::Server { .. } | Authentication::Page { .. },
+                Phase::Exchange { since },
+            ) => Some(since + EXCHANGE.max(3 * hello)),
             // hyper bounds the time between requests.
-            (Authentication::Server { .. }, _) => None,
+            (Authentication::Server { .. } | Authentication::Page { .. }, _) => None,
         }
     }
 
@@ -124,8 +139,13 @@ impl HttpConnection {
         matches!(*self.0.authentication.lock(), Authentication::Server { .. })
     }
 
+    /// Whether the connection is kept open between requests.
+    pub(crate) fn is_kept(&self) -> bool {
+        !matches!(*self.0.authentication.lock(), Authentication::Pending { .. })
+    }
+
     /// Whether it may stay open after the current response.
     pub(crate) fn may_stay_open(&self) -> bool {
-        self.is_server() || Instant::now() < self.0.hello_by
+        self.is_kept() || Instant::now() < self.0.hello_by
     }
 }

@@ -54,9 +54,9 @@ mod webhook;
 
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
-    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, OpsConfig, Problem,
-    ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ResumeConfig, SecretText,
-    TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
+    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, OpenTokJsConfig,
+    OpsConfig, Problem, ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides,
+    ResumeConfig, SecretText, TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
 };
 pub use error::BindError;
 pub use failure::RunError;

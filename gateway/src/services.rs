@@ -12,7 +12,7 @@ use signalbox_relay::{Instance, Observer, Relay};
 use crate::{
     clock::Clock,
     cluster::ClusterNode,
-    config::{AuthConfig, Config, DrainConfig, LimitsConfig, TimeoutsConfig},
+    config::{AuthConfig, Config, DrainConfig, LimitsConfig, OpenTokJsConfig, TimeoutsConfig},
     instance,
     project::{Project, Projects},
     revocation::RevocationList,
@@ -27,6 +27,7 @@ pub(crate) struct Policy {
     pub(crate) limits: LimitsConfig,
     pub(crate) timeouts: TimeoutsConfig,
     pub(crate) drain: DrainConfig,
+    pub(crate) opentok_js: OpenTokJsConfig,
     /// URLs of other gateways, for clients.
     pub(crate) gateways: Vec<String>,
 }
@@ -75,6 +76,7 @@ impl Services {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             drain: config.drain.clone(),
+            opentok_js: config.opentok_js.clone(),
             gateways: config.resume.gateways.clone(),
         };
         let revocations = RevocationList::default();

@@ -20,6 +20,9 @@ const GATEWAYS: u16 = 100;
 /// developer waits for them.
 const IDLE_TIMEOUT_MS: u32 = 3000;
 
+/// Path below which the vendor's browser SDK is served.
+const OPENTOK_JS_PREFIX: &str = "/opentok";
+
 /// Puts the settings into the defaults, so that a reload sees no change. Returns the configuration.
 pub(super) fn choose(
     sources: &Sources,
@@ -50,6 +53,9 @@ pub(super) fn choose(
     }
     if in_cluster {
         defaults.timeouts.idle_ms = defaults.timeouts.idle_ms.min(IDLE_TIMEOUT_MS);
+    }
+    if config.opentok_js.prefix.is_none() {
+        defaults.opentok_js.prefix = Some(OPENTOK_JS_PREFIX.to_owned());
     }
     if PAGES && config.listen.page.is_none() {
         defaults.listen.page = Some(page::default_address(tcp, on_network));

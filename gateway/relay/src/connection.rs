@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use signalbox_opentok::Receipt;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ErrorCode, GatewayMessage, Role, SessionId, Signal,
 };
@@ -10,6 +12,7 @@ use crate::{
     detached::Detached,
     directory::SessionHandle,
     error::{RejectionReason, SignalError},
+    receipts::Answer,
     rejections::Rejection,
     seat::Seat,
 };
@@ -101,6 +104,27 @@ impl Connection {
     /// Pushes any other message into the connection's own outbox.
     pub fn send(&self, message: GatewayMessage<'_>) {
         self.session.with(|state| state.send(self.seat, message));
+    }
+
+    /// The client has confirmed a message. Only for clients whose receipts are kept.
+    pub fn confirm(&self, receipt: &Receipt) {
+        self.session.with(|state| state.confirm(self.seat, receipt));
+    }
+
+    /// The answer to a request with this transaction id, if the client has sent it before.
+    pub fn answered(&self, transaction: &str) -> Option<Answer> {
+        self.session.with(|state| state.answered(self.seat, transaction))
+    }
+
+    /// Keeps the answer to a request, in case the client repeats it, and pushes its frame, if it has
+    /// not been sent, into the connection's own outbox.
+    pub fn answer(&self, transaction: &str, answer: Answer, frame: Option<Bytes>, now: Duration) {
+        self.session.with(|state| {
+            state.answer(self.seat, transaction, answer, now);
+            if let Some(frame) = frame {
+                state.send_frame(self.seat, frame);
+            }
+        });
     }
 
     /// The client has shown that it has its latest ticket. The previous one becomes invalid.

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use signalbox_opentok::{Receipt, message as opentok_message};
 use signalbox_protocol::{
-    Codec, GatewayMessage, Sender, SenderMessage, Signal, frame, json,
+    Codec, GatewayMessage, Sender, SenderMessage, SessionId, Signal, frame, json,
     message::{ReceivedSignal, SequencedSignal},
 };
 
@@ -17,6 +18,8 @@ pub enum Encoding {
     Shared,
     /// JSON text.
     Json,
+    /// Frames for the vendor's browser SDK, with JSON in them.
+    OpenTok,
 }
 
 impl Encoding {
@@ -24,7 +27,7 @@ impl Encoding {
     pub const fn codec(self) -> Codec {
         match self {
             Self::PerSender | Self::Shared => Codec::Postcard,
-            Self::Json => Codec::Json,
+            Self::Json | Self::OpenTok => Codec::Json,
         }
     }
 }
@@ -37,11 +40,12 @@ pub(crate) struct SignalEncodings<'a> {
     per_sender: Option<Bytes>,
     shared: Option<Bytes>,
     json: Option<Bytes>,
+    opentok: Option<Bytes>,
 }
 
 impl<'a> SignalEncodings<'a> {
     pub(crate) fn new(from: Sender, seq: u64, signal: Signal<'a>) -> Self {
-        Self { from, seq, signal, per_sender: None, shared: None, json: None }
+        Self { from, seq, signal, per_sender: None, shared: None, json: None, opentok: None }
     }
 
     /// The sender and the sequence number.
@@ -53,18 +57,18 @@ impl<'a> SignalEncodings<'a> {
         &self.signal
     }
 
-    /// The signal in an encoding that exists already, or else in the shortest.
-    pub(crate) fn any(&mut self) -> (Encoding, Bytes) {
+    /// The signal in an encoding of Signalbox that exists already, or else in the shortest.
+    pub(crate) fn any(&mut self, session: &SessionId) -> (Encoding, Bytes) {
         let encoding = match (&self.per_sender, &self.shared, &self.json) {
             (None, Some(_), _) => Encoding::Shared,
             (None, None, Some(_)) => Encoding::Json,
             _ => Encoding::PerSender,
         };
-        (encoding, self.get(encoding))
+        (encoding, self.get(encoding, session))
     }
 
     /// The signal in this encoding. Later calls return another reference to the same bytes.
-    pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
+    pub(crate) fn get(&mut self, encoding: Encoding, session: &SessionId) -> Bytes {
         let Self { from, seq, signal, .. } = self;
         let named = || {
             GatewayMessage::Signal(ReceivedSignal {
@@ -85,32 +89,75 @@ impl<'a> SignalEncodings<'a> {
             }),
             Encoding::Shared => self.shared.get_or_insert_with(|| frame::encode(&named()).into()),
             Encoding::Json => self.json.get_or_insert_with(|| json::encode(&named()).into()),
+            Encoding::OpenTok => self
+                .opentok
+                .get_or_insert_with(|| opentok_message::signal(session, from, *seq, signal).into()),
         };
         bytes.clone()
     }
 }
 
+/// The number of a presence event, by which clients of the vendor's SDK confirm it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EventNumber {
+    /// The run of the gateway that has counted it.
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+}
+
 /// An event and its encodings so far.
 pub(crate) struct EventEncodings<'a> {
     message: GatewayMessage<'a>,
+    number: EventNumber,
     binary: Option<Bytes>,
     json: Option<Bytes>,
+    opentok: Option<Bytes>,
 }
 
 impl<'a> EventEncodings<'a> {
-    pub(crate) fn new(message: GatewayMessage<'a>) -> Self {
-        Self { message, binary: None, json: None }
+    /// A presence event.
+    pub(crate) fn new(message: GatewayMessage<'a>, number: EventNumber) -> Self {
+        Self { message, number, binary: None, json: None, opentok: None }
     }
 
-    /// The event in this encoding.
-    pub(crate) fn get(&mut self, encoding: Encoding) -> Bytes {
+    /// Any other event.
+    pub(crate) fn other(message: GatewayMessage<'a>) -> Self {
+        Self::new(message, EventNumber::default())
+    }
+
+    /// The event in this encoding; `None` if it has no form in it.
+    pub(crate) fn get(&mut self, encoding: Encoding, session: &SessionId) -> Option<Bytes> {
         let message = &self.message;
         let bytes = match encoding {
             Encoding::PerSender | Encoding::Shared => {
                 self.binary.get_or_insert_with(|| frame::encode(message).into())
             }
             Encoding::Json => self.json.get_or_insert_with(|| json::encode(message).into()),
+            Encoding::OpenTok => match &self.opentok {
+                Some(bytes) => bytes,
+                None => self.opentok.insert(opentok(message, self.number, session)?.into()),
+            },
         };
-        bytes.clone()
+        Some(bytes.clone())
+    }
+}
+
+fn opentok(
+    message: &GatewayMessage<'_>,
+    number: EventNumber,
+    session: &SessionId,
+) -> Option<Vec<u8>> {
+    let EventNumber { epoch, number } = number;
+    match message {
+        GatewayMessage::ConnectionCreated(info) => {
+            let receipt = Receipt::Created { epoch, number };
+            // The permissions of others are not known to the SDK's users.
+            Some(opentok_message::created(session, Some(&receipt), info, &[]))
+        }
+        GatewayMessage::ConnectionDestroyed { id, reason, .. } => {
+            let receipt = Receipt::Destroyed { epoch, number, id: *id };
+            Some(opentok_message::deleted(session, Some(&receipt), *id, *reason))
+        }
+        _ => None,
     }
 }

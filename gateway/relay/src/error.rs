@@ -17,6 +17,9 @@ pub enum JoinError {
     /// The relay is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
+    /// The client has chosen the id of a connection of the session, or of one that has ended.
+    #[error("the connection id is taken")]
+    IdTaken,
 }
 
 impl JoinError {
@@ -27,6 +30,7 @@ impl JoinError {
                 CloseReason::ConnectionLimit
             }
             Self::ShuttingDown => CloseReason::ShuttingDown,
+            Self::IdTaken => CloseReason::ProtocolError,
         }
     }
 }

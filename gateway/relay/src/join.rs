@@ -11,7 +11,7 @@ use crate::{encoding::Encoding, resume::TicketSecret, token::TokenIdentity};
 pub struct Join {
     /// The session.
     pub session: SessionId,
-    /// The connection as other members see it. Its id must be unique: a random UUID.
+    /// The connection as other members see it. Its id must be new: a random UUID.
     pub info: ConnectionInfo,
     /// Its role, which decides what it may do.
     pub role: Role,

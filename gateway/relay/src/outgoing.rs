@@ -49,7 +49,7 @@ impl Outgoing {
     pub(crate) fn signal(from: &Sender, seq: u64, encoding: Encoding, frame: Bytes) -> Self {
         match encoding {
             Encoding::PerSender => Self::Signal { from: from.clone(), seq, frame },
-            Encoding::Shared | Encoding::Json => Self::Frame(frame),
+            Encoding::Shared | Encoding::Json | Encoding::OpenTok => Self::Frame(frame),
         }
     }
 

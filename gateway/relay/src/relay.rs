@@ -13,6 +13,7 @@ use crate::{
     join::Join,
     observer::Observer,
     outbox::Outbox,
+    receipts::KnownPosition,
     recipients::Recipients,
     resume::{ResumeRequest, Resumed, TicketSecret},
     seat::Seat,
@@ -113,6 +114,22 @@ impl Relay {
         let found = self.0.find(session).ok_or(ResumeError::InvalidTicket);
         found
             .and_then(|it| it.with(|state| state.check_ticket(connection, secret, attempt)))
+            .map_err(|error| self.explain(error, connection, secret))
+    }
+
+    /// The position of a client whose receipts are kept, for its resume request.
+    ///
+    /// # Errors
+    /// [`ResumeError`] if the secret belongs to no such connection.
+    pub fn known_position(
+        &self,
+        session: &SessionId,
+        connection: ConnectionId,
+        secret: &TicketSecret,
+    ) -> Result<KnownPosition, ResumeError> {
+        let found = self.0.find(session).ok_or(ResumeError::InvalidTicket);
+        found
+            .and_then(|it| it.with(|state| state.known_position(connection, secret)))
             .map_err(|error| self.explain(error, connection, secret))
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Format of a snapshot.
-const FORMAT: u16 = 7;
+const FORMAT: u16 = 8;
 
 /// The resumable connections of a relay.
 pub struct Snapshot {

@@ -238,7 +238,7 @@ fn an_unusable_snapshot_changes_nothing() {
     let thaw = |bytes: &[u8]| world.relay.restore(bytes, Duration::ZERO).err();
     let good = small();
     assert_eq!(thaw(&[]), Some(RestoreError::Damaged));
-    assert_eq!(thaw(&[1]), Some(RestoreError::Format { found: 1, supported: 7 }));
+    assert_eq!(thaw(&[1]), Some(RestoreError::Format { found: 1, supported: 8 }));
     for end in 2..good.len() {
         assert_eq!(thaw(&good[..end]), Some(RestoreError::Damaged), "{end}");
     }
@@ -253,7 +253,7 @@ proptest! {
             let _ = World::new(Settings::default()).relay.restore(bytes, Duration::ZERO);
         };
         thaw(&bytes);
-        thaw(&[&[7], &bytes[..]].concat());
+        thaw(&[&[8], &bytes[..]].concat());
         let mut changed = small();
         let at = at.index(changed.len());
         changed[at] = with;

@@ -53,11 +53,19 @@ pub(crate) struct AdmissionControl {
     tcp: Arc<AdmissionGate>,
     /// For HTTP connections of servers that have shown a credential.
     servers: Arc<Semaphore>,
+    /// For HTTP connections of pages that have shown a token.
+    pages: Arc<Semaphore>,
     rates: Mutex<AddressRates>,
     refusals: Refusals,
     started: Instant,
     /// Whether all TCP connections come from proxies, with which clients share an address.
     tcp_is_proxied: bool,
+}
+
+/// Numbers of HTTP connections that are kept open between requests.
+struct KeptConnections {
+    servers: usize,
+    pages: usize,
 }
 
 impl AdmissionControl {
@@ -75,8 +83,11 @@ impl AdmissionControl {
             waiting: MAX_WAITING,
             patience: config.timeouts.hello() / 2,
         };
-        let servers = limits.http_keep_alive_connections;
-        Self::with(bounds, servers, limits.address.clone(), config.tls.plaintext_tcp)
+        let kept = KeptConnections {
+            servers: limits.http_keep_alive_connections,
+            pages: config.opentok_js.kept_connections,
+        };
+        Self::with(bounds, kept, limits.address.clone(), config.tls.plaintext_tcp)
     }
 
     /// That of a listener for this many connections of the operator's programs, which have no limits.
@@ -88,12 +99,13 @@ impl AdmissionControl {
             waiting: MAX_WAITING,
             patience: hello / 2,
         };
-        Self::with(bounds, 0, AddressLimitsConfig::NONE, false)
+        let kept = KeptConnections { servers: 0, pages: 0 };
+        Self::with(bounds, kept, AddressLimitsConfig::NONE, false)
     }
 
     fn with(
         bounds: PendingBounds,
-        servers: usize,
+        kept: KeptConnections,
         limits: AddressLimitsConfig,
         tcp_is_proxied: bool,
     ) -> Self {
@@ -104,7 +116,8 @@ impl AdmissionControl {
             quic: AdmissionGate::new(bounds),
             unvalidated: AdmissionGate::new(unvalidated),
             tcp: AdmissionGate::new(bounds),
-            servers: Arc::new(Semaphore::new(servers)),
+            servers: Arc::new(Semaphore::new(kept.servers)),
+            pages: Arc::new(Semaphore::new(kept.pages)),
             rates: Mutex::new(AddressRates::new(limits)),
             refusals: Refusals::default(),
             started: Instant::now(),
@@ -165,6 +178,10 @@ impl AdmissionControl {
 
     pub(crate) fn servers(&self) -> &Arc<Semaphore> {
         &self.servers
+    }
+
+    pub(crate) fn pages(&self) -> &Arc<Semaphore> {
+        &self.pages
     }
 
     /// Refusals of clients so far, by cause.

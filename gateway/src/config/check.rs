@@ -73,6 +73,7 @@ impl Config {
             let missing = "this build has no page: build it with the feature pages".to_owned();
             problems.push(Problem::invalid("listen.page", missing));
         }
+        problems.extend(self.opentok_js.check().map(|problem| problem.within("opentok_js")));
         problems.extend(self.ops.check().map(|problem| problem.within("ops")));
         let cluster = self.cluster.nats_options().err().into_iter().flatten();
         problems.extend(cluster.map(|problem| problem.within("cluster")));

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use signalbox_protocol::{
     ClientMessage, CloseReason, ConnectionId, ConnectionInfo, Feature, Features, GatewayMessage,
-    limits::{DATA_BYTES, TYPE_BYTES},
-    message::{Hello, Limits, Ticket, Welcome},
+    message::{Hello, Ticket, Welcome},
 };
-use signalbox_relay::{Join, JoinError, Joined};
+use signalbox_relay::{Answer, Join, JoinError, Joined};
 use signalbox_token::{Grant, verify_client_token};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -17,10 +16,11 @@ use super::{
     LinkForm,
     admitted::Admitted,
     end::LinkEnd,
+    opentok::{self, ChosenConnection},
     resume::{ResumeClaim, resume},
     ticket,
     transport::{Incoming, LinkError, Reader, Writer},
-    welcome::{check_agent, greet, next_present, record},
+    welcome::{check_agent, greet, limits, next_present, record},
 };
 use crate::{
     admission::{AddressRate, AdmissionPermit, ClientAccount},
@@ -92,13 +92,24 @@ async fn read_handshake(
     client: &ClientAccount,
     reader: &mut impl Reader,
 ) -> Result<Handshake, LinkEnd> {
-    let mut claim = match reader.next().await? {
-        Incoming::Message(ClientMessage::Hello(hello)) => {
-            return join(services, form, client, &hello).await;
+    let mut claim = loop {
+        match reader.next().await? {
+            Incoming::Message(ClientMessage::Hello(hello)) => {
+                return join(services, form, client, &hello, None).await;
+            }
+            Incoming::Message(ClientMessage::Resume(resume)) => break ResumeClaim::new(resume)?,
+            Incoming::Request(request) => {
+                let (hello, chosen) = opentok::wish(&request)?;
+                return join(services, form, client, &hello, Some(chosen)).await;
+            }
+            Incoming::Comeback(claim) => break ResumeClaim::of_socket(claim),
+            Incoming::Nothing => {}
+            Incoming::Closed => return Err(LinkError::Closed.into()),
+            _ => {
+                let first = "the first message must be hello or resume";
+                return Err(LinkError::protocol(first).into());
+            }
         }
-        Incoming::Message(ClientMessage::Resume(resume)) => ResumeClaim::new(resume)?,
-        Incoming::Closed => return Err(LinkError::Closed.into()),
-        _ => return Err(LinkError::protocol("the first message must be hello or resume").into()),
     };
     claim.check(services).await?;
     claim.complete(reader).await?;
@@ -111,6 +122,7 @@ async fn join(
     form: LinkForm,
     client: &ClientAccount,
     hello: &Hello<'_>,
+    chosen: Option<ChosenConnection<'_>>,
 ) -> Result<Handshake, LinkEnd> {
     check_agent(hello.agent.as_deref())?;
     if !client.check(AddressRate::InvalidTokens) {
@@ -125,8 +137,9 @@ async fn join(
                 LinkEnd::new(error.close_reason(), error.to_string())
             },
         )?;
+    let minted = || ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes());
     let info = ConnectionInfo {
-        id: ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+        id: chosen.as_ref().map_or_else(minted, |chosen| chosen.id),
         created_at: millis(now),
         data: connection_data,
     };
@@ -134,9 +147,13 @@ async fn join(
     let encoding = form.encoding(hello.streams);
     let presence = hello.features.contains(Feature::Presence);
     let token_until = expires_at + signalbox_token::LEEWAY;
-    let wants_resume = hello.features.contains(Feature::Resume);
-    let first = wants_resume.then(|| ticket::first(services, &session, info.id, token_until));
-    let (ticket, resume) = first.flatten().unzip();
+    let (ticket, resume) = match &chosen {
+        Some(chosen) => (None, chosen.resume(services, &session, token_until)?),
+        None if hello.features.contains(Feature::Resume) => {
+            ticket::first(services, &session, info.id, token_until).unzip()
+        }
+        None => (None, None),
+    };
     let join = Join {
         session: session.clone(),
         info: info.clone(),
@@ -161,6 +178,9 @@ async fn join(
     });
     let Joined { connection, outbox, present } = joined?;
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
+    if let Some(chosen) = chosen {
+        connection.answer(chosen.transaction, Answer::Accepted, None, services.uptime());
+    }
     let welcome = Welcome {
         connection: info,
         session,
@@ -175,13 +195,4 @@ async fn join(
     let expires_in = token_until.saturating_sub(now);
     let admitted = Admitted { connection, outbox, expires_in };
     Ok(Handshake::Joined { admitted, welcome, present, ticket })
-}
-
-fn limits(services: &Services) -> Limits {
-    Limits {
-        type_bytes: TYPE_BYTES as u32,
-        data_bytes: DATA_BYTES as u32,
-        signals_per_second: services.policy().limits.signals_per_second_per_connection,
-        idle_timeout_ms: services.policy().timeouts.idle_ms,
-    }
 }

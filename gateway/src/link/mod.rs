@@ -17,9 +17,11 @@ mod admit;
 mod admitted;
 mod carry;
 mod end;
+pub(crate) mod opentok;
 pub(crate) mod quic;
 mod read;
 mod resume;
+pub(crate) mod socket_url;
 mod ticket;
 mod transport;
 pub(crate) mod websocket;
@@ -44,7 +46,7 @@ mod tests;
 
 /// A link before its hello.
 pub(crate) struct LinkInfo {
-    /// Its transport and codec, which do not change.
+    /// Its transport and protocol, which do not change.
     pub(crate) form: LinkForm,
     /// The client's address.
     pub(crate) remote: SocketAddr,
@@ -54,22 +56,44 @@ pub(crate) struct LinkInfo {
     pub(crate) permit: AdmissionPermit,
 }
 
-/// The transport and codec of a link.
+/// The transport and protocol of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkForm {
     pub(crate) transport: Transport,
-    pub(crate) codec: Codec,
+    pub(crate) protocol: LinkProtocol,
+}
+
+/// The protocol of a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LinkProtocol {
+    /// Signalbox's own, in this codec.
+    Signalbox(Codec),
+    /// That of the vendor's browser SDK.
+    OpenTok,
+}
+
+impl LinkProtocol {
+    /// The name in logs.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Signalbox(codec) => codec.as_str(),
+            Self::OpenTok => "opentok",
+        }
+    }
 }
 
 impl LinkForm {
     /// The encoding of frames for a client that asked for these streams.
     fn encoding(self, streams: Streams) -> Encoding {
-        match (self.transport, self.codec, streams) {
-            (Transport::Quic | Transport::WebTransport, Codec::Postcard, Streams::PerSender) => {
-                Encoding::PerSender
-            }
-            (_, Codec::Postcard, _) => Encoding::Shared,
-            (_, Codec::Json, _) => Encoding::Json,
+        match (self.transport, self.protocol, streams) {
+            (_, LinkProtocol::OpenTok, _) => Encoding::OpenTok,
+            (_, LinkProtocol::Signalbox(Codec::Json), _) => Encoding::Json,
+            (
+                Transport::Quic | Transport::WebTransport,
+                LinkProtocol::Signalbox(Codec::Postcard),
+                Streams::PerSender,
+            ) => Encoding::PerSender,
+            (_, LinkProtocol::Signalbox(Codec::Postcard), _) => Encoding::Shared,
         }
     }
 }
@@ -90,7 +114,7 @@ pub(crate) fn serve(
     let span = debug_span!(
         "link",
         transport = form.transport.as_str(),
-        codec = form.codec.as_str(),
+        codec = form.protocol.as_str(),
         %remote,
         session = field::Empty,
         connection = field::Empty,

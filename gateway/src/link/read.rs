@@ -11,6 +11,7 @@ use tracing::trace;
 
 use super::{
     end::LinkEnd,
+    opentok,
     transport::{Incoming, LinkError, Reader},
 };
 use crate::services::Services;
@@ -31,6 +32,17 @@ pub(super) async fn read<R: Reader>(
         budget.tick().await;
         let message = match reader.next().await {
             Ok(Incoming::Message(message)) => message,
+            Ok(Incoming::Request(request)) => {
+                if opentok::answer(services, connection, request).is_break() {
+                    return LinkEnd::of_closed(outbox).await;
+                }
+                continue;
+            }
+            Ok(Incoming::Receipt(receipt)) => {
+                connection.confirm(&receipt);
+                continue;
+            }
+            Ok(Incoming::Nothing | Incoming::Comeback(_)) => continue,
             Ok(Incoming::Unknown) => {
                 connection.send_error(
                     None,

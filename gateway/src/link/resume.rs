@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 
 use signalbox_protocol::{
-    ClientMessage, CloseReason, GatewayMessage, Sender, Streams,
+    ClientMessage, CloseReason, ConnectionId, Features, GatewayMessage, Sender, SessionId, Streams,
     limits::{CURSORS, CURSORS_IN_ALL, LOST},
-    message::{self, Cursor, Resume},
+    message::{self, Cursor, Resume, Welcome},
 };
-use signalbox_relay::{Hold, Instance, Rejection, ResumeError, ResumeRequest, Resumed};
+use signalbox_relay::{
+    Hold, Instance, KnownPosition, Rejection, ResumeError, ResumeRequest, Resumed, TicketSecret,
+};
 use tracing::debug;
 
 use super::{
     LinkForm,
     admitted::Admitted,
     end::LinkEnd,
+    socket_url::SocketClaim,
     ticket::{TicketContents, new_secret},
     transport::{Incoming, LinkError, Reader, Writer},
-    welcome::{check_agent, greet, next_present, record},
+    welcome::{check_agent, greet, limits, next_present, record},
 };
 use crate::{
     clock::unix_time,
@@ -25,9 +28,58 @@ use crate::{
     services::Services,
 };
 
+/// What a client shows to resume.
+enum Proof {
+    /// A ticket, which is replaced by a new one.
+    Ticket(TicketContents),
+    /// The secret of its WebSocket's URL, which stays the same. The gateway knows the position of
+    /// such a client.
+    Socket(SocketClaim),
+}
+
+impl Proof {
+    fn session(&self) -> &SessionId {
+        match self {
+            Self::Ticket(ticket) => &ticket.session,
+            Self::Socket(claim) => &claim.session,
+        }
+    }
+
+    fn connection(&self) -> ConnectionId {
+        match self {
+            Self::Ticket(ticket) => ticket.connection,
+            Self::Socket(claim) => claim.connection,
+        }
+    }
+
+    /// The secret that the relay compares.
+    fn verifier(&self) -> TicketSecret {
+        match self {
+            Self::Ticket(ticket) => ticket.verifier(),
+            Self::Socket(claim) => claim.secret,
+        }
+    }
+
+    /// The gateway that issued it, if it is known.
+    fn issuer(&self) -> Option<&Instance> {
+        match self {
+            Self::Ticket(ticket) => Some(&ticket.issuer),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// The next ticket of the client, if it gets one.
+    fn next(&self, services: &Services) -> Result<Option<TicketContents>, LinkEnd> {
+        let Self::Ticket(ticket) = self else { return Ok(None) };
+        let secret = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
+        let issuer = services.instance().clone();
+        Ok(Some(TicketContents { issuer, secret, ..ticket.clone() }))
+    }
+}
+
 /// A client's request to resume. It borrows nothing from the link.
 pub(super) struct ResumeClaim {
-    ticket: Option<TicketContents>,
+    proof: Option<Proof>,
     attempt: u32,
     streams: Streams,
     events: u64,
@@ -45,7 +97,7 @@ impl ResumeClaim {
         let Resume { ticket, attempt, streams, events, accepted, cursors, more, agent } = resume;
         check_agent(agent.as_deref())?;
         let mut claim = Self {
-            ticket: TicketContents::decode(&ticket),
+            proof: TicketContents::decode(&ticket).map(Proof::Ticket),
             attempt,
             streams,
             events,
@@ -59,11 +111,27 @@ impl ResumeClaim {
         Ok(claim)
     }
 
+    /// The claim of a client of the vendor's SDK. Each is the first attempt: the SDK has one
+    /// WebSocket at a time, and the latest counts.
+    pub(super) fn of_socket(claim: Option<SocketClaim>) -> Self {
+        Self {
+            proof: claim.map(Proof::Socket),
+            attempt: 1,
+            streams: Streams::default(),
+            events: 0,
+            accepted: 0,
+            cursors: HashMap::new(),
+            more: false,
+            agent: None,
+            hold: None,
+        }
+    }
+
     /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory. Opens
     /// the session if the connection may be on another gateway.
     pub(super) async fn check(&mut self, services: &Services) -> Result<(), LinkEnd> {
-        let ticket = self.ticket.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
-        let TicketContents { ref issuer, ref session, connection, .. } = *ticket;
+        let proof = self.proof.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
+        let (session, connection) = (proof.session(), proof.connection());
         if let Some(cluster) = services.cluster()
             && !services.relay().is_local(session, connection)
             && services.projects().get(session.project().as_str()).is_some()
@@ -73,9 +141,9 @@ impl ResumeClaim {
                 opened.map_err(|error| LinkEnd::new(error.close_reason(), error.to_string()))?,
             );
         }
-        let verifier = ticket.verifier();
+        let verifier = proof.verifier();
         let checked = services.relay().check_ticket(session, connection, &verifier, self.attempt);
-        checked.map_err(|error| refused(error, issuer, services.instance()))
+        checked.map_err(|error| refused(error, proof.issuer(), services.instance()))
     }
 
     fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
@@ -115,45 +183,66 @@ pub(super) async fn resume(
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
     let invalid = || LinkEnd::by(CloseReason::InvalidTicket);
-    let used = claim.ticket.ok_or_else(invalid)?;
+    let used = claim.proof.ok_or_else(invalid)?;
+    let (session, connection) = (used.session(), used.connection());
     if let Some(cluster) = services.cluster()
-        && !services.relay().is_local(&used.session, used.connection)
+        && !services.relay().is_local(session, connection)
     {
         // What the client has received through other gateways must be known here. Clients ask
         // another gateway if this one shuts down, and so they should if it is cut off.
         let reached = cluster.barrier().await;
         reached.map_err(|error| LinkEnd::new(CloseReason::ShuttingDown, error.to_string()))?;
     }
-    let secret = new_secret().map_err(|_| LinkEnd::by(CloseReason::InternalError))?;
-    let issuer = services.instance().clone();
-    let next = TicketContents { issuer, secret, ..used.clone() };
-    let encoding = form.encoding(claim.streams);
+    let failed = |error| refused(error, used.issuer(), services.instance());
+    let next = used.next(services)?;
+    let known = match &used {
+        Proof::Ticket(_) => {
+            let (events, sent, cursors) = (claim.events, claim.accepted, claim.cursors);
+            KnownPosition { events, sent, cursors, greeted: true }
+        }
+        Proof::Socket(socket) => {
+            let known = services.relay().known_position(session, connection, &socket.secret);
+            known.map_err(failed)?
+        }
+    };
     let request = ResumeRequest {
-        session: &used.session,
-        connection: used.connection,
+        session,
+        connection,
         secret: used.verifier(),
         attempt: claim.attempt,
-        next_secret: next.verifier(),
-        events: claim.events,
-        accepted: claim.accepted,
-        cursors: &claim.cursors,
-        encoding,
+        next_secret: next.as_ref().map_or_else(|| used.verifier(), TicketContents::verifier),
+        events: known.events,
+        accepted: known.sent,
+        cursors: &known.cursors,
+        encoding: form.encoding(claim.streams),
         transport: form.transport,
     };
     let (connection, resumed) = services.revocations().read(|revocations| {
-        end_if_revoked(services, revocations, &used)?;
+        end_if_revoked(services, revocations, session, connection)?;
         let resumed = services.relay().resume(&request, services.uptime());
-        resumed.map_err(|error| refused(error, &used.issuer, services.instance()))
+        resumed.map_err(failed)
     })?;
     let Resumed { outbox, token_until, signals, rejections, missed, lost, present } = resumed;
-    record(&used.session, connection.id());
+    record(session, connection.id());
     let gap = !lost.is_empty() || present.is_some();
     debug!(agent = claim.agent, signals, missed, gap, "connection resumed");
+    if gap && next.is_none() {
+        // The SDK cannot be told of a gap.
+        connection.leave(CloseReason::NetworkDisconnected, services.uptime());
+        let detail = "what the client has missed is no longer kept";
+        return Err(LinkEnd::new(CloseReason::InvalidTicket, detail));
+    }
 
     let expires_in = token_until.saturating_sub(unix_time());
     let admitted = Admitted { connection, outbox, expires_in };
-    let window_ms = services.resume_window_ms(used.session.project());
-    let ticket = message::Ticket { ticket: next.encode().into(), window_ms };
+    let window_ms = services.resume_window_ms(session.project());
+    let ticket = next.map_or_else(String::new, |next| next.encode());
+    let ticket = message::Ticket { ticket: ticket.into(), window_ms };
+    let greeting = if known.greeted {
+        Vec::new()
+    } else {
+        greeting(services, session, admitted.connection.id())
+    };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),
@@ -171,8 +260,32 @@ pub(super) async fn resume(
         GatewayMessage::Error { signal: Some(*signal), code: *code, message: (&**message).into() }
     });
     // The new ticket comes last: a client that has it has read everything before it.
-    let messages = rejections.chain(gaps).chain(presence_gap).chain(present).chain([resumed]);
+    let messages =
+        rejections.chain(gaps).chain(presence_gap).chain(present).chain([resumed]).chain(greeting);
     greet(services, lifecycle, admitted, messages, writer).await
+}
+
+/// The messages that a client gets when it joins, for one that may not have read them.
+fn greeting(
+    services: &Services,
+    session: &SessionId,
+    id: ConnectionId,
+) -> Vec<GatewayMessage<'static>> {
+    let (own, others): (Vec<_>, Vec<_>) =
+        services.relay().connections(session).into_iter().partition(|it| it.info.id == id);
+    let Some(own) = own.first() else { return Vec::new() };
+    let welcome = Welcome {
+        connection: (*own.info).clone(),
+        session: session.clone(),
+        role: own.role,
+        limits: limits(services),
+        features: Features::NONE,
+        present: u32::try_from(others.len()).unwrap_or(u32::MAX),
+        gateways: Vec::new(),
+    };
+    let mut others = others.iter().map(|other| &other.info);
+    let present = std::iter::from_fn(|| next_present(&mut others));
+    [GatewayMessage::Welcome(welcome)].into_iter().chain(present).collect()
 }
 
 /// Disconnects a connection whose token is revoked. Connections of this gateway were disconnected
@@ -180,24 +293,26 @@ pub(super) async fn resume(
 fn end_if_revoked(
     services: &Services,
     revocations: &Revocations,
-    ticket: &TicketContents,
+    session: &SessionId,
+    connection: ConnectionId,
 ) -> Result<(), LinkEnd> {
-    let TicketContents { session, connection, .. } = ticket;
-    let Some((info, token)) = services.relay().token(session, *connection) else { return Ok(()) };
+    let Some((info, token)) = services.relay().token(session, connection) else { return Ok(()) };
     let presented = Presented { session, data: &info.data, token };
     if !revocations.is_revoked(&presented, unix_time().as_secs()) {
         return Ok(());
     }
     // It may have ended in the meantime.
-    let _ = services.relay().force_disconnect(session, *connection, services.uptime());
+    let _ = services.relay().force_disconnect(session, connection, services.uptime());
     Err(LinkEnd::by(CloseReason::ForceDisconnected))
 }
 
 /// The end of a link whose resume is refused. If the ticket was issued elsewhere, the text says so:
 /// behind a load balancer that is the first thing to know.
-fn refused(error: ResumeError, issuer: &Instance, here: &Instance) -> LinkEnd {
+fn refused(error: ResumeError, issuer: Option<&Instance>, here: &Instance) -> LinkEnd {
     let mut detail = error.to_string();
-    if error == ResumeError::InvalidTicket && issuer != here {
+    if error == ResumeError::InvalidTicket
+        && let Some(issuer) = issuer.filter(|issuer| *issuer != here)
+    {
         detail += &format!("; it was issued by gateway {issuer}, and this is {here}");
     }
     LinkEnd::new(error.close_reason(), detail)
@@ -205,7 +320,7 @@ fn refused(error: ResumeError, issuer: &Instance, here: &Instance) -> LinkEnd {
 
 #[cfg(test)]
 mod tests {
-    use signalbox_protocol::{ConnectionId, ConnectionInfo, MediaMode, Role, SessionId, Transport};
+    use signalbox_protocol::{ConnectionInfo, MediaMode, Role, Transport};
     use signalbox_relay::{Encoding, Join, TokenIdentity};
 
     use super::*;
@@ -233,9 +348,6 @@ mod tests {
             resume: None,
         };
         let joined = services.relay().join(join, services.uptime()).unwrap();
-        let issuer = services.instance().clone();
-        let ticket =
-            TicketContents { issuer, session, connection: id, secret: new_secret().unwrap() };
         let mut revocations = Revocations::default();
         let mut revoke = |issued_before| {
             let connection_data = Some("alice".to_owned());
@@ -244,7 +356,7 @@ mod tests {
             let project = project.clone();
             let new = NewRevocation { project, matcher, issued_before, expires: u64::MAX };
             revocations.add(new, 0).unwrap();
-            end_if_revoked(&services, &revocations, &ticket)
+            end_if_revoked(&services, &revocations, &session, id)
         };
         assert!(revoke(6).is_ok());
         assert_eq!(services.relay().stats().connections, 1);

@@ -36,7 +36,7 @@ use tokio_tungstenite::{
 
 use signalbox_token::{NewToken, Signer};
 
-use super::{LinkForm, LinkInfo, serve, websocket};
+use super::{LinkForm, LinkInfo, LinkProtocol, serve, websocket};
 use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, supervise::isolated};
 
 /// Bytes that the transport accepts before it blocks.
@@ -101,7 +101,10 @@ impl World {
         let account = admission.tcp_client([127, 0, 0, 1].into());
         let permit = admission.enter_tcp(account).await.unwrap();
         let info = LinkInfo {
-            form: LinkForm { transport: Transport::WebSocket, codec: Codec::Postcard },
+            form: LinkForm {
+                transport: Transport::WebSocket,
+                protocol: LinkProtocol::Signalbox(Codec::Postcard),
+            },
             remote: ([127, 0, 0, 1], 0).into(),
             hello_by: Instant::now() + timeouts.hello(),
             permit,

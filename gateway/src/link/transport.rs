@@ -2,9 +2,12 @@
 
 use std::future::{Future, pending};
 
+use signalbox_opentok::{Action, Receipt, Refusal};
 use signalbox_protocol::{ClientMessage, CloseReason, GatewayMessage};
-use signalbox_relay::Outbox;
+use signalbox_relay::{Outbox, TicketSecret};
 use tokio::time::Instant;
+
+use super::socket_url::SocketClaim;
 
 /// The receiving half of a link.
 pub(crate) trait Reader: Send {
@@ -63,10 +66,31 @@ pub(crate) trait Writer: Send {
 pub(crate) enum Incoming<'a> {
     /// A message on the stream on which it belongs.
     Message(ClientMessage<'a>),
+    /// A request, which is answered.
+    Request(LinkRequest<'a>),
+    /// The client has received a message.
+    Receipt(Receipt),
+    /// The client comes back to a connection. Only the first item of a link; without a claim if the
+    /// client shows none.
+    Comeback(Option<SocketClaim>),
+    /// A message without effect.
+    Nothing,
     /// A kind of message that this version does not know.
     Unknown,
     /// The client has closed the transport, cleanly and on purpose.
     Closed,
+}
+
+/// A request of a client of the vendor's SDK.
+pub(crate) struct LinkRequest<'a> {
+    /// Its transaction id.
+    pub(crate) transaction: &'a str,
+    /// The client's token, if it is there.
+    pub(crate) token: Option<&'a str>,
+    /// What is requested, or why it cannot be.
+    pub(crate) action: Result<Action<'a>, Refusal>,
+    /// The secret with which the client may come back.
+    pub(crate) secret: Option<TicketSecret>,
 }
 
 /// The error for a transport that can no longer be used.

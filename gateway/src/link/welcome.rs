@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SessionId,
-    limits::{AGENT_BYTES, PRESENT_BYTES},
+    limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
+    message::Limits,
 };
 use tokio::time::timeout;
 use tracing::field;
@@ -71,4 +72,14 @@ pub(super) fn check_agent(agent: Option<&str>) -> Result<(), LinkError> {
         return Err(LinkError::protocol("agent is longer than 64 bytes"));
     }
     Ok(())
+}
+
+/// The limits for a client.
+pub(super) fn limits(services: &Services) -> Limits {
+    Limits {
+        type_bytes: TYPE_BYTES as u32,
+        data_bytes: DATA_BYTES as u32,
+        signals_per_second: services.policy().limits.signals_per_second_per_connection,
+        idle_timeout_ms: services.policy().timeouts.idle_ms,
+    }
 }

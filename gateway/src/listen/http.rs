@@ -41,7 +41,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{drain_body::BodyDrain, malformed, upgrade};
+use super::{drain_body::BodyDrain, malformed, opentok_js, upgrade};
 use crate::{
     admission::AddressRate,
     context::ServerContext,
@@ -57,11 +57,16 @@ const HTTP_BUFFER: usize = 8 * 1024;
 
 /// All routes of the port.
 pub(crate) fn router(context: &ServerContext) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route(CONNECT_PATH, get(upgrade::connect))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .merge(rest::router().with_state(context.services.clone()))
+        .merge(rest::router().with_state(context.services.clone()));
+    if let Some(prefix) = &context.services.policy().opentok_js.prefix {
+        // A service, so that the fallbacks below do not answer its requests.
+        router = router.nest_service(prefix, opentok_js::router(context));
+    }
+    router
         .fallback(|| async { rest::Error::NoSuchResource })
         .method_not_allowed_fallback(|| async { rest::Error::NoSuchMethod })
         .layer(middleware::from_fn_with_state(context.clone(), keep_or_close))
@@ -215,7 +220,9 @@ pub(super) async fn keep_or_close(
     let body_by = Instant::now() + timeouts.hello();
     let mut last = has_token(request.headers(), header::CONNECTION, "close");
     // An upgrade counts as a link.
-    let is_counted = !client.is_server() && request.uri().path() != CONNECT_PATH;
+    let (path, prefix) = (request.uri().path(), &context.services.policy().opentok_js.prefix);
+    let is_link = path == CONNECT_PATH || opentok_js::is_socket(prefix.as_deref(), path);
+    let is_counted = !client.is_kept() && !is_link;
     if is_counted && !client.client().take(AddressRate::Requests) {
         return closing(rest::Error::TooMany(AddressRate::Requests).into_response());
     }
@@ -234,7 +241,7 @@ pub(super) async fn keep_or_close(
     if last || checked.is_err() || context.lifecycle.is_draining() || !client.may_stay_open() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else {
-        let idle = if client.is_server() { timeouts.http_keep_alive() } else { timeouts.hello() };
+        let idle = if client.is_kept() { timeouts.http_keep_alive() } else { timeouts.hello() };
         // A little less than the real time, so that no request meets the closing connection.
         let seconds = idle.as_secs().saturating_sub(1);
         if let Ok(value) = HeaderValue::try_from(format!("timeout={seconds}")) {

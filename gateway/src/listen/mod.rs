@@ -5,6 +5,7 @@ mod drain_body;
 mod host;
 pub(crate) mod http;
 mod malformed;
+mod opentok_js;
 pub(crate) mod ops;
 mod origin;
 mod outage;

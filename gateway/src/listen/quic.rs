@@ -20,7 +20,7 @@ use crate::{
     failure::RunError,
     keys::Keys,
     link::{
-        self, LinkForm, LinkInfo,
+        self, LinkForm, LinkInfo, LinkProtocol,
         quic::{CONNECTION_WINDOW, OpenedConnection, close_code},
     },
     services::Policy,
@@ -187,7 +187,7 @@ async fn serve(
             Some(_) => Transport::WebTransport,
             None => Transport::Quic,
         };
-        let form = LinkForm { transport, codec: Codec::Postcard };
+        let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(Codec::Postcard) };
         let info = LinkInfo { form, remote, hello_by, permit };
         let max_streams = policy.limits.streams_per_client;
         let keep_alive = keep_alive(data, policy.timeouts.idle());

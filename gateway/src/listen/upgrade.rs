@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use base64::{
@@ -23,7 +23,10 @@ use signalbox_protocol::{Codec, Transport};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 use tracing::debug;
 
@@ -33,10 +36,7 @@ use crate::{
     context::ServerContext,
     headers::{has_token, items},
     http_connection::HttpConnection,
-    link::{
-        self, LinkForm, LinkInfo,
-        websocket::{config, halves},
-    },
+    link::{self, LinkForm, LinkInfo, LinkProtocol, opentok, socket_url::SocketUrl, websocket},
     services::Policy,
 };
 
@@ -84,11 +84,35 @@ impl IntoResponse for UpgradeError {
     }
 }
 
+/// The protocol of a WebSocket, with what its request says about the link.
+pub(super) enum SocketProtocol {
+    /// Signalbox's own, in this codec.
+    Signalbox(Codec),
+    /// That of the vendor's browser SDK.
+    OpenTok(SocketUrl),
+}
+
 /// `GET /v1/connect`: the opening handshake of RFC 6455 §4.2.
 pub(super) async fn connect(
     State(context): State<ServerContext>,
     Extension(client): Extension<HttpConnection>,
+    request: Request,
+) -> Result<Response, UpgradeError> {
+    let codec = |headers: &HeaderMap| {
+        let mut offered = items(headers, header::SEC_WEBSOCKET_PROTOCOL);
+        let codec = offered.find_map(Codec::from_subprotocol).ok_or(UpgradeError::Subprotocol)?;
+        Ok(SocketProtocol::Signalbox(codec))
+    };
+    upgrade(context, client, request, codec).await
+}
+
+/// Checks the opening handshake, and lets the connection become a link of the protocol that
+/// `protocol` finds.
+pub(super) async fn upgrade(
+    context: ServerContext,
+    client: HttpConnection,
     mut request: Request,
+    protocol: impl FnOnce(&HeaderMap) -> Result<SocketProtocol, UpgradeError>,
 ) -> Result<Response, UpgradeError> {
     // axum routes HEAD requests to GET handlers.
     if request.method() != Method::GET {
@@ -114,25 +138,30 @@ pub(super) async fn connect(
     if !origin_allowed(headers, &auth.allowed_origins) {
         return Err(UpgradeError::Origin);
     }
-    let mut offered = items(headers, header::SEC_WEBSOCKET_PROTOCOL);
-    let codec = offered.find_map(Codec::from_subprotocol);
-    drop(offered);
-    let codec = codec.ok_or(UpgradeError::Subprotocol)?;
+    let protocol = protocol(headers)?;
+    let subprotocol = match &protocol {
+        SocketProtocol::Signalbox(codec) => Some(codec.subprotocol()),
+        SocketProtocol::OpenTok(_) => None,
+    };
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
     let permit = client.link_permit(Instant::now() + timeouts.hello()).await;
     let permit = permit.ok_or(UpgradeError::Busy)?;
     // Counted from now, because the connection may have been open for hours.
     let (remote, hello_by) = (client.remote(), Instant::now() + timeouts.hello());
-    let link = become_link(context.clone(), remote, hello_by, permit, codec, upgrade);
+    let link = become_link(context.clone(), remote, hello_by, permit, protocol, upgrade);
     context.lifecycle.spawn(remote, link);
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
         (header::SEC_WEBSOCKET_ACCEPT, &accept),
-        (header::SEC_WEBSOCKET_PROTOCOL, codec.subprotocol()),
     ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if let Some(subprotocol) = subprotocol {
+        let value = HeaderValue::from_static(subprotocol);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    Ok(response)
 }
 
 /// Takes the socket back from hyper and serves the link. Both run in tasks of their own: the first so
@@ -142,23 +171,40 @@ async fn become_link(
     remote: SocketAddr,
     hello_by: Instant,
     permit: AdmissionPermit,
-    codec: Codec,
+    protocol: SocketProtocol,
     upgrade: OnUpgrade,
 ) {
-    let Some(socket) = take_back(upgrade, codec, remote, hello_by).await else {
+    let config = match &protocol {
+        SocketProtocol::Signalbox(codec) => websocket::config(*codec),
+        SocketProtocol::OpenTok(_) => opentok::config(),
+    };
+    let Some(socket) = take_back(upgrade, config, remote, hello_by).await else {
         return;
     };
-    let (reader, writer) = halves(socket, codec, context.services.policy().timeouts.idle());
-    let form = LinkForm { transport: Transport::WebSocket, codec };
-    let info = LinkInfo { form, remote, hello_by, permit };
-    let link =
-        link::serve(context.services.clone(), context.lifecycle.clone(), info, reader, writer);
-    context.lifecycle.spawn(remote, link);
+    let ServerContext { services, lifecycle, .. } = context;
+    let idle = services.policy().timeouts.idle();
+    let transport = Transport::WebSocket;
+    match protocol {
+        SocketProtocol::Signalbox(codec) => {
+            let (reader, writer) = websocket::halves(socket, codec, idle);
+            let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(codec) };
+            let info = LinkInfo { form, remote, hello_by, permit };
+            let link = link::serve(services, lifecycle.clone(), info, reader, writer);
+            lifecycle.spawn(remote, link);
+        }
+        SocketProtocol::OpenTok(url) => {
+            let (reader, writer) = opentok::halves(socket, url, idle);
+            let form = LinkForm { transport, protocol: LinkProtocol::OpenTok };
+            let info = LinkInfo { form, remote, hello_by, permit };
+            let link = link::serve(services, lifecycle.clone(), info, reader, writer);
+            lifecycle.spawn(remote, link);
+        }
+    }
 }
 
 async fn take_back(
     upgrade: OnUpgrade,
-    codec: Codec,
+    config: WebSocketConfig,
     remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<WebSocketStream<ClientStream>> {
@@ -181,7 +227,7 @@ async fn take_back(
         parts.io.into_inner(),
         parts.read_buf.to_vec(),
         Role::Server,
-        Some(config(codec)),
+        Some(config),
     );
     Some(socket.await)
 }

@@ -104,7 +104,7 @@ fn setting(settings: &Value, section: &str, name: &str) -> Result<Bound, String>
 
 /// Source files of the product, with their text.
 fn sources() -> Vec<(PathBuf, String)> {
-    ["protocol/src", "gateway", "certs/src", "cli/src", "clients/rust/src"]
+    ["protocol/src", "protocol/opentok/src", "gateway", "certs/src", "cli/src", "clients/rust/src"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs"))
         .map(|path| {

@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod log_entry;
 mod orphans;
 mod peers;
+mod receipts;
 mod replay;
 pub(crate) mod resumable;
 mod resume;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use signalbox_protocol::{
-    ConnectionId, DisconnectReason, GatewayMessage, Sender, SenderMessage, Signal, binary, frame,
-    json,
+    ConnectionId, DisconnectReason, GatewayMessage, Sender, SenderMessage, SessionId, Signal,
+    binary, frame, json,
     message::{Lost, ReceivedSignal},
 };
 
@@ -18,7 +18,7 @@ use super::{
     trimmed::Trimmed,
 };
 use crate::{
-    encoding::{Encoding, EventEncodings, SignalEncodings},
+    encoding::{Encoding, EventEncodings, EventNumber, SignalEncodings},
     outgoing::Outgoing,
     resume::ResumeRequest,
 };
@@ -52,6 +52,8 @@ impl SessionState {
             destroyed: destroyed.collect(),
             member,
             presence: member.record().presence,
+            session: &self.id,
+            epoch: self.epoch(),
             position,
             events: presented.start.events.map(|events| events + request.events),
             request,
@@ -73,6 +75,9 @@ struct ReplayFilter<'a> {
     /// Destroyed connections, with the number of the presence event.
     destroyed: HashMap<ConnectionId, u64>,
     member: &'a Member,
+    session: &'a SessionId,
+    /// The run of this gateway.
+    epoch: u64,
     /// Whether the member receives presence events.
     presence: bool,
     /// The first position of the history that the client may not have.
@@ -171,17 +176,20 @@ impl ReplayFilter<'_> {
                     // A history that was taken over may contain some of the signals before it.
                     && self.lost_until.get(from).is_none_or(|lost| seq > lost);
                 wanted.then(|| {
-                    let frame = recode(from, *seq, *encoding, frame, self.request.encoding);
+                    let wanted = self.request.encoding;
+                    let frame = recode(self.session, from, *seq, *encoding, frame, wanted);
                     Outgoing::signal(from, *seq, self.request.encoding, frame)
                 })
             }
-            LogEntry::Created { number, info } => self.missed_event(*number).then(|| {
-                let created = GatewayMessage::ConnectionCreated((**info).clone());
-                Outgoing::Frame(EventEncodings::new(created).get(self.request.encoding))
-            }),
+            LogEntry::Created { number, info } => {
+                let missed = self.missed_event(*number);
+                let created = missed.then(|| GatewayMessage::ConnectionCreated((**info).clone()));
+                created.and_then(|created| self.event(*number, created))
+            }
             LogEntry::Elsewhere => None,
             LogEntry::Destroyed { number, id, reason } => {
-                self.missed_event(*number).then(|| destroyed(*id, *reason, self.request.encoding))
+                let missed = self.missed_event(*number);
+                missed.then(|| self.destroyed(*number, *id, *reason)).flatten()
             }
         }
     }
@@ -197,6 +205,25 @@ impl ReplayFilter<'_> {
             || !self.full_resync && self.destroyed.contains_key(&id) && !self.fully_delivered(from)
     }
 
+    /// A presence event in the encoding of the new link.
+    fn event(&self, number: u64, message: GatewayMessage<'_>) -> Option<Outgoing> {
+        let number = EventNumber { epoch: self.epoch, number };
+        let mut encodings = EventEncodings::new(message, number);
+        encodings.get(self.request.encoding, self.session).map(Outgoing::Frame)
+    }
+
+    fn destroyed(
+        &self,
+        number: u64,
+        id: ConnectionId,
+        reason: DisconnectReason,
+    ) -> Option<Outgoing> {
+        if self.request.encoding == Encoding::PerSender {
+            return Some(Outgoing::Destroyed { id, reason, announce: true });
+        }
+        self.event(number, GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 })
+    }
+
     /// Whether the client must receive the presence event with this number. After a full resync it
     /// needs none.
     fn missed_event(&self, number: u64) -> bool {
@@ -204,22 +231,21 @@ impl ReplayFilter<'_> {
     }
 }
 
-fn destroyed(id: ConnectionId, reason: DisconnectReason, encoding: Encoding) -> Outgoing {
-    if encoding == Encoding::PerSender {
-        return Outgoing::Destroyed { id, reason, announce: true };
-    }
-    let message = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
-    Outgoing::Frame(EventEncodings::new(message).get(encoding))
-}
-
 /// A signal in the encoding of the new link.
-fn recode(from: &Sender, seq: u64, encoding: Encoding, frame: &Bytes, wanted: Encoding) -> Bytes {
+fn recode(
+    session: &SessionId,
+    from: &Sender,
+    seq: u64,
+    encoding: Encoding,
+    frame: &Bytes,
+    wanted: Encoding,
+) -> Bytes {
     if encoding == wanted {
         return frame.clone();
     }
     // The relay has encoded the frame itself, so that decoding cannot fail.
     let signal = decode(encoding, frame).unwrap_or_default();
-    SignalEncodings::new(from.clone(), seq, signal).get(wanted)
+    SignalEncodings::new(from.clone(), seq, signal).get(wanted, session)
 }
 
 fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
@@ -237,5 +263,7 @@ fn decode(encoding: Encoding, frame: &[u8]) -> Option<Signal<'_>> {
         }
         Encoding::Shared => received(binary::decode(frame::message_of(frame)).ok()??),
         Encoding::Json => received(json::decode(std::str::from_utf8(frame).ok()?).ok()??),
+        // The history has none.
+        Encoding::OpenTok => None,
     }
 }

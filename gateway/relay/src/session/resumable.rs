@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use super::history::HistoryMark;
 use crate::{
     error::ResumeError,
+    receipts::Receipts,
     rejections::{Rejection, Rejections},
     resume::TicketSecret,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Resumable {
     /// this connection. None if it lacks none.
     #[serde(skip)]
     unseen: Option<Arc<Unseen>>,
+    /// Receipts of a client that keeps none itself.
+    receipts: Option<Box<Receipts>>,
 }
 
 /// The last signal of each sender at the time at which a gateway learned of a connection.
@@ -72,9 +75,26 @@ impl Resumable {
         ticket: IssuedTicket,
         token_until: Duration,
         orphan_window: Duration,
+        receipts: Option<Box<Receipts>>,
     ) -> Self {
         let rejections = Rejections::default();
-        Self { ticket, previous: None, token_until, orphan_window, rejections, unseen: None }
+        Self {
+            ticket,
+            previous: None,
+            token_until,
+            orphan_window,
+            rejections,
+            unseen: None,
+            receipts,
+        }
+    }
+
+    pub(crate) fn receipts(&self) -> Option<&Receipts> {
+        self.receipts.as_deref()
+    }
+
+    pub(crate) fn receipts_mut(&mut self) -> Option<&mut Receipts> {
+        self.receipts.as_deref_mut()
     }
 
     /// Makes the tickets of a connection on another gateway count from this position of the history
@@ -178,7 +198,7 @@ mod tests {
             secret: [secret; 32],
             start: HistoryMark { position: 0, events: 0 }.into(),
         };
-        let mut resumable = Resumable::new(ticket(1), Duration::MAX, Duration::ZERO);
+        let mut resumable = Resumable::new(ticket(1), Duration::MAX, Duration::ZERO, None);
         resumable.exchange(ticket(1), 3, ticket(2));
         let presented = |attempt| resumable.presented(&[1; 32], attempt).map(|it| it.secret);
         assert_eq!(presented(2), Err(ResumeError::Superseded), "late");

@@ -96,6 +96,9 @@ impl SessionState {
         let (seat, signals) = (member.seat(), member.record().sent);
         let resumable = member.resumable_mut().ok_or(ResumeError::InvalidTicket)?;
         resumable.exchange(presented, request.attempt, next);
+        if let Some(receipts) = resumable.receipts_mut() {
+            receipts.resumed(now);
+        }
         let (token_until, rejections) = (resumable.token_until(), resumable.rejections());
         let state = member.state();
         self.publish(|| Update::Resumed(state));

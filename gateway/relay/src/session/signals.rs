@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use signalbox_protocol::{ConnectionId, Signal};
+use signalbox_protocol::{ConnectionId, SessionId, Signal};
 
 use super::{
     log_entry::{Audience, LogEntry},
@@ -116,22 +116,22 @@ impl SessionState {
         now: Duration,
     ) {
         let (from, seq) = encodings.origin();
-        let mut outgoing = |member: &Member, link: &MemberLink| {
+        let mut outgoing = |session: &SessionId, member: &Member, link: &MemberLink| {
             let encoding = link.encoding;
             member
                 .receives()
-                .then(|| Outgoing::signal(&from, seq, encoding, encodings.get(encoding)))
+                .then(|| Outgoing::signal(&from, seq, encoding, encodings.get(encoding, session)))
         };
         match &audience {
             Audience::All => self.push_all(outgoing),
             Audience::One(id) => self.push_one(*id, outgoing),
             Audience::Only(ids) => ids.iter().for_each(|id| self.push_one(*id, &mut outgoing)),
-            Audience::Except(ids) => self.push_all(|member, link| {
-                if ids.contains(&member.id()) { None } else { outgoing(member, link) }
+            Audience::Except(ids) => self.push_all(|session, member, link| {
+                if ids.contains(&member.id()) { None } else { outgoing(session, member, link) }
             }),
         }
         let entry = || {
-            let (encoding, frame) = encodings.any();
+            let (encoding, frame) = encodings.any(&self.id);
             LogEntry::Signal { from, seq, audience, encoding, frame }
         };
         self.history.record(entry, self.roster.has_resumable(), now);

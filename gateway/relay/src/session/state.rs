@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
 };
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     context::RelayContext,
-    encoding::{Encoding, EventEncodings},
+    encoding::{Encoding, EventEncodings, EventNumber},
     error::JoinError,
     join::{Join, ResumeOptions},
     outbox::Outbox,
@@ -90,6 +91,9 @@ impl SessionState {
         if self.roster.len() >= self.context.settings.connections_per_session {
             return Some(Err(JoinError::SessionFull));
         }
+        if self.roster.contains(join.info.id) || self.has_ended(join) {
+            return Some(Err(JoinError::IdTaken));
+        }
         let present = if join.presence { self.roster.present() } else { Vec::new() };
         let info = Arc::new(join.info.clone());
         // The new member starts after it.
@@ -106,8 +110,10 @@ impl SessionState {
             sent: 0,
         };
         let start = self.history.mark().into();
+        let keeps_receipts = join.encoding == Encoding::OpenTok;
         let resumable = join.resume.map(|ResumeOptions { secret, token_until, orphan_window }| {
-            Resumable::new(IssuedTicket { secret, start }, token_until, orphan_window)
+            let receipts = keeps_receipts.then(Box::default);
+            Resumable::new(IssuedTicket { secret, start }, token_until, orphan_window, receipts)
         });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
         let member = Member::new(record, link, resumable, &self.context.settings, now);
@@ -116,11 +122,20 @@ impl SessionState {
         Some(Ok(present))
     }
 
+    /// Whether a connection with this id has ended. An id that the gateway has chosen is new.
+    fn has_ended(&self, join: &Join) -> bool {
+        let ended = |entry: &LogEntry| matches!(entry, LogEntry::Destroyed { id, .. } if *id == join.info.id);
+        join.encoding == Encoding::OpenTok && self.history.since(0).any(ended)
+    }
+
     /// Announces a new connection to the members of this gateway, attached and detached.
     pub(super) fn announce(&mut self, info: &Arc<ConnectionInfo>, now: Duration) {
-        let mut created = EventEncodings::new(GatewayMessage::ConnectionCreated((**info).clone()));
-        self.push_all(|other, link| {
-            other.record().presence.then(|| Outgoing::Frame(created.get(link.encoding)))
+        let created = GatewayMessage::ConnectionCreated((**info).clone());
+        let mut created = EventEncodings::new(created, self.next_event());
+        self.push_all(|session, other, link| {
+            let wanted = other.record().presence;
+            let frame = wanted.then(|| created.get(link.encoding, session)).flatten();
+            frame.map(Outgoing::Frame)
         });
         let entry = |number| LogEntry::Created { number, info: info.clone() };
         self.history.record_presence(entry, self.roster.has_resumable(), now);
@@ -142,14 +157,25 @@ impl SessionState {
         self.holds = self.holds.saturating_sub(1);
     }
 
+    /// The number of the next presence event.
+    fn next_event(&self) -> EventNumber {
+        EventNumber { epoch: self.epoch(), number: self.history.mark().events + 1 }
+    }
+
+    /// The run of this gateway, by which presence events that it has counted are told from those of
+    /// others. A gateway on its own needs none.
+    pub(super) fn epoch(&self) -> u64 {
+        self.context.cluster.as_ref().map_or(0, |cluster| cluster.instance.epoch)
+    }
+
     pub(super) fn push_one(
         &mut self,
         id: ConnectionId,
-        outgoing: impl FnOnce(&Member, &MemberLink) -> Option<Outgoing>,
+        outgoing: impl FnOnce(&SessionId, &Member, &MemberLink) -> Option<Outgoing>,
     ) {
         if let Some(member) = self.roster.get(id)
             && let Some(link) = member.link()
-            && let Some(outgoing) = outgoing(member, link)
+            && let Some(outgoing) = outgoing(&self.id, member, link)
             && link.outbox.push(outgoing).is_err()
         {
             self.overflowed.push(id);
@@ -158,11 +184,11 @@ impl SessionState {
 
     pub(super) fn push_all(
         &mut self,
-        mut outgoing: impl FnMut(&Member, &MemberLink) -> Option<Outgoing>,
+        mut outgoing: impl FnMut(&SessionId, &Member, &MemberLink) -> Option<Outgoing>,
     ) {
         for member in self.roster.iter() {
             if let Some(link) = member.link()
-                && let Some(outgoing) = outgoing(member, link)
+                && let Some(outgoing) = outgoing(&self.id, member, link)
                 && link.outbox.push(outgoing).is_err()
             {
                 self.overflowed.push(member.id());
@@ -173,9 +199,17 @@ impl SessionState {
     /// Pushes a message to one member, if this is its present link.
     pub(crate) fn send(&mut self, seat: Seat, message: GatewayMessage<'_>) {
         if self.roster.seated(seat).is_some() {
-            self.push_one(seat.id, |_, link| {
-                Some(Outgoing::Frame(EventEncodings::new(message).get(link.encoding)))
+            self.push_one(seat.id, |session, _, link| {
+                let frame = EventEncodings::other(message).get(link.encoding, session);
+                frame.map(Outgoing::Frame)
             });
+        }
+    }
+
+    /// Pushes a frame in the encoding of its link to one member, if this is its present link.
+    pub(crate) fn send_frame(&mut self, seat: Seat, frame: Bytes) {
+        if self.roster.seated(seat).is_some() {
+            self.push_one(seat.id, |_, _, _| Some(Outgoing::Frame(frame)));
         }
     }
 
@@ -261,12 +295,13 @@ impl SessionState {
         if let Some(shared) = &mut self.shared {
             shared.bury(id);
         }
+        let number = self.next_event();
         let entry = |number| LogEntry::Destroyed { number, id, reason };
         self.history.record_presence(entry, self.roster.has_resumable(), now);
         let destroyed = GatewayMessage::ConnectionDestroyed { id, reason, last_seq: 0 };
-        let mut destroyed = EventEncodings::new(destroyed);
+        let mut destroyed = EventEncodings::new(destroyed, number);
         let has_sent = record.sent > 0;
-        self.push_all(|other, link| {
+        self.push_all(|session, other, link| {
             let announce = other.record().presence;
             match link.encoding {
                 // The link frees the sender's stream even if the client declined presence. A member
@@ -274,7 +309,10 @@ impl SessionState {
                 Encoding::PerSender => {
                     (announce || has_sent).then_some(Outgoing::Destroyed { id, reason, announce })
                 }
-                encoding => announce.then(|| Outgoing::Frame(destroyed.get(encoding))),
+                encoding => announce
+                    .then(|| destroyed.get(encoding, session))
+                    .flatten()
+                    .map(Outgoing::Frame),
             }
         });
     }

@@ -2,11 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
-use signalbox_protocol::{ConnectionId, GatewayId, GatewayMessage, Sender, message::Lost};
+use bytes::Bytes;
+use signalbox_opentok::message;
+use signalbox_protocol::{
+    ConnectionId, DisconnectReason, GatewayId, GatewayMessage, Sender, SessionId, message::Lost,
+};
 
 use super::state::SessionState;
 use crate::{
-    encoding::EventEncodings, error::ResumeError, instance::Instance, outgoing::Outgoing,
+    encoding::{Encoding, EventEncodings},
+    error::ResumeError,
+    instance::Instance,
+    outgoing::Outgoing,
     resume::ResumeRequest,
 };
 
@@ -142,9 +149,14 @@ impl SessionState {
         }
         let lost = vec![Lost { from: from.clone(), after, until }];
         let mut gap =
-            EventEncodings::new(GatewayMessage::Gap { lost, presence: false, present: 0 });
-        self.push_all(|member, link| {
-            member.receives().then(|| Outgoing::Frame(gap.get(link.encoding)))
+            EventEncodings::other(GatewayMessage::Gap { lost, presence: false, present: 0 });
+        self.push_all(|session, member, link| {
+            let frame = match link.encoding {
+                // The SDK cannot be told of a gap, so its session ends.
+                Encoding::OpenTok => Some(own_end(session, member.id())),
+                encoding => gap.get(encoding, session),
+            };
+            frame.filter(|_| member.receives()).map(Outgoing::Frame)
         });
         // For detached members, and for those of other gateways whose clients resume here.
         self.history.record_loss(from, until, self.roster.has_resumable());
@@ -156,6 +168,11 @@ impl SessionState {
         self.server_seq = self.server_seq.saturating_add(step);
         self.server_seq
     }
+}
+
+/// The end of the receiver's own connection, for a client of the vendor's SDK. It then leaves.
+fn own_end(session: &SessionId, id: ConnectionId) -> Bytes {
+    message::deleted(session, None, id, DisconnectReason::NetworkDisconnected).into()
 }
 
 fn check_unseen(from: &Sender, seen: u64, claimed: u64) -> Result<(), ResumeError> {

@@ -1,0 +1,63 @@
+//! Requests of an admitted client. Each is answered once, and each repetition with the same answer.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+
+use signalbox_opentok::{Action, Refusal, message};
+use signalbox_relay::{Answer, Connection, RejectionReason, SignalError};
+use tracing::trace;
+
+use crate::{link::transport::LinkRequest, services::Services};
+
+/// Fulfils or refuses a request, and answers it. Breaks if the relay has closed the connection.
+pub(in crate::link) fn answer(
+    services: &Services,
+    connection: &mut Connection,
+    request: LinkRequest<'_>,
+) -> ControlFlow<()> {
+    let LinkRequest { transaction, action, .. } = request;
+    let joins = matches!(action, Ok(Action::Create(_)));
+    let answer = match connection.answered(transaction) {
+        Some(answer) => answer,
+        None => fulfil(services, connection, action)?,
+    };
+    let frame = match &answer {
+        // Only of the request with which the client has joined: it has not read the answer. The
+        // connections are announced to it again, as it has not confirmed that, either.
+        Answer::Accepted if joins => message::joined(transaction),
+        Answer::Accepted => message::accepted(transaction),
+        Answer::Refused { status, reason } => message::refused(transaction, *status, reason),
+    };
+    connection.answer(transaction, answer, Some(frame.into()), services.uptime());
+    Continue(())
+}
+
+fn fulfil(
+    services: &Services,
+    connection: &mut Connection,
+    action: Result<Action<'_>, Refusal>,
+) -> ControlFlow<(), Answer> {
+    let now = services.uptime();
+    let result = match action {
+        Ok(Action::Signal { to, signal }) => match connection.signal(to, signal, now) {
+            Ok(()) => {
+                trace!(seq = connection.sent(), "signal");
+                Ok(())
+            }
+            Err(SignalError::Rejected { reason, .. }) => Err(refusal(&reason)),
+            Err(SignalError::Closed) => return Break(()),
+        },
+        Ok(Action::Disconnect { id }) => {
+            connection.force_disconnect(id, now).map_err(|reason| refusal(&reason))
+        }
+        Ok(Action::Create(_)) => Err(Refusal::new(400, "the connection has joined already")),
+        Err(refusal) => Err(refusal),
+    };
+    Continue(match result {
+        Ok(()) => Answer::Accepted,
+        Err(Refusal { status, reason }) => Answer::Refused { status, reason: (&*reason).into() },
+    })
+}
+
+fn refusal(reason: &RejectionReason) -> Refusal {
+    Refusal::new(reason.code().http_status(), reason.to_string())
+}
