@@ -33,6 +33,7 @@ mod resolver;
 mod server;
 #[cfg(all(test, feature = "dev"))]
 mod tests;
+mod unverified;
 
 #[cfg(feature = "dev")]
 pub use application::ApplicationKey;
@@ -48,3 +49,4 @@ pub use public_key::{PublicKeyError, check_public_key};
 pub use resolver::{Certificates, Validity};
 #[cfg(feature = "server")]
 pub use server::{quic_server, tcp_server};
+pub use unverified::unverified_client;

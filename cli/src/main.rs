@@ -1,5 +1,6 @@
 //! `signalbox`: the gateway and its tools. Each command has a module of its own.
 
+mod address;
 mod bench;
 mod chaos;
 mod child;
@@ -11,10 +12,13 @@ mod connect;
 mod dev;
 #[cfg(target_os = "linux")]
 mod drain;
+mod health;
+mod http_get;
 mod id_prefix;
 mod join;
 mod line_reader;
 mod logging;
+mod man_pages;
 mod output;
 mod pid_file;
 mod project;
@@ -68,6 +72,7 @@ enum CliCommand {
     Serve(serve::Args),
     #[cfg(target_os = "linux")]
     Drain(drain::Args),
+    Health(health::Args),
     Join(join::Args),
     Send(send::Args),
     #[command(subcommand)]
@@ -81,6 +86,8 @@ enum CliCommand {
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
+    ManPages(man_pages::Args),
+    #[command(hide = true)]
     Child(child::Args),
 }
 
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
         CliCommand::Serve(args) => serve::run(args),
         #[cfg(target_os = "linux")]
         CliCommand::Drain(args) => drain::run(&args),
+        CliCommand::Health(args) => health::run(&args),
         CliCommand::Join(args) => join::run(args),
         CliCommand::Send(args) => send::run(args),
         CliCommand::Project(project::ProjectCommand::New(args)) => project::new(&args),
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
         CliCommand::Config(args) => config::run(&args),
         CliCommand::Bench(args) => bench::run(args),
         CliCommand::Completions(args) => completions::run(&args),
+        CliCommand::ManPages(args) => man_pages::run(&args),
         CliCommand::Child(args) => child::run(&args),
     };
     match result {

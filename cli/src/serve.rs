@@ -1,18 +1,19 @@
 //! `signalbox serve`: run a gateway.
 
-mod address;
 mod announcement;
 mod dev_settings;
 mod fleet;
 mod nats_server;
 mod page;
 mod reload;
+mod service_manager;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -28,8 +29,10 @@ use tracing::{level_filters::LevelFilter, warn};
 use self::{
     announcement::{Announcement, program},
     reload::ProjectReload,
+    service_manager::ServiceManager,
 };
 use crate::{
+    address,
     chaos::{self, Chaos, ChaosSpec},
     config::Sources,
     dev::{
@@ -110,6 +113,10 @@ pub(crate) struct Args {
 
 /// Directory of `--dev` by default.
 const DEV_DIR: &str = ".signalbox/dev";
+
+/// Time that the service manager is asked for beyond that of the drain: for the last farewells, files
+/// and log lines.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum AnnounceFormat {
@@ -209,7 +216,12 @@ async fn serve(
     // Only the owner of the ports gets here, so the file of another gateway is not overwritten.
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     let projects = ProjectReload::new(args.sources, defaults, &configured, gateway.projects());
-    tokio::spawn(reload::watch(gateway.certificates(), projects)?);
+    let service_manager = Arc::new(ServiceManager::of_environment(gateway.stats()));
+    tokio::spawn(reload::watch(gateway.certificates(), projects, service_manager.clone())?);
+    tokio::spawn({
+        let service_manager = service_manager.clone();
+        async move { keep_running("watchdog", || service_manager.keep_alive()).await }
+    });
     // Exists until the gateway has ended. Programs read the JSON announcement instead.
     let profile = match (args.announce, &dev) {
         (AnnounceFormat::Json, _) if !args.dev_profile => None,
@@ -230,6 +242,7 @@ async fn serve(
         dev_profile: profile.as_ref().map(ProfileGuard::file),
         peers,
     };
+    service_manager.ready().await;
     announcement::print(match args.announce {
         AnnounceFormat::Text => announcement.text(),
         AnnounceFormat::Json => announcement.json()?,
@@ -251,14 +264,22 @@ async fn serve(
     }
     // The first signal drains the gateway, the second one ends all links at once.
     let (drain, at_once) = (Notify::new(), Notify::new());
+    let drain_ms = config.drain.readiness_delay_ms.saturating_add(config.drain.timeout_ms);
+    let stop_time = Duration::from_millis(drain_ms).saturating_add(AFTER_DRAIN);
     let signals = async {
-        for notify in [&drain, &at_once] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        drain.notify_one();
+        let second = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            notify.notify_one();
-        }
+            at_once.notify_one();
+        };
+        tokio::join!(service_manager.stopping(stop_time), second);
         std::future::pending::<()>().await;
     };
     tokio::select! {

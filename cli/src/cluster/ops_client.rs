@@ -4,17 +4,12 @@ use std::{fmt, io, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use signalbox_gateway::ClusterReport;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::http_get;
 
 /// Time for the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum length of an answer, in bytes: far more than a large cluster needs.
-const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// The URL of an operations listener: `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,37 +60,20 @@ impl OpsUrl {
         Ok((answer, report))
     }
 
+    /// The address, as in the URL.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     async fn request(&self, token: Option<&str>) -> anyhow::Result<String> {
-        let Self { authority } = self;
-        let token = token.unwrap_or_default();
-        ensure!(
-            token.bytes().all(|byte| byte.is_ascii_graphic()),
-            "the token has other characters than visible ASCII"
-        );
-        let credential = if token.is_empty() {
-            String::new()
-        } else {
-            format!("Authorization: Bearer {token}\r\n")
+        let stream = TcpStream::connect(&self.authority).await.map_err(explained)?;
+        let answer = http_get::get(stream, &self.authority, "/cluster", token).await?;
+        let hint = match answer.status {
+            401 => "pass the gateway's ops.token with --ops-token",
+            _ => answer.first_line(),
         };
-        let mut stream = TcpStream::connect(authority).await.map_err(explained)?;
-        let request = format!(
-            "GET /cluster HTTP/1.1\r\nHost: {authority}\r\n{credential}Connection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-        let answer = String::from_utf8(answer).ok();
-        let parts = answer.as_deref().and_then(|answer| answer.split_once("\r\n\r\n"));
-        let status = parts.and_then(|(head, _)| head.strip_prefix("HTTP/1.1 ")?.get(..3));
-        let (Some(status), Some((_, body))) = (status, parts) else {
-            bail!("this is not the operations listener of a gateway");
-        };
-        let hint = match status {
-            "401" => "pass the gateway's ops.token with --ops-token",
-            _ => body.lines().next().unwrap_or_default(),
-        };
-        ensure!(status == "200", "HTTP {status}: {hint}");
-        Ok(body.to_owned())
+        ensure!(answer.status == 200, "HTTP {}: {hint}", answer.status);
+        Ok(answer.body)
     }
 }
 

@@ -49,6 +49,11 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// The environment and a file, without flags.
+    pub(crate) fn of_file(config: Option<PathBuf>) -> Self {
+        Self { config, ..Self::default() }
+    }
+
     /// All sources merged, `defaults` being the weakest.
     pub(super) fn read(&self, defaults: &Config) -> anyhow::Result<MergedConfig> {
         let mut figment = Figment::from(Serialized::defaults(defaults));
@@ -93,6 +98,16 @@ impl Sources {
         if let Some(threads) = self.threads {
             command.arg("--threads").arg(threads.to_string());
         }
+    }
+
+    /// The configuration, with defaults in place of invalid values. Fails for a file that is not TOML.
+    pub(crate) fn lenient(&self, defaults: &Config) -> anyhow::Result<Config> {
+        let merged = self.read(defaults)?;
+        let (config, invalid) = merged.extract();
+        if merged.file.as_ref().is_some_and(|file| !file.syntax_errors().is_empty()) {
+            invalid.into_result()?;
+        }
+        Ok(config)
     }
 
     /// The configuration, if each setting has a value of its kind.

@@ -7,11 +7,9 @@ use signalbox_gateway::{Addresses, Config, NetworkPage};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
-use super::{
-    address::{local_name, reachable},
-    page,
-};
+use super::page;
 use crate::{
+    address::{local_name, reachable},
     chaos::ChaosSpec,
     dev::{DevEnvironment, DevProject, DevTokens},
     output,

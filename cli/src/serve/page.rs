@@ -9,7 +9,7 @@ use qrcode::{
 };
 use signalbox_gateway::{Addresses, NetworkPage, PageSession, PageTokens};
 
-use super::address::{local_name, reachable};
+use crate::address::{local_name, reachable};
 use crate::dev::{DevEnvironment, DevTokens};
 
 /// Any address beyond the local network (RFC 5737, TEST-NET-1).

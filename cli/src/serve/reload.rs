@@ -14,6 +14,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::service_manager::ServiceManager;
 use crate::config::{InvalidConfig, Sources};
 
 /// Interval at which the configuration is read.
@@ -24,11 +25,12 @@ const CONFIG_POLL: Duration = Duration::from_secs(3);
 pub(super) fn watch(
     certificates: Certificates,
     projects: ProjectReload,
+    service_manager: Arc<ServiceManager>,
 ) -> anyhow::Result<impl Future<Output = ()>> {
     let hangups = Arc::new(AsyncMutex::new(signal(SignalKind::hangup())?));
     let projects = Arc::new(Mutex::new(projects));
     Ok(keep_running("configuration reload", move || {
-        poll(certificates.clone(), projects.clone(), hangups.clone())
+        poll(certificates.clone(), projects.clone(), hangups.clone(), service_manager.clone())
     }))
 }
 
@@ -36,6 +38,7 @@ async fn poll(
     certificates: Certificates,
     projects: Arc<Mutex<ProjectReload>>,
     hangups: Arc<AsyncMutex<Signal>>,
+    service_manager: Arc<ServiceManager>,
 ) {
     let mut hangups = hangups.lock().await;
     let mut interval = tokio::time::interval(CONFIG_POLL);
@@ -44,6 +47,9 @@ async fn poll(
             hangup = hangups.recv() => hangup.is_some(),
             _ = interval.tick() => false,
         };
+        if requested {
+            service_manager.reloading().await;
+        }
         let certificates = requested.then(|| certificates.clone());
         let projects = projects.clone();
         // Reading files may take a while.
@@ -55,6 +61,9 @@ async fn poll(
             projects.lock().reload(requested);
         })
         .await;
+        if requested {
+            service_manager.ready().await;
+        }
     }
 }
 

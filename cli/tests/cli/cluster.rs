@@ -155,9 +155,7 @@ fn status_tells_when_nats_is_gone_and_when_nothing_listens() {
     assert!(said.contains("nothing listens there: set ops.listen"), "{said}");
     // Other servers, and gateways on their own.
     let alone = Gateway::start();
-    for (address, part) in
-        [("/https", "not the operations listener"), ("/ops", "cluster.servers is not set")]
-    {
+    for (address, part) in [("/https", "not HTTP"), ("/ops", "cluster.servers is not set")] {
         let url = format!("http://{}", alone.text(address));
         let said = refused(signalbox().args(["cluster", "status", "--ops", &url]));
         assert!(said.contains(part), "{said}");

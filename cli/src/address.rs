@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An address that clients on this machine can connect to, for one that may be unspecified.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -13,7 +13,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The same address for people: `localhost` if it is.
-pub(super) fn local_name(address: SocketAddr) -> String {
+pub(crate) fn local_name(address: SocketAddr) -> String {
     let address = reachable(address);
     if address.ip().is_loopback() {
         format!("localhost:{}", address.port())
