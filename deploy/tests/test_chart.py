@@ -36,6 +36,8 @@ VARIANTS: list[dict[str, Any]] = [
             "auth": {"allowed_origins": ["https://app.example.com"], "subscribers_may_send": True},
             "limits": {"outbox_bytes": 10000000},
         },
+        "ops": {"tokenSecret": "ops"},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "podAnnotations": {"team": "calls"},
         "tolerations": [{"operator": "Exists"}],
         "imagePullSecrets": [{"name": "registry"}],
@@ -72,7 +74,9 @@ def test_every_object_has_the_schema_of_kubernetes(deploy: Path, values: dict[st
     objects = render(deploy, values)
     assert {"StatefulSet/demo", "Service/demo", "Service/demo-pods"} <= objects.keys()
     for it in objects.values():
-        kubernetes_validate.validate(it, version, strict=True)
+        # That one belongs to the Prometheus operator.
+        if it["kind"] != "ServiceMonitor":
+            kubernetes_validate.validate(it, version, strict=True)
     broken = json.loads(json.dumps(objects["Service/demo"]))
     broken["spec"]["ports"][0]["port"] = "https"
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -87,6 +91,22 @@ def test_settings_reach_the_gateway_as_its_environment(deploy: Path) -> None:
     assert variables["SIGNALBOX_CLUSTER__SERVERS"] == '["tls://nats:4222"]'
     assert variables["SIGNALBOX_CLUSTER__CREDENTIALS_FILE"] == "/etc/signalbox/nats/nats.creds"
     assert "SIGNALBOX_CLUSTER__SERVERS" not in environment(render(deploy, VARIANTS[1]))
+
+
+def test_metrics_are_for_those_who_have_the_token(deploy: Path) -> None:
+    assert environment(render(deploy, VALUES))["SIGNALBOX_OPS__LISTEN"] == "127.0.0.1:4435"
+    objects = render(deploy, VARIANTS[2])
+    variables = environment(objects)
+    assert variables["SIGNALBOX_OPS__LISTEN"] == "0.0.0.0:4435"
+    assert variables["SIGNALBOX_OPS__TOKEN_FILE"] == "/etc/signalbox/ops/token"
+    monitor = objects["ServiceMonitor/demo"]["spec"]
+    assert monitor["endpoints"][0]["authorization"]["credentials"] == {"name": "ops", "key": "token"}
+    # It selects the pods, and not the service for clients as well.
+    labels = monitor["selector"]["matchLabels"].items()
+    services = [it for it in objects.values() if it["kind"] == "Service"]
+    selected = [it for it in services if labels <= it["metadata"]["labels"].items()]
+    assert [it["metadata"]["name"] for it in selected] == ["demo-pods"]
+    assert "ops" in [it["name"] for it in selected[0]["spec"]["ports"]]
 
 
 @pytest.mark.parametrize(("values", "seconds"), [(VARIANTS[0], 45), (VARIANTS[2], 77)])
@@ -113,6 +133,7 @@ def test_a_pod_has_no_privileges(deploy: Path) -> None:
         ({"projects": {"existingSecret": ""}}, "projects.existingSecret is required"),
         ({"cluster": {"servers": []}}, "set cluster.servers, or replicas to 1"),
         ({"cluster": {"servers": ["localhost"]}}, "servers"),
+        ({"serviceMonitor": {"enabled": True}}, "needs ops.tokenSecret"),
         ({"replica": 2}, "replica"),
     ],
 )
