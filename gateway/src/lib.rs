@@ -50,6 +50,7 @@ mod services;
 mod shared_state;
 mod state_file;
 pub mod supervise;
+mod turnstile;
 mod webhook;
 
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};

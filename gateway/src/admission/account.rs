@@ -43,6 +43,11 @@ impl ClientAccount {
         }
     }
 
+    /// Whether a client of its address has been admitted before.
+    pub(crate) fn is_known(&self) -> bool {
+        self.standing() == Standing::Known
+    }
+
     /// The admission control that it belongs to.
     pub(crate) fn admission(&self) -> &Arc<AdmissionControl> {
         &self.admission

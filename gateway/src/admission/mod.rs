@@ -28,7 +28,10 @@ use self::{
     prefix::AddressPrefix,
     refusal::Refusals,
 };
-use crate::config::{AddressLimitsConfig, Config};
+use crate::{
+    config::{AddressLimitsConfig, Config},
+    turnstile::Turnstile,
+};
 
 /// Share of a listener's permits that only known addresses get.
 const RESERVED_SHARE: usize = 4;
@@ -57,6 +60,7 @@ pub(crate) struct AdmissionControl {
     pages: Arc<Semaphore>,
     rates: Mutex<AddressRates>,
     refusals: Refusals,
+    turnstile: Arc<Turnstile>,
     started: Instant,
     /// Whether all TCP connections come from proxies, with which clients share an address.
     tcp_is_proxied: bool,
@@ -120,6 +124,7 @@ impl AdmissionControl {
             pages: Arc::new(Semaphore::new(kept.pages)),
             rates: Mutex::new(AddressRates::new(limits)),
             refusals: Refusals::default(),
+            turnstile: Arc::default(),
             started: Instant::now(),
             tcp_is_proxied,
         }
@@ -174,6 +179,11 @@ impl AdmissionControl {
                 None
             }
         }
+    }
+
+    /// The turnstile through which clients pass until they have been admitted.
+    pub(crate) fn turnstile(&self) -> &Arc<Turnstile> {
+        &self.turnstile
     }
 
     pub(crate) fn servers(&self) -> &Arc<Semaphore> {

@@ -171,8 +171,10 @@ async fn serve(
         }
     };
     let mut handshake = driver.with(Box::pin(establish(connecting, policy, remote, hello_by)));
+    let turnstile = context.admission.turnstile().clone();
+    let is_known = permit.client().is_known();
     let established = tokio::select! {
-        established = &mut handshake => established,
+        established = turnstile.pass(is_known, || true, &mut handshake) => established,
         () = permit.evicted() => None,
     };
     if let Some((opened, data)) = established {

@@ -18,7 +18,7 @@ use super::{
     tcp_socket::{self, ClientSocket, ClientStream},
 };
 use crate::{
-    admission::{AddressRate, AdmissionPermit, ClientAccount},
+    admission::{AddressRate, ClientAccount},
     context::ServerContext,
     error::BindError,
     failure::RunError,
@@ -119,9 +119,17 @@ async fn admit(
 ) {
     match context.admission.enter_tcp(client).await {
         Some(permit) => {
-            let accepted = Accepted { stream, remote, permit };
+            let hello_by = Instant::now() + context.services.policy().timeouts.hello();
+            let turnstile = context.admission.turnstile().clone();
+            let is_known = permit.client().is_known();
+            let client = HttpConnection::new(remote, hello_by, permit);
+            let waits = {
+                let client = client.clone();
+                move || !client.is_server()
+            };
             // A waiting connection must not take the memory of one that is served.
-            Box::pin(serve(context, tls, router, accepted)).await;
+            let serving = Box::pin(serve(context, tls, router, stream, client, hello_by));
+            turnstile.pass(is_known, waits, serving).await;
         }
         None => {
             let _ = stream.set_zero_linger();
@@ -129,22 +137,16 @@ async fn admit(
     }
 }
 
-/// An accepted connection with a permit.
-struct Accepted {
-    stream: TcpStream,
-    remote: SocketAddr,
-    permit: AdmissionPermit,
-}
-
 /// TLS and HTTP for one connection.
 async fn serve(
     context: ServerContext,
     tls: Option<TlsAcceptor>,
     router: Router,
-    accepted: Accepted,
+    stream: TcpStream,
+    client: HttpConnection,
+    hello_by: Instant,
 ) {
-    let Accepted { stream, remote, permit } = accepted;
-    let hello_by = Instant::now() + context.services.policy().timeouts.hello();
+    let remote = client.remote();
     let socket = match ClientSocket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {
@@ -166,9 +168,8 @@ async fn serve(
                     return;
                 }
             },
-            () = permit.evicted() => return,
+            () = client.evicted() => return,
         },
     };
-    let client = HttpConnection::new(remote, hello_by, permit);
     http::serve(&context, router, stream, client).await;
 }
