@@ -12,6 +12,7 @@ mod ops;
 mod origin;
 mod problem;
 mod project;
+mod proxy;
 mod setting;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -26,6 +27,7 @@ pub use self::{
     ops::OpsConfig,
     problem::{Problem, ProblemKind},
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
+    proxy::{ForwardedHeader, ProxyConfig},
 };
 use self::{
     gateway_url::GATEWAY_URL,
@@ -55,6 +57,8 @@ section! {
             Form::Text("1 to 64 letters, digits, '.', '_' or '-', in quotes");
         /// Addresses.
         listen: ListenConfig = ListenConfig::default(), Form::Table(&ListenConfig::TABLE);
+        /// Proxies.
+        proxy: ProxyConfig = ProxyConfig::default(), Form::Table(&ProxyConfig::TABLE);
         /// The certificate.
         tls: TlsConfig = TlsConfig::default(), Form::Table(&TlsConfig::TABLE);
         /// Rules for joining and sending.
@@ -174,7 +178,8 @@ section! {
 section! {
     /// Limits of one client address: an IPv4 address, or the first 64 bits of an IPv6 address. An
     /// address that paused may use ten seconds' worth of a rate at once. Requests with a valid server
-    /// credential do not count. With tls.plaintext_tcp the limits apply to QUIC alone.
+    /// credential do not count. With tls.plaintext_tcp and without proxy.trusted the limits apply to
+    /// QUIC alone.
     pub struct AddressLimitsConfig {
         /// New links and HTTP connections per second. More are refused.
         links_per_second: u32 = 200, number_or_zero("links", 0, RATE_MAX, "no limit");

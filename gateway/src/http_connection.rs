@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -39,6 +40,22 @@ enum Authentication {
     Server { _permit: OwnedSemaphorePermit },
     /// A page's token was valid, and a permit for pages was free.
     Page { _permit: OwnedSemaphorePermit },
+}
+
+/// The client of a request.
+#[derive(Clone)]
+pub(crate) struct RequestClient {
+    pub(crate) remote: SocketAddr,
+    pub(crate) account: ClientAccount,
+    /// Whether a trusted proxy, which may serve many clients over one connection, has named it.
+    pub(crate) is_behind_proxy: bool,
+}
+
+impl RequestClient {
+    /// Whether the client has not shown a credential, as far as the connection tells.
+    pub(crate) fn is_stranger(&self, connection: &HttpConnection) -> bool {
+        self.is_behind_proxy || !connection.is_kept()
+    }
 }
 
 /// State of a connection between and during requests.
@@ -87,17 +104,32 @@ impl HttpConnection {
         }
     }
 
-    /// The account of the client.
-    pub(crate) fn client(&self) -> &ClientAccount {
-        &self.0.client
+    /// The client of a request with these headers: that of the connection, unless a trusted proxy has
+    /// named another one.
+    pub(crate) fn client_of(&self, headers: &HeaderMap) -> RequestClient {
+        let ConnectionState { remote, client, .. } = &*self.0;
+        let proxies = client.admission().proxies();
+        let named = proxies.contains(remote.ip()).then(|| proxies.client(headers)).flatten();
+        match named {
+            Some(named) => RequestClient {
+                remote: named,
+                account: client.admission().tcp_client(named.ip()),
+                is_behind_proxy: true,
+            },
+            None => {
+                RequestClient { remote: *remote, account: client.clone(), is_behind_proxy: false }
+            }
+        }
     }
 
-    /// Exchanges the admission permit for a server permit, if one is free, because a valid
-    /// credential has been shown. The rates of its address are for clients without one.
-    pub(crate) fn promote_to_server(&self) {
+    /// Exchanges the admission permit for a server permit, if one is free, because this client has
+    /// shown a valid credential. The rates of its address are for clients without one.
+    pub(crate) fn promote_to_server(&self, client: &RequestClient) {
+        if client.is_stranger(self) {
+            client.account.refund(AddressRate::Requests);
+        }
         let mut authentication = self.0.authentication.lock();
         let Authentication::Pending { is_server, .. } = &mut *authentication else { return };
-        self.0.client.refund(AddressRate::Requests);
         if !std::mem::replace(is_server, true) {
             self.0.client.refund(AddressRate::Links);
         }
@@ -106,14 +138,16 @@ impl HttpConnection {
         }
     }
 
-    /// Exchanges the admission permit for one of a page, if one is free, because a valid token has
-    /// been shown.
-    pub(crate) fn keep_for_page(&self) {
+    /// Exchanges the admission permit for one of a page, if one is free, because this client has
+    /// shown a valid token.
+    pub(crate) fn keep_for_page(&self, client: &RequestClient) {
+        if client.is_stranger(self) {
+            client.account.refund(AddressRate::Requests);
+        }
         let mut authentication = self.0.authentication.lock();
         if let Authentication::Pending { .. } = *authentication
             && let Ok(permit) = self.0.client.admission().pages().clone().try_acquire_owned()
         {
-            self.0.client.refund(AddressRate::Requests);
             *authentication = Authentication::Page { _permit: permit };
         }
     }

@@ -31,6 +31,7 @@ mod error_chain;
 mod expiry;
 mod failure;
 mod file;
+mod forwarded;
 mod gateway;
 mod handles;
 mod headers;

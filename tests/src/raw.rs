@@ -319,7 +319,13 @@ impl WebSocket {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The opening handshake on a stream that is there, for JSON.
     pub async fn on(stream: S) -> Self {
-        let socket = handshake_on(stream, Some(Codec::Json.subprotocol()), &[]).await.unwrap();
+        Self::on_with(stream, &[]).await
+    }
+
+    /// The same with further headers.
+    pub async fn on_with(stream: S, headers: &[(&'static str, &'static str)]) -> Self {
+        let subprotocol = Some(Codec::Json.subprotocol());
+        let socket = handshake_on(stream, subprotocol, headers).await.unwrap();
         Self { socket, json: true }
     }
 
@@ -396,7 +402,7 @@ async fn handshake_on<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// A TLS connection to the gateway's TCP port.
 pub async fn tls_stream(address: SocketAddr) -> TlsStream<TcpStream> {
-    try_tls(TcpStream::connect(address).await.unwrap()).await.unwrap()
+    try_tls_on(TcpStream::connect(address).await.unwrap()).await.unwrap()
 }
 
 /// The same from another address of the loopback. An error if the gateway refuses it.
@@ -404,7 +410,7 @@ pub async fn try_tls_stream_from(
     source: IpAddr,
     address: SocketAddr,
 ) -> io::Result<TlsStream<TcpStream>> {
-    try_tls(try_tcp_stream_from(source, address).await?).await
+    try_tls_on(try_tcp_stream_from(source, address).await?).await
 }
 
 /// A TCP connection from another address of the loopback.
@@ -418,7 +424,8 @@ async fn try_tcp_stream_from(source: IpAddr, address: SocketAddr) -> io::Result<
     within_timeout("a TCP connection", socket.connect(address)).await
 }
 
-async fn try_tls(stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+/// TLS on a TCP connection that is there. An error if the gateway refuses it.
+pub async fn try_tls_on(stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let connector = TlsConnector::from(Arc::new(tls(b"http/1.1")));
     let name = ServerName::try_from("localhost").unwrap();
     within_timeout("a TLS handshake", connector.connect(name, stream)).await

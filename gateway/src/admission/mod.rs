@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     config::{AddressLimitsConfig, Config},
+    forwarded::TrustedProxies,
     turnstile::Turnstile,
 };
 
@@ -62,7 +63,9 @@ pub(crate) struct AdmissionControl {
     refusals: Refusals,
     turnstile: Arc<Turnstile>,
     started: Instant,
-    /// Whether all TCP connections come from proxies, with which clients share an address.
+    proxies: TrustedProxies,
+    /// Whether TCP connections come from proxies that are not known, with which clients share an
+    /// address.
     tcp_is_proxied: bool,
 }
 
@@ -91,7 +94,9 @@ impl AdmissionControl {
             servers: limits.http_keep_alive_connections,
             pages: config.opentok_js.kept_connections,
         };
-        Self::with(bounds, kept, limits.address.clone(), config.tls.plaintext_tcp)
+        let proxies = TrustedProxies::new(&config.proxy);
+        let tcp_is_proxied = config.tls.plaintext_tcp && proxies.is_empty();
+        Self { tcp_is_proxied, proxies, ..Self::with(bounds, kept, limits.address.clone()) }
     }
 
     /// That of a listener for this many connections of the operator's programs, which have no limits.
@@ -104,15 +109,10 @@ impl AdmissionControl {
             patience: hello / 2,
         };
         let kept = KeptConnections { servers: 0, pages: 0 };
-        Self::with(bounds, kept, AddressLimitsConfig::NONE, false)
+        Self::with(bounds, kept, AddressLimitsConfig::NONE)
     }
 
-    fn with(
-        bounds: PendingBounds,
-        kept: KeptConnections,
-        limits: AddressLimitsConfig,
-        tcp_is_proxied: bool,
-    ) -> Self {
+    fn with(bounds: PendingBounds, kept: KeptConnections, limits: AddressLimitsConfig) -> Self {
         let permits = bounds.permits.div_ceil(UNVALIDATED_SHARE);
         let unvalidated =
             PendingBounds { permits, reserved: 0, per_address: permits, waiting: 0, ..bounds };
@@ -126,7 +126,8 @@ impl AdmissionControl {
             refusals: Refusals::default(),
             turnstile: Arc::default(),
             started: Instant::now(),
-            tcp_is_proxied,
+            proxies: TrustedProxies::default(),
+            tcp_is_proxied: false,
         }
     }
 
@@ -137,7 +138,13 @@ impl AdmissionControl {
 
     /// The account of a TCP client with this address.
     pub(crate) fn tcp_client(self: &Arc<Self>, remote: IpAddr) -> ClientAccount {
-        ClientAccount::new(self.clone(), remote.into(), self.tcp_is_proxied)
+        let is_proxy = self.tcp_is_proxied || self.proxies.contains(remote);
+        ClientAccount::new(self.clone(), remote.into(), is_proxy)
+    }
+
+    /// The proxies that are believed.
+    pub(crate) fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
     }
 
     /// Waits for a permit for a QUIC client whose address is validated. `None` if it is refused.

@@ -46,7 +46,7 @@ use crate::{
     admission::AddressRate,
     context::ServerContext,
     headers::has_token,
-    http_connection::{HttpConnection, Phase},
+    http_connection::{HttpConnection, Phase, RequestClient},
     lifecycle::Lifecycle,
     rest,
     services::Services,
@@ -105,6 +105,8 @@ pub(super) async fn serve(
     let connection = client.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         phase.send_replace(Phase::Exchange { since: Instant::now() });
+        let asking = connection.client_of(request.headers());
+        request.extensions_mut().insert(asking);
         request.extensions_mut().insert(connection.clone());
         with_one_slash(request.uri_mut());
         let ended = ExchangeEnd(phase.clone());
@@ -212,6 +214,7 @@ impl<B: HttpBody + Unpin> HttpBody for ResponseBody<B> {
 pub(super) async fn keep_or_close(
     State(context): State<ServerContext>,
     axum::Extension(client): axum::Extension<HttpConnection>,
+    axum::Extension(asking): axum::Extension<RequestClient>,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
@@ -222,8 +225,8 @@ pub(super) async fn keep_or_close(
     // An upgrade counts as a link.
     let (path, prefix) = (request.uri().path(), &context.services.policy().opentok_js.prefix);
     let is_link = path == CONNECT_PATH || opentok_js::is_socket(prefix.as_deref(), path);
-    let is_counted = !client.is_kept() && !is_link;
-    if is_counted && !client.client().take(AddressRate::Requests) {
+    let is_counted = asking.is_stranger(&client) && !is_link;
+    if is_counted && !asking.account.take(AddressRate::Requests) {
         return closing(rest::Error::TooMany(AddressRate::Requests).into_response());
     }
     let checked = malformed::check(&request);

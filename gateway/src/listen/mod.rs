@@ -10,6 +10,7 @@ pub(crate) mod ops;
 mod origin;
 mod outage;
 pub(crate) mod page;
+mod proxy_header;
 pub(crate) mod quic;
 pub(crate) mod tcp;
 mod tcp_socket;

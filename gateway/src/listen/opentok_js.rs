@@ -143,10 +143,10 @@ async fn session_info(
     Path((_, session)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let account = client.client();
-    let answer = check(&services, &lifecycle, account, &session, &headers);
+    let asking = client.client_of(&headers);
+    let answer = check(&services, &lifecycle, &asking.account, &session, &headers);
     let answer = answer.map(|(session, connection)| {
-        client.keep_for_page();
+        client.keep_for_page(&asking);
         json!([info_of(&services, &session, connection)])
     });
     let body = answer.unwrap_or_else(|SessionRefusal { code, message }| {

@@ -6,24 +6,21 @@ use axum::Router;
 use signalbox_certs::Certificates;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     http,
     outage::Outage,
+    proxy_header,
     tcp_socket::{self, ClientSocket, ClientStream},
 };
 use crate::{
-    admission::{AddressRate, ClientAccount},
-    context::ServerContext,
-    error::BindError,
-    failure::RunError,
-    http_connection::HttpConnection,
-    supervise::keep_running,
+    admission::AddressRate, context::ServerContext, error::BindError, failure::RunError,
+    http_connection::HttpConnection, supervise::keep_running,
 };
 
 /// Pause of accepting after the process has run out of a resource, such as file descriptors.
@@ -75,14 +72,8 @@ impl HttpListener {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    let client = context.admission.tcp_client(remote.ip());
-                    // A reset tells the client at once, and leaves nothing to the kernel to remember.
-                    if !client.take(AddressRate::Links) {
-                        let _ = stream.set_zero_linger();
-                        continue;
-                    }
                     let serving = (context.clone(), self.tls.clone(), router.clone());
-                    context.lifecycle.spawn(remote, admit(serving, stream, remote, client));
+                    context.lifecycle.spawn(remote, admit(serving, stream, remote));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 // The socket no longer listens.
@@ -113,10 +104,30 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// Serves a connection once it has a permit.
 async fn admit(
     (context, tls, router): (ServerContext, Option<TlsAcceptor>, Router),
-    stream: TcpStream,
-    remote: SocketAddr,
-    client: ClientAccount,
+    mut stream: TcpStream,
+    peer: SocketAddr,
 ) {
+    let mut remote = peer;
+    if context.admission.proxies().sends_proxy_header(peer.ip()) {
+        let patience = context.services.policy().timeouts.hello();
+        match timeout(patience, proxy_header::read(&mut stream)).await {
+            Ok(Ok(named)) => remote = named.unwrap_or(peer),
+            Ok(Err(error)) => {
+                warn!(proxy = %peer, %error, "connection of a proxy refused");
+                return;
+            }
+            Err(_) => {
+                debug!(proxy = %peer, "no header of the proxy in time");
+                return;
+            }
+        }
+    }
+    let client = context.admission.tcp_client(remote.ip());
+    // A reset tells the client at once, and leaves nothing to the kernel to remember.
+    if !client.take(AddressRate::Links) {
+        let _ = stream.set_zero_linger();
+        return;
+    }
     match context.admission.enter_tcp(client).await {
         Some(permit) => {
             let hello_by = Instant::now() + context.services.policy().timeouts.hello();
@@ -125,7 +136,7 @@ async fn admit(
             let client = HttpConnection::new(remote, hello_by, permit);
             let waits = {
                 let client = client.clone();
-                move || !client.is_server()
+                move || !client.is_kept()
             };
             // A waiting connection must not take the memory of one that is served.
             let serving = Box::pin(serve(context, tls, router, stream, client, hello_by));

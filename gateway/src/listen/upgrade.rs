@@ -32,10 +32,10 @@ use tracing::debug;
 
 use super::{origin::origin_allowed, tcp_socket::ClientStream};
 use crate::{
-    admission::AdmissionPermit,
+    admission::{AddressRate, AdmissionPermit},
     context::ServerContext,
     headers::{has_token, items},
-    http_connection::HttpConnection,
+    http_connection::{HttpConnection, RequestClient},
     link::{self, LinkForm, LinkInfo, LinkProtocol, opentok, socket_url::SocketUrl, websocket},
     services::Policy,
 };
@@ -60,6 +60,11 @@ pub(super) enum UpgradeError {
     Subprotocol,
     #[error("pages of this origin must not connect here (setting auth.allowed_origins)")]
     Origin,
+    #[error(
+        "too many links from this address: try again later (setting \
+         limits.address.links_per_second)"
+    )]
+    TooMany,
     #[error("too many clients are connecting: try again (setting limits.pending_handshakes)")]
     Busy,
 }
@@ -73,6 +78,7 @@ impl IntoResponse for UpgradeError {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
@@ -145,10 +151,19 @@ pub(super) async fn upgrade(
     };
     let upgrade =
         request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NotWebSocket)?;
-    let permit = client.link_permit(Instant::now() + timeouts.hello()).await;
+    let asking = client.client_of(request.headers());
+    let RequestClient { remote, account, is_behind_proxy } = asking;
+    let permit = if is_behind_proxy {
+        if !account.take(AddressRate::Links) {
+            return Err(UpgradeError::TooMany);
+        }
+        context.admission.enter_tcp(account).await
+    } else {
+        client.link_permit(Instant::now() + timeouts.hello()).await
+    };
     let permit = permit.ok_or(UpgradeError::Busy)?;
     // Counted from now, because the connection may have been open for hours.
-    let (remote, hello_by) = (client.remote(), Instant::now() + timeouts.hello());
+    let hello_by = Instant::now() + timeouts.hello();
     let link = become_link(context.clone(), remote, hello_by, permit, protocol, upgrade);
     context.lifecycle.spawn(remote, link);
     let headers = [

@@ -11,8 +11,12 @@ use signalbox_token::{CredentialError, verify_credential};
 
 use super::error::Error;
 use crate::{
-    admission::AddressRate, clock::unix_time, headers::bearer_tokens,
-    http_connection::HttpConnection, project::Project, revocation::RevocationId,
+    admission::AddressRate,
+    clock::unix_time,
+    headers::bearer_tokens,
+    http_connection::{HttpConnection, RequestClient},
+    project::Project,
+    revocation::RevocationId,
     services::Services,
 };
 
@@ -35,7 +39,10 @@ impl FromRequestParts<Arc<Services>> for Caller {
     ) -> Result<Self, Error> {
         let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
         let connection = parts.extensions.get::<HttpConnection>();
-        let stranger = connection.filter(|it| !it.is_server()).map(HttpConnection::client);
+        let asking = connection.zip(parts.extensions.get::<RequestClient>());
+        let stranger = asking
+            .filter(|(connection, client)| client.is_stranger(connection))
+            .map(|(_, client)| &client.account);
         if stranger.is_some_and(|it| !it.check(AddressRate::InvalidTokens)) {
             return Err(Error::TooMany(AddressRate::InvalidTokens));
         }
@@ -50,8 +57,8 @@ impl FromRequestParts<Arc<Services>> for Caller {
             }
         })?;
         let is_application = projects.get(key.as_str()).is_some_and(Project::is_application);
-        if let Some(connection) = connection {
-            connection.promote_to_server();
+        if let Some((connection, client)) = asking {
+            connection.promote_to_server(client);
         }
         Ok(Self { key: key.clone(), is_application })
     }

@@ -18,6 +18,7 @@ mod http;
 mod ops;
 mod page;
 mod projects;
+mod proxied_addresses;
 mod quic;
 mod rate_limit;
 mod rest;
