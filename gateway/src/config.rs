@@ -133,6 +133,12 @@ section! {
 section! {
     /// Limits on what clients and projects may use.
     pub struct LimitsConfig {
+        /// Connections of the gateway, detached ones included. Beyond it new clients are refused, and
+        /// those that resume are not.
+        connections: usize = 250_000, number("", 1, UNBOUNDED);
+        /// Resident memory of the gateway. Beyond it new clients are refused, and those that resume
+        /// are not. Only on Linux.
+        memory_bytes: u64 = 0, number_or_zero("bytes", 0, UNBOUNDED, "no limit");
         /// Connections of one session.
         connections_per_session: usize =
             signalbox_relay::Settings::default().connections_per_session, number("", 1, UNBOUNDED);

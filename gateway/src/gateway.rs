@@ -257,6 +257,12 @@ impl Gateway {
             let watching = keep_running("certificate watch", || watch(certificates.clone()));
             lifecycle.until_drain(watching).await;
         });
+        let services = context.services.clone();
+        let lifecycle = context.lifecycle.clone();
+        listeners.spawn(async move {
+            let watching = keep_running("memory watch", || services.overload().watch());
+            lifecycle.until_drain(watching).await;
+        });
         listeners.close();
         let (stop_writing, writers) = (CancellationToken::new(), TaskTracker::new());
         if let Some(file) = revocation_file {

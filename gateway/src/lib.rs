@@ -42,6 +42,7 @@ mod lifecycle;
 mod link;
 mod listen;
 mod log_filter;
+mod overload;
 mod page;
 mod project;
 mod rest;
@@ -56,9 +57,10 @@ mod webhook;
 
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
-    AuthConfig, ClusterConfig, Config, DrainConfig, LimitsConfig, ListenConfig, OpenTokJsConfig,
-    OpsConfig, Problem, ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides,
-    ResumeConfig, SecretText, TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
+    AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig, ForwardedHeader,
+    LimitsConfig, ListenConfig, OpenTokJsConfig, OpsConfig, Problem, ProblemKind, ProcessConfig,
+    ProjectConfig, ProjectLimitOverrides, ProxyConfig, ResumeConfig, SecretText, TimeoutsConfig,
+    TlsConfig, WebhookConfig, accepted, default_file,
 };
 pub use error::BindError;
 pub use failure::RunError;

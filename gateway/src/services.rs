@@ -14,6 +14,7 @@ use crate::{
     cluster::ClusterNode,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, OpenTokJsConfig, TimeoutsConfig},
     instance,
+    overload::Overload,
     project::{Project, Projects},
     revocation::RevocationList,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Services {
     instance: Instance,
     revocations: RevocationList,
     cluster: Option<ClusterNode>,
+    overload: Overload,
 }
 
 impl Services {
@@ -80,7 +82,8 @@ impl Services {
             gateways: config.resume.gateways.clone(),
         };
         let revocations = RevocationList::default();
-        Self { relay, clock, projects, policy, instance, revocations, cluster }
+        let overload = Overload::new(&config.limits);
+        Self { relay, clock, projects, policy, instance, revocations, cluster, overload }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -105,6 +108,11 @@ impl Services {
     /// The cluster that this gateway is a part of, if there is one.
     pub(crate) fn cluster(&self) -> Option<&ClusterNode> {
         self.cluster.as_ref()
+    }
+
+    /// Bounds of the whole gateway.
+    pub(crate) fn overload(&self) -> &Overload {
+        &self.overload
     }
 
     pub(crate) fn policy(&self) -> &Policy {

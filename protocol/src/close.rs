@@ -31,7 +31,8 @@ codes! {
         TokenExpired = 9, "tokenExpired",
         /// The token is good, but for a session of another project.
         WrongProject = 10, "wrongProject",
-        /// The session or the project has reached its limit of connections.
+        /// The session, the project or the gateway has reached its limit of connections, or the
+        /// client's address has presented too many invalid tokens.
         ConnectionLimit = 11, "connectionLimit",
         /// The gateway failed. This is not the client's fault.
         InternalError = 12, "internalError",
@@ -175,7 +176,7 @@ impl CloseReason {
             }
             Self::TokenExpired => "the token's time is over; get a new one from your server",
             Self::WrongProject => "the session belongs to another project than the token",
-            Self::ConnectionLimit => "no more connections are allowed in the session or project",
+            Self::ConnectionLimit => "no more connections are allowed; try again later",
             Self::InternalError => "the gateway failed; its log says why",
             Self::Superseded => "another link has taken over the connection, which goes on there",
             Self::InvalidTicket => "no connection is kept for this ticket; join again with a token",

@@ -52,6 +52,10 @@ causes! {
     Waited = "waited", "limits.pending_handshakes";
     /// It lost its permit to another client before it was admitted.
     Evicted = "evicted", "limits.pending_handshakes";
+    /// The gateway has as many connections as it may.
+    Connections = "connections", "limits.connections";
+    /// The gateway uses more memory than it may.
+    Memory = "memory", "limits.memory_bytes";
 }
 
 /// The number of refusals by cause.

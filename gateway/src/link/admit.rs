@@ -137,6 +137,11 @@ async fn join(
                 LinkEnd::new(error.close_reason(), error.to_string())
             },
         )?;
+    if let Some(cause) = services.overload().refuses(services.relay().stats().connections) {
+        client.refused(cause);
+        let detail = format!("the gateway is full; try again later (setting {})", cause.setting());
+        return Err(LinkEnd::new(CloseReason::ConnectionLimit, detail));
+    }
     let minted = || ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes());
     let info = ConnectionInfo {
         id: chosen.as_ref().map_or_else(minted, |chosen| chosen.id),

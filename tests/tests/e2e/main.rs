@@ -13,6 +13,7 @@ mod client_lifetime;
 mod concurrent_senders;
 mod conformance;
 mod crash;
+mod full_gateway;
 mod gateway_list;
 mod http;
 mod ops;
