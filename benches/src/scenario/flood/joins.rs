@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use signalbox_loadgen::{latencies::Latencies, target::Target};
 use signalbox_report::Percentiles;
 use tokio::{
     task::JoinSet,
-    time::{interval, timeout},
+    time::{Instant, interval_at, timeout},
 };
 
 /// Time between two joins.
@@ -47,14 +47,15 @@ struct JoinCounts {
     latencies: Latencies,
 }
 
-/// Joins while `measurement` runs. Each client joins the session of `target` and leaves.
+/// Joins while `measurement` runs, after a time. Each client joins the session of `target` and leaves.
 pub(super) async fn join_during<T>(
     target: Target,
+    after: Duration,
     measurement: impl Future<Output = T>,
 ) -> (T, Joins) {
     let (target, counts) = (Arc::new(target), Arc::new(Mutex::new(JoinCounts::default())));
     let joining = async {
-        let mut due = interval(INTERVAL);
+        let mut due = interval_at(Instant::now() + after, INTERVAL);
         let mut running = JoinSet::new();
         loop {
             due.tick().await;

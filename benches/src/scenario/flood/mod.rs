@@ -6,6 +6,8 @@
 mod attack;
 mod joins;
 
+use std::time::Duration;
+
 use serde::Serialize;
 use signalbox_loadgen::{
     clock::{nanos, now_ns},
@@ -29,8 +31,11 @@ use crate::{Bench, all::All};
 /// Share of the requests that must be sent; a warning says if fewer are.
 const SENT: f64 = 0.95;
 
+/// Time for the measuring clients to join and for the flood to begin, before the warm-up.
+const BEGINNING: Duration = Duration::from_secs(2);
+
 /// Time over which the returning clients begin to resume.
-const RETURN: std::time::Duration = std::time::Duration::from_millis(500);
+const RETURN: Duration = Duration::from_millis(500);
 
 const P50: Metric<FloodMeasured> =
     Metric::lower("p50_us", "µs", |it| Some(it.signals.latency_us.p50));
@@ -231,7 +236,8 @@ impl Flood {
         let FloodLabel { transport, attack } = *label;
         let gateway = bench.launcher.start_limited().await?;
         let other = bench.launcher.start_limited().await?;
-        let load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
+        let mut load = self.rounds.load(2, Pattern::ToOne, f64::from(self.rate));
+        load.warm_up += BEGINNING;
         let target = gateway.target(transport)?;
         let process = Some(gateway.process());
         let flooded = if attack.is_control { &other } else { &gateway };
@@ -239,15 +245,22 @@ impl Flood {
         let mut swarm = ReconnectSwarm::prepare(&gateway, transport, tickets).await?;
         let order = attack.order(self);
         let mut flood = match order {
-            Some(order) => Some(FloodGenerator::start(flooded, order).await?),
+            Some(order) => Some(FloodGenerator::prepare(flooded, order).await?),
             None => None,
         };
         let pids = [Some(other.pid()), swarm.pid(), flood.as_ref().and_then(FloodGenerator::pid)];
         let further: Vec<u32> = pids.into_iter().flatten().collect();
-        swarm.resume(now_ns() + nanos(PAUSE + self.rounds.warm_up()), RETURN).await?;
-        let before = progress(&mut flood).await?;
+        swarm.resume(now_ns() + nanos(PAUSE + load.warm_up), RETURN).await?;
         let measuring = load::measure(target, process, &load, &further);
-        let (signals, joins) = join_during(gateway.target(transport)?, measuring).await;
+        let flooding = async {
+            // The measuring clients have joined by then.
+            tokio::time::sleep(PAUSE).await;
+            begin(&mut flood).await
+        };
+        let measuring = async { tokio::join!(measuring, flooding) };
+        let joining = join_during(gateway.target(transport)?, BEGINNING, measuring);
+        let ((signals, before), joins) = joining.await;
+        let before = before?;
         let after = progress(&mut flood).await?;
         // If a client's time to resume is over, the swarm ends with an error.
         let returned = swarm.result().await.ok();
@@ -262,6 +275,14 @@ impl Flood {
         gateway.stop().await?;
         other.stop().await?;
         Ok(measured)
+    }
+}
+
+/// Begins the flood, if there is one.
+async fn begin(flood: &mut Option<FloodGenerator>) -> anyhow::Result<FloodProgress> {
+    match flood {
+        Some(flood) => flood.begin().await,
+        None => progress(flood).await,
     }
 }
 

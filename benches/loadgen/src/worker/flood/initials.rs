@@ -29,16 +29,21 @@ const BATCH: usize = 64;
 const ARRIVAL: Duration = Duration::from_secs(5);
 
 impl FloodWorker {
-    /// Makes the packets and starts sending them.
-    pub(super) async fn start_initials(
+    /// Makes the packets.
+    pub(super) async fn make_initials(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let gateway: SocketAddr = self.quic.parse()?;
+        let (count, ca) = ((self.rate * SECONDS) as usize, self.ca()?);
+        make_initials(count, gateway.ip(), &ca).await.context("cannot make packets")
+    }
+
+    /// Starts sending the packets.
+    pub(super) fn send_initials(
         &self,
+        packets: Vec<Vec<u8>>,
         progress: &SharedProgress,
         senders: &mut JoinSet<anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let gateway: SocketAddr = self.quic.parse()?;
-        let (count, ca) = ((self.rate * SECONDS) as usize, self.ca()?);
-        let packets = make_initials(count, gateway.ip(), &ca).await;
-        let packets = packets.context("cannot make packets")?;
         let sources: Vec<IpAddr> = (0..self.addresses).map(|it| self.source(it)).collect();
         let interval_ns = nanos(Duration::from_secs(1)) / u64::from(self.rate);
         let progress = progress.clone();

@@ -1,6 +1,7 @@
 //! Floods from strangers, from a worker process: sending them must not delay the measuring thread.
 //!
-//! For each line of input, the worker reports its progress.
+//! The worker prepares the flood and says so. It begins with the first line of input, and reports its
+//! progress for each line.
 
 mod held;
 mod initials;
@@ -152,21 +153,33 @@ impl FloodWorker {
     pub async fn run(&self) -> anyhow::Result<()> {
         let progress = SharedProgress::default();
         let mut senders = JoinSet::new();
+        let packets = match self.kind {
+            FloodKind::Initials => self.make_initials().await?,
+            _ => Vec::new(),
+        };
+        let report = || -> anyhow::Result<()> {
+            let cpu_ns = nanos(machine::cpu_time(std::process::id())?);
+            let now = FloodProgress { at_ns: now_ns(), cpu_ns, ..*progress.lock() };
+            Ok(line(serde_json::to_string(&now)?)?)
+        };
+        report()?;
+        let mut asked = BufReader::new(tokio::io::stdin()).lines();
+        if asked.next_line().await?.is_none() {
+            return Ok(());
+        }
         match self.kind {
             FloodKind::KeptAlive
             | FloodKind::Fresh
             | FloodKind::Health
             | FloodKind::BadCredential => self.start_requests(&progress, &mut senders)?,
-            FloodKind::Initials => self.start_initials(&progress, &mut senders).await?,
+            FloodKind::Initials => self.send_initials(packets, &progress, &mut senders)?,
             _ => self.start_held(&progress, &mut senders)?,
         }
         let reporting = async {
             tokio::time::sleep(RAMP).await;
-            let mut asked = BufReader::new(tokio::io::stdin()).lines();
+            report()?;
             while asked.next_line().await?.is_some() {
-                let cpu_ns = nanos(machine::cpu_time(std::process::id())?);
-                let now = FloodProgress { at_ns: now_ns(), cpu_ns, ..*progress.lock() };
-                line(serde_json::to_string(&now)?)?;
+                report()?;
             }
             Ok(())
         };
@@ -206,8 +219,8 @@ pub struct FloodOrder {
 }
 
 impl FloodGenerator {
-    /// Starts a worker and waits until the flood has begun.
-    pub async fn start(gateway: &Gateway, order: FloodOrder) -> anyhow::Result<Self> {
+    /// Starts a worker and waits until it can begin.
+    pub async fn prepare(gateway: &Gateway, order: FloodOrder) -> anyhow::Result<Self> {
         let FloodOrder { kind, rate, connections, addresses } = order;
         let ca = gateway.ca().to_string_lossy().into_owned();
         let path = gateway.signal_path(&gateway.session()?);
@@ -219,8 +232,13 @@ impl FloodGenerator {
         arguments.extend(["--rate", &rate, "--connections", &connections]);
         arguments.extend(["--addresses", &addresses]);
         let mut flood = Self(WorkerProcess::start("flood-worker", arguments)?);
-        flood.progress().await?;
+        let _: FloodProgress = flood.0.receive(REPORT).await?;
         Ok(flood)
+    }
+
+    /// Begins the flood and waits until its connections have been opened.
+    pub async fn begin(&mut self) -> anyhow::Result<FloodProgress> {
+        self.progress().await
     }
 
     /// `None` once it has ended.
