@@ -19,6 +19,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
+pub(crate) use self::proxy::parse_prefix;
 pub use self::{
     check::accepted,
     cluster::{ClusterConfig, SecretText},

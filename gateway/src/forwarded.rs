@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use crate::config::{ForwardedHeader, ProxyConfig};
+use crate::config::{ForwardedHeader, ProxyConfig, parse_prefix};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -65,11 +65,6 @@ impl TrustedProxies {
         // Behind one that cannot be read, nothing is believed.
         addresses.map_while(|it| it).find(|it| !self.contains(it.ip()))
     }
-}
-
-/// A prefix such as `10.0.0.0/8`, or one address.
-pub(crate) fn parse_prefix(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// The elements of all headers of this name, from the last.

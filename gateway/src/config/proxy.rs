@@ -1,12 +1,14 @@
 //! Configuration of the proxies in front of the TCP port.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Problem,
     setting::{Form, section},
 };
-use crate::forwarded::parse_prefix;
 
 /// The accepted form of a prefix, for errors and the default file.
 const PREFIX: &str = "an IP address or a prefix in quotes, such as \"192.0.2.1\" or \"10.0.0.0/8\"";
@@ -27,6 +29,11 @@ section! {
         /// request header is then not read.
         protocol: bool = false, Form::Boolean;
     }
+}
+
+/// A prefix such as `10.0.0.0/8`, or one address.
+pub(crate) fn parse_prefix(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// The request header in which proxies name their clients.
