@@ -15,14 +15,14 @@ const SECONDS: f64 = 5.0;
 
 const DEFAULT_REPEAT: usize = 3;
 
-/// Every scenario in turn, with its defaults; `resumes` takes long and is left out.
+/// Every scenario in turn, with its defaults; `fairness` and `resumes` take long and are left out.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct All {
     /// Rounds of latency, fan-out, mesh, churn and REST.
     #[arg(long, value_name = "ROUNDS", default_value_t = DEFAULT_REPEAT)]
     repeat: usize,
     /// Rounds of single scenarios, 0 to leave one out. [default:
-    /// capacity=1,flood=2,loss=2,browser=1,reconnect=5,crash=2,failover=1,resumes=0,idle=1]
+    /// capacity=1,flood=2,fairness=0,loss=2,browser=1,reconnect=5,crash=2,failover=1,resumes=0,idle=1]
     #[arg(long, value_name = "NAME=ROUNDS", value_delimiter = ',')]
     rounds: Vec<ScenarioRounds>,
     /// Measure these other systems too; they must be installed.

@@ -8,8 +8,8 @@ use crate::{
     all::All,
     scenario::{
         Scenario, browser::Browser, capacity::Capacity, churn::Churn, cluster::Cluster,
-        crash::Crash, failover::Failover, fanout::Fanout, flood::Flood, idle::Idle,
-        latency::Latency, loss::Loss, mesh::Mesh, reconnect::Reconnect, rest::Rest,
+        crash::Crash, failover::Failover, fairness::Fairness, fanout::Fanout, flood::Flood,
+        idle::Idle, latency::Latency, loss::Loss, mesh::Mesh, reconnect::Reconnect, rest::Rest,
         resumes::Resumes,
     },
 };
@@ -64,8 +64,8 @@ macro_rules! scenarios {
 }
 
 scenarios!(
-    Latency, Fanout, Mesh, Capacity, Churn, Rest, Flood, Loss, Browser, Reconnect, Crash, Cluster,
-    Failover, Resumes, Idle,
+    Latency, Fanout, Mesh, Capacity, Churn, Rest, Flood, Fairness, Loss, Browser, Reconnect, Crash,
+    Cluster, Failover, Resumes, Idle,
 );
 
 /// A scenario with its defaults, adapted for `all`; `None` if it is left out.

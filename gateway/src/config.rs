@@ -154,6 +154,17 @@ section! {
         signals_per_second_per_connection: u32 =
             signalbox_relay::Settings::default().signals_per_second,
             number_or_zero("signals", 0, SIGNALS_MAX, "no limit");
+        /// Bytes of type and data per second that one connection may send in signals. A connection
+        /// that paused may send one second's worth at once; beyond that it is read more slowly.
+        bytes_per_second_per_connection: u32 =
+            signalbox_relay::Settings::default().bytes_per_second,
+            number_or_zero("bytes", 0, SIGNALS_MAX, "no limit");
+        /// Deliveries per second that the members of one session cause: a signal to all causes one
+        /// for each member, at least 64, and as many again for each full KiB of it. Beyond that, connections that
+        /// cause more than an eighth of it are read more slowly.
+        deliveries_per_second_per_session: u32 =
+            signalbox_relay::Settings::default().deliveries_per_second,
+            number_or_zero("deliveries", 0, SIGNALS_MAX, "no limit");
         /// Signals per second of all clients and servers of one project together.
         signals_per_second_per_project: u32 =
             signalbox_relay::ProjectLimits::default().signals_per_second,
@@ -300,6 +311,8 @@ impl Config {
             outbox_frames: self.limits.outbox_frames,
             outbox_bytes: self.limits.outbox_bytes,
             signals_per_second: self.limits.signals_per_second_per_connection,
+            bytes_per_second: self.limits.bytes_per_second_per_connection,
+            deliveries_per_second: self.limits.deliveries_per_second_per_session,
             subscribers_may_send: self.auth.subscribers_may_send,
             history_bytes: self.resume.history_bytes,
         }

@@ -1,7 +1,7 @@
 //! [`Gateway`]: bind, run, drain.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
     sync::Arc,
@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use signalbox_certs::Certificates;
 use signalbox_nats::{Bus, NatsError};
 use signalbox_protocol::CloseReason;
+use signalbox_relay::Relay;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
@@ -264,6 +265,10 @@ impl Gateway {
             lifecycle.until_drain(watching).await;
         });
         listeners.close();
+        let turns = {
+            let relay = context.services.relay().clone();
+            tokio::spawn(keep_running("turns", move || give_turns(relay.clone())))
+        };
         let (stop_writing, writers) = (CancellationToken::new(), TaskTracker::new());
         if let Some(file) = revocation_file {
             let (services, stop) = (context.services.clone(), stop_writing.clone());
@@ -296,6 +301,7 @@ impl Gateway {
         }
         stop_writing.cancel();
         writers.wait().await;
+        turns.abort();
         // The others take over what this gateway has left to them.
         leave_cluster.cancel();
         let _ = bus.await;
@@ -327,6 +333,14 @@ async fn carry_bus(bus: Option<Bus>, leave: CancellationToken, lifecycle: Arc<Li
             error!(cause, "bus task panicked");
             lifecycle.failure().report(RunError::Bus);
         }
+    }
+}
+
+/// Wakes the links of large sessions, a few at a time, and lets all other tasks run in between.
+async fn give_turns(relay: Relay) {
+    loop {
+        poll_fn(|cx| relay.poll_turn(cx)).await;
+        tokio::task::yield_now().await;
     }
 }
 

@@ -30,6 +30,12 @@ impl<'a> Signal<'a> {
         Self { signal_type: signal_type.map(Into::into), data: data.map(Into::into) }
     }
 
+    /// Bytes of type and data.
+    pub fn bytes(&self) -> usize {
+        let len = |text: &Option<Text<'_>>| text.as_deref().map_or(0, str::len);
+        len(&self.signal_type) + len(&self.data)
+    }
+
     /// Checks lengths and characters.
     ///
     /// # Errors

@@ -107,6 +107,10 @@ impl World {
             .map(|(key, secret)| ProjectConfig::with_secret(key.parse().unwrap(), secret))
             .to_vec();
         config.drain.spread_ms = 200;
+        // Tests send more than applications. Those of the limits set them.
+        config.limits.signals_per_second_per_connection = 0;
+        config.limits.bytes_per_second_per_connection = 0;
+        config.limits.deliveries_per_second_per_session = 0;
         change(&mut config);
         let mut gateway = Gateway::bind(config.clone()).ok()?;
         gateway.join_cluster().await.ok()?;

@@ -223,6 +223,7 @@ fn drain(encodings: &[Encoding]) -> anyhow::Result<Round> {
 /// A session of [`MEMBERS`] with resumption enabled, as by the SDK, whose links wait for frames.
 /// Its backlog is full and records every signal.
 struct RelayFixture {
+    relay: Relay,
     sender: Connection,
     links: Vec<IdleLink>,
     /// Held so that the members stay.
@@ -269,20 +270,22 @@ impl RelayFixture {
             connections.push(joined.connection);
         }
         let Some(sender) = connections.pop() else { bail!("the session is empty") };
-        let mut world = Self { sender, links, _others: connections };
+        let mut world = Self { relay: relay.clone(), sender, links, _others: connections };
         world.drain();
         Ok(world)
     }
 
     fn send(&mut self) -> anyhow::Result<()> {
         let signal = Signal::new(Some(black_box(TYPE)), Some(black_box(DATA)));
-        Ok(self.sender.signal(None, signal, Duration::ZERO)?)
+        self.sender.signal(None, signal, Duration::ZERO)?;
+        Ok(())
     }
 
     /// Drains all outboxes as links do, without writing. Returns the number of frames taken: one
     /// for each member, and the sender's confirmation.
     fn drain(&mut self) -> usize {
         let mut cx = Context::from_waker(Waker::noop());
+        while self.relay.poll_turn(&mut cx).is_ready() {}
         let mut taken = 0;
         for IdleLink { outbox, queue } in &mut self.links {
             while let Poll::Ready(Ok(())) = outbox.poll_take(&mut cx, queue) {

@@ -8,7 +8,7 @@ use signalbox_client::{Event, Events};
 use tokio::task::JoinSet;
 
 use crate::{
-    client::{ClientReceiver, OnMessage},
+    client::{Arrived, ClientReceiver, OnMessage},
     clock::{nanos, now_ns},
     latencies::{Latencies, Timeline},
     payload,
@@ -53,7 +53,10 @@ impl Receivers {
         let mut tasks = JoinSet::new();
         for (index, receiver) in receivers.into_iter().enumerate() {
             let own = recorder.clone();
-            let on_message: OnMessage = Arc::new(move |data| own.lock().signal(index, Some(data)));
+            let on_message: OnMessage = Arc::new(move |heard: Arrived<'_>| {
+                own.lock().signal(index, Some(heard.signal()?));
+                Ok(())
+            });
             let recorder = recorder.clone();
             tasks.spawn(async move {
                 let error = receiver.run(on_message).await;

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use signalbox_loadgen::{
-    client::Address,
+    client::{Address, Arrived},
     peer::{Peer, PeerKind},
     process::ProcessDir,
 };
@@ -49,8 +49,9 @@ async fn delivers_to_all_and_to_one(kind: PeerKind) {
     for number in 0..3 {
         let client = target.join(number).await.unwrap();
         let sink = sink.clone();
-        let on_message =
-            Arc::new(move |data: &str| sink.try_send((number, data.to_owned())).unwrap());
+        let on_message = Arc::new(move |heard: Arrived<'_>| {
+            Ok(sink.try_send((number, heard.signal()?.to_owned()))?)
+        });
         assert_eq!(client.sender.address, Address::Number(number));
         senders.push(client.sender);
         tokio::spawn(client.receiver.run(on_message));

@@ -6,6 +6,7 @@ pub(crate) mod churn;
 pub(crate) mod cluster;
 pub(crate) mod crash;
 pub(crate) mod failover;
+pub(crate) mod fairness;
 pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod idle;

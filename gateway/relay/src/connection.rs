@@ -15,6 +15,7 @@ use crate::{
     receipts::Answer,
     rejections::Rejection,
     seat::Seat,
+    session::{AcceptedSignal, SignalCost},
 };
 
 /// A membership, owned by its link. It ends with [`Connection::leave`], with
@@ -61,13 +62,21 @@ impl Connection {
         to: Option<ConnectionId>,
         signal: Signal<'_>,
         now: Duration,
-    ) -> Result<(), SignalError> {
+    ) -> Result<SignalCost, SignalError> {
         let result = self.session.with(|state| state.signal(self.seat, to, signal, now));
         match &result {
-            Ok(seq) | Err(SignalError::Rejected { seq, .. }) => self.sent = *seq,
+            Ok(AcceptedSignal { seq, .. }) | Err(SignalError::Rejected { seq, .. }) => {
+                self.sent = *seq;
+            }
             Err(SignalError::Closed) => {}
         }
-        result.map(|_| ())
+        result.map(|accepted| accepted.cost)
+    }
+
+    /// Whether the links of the session are so far behind that this client should not be read
+    /// further. That ends when they have had their [turns](crate::Relay::poll_turn).
+    pub fn is_ahead(&self) -> bool {
+        self.session.is_lagging()
     }
 
     /// Disconnects another connection of the session, or this one.

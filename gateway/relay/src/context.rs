@@ -7,14 +7,15 @@ use std::sync::{
 
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
-    session::closed_sessions::ClosedSessions, settings::Settings,
+    session::closed_sessions::ClosedSessions, settings::Settings, turns::Turns,
 };
 
-/// Settings, observer and evicted tickets of one relay.
+/// Settings, observer, evicted tickets and turns of one relay.
 pub(crate) struct RelayContext {
     pub(crate) settings: Settings,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) evicted: EvictedTickets,
+    pub(crate) turns: Turns,
     /// None if the gateway is on its own.
     pub(crate) cluster: Option<ClusterContext>,
 }

@@ -8,7 +8,6 @@ use signalbox_protocol::{ProjectKey, SessionId};
 use crate::{
     context::{ClusterContext, RelayContext},
     error::JoinError,
-    evicted::EvictedTickets,
     observer::Observer,
     project::ProjectTable,
     rate::SharedRateLimiter,
@@ -40,8 +39,8 @@ impl Directory {
             projects: ProjectTable::new(settings.project),
             closing: false,
         };
-        let evicted = EvictedTickets::default();
-        let context = Arc::new(RelayContext { settings, observer, evicted, cluster });
+        let (evicted, turns) = Default::default();
+        let context = Arc::new(RelayContext { settings, observer, evicted, turns, cluster });
         Self { context, state: Mutex::new(state) }
     }
 
@@ -185,6 +184,11 @@ pub(crate) struct SessionHandle {
 impl SessionHandle {
     pub(crate) fn id(&self) -> &SessionId {
         self.session.id()
+    }
+
+    /// Whether the session's links are so far behind that its senders should wait.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.session.is_lagging()
     }
 
     /// Locks the session for `act`, then applies departures to the directory.

@@ -47,6 +47,7 @@ mod snapshot;
 mod stable_hash;
 mod summary;
 mod token;
+mod turns;
 mod update;
 mod usage;
 
@@ -66,6 +67,7 @@ pub use recipients::Recipients;
 pub use rejections::Rejection;
 pub use relay::{Joined, Relay, Stats};
 pub use resume::{ResumeRequest, Resumed, TicketSecret};
+pub use session::SignalCost;
 pub use settings::{ProjectLimits, Settings};
 pub use snapshot::Snapshot;
 pub use stable_hash::stable_hash;

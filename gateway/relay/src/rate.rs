@@ -1,5 +1,4 @@
-//! Rate limits for the signals of one connection or one project, by the generic cell rate algorithm
-//! (GCRA).
+//! Rate limits of connections, sessions and projects, by the generic cell rate algorithm (GCRA).
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -29,6 +28,17 @@ impl RateLimiter {
         let taken = take(self.full_at, self.per_second, now);
         self.full_at = taken.unwrap_or(self.full_at);
         taken.is_some()
+    }
+
+    /// Takes this many permits, available or not. Returns the time until they will have been. Those
+    /// that were taken before extend it by a second at most.
+    pub(crate) fn charge(&mut self, permits: usize, now: Duration) -> Duration {
+        let now = nanos(now);
+        let available_at = now.saturating_add(SECOND);
+        let latest = available_at.saturating_add(SECOND);
+        let time = SECOND.saturating_mul(permits as u64) / u64::from(self.per_second);
+        self.full_at = self.full_at.clamp(now, latest).saturating_add(time);
+        Duration::from_nanos(self.full_at.saturating_sub(available_at))
     }
 }
 
@@ -75,9 +85,13 @@ impl SharedRateLimiter {
 
 /// The new `full_at` after one more permit is taken; none if no permit is available.
 fn take(full_at: u64, per_second: u32, now: Duration) -> Option<u64> {
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let now = nanos(now);
     let full_at = full_at.max(now).saturating_add(SECOND / u64::from(per_second));
     (full_at <= now.saturating_add(SECOND)).then_some(full_at)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -94,6 +108,22 @@ mod tests {
         assert!(!limiter.take(start + Duration::from_millis(100)));
         let later = start + Duration::from_secs(60);
         assert_eq!((0..50).filter(|_| limiter.take(later)).count(), 10);
+    }
+
+    #[test]
+    fn charges_above_the_burst_take_their_time() {
+        let mut limiter = RateLimiter::new(10).unwrap();
+        let at = |ms| Duration::from_secs(100) + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
+        assert_eq!(limiter.charge(10, at(0)), ms(0));
+        assert_eq!(limiter.charge(1, at(0)), ms(100));
+        assert_eq!(limiter.charge(1, at(0)), ms(200));
+        assert_eq!(limiter.charge(1, at(100)), ms(200));
+        assert_eq!(limiter.charge(5, at(1000)), ms(0));
+        assert_eq!(limiter.charge(50, at(60_000)), ms(4000));
+        // Of which a second is not forgiven.
+        assert_eq!(limiter.charge(1, at(60_000)), ms(1100));
+        assert_eq!(limiter.charge(1, at(62_000)), ms(0));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The relay: joins, resumes, and the operations of the REST API.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, ProjectKey, SessionId, Signal,
@@ -227,6 +232,13 @@ impl Relay {
                 }
             });
         }
+    }
+
+    /// Gives one session its turn: wakes some of the links that a push to a large session has not
+    /// woken. One task of the gateway calls this all the time, and lets all other tasks run between
+    /// two turns. Pending while no link waits.
+    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.context().turns.poll_turn(cx)
     }
 
     /// Current number of sessions and connections.

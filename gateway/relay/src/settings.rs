@@ -20,6 +20,14 @@ pub struct Settings {
     /// Signals per second that one connection may send, averaged over one second; 0 means no
     /// limit. Signals above it are rejected as rate limited.
     pub signals_per_second: u32,
+    /// Bytes of type and data per second that one connection may send in signals, averaged over one
+    /// second; 0 means no limit. A connection above it [must wait](crate::SignalCost::wait).
+    pub bytes_per_second: u32,
+    /// Deliveries per second that the members of one session may cause, averaged over one second; 0
+    /// means no limit. A signal to all causes one for each member, at least 64, and as many again for
+    /// each full KiB of type and data. A connection above it must wait, unless it has caused less than an
+    /// eighth itself.
+    pub deliveries_per_second: u32,
     /// Whether subscribers may send signals. The vendor's documentation does not specify it.
     pub subscribers_may_send: bool,
     /// Bytes of history that a session keeps for detached members.
@@ -35,7 +43,9 @@ impl Default for Settings {
             project: ProjectLimits::default(),
             outbox_frames: 4096,
             outbox_bytes: 1024 * 1024,
-            signals_per_second: 0,
+            signals_per_second: 1000,
+            bytes_per_second: 256 * 1024,
+            deliveries_per_second: 100_000,
             subscribers_may_send: false,
             history_bytes: 1024 * 1024,
         }

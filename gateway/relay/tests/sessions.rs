@@ -191,8 +191,59 @@ fn a_sender_above_its_rate_is_rejected_until_it_slows_down() {
     alice.connection.signal(None, ping(), at(5000)).unwrap();
     alice.connection.signal(None, ping(), at(5000)).unwrap();
     let third = alice.connection.signal(None, ping(), at(5000));
-    assert_eq!(rejected(third), (3, ErrorCode::RateLimited));
+    assert_eq!(rejected(third.map(drop)), (3, ErrorCode::RateLimited));
     alice.connection.signal(None, ping(), at(5500)).unwrap();
+}
+
+#[test]
+fn a_sender_above_its_rate_of_bytes_waits() {
+    let mut world = World::new(Settings { bytes_per_second: 1000, ..Settings::default() });
+    let mut alice = world.join(&session(1, 1), Role::Publisher);
+    let mut waits = |bytes: usize, at_ms| {
+        let (kind, data) = ("k".repeat(10), "d".repeat(bytes - 10));
+        let signal = Signal::new(Some(kind), Some(data));
+        let cost = alice.connection.signal(None, signal, Duration::from_millis(at_ms)).unwrap();
+        cost.wait.as_millis()
+    };
+    assert_eq!(waits(1000, 5000), 0);
+    assert_eq!(waits(100, 5000), 100);
+    assert_eq!(waits(500, 5100), 500);
+    assert_eq!(waits(400, 6000), 0);
+    assert_eq!(waits(3000, 9000), 2000);
+    assert_eq!(alice.signals().len(), 5, "nothing is lost");
+}
+
+#[test]
+fn senders_wait_for_the_deliveries_of_their_session_but_modest_ones_do_not() {
+    const MEMBERS: usize = 100;
+    // Eight signals to all in a second. The share of each sender is one.
+    let settings = Settings { deliveries_per_second: 800, ..Settings::default() };
+    let mut world = World::new(settings);
+    let mut members: Vec<_> =
+        (0..MEMBERS).map(|_| world.join(&session(1, 1), Role::Publisher)).collect();
+    let waits = |member: &mut Client, to, bytes: usize, at_ms| {
+        let signal = Signal::new(None::<&str>, Some("d".repeat(bytes)));
+        let now = Duration::from_secs(5) + Duration::from_millis(at_ms);
+        member.connection.signal(to, signal, now).unwrap().wait.as_millis()
+    };
+    let [attacker, modest, ..] = &mut members[..] else { panic!("too few members") };
+    for _ in 0..8 {
+        assert_eq!(waits(attacker, None, 10, 0), 0);
+    }
+    assert_eq!(waits(attacker, None, 10, 0), 125);
+    assert_eq!(waits(modest, None, 10, 0), 0);
+    // Its neighbour's signal counts as well.
+    assert_eq!(waits(attacker, None, 10, 125), 250);
+    assert_eq!(waits(modest, None, 10, 1000), 0);
+    // A long signal costs as much as several, and one to a single member a hundredth.
+    assert_eq!(waits(attacker, None, 8000, 10_000), 0);
+    assert_eq!(waits(attacker, None, 10, 10_000), 125);
+    assert_eq!(waits(attacker, Some(modest.id), 10, 10_125), 1);
+    // In a small session a signal costs as much as one to 64 members.
+    let mut alice = world.join(&session(1, 2), Role::Publisher);
+    let _bob = world.join(&session(1, 2), Role::Publisher);
+    let free = (0..100).take_while(|_| waits(&mut alice, None, 10, 0) == 0).count();
+    assert_eq!(free, 800 / 64);
 }
 
 #[test]

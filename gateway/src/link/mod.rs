@@ -18,6 +18,7 @@ mod admitted;
 mod carry;
 mod end;
 pub(crate) mod opentok;
+mod pace;
 pub(crate) mod quic;
 mod read;
 mod resume;

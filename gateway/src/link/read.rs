@@ -5,20 +5,17 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use signalbox_protocol::{
     ClientMessage, CloseReason, ErrorCode, limits::FAREWELL, message::SendSignal,
 };
-use signalbox_relay::{Connection, Outbox, SignalError};
+use signalbox_relay::{Connection, Outbox, SignalCost, SignalError};
 use tokio::time::timeout;
 use tracing::trace;
 
 use super::{
     end::LinkEnd,
     opentok,
+    pace::{CoopBudget, cost_of_rejection},
     transport::{Incoming, LinkError, Reader},
 };
 use crate::services::Services;
-
-/// Messages in a row after which other tasks run, so that a sender that never pauses cannot starve
-/// the receivers.
-const COOP_MESSAGES: u32 = 32;
 
 /// Reads until the client ends the link or breaks the protocol.
 pub(super) async fn read<R: Reader>(
@@ -29,12 +26,13 @@ pub(super) async fn read<R: Reader>(
 ) -> LinkEnd {
     let mut budget = CoopBudget::default();
     loop {
-        budget.tick().await;
+        budget.tick(connection).await;
         let message = match reader.next().await {
             Ok(Incoming::Message(message)) => message,
             Ok(Incoming::Request(request)) => {
-                if opentok::answer(services, connection, request).is_break() {
-                    return LinkEnd::of_closed(outbox).await;
+                match opentok::answer(services, connection, request) {
+                    Continue(cost) => budget.spend(cost).await,
+                    Break(()) => return LinkEnd::of_closed(outbox).await,
                 }
                 continue;
             }
@@ -55,11 +53,10 @@ pub(super) async fn read<R: Reader>(
             Err(error) => return error.into(),
         };
         match message {
-            ClientMessage::Signal(send) => {
-                if signal(services, connection, send).is_break() {
-                    return LinkEnd::of_closed(outbox).await;
-                }
-            }
+            ClientMessage::Signal(send) => match signal(services, connection, send) {
+                Continue(cost) => budget.spend(cost).await,
+                Break(()) => return LinkEnd::of_closed(outbox).await,
+            },
             ClientMessage::ForceDisconnect { id } => {
                 if let Err(reason) = connection.force_disconnect(id, services.uptime()) {
                     connection.send_error(None, reason.code(), &reason.to_string());
@@ -84,37 +81,25 @@ pub(super) async fn read<R: Reader>(
     }
 }
 
-/// A budget of messages that a task handles before it yields to others.
-#[derive(Default)]
-struct CoopBudget(u32);
-
-impl CoopBudget {
-    /// Counts one message. Yields when the budget is used up, so that other tasks run and timers
-    /// fire.
-    async fn tick(&mut self) {
-        self.0 += 1;
-        if self.0 == COOP_MESSAGES {
-            self.0 = 0;
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// Hands a signal to the relay. Breaks if the relay has closed the connection.
+/// Hands a signal to the relay. Returns what it has cost. Breaks if the relay has closed the
+/// connection.
 fn signal(
     services: &Services,
     connection: &mut Connection,
     send: SendSignal<'_>,
-) -> ControlFlow<()> {
+) -> ControlFlow<(), SignalCost> {
     let to = send.to;
     match connection.signal(to, send.into_signal(), services.uptime()) {
-        Ok(()) => trace!(seq = connection.sent(), "signal"),
+        Ok(cost) => {
+            trace!(seq = connection.sent(), "signal");
+            Continue(cost)
+        }
         Err(SignalError::Rejected { seq, reason }) => {
             connection.send_error(Some(seq), reason.code(), &reason.to_string());
+            Continue(cost_of_rejection(&reason))
         }
-        Err(SignalError::Closed) => return Break(()),
+        Err(SignalError::Closed) => Break(()),
     }
-    Continue(())
 }
 
 /// Reads the signals that a goodbye has overtaken. Breaks if the relay has closed the connection.
@@ -126,10 +111,10 @@ async fn read_overtaken(
 ) -> ControlFlow<()> {
     let mut budget = CoopBudget::default();
     while connection.sent() < signals {
-        budget.tick().await;
+        budget.tick(connection).await;
         match reader.next().await {
             Ok(Incoming::Message(ClientMessage::Signal(send))) => {
-                signal(services, connection, send)?;
+                budget.spend(signal(services, connection, send)?).await;
             }
             // The client may end its control stream after the goodbye.
             Ok(Incoming::Closed | Incoming::Unknown) => {}

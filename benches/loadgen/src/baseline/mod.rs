@@ -120,7 +120,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::payload;
+    use crate::{client::Arrived, payload};
 
     /// Sends twice to an echo in this process, and receives both.
     async fn check(baseline: BaselineKind) {
@@ -139,7 +139,8 @@ mod tests {
         let running = RunningBaseline { baseline, process, address, tls: directory.tls().unwrap() };
         let client = running.target().join(0).await.unwrap();
         let (heard, mut hearing) = mpsc::channel(16);
-        let on_message = Arc::new(move |data: &str| heard.try_send(data.to_owned()).unwrap());
+        let on_message =
+            Arc::new(move |message: Arrived<'_>| Ok(heard.try_send(message.signal()?.to_owned())?));
         tokio::spawn(client.receiver.run(on_message));
         let data = [payload::encode(1), payload::encode(2)];
         for data in &data {

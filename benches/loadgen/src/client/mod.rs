@@ -93,12 +93,36 @@ pub enum Received<'a> {
     Ignored(usize),
     /// A signal with this data.
     Signal(usize, Cow<'a, str>),
+    /// A message that refuses one of the client's own, for this reason.
+    Refused(usize, String),
     /// A message that needs this reply.
     Reply(usize, Vec<u8>),
 }
 
-/// Called with the data of every signal.
-pub type OnMessage = Arc<dyn Fn(&str) + Send + Sync>;
+/// A message to a client that has joined.
+#[derive(Debug, Clone, Copy)]
+pub enum Arrived<'a> {
+    /// A signal with this data.
+    Signal(&'a str),
+    /// One of its own signals was refused, for this reason.
+    Refused(&'a str),
+}
+
+impl<'a> Arrived<'a> {
+    /// The data of a signal.
+    ///
+    /// # Errors
+    /// The refusal of a signal.
+    pub fn signal(self) -> anyhow::Result<&'a str> {
+        match self {
+            Self::Signal(data) => Ok(data),
+            Self::Refused(why) => bail!("a signal was refused: {why}"),
+        }
+    }
+}
+
+/// Called with every message. An error ends the client.
+pub type OnMessage = Arc<dyn Fn(Arrived<'_>) -> anyhow::Result<()> + Send + Sync>;
 
 /// A client that has joined.
 pub struct MinimalClient {

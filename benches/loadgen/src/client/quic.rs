@@ -25,8 +25,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    Address, ClientReceiver, ClientSender, JOIN, MinimalClient, OnMessage, WriteBuffer,
-    signalbox::{Entered, Entry, data_of, signal},
+    Address, Arrived, ClientReceiver, ClientSender, JOIN, MinimalClient, OnMessage, WriteBuffer,
+    signalbox::{Entered, Entry, heard, signal},
 };
 
 /// As the SDK's.
@@ -275,8 +275,10 @@ impl QuicReceiver {
                 message = self.frames.next() => {
                     let Some(message) = message? else { bail!("the gateway ended its stream") };
                     let message = binary::decode(message).context("a malformed message")?;
-                    if let Some(Some(data)) = message.map(data_of).transpose()? {
-                        on_message(&data);
+                    match message.map(heard).transpose()?.flatten() {
+                        Some(Ok(data)) => on_message(Arrived::Signal(&data))?,
+                        Some(Err(why)) => on_message(Arrived::Refused(&why))?,
+                        None => {}
                     }
                 }
             }
@@ -305,7 +307,7 @@ async fn receive(stream: RecvStream, on_message: OnMessage) -> anyhow::Result<()
         match binary::decode(message).context("a malformed signal")? {
             Some(SenderMessage::Signal(signal)) => {
                 let data = signal.data.context("a signal without data, which nobody sent")?;
-                on_message(&data);
+                on_message(Arrived::Signal(&data))?;
             }
             Some(SenderMessage::Sender { .. }) => {}
             None => bail!("an unknown message on a sender's stream"),

@@ -97,10 +97,10 @@ impl Entry {
                 entered.ticket = Some(ticket.ticket.into_string());
                 true
             }
-            message => {
-                data_of(message)?;
-                false
-            }
+            message => match heard(message)? {
+                Some(Ok(_)) | None => false,
+                Some(Err(why)) => bail!("the gateway refused an entry: {why}"),
+            },
         })
     }
 }
@@ -115,15 +115,17 @@ pub(super) fn signal(to: Option<Address>, data: &str) -> ClientMessage<'_> {
     ClientMessage::Signal(SendSignal::new(to, signal))
 }
 
-/// The data of a message of the gateway, if it is a signal.
-pub(super) fn data_of(message: GatewayMessage<'_>) -> anyhow::Result<Option<Cow<'_, str>>> {
+/// The data of a message of the gateway if it is a signal, or the reason if it refuses one.
+pub(super) fn heard(
+    message: GatewayMessage<'_>,
+) -> anyhow::Result<Option<Result<Cow<'_, str>, String>>> {
     match message {
         GatewayMessage::Signal(signal) => {
             let data = signal.data.context("a signal without data, which nobody sent")?;
-            Ok(Some(data.into()))
+            Ok(Some(Ok(data.into())))
         }
         GatewayMessage::Error { code, message, .. } => {
-            bail!("the gateway refused a signal ({code:?}): {message}")
+            Ok(Some(Err(format!("{code:?}: {message}"))))
         }
         GatewayMessage::Bye { reason, message, .. } => {
             Err(LinkEnded { reason, message: message.to_string() }.into())
@@ -222,8 +224,9 @@ impl ClientProtocol for SignalboxProtocol {
             Frame::Incomplete => Received::Incomplete,
             Frame::Control(count, None) => Received::Ignored(count),
             Frame::Control(count, Some(reply)) => Received::Reply(count, reply),
-            Frame::Message(count, message) => match self.read(message)?.map(data_of).transpose()? {
-                Some(Some(data)) => Received::Signal(count, data),
+            Frame::Message(count, message) => match self.read(message)?.map(heard).transpose()? {
+                Some(Some(Ok(data))) => Received::Signal(count, data),
+                Some(Some(Err(why))) => Received::Refused(count, why),
                 _ => Received::Ignored(count),
             },
         })

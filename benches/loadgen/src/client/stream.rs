@@ -12,8 +12,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    ClientProtocol, ClientReceiver, ClientSender, HandshakeReply, JOIN, MinimalClient, OnMessage,
-    Received, WriteBuffer,
+    Arrived, ClientProtocol, ClientReceiver, ClientSender, HandshakeReply, JOIN, MinimalClient,
+    OnMessage, Received, WriteBuffer,
 };
 
 /// Room in the read buffer of a client under load.
@@ -168,7 +168,11 @@ impl StreamReceiver {
                     Received::Ignored(count) => done += count,
                     Received::Signal(count, data) => {
                         done += count;
-                        on_message(&data);
+                        on_message(Arrived::Signal(&data))?;
+                    }
+                    Received::Refused(count, why) => {
+                        done += count;
+                        on_message(Arrived::Refused(&why))?;
                     }
                     Received::Reply(count, reply) => {
                         done += count;

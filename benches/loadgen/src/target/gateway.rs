@@ -36,6 +36,13 @@ const NO_ADDRESS_LIMITS: [(&str, &str); 4] = [
     ("SIGNALBOX_LIMITS__ADDRESS__INVALID_TOKENS_PER_SECOND", "0"),
 ];
 
+/// Limits of members, which are off: the generators send more than ordinary applications.
+const NO_MEMBER_LIMITS: [(&str, &str); 3] = [
+    ("SIGNALBOX_LIMITS__SIGNALS_PER_SECOND_PER_CONNECTION", "0"),
+    ("SIGNALBOX_LIMITS__BYTES_PER_SECOND_PER_CONNECTION", "0"),
+    ("SIGNALBOX_LIMITS__DELIVERIES_PER_SECOND_PER_SESSION", "0"),
+];
+
 /// Starts gateways that share a generated authority and project.
 #[derive(Debug)]
 pub struct Launcher {
@@ -92,9 +99,16 @@ impl Launcher {
         self.start_with(&[]).await
     }
 
-    /// The same with the limits of addresses that gateways have by default.
+    /// The same with the limits of addresses and of members that gateways have by default.
     pub async fn start_limited(&self) -> anyhow::Result<Gateway> {
         self.serve(Command::new(&self.program), None, ANY_PORT, ANY_PORT).await
+    }
+
+    /// The same with the limits of members alone.
+    pub async fn start_with_member_limits(&self) -> anyhow::Result<Gateway> {
+        let mut command = Command::new(&self.program);
+        command.envs(NO_ADDRESS_LIMITS);
+        self.serve(command, None, ANY_PORT, ANY_PORT).await
     }
 
     /// The same with these settings, on the server's host of an emulated network if there is one.
@@ -161,7 +175,7 @@ impl Launcher {
         quic: &str,
         tcp: &str,
     ) -> anyhow::Result<Gateway> {
-        command.envs(NO_ADDRESS_LIMITS);
+        command.envs(NO_ADDRESS_LIMITS).envs(NO_MEMBER_LIMITS);
         self.serve(command, host, quic, tcp).await
     }
 

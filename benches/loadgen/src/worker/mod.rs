@@ -2,11 +2,13 @@
 //! measuring thread.
 
 mod flood;
+mod members;
 mod process;
 mod swarm;
 
 pub use self::{
     flood::{FloodGenerator, FloodKind, FloodOrder, FloodProgress, FloodWorker},
+    members::{Members, MembersProgress, MembersRole, MembersWorker},
     process::WorkerProcess,
     swarm::{ReconnectSwarm, SwarmResult, SwarmWorker},
 };
@@ -18,6 +20,9 @@ pub enum WorkerCommand {
     /// Floods a gateway; `flood` starts it.
     #[command(hide = true)]
     FloodWorker(FloodWorker),
+    /// Holds members of a session, or senders at full speed; `fairness` starts it.
+    #[command(hide = true)]
+    MembersWorker(MembersWorker),
     /// Holds many clients; `resumes` starts it.
     #[command(hide = true)]
     SwarmWorker(SwarmWorker),
@@ -34,6 +39,7 @@ impl WorkerCommand {
     pub async fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::FloodWorker(worker) => worker.run().await,
+            Self::MembersWorker(worker) => worker.run().await,
             Self::SwarmWorker(worker) => worker.run().await,
             Self::EchoWorker(worker) => worker.run().await,
             Self::ResponderWorker(worker) => worker.run().await,

@@ -128,7 +128,7 @@ impl SwarmDialer {
 
 /// Holds a client; that its connection ends is an error.
 async fn hold(client: MinimalClient) -> anyhow::Result<()> {
-    Err(client.receiver.run(Arc::new(|_| {})).await.context("a link of the swarm ended"))
+    Err(client.receiver.run(Arc::new(|_| Ok(()))).await.context("a link of the swarm ended"))
 }
 
 impl SwarmWorker {

@@ -39,6 +39,8 @@ struct OutboxState {
     closed: Option<CloseReason>,
     /// Wakes the link when there is something to take.
     reader_waker: Option<Waker>,
+    /// Whether the link is in the list of those that are to be woken in turn.
+    waits_for_turn: bool,
     /// Wakes the link when the outbox is closed.
     close_waker: Option<Waker>,
 }
@@ -49,6 +51,23 @@ const KEEP_FRAMES: usize = 32;
 /// The outbox has reached one of its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OutboxFull;
+
+impl OutboxInner {
+    /// Appends a message, unless the outbox is closed.
+    fn append(&self, state: &mut OutboxState, outgoing: Outgoing) -> Result<(), OutboxFull> {
+        if state.closed.is_some() {
+            return Ok(());
+        }
+        let cost = outgoing.cost();
+        if state.frames >= self.max_frames || state.bytes + cost > self.max_bytes {
+            return Err(OutboxFull);
+        }
+        state.frames += 1;
+        state.bytes += cost;
+        state.queue.push_back(outgoing);
+        Ok(())
+    }
+}
 
 impl OutboxState {
     /// Moves the notices into the queue, past its bounds. Rare compared to signals.
@@ -70,21 +89,36 @@ impl Outbox {
     /// Appends a message. Has no effect on a closed outbox.
     pub(crate) fn push(&self, outgoing: Outgoing) -> Result<(), OutboxFull> {
         let mut state = self.0.state.lock();
-        if state.closed.is_some() {
-            return Ok(());
-        }
-        let cost = outgoing.cost();
-        if state.frames >= self.0.max_frames || state.bytes + cost > self.0.max_bytes {
-            return Err(OutboxFull);
-        }
-        state.frames += 1;
-        state.bytes += cost;
-        state.queue.push_back(outgoing);
+        self.0.append(&mut state, outgoing)?;
         if let Some(waker) = state.reader_waker.take() {
             drop(state);
             waker.wake();
         }
         Ok(())
+    }
+
+    /// Appends a message without waking the link. Returns whether the caller must put the link in
+    /// the list of those that are to be [woken](Outbox::wake) in turn.
+    pub(crate) fn push_quietly(&self, outgoing: Outgoing) -> Result<bool, OutboxFull> {
+        let mut state = self.0.state.lock();
+        self.0.append(&mut state, outgoing)?;
+        let enters = state.reader_waker.is_some() && !state.waits_for_turn;
+        state.waits_for_turn |= enters;
+        Ok(enters)
+    }
+
+    /// Wakes the link, which leaves the list. Returns the bytes that it has to write; `None` if it
+    /// was woken in the meantime.
+    pub(crate) fn wake(&self) -> Option<usize> {
+        let mut state = self.0.state.lock();
+        state.waits_for_turn = false;
+        if state.queue.is_empty() {
+            return None;
+        }
+        let (waker, bytes) = (state.reader_waker.take()?, state.bytes);
+        drop(state);
+        waker.wake();
+        Some(bytes)
     }
 
     /// Sends a notice that this many signals of the receiver have been processed.
@@ -195,7 +229,7 @@ impl Outbox {
     }
 }
 
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+pub(crate) fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) if waker.will_wake(cx.waker()) => {}
         slot => *slot = Some(cx.waker().clone()),

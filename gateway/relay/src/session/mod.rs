@@ -27,15 +27,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use signalbox_protocol::SessionId;
 
-pub(crate) use self::state::SessionState;
+pub use self::signals::SignalCost;
 use self::{history::HistoryBounds, roster::RosterChanges};
-use crate::{context::RelayContext, rate::SharedRateLimiter};
+pub(crate) use self::{signals::AcceptedSignal, state::SessionState};
+use crate::{context::RelayContext, rate::SharedRateLimiter, turns::SessionTurns};
 
 /// A session with at least one member on this gateway. The first member creates it; it ends with
 /// the last one. (In a cluster it exists also while it is held, or has members of a lost gateway.)
 pub(crate) struct Session {
     id: SessionId,
     state: Mutex<SessionState>,
+    turns: Arc<SessionTurns>,
 }
 
 /// Changes of a session that its directory has not applied yet.
@@ -55,12 +57,18 @@ impl Session {
         rate: Arc<SharedRateLimiter>,
         bounds: HistoryBounds,
     ) -> Self {
-        let state = SessionState::new(id.clone(), context, rate, bounds);
-        Self { id, state: Mutex::new(state) }
+        let turns = Arc::new(SessionTurns::default());
+        let state = SessionState::new(id.clone(), context, rate, bounds, turns.clone());
+        Self { id, state: Mutex::new(state), turns }
     }
 
     pub(crate) fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    /// Whether the session's links are so far behind that its senders should wait.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.turns.is_lagging()
     }
 
     /// Locks the session for `act`. The result comes with the departures, which the caller applies

@@ -19,31 +19,55 @@ use crate::{
     update::Update,
 };
 
+/// Bytes of a signal that cost as much as another delivery.
+const KIB: usize = 1024;
+
+/// Deliveries that a signal to all counts for at least. It bounds the signals that each member of a
+/// small session receives: to some 1500 per second by default, which any client can read.
+const LEAST_DELIVERIES: usize = 64;
+
+/// A signal of a member that was processed.
+pub(crate) struct AcceptedSignal {
+    pub(crate) seq: u64,
+    pub(crate) cost: SignalCost,
+}
+
+/// What a signal has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SignalCost {
+    /// Members to which it went, on all gateways.
+    pub deliveries: usize,
+    /// Time for which the sender should not be read, so that it keeps its limit of bytes and that of
+    /// its session's deliveries. Mostly zero.
+    pub wait: Duration,
+}
+
 impl SessionState {
     /// Processes a signal of a member, and pushes it to all members, the sender included, or to
-    /// one. Returns its sequence number.
+    /// one.
     pub(crate) fn signal(
         &mut self,
         seat: Seat,
         to: Option<ConnectionId>,
         signal: Signal<'_>,
         now: Duration,
-    ) -> Result<u64, SignalError> {
+    ) -> Result<AcceptedSignal, SignalError> {
         let (index, sender) = self.roster.seated_at(seat).ok_or(SignalError::Closed)?;
         let seq = sender.count_signal();
         let rejected = |reason| SignalError::Rejected { seq, reason };
         sender.check_signal(&signal, &self.context.settings, now).map_err(rejected)?;
+        let (audience, receivers) = match to {
+            None => (Audience::All, self.roster.len()),
+            Some(to) => {
+                self.receiver(to).map_err(rejected)?;
+                (Audience::One(to), 1)
+            }
+        };
         // The last check, so that a signal rejected otherwise takes no permit of the project.
         if !self.rate.take(now) {
             return Err(rejected(RejectionReason::ProjectRateLimited));
         }
-        let audience = match to {
-            None => Audience::All,
-            Some(to) => {
-                self.receiver(to).map_err(rejected)?;
-                Audience::One(to)
-            }
-        };
+        let wait = self.charge(index, &signal, receivers, now);
         let encodings = SignalEncodings::new(seat.id.into(), seq, signal);
         self.publish_signal(&encodings, &audience);
         self.deliver(encodings, audience, now);
@@ -51,7 +75,26 @@ impl SessionState {
         if let Some(sender) = self.roster.at(index) {
             sender.confirm_signals(seq);
         }
-        Ok(seq)
+        Ok(AcceptedSignal { seq, cost: SignalCost { deliveries: receivers, wait } })
+    }
+
+    /// Charges a signal to its sender and to the session. Returns how long the sender must wait. It
+    /// does not wait for the session's limit while it has its own share of it.
+    fn charge(
+        &mut self,
+        sender: usize,
+        signal: &Signal<'_>,
+        receivers: usize,
+        now: Duration,
+    ) -> Duration {
+        let bytes = signal.bytes();
+        let counted = if receivers == 1 { 1 } else { receivers.max(LEAST_DELIVERIES) };
+        let deliveries = counted * (1 + bytes / KIB);
+        let common = self.deliveries.as_mut();
+        let common = common.map_or(Duration::ZERO, |limiter| limiter.charge(deliveries, now));
+        let Some(sender) = self.roster.at_mut(sender) else { return Duration::ZERO };
+        let [for_bytes, for_share] = sender.charge(bytes, deliveries, now);
+        for_bytes.max(common.min(for_share))
     }
 
     /// Pushes a signal of a server. Returns the listed recipients that are not members or do not

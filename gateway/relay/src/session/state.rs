@@ -20,11 +20,12 @@ use crate::{
     encoding::{Encoding, EventEncodings, EventNumber},
     error::JoinError,
     join::{Join, ResumeOptions},
-    outbox::Outbox,
+    outbox::{Outbox, OutboxFull},
     outgoing::Outgoing,
-    rate::SharedRateLimiter,
+    rate::{RateLimiter, SharedRateLimiter},
     seat::Seat,
     summary::ConnectionSummary,
+    turns::SessionTurns,
     update::Update,
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct SessionState {
     /// Its observer is called under the lock, and thus in the order of the session.
     pub(super) context: Arc<RelayContext>,
     pub(super) rate: Arc<SharedRateLimiter>,
+    /// The limit of deliveries that members cause.
+    pub(super) deliveries: Option<RateLimiter>,
     pub(super) roster: Roster,
     pub(super) history: History,
     /// Signals from servers. All servers of this gateway are one sender.
@@ -44,6 +47,8 @@ pub(crate) struct SessionState {
     /// Members whose outbox overflowed during a push. They are removed afterwards
     /// ([`SessionState::settle`]), as the removal pushes to other members, which may overflow too.
     overflowed: Vec<ConnectionId>,
+    /// The links that are to be woken, if there are many members.
+    turns: Arc<SessionTurns>,
     /// Other gateways with the session. None until it has been shared with one.
     pub(super) shared: Option<Box<Shared>>,
     /// Number of [holds](crate::Hold), which keep the session open without members.
@@ -60,9 +65,11 @@ impl SessionState {
         context: Arc<RelayContext>,
         rate: Arc<SharedRateLimiter>,
         bounds: HistoryBounds,
+        turns: Arc<SessionTurns>,
     ) -> Self {
         Self {
             id,
+            deliveries: RateLimiter::new(context.settings.deliveries_per_second),
             context,
             rate,
             roster: Roster::default(),
@@ -70,6 +77,7 @@ impl SessionState {
             server_seq: 0,
             skip_server_seqs: false,
             overflowed: Vec::new(),
+            turns,
             shared: None,
             holds: 0,
             opening: false,
@@ -186,13 +194,16 @@ impl SessionState {
         &mut self,
         mut outgoing: impl FnMut(&SessionId, &Member, &MemberLink) -> Option<Outgoing>,
     ) {
-        for member in self.roster.iter() {
-            if let Some(link) = member.link()
-                && let Some(outgoing) = outgoing(&self.id, member, link)
-                && link.outbox.push(outgoing).is_err()
-            {
-                self.overflowed.push(member.id());
-            }
+        let Self { id, roster, overflowed, turns, context, .. } = self;
+        let outgoing = |member: &Member, link: &MemberLink| outgoing(id, member, link);
+        if roster.is_small() {
+            push_each(roster, overflowed, outgoing, Outbox::push);
+            return;
+        }
+        let mut pushes = turns.pushes();
+        push_each(roster, overflowed, outgoing, |outbox, outgoing| pushes.push(outbox, outgoing));
+        if pushes.finish() {
+            context.turns.add(turns.clone());
         }
     }
 
@@ -347,5 +358,22 @@ impl SessionState {
     /// Time of the last recorded event.
     pub(crate) fn last_recorded(&self) -> Duration {
         self.history.last_recorded()
+    }
+}
+
+/// Pushes a message to all members that `outgoing` has one for.
+fn push_each(
+    roster: &Roster,
+    overflowed: &mut Vec<ConnectionId>,
+    mut outgoing: impl FnMut(&Member, &MemberLink) -> Option<Outgoing>,
+    mut push: impl FnMut(&Outbox, Outgoing) -> Result<(), OutboxFull>,
+) {
+    for member in roster.iter() {
+        if let Some(link) = member.link()
+            && let Some(outgoing) = outgoing(member, link)
+            && push(&link.outbox, outgoing).is_err()
+        {
+            overflowed.push(member.id());
+        }
     }
 }

@@ -183,11 +183,13 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, data: &str) -> Result<(), SignalError> {
-        self.connection.signal(None, Signal::new(None::<&str>, Some(data)), Duration::ZERO)
+        let signal = Signal::new(None::<&str>, Some(data));
+        self.connection.signal(None, signal, Duration::ZERO).map(drop)
     }
 
     pub(crate) fn send_to(&mut self, to: ConnectionId, data: &str) -> Result<(), SignalError> {
-        self.connection.signal(Some(to), Signal::new(None::<&str>, Some(data)), Duration::ZERO)
+        let signal = Signal::new(None::<&str>, Some(data));
+        self.connection.signal(Some(to), signal, Duration::ZERO).map(drop)
     }
 
     /// Takes all that waits, as a link whose client keeps up.

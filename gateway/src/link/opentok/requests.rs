@@ -3,21 +3,24 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 
 use signalbox_opentok::{Action, Refusal, message};
-use signalbox_relay::{Answer, Connection, RejectionReason, SignalError};
+use signalbox_relay::{Answer, Connection, RejectionReason, SignalCost, SignalError};
 use tracing::trace;
 
-use crate::{link::transport::LinkRequest, services::Services};
+use crate::{
+    link::{pace::cost_of_rejection, transport::LinkRequest},
+    services::Services,
+};
 
 /// Fulfils or refuses a request, and answers it. Breaks if the relay has closed the connection.
 pub(in crate::link) fn answer(
     services: &Services,
     connection: &mut Connection,
     request: LinkRequest<'_>,
-) -> ControlFlow<()> {
+) -> ControlFlow<(), SignalCost> {
     let LinkRequest { transaction, action, .. } = request;
     let joins = matches!(action, Ok(Action::Create(_)));
-    let answer = match connection.answered(transaction) {
-        Some(answer) => answer,
+    let (answer, cost) = match connection.answered(transaction) {
+        Some(answer) => (answer, SignalCost::default()),
         None => fulfil(services, connection, action)?,
     };
     let frame = match &answer {
@@ -28,22 +31,27 @@ pub(in crate::link) fn answer(
         Answer::Refused { status, reason } => message::refused(transaction, *status, reason),
     };
     connection.answer(transaction, answer, Some(frame.into()), services.uptime());
-    Continue(())
+    Continue(cost)
 }
 
 fn fulfil(
     services: &Services,
     connection: &mut Connection,
     action: Result<Action<'_>, Refusal>,
-) -> ControlFlow<(), Answer> {
+) -> ControlFlow<(), (Answer, SignalCost)> {
     let now = services.uptime();
+    let mut cost = SignalCost::default();
     let result = match action {
         Ok(Action::Signal { to, signal }) => match connection.signal(to, signal, now) {
-            Ok(()) => {
+            Ok(spent) => {
                 trace!(seq = connection.sent(), "signal");
+                cost = spent;
                 Ok(())
             }
-            Err(SignalError::Rejected { reason, .. }) => Err(refusal(&reason)),
+            Err(SignalError::Rejected { reason, .. }) => {
+                cost = cost_of_rejection(&reason);
+                Err(refusal(&reason))
+            }
             Err(SignalError::Closed) => return Break(()),
         },
         Ok(Action::Disconnect { id }) => {
@@ -52,10 +60,11 @@ fn fulfil(
         Ok(Action::Create(_)) => Err(Refusal::new(400, "the connection has joined already")),
         Err(refusal) => Err(refusal),
     };
-    Continue(match result {
+    let answer = match result {
         Ok(()) => Answer::Accepted,
         Err(Refusal { status, reason }) => Answer::Refused { status, reason: (&*reason).into() },
-    })
+    };
+    Continue((answer, cost))
 }
 
 fn refusal(reason: &RejectionReason) -> Refusal {

@@ -14,10 +14,32 @@ use crate::{
 /// A connection as its session sees it.
 pub(crate) struct Member {
     record: MemberRecord,
-    limiter: Option<RateLimiter>,
+    limits: MemberLimits,
     residence: Residence,
     /// When it joined here; zero if it comes from a snapshot or another gateway.
     joined: Duration,
+}
+
+/// The limits of what a member may send.
+struct MemberLimits {
+    signals: Option<RateLimiter>,
+    bytes: Option<RateLimiter>,
+    /// Its share of the session's deliveries.
+    deliveries: Option<RateLimiter>,
+}
+
+/// The part of the limit of a session's deliveries that is reserved for each sender. More senders than
+/// this, all at full speed, cause more deliveries than the limit.
+const SHARES: u32 = 8;
+
+impl MemberLimits {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            signals: RateLimiter::new(settings.signals_per_second),
+            bytes: RateLimiter::new(settings.bytes_per_second),
+            deliveries: RateLimiter::new(settings.deliveries_per_second.div_ceil(SHARES)),
+        }
+    }
 }
 
 /// The part of a member that outlives its links.
@@ -94,7 +116,7 @@ impl Member {
         joined: Duration,
     ) -> Self {
         let residence = Residence::Here { link, resumable };
-        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence, joined }
+        Self { record, limits: MemberLimits::new(settings), residence, joined }
     }
 
     /// A detached member, from a snapshot or another gateway.
@@ -104,7 +126,7 @@ impl Member {
         settings: &Settings,
     ) -> Self {
         let (residence, joined) = (Residence::Away(resumable), Duration::ZERO);
-        Self { record, limiter: RateLimiter::new(settings.signals_per_second), residence, joined }
+        Self { record, limits: MemberLimits::new(settings), residence, joined }
     }
 
     pub(crate) fn into_parts(self) -> (MemberRecord, Option<Resumable>) {
@@ -186,12 +208,27 @@ impl Member {
         if !may_send {
             return Err(RejectionReason::MayNotSend(role));
         }
-        if let Some(limiter) = &mut self.limiter
+        if let Some(limiter) = &mut self.limits.signals
             && !limiter.take(now)
         {
             return Err(RejectionReason::RateLimited(settings.signals_per_second));
         }
         Ok(signal.check()?)
+    }
+
+    /// Charges a signal that it has sent. Returns how long it must wait for its limit of bytes, and
+    /// for its share of the session's deliveries.
+    pub(crate) fn charge(
+        &mut self,
+        bytes: usize,
+        deliveries: usize,
+        now: Duration,
+    ) -> [Duration; 2] {
+        let MemberLimits { bytes: byte_limit, deliveries: share, .. } = &mut self.limits;
+        let charge = |limiter: &mut Option<RateLimiter>, permits| {
+            limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.charge(permits, now))
+        };
+        [charge(byte_limit, bytes), charge(share, deliveries)]
     }
 
     /// Confirms that its signals up to this one have been processed. Only resumable members need

@@ -12,7 +12,7 @@ pub(crate) use self::{
     member::{Member, MemberLink, MemberRecord, MemberState},
     remote::RemoteMember,
 };
-use crate::{seat::Seat, session::resumable::Resumable};
+use crate::{seat::Seat, session::resumable::Resumable, turns::SMALL_SESSION};
 
 /// The members of a session. All changes of membership go through it, so that its counts are right.
 #[derive(Default)]
@@ -120,6 +120,11 @@ impl Roster {
         self.resumable > 0
     }
 
+    /// Whether a push to all members on this gateway may wake their links at once.
+    pub(crate) fn is_small(&self) -> bool {
+        self.by_id.len() <= SMALL_SESSION
+    }
+
     /// The members on this gateway.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.by_id.values()
@@ -140,6 +145,10 @@ impl Roster {
     pub(crate) fn seated_at(&mut self, seat: Seat) -> Option<(usize, &mut Member)> {
         let (index, _, member) = self.by_id.get_full_mut(&seat.id)?;
         (member.seat() == seat).then_some((index, member))
+    }
+
+    pub(crate) fn at_mut(&mut self, index: usize) -> Option<&mut Member> {
+        self.by_id.get_index_mut(index).map(|(_, member)| member)
     }
 
     pub(crate) fn at(&self, index: usize) -> Option<&Member> {
