@@ -37,9 +37,15 @@ impl Stopped {
     }
 }
 
+/// A gateway whose members may send more than applications do.
 fn start() -> Gateway {
-    // No link reaches its idle timeout during the test.
-    Gateway::start_with(&[("SIGNALBOX_TIMEOUTS__IDLE_MS", "600000")])
+    Gateway::start_with(&[
+        // No link reaches its idle timeout during the test.
+        ("SIGNALBOX_TIMEOUTS__IDLE_MS", "600000"),
+        ("SIGNALBOX_LIMITS__SIGNALS_PER_SECOND_PER_CONNECTION", "0"),
+        ("SIGNALBOX_LIMITS__BYTES_PER_SECOND_PER_CONNECTION", "0"),
+        ("SIGNALBOX_LIMITS__DELIVERIES_PER_SECOND_PER_SESSION", "0"),
+    ])
 }
 
 /// Each speaker sends this many empty signals and receives those of all speakers.
@@ -95,7 +101,7 @@ fn unacknowledged_tiny_signals_cost_little_more_than_their_bytes() {
 fn slow_consumers_do_not_fill_the_memory() {
     use signalbox_client::{CloseReason, ConnectOptions, Connector, Event};
 
-    let gateway = Gateway::start();
+    let gateway = start();
     let pem = std::fs::read(gateway.text("/ca")).unwrap();
     let talk = async {
         let join = async |scheme: &str| {
