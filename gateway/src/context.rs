@@ -41,6 +41,19 @@ impl ServerContext {
         }
     }
 
+    /// Whether load balancers should send clients to this gateway; the error says why not.
+    pub(crate) fn readiness(&self) -> Result<(), &'static str> {
+        if !self.lifecycle.is_ready() {
+            return Err("going down");
+        }
+        match self.services.cluster() {
+            Some(cluster) if !cluster.is_ready(self.services.relay()) => {
+                Err("cut off from the other gateways")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A gateway without listeners and webhooks, for tests.
     #[cfg(test)]
     pub(crate) fn of(config: &Config) -> Self {

@@ -32,6 +32,7 @@ use crate::{
         page, quic, tcp,
     },
     log_filter::LogFilter,
+    metrics::MetricSources,
     page::PageSession,
     project::{self, Projects},
     secret,
@@ -250,7 +251,12 @@ impl Gateway {
             listeners.spawn(page.run(context.clone(), router));
         }
         let operations = ops.map(|listener| {
-            let state = OpsState { gateway: context.clone(), log: log_filter };
+            let sources = MetricSources {
+                gateway: context.clone(),
+                webhooks: webhooks.clone(),
+                certificates: certificates.clone(),
+            };
+            let state = OpsState { sources, scraper: Arc::default(), log: log_filter };
             Operations::serve(listener, ops_token, state)
         });
         let lifecycle = context.lifecycle.clone();

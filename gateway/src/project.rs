@@ -147,6 +147,11 @@ impl Projects {
         self.0.get(key)
     }
 
+    /// All projects, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Project> {
+        self.0.values()
+    }
+
     /// The limits of each project.
     pub(crate) fn limits(&self) -> HashMap<ProjectKey, ProjectLimits> {
         self.0.values().map(|project| (project.key.clone(), project.limits)).collect()

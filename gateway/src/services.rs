@@ -14,6 +14,7 @@ use crate::{
     cluster::ClusterNode,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, OpenTokJsConfig, TimeoutsConfig},
     instance,
+    metrics::Metrics,
     overload::Overload,
     project::{Project, Projects},
     revocation::RevocationList,
@@ -42,6 +43,7 @@ pub(crate) struct Services {
     instance: Instance,
     revocations: RevocationList,
     cluster: Option<ClusterNode>,
+    metrics: Metrics,
     overload: Overload,
 }
 
@@ -83,7 +85,8 @@ impl Services {
         };
         let revocations = RevocationList::default();
         let overload = Overload::new(&config.limits);
-        Self { relay, clock, projects, policy, instance, revocations, cluster, overload }
+        let metrics = Metrics::new(clock);
+        Self { relay, clock, projects, policy, instance, revocations, cluster, overload, metrics }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -103,6 +106,11 @@ impl Services {
     /// Client tokens that projects' servers have revoked.
     pub(crate) fn revocations(&self) -> &RevocationList {
         &self.revocations
+    }
+
+    /// What the gateway counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The cluster that this gateway is a part of, if there is one.

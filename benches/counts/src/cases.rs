@@ -291,7 +291,7 @@ impl RelayFixture {
             while let Poll::Ready(Ok(())) = outbox.poll_take(&mut cx, queue) {
                 let frames = queue.len();
                 let bytes = queue.drain(..).map(|outgoing| black_box(outgoing).cost()).sum();
-                outbox.written(frames, bytes);
+                let _ = outbox.written(frames, bytes);
                 taken += frames;
             }
         }

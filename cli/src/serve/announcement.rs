@@ -219,7 +219,7 @@ Send both a signal as your server would, over REST:
     fn operations(&self) -> String {
         let Some(ops) = self.gateway.ops.map(local_name) else { return String::new() };
         let cluster = self.peers.as_ref().map_or("", |_| ", /cluster");
-        format!("  Operations  http://{ops}/healthz, /readyz, /log{cluster}\n")
+        format!("  Operations  http://{ops}/metrics, /healthz, /readyz, /log{cluster}\n")
     }
 
     /// The rows about the cluster, if there is one.

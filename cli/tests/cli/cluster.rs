@@ -183,6 +183,7 @@ fn the_operations_listener_answers_programs_of_this_machine() {
         ("/healthz", "200", "ok"),
         ("/readyz", "200", "ready"),
         ("/cluster", "404", "cluster.servers is not set"),
+        ("/metrics", "200", "signalbox_ready 1"),
         ("/v2", "404", "/healthz, /readyz"),
     ] {
         for host in [address, "localhost", "[::1]:4435"] {

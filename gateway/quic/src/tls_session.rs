@@ -104,6 +104,8 @@ pub struct HandshakeData {
     /// Silence after which the client considers the connection lost (RFC 9000 §10.1); `None` if it
     /// has no limit. quinn honours it, but does not report it.
     pub idle_timeout: Option<Duration>,
+    /// Whether the client may send data before the handshake is complete (0-RTT).
+    pub is_early: bool,
 }
 
 /// The idle timeout among a client's transport parameters (RFC 9000 §18).
@@ -174,6 +176,7 @@ impl Session for ServerTlsSession {
             HandshakeData {
                 alpn: alpn.and_then(|index| u8::try_from(index).ok()),
                 idle_timeout: idle_timeout(params),
+                is_early: tls.zero_rtt_keys().is_some(),
             }
         });
         // Whether `handshake_data` has become available.
@@ -282,7 +285,7 @@ mod tests {
     fn keys_are_updated_after_tls_was_dropped() {
         let (mut session, mut client) = established();
         let data = session.handshake_data().unwrap().downcast::<HandshakeData>().unwrap();
-        assert_eq!(*data, HandshakeData { alpn: Some(1), idle_timeout: None });
+        assert_eq!(*data, HandshakeData { alpn: Some(1), idle_timeout: None, is_early: false });
         assert!(session.tls.is_none() && !session.is_handshaking());
         for packet in 0..3 {
             let (ours, theirs) = (session.next_1rtt_keys().unwrap(), client.next_packet_keys());

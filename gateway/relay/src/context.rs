@@ -7,7 +7,8 @@ use std::sync::{
 
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
-    session::closed_sessions::ClosedSessions, settings::Settings, turns::Turns,
+    session::closed_sessions::ClosedSessions, settings::Settings, shared_counter::SharedCounter,
+    turns::Turns,
 };
 
 /// Settings, observer, evicted tickets and turns of one relay.
@@ -16,6 +17,8 @@ pub(crate) struct RelayContext {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) evicted: EvictedTickets,
     pub(crate) turns: Turns,
+    /// Signals that were pushed, once for each receiver.
+    pub(crate) deliveries: SharedCounter,
     /// None if the gateway is on its own.
     pub(crate) cluster: Option<ClusterContext>,
 }

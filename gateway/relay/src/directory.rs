@@ -39,8 +39,9 @@ impl Directory {
             projects: ProjectTable::new(settings.project),
             closing: false,
         };
-        let (evicted, turns) = Default::default();
-        let context = Arc::new(RelayContext { settings, observer, evicted, turns, cluster });
+        let (evicted, turns, deliveries) = Default::default();
+        let context = RelayContext { settings, observer, evicted, turns, deliveries, cluster };
+        let context = Arc::new(context);
         Self { context, state: Mutex::new(state) }
     }
 

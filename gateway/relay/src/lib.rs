@@ -19,6 +19,7 @@
 //! for that when it joined ([`Join::resume`]).
 
 mod backplane;
+mod census;
 mod cluster;
 mod connection;
 mod context;
@@ -30,6 +31,7 @@ mod error;
 mod evicted;
 mod instance;
 mod join;
+mod member_count;
 mod observer;
 mod outbox;
 mod outgoing;
@@ -43,6 +45,7 @@ mod resume;
 mod seat;
 mod session;
 mod settings;
+mod shared_counter;
 mod snapshot;
 mod stable_hash;
 mod summary;
@@ -52,6 +55,7 @@ mod update;
 mod usage;
 
 pub use backplane::Backplane;
+pub use census::Census;
 pub use cluster::{Applied, ClusterSummary, Hold};
 pub use connection::Connection;
 pub use detached::Detached;
@@ -59,6 +63,7 @@ pub use encoding::Encoding;
 pub use error::{JoinError, RejectionReason, RestoreError, ResumeError, SignalError};
 pub use instance::Instance;
 pub use join::{Join, ResumeOptions};
+pub use member_count::{MemberCount, SessionCount};
 pub use observer::Observer;
 pub use outbox::Outbox;
 pub use outgoing::Outgoing;
@@ -69,6 +74,7 @@ pub use relay::{Joined, Relay, Stats};
 pub use resume::{ResumeRequest, Resumed, TicketSecret};
 pub use session::SignalCost;
 pub use settings::{ProjectLimits, Settings};
+pub use shared_counter::SharedCounter;
 pub use snapshot::Snapshot;
 pub use stable_hash::stable_hash;
 pub use summary::ConnectionSummary;

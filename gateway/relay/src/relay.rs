@@ -12,6 +12,7 @@ use signalbox_protocol::{
 };
 
 use crate::{
+    census::Census,
     connection::Connection,
     directory::Directory,
     error::{JoinError, RejectionReason, ResumeError},
@@ -245,5 +246,15 @@ impl Relay {
     pub fn stats(&self) -> Stats {
         let (sessions, connections) = self.0.len();
         Stats { sessions, connections }
+    }
+
+    /// Signals that have been pushed to connections of this gateway, once for each receiver.
+    pub fn deliveries(&self) -> u64 {
+        self.0.context().deliveries.sum()
+    }
+
+    /// Counts the members of all present sessions, one session after another.
+    pub fn census(&self) -> Census {
+        Census::of(self.0.all())
     }
 }

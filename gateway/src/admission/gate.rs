@@ -75,6 +75,12 @@ impl AdmissionGate {
         granted.try_recv().is_ok().then_some(permit)
     }
 
+    /// Clients with a permit, and clients that wait for one.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.clients.held(), state.clients.waiting())
+    }
+
     /// A client that waits, or has its permit already.
     fn arrive(
         self: &Arc<Self>,

@@ -48,6 +48,15 @@ const MAX_WAITING: usize = 4096;
 /// Time for which a client waits for a permit. Most clients give up sooner.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
+/// The clients of a listener that have not been welcomed.
+pub(crate) struct PendingCounts {
+    pub(crate) listener: &'static str,
+    /// Those with a permit.
+    pub(crate) admitted: usize,
+    /// Those that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// The admission control of one gateway.
 pub(crate) struct AdmissionControl {
     quic: Arc<AdmissionGate>,
@@ -199,6 +208,17 @@ impl AdmissionControl {
 
     pub(crate) fn pages(&self) -> &Arc<Semaphore> {
         &self.pages
+    }
+
+    /// The clients of each listener.
+    pub(crate) fn pending(&self) -> [PendingCounts; 2] {
+        let (validated, waiting) = self.quic.counts();
+        let quic = validated + self.unvalidated.counts().0;
+        let (tcp, tcp_waiting) = self.tcp.counts();
+        [
+            PendingCounts { listener: "quic", admitted: quic, waiting },
+            PendingCounts { listener: "tcp", admitted: tcp, waiting: tcp_waiting },
+        ]
     }
 
     /// Refusals of clients so far, by cause.

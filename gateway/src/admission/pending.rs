@@ -155,7 +155,6 @@ impl PendingClients {
     }
 
     /// Clients that wait for one.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }

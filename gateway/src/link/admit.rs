@@ -26,6 +26,7 @@ use crate::{
     admission::{AddressRate, AdmissionPermit, ClientAccount},
     clock::{millis, unix_time},
     lifecycle::Lifecycle,
+    metrics::{REVOKED, TokenKind},
     revocation::{Presented, token_identity},
     services::Services,
 };
@@ -111,6 +112,7 @@ async fn read_handshake(
             }
         }
     };
+    claim.early = reader.is_early();
     claim.check(services).await?;
     claim.complete(reader).await?;
     Ok(Handshake::Resuming(claim))
@@ -134,6 +136,7 @@ async fn join(
         verify_client_token(&**services.projects(), &hello.token, legacy, now).map_err(
             |error| {
                 client.charge(AddressRate::InvalidTokens);
+                services.metrics().token_rejected(TokenKind::Client, error.name());
                 LinkEnd::new(error.close_reason(), error.to_string())
             },
         )?;
@@ -177,11 +180,13 @@ async fn join(
     let presented = Presented { session: &session, data: &info.data, token: join.token };
     let joined = services.revocations().read(|revocations| {
         if revocations.is_revoked(&presented, now.as_secs()) {
+            services.metrics().token_rejected(TokenKind::Client, REVOKED);
             return Err(LinkEnd::new(CloseReason::InvalidToken, "the token has been revoked"));
         }
         services.relay().join(join, services.uptime()).map_err(refused)
     });
     let Joined { connection, outbox, present } = joined?;
+    services.metrics().transport(form.transport).joined();
     debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
     if let Some(chosen) = chosen {
         connection.answer(chosen.transaction, Answer::Accepted, None, services.uptime());

@@ -15,12 +15,13 @@ use super::{
     read::read,
     transport::{Reader, Writer},
 };
-use crate::{lifecycle::Lifecycle, services::Services};
+use crate::{lifecycle::Lifecycle, metrics::TransportMetrics, services::Services};
 
 /// Carries a connection until something ends it.
 pub(super) fn carry(
     services: &Services,
     lifecycle: &Lifecycle,
+    transport: &TransportMetrics,
     admitted: Admitted,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
@@ -45,7 +46,7 @@ pub(super) fn carry(
         };
         let watch = writer.watch();
         let end = async {
-            let reading = pin!(read(services, &mut connection, &outbox, reader));
+            let reading = pin!(read(services, transport, &mut connection, &outbox, reader));
             let pumping = pin!(writer.pump(&outbox));
             let ending = pin!(async {
                 tokio::select! {

@@ -120,6 +120,7 @@ pub(crate) fn serve(
         session = field::Empty,
         connection = field::Empty,
     );
+    let open = services.metrics().transport(form.transport).open();
     let life = async move {
         let (reader, writer) = (&mut reader, &mut writer);
         let admission =
@@ -128,7 +129,7 @@ pub(crate) fn serve(
             Ok(admitted) => {
                 permit.client().admitted();
                 drop(permit);
-                carry(&services, &lifecycle, admitted, reader, writer).await
+                carry(&services, &lifecycle, open.transport(), admitted, reader, writer).await
             }
             Err(end) => end,
         };
@@ -143,6 +144,7 @@ pub(crate) fn serve(
             let _ = timeout_at(end.farewell_by, farewell).await;
         }
         writer.abort(end.reason);
+        open.end(end.reason);
     };
     life.instrument(span)
 }

@@ -12,14 +12,15 @@ mod writer;
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
-use signalbox_protocol::CloseReason;
+use signalbox_protocol::{CloseReason, Transport};
 use signalbox_webtransport::{Session, SessionEnd, to_http3};
 
 use self::{
     reader::QuicReader,
-    writer::{QuicWriter, WriterSession},
+    writer::{LinkCounts, QuicWriter, WriterSession},
 };
 use super::transport::LinkError;
+use crate::metrics::Metrics;
 pub(crate) use chunks::SEND_WINDOW;
 
 /// Bytes that a client may send before they are read, on all streams together: some frames of the
@@ -45,6 +46,8 @@ pub(crate) fn halves(
     opened: OpenedConnection,
     max_streams: usize,
     keep_alive: Option<Duration>,
+    is_early: bool,
+    metrics: &Metrics,
 ) -> (QuicReader, QuicWriter) {
     let OpenedConnection { connection, handshake, control: (send, recv), session } = opened;
     let (incoming, session) = match session {
@@ -53,8 +56,13 @@ pub(crate) fn halves(
         }
         None => (None, None),
     };
-    let reader = QuicReader::new(connection.clone(), handshake, recv, incoming);
-    (reader, QuicWriter::new(connection, send, max_streams, keep_alive, session))
+    let transport = if session.is_some() { Transport::WebTransport } else { Transport::Quic };
+    let counts = metrics.transport(transport);
+    let reader =
+        QuicReader::new(connection.clone(), handshake, recv, incoming, is_early, counts.clone());
+    let watched = metrics.quic_links.watch(connection.clone(), transport);
+    let counts = LinkCounts { transport: counts.clone(), _watched: watched };
+    (reader, QuicWriter::new(connection, send, max_streams, keep_alive, session, counts))
 }
 
 /// Maps the end of the connection to the party at fault. A client's own code counts only if it is

@@ -15,11 +15,12 @@ use super::{
     pace::{CoopBudget, cost_of_rejection},
     transport::{Incoming, LinkError, Reader},
 };
-use crate::services::Services;
+use crate::{metrics::TransportMetrics, services::Services};
 
 /// Reads until the client ends the link or breaks the protocol.
 pub(super) async fn read<R: Reader>(
     services: &Services,
+    transport: &TransportMetrics,
     connection: &mut Connection,
     outbox: &Outbox,
     reader: &mut R,
@@ -53,18 +54,20 @@ pub(super) async fn read<R: Reader>(
             Err(error) => return error.into(),
         };
         match message {
-            ClientMessage::Signal(send) => match signal(services, connection, send) {
+            ClientMessage::Signal(send) => match signal(services, transport, connection, send) {
                 Continue(cost) => budget.spend(cost).await,
                 Break(()) => return LinkEnd::of_closed(outbox).await,
             },
             ClientMessage::ForceDisconnect { id } => {
                 if let Err(reason) = connection.force_disconnect(id, services.uptime()) {
+                    services.metrics().rejected(reason.code());
                     connection.send_error(None, reason.code(), &reason.to_string());
                 }
             }
             ClientMessage::Goodbye { signals } => {
                 if R::OVERTAKES {
-                    let rest = Box::pin(read_overtaken(services, connection, reader, signals));
+                    let rest =
+                        Box::pin(read_overtaken(services, transport, connection, reader, signals));
                     if let Ok(Break(())) = timeout(FAREWELL, rest).await {
                         return LinkEnd::of_closed(outbox).await;
                     }
@@ -85,16 +88,19 @@ pub(super) async fn read<R: Reader>(
 /// connection.
 fn signal(
     services: &Services,
+    transport: &TransportMetrics,
     connection: &mut Connection,
     send: SendSignal<'_>,
 ) -> ControlFlow<(), SignalCost> {
     let to = send.to;
     match connection.signal(to, send.into_signal(), services.uptime()) {
         Ok(cost) => {
+            transport.signal();
             trace!(seq = connection.sent(), "signal");
             Continue(cost)
         }
         Err(SignalError::Rejected { seq, reason }) => {
+            services.metrics().rejected(reason.code());
             connection.send_error(Some(seq), reason.code(), &reason.to_string());
             Continue(cost_of_rejection(&reason))
         }
@@ -105,6 +111,7 @@ fn signal(
 /// Reads the signals that a goodbye has overtaken. Breaks if the relay has closed the connection.
 async fn read_overtaken(
     services: &Services,
+    transport: &TransportMetrics,
     connection: &mut Connection,
     reader: &mut impl Reader,
     signals: u64,
@@ -114,7 +121,7 @@ async fn read_overtaken(
         budget.tick(connection).await;
         match reader.next().await {
             Ok(Incoming::Message(ClientMessage::Signal(send))) => {
-                budget.spend(signal(services, connection, send)?).await;
+                budget.spend(signal(services, transport, connection, send)?).await;
             }
             // The client may end its control stream after the goodbye.
             Ok(Incoming::Closed | Incoming::Unknown) => {}

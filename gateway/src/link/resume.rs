@@ -88,6 +88,8 @@ pub(super) struct ResumeClaim {
     /// Whether more cursors follow.
     more: bool,
     agent: Option<String>,
+    /// Whether it may have come before the transport's handshake was complete.
+    pub(super) early: bool,
     /// Keeps the session open until the connection has moved here from another gateway.
     hold: Option<Hold>,
 }
@@ -105,6 +107,7 @@ impl ResumeClaim {
             cursors: HashMap::new(),
             more: true,
             agent: agent.map(signalbox_protocol::Text::into_string),
+            early: false,
             hold: None,
         };
         claim.add(&cursors, more)?;
@@ -123,6 +126,7 @@ impl ResumeClaim {
             cursors: HashMap::new(),
             more: false,
             agent: None,
+            early: false,
             hold: None,
         }
     }
@@ -130,7 +134,10 @@ impl ResumeClaim {
     /// Checks the ticket. Without a valid one, a client's cursors are not worth any memory. Opens
     /// the session if the connection may be on another gateway.
     pub(super) async fn check(&mut self, services: &Services) -> Result<(), LinkEnd> {
-        let proof = self.proof.as_ref().ok_or(LinkEnd::by(CloseReason::InvalidTicket))?;
+        let proof = self.proof.as_ref().ok_or_else(|| {
+            services.metrics().resume_rejected(CloseReason::InvalidTicket);
+            LinkEnd::by(CloseReason::InvalidTicket)
+        })?;
         let (session, connection) = (proof.session(), proof.connection());
         if let Some(cluster) = services.cluster()
             && !services.relay().is_local(session, connection)
@@ -143,7 +150,7 @@ impl ResumeClaim {
         }
         let verifier = proof.verifier();
         let checked = services.relay().check_ticket(session, connection, &verifier, self.attempt);
-        checked.map_err(|error| refused(error, proof.issuer(), services.instance()))
+        checked.map_err(|error| refused(services, error, proof.issuer()))
     }
 
     fn add(&mut self, cursors: &[Cursor], more: bool) -> Result<(), LinkError> {
@@ -193,7 +200,7 @@ pub(super) async fn resume(
         let reached = cluster.barrier().await;
         reached.map_err(|error| LinkEnd::new(CloseReason::ShuttingDown, error.to_string()))?;
     }
-    let failed = |error| refused(error, used.issuer(), services.instance());
+    let failed = |error| refused(services, error, used.issuer());
     let next = used.next(services)?;
     let known = match &used {
         Proof::Ticket(_) => {
@@ -232,6 +239,9 @@ pub(super) async fn resume(
         let detail = "what the client has missed is no longer kept";
         return Err(LinkEnd::new(CloseReason::InvalidTicket, detail));
     }
+    let metrics = services.metrics();
+    metrics.transport(form.transport).resumed(claim.early);
+    metrics.replayed(missed, outbox.load().1, gap);
 
     let expires_in = token_until.saturating_sub(unix_time());
     let admitted = Admitted { connection, outbox, expires_in };
@@ -308,7 +318,9 @@ fn end_if_revoked(
 
 /// The end of a link whose resume is refused. If the ticket was issued elsewhere, the text says so:
 /// behind a load balancer that is the first thing to know.
-fn refused(error: ResumeError, issuer: Option<&Instance>, here: &Instance) -> LinkEnd {
+fn refused(services: &Services, error: ResumeError, issuer: Option<&Instance>) -> LinkEnd {
+    services.metrics().resume_rejected(error.close_reason());
+    let here = services.instance();
     let mut detail = error.to_string();
     if error == ResumeError::InvalidTicket
         && let Some(issuer) = issuer.filter(|issuer| *issuer != here)

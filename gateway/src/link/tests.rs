@@ -96,7 +96,8 @@ impl World {
         let config = Some(websocket::config(Codec::Postcard));
         let socket = WebSocketStream::from_raw_socket(near, Side::Server, config).await;
         let timeouts = &self.context.services.policy().timeouts;
-        let (reader, writer) = websocket::halves(socket, Codec::Postcard, timeouts.idle());
+        let metrics = self.context.services.metrics().transport(Transport::WebSocket);
+        let (reader, writer) = websocket::halves(socket, Codec::Postcard, timeouts.idle(), metrics);
         let admission = &self.context.admission;
         let account = admission.tcp_client([127, 0, 0, 1].into());
         let permit = admission.enter_tcp(account).await.unwrap();

@@ -18,6 +18,11 @@ pub(crate) trait Reader: Send {
     /// those of a hello.
     fn next(&mut self) -> impl Future<Output = Result<Incoming<'_>, LinkError>> + Send;
 
+    /// Whether the first message may have come before the transport's handshake was complete (0-RTT).
+    fn is_early(&self) -> bool {
+        false
+    }
+
     /// Waits until the client has closed the transport, and discards what it still sends.
     fn closed(&mut self) -> impl Future<Output = ()> + Send;
 }

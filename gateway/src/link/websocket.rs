@@ -2,7 +2,7 @@
 
 mod messages;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{ClientMessage, CloseReason, Codec, GatewayMessage, binary, frame, json};
 use signalbox_relay::{Outbox, Outgoing};
@@ -22,6 +22,7 @@ pub(super) use self::messages::{
     MessageForm, MessageReader, MessageWriter, Received, config_with, messages,
 };
 use super::transport::{Incoming, LinkError, Reader, Writer};
+use crate::metrics::TransportMetrics;
 
 /// The message limit and buffer sizes of a socket with this codec.
 pub(crate) fn config(codec: Codec) -> WebSocketConfig {
@@ -33,8 +34,9 @@ pub(crate) fn halves<S>(
     socket: WebSocketStream<S>,
     codec: Codec,
     idle_timeout: Duration,
+    metrics: &Arc<TransportMetrics>,
 ) -> (WebSocketReader<S>, WebSocketWriter<S>) {
-    let (messages, writer) = messages(socket, codec, idle_timeout);
+    let (messages, writer) = messages(socket, codec, idle_timeout, metrics);
     (WebSocketReader { messages, codec }, WebSocketWriter(writer))
 }
 

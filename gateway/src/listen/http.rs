@@ -13,7 +13,6 @@ use std::{
     convert::Infallible,
     future::pending,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -47,9 +46,7 @@ use crate::{
     context::ServerContext,
     headers::has_token,
     http_connection::{HttpConnection, Phase, RequestClient},
-    lifecycle::Lifecycle,
-    rest,
-    services::Services,
+    metrics, rest,
 };
 
 /// Maximum bytes of a request's head: hyper's minimum, and plenty.
@@ -70,6 +67,7 @@ pub(crate) fn router(context: &ServerContext) -> Router {
         .fallback(|| async { rest::Error::NoSuchResource })
         .method_not_allowed_fallback(|| async { rest::Error::NoSuchMethod })
         .layer(middleware::from_fn_with_state(context.clone(), keep_or_close))
+        .layer(middleware::from_fn_with_state(context.services.clone(), metrics::http::count))
         .with_state(context.clone())
 }
 
@@ -79,16 +77,10 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// `GET /readyz`: whether load balancers should route clients here.
-pub(super) async fn ready(
-    State(lifecycle): State<Arc<Lifecycle>>,
-    State(services): State<Arc<Services>>,
-) -> (StatusCode, &'static str) {
-    if !lifecycle.is_ready() {
-        (StatusCode::SERVICE_UNAVAILABLE, "going down\n")
-    } else if services.cluster().is_some_and(|it| !it.is_ready(services.relay())) {
-        (StatusCode::SERVICE_UNAVAILABLE, "cut off from the other gateways\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+pub(super) async fn ready(State(context): State<ServerContext>) -> (StatusCode, String) {
+    match context.readiness() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{
         self, LinkForm, LinkInfo, LinkProtocol,
         quic::{CONNECTION_WINDOW, OpenedConnection, close_code},
     },
-    services::Policy,
+    metrics::{HandshakeResult, Listener},
+    services::{Policy, Services},
     supervise::keep_running,
 };
 
@@ -125,7 +126,10 @@ impl QuicListener {
                 match permit {
                     Some(permit) => lifecycle
                         .spawn(remote, Box::pin(serve(context, runtime, incoming, permit, false))),
-                    None => validate(incoming),
+                    None => {
+                        context.services.metrics().retried();
+                        validate(incoming);
+                    }
                 }
             } else if client.take(AddressRate::Links) {
                 lifecycle.spawn(remote, async move {
@@ -166,11 +170,13 @@ async fn serve(
     let (connecting, driver) = match runtime.accept(incoming) {
         Ok(accepted) => accepted,
         Err(error) => {
+            context.services.metrics().handshake(Listener::Quic, HandshakeResult::Failed);
             debug!(%remote, %error, "no QUIC handshake");
             return;
         }
     };
-    let mut handshake = driver.with(Box::pin(establish(connecting, policy, remote, hello_by)));
+    let mut handshake =
+        driver.with(Box::pin(establish(connecting, &context.services, remote, hello_by)));
     let turnstile = context.admission.turnstile().clone();
     let is_known = permit.client().is_known();
     let established = tokio::select! {
@@ -193,7 +199,9 @@ async fn serve(
         let info = LinkInfo { form, remote, hello_by, permit };
         let max_streams = policy.limits.streams_per_client;
         let keep_alive = keep_alive(data, policy.timeouts.idle());
-        let (reader, writer) = link::quic::halves(opened, max_streams, keep_alive);
+        let metrics = context.services.metrics();
+        let (reader, writer) =
+            link::quic::halves(opened, max_streams, keep_alive, data.is_early, metrics);
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
         let link = Box::pin(link::serve(
@@ -212,12 +220,18 @@ async fn serve(
 /// is over.
 async fn establish(
     mut connecting: Connecting,
-    policy: &Policy,
+    services: &Services,
     remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<(OpenedConnection, HandshakeData)> {
-    let data = timeout_at(hello_by, connecting.handshake_data()).await.ok()?.ok()?;
-    let data: Box<HandshakeData> = data.downcast().ok()?;
+    let ended = |result| services.metrics().handshake(Listener::Quic, result);
+    let data: Box<HandshakeData> = {
+        let data = timeout_at(hello_by, connecting.handshake_data()).await;
+        if !matches!(data, Ok(Ok(_))) {
+            ended(HandshakeResult::of(&data));
+        }
+        data.ok()?.ok()?.downcast().ok()?
+    };
     // On a gateway's side this always succeeds.
     let (connection, handshake) = connecting.into_0rtt().ok()?;
     let is_webtransport = data.alpn == Some(WEBTRANSPORT);
@@ -226,14 +240,20 @@ async fn establish(
         if !is_webtransport {
             return Ok(Some(connection.accept_bi().await?));
         }
-        session = webtransport::establish(&connection, policy, remote).await;
+        session = webtransport::establish(&connection, services.policy(), remote).await;
         let Some(session) = &mut session else {
             connection.close(H3_NO_ERROR, b"");
             return Ok(None);
         };
         Ok::<_, SessionEnd>(Some(session.incoming.accept_bi().await?))
     };
-    match timeout_at(hello_by, opened).await {
+    let opened = timeout_at(hello_by, opened).await;
+    ended(match opened {
+        // There is a connection, but no WebTransport session in it.
+        Ok(Ok(None)) => HandshakeResult::Failed,
+        ref opened => HandshakeResult::of(opened),
+    });
+    match opened {
         Ok(Ok(None)) => None,
         Ok(Ok(Some(control))) => {
             let opened = OpenedConnection { connection, handshake, control, session };

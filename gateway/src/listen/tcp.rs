@@ -19,8 +19,13 @@ use super::{
     tcp_socket::{self, ClientSocket, ClientStream},
 };
 use crate::{
-    admission::AddressRate, context::ServerContext, error::BindError, failure::RunError,
-    http_connection::HttpConnection, supervise::keep_running,
+    admission::AddressRate,
+    context::ServerContext,
+    error::BindError,
+    failure::RunError,
+    http_connection::HttpConnection,
+    metrics::{HandshakeResult, Listener},
+    supervise::keep_running,
 };
 
 /// Pause of accepting after the process has run out of a resource, such as file descriptors.
@@ -167,8 +172,14 @@ async fn serve(
     };
     let stream: ClientStream = match tls {
         None => Either::Right(socket),
-        Some(tls) => tokio::select! {
-            accepted = timeout_at(hello_by, tls.accept(socket)) => match accepted {
+        Some(tls) => {
+            let accepted = tokio::select! {
+                accepted = timeout_at(hello_by, tls.accept(socket)) => accepted,
+                () = client.evicted() => return,
+            };
+            let result = HandshakeResult::of(&accepted);
+            context.services.metrics().handshake(Listener::Tcp, result);
+            match accepted {
                 Ok(Ok(stream)) => Either::Left(stream),
                 Ok(Err(error)) => {
                     debug!(%remote, %error, "TLS handshake failed");
@@ -178,9 +189,8 @@ async fn serve(
                     debug!(%remote, "TLS handshake timed out");
                     return;
                 }
-            },
-            () = client.evicted() => return,
-        },
+            }
+        }
     };
     http::serve(&context, router, stream, client).await;
 }

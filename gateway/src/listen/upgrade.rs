@@ -199,16 +199,17 @@ async fn become_link(
     let ServerContext { services, lifecycle, .. } = context;
     let idle = services.policy().timeouts.idle();
     let transport = Transport::WebSocket;
+    let metrics = services.metrics().transport(transport);
     match protocol {
         SocketProtocol::Signalbox(codec) => {
-            let (reader, writer) = websocket::halves(socket, codec, idle);
+            let (reader, writer) = websocket::halves(socket, codec, idle, metrics);
             let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(codec) };
             let info = LinkInfo { form, remote, hello_by, permit };
             let link = link::serve(services, lifecycle.clone(), info, reader, writer);
             lifecycle.spawn(remote, link);
         }
         SocketProtocol::OpenTok(url) => {
-            let (reader, writer) = opentok::halves(socket, url, idle);
+            let (reader, writer) = opentok::halves(socket, url, idle, metrics);
             let form = LinkForm { transport, protocol: LinkProtocol::OpenTok };
             let info = LinkInfo { form, remote, hello_by, permit };
             let link = link::serve(services, lifecycle.clone(), info, reader, writer);

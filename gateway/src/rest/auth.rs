@@ -15,6 +15,7 @@ use crate::{
     clock::unix_time,
     headers::bearer_tokens,
     http_connection::{HttpConnection, RequestClient},
+    metrics::TokenKind,
     project::Project,
     revocation::RevocationId,
     services::Services,
@@ -37,7 +38,12 @@ impl FromRequestParts<Arc<Services>> for Caller {
         parts: &mut Parts,
         services: &Arc<Services>,
     ) -> Result<Self, Error> {
-        let credential = credential(&parts.headers).ok_or(Error::NoCredential)?;
+        let rejected = |cause, error| {
+            services.metrics().token_rejected(TokenKind::Credential, cause);
+            error
+        };
+        let credential =
+            credential(&parts.headers).ok_or_else(|| rejected("missing", Error::NoCredential))?;
         let connection = parts.extensions.get::<HttpConnection>();
         let asking = connection.zip(parts.extensions.get::<RequestClient>());
         let stranger = asking
@@ -52,8 +58,8 @@ impl FromRequestParts<Arc<Services>> for Caller {
                 stranger.charge(AddressRate::InvalidTokens);
             }
             match error {
-                CredentialError::UnknownProject => Error::UnknownIssuer,
-                CredentialError::Unauthorized(why) => Error::Unauthorized(why),
+                CredentialError::UnknownProject => rejected("unknownProject", Error::UnknownIssuer),
+                CredentialError::Unauthorized(why) => rejected("invalid", Error::Unauthorized(why)),
             }
         })?;
         let is_application = projects.get(key.as_str()).is_some_and(Project::is_application);

@@ -85,7 +85,11 @@ async fn post(
     let signal = Signal::new(signal_type, Some(data));
     let open = OpenSession::new(services, session).await?;
     let sent = services.relay().signal_from_server(session, to, signal, services.uptime());
-    let missing = sent.map_err(|reason| open.rejected(reason))?;
+    let missing = sent.map_err(|reason| {
+        services.metrics().rejected(reason.code());
+        open.rejected(reason)
+    })?;
+    services.metrics().server_signal();
     if missing.is_empty() {
         return Ok(DONE.into_response());
     }

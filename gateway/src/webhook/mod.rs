@@ -23,6 +23,7 @@ use signalbox_relay::Observer;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::queue::QueueCounts;
 use self::{
     delivery::{Delivery, HttpClient},
     queue::{EventQueue, QueuedEvent},
@@ -68,6 +69,18 @@ impl Webhooks {
     pub(crate) async fn drained(&self) {
         self.0.deliveries.close();
         self.0.deliveries.wait().await;
+    }
+
+    /// The counts of each configured project with a webhook.
+    pub(crate) fn counts(&self) -> Vec<(String, QueueCounts)> {
+        let (projects, queues) = (self.0.projects.load(), self.0.queues.lock());
+        let with_webhook = projects.iter().filter(|project| project.webhook().is_some());
+        let counts = with_webhook.map(|project| {
+            let queue = queues.get(project.key());
+            let counts = queue.map(|queue| queue.lock().counts()).unwrap_or_default();
+            (project.key().as_str().to_owned(), counts)
+        });
+        counts.collect()
     }
 
     /// The number of queued events.

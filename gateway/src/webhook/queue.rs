@@ -57,6 +57,18 @@ pub(super) struct EventQueue {
     dropped: u64,
     /// Whether the last attempt failed, so that only the first of many failures is logged.
     failing: bool,
+    counts: QueueCounts,
+}
+
+/// What has happened to a queue's events, and how many there are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueCounts {
+    pub(crate) queued: u64,
+    pub(crate) bytes: u64,
+    pub(crate) failing: bool,
+    pub(crate) accepted: u64,
+    pub(crate) attempts_failed: u64,
+    pub(crate) dropped: u64,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +113,7 @@ impl EventQueue {
         };
         self.bytes -= oldest.cost();
         self.dropped += 1;
+        self.counts.dropped += 1;
         true
     }
 
@@ -118,6 +131,7 @@ impl EventQueue {
     /// The endpoint has accepted a shard's event. Returns whether the attempt before had failed.
     pub(super) fn accepted(&mut self, shard: usize) -> bool {
         self.remove_posting(shard);
+        self.counts.accepted += 1;
         std::mem::replace(&mut self.failing, false)
     }
 
@@ -125,12 +139,14 @@ impl EventQueue {
     /// the first failure after a success.
     pub(super) fn failed(&mut self, reported: u64) -> bool {
         self.dropped += reported;
+        self.counts.attempts_failed += 1;
         !std::mem::replace(&mut self.failing, true)
     }
 
     /// Drops the event that a shard is posting.
     pub(super) fn give_up(&mut self, shard: usize, reported: u64) {
         self.dropped += reported + 1;
+        self.counts.dropped += 1;
         self.remove_posting(shard);
     }
 
@@ -138,6 +154,12 @@ impl EventQueue {
         if let Some(event) = self.shards.get_mut(shard).and_then(|shard| shard.posting.take()) {
             self.bytes -= event.cost();
         }
+    }
+
+    /// Its counts now.
+    pub(super) fn counts(&self) -> QueueCounts {
+        let (queued, bytes) = (self.len() as u64, self.bytes as u64);
+        QueueCounts { queued, bytes, failing: self.failing, ..self.counts }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -38,6 +38,34 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// The names of all of them.
+    pub const NAMES: &[&str] = &[
+        "tooLong",
+        "malformed",
+        "legacyT1",
+        "unknownProject",
+        "signature",
+        "wrongProject",
+        "expired",
+        "tooLongLived",
+        "notYet",
+    ];
+
+    /// The name, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooLong => "tooLong",
+            Self::Malformed(_) => "malformed",
+            Self::T1 => "legacyT1",
+            Self::UnknownProject => "unknownProject",
+            Self::Signature => "signature",
+            Self::WrongProject => "wrongProject",
+            Self::Expired => "expired",
+            Self::TooLongLived => "tooLongLived",
+            Self::NotYet => "notYet",
+        }
+    }
+
     /// The reason that is sent to the client.
     pub fn close_reason(&self) -> CloseReason {
         match self {

@@ -9,6 +9,7 @@
 
 mod limits;
 mod links;
+mod metrics;
 
 use std::path::{Path, PathBuf};
 

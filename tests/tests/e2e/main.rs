@@ -16,6 +16,7 @@ mod crash;
 mod full_gateway;
 mod gateway_list;
 mod http;
+mod metrics;
 mod ops;
 mod page;
 mod projects;

@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use signalbox_client::Role;
-use signalbox_gateway::Config;
 use signalbox_tests::{
     TransportMode, World,
-    ops::{ask_ops, get_ops},
+    ops::{ask_ops, get_ops, with_ops},
     within_timeout,
 };
 use tokio::net::TcpStream;
 
 const TOKEN: &str = "0123456789abcdef";
-
-fn with_ops(config: &mut Config) {
-    config.ops.listen = Some(([127, 0, 0, 1], 0).into());
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_required_on_an_address_that_others_reach() {

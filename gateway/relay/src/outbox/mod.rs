@@ -10,6 +10,7 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -36,6 +37,7 @@ struct OutboxState {
     frames: usize,
     bytes: usize,
     notices: Notices,
+    probe: Option<LatencyProbe>,
     closed: Option<CloseReason>,
     /// Wakes the link when there is something to take.
     reader_waker: Option<Waker>,
@@ -43,6 +45,15 @@ struct OutboxState {
     waits_for_turn: bool,
     /// Wakes the link when the outbox is closed.
     close_waker: Option<Waker>,
+}
+
+/// A frame whose latency is measured.
+#[derive(Debug)]
+struct LatencyProbe {
+    /// Frames that have to be written until it is written, itself included.
+    frames: usize,
+    /// When the relay accepted its signal.
+    accepted: Duration,
 }
 
 /// Number of frames up to which a buffer keeps its memory, even if it is rarely filled.
@@ -202,11 +213,27 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Measures the time until the last frame that was pushed is written, unless another one is being
+    /// measured or all frames have been written. `accepted` is when its signal was accepted.
+    pub(crate) fn measure(&self, accepted: Duration) {
+        let mut state = self.0.state.lock();
+        if state.probe.is_none() && state.frames > 0 {
+            state.probe = Some(LatencyProbe { frames: state.frames, accepted });
+        }
+    }
+
     /// Reports that `frames` frames of `bytes` bytes in all ([`Outgoing::cost`]) have been written.
-    pub fn written(&self, frames: usize, bytes: usize) {
+    /// Returns when a signal among them was accepted, if its latency is measured.
+    pub fn written(&self, frames: usize, bytes: usize) -> Option<Duration> {
         let mut state = self.0.state.lock();
         state.frames = state.frames.saturating_sub(frames);
         state.bytes = state.bytes.saturating_sub(bytes);
+        let probe = state.probe.as_mut()?;
+        probe.frames = probe.frames.saturating_sub(frames);
+        if probe.frames > 0 {
+            return None;
+        }
+        state.probe.take().map(|probe| probe.accepted)
     }
 
     /// The close notification: ready as soon as the outbox is closed, even if messages still wait.
@@ -226,6 +253,13 @@ impl Outbox {
     pub fn load(&self) -> (usize, usize) {
         let state = self.0.state.lock();
         (state.frames, state.bytes)
+    }
+
+    /// The part of its bounds that is in use: the larger one of frames and bytes.
+    pub(crate) fn fill(&self) -> f64 {
+        let (frames, bytes) = self.load();
+        let part = |used: usize, max: usize| used as f64 / max.max(1) as f64;
+        part(frames, self.0.max_frames).max(part(bytes, self.0.max_bytes))
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
     update::Update,
 };
 
+/// Signals of a session of which the latency of one is measured.
+const MEASURED: u8 = 16;
+
 /// Bytes of a signal that cost as much as another delivery.
 const KIB: usize = 1024;
 
@@ -159,11 +162,13 @@ impl SessionState {
         now: Duration,
     ) {
         let (from, seq) = encodings.origin();
+        let mut receivers = 0_u64;
         let mut outgoing = |session: &SessionId, member: &Member, link: &MemberLink| {
             let encoding = link.encoding;
-            member
-                .receives()
-                .then(|| Outgoing::signal(&from, seq, encoding, encodings.get(encoding, session)))
+            member.receives().then(|| {
+                receivers += 1;
+                Outgoing::signal(&from, seq, encoding, encodings.get(encoding, session))
+            })
         };
         match &audience {
             Audience::All => self.push_all(outgoing),
@@ -173,11 +178,32 @@ impl SessionState {
                 if ids.contains(&member.id()) { None } else { outgoing(session, member, link) }
             }),
         }
+        self.context.deliveries.add(receivers);
+        self.measure(&audience, now);
         let entry = || {
             let (encoding, frame) = encodings.any(&self.id);
             LogEntry::Signal { from, seq, audience, encoding, frame }
         };
         self.history.record(entry, self.roster.has_resumable(), now);
+    }
+
+    /// Measures the latency of some signals: one of [`MEASURED`], and the first of each session, so
+    /// that quiet sessions are measured, too.
+    fn measure(&mut self, audience: &Audience, accepted: Duration) {
+        if let Some(rest) = self.until_measured.checked_sub(1) {
+            self.until_measured = rest;
+            return;
+        }
+        self.until_measured = MEASURED - 1;
+        let is_receiver = |member: &&Member| match audience {
+            Audience::All => true,
+            Audience::One(id) => member.id() == *id,
+            Audience::Only(ids) => ids.contains(&member.id()),
+            Audience::Except(ids) => !ids.contains(&member.id()),
+        };
+        for link in self.roster.iter().filter(is_receiver).filter_map(Member::link) {
+            link.outbox.measure(accepted);
+        }
     }
 
     /// Confirms a rejected signal of a member, and records the rejection if the member is resumable.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, DisconnectReason, GatewayMessage, Role, SessionId,
+    Transport,
 };
 
 use super::{
@@ -20,6 +21,7 @@ use crate::{
     encoding::{Encoding, EventEncodings, EventNumber},
     error::JoinError,
     join::{Join, ResumeOptions},
+    member_count::{MemberCount, SessionCount},
     outbox::{Outbox, OutboxFull},
     outgoing::Outgoing,
     rate::{RateLimiter, SharedRateLimiter},
@@ -49,6 +51,8 @@ pub(crate) struct SessionState {
     overflowed: Vec<ConnectionId>,
     /// The links that are to be woken, if there are many members.
     turns: Arc<SessionTurns>,
+    /// Signals until the latency of one is measured.
+    pub(super) until_measured: u8,
     /// Other gateways with the session. None until it has been shared with one.
     pub(super) shared: Option<Box<Shared>>,
     /// Number of [holds](crate::Hold), which keep the session open without members.
@@ -78,6 +82,7 @@ impl SessionState {
             skip_server_seqs: false,
             overflowed: Vec::new(),
             turns,
+            until_measured: 0,
             shared: None,
             holds: 0,
             opening: false,
@@ -227,6 +232,18 @@ impl SessionState {
     /// The role of a member, if this is its present link.
     pub(crate) fn role(&mut self, seat: Seat) -> Option<Role> {
         self.roster.seated(seat).map(|member| member.record().role)
+    }
+
+    /// The members on this gateway and their outboxes, by transport.
+    pub(crate) fn count_members(&self) -> [MemberCount; Transport::ALL.len()] {
+        let mut counts = [MemberCount::default(); Transport::ALL.len()];
+        for member in self.roster.iter() {
+            let position = SessionCount::position(member.record().transport);
+            if let Some(count) = counts.get_mut(position) {
+                count.add(MemberCount::of(member.link().map(|link| &link.outbox)));
+            }
+        }
+        counts
     }
 
     /// All members, oldest first.

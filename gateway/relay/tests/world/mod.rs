@@ -197,7 +197,7 @@ impl Client {
         let mut taken = VecDeque::new();
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok(())) = self.outbox.poll_take(&mut cx, &mut taken) {}
-        self.outbox.written(taken.len(), taken.iter().map(Outgoing::cost).sum());
+        let _ = self.outbox.written(taken.len(), taken.iter().map(Outgoing::cost).sum());
         taken
     }
 

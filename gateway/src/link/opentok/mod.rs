@@ -30,6 +30,7 @@ use super::{
     transport::{Reader, Writer},
     websocket,
 };
+use crate::metrics::TransportMetrics;
 
 /// Longest message of a client, in bytes: a signal of the greatest length whose JSON escapes each
 /// byte, or a request with the longest token.
@@ -49,8 +50,10 @@ pub(crate) fn halves<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: WebSocketStream<S>,
     url: SocketUrl,
     idle_timeout: Duration,
-) -> (impl Reader, impl Writer) {
-    let (reader, writer) = websocket::messages(socket, OpenTokForm::default(), idle_timeout);
+    metrics: &Arc<TransportMetrics>,
+) -> (impl Reader + use<S>, impl Writer + use<S>) {
+    let (reader, writer) =
+        websocket::messages(socket, OpenTokForm::default(), idle_timeout, metrics);
     let pending = PendingJoin::default();
     let reader = OpenTokReader::new(reader, &url, pending.clone());
     (reader, OpenTokWriter::new(writer, &url, pending))

@@ -2,6 +2,7 @@
 
 use std::{
     future::{pending, poll_fn},
+    sync::Arc,
     task::Poll,
 };
 
@@ -15,7 +16,10 @@ use signalbox_webtransport::{PeerStream, SESSION_GONE};
 use tokio::time::timeout;
 
 use super::{CLOSE_REASON, connection_error, session_error};
-use crate::link::transport::{Incoming, LinkError, Reader};
+use crate::{
+    link::transport::{Incoming, LinkError, Reader},
+    metrics::TransportMetrics,
+};
 
 /// Bytes read from a stream at once. A datagram brings fewer.
 const CHUNK: usize = 4096;
@@ -34,6 +38,9 @@ pub(crate) struct QuicReader {
     signals: Option<Signals>,
     /// Whether the first message has been taken. Until then only the control stream is read.
     greeted: bool,
+    /// Whether the client may have sent its first message before the handshake was complete.
+    is_early: bool,
+    metrics: Arc<TransportMetrics>,
 }
 
 /// The client's stream of signals.
@@ -96,6 +103,10 @@ impl Reader for QuicReader {
         }
     }
 
+    fn is_early(&self) -> bool {
+        self.is_early
+    }
+
     async fn closed(&mut self) {
         if let Some(session) = &mut self.session {
             drop(session.closed().await);
@@ -111,6 +122,8 @@ impl QuicReader {
         handshake: ZeroRttAccepted,
         control: RecvStream,
         session: Option<Box<signalbox_webtransport::Incoming>>,
+        is_early: bool,
+        metrics: Arc<TransportMetrics>,
     ) -> Self {
         Self {
             connection,
@@ -120,6 +133,8 @@ impl QuicReader {
             control_ended: false,
             signals: None,
             greeted: false,
+            is_early,
+            metrics,
         }
     }
 
@@ -142,18 +157,22 @@ impl QuicReader {
                 return Ok(Some(MessageSource::Control));
             }
             if !self.greeted {
-                if !self.control.fill().await? {
+                if !self.control.fill(&self.metrics).await? {
                     return Ok(None);
                 }
                 continue;
             }
             let control = async {
-                if self.control_ended { pending().await } else { self.control.fill().await }
+                if self.control_ended {
+                    pending().await
+                } else {
+                    self.control.fill(&self.metrics).await
+                }
             };
             let signals = async {
                 match &mut self.signals {
                     Some(signals) if !signals.finished => {
-                        signals.finished = !signals.frames.fill().await?;
+                        signals.finished = !signals.frames.fill(&self.metrics).await?;
                         if signals.finished && !signals.opened {
                             let error = LinkError::protocol("a stream without a header");
                             return Err(StreamError::Link(error));
@@ -254,10 +273,11 @@ impl ClientFrames {
     }
 
     /// Reads more bytes into the buffer. `false` at the end of the stream. Cancel safe.
-    async fn fill(&mut self) -> Result<bool, StreamError> {
+    async fn fill(&mut self, metrics: &TransportMetrics) -> Result<bool, StreamError> {
         self.buffer.shrink();
         let error = match self.stream.read_chunk(CHUNK, true).await {
             Ok(Some(chunk)) => {
+                metrics.received(chunk.bytes.len());
                 self.buffer.push(&chunk.bytes);
                 return Ok(true);
             }

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,7 +26,10 @@ use super::{
     stream_queue::{QueuedFrame, StreamQueue, WrittenCount},
     watch::watch,
 };
-use crate::link::transport::{LinkError, Writer};
+use crate::{
+    link::transport::{LinkError, Writer},
+    metrics::{TransportMetrics, WatchedLink},
+};
 
 /// The part of the farewell that is reserved for closing a session, as a page learns no reason from the
 /// end of a connection. The session's streams must accept queued frames and the bye before that.
@@ -41,6 +45,12 @@ pub(super) struct WriterSession {
     pub(super) closer: Closer,
 }
 
+/// Where a link is counted.
+pub(super) struct LinkCounts {
+    pub(super) transport: Arc<TransportMetrics>,
+    pub(super) _watched: WatchedLink,
+}
+
 /// The sending half of a QUIC or WebTransport link.
 pub(crate) struct QuicWriter {
     connection: quinn::Connection,
@@ -53,6 +63,7 @@ pub(crate) struct QuicWriter {
     senders: SenderStreams,
     /// Frames taken from the outbox and not yet dispatched. Empty between polls.
     queue: VecDeque<Outgoing>,
+    counts: LinkCounts,
 }
 
 impl Writer for QuicWriter {
@@ -128,6 +139,7 @@ impl QuicWriter {
         max_streams: usize,
         keep_alive: Option<Duration>,
         session: Option<Box<WriterSession>>,
+        counts: LinkCounts,
     ) -> Self {
         let prefix = session.as_ref().map(|session| session.id);
         Self {
@@ -138,6 +150,7 @@ impl QuicWriter {
             control: StreamQueue::new(control),
             senders: SenderStreams::new(max_streams, prefix),
             queue: VecDeque::new(),
+            counts,
         }
     }
 
@@ -167,7 +180,8 @@ impl QuicWriter {
         };
         let result = self.poll_streams(cx, &mut written);
         if written.frames > 0 {
-            outbox.written(written.frames, written.bytes);
+            let measured = outbox.written(written.frames, written.bytes);
+            self.counts.transport.written(written.frames, written.bytes, measured);
         }
         match (result, closed) {
             (Err(error), _) => Poll::Ready(Err(error)),

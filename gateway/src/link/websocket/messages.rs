@@ -29,7 +29,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::link::transport::LinkError;
+use crate::{link::transport::LinkError, metrics::TransportMetrics};
 
 /// Bytes read at once from the decrypted stream. The buffer is allocated when a connection begins,
 /// so an idle connection pays for it (twice, as a hello is longer), and it is zeroed before each
@@ -61,9 +61,15 @@ pub(in crate::link) fn messages<S, F>(
     socket: WebSocketStream<S>,
     form: F,
     idle_timeout: Duration,
+    metrics: &Arc<TransportMetrics>,
 ) -> (MessageReader<S>, MessageWriter<S, F>) {
     let socket = Arc::new(Socket { stream: Mutex::new(socket), received: AtomicBool::new(true) });
-    let reader = MessageReader { socket: socket.clone(), last: None, failed: false };
+    let reader = MessageReader {
+        socket: socket.clone(),
+        last: None,
+        failed: false,
+        metrics: metrics.clone(),
+    };
     let writer = MessageWriter {
         socket,
         form,
@@ -71,6 +77,7 @@ pub(in crate::link) fn messages<S, F>(
         unflushed: Unflushed::default(),
         progressed: false,
         ping_every: idle_timeout / PINGS,
+        metrics: metrics.clone(),
     };
     (reader, writer)
 }
@@ -88,6 +95,7 @@ pub(in crate::link) struct MessageReader<S> {
     last: Option<Message>,
     /// Whether the client violated RFC 6455. What follows cannot be parsed.
     failed: bool,
+    metrics: Arc<TransportMetrics>,
 }
 
 /// An item of the receiving half.
@@ -117,7 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MessageReader<S> {
                 Some(Ok(Message::Close(frame))) => {
                     return Ok(Received::Closed(frame.map(|frame| frame.code)));
                 }
-                Some(Ok(message)) => return Ok(Received::Message(self.last.insert(message))),
+                Some(Ok(message)) => {
+                    self.metrics.received(message.len());
+                    return Ok(Received::Message(self.last.insert(message)));
+                }
             }
         }
     }
@@ -187,6 +198,7 @@ pub(in crate::link) struct MessageWriter<S, F> {
     /// its buffer holds until TCP makes progress.
     progressed: bool,
     ping_every: Duration,
+    metrics: Arc<TransportMetrics>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, F: MessageForm> MessageWriter<S, F> {
@@ -240,7 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: MessageForm> MessageWriter<S, F> {
             if self.unflushed.dirty {
                 self.flush().await?;
                 let Unflushed { frames, bytes, .. } = std::mem::take(&mut self.unflushed);
-                outbox.written(frames, bytes);
+                let measured = outbox.written(frames, bytes);
+                self.metrics.written(frames, bytes, measured);
             }
             let taken = poll_fn(|cx| outbox.poll_take(cx, &mut self.queue)).await;
             if let Err(reason) = taken {

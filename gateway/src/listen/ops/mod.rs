@@ -1,4 +1,4 @@
-//! The operations listener: health checks, the state of the cluster and the log filter, for programs
+//! The operations listener: health checks, metrics, the state of the cluster and the log filter, for programs
 //! and people that run the gateway.
 //!
 //! It speaks plain HTTP, to this machine unless there is a token ([`guard`]). Nothing of it depends on
@@ -7,6 +7,7 @@
 
 mod guard;
 mod log;
+mod metrics;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,8 +24,13 @@ use tokio::time::timeout;
 use self::guard::Guard;
 use super::{http, tcp::HttpListener};
 use crate::{
-    admission::AdmissionControl, config::SecretText, context::ServerContext, lifecycle::Lifecycle,
-    log_filter::LogFilter, services::Services,
+    admission::AdmissionControl,
+    config::SecretText,
+    context::ServerContext,
+    lifecycle::Lifecycle,
+    log_filter::LogFilter,
+    metrics::{MetricSources, Scraper},
+    services::Services,
 };
 
 /// Connections that are served at the same time. More wait.
@@ -36,20 +42,21 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// What the handlers answer from.
 #[derive(Clone)]
 pub(crate) struct OpsState {
-    pub(crate) gateway: ServerContext,
+    pub(crate) sources: MetricSources,
+    pub(crate) scraper: Arc<Scraper>,
     pub(crate) log: Option<LogFilter>,
 }
 
 impl FromRef<OpsState> for Arc<Services> {
     fn from_ref(state: &OpsState) -> Self {
-        state.gateway.services.clone()
+        state.sources.gateway.services.clone()
     }
 }
 
-/// The gateway's lifecycle, not the listener's: `/readyz` is about the gateway.
-impl FromRef<OpsState> for Arc<Lifecycle> {
+/// The gateway, not the listener: `/readyz` is about the gateway.
+impl FromRef<OpsState> for ServerContext {
     fn from_ref(state: &OpsState) -> Self {
-        state.gateway.lifecycle.clone()
+        state.sources.gateway.clone()
     }
 }
 
@@ -65,7 +72,7 @@ impl Operations {
         token: Option<SecretText>,
         state: OpsState,
     ) -> Self {
-        let context = own_context(&state.gateway);
+        let context = own_context(&state.sources.gateway);
         let lifecycle = context.lifecycle.clone();
         let router = router(&context, state, listener.address(), token);
         tokio::spawn(listener.run(context, router));
@@ -103,10 +110,12 @@ fn router(
     Router::new()
         .route("/healthz", get(http::healthy))
         .route("/readyz", get(http::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/cluster", get(cluster))
         .route("/log", get(log::show).put(log::change))
         .fallback(|| async {
-            (StatusCode::NOT_FOUND, "there are /healthz, /readyz, /cluster and /log here\n")
+            let hint = "there are /healthz, /readyz, /metrics, /cluster and /log here\n";
+            (StatusCode::NOT_FOUND, hint)
         })
         .layer(middleware::from_fn_with_state(guard, guard::protect))
         .layer(middleware::from_fn_with_state(context.clone(), http::keep_or_close))
