@@ -13,7 +13,7 @@ use crate::{
 /// The contents are opaque to Signalbox, which checks only their length and characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Signal<'a> {
-    /// At most 128 bytes of `A-Z a-z 0-9 - _ ~`. An empty type is the same as none.
+    /// At most 128 bytes of `A-Z a-z 0-9 - . _ ~`. An empty type is the same as none.
     #[serde(rename = "type", borrow)]
     pub signal_type: Option<Text<'a>>,
     /// At most 8192 bytes of UTF-8.
@@ -45,7 +45,8 @@ impl<'a> Signal<'a> {
             if signal_type.len() > TYPE_BYTES {
                 return Err(InvalidSignal::TypeTooLong(signal_type.len()));
             }
-            let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'~');
+            let allowed =
+                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
             if !signal_type.bytes().all(allowed) {
                 return Err(InvalidSignal::TypeCharacters);
             }
@@ -72,7 +73,7 @@ pub enum InvalidSignal {
     #[error("signal type has {0} bytes, at most {TYPE_BYTES} are allowed")]
     TypeTooLong(usize),
     /// `type` has a character that is not allowed.
-    #[error("signal type may hold only A-Z, a-z, 0-9, '-', '_' and '~'")]
+    #[error("signal type may hold only A-Z, a-z, 0-9, '-', '.', '_' and '~'")]
     TypeCharacters,
     /// `data` is longer than [`DATA_BYTES`].
     #[error("signal data has {0} bytes, at most {DATA_BYTES} are allowed")]
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(check(None, None), Ok(()));
         assert_eq!(check(Some(""), Some("")), Ok(()));
         assert_eq!(check(Some(&"t".repeat(128)), Some(&"d".repeat(8192))), Ok(()));
-        assert_eq!(check(Some("aZ09-_~"), None), Ok(()));
+        assert_eq!(check(Some("aZ09-._~"), None), Ok(()));
         assert_eq!(check(Some(&"t".repeat(129)), None), Err(InvalidSignal::TypeTooLong(129)));
         assert_eq!(check(None, Some(&"d".repeat(8193))), Err(InvalidSignal::DataTooLong(8193)));
         // 4097 two-byte characters are 8194 bytes.
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn types_have_an_alphabet() {
-        for bad in ["a b", "a.b", "é", "a\n", "a/b", "a\0"] {
+        for bad in ["a b", "a,b", "é", "a\n", "a/b", "a\0"] {
             assert_eq!(check(Some(bad), None), Err(InvalidSignal::TypeCharacters));
         }
     }

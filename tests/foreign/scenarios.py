@@ -114,7 +114,7 @@ async def faulty_signals_are_refused_each_with_its_code(stage: Stage) -> None:
     alice = await stage.join("alice")
     for number, (code, type, data) in enumerate(
         [
-            ("invalidType", "a.b", None),
+            ("invalidType", "a,b", None),
             ("typeTooLong", "t" * 129, None),
             ("dataTooLong", None, "é" * 4096 + "!"),
         ],

@@ -14,7 +14,7 @@ from signalbox import Server
 from stage import Carrier
 from vendor import Vendor
 
-TYPE = "t" * 124 + "-_~9"
+TYPE = "t" * 123 + "-._~9"
 # The most bytes that are allowed, in half as many characters, for SDKs that count characters.
 DATA = "é" * 4096
 

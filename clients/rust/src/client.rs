@@ -279,7 +279,7 @@ pub struct SignalBuilder<'a> {
 }
 
 impl SignalBuilder<'_> {
-    /// The type: at most 128 bytes of `A-Z a-z 0-9 - _ ~`.
+    /// The type: at most 128 bytes of `A-Z a-z 0-9 - . _ ~`.
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }

@@ -14,7 +14,7 @@ import type { SessionState } from './session-view.js';
 
 /** A signal to send. With neither type nor data it is a ping. */
 export interface OutgoingSignal {
-  /** At most 128 bytes of `A-Z a-z 0-9 - _ ~`. */
+  /** At most 128 bytes of `A-Z a-z 0-9 - . _ ~`. */
   readonly type?: string | undefined;
   /** At most 8192 bytes of UTF-8. */
   readonly data?: string | undefined;
@@ -27,7 +27,7 @@ export interface OutgoingSignal {
   readonly retryAfterReconnect?: boolean | undefined;
 }
 
-const SIGNAL_TYPE = /^[A-Za-z0-9_~-]*$/;
+const SIGNAL_TYPE = /^[A-Za-z0-9._~-]*$/;
 /** With the flag `u` only an unpaired surrogate is one. */
 const UNPAIRED_SURROGATE = /\p{Surrogate}/u;
 
@@ -193,7 +193,7 @@ function checkSignal(signal: OutgoingSignal, limits: Limits) {
     if (UNPAIRED_SURROGATE.test(text)) throw invalid(`the signal's ${name} has an unpaired surrogate`);
   }
   if (type !== null && !SIGNAL_TYPE.test(type)) {
-    throw new SignalError('invalidType', "a signal's type consists of A-Z a-z 0-9 - _ ~");
+    throw new SignalError('invalidType', "a signal's type consists of A-Z a-z 0-9 - . _ ~");
   }
   if (type !== null && type.length > limits.typeBytes) {
     throw new SignalError('typeTooLong', `a signal's type has at most ${limits.typeBytes} bytes`);

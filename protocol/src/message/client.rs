@@ -130,7 +130,7 @@ pub struct SendSignal<'a> {
     /// The connection that receives it. `None`: all members of the session, including the sender.
     #[serde(default)]
     pub to: Option<ConnectionId>,
-    /// The signal's type: at most 128 bytes of `A-Z a-z 0-9 - _ ~`.
+    /// The signal's type: at most 128 bytes of `A-Z a-z 0-9 - . _ ~`.
     #[serde(default, rename = "type", borrow)]
     pub signal_type: Option<Text<'a>>,
     /// The signal's data: at most 8192 bytes.

@@ -85,10 +85,14 @@ export class Page {
     this.raw = raw;
     this.#expected = expected;
     // An unhandled rejection is a page error, too.
-    raw.on('pageerror', (error) => this.#errors.push(String(error.stack ?? error)));
+    raw.on('pageerror', (error) => this.#note(String(error.stack ?? error)));
     raw.on('console', (message) => {
-      if (message.type() === 'error' && !this.#expected.test(message.text())) this.#errors.push(message.text());
+      if (message.type() === 'error') this.#note(message.text());
     });
+  }
+
+  #note(error) {
+    if (!this.#expected.test(error)) this.#errors.push(error);
   }
 
   async open(url) {

@@ -28,6 +28,8 @@ export class Gateway {
   ca;
   /** SHA-256 of its certificate, as an array. */
   certificateHash;
+  #directory;
+  #settings;
   #project;
   #child;
   #exited;
@@ -37,13 +39,8 @@ export class Gateway {
   static async start(context, settings = {}) {
     const gateway = new Gateway();
     const directory = mkdtempSync(join(tmpdir(), 'signalbox-'));
-    gateway.#child = spawn(
-      binary(),
-      ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--quic', '127.0.0.1:0', '--tcp', '127.0.0.1:0'],
-      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...settings } },
-    );
-    gateway.#child.stderr.on('data', (data) => (gateway.#log = (gateway.#log + data).slice(-20_000)));
-    gateway.#exited = once(gateway.#child, 'exit');
+    gateway.#directory = directory;
+    gateway.#settings = settings;
     context.after(async () => {
       try {
         await gateway.#stop();
@@ -51,19 +48,43 @@ export class Gateway {
         rmSync(directory, { recursive: true, force: true });
       }
     });
-    const { project, ...announced } = JSON.parse(await gateway.#announcement());
-    gateway.#project = project;
-    gateway.quic = announced.quic;
-    gateway.https = announced.https;
-    gateway.page = announced.page;
-    gateway.ca = announced.ca;
+    await gateway.#run('127.0.0.1:0', '127.0.0.1:0');
     const leaf = new X509Certificate(readFileSync(join(directory, 'leaf.pem'))).raw;
     gateway.certificateHash = [...createHash('sha256').update(leaf).digest()];
     return gateway;
   }
 
+  /** Stops it, and starts it again on the same ports. `killed`: as after a crash. */
+  async restart({ killed = false } = {}) {
+    if (killed) {
+      this.#child.kill('SIGKILL');
+      await this.#exited;
+    } else {
+      await this.#stop();
+    }
+    await this.#run(this.quic, this.https);
+  }
+
+  async #run(quic, tcp) {
+    this.#child = spawn(
+      binary(),
+      ['serve', '--announce', 'json', '--dev', '--dev-dir', this.#directory, '--quic', quic, '--tcp', tcp],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...this.#settings } },
+    );
+    this.#child.stderr.on('data', (data) => (this.#log = (this.#log + data).slice(-20_000)));
+    this.#exited = once(this.#child, 'exit');
+    const { project, quic: quicBound, https, page, ca } = JSON.parse(await this.#announcement());
+    this.#project = project;
+    Object.assign(this, { quic: quicBound, https, page, ca });
+  }
+
   get projectKey() {
     return this.#project.key;
+  }
+
+  /** With which a project's server creates tokens and calls the REST API. */
+  get projectSecret() {
+    return this.#project.secret;
   }
 
   newSession() {

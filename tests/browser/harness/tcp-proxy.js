@@ -9,14 +9,19 @@ export class TcpProxy {
   address;
   #isCut = false;
   #sockets = new Set();
+  #webSockets = new Set();
 
   /** It ends with the test. */
   static async to(context, target) {
     const [host, port] = target.split(':');
     const proxy = new TcpProxy();
     const server = net.createServer((client) => {
+      proxy.opened += 1;
       if (proxy.#isCut) return client.destroy();
       const gateway = net.connect(Number(port), host);
+      client.on('data', (data) => {
+        if (/^upgrade: websocket/im.test(data)) proxy.#webSockets.add(client).add(gateway);
+      });
       for (const [socket, other] of [[client, gateway], [gateway, client]]) {
         proxy.#sockets.add(socket);
         socket.pipe(other);
@@ -49,6 +54,17 @@ export class TcpProxy {
     await setTimeout(ms);
     this.restore();
   }
+
+  /** Takes what is sent over WebSockets and passes nothing on, so that neither side notices. */
+  freeze() {
+    for (const socket of this.#webSockets) {
+      socket.unpipe();
+      socket.pause();
+    }
+  }
+
+  /** Connections that clients have opened so far. */
+  opened = 0;
 
   /** The network is back. */
   restore() {

@@ -91,7 +91,7 @@ final class Connection {
     private void isAllowed(String type, String data) {
         long typeBytes = limits == null ? registry.limit("signal.type") : limits.number("typeBytes");
         long dataBytes = limits == null ? registry.limit("signal.data") : limits.number("dataBytes");
-        if (type != null && (!type.matches("[A-Za-z0-9_~-]*") || type.length() > typeBytes)) {
+        if (type != null && (!type.matches("[A-Za-z0-9._~-]*") || type.length() > typeBytes)) {
             throw new IllegalArgumentException("no type of a signal: " + type);
         }
         if (data != null && (!Json.isPaired(data)

@@ -1,5 +1,6 @@
 /** A page with the vendor's SDK: a jsdom window that evaluates the file as npm installs it. */
 
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -33,8 +34,8 @@ export class Page {
   /** Requests of the page: the URL of each. */
   requests = [];
 
-  /** Opens a page whose only new line is the URL of the gateway. */
-  static open(context, gateway, { sdk = CURRENT } = {}) {
+  /** Opens a page whose only new line is the URL of the gateway, or of a proxy before it. */
+  static open(context, gateway, { sdk = CURRENT, address = gateway.https } = {}) {
     const page = new Page();
     // The SDK reports each refusal in the console.
     const dom = new JSDOM('<!doctype html><title>app</title>', {
@@ -49,8 +50,13 @@ export class Page {
     dom.window.eval(source(sdk));
     page.OT = dom.window.OT;
     page.OT.setLogLevel?.(0);
-    page.OT.setProxyUrl(`http://${gateway.https}/opentok`);
-    context.after(() => page.close());
+    page.OT.setProxyUrl(`http://${address}/opentok`);
+    context.after(() => {
+      page.close();
+      // Nothing is left for the vendor's hosts.
+      const others = page.requests.filter((url) => !url.replace(/^ws:/, 'http:').startsWith(`http://${address}/opentok/`));
+      assert.deepEqual(others, []);
+    });
     return page;
   }
 
@@ -71,9 +77,14 @@ export class Page {
     };
   }
 
+  /** A session that has not been joined. */
+  client(gateway, { session, options }) {
+    return new Client(this, this.OT.initSession(gateway.projectKey, session, options));
+  }
+
   /** Joins a session. */
-  async join(gateway, { session, role = 'publisher', data = '', options, token } = {}) {
-    const client = new Client(this, this.OT.initSession(gateway.projectKey, session, options));
+  async join(gateway, { session, role = 'publisher', data = '', options, token }) {
+    const client = this.client(gateway, { session, options });
     await client.connect(token ?? gateway.token({ session, role, data }));
     return client;
   }

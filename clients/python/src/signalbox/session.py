@@ -111,7 +111,7 @@ class Session(AsyncIterator[Event]):
         `resume` is off, nor if the application has left so many events unread that the confirmation
         cannot be read; a rejection then comes as :class:`Rejected`.
 
-        :param type: at most 128 bytes of `A-Z a-z 0-9 - _ ~`
+        :param type: at most 128 bytes of `A-Z a-z 0-9 - . _ ~`
         :param data: at most 8192 bytes of UTF-8. With neither type nor data the signal is a ping
         :param to: the id of a connection; None sends to everyone, the sender included
         :param retry_after_reconnect: whether to send the signal again if the link is lost before

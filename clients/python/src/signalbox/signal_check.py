@@ -9,7 +9,7 @@ from .errors import InvalidSignalError
 from .messages import Limits, SendSignal
 from .postcard import ID_TEXT
 
-TYPE = re.compile("[A-Za-z0-9_~-]*")
+TYPE = re.compile("[A-Za-z0-9._~-]*")
 
 
 def check_id(connection: str) -> str:
@@ -26,7 +26,7 @@ def check_signal(signal: SendSignal, limits: Limits) -> None:
             message = f"signal type has {size} bytes, at most {limits.type_bytes} are allowed"
             raise InvalidSignalError(ErrorCode.TYPE_TOO_LONG, message)
         if TYPE.fullmatch(signal.type) is None:
-            message = "signal type may hold only A-Z, a-z, 0-9, '-', '_' and '~'"
+            message = "signal type may hold only A-Z, a-z, 0-9, '-', '.', '_' and '~'"
             raise InvalidSignalError(ErrorCode.INVALID_TYPE, message)
     if signal.data is not None and (size := _bytes(signal.data, "data")) > limits.data_bytes:
         message = f"signal data has {size} bytes, at most {limits.data_bytes} are allowed"

@@ -180,7 +180,7 @@ test('signal: every error that a gateway can cause', DEADLINE, async () => {
   await sender.connect(project.token(session));
   await subscriber.connect(project.token(session, { role: 'subscriber' }));
   const cases: [object, Partial<OpenTokError>][] = [
-    [{ type: 'a.b' }, { name: 'OT_INVALID_PARAMETER', code: 400 }],
+    [{ type: 'a,b' }, { name: 'OT_INVALID_PARAMETER', code: 400 }],
     [{ type: 'x'.repeat(129) }, { name: 'OT_INVALID_PARAMETER', code: 413 }],
     [{ data: 'ä'.repeat(4097) }, { name: 'OT_INVALID_PARAMETER', code: 413 }],
     [{ to: 'not an id' }, { name: 'OT_INVALID_PARAMETER', code: 400 }],

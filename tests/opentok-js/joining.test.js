@@ -1,0 +1,29 @@
+/** Pages that are not let in, and what their applications are told. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Gateway } from '../browser/harness/gateway.js';
+import { Page } from './harness/page.js';
+
+const PLAIN = { SIGNALBOX_TLS__PLAINTEXT_TCP: 'true' };
+
+let gateway;
+test.before(async (context) => (gateway = await Gateway.start(context, PLAIN)));
+
+for (const [name, code, join] of [
+  ['a token that is none', 1004, (session) => ({ session, token: 'T1==nonsense' })],
+  ['a token of another session', 1004, (session) => ({ session, token: gateway.token({ session: gateway.newSession() }) })],
+  ['what is no session', 1005, (session) => ({ session: '1_nonsense', token: gateway.token({ session }) })],
+]) {
+  test(`${name} is told so at once`, async (context) => {
+    const joining = Page.open(context, gateway).join(gateway, join(gateway.newSession()));
+    await assert.rejects(joining, { code });
+  });
+}
+
+test('a page of another project is told so', async (context) => {
+  const session = gateway.newSession();
+  const other = { projectKey: '1', token: (options) => gateway.token(options) };
+  await assert.rejects(Page.open(context, gateway).join(other, { session }), { code: 1004 });
+});
