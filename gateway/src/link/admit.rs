@@ -104,7 +104,7 @@ async fn read_handshake(
                 return join(services, form, client, &hello, Some(chosen)).await;
             }
             Incoming::Comeback(claim) => break ResumeClaim::of_socket(claim),
-            Incoming::Nothing => {}
+            Incoming::Nothing | Incoming::Control => {}
             Incoming::Closed => return Err(LinkError::Closed.into()),
             _ => {
                 let first = "the first message must be hello or resume";

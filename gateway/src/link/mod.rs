@@ -16,6 +16,7 @@
 mod admit;
 mod admitted;
 mod carry;
+mod control_rate;
 mod end;
 pub(crate) mod opentok;
 mod pace;

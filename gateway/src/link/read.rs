@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::trace;
 
 use super::{
+    control_rate::ControlRate,
     end::LinkEnd,
     opentok,
     pace::{CoopBudget, cost_of_rejection},
@@ -26,6 +27,7 @@ pub(super) async fn read<R: Reader>(
     reader: &mut R,
 ) -> LinkEnd {
     let mut budget = CoopBudget::default();
+    let mut controls = ControlRate::default();
     loop {
         budget.tick(connection).await;
         let message = match reader.next().await {
@@ -42,7 +44,14 @@ pub(super) async fn read<R: Reader>(
                 continue;
             }
             Ok(Incoming::Nothing | Incoming::Comeback(_)) => continue,
+            Ok(Incoming::Control) => match controls.check(services.uptime()) {
+                Ok(()) => continue,
+                Err(error) => return error.into(),
+            },
             Ok(Incoming::Unknown) => {
+                if let Err(error) = controls.check(services.uptime()) {
+                    return error.into();
+                }
                 connection.send_error(
                     None,
                     ErrorCode::Unsupported,
@@ -58,6 +67,10 @@ pub(super) async fn read<R: Reader>(
                 Continue(cost) => budget.spend(cost).await,
                 Break(()) => return LinkEnd::of_closed(outbox).await,
             },
+            ClientMessage::ForceDisconnect { .. } if !controls.take(services.uptime()) => {
+                let detail = "too many requests to disconnect a connection; try again later";
+                connection.send_error(None, ErrorCode::RateLimited, detail);
+            }
             ClientMessage::ForceDisconnect { id } => {
                 if let Err(reason) = connection.force_disconnect(id, services.uptime()) {
                     services.metrics().rejected(reason.code());

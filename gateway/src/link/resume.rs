@@ -173,6 +173,7 @@ impl ResumeClaim {
                 Incoming::Message(ClientMessage::Cursors { cursors, more }) => {
                     self.add(&cursors, more)?;
                 }
+                Incoming::Control => {}
                 Incoming::Closed => return Err(LinkError::Closed.into()),
                 _ => return Err(LinkError::protocol("a cursors message must follow").into()),
             }

@@ -80,6 +80,8 @@ pub(crate) enum Incoming<'a> {
     Comeback(Option<SocketClaim>),
     /// A message without effect.
     Nothing,
+    /// A ping or pong of the transport, which has answered it.
+    Control,
     /// A kind of message that this version does not know.
     Unknown,
     /// The client has closed the transport, cleanly and on purpose.

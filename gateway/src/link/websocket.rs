@@ -57,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for WebSocketReader<S> {
             (Received::Message(Message::Text(text)), Codec::Json) => {
                 decoded(json::decode(text.as_str()).map_err(|error| error.to_string()))
             }
+            (Received::Control, _) => Ok(Incoming::Control),
             (Received::Message(_), _) => {
                 Err(LinkError::protocol("text or binary message does not match the subprotocol"))
             }

@@ -1,7 +1,7 @@
 //! Bad input ends at worst its own link, with a close reason. The background traffic of the same session
 //! is not affected.
 
-use signalbox_client::Role;
+use signalbox_client::{ConnectionId, Role};
 use signalbox_protocol::{ClientMessage, CloseReason, frame, limits::CLIENT_FRAME_BYTES};
 use signalbox_tests::{
     World,
@@ -343,6 +343,34 @@ async fn carriers_that_just_vanish() {
         drop(WebSocket::join(world.addresses().tcp, json, &token).await);
         drop(Quic::join(world.addresses().quic, &token).await);
     }
+    undisturbed(world, background).await;
+}
+
+/// A client that pings all the time is disconnected; a moderator that disconnects many is told to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_pings_and_of_requests_to_disconnect() {
+    let (world, background) = disturbed().await;
+    let token = world.token(Role::Moderator);
+    let mut pinging = WebSocket::join(world.addresses().tcp, true, &token).await;
+    for _ in 0..1500 {
+        pinging.write(Message::Ping(Bytes::new())).await;
+    }
+    assert_eq!(pinging.end().await.0, Some(ProtocolError));
+    let mut moderator = WebSocket::join(world.addresses().tcp, true, &token).await;
+    let id = ConnectionId::from_bytes([7; 16]);
+    let told = async {
+        loop {
+            moderator.say(&ClientMessage::ForceDisconnect { id }).await;
+            let answer = moderator.hear().await;
+            if answer.contains("RateLimited") {
+                break;
+            }
+        }
+    };
+    within_timeout("the moderator is told to wait", told).await;
+    // The link stays open.
+    moderator.say(&ClientMessage::Goodbye { signals: 0 }).await;
+    assert_eq!(moderator.end().await.0, Some(CloseReason::ClientDisconnected));
     undisturbed(world, background).await;
 }
 

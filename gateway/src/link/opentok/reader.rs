@@ -47,6 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
         }
         let bytes = match self.messages.receive().await? {
             Received::Message(Message::Binary(bytes)) => bytes,
+            Received::Control => return Ok(Incoming::Control),
             Received::Message(_) => {
                 return Err(LinkError::protocol(
                     "text message: this protocol has binary ones only",

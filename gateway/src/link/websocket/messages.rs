@@ -102,6 +102,8 @@ pub(in crate::link) struct MessageReader<S> {
 pub(in crate::link) enum Received<'a> {
     /// A text or binary message.
     Message(&'a Message),
+    /// A ping or pong, which has been answered. The caller counts them and lets other tasks run.
+    Control,
     /// The client has closed the WebSocket, with this code if it gave one.
     Closed(Option<CloseCode>),
 }
@@ -109,26 +111,22 @@ pub(in crate::link) enum Received<'a> {
 impl<S: AsyncRead + AsyncWrite + Unpin> MessageReader<S> {
     /// The next message.
     pub(in crate::link) async fn receive(&mut self) -> Result<Received<'_>, LinkError> {
-        loop {
-            self.last = None;
-            let next = poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx)).await;
-            self.socket.received.store(true, Ordering::Relaxed);
-            match next {
-                None => {
-                    return Err(LinkError::Lost("the connection ended without a close".into()));
-                }
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Err(error_of(error));
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(frame))) => {
-                    return Ok(Received::Closed(frame.map(|frame| frame.code)));
-                }
-                Some(Ok(message)) => {
-                    self.metrics.received(message.len());
-                    return Ok(Received::Message(self.last.insert(message)));
-                }
+        self.last = None;
+        let next = poll_fn(|cx| Pin::new(&mut *self.socket.stream.lock()).poll_next(cx)).await;
+        self.socket.received.store(true, Ordering::Relaxed);
+        match next {
+            None => Err(LinkError::Lost("the connection ended without a close".into())),
+            Some(Err(error)) => {
+                self.failed = true;
+                Err(error_of(error))
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                Ok(Received::Control)
+            }
+            Some(Ok(Message::Close(frame))) => Ok(Received::Closed(frame.map(|frame| frame.code))),
+            Some(Ok(message)) => {
+                self.metrics.received(message.len());
+                Ok(Received::Message(self.last.insert(message)))
             }
         }
     }
