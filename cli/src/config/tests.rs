@@ -141,7 +141,7 @@ public_keys = [\"no/such.pub.pem\"]
         "gateway.toml:18: auth.allowed_origins.1 has no scheme",
         "gateway.toml:18: auth.allowed_origins.2 must be an origin",
         "gateway.toml:20: resume.window_ms must be a whole number of milliseconds",
-        "gateway.toml:21: link is not a setting; the settings here are name, listen, tls,",
+        "gateway.toml:21: link is not a setting; the settings here are name, listen, proxy, tls,",
         "gateway.toml:23: projects.0.key is not set: it must be 1 to 64 letters",
         "gateway.toml:24: projects.0.secrets must be a list of texts",
         "gateway.toml:26: projects.1.key must be 1 to 64 letters",
