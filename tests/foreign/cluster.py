@@ -14,6 +14,7 @@ from gateways import (
     ANY,
     COMMAND_DEADLINE_S,
     START_DEADLINE_S,
+    UNLIMITED,
     Gateway,
     binary,
     mint_server_token,
@@ -75,7 +76,7 @@ class Cluster:
             capture_output=True,
             text=True,
             timeout=START_DEADLINE_S,
-            env={**os.environ, **self._settings, **settings},
+            env={**os.environ, **UNLIMITED, **self._settings, **settings},
         )
         assert done.returncode == 1
         return done.stderr

@@ -18,6 +18,14 @@ START_DEADLINE_S = 30
 STOP_DEADLINE_S = 10
 COMMAND_DEADLINE_S = 10
 
+# All clients have one address here, and some send as fast as they can.
+UNLIMITED = {
+    "SIGNALBOX_LIMITS__SIGNALS_PER_SECOND_PER_CONNECTION": "0",
+    "SIGNALBOX_LIMITS__ADDRESS__LINKS_PER_SECOND": "0",
+    "SIGNALBOX_LIMITS__ADDRESS__REQUESTS_PER_SECOND": "0",
+    "SIGNALBOX_LIMITS__ADDRESS__INVALID_TOKENS_PER_SECOND": "0",
+}
+
 BUILD = "./check foreign   (or: cargo build -p signalbox && SIGNALBOX_BIN=$PWD/target/debug/signalbox pytest tests/foreign)"
 
 
@@ -126,7 +134,7 @@ def running(
     """A gateway, from its announcement to its end. Yields the announcement. By default the system
     chooses its ports.
 
-    `settings` are environment variables. With `may_end` the test may stop the gateway itself.
+    `settings` are environment variables, beside those that lift the limits on tests. With `may_end` the test may stop the gateway itself.
     """
     command = [
         *(binary(), "serve", "--announce", "json"),
@@ -141,7 +149,7 @@ def running(
             stdout=subprocess.PIPE,
             stderr=stderr,
             bufsize=0,
-            env={**os.environ, **settings},
+            env={**os.environ, **UNLIMITED, **settings},
         )
     try:
         yield first_line(process, stderr_path)
