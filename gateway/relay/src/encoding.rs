@@ -68,7 +68,23 @@ impl<'a> SignalEncodings<'a> {
     }
 
     /// The signal in this encoding. Later calls return another reference to the same bytes.
+    #[inline]
     pub(crate) fn get(&mut self, encoding: Encoding, session: &SessionId) -> Bytes {
+        let known = match encoding {
+            Encoding::PerSender => &self.per_sender,
+            Encoding::Shared => &self.shared,
+            Encoding::Json => &self.json,
+            Encoding::OpenTok => &self.opentok,
+        };
+        match known {
+            Some(bytes) => bytes.clone(),
+            None => self.encode(encoding, session),
+        }
+    }
+
+    /// Encodes the signal: once for each encoding, so apart from what runs for each receiver.
+    #[cold]
+    fn encode(&mut self, encoding: Encoding, session: &SessionId) -> Bytes {
         let Self { from, seq, signal, .. } = self;
         let named = || {
             GatewayMessage::Signal(ReceivedSignal {
@@ -78,22 +94,22 @@ impl<'a> SignalEncodings<'a> {
                 data: signal.data.as_deref().map(Into::into),
             })
         };
-        let bytes = match encoding {
-            Encoding::PerSender => self.per_sender.get_or_insert_with(|| {
+        let (slot, bytes) = match encoding {
+            Encoding::PerSender => {
                 let message = SenderMessage::Signal(SequencedSignal {
                     seq: *seq,
                     signal_type: signal.signal_type.as_deref().map(Into::into),
                     data: signal.data.as_deref().map(Into::into),
                 });
-                frame::encode(&message).into()
-            }),
-            Encoding::Shared => self.shared.get_or_insert_with(|| frame::encode(&named()).into()),
-            Encoding::Json => self.json.get_or_insert_with(|| json::encode(&named()).into()),
-            Encoding::OpenTok => self
-                .opentok
-                .get_or_insert_with(|| opentok_message::signal(session, from, *seq, signal).into()),
+                (&mut self.per_sender, frame::encode(&message))
+            }
+            Encoding::Shared => (&mut self.shared, frame::encode(&named())),
+            Encoding::Json => (&mut self.json, json::encode(&named()).into()),
+            Encoding::OpenTok => {
+                (&mut self.opentok, opentok_message::signal(session, from, *seq, signal))
+            }
         };
-        bytes.clone()
+        slot.insert(bytes.into()).clone()
     }
 }
 
