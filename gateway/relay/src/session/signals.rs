@@ -195,14 +195,19 @@ impl SessionState {
             return;
         }
         self.until_measured = MEASURED - 1;
-        let is_receiver = |member: &&Member| match audience {
-            Audience::All => true,
-            Audience::One(id) => member.id() == *id,
-            Audience::Only(ids) => ids.contains(&member.id()),
-            Audience::Except(ids) => !ids.contains(&member.id()),
+        let measure = |member: &Member| {
+            if let Some(link) = member.link().filter(|_| member.receives()) {
+                link.outbox.measure(accepted);
+            }
         };
-        for link in self.roster.iter().filter(is_receiver).filter_map(Member::link) {
-            link.outbox.measure(accepted);
+        let roster = &self.roster;
+        match audience {
+            Audience::All => roster.iter().for_each(measure),
+            Audience::One(id) => roster.get(*id).into_iter().for_each(measure),
+            Audience::Only(ids) => ids.iter().filter_map(|id| roster.get(*id)).for_each(measure),
+            Audience::Except(ids) => {
+                roster.iter().filter(|member| !ids.contains(&member.id())).for_each(measure);
+            }
         }
     }
 
