@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 UNIT = "systemd/signalbox.service"
-# Of 10: systemd calls less than 2 "OK". It reaches the network, which is what it is for, and may use port 443.
+# The exposure of the unit, from 0 to 10. systemd calls less than 2 "OK". The service needs the network, and may use port 443.
 EXPOSURE = 1.6
 # systemd before version 253 keeps the type of the line before.
 KNOWN = "Failed to parse service type, ignoring: notify-reload"

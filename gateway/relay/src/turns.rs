@@ -18,8 +18,8 @@ use crate::{
     outgoing::Outgoing,
 };
 
-/// Members up to which a push wakes the links itself: to write to so many takes well under a
-/// millisecond, and most sessions are spared the cost of a list.
+/// The largest session whose links a push wakes itself. Writing to that many links takes well under
+/// a millisecond, and most sessions do not pay for a list.
 pub(crate) const SMALL_SESSION: usize = 100;
 
 /// The work of one turn, by [`LINK_COST`] and bytes: about a quarter of a millisecond.

@@ -97,7 +97,7 @@ pub(super) async fn read<R: Reader>(
     }
 }
 
-/// Hands a signal to the relay. Returns what it has cost. Breaks if the relay has closed the
+/// Passes a signal to the relay, and returns its cost. Breaks if the relay has closed the
 /// connection.
 fn signal(
     services: &Services,
