@@ -1,6 +1,5 @@
 //! `signalbox cluster status`: asks gateways for the state of their cluster.
 
-mod ops_client;
 mod table;
 
 use std::process::ExitCode;
@@ -9,8 +8,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use signalbox_gateway::ClusterReport;
 
-pub(crate) use self::ops_client::OpsUrl;
-use crate::{dev::profile::DevProfile, output};
+use crate::{dev::profile::DevProfile, ops_client::OpsUrl, output};
 
 /// Look at a cluster of gateways.
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! `signalbox config`: prints the resolved configuration, the source of each value, and all faults.
 
+mod check;
 mod error;
 mod extract;
 mod sources;
@@ -7,26 +8,34 @@ mod toml_file;
 
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use figment::value::Value;
-use signalbox_gateway::Config;
+use signalbox_gateway::{Config, is_secret};
 
 pub(crate) use self::{error::InvalidConfig, sources::Sources};
 use crate::output;
 
 /// Print the resolved configuration and the source of each value, and check it.
 ///
-/// Secrets are not shown. All faults are reported at once; the exit code is then 1, because
-/// `signalbox serve` would not start.
+/// Secrets are not shown. All faults are reported at once. The exit code is that of `signalbox serve`,
+/// which would not start then: 78, or 1 if the only fault is a file that cannot be used.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   signalbox config --default > gateway.toml
       Write a file with every setting, its meaning, bounds and default.
   signalbox config --config gateway.toml
       Check a file: print what `signalbox serve --config gateway.toml` would use, and every fault.
   signalbox config --config gateway.toml --json | jq .problems
-      The faults for programs: setting, kind, source (file and line, variable or flag), message.")]
+      The faults for programs: setting, kind, source (file and line, variable or flag), message.
+  signalbox config check gateway.toml --against http://127.0.0.1:4435
+      What a reload of a running gateway would change."
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<ConfigCommand>,
     #[command(flatten)]
     sources: Sources,
     /// Print the default configuration file: every setting with its meaning, bounds and default.
@@ -37,7 +46,20 @@ pub(crate) struct Args {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    Check(check::Args),
+}
+
+/// The exit code of a command that has failed with this error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    error.downcast_ref().map_or(ExitCode::FAILURE, InvalidConfig::exit_code)
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(ConfigCommand::Check(args)) = &args.command {
+        return check::run(args);
+    }
     if args.default {
         output::line(signalbox_gateway::default_file().trim_end())?;
         return Ok(ExitCode::SUCCESS);
@@ -57,7 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .collect();
         object.insert("problems".into(), serde_json::to_value(&invalid)?);
         output::line(serde_json::Value::Object(object))?;
-        return Ok(output::code(invalid.is_empty()));
+        return Ok(invalid.exit_code());
     }
     for (key, value, source) in settings {
         output::line(format_args!("{key} = {value}  # {source}"))?;
@@ -92,12 +114,6 @@ fn flatten(
         _ if is_secret(path) => leaf(path, "not shown".into(), value.tag()),
         value => leaf(path, serde_json::to_value(value).unwrap_or_default(), value.tag()),
     }
-}
-
-/// Whether the value of a setting must not be shown.
-fn is_secret(path: &str) -> bool {
-    let name = path.rsplit('.').next().unwrap_or_default();
-    ["secret", "secrets", "password", "token"].contains(&name)
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     address::reachable,
-    cluster::OpsUrl,
     config::Sources,
     http_get::{self, HttpAnswer},
+    ops_client::OpsUrl,
     output,
 };
 

@@ -19,6 +19,7 @@ mod join;
 mod line_reader;
 mod logging;
 mod man_pages;
+mod ops_client;
 mod output;
 mod pid_file;
 mod project;
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);
-            ExitCode::FAILURE
+            config::exit_code(&error)
         }
     }
 }

@@ -49,3 +49,9 @@ def test_a_stop_takes_longer_than_the_default_drain(deploy: Path) -> None:
     assert unit["StateDirectory"] == "signalbox" and 'state_file = "/var/lib/signalbox/state"' in (
         deploy / "config/signalbox.toml"
     ).read_text()
+
+
+def test_an_invalid_configuration_is_not_started_again(deploy: Path) -> None:
+    manual = (deploy.parent / "docs/operations.md").read_text()
+    invalid = re.search(r"^\| (\d+) \| the configuration is invalid", manual, re.MULTILINE)
+    assert invalid and f"RestartPreventExitStatus={invalid[1]}\n" in (deploy / UNIT).read_text()

@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod default_file;
+mod effect;
 mod gateway_url;
 mod opentok_js;
 mod ops;
@@ -13,6 +14,7 @@ mod origin;
 mod problem;
 mod project;
 mod proxy;
+mod redacted;
 mod setting;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -24,11 +26,13 @@ pub use self::{
     check::accepted,
     cluster::{ClusterConfig, SecretText},
     default_file::default_file,
+    effect::{SettingEffect, effects_reference},
     opentok_js::OpenTokJsConfig,
     ops::OpsConfig,
     problem::{Problem, ProblemKind},
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
     proxy::{ForwardedHeader, ProxyConfig},
+    redacted::{RedactedConfig, SettingChange, is_secret},
 };
 use self::{
     gateway_url::GATEWAY_URL,

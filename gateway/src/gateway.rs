@@ -114,6 +114,7 @@ impl Gateway {
         let ops = plain("operations", config.ops.listen)?;
         let ops_token = config.ops.token().map_err(|it| vec![it.within("ops")]);
         let ops_token = ops_token.map_err(BindError::Config)?;
+        let configured = config.clone();
         if let Some(page) = &page {
             config.auth.allowed_origins.extend(page::origins(page.address()));
         }
@@ -121,7 +122,7 @@ impl Gateway {
         let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
         let nats = config.cluster.nats_options().map_err(BindError::Config)?;
         let context = ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()));
-        let projects = ProjectsHandle::new(context.services.clone(), config.clone(), entries);
+        let projects = ProjectsHandle::new(context.services.clone(), configured, entries);
         let secret = match &config.resume.state_file {
             Some(path) => secret::load_or_create(path)?,
             None => std::fs::read(key).map_err(BindError::Key)?,
@@ -220,6 +221,7 @@ impl Gateway {
         let Self {
             context,
             webhooks,
+            projects,
             certificates,
             quic,
             tcp,
@@ -256,7 +258,12 @@ impl Gateway {
                 webhooks: webhooks.clone(),
                 certificates: certificates.clone(),
             };
-            let state = OpsState { sources, scraper: Arc::default(), log: log_filter };
+            let state = OpsState {
+                sources,
+                scraper: Arc::default(),
+                log: log_filter,
+                configuration: projects,
+            };
             Operations::serve(listener, ops_token, state)
         });
         let lifecycle = context.lifecycle.clone();

@@ -8,7 +8,7 @@ use signalbox_relay::Stats;
 
 use crate::{
     admission::{AdmissionControl, RefusalCause},
-    config::{Config, Problem, ProjectConfig},
+    config::{Config, Problem, ProjectConfig, RedactedConfig},
     context::ServerContext,
     project::Projects,
     services::Services,
@@ -20,9 +20,9 @@ pub struct ProjectsHandle(Arc<Configured>);
 
 struct Configured {
     services: Arc<Services>,
-    /// The configuration that the gateway was started with.
-    config: Config,
-    /// The current projects as configured, with the text of their public keys.
+    /// The configuration in effect, as configured.
+    config: Mutex<Config>,
+    /// Its projects with the text of their public keys.
     current: Mutex<Vec<ProjectConfig>>,
 }
 
@@ -32,7 +32,13 @@ impl ProjectsHandle {
         config: Config,
         current: Vec<ProjectConfig>,
     ) -> Self {
-        Self(Arc::new(Configured { services, config, current: Mutex::new(current) }))
+        let (config, current) = (Mutex::new(config), Mutex::new(current));
+        Self(Arc::new(Configured { services, config, current }))
+    }
+
+    /// The configuration in effect, without its secrets.
+    pub(crate) fn redacted(&self) -> RedactedConfig {
+        self.0.config.lock().redacted()
     }
 
     /// Takes the projects of a configuration and ignores its other settings. Returns whether the
@@ -47,7 +53,9 @@ impl ProjectsHandle {
         if *current == entries {
             return Ok(false);
         }
-        self.0.services.replace_projects(Projects::new(&entries, &self.0.config)?);
+        let mut running = self.0.config.lock();
+        self.0.services.replace_projects(Projects::new(&entries, &running)?);
+        running.projects.clone_from(&config.projects);
         *current = entries;
         Ok(true)
     }

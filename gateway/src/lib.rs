@@ -60,13 +60,15 @@ pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
     AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig, ForwardedHeader,
     LimitsConfig, ListenConfig, OpenTokJsConfig, OpsConfig, Problem, ProblemKind, ProcessConfig,
-    ProjectConfig, ProjectLimitOverrides, ProxyConfig, ResumeConfig, SecretText, TimeoutsConfig,
-    TlsConfig, WebhookConfig, accepted, default_file,
+    ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig, ResumeConfig, SecretText,
+    SettingChange, SettingEffect, TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
+    effects_reference, is_secret,
 };
 pub use error::BindError;
 pub use failure::RunError;
 pub use gateway::{Addresses, Gateway};
 pub use handles::{ProjectsHandle, StatsHandle};
+pub use listen::ops::ConfigurationReport;
 pub use log_filter::LogFilter;
 pub use metrics::{metric_names, metrics_reference};
 pub use page::{NetworkPage, PAGES, PageSession, PageTokens};

@@ -1,9 +1,12 @@
 //! Faults of a configuration, each with the place where the setting is set.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use signalbox_gateway::ProblemKind;
+
+/// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
+const INVALID: u8 = 78;
 
 /// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,6 +121,23 @@ impl InvalidConfig {
             let setting = it.setting().unwrap_or_default();
             !known.iter().any(|known| covers(known, setting))
         }));
+    }
+
+    /// The exit code of a command that needs a valid configuration.
+    ///
+    /// A file that the configuration names may be there at the next start, as on a volume that is
+    /// mounted late. All other faults need an operator.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        let needs_an_operator = |problem: &LocatedProblem| {
+            !matches!(problem, LocatedProblem::Setting { kind: ProblemKind::File { .. }, .. })
+        };
+        if self.0.is_empty() {
+            ExitCode::SUCCESS
+        } else if self.0.iter().any(needs_an_operator) {
+            ExitCode::from(INVALID)
+        } else {
+            ExitCode::FAILURE
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{AnnounceFormat, Args, announcement, nats_server::NatsServer, program};
-use crate::{child, cluster::OpsUrl, logging, output, stop_signals::StopSignals};
+use crate::{child, logging, ops_client::OpsUrl, output, stop_signals::StopSignals};
 
 /// Time for a gateway to start.
 const START: Duration = Duration::from_secs(30);

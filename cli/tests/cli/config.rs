@@ -27,7 +27,7 @@ fn config_and_serve_report_the_same_faults() {
             .env("SIGNALBOX_TIMEOUTS__IDLE_MS", "10")
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert_eq!(output.status.code(), Some(78), "{command}");
         String::from_utf8(output.stderr).unwrap()
     };
     let (config, serve) = (said("config"), said("serve"));
@@ -52,7 +52,7 @@ fn problems_are_in_the_json_too() {
     let file = dir.path().join("gateway.toml");
     std::fs::write(&file, BAD).unwrap();
     let output = run(&["config", "--json", "--config", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let problems = json["problems"].as_array().unwrap();
     let handshakes =
@@ -111,7 +111,7 @@ fn config_prints_the_source_of_each_value() {
         .output()
         .unwrap();
     // A certificate is missing, but the rest is shown.
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stdout).unwrap();
     let line = |part: &str| said.lines().find(|line| line.starts_with(part)).unwrap_or_default();
     assert!(line("timeouts.idle_ms = 9000").contains("gateway.toml"), "{said}");

@@ -11,6 +11,8 @@ mod certificates;
 mod chaos;
 mod cluster;
 mod config;
+mod config_check;
+mod configured;
 mod connecting;
 mod dev;
 mod drain;

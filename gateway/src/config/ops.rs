@@ -14,8 +14,8 @@ const MAX_TOKEN_BYTES: usize = 512;
 section! {
     /// Operations: health checks, metrics, the state of the cluster and the log level.
     pub struct OpsConfig {
-        /// TCP address of plain HTTP with /healthz, /readyz, /metrics, /cluster and /log; without it
-        /// there is none. An address that other machines can reach needs a token.
+        /// TCP address of plain HTTP with /healthz, /readyz, /metrics, /cluster, /config and /log;
+        /// without it there is none. An address that other machines can reach needs a token.
         listen: Option<SocketAddr> = None, ADDRESS, example "\"127.0.0.1:4435\"";
         /// Token that requests must present, as in Authorization: Bearer TOKEN; 16 to 512 visible ASCII
         /// characters. /healthz and /readyz need none.

@@ -1,5 +1,5 @@
-//! The operations listener: health checks, metrics, the state of the cluster and the log filter, for programs
-//! and people that run the gateway.
+//! The operations listener: health checks, metrics, the state of the cluster, the configuration and the
+//! log filter, for programs and people that run the gateway.
 //!
 //! It speaks plain HTTP, to this machine unless there is a token ([`guard`]). Nothing of it depends on
 //! clients: its connections have permits of their own, so it answers while clients use up all others,
@@ -19,14 +19,16 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use self::guard::Guard;
 use super::{http, tcp::HttpListener};
 use crate::{
     admission::AdmissionControl,
-    config::SecretText,
+    config::{RedactedConfig, SecretText},
     context::ServerContext,
+    handles::ProjectsHandle,
     lifecycle::Lifecycle,
     log_filter::LogFilter,
     metrics::{MetricSources, Scraper},
@@ -39,12 +41,21 @@ const CONNECTIONS: usize = 64;
 /// Time for answers that have begun when the gateway has drained.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// The answer of `GET /config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationReport {
+    /// The configuration in effect.
+    pub settings: RedactedConfig,
+}
+
 /// What the handlers answer from.
 #[derive(Clone)]
 pub(crate) struct OpsState {
     pub(crate) sources: MetricSources,
     pub(crate) scraper: Arc<Scraper>,
     pub(crate) log: Option<LogFilter>,
+    pub(crate) configuration: ProjectsHandle,
 }
 
 impl FromRef<OpsState> for Arc<Services> {
@@ -112,9 +123,10 @@ fn router(
         .route("/readyz", get(http::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/cluster", get(cluster))
+        .route("/config", get(configuration))
         .route("/log", get(log::show).put(log::change))
         .fallback(|| async {
-            let hint = "there are /healthz, /readyz, /metrics, /cluster and /log here\n";
+            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config and /log here\n";
             (StatusCode::NOT_FOUND, hint)
         })
         .layer(middleware::from_fn_with_state(guard, guard::protect))
@@ -133,8 +145,18 @@ async fn cluster(State(services): State<Arc<Services>>) -> Response {
         let hint = "this gateway has not joined its cluster yet\n";
         return (StatusCode::SERVICE_UNAVAILABLE, hint).into_response();
     };
-    // Serialization into memory cannot fail for this type.
-    let mut body = serde_json::to_string(&report).unwrap_or_default();
+    json_answer(&report)
+}
+
+/// `GET /config`: the configuration in effect, without its secrets.
+async fn configuration(State(state): State<OpsState>) -> Response {
+    json_answer(&ConfigurationReport { settings: state.configuration.redacted() })
+}
+
+/// Answers with JSON on one line.
+fn json_answer(report: &impl Serialize) -> Response {
+    // Serialization into memory cannot fail for these types.
+    let mut body = serde_json::to_string(report).unwrap_or_default();
     body.push('\n');
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

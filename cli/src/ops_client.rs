@@ -1,9 +1,10 @@
-//! A request to the operations listener of a gateway.
+//! Requests to the operations listener of a gateway.
 
 use std::{fmt, io, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use signalbox_gateway::ClusterReport;
+use serde::de::DeserializeOwned;
+use signalbox_gateway::{ClusterReport, ConfigurationReport};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::http_get;
@@ -47,17 +48,34 @@ impl OpsUrl {
     }
 
     /// The answer to `GET /cluster`, as text and read.
-    pub(super) async fn cluster(
+    pub(crate) async fn cluster(
         &self,
         token: Option<&str>,
     ) -> anyhow::Result<(String, ClusterReport)> {
-        let Ok(answer) = timeout(TIMEOUT, self.request(token)).await else {
+        self.get("/cluster", token).await
+    }
+
+    /// The configuration in effect.
+    pub(crate) async fn configuration(
+        &self,
+        token: Option<&str>,
+    ) -> anyhow::Result<ConfigurationReport> {
+        Ok(self.get("/config", token).await?.1)
+    }
+
+    /// The answer to a request, as text and read.
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        token: Option<&str>,
+    ) -> anyhow::Result<(String, T)> {
+        let Ok(answer) = timeout(TIMEOUT, self.request(path, token)).await else {
             bail!("{self} has not answered within {} s", TIMEOUT.as_secs());
         };
         let answer = answer.with_context(|| self.to_string())?;
-        let report = serde_json::from_str(&answer)
+        let read = serde_json::from_str(&answer)
             .with_context(|| format!("{self} is a gateway of another version"))?;
-        Ok((answer, report))
+        Ok((answer, read))
     }
 
     /// The address, as in the URL.
@@ -65,9 +83,9 @@ impl OpsUrl {
         &self.authority
     }
 
-    async fn request(&self, token: Option<&str>) -> anyhow::Result<String> {
+    async fn request(&self, path: &str, token: Option<&str>) -> anyhow::Result<String> {
         let stream = TcpStream::connect(&self.authority).await.map_err(explained)?;
-        let answer = http_get::get(stream, &self.authority, "/cluster", token).await?;
+        let answer = http_get::get(stream, &self.authority, path, token).await?;
         let hint = match answer.status {
             401 => "pass the gateway's ops.token with --ops-token",
             _ => answer.first_line(),
