@@ -11,7 +11,10 @@ use axum::http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::admission::{AddressRate, AdmissionPermit, ClientAccount};
+use crate::{
+    admission::{AddressRate, AdmissionPermit, ClientAccount},
+    link_id::LinkId,
+};
 
 /// Minimum time of a server's request, from its head to the end of the response: the time for which
 /// a server that does not read its response can hold a connection.
@@ -22,6 +25,7 @@ pub(crate) const EXCHANGE: Duration = Duration::from_secs(30);
 pub(crate) struct HttpConnection(Arc<ConnectionState>);
 
 struct ConnectionState {
+    id: LinkId,
     remote: SocketAddr,
     /// Deadline of a client without a credential.
     hello_by: Instant,
@@ -70,14 +74,20 @@ pub(crate) enum Phase {
 }
 
 impl HttpConnection {
-    pub(crate) fn new(remote: SocketAddr, hello_by: Instant, permit: AdmissionPermit) -> Self {
+    pub(crate) fn new(
+        id: LinkId,
+        remote: SocketAddr,
+        hello_by: Instant,
+        permit: AdmissionPermit,
+    ) -> Self {
         let client = permit.client().clone();
         let authentication = Mutex::new(Authentication::Pending { permit, is_server: false });
-        Self(Arc::new(ConnectionState { remote, hello_by, client, authentication }))
+        Self(Arc::new(ConnectionState { id, remote, hello_by, client, authentication }))
     }
 
-    pub(crate) fn remote(&self) -> SocketAddr {
-        self.0.remote
+    /// Its number in the log.
+    pub(crate) fn id(&self) -> LinkId {
+        self.0.id
     }
 
     /// The permit that a WebSocket holds until its welcome: the connection's own, or a new one of

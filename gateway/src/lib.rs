@@ -40,6 +40,7 @@ mod instance;
 mod keys;
 mod lifecycle;
 mod link;
+mod link_id;
 mod listen;
 mod log_filter;
 mod metrics;
@@ -53,6 +54,7 @@ mod services;
 mod shared_state;
 mod state_file;
 pub mod supervise;
+mod trace_parent;
 mod turnstile;
 mod webhook;
 

@@ -9,10 +9,11 @@
 
 mod schedule;
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, time::Duration};
 
 use signalbox_relay::Detached;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, Span};
 
 use self::schedule::DrainSchedule;
 use crate::{config::DrainConfig, failure::Failure, supervise};
@@ -50,13 +51,10 @@ impl Lifecycle {
         Self { failure, ..Self::new(&DrainConfig::default()) }
     }
 
-    /// Serves a client in a task of its own. A panic is logged and ends that client alone.
-    pub(crate) fn spawn(
-        &self,
-        client: SocketAddr,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        self.clients.spawn(supervise::isolated(client, task));
+    /// Serves a client in a task of its own, whose log lines are in `span`. A panic is logged and
+    /// ends that client alone.
+    pub(crate) fn spawn(&self, span: Span, task: impl Future<Output = ()> + Send + 'static) {
+        self.clients.spawn(supervise::isolated("client", task).instrument(span));
     }
 
     /// Expires a detached connection after its window, or when the gateway ends. `now` is the

@@ -8,7 +8,6 @@
 
 use std::{
     any::Any,
-    fmt::Display,
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
@@ -75,12 +74,12 @@ pub async fn blocking<T: Send + 'static>(
 
 /// Wraps the task of a client. A panic is logged and ends this task alone.
 pub(crate) fn isolated(
-    client: impl Display,
+    name: &'static str,
     task: impl Future<Output = ()>,
 ) -> impl Future<Output = ()> {
     catch(task).map(move |result| {
         if let Err(cause) = result {
-            error!(%client, cause, "client task panicked; link closed");
+            error!(task = name, cause, "client task panicked; link closed");
         }
     })
 }

@@ -21,6 +21,7 @@ mod fleet;
 mod gateway;
 mod health;
 mod leaving;
+mod log_ids;
 mod logging;
 mod ops;
 mod packaging;

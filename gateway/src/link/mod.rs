@@ -34,20 +34,24 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use signalbox_protocol::{Codec, Streams, Transport};
 use signalbox_relay::Encoding;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, debug, debug_span, field};
+use tracing::{Span, debug, error_span, field};
 
 use self::{
     admit::admit,
     carry::carry,
     transport::{Reader, Writer},
 };
-use crate::{admission::AdmissionPermit, lifecycle::Lifecycle, services::Services};
+use crate::{
+    admission::AdmissionPermit, lifecycle::Lifecycle, link_id::LinkId, services::Services,
+};
 
 #[cfg(test)]
 mod tests;
 
 /// A link before its hello.
 pub(crate) struct LinkInfo {
+    /// The number of its connection.
+    pub(crate) id: LinkId,
     /// Its transport and protocol, which do not change.
     pub(crate) form: LinkForm,
     /// The client's address.
@@ -56,6 +60,23 @@ pub(crate) struct LinkInfo {
     pub(crate) hello_by: Instant,
     /// Held until the client has been welcomed.
     pub(crate) permit: AdmissionPermit,
+}
+
+impl LinkInfo {
+    /// The span of the link's task. Its level is that of an error, so that every line of the link has
+    /// it at every level, also at one that is set while the link is open.
+    pub(crate) fn span(&self) -> Span {
+        error_span!(
+            parent: None,
+            "link",
+            id = self.id.number(),
+            transport = self.form.transport.as_str(),
+            codec = self.form.protocol.as_str(),
+            remote = %self.remote,
+            session = field::Empty,
+            connection = field::Empty,
+        )
+    }
 }
 
 /// The transport and protocol of a link.
@@ -100,7 +121,7 @@ impl LinkForm {
     }
 }
 
-/// Serves a link from its hello to its end.
+/// Serves a link from its hello to its end, in the span of its task ([`LinkInfo::span`]).
 ///
 /// The size of the future is the memory of an idle link. A future has room for everything that it
 /// holds at any time, and an `async fn` for its arguments twice. So this is not an `async fn`, and
@@ -112,17 +133,9 @@ pub(crate) fn serve(
     mut reader: impl Reader,
     mut writer: impl Writer,
 ) -> impl Future<Output = ()> + Send {
-    let LinkInfo { form, remote, hello_by, permit } = info;
-    let span = debug_span!(
-        "link",
-        transport = form.transport.as_str(),
-        codec = form.protocol.as_str(),
-        %remote,
-        session = field::Empty,
-        connection = field::Empty,
-    );
+    let LinkInfo { form, hello_by, permit, .. } = info;
     let open = services.metrics().transport(form.transport).open();
-    let life = async move {
+    async move {
         let (reader, writer) = (&mut reader, &mut writer);
         let admission =
             Box::pin(admit(&services, &lifecycle, form, hello_by, &permit, reader, writer));
@@ -146,6 +159,5 @@ pub(crate) fn serve(
         }
         writer.abort(end.reason);
         open.end(end.reason);
-    };
-    life.instrument(span)
+    }
 }

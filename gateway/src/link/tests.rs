@@ -37,7 +37,10 @@ use tokio_tungstenite::{
 use signalbox_token::{NewToken, Signer};
 
 use super::{LinkForm, LinkInfo, LinkProtocol, serve, websocket};
-use crate::{Config, ProjectConfig, clock::unix_time, context::ServerContext, supervise::isolated};
+use crate::{
+    Config, ProjectConfig, clock::unix_time, context::ServerContext, link_id::LinkId,
+    supervise::isolated,
+};
 
 /// Bytes that the transport accepts before it blocks.
 const TRANSPORT_BYTES: usize = 4096;
@@ -102,6 +105,7 @@ impl World {
         let account = admission.tcp_client([127, 0, 0, 1].into());
         let permit = admission.enter_tcp(account).await.unwrap();
         let info = LinkInfo {
+            id: LinkId::next(),
             form: LinkForm {
                 transport: Transport::WebSocket,
                 protocol: LinkProtocol::Signalbox(Codec::Postcard),

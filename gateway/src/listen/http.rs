@@ -91,7 +91,6 @@ pub(super) async fn serve(
     carrier: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     client: HttpConnection,
 ) {
-    let remote = client.remote();
     let router = TowerToHyperService::new(router);
     let (phase, mut phases) = watch::channel(Phase::New);
     let connection = client.clone();
@@ -140,14 +139,14 @@ pub(super) async fn serve(
             () = too_late => {
                 let deadline = client.deadline(*phases.borrow(), hello);
                 if deadline.is_some_and(|it| it <= Instant::now()) {
-                    debug!(%remote, "HTTP exchange timed out");
+                    debug!("HTTP exchange timed out");
                     return;
                 }
             }
         }
     };
     if let Err(error) = result {
-        debug!(%remote, %error, "HTTP connection failed");
+        debug!(%error, "HTTP connection failed");
     }
 }
 

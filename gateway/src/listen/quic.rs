@@ -23,6 +23,7 @@ use crate::{
         self, LinkForm, LinkInfo, LinkProtocol,
         quic::{CONNECTION_WINDOW, OpenedConnection, close_code},
     },
+    link_id::LinkId,
     metrics::{HandshakeResult, Listener},
     services::{Policy, Services},
     supervise::keep_running,
@@ -116,6 +117,7 @@ impl QuicListener {
             }
             let (context, runtime) = (context.clone(), self.runtime.clone());
             let remote = incoming.remote_address();
+            let id = LinkId::next();
             let client = context.admission.quic_client(remote.ip());
             let lifecycle = context.lifecycle.clone();
             if !incoming.remote_address_validated() {
@@ -124,19 +126,21 @@ impl QuicListener {
                 let permit =
                     may_connect.then(|| context.admission.try_enter_unvalidated(client)).flatten();
                 match permit {
-                    Some(permit) => lifecycle
-                        .spawn(remote, Box::pin(serve(context, runtime, incoming, permit, false))),
+                    Some(permit) => lifecycle.spawn(
+                        id.span(Some(remote)),
+                        Box::pin(serve(context, runtime, incoming, id, permit, false)),
+                    ),
                     None => {
                         context.services.metrics().retried();
                         validate(incoming);
                     }
                 }
             } else if client.take(AddressRate::Links) {
-                lifecycle.spawn(remote, async move {
+                lifecycle.spawn(id.span(Some(remote)), async move {
                     match context.admission.enter_quic(client).await {
                         // A waiting client must not take the memory of one that is served.
                         Some(permit) => {
-                            Box::pin(serve(context, runtime, incoming, permit, true)).await;
+                            Box::pin(serve(context, runtime, incoming, id, permit, true)).await;
                         }
                         None => incoming.refuse(),
                     }
@@ -161,6 +165,7 @@ async fn serve(
     context: ServerContext,
     runtime: Arc<EndpointRuntime>,
     incoming: Incoming,
+    id: LinkId,
     permit: AdmissionPermit,
     is_counted: bool,
 ) {
@@ -171,12 +176,11 @@ async fn serve(
         Ok(accepted) => accepted,
         Err(error) => {
             context.services.metrics().handshake(Listener::Quic, HandshakeResult::Failed);
-            debug!(%remote, %error, "no QUIC handshake");
+            debug!(%error, "no QUIC handshake");
             return;
         }
     };
-    let mut handshake =
-        driver.with(Box::pin(establish(connecting, &context.services, remote, hello_by)));
+    let mut handshake = driver.with(Box::pin(establish(connecting, &context.services, hello_by)));
     let turnstile = context.admission.turnstile().clone();
     let is_known = permit.client().is_known();
     let established = tokio::select! {
@@ -196,7 +200,8 @@ async fn serve(
             None => Transport::Quic,
         };
         let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(Codec::Postcard) };
-        let info = LinkInfo { form, remote, hello_by, permit };
+        let info = LinkInfo { id, form, remote, hello_by, permit };
+        let span = info.span();
         let max_streams = policy.limits.streams_per_client;
         let keep_alive = keep_alive(data, policy.timeouts.idle());
         let metrics = context.services.metrics();
@@ -211,7 +216,7 @@ async fn serve(
             reader,
             writer,
         ));
-        context.lifecycle.spawn(remote, handshake.into_driver().with(link));
+        context.lifecycle.spawn(span, handshake.into_driver().with(link));
     }
 }
 
@@ -221,7 +226,6 @@ async fn serve(
 async fn establish(
     mut connecting: Connecting,
     services: &Services,
-    remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<(OpenedConnection, HandshakeData)> {
     let ended = |result| services.metrics().handshake(Listener::Quic, result);
@@ -240,7 +244,7 @@ async fn establish(
         if !is_webtransport {
             return Ok(Some(connection.accept_bi().await?));
         }
-        session = webtransport::establish(&connection, services.policy(), remote).await;
+        session = webtransport::establish(&connection, services.policy()).await;
         let Some(session) = &mut session else {
             connection.close(H3_NO_ERROR, b"");
             return Ok(None);
@@ -260,11 +264,11 @@ async fn establish(
             Some((opened, *data))
         }
         Ok(Err(error)) => {
-            debug!(%remote, %error, "gone before it opened its control stream");
+            debug!(%error, "gone before it opened its control stream");
             None
         }
         Err(_) => {
-            debug!(%remote, "no control stream in time");
+            debug!("no control stream in time");
             let reason = CloseReason::HelloTimeout;
             if let Some(session) = session {
                 webtransport::end(session, &connection, reason).await;

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, field, info, warn};
 
 use super::{
     http,
@@ -24,6 +24,7 @@ use crate::{
     error::BindError,
     failure::RunError,
     http_connection::HttpConnection,
+    link_id::LinkId,
     metrics::{HandshakeResult, Listener},
     supervise::keep_running,
 };
@@ -78,7 +79,8 @@ impl HttpListener {
             match accepted {
                 Ok((stream, remote)) => {
                     let serving = (context.clone(), self.tls.clone(), router.clone());
-                    context.lifecycle.spawn(remote, admit(serving, stream, remote));
+                    let id = LinkId::next();
+                    context.lifecycle.spawn(id.span(None), admit(serving, stream, remote, id));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 // The socket no longer listens.
@@ -111,6 +113,7 @@ async fn admit(
     (context, tls, router): (ServerContext, Option<TlsAcceptor>, Router),
     mut stream: TcpStream,
     peer: SocketAddr,
+    id: LinkId,
 ) {
     let mut remote = peer;
     if context.admission.proxies().sends_proxy_header(peer.ip()) {
@@ -127,6 +130,7 @@ async fn admit(
             }
         }
     }
+    Span::current().record("remote", field::display(remote));
     let client = context.admission.tcp_client(remote.ip());
     // A reset tells the client at once, and leaves nothing to the kernel to remember.
     if !client.take(AddressRate::Links) {
@@ -138,7 +142,7 @@ async fn admit(
             let hello_by = Instant::now() + context.services.policy().timeouts.hello();
             let turnstile = context.admission.turnstile().clone();
             let is_known = permit.client().is_known();
-            let client = HttpConnection::new(remote, hello_by, permit);
+            let client = HttpConnection::new(id, remote, hello_by, permit);
             let waits = {
                 let client = client.clone();
                 move || !client.is_kept()
@@ -162,11 +166,10 @@ async fn serve(
     client: HttpConnection,
     hello_by: Instant,
 ) {
-    let remote = client.remote();
     let socket = match ClientSocket::new(stream) {
         Ok(socket) => socket,
         Err(error) => {
-            debug!(%remote, %error, "client disconnected before it was served");
+            debug!(%error, "client disconnected before it was served");
             return;
         }
     };
@@ -182,11 +185,11 @@ async fn serve(
             match accepted {
                 Ok(Ok(stream)) => Either::Left(stream),
                 Ok(Err(error)) => {
-                    debug!(%remote, %error, "TLS handshake failed");
+                    debug!(%error, "TLS handshake failed");
                     return;
                 }
                 Err(_) => {
-                    debug!(%remote, "TLS handshake timed out");
+                    debug!("TLS handshake timed out");
                     return;
                 }
             }

@@ -37,6 +37,7 @@ use crate::{
     headers::{has_token, items},
     http_connection::{HttpConnection, RequestClient},
     link::{self, LinkForm, LinkInfo, LinkProtocol, opentok, socket_url::SocketUrl, websocket},
+    link_id::LinkId,
     services::Policy,
 };
 
@@ -164,8 +165,9 @@ pub(super) async fn upgrade(
     let permit = permit.ok_or(UpgradeError::Busy)?;
     // Counted from now, because the connection may have been open for hours.
     let hello_by = Instant::now() + timeouts.hello();
-    let link = become_link(context.clone(), remote, hello_by, permit, protocol, upgrade);
-    context.lifecycle.spawn(remote, link);
+    let id = client.id();
+    let link = become_link(context.clone(), id, remote, hello_by, permit, protocol, upgrade);
+    context.lifecycle.spawn(id.span(Some(remote)), link);
     let headers = [
         (header::UPGRADE, "websocket"),
         (header::CONNECTION, "upgrade"),
@@ -183,6 +185,7 @@ pub(super) async fn upgrade(
 /// that hyper's memory is freed, the second because a task keeps its largest size.
 async fn become_link(
     context: ServerContext,
+    id: LinkId,
     remote: SocketAddr,
     hello_by: Instant,
     permit: AdmissionPermit,
@@ -193,7 +196,7 @@ async fn become_link(
         SocketProtocol::Signalbox(codec) => websocket::config(*codec),
         SocketProtocol::OpenTok(_) => opentok::config(),
     };
-    let Some(socket) = take_back(upgrade, config, remote, hello_by).await else {
+    let Some(socket) = take_back(upgrade, config, hello_by).await else {
         return;
     };
     let ServerContext { services, lifecycle, .. } = context;
@@ -204,16 +207,18 @@ async fn become_link(
         SocketProtocol::Signalbox(codec) => {
             let (reader, writer) = websocket::halves(socket, codec, idle, metrics);
             let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(codec) };
-            let info = LinkInfo { form, remote, hello_by, permit };
+            let info = LinkInfo { id, form, remote, hello_by, permit };
+            let span = info.span();
             let link = link::serve(services, lifecycle.clone(), info, reader, writer);
-            lifecycle.spawn(remote, link);
+            lifecycle.spawn(span, link);
         }
         SocketProtocol::OpenTok(url) => {
             let (reader, writer) = opentok::halves(socket, url, idle, metrics);
             let form = LinkForm { transport, protocol: LinkProtocol::OpenTok };
-            let info = LinkInfo { form, remote, hello_by, permit };
+            let info = LinkInfo { id, form, remote, hello_by, permit };
+            let span = info.span();
             let link = link::serve(services, lifecycle.clone(), info, reader, writer);
-            lifecycle.spawn(remote, link);
+            lifecycle.spawn(span, link);
         }
     }
 }
@@ -221,17 +226,16 @@ async fn become_link(
 async fn take_back(
     upgrade: OnUpgrade,
     config: WebSocketConfig,
-    remote: SocketAddr,
     hello_by: Instant,
 ) -> Option<WebSocketStream<ClientStream>> {
     let upgraded: Upgraded = match timeout_at(hello_by, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => {
-            debug!(%remote, %error, "WebSocket upgrade failed");
+            debug!(%error, "WebSocket upgrade failed");
             return None;
         }
         Err(_) => {
-            debug!(%remote, "WebSocket upgrade timed out");
+            debug!("WebSocket upgrade timed out");
             return None;
         }
     };

@@ -1,8 +1,6 @@
 //! The way from a QUIC connection with HTTP/3 to a WebTransport session (RFC 9114, RFC 9220,
 //! draft-ietf-webtrans-http3).
 
-use std::net::SocketAddr;
-
 use quinn::Connection;
 use signalbox_protocol::{CONNECT_PATH, CloseReason, limits::FAREWELL};
 use signalbox_webtransport::{Request, Session, SetupError, StatusCode};
@@ -21,11 +19,7 @@ const BIDI_STREAMS: u32 = 4;
 
 /// Receives a request for a session, and answers it. `None` if no session was established; the
 /// connection can then be closed.
-pub(super) async fn establish(
-    connection: &Connection,
-    policy: &Policy,
-    remote: SocketAddr,
-) -> Option<Session> {
+pub(super) async fn establish(connection: &Connection, policy: &Policy) -> Option<Session> {
     connection.set_max_concurrent_uni_streams(UNI_STREAMS.into());
     connection.set_max_concurrent_bi_streams(BIDI_STREAMS.into());
     let session = async {
@@ -41,7 +35,7 @@ pub(super) async fn establish(
     match session.await {
         Ok(session) => session,
         Err(error) => {
-            debug!(%remote, %error, "no WebTransport session");
+            debug!(%error, "no WebTransport session");
             None
         }
     }

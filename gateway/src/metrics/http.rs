@@ -56,7 +56,7 @@ pub(crate) async fn count(
     next: Next,
 ) -> Response {
     let began = Instant::now();
-    let method = name(request.method());
+    let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
@@ -66,7 +66,7 @@ pub(crate) async fn count(
 }
 
 /// The method as a label: clients may invent others.
-fn name(method: &Method) -> &'static str {
+pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -13,6 +13,7 @@ mod disconnect;
 mod error;
 mod matching;
 mod open;
+mod request_id;
 mod revocations;
 mod signal;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -49,6 +51,7 @@ pub(crate) fn router() -> Router<Arc<Services>> {
         .route(&project("/disconnect"), post(disconnect::disconnect))
         .route(&project("/revocations"), post(revocations::create).get(revocations::list))
         .route(&project("/revocations/{revocation}"), delete(revocations::remove))
+        .layer(middleware::from_fn(request_id::in_span))
 }
 
 async fn openapi() -> Response {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
 use crate::http_connection::EXCHANGE;
-use crate::{Config, ProjectConfig, clock::unix_time};
+use crate::{Config, ProjectConfig, clock::unix_time, link_id::LinkId};
 
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
 fn gateway() -> (ServerContext, SessionId) {
@@ -60,7 +60,7 @@ async fn client(context: &ServerContext) -> HttpConnection {
     let remote = SocketAddr::from(([127, 0, 0, 1], 0));
     let account = context.admission.tcp_client(remote.ip());
     let permit = context.admission.enter_tcp(account).await.unwrap();
-    HttpConnection::new(remote, Instant::now() + patience(context), permit)
+    HttpConnection::new(LinkId::next(), remote, Instant::now() + patience(context), permit)
 }
 
 fn patience(context: &ServerContext) -> Duration {
