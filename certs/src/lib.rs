@@ -46,7 +46,7 @@ pub use provider::{install_provider, provider};
 #[cfg(feature = "server")]
 pub use public_key::{PublicKeyError, check_public_key};
 #[cfg(feature = "server")]
-pub use resolver::{Certificates, Validity};
+pub use resolver::{Certificates, LoadedCertificate, Validity};
 #[cfg(feature = "server")]
 pub use server::{quic_server, tcp_server};
 pub use unverified::unverified_client;

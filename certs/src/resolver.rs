@@ -4,7 +4,7 @@
 
 use std::{
     error::Error as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -31,13 +31,39 @@ pub struct Certificates {
 
 #[derive(Debug)]
 struct CertificateFiles {
-    cert: PathBuf,
-    key: PathBuf,
     /// Read by every handshake; a handshake must not wait for a reload.
     current: ArcSwap<CertifiedKey>,
-    /// Hashes of the files at the last attempt to load them. Locked while loading, so that of two
-    /// concurrent reloads the later one wins.
-    tried: Mutex<Stamps>,
+    /// Locked while loading, so that of two concurrent reloads the later one wins.
+    source: Mutex<CertificateSource>,
+}
+
+/// The files of a certificate and its key.
+#[derive(Debug)]
+struct CertificateSource {
+    cert: PathBuf,
+    key: PathBuf,
+    /// Hashes of the files at the last attempt to load them.
+    tried: Stamps,
+}
+
+/// A certificate that has been read from its files and is not presented yet.
+#[derive(Debug)]
+pub struct LoadedCertificate {
+    certified: CertifiedKey,
+    source: CertificateSource,
+}
+
+impl LoadedCertificate {
+    /// Reads the chain in `cert` and the private key in `key`. Blocks while two small files are read.
+    ///
+    /// # Errors
+    /// As [`crate::load`].
+    pub fn read(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
+        let files = Files::read(&cert, &key);
+        let tried = Stamps::of(&files);
+        let certified = files.load()?;
+        Ok(Self { certified, source: CertificateSource { cert, key, tried } })
+    }
 }
 
 impl Certificates {
@@ -46,17 +72,18 @@ impl Certificates {
     /// # Errors
     /// As [`crate::load`].
     pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
-        let files = Files::read(&cert, &key);
-        let tried = Stamps::of(&files);
-        let certified = files.load()?;
-        Ok(Self {
-            files: Arc::new(CertificateFiles {
-                cert,
-                key,
-                current: ArcSwap::from_pointee(certified),
-                tried: Mutex::new(tried),
-            }),
-        })
+        let LoadedCertificate { certified, source } = LoadedCertificate::read(cert, key)?;
+        let (current, source) = (ArcSwap::from_pointee(certified), Mutex::new(source));
+        Ok(Self { files: Arc::new(CertificateFiles { current, source }) })
+    }
+
+    /// Presents this certificate in handshakes from now on, and watches its files.
+    pub fn present(&self, loaded: LoadedCertificate) {
+        let LoadedCertificate { certified, source: new } = loaded;
+        let mut source = self.files.source.lock();
+        self.files.current.store(Arc::new(certified));
+        tracing::info!(path = %new.cert.display(), "certificate reloaded");
+        *source = new;
     }
 
     /// Reads both files again and presents the new certificate in handshakes from now on.
@@ -67,13 +94,13 @@ impl Certificates {
     /// # Errors
     /// As [`crate::load`]. The certificate that was in use stays in use.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let CertificateFiles { cert, key, current, tried } = &*self.files;
-        let mut tried = tried.lock();
+        let mut source = self.files.source.lock();
+        let CertificateSource { cert, key, tried } = &mut *source;
         let files = Files::read(cert, key);
         *tried = Stamps::of(&files);
         match files.load() {
             Ok(certified) => {
-                current.store(Arc::new(certified));
+                self.files.current.store(Arc::new(certified));
                 tracing::info!(path = %cert.display(), "certificate reloaded");
                 Ok(())
             }
@@ -96,14 +123,13 @@ impl Certificates {
     /// replaced one after the other, a reload between the two fails, and the next poll sees the
     /// second change.
     pub fn changed_on_disk(&self) -> bool {
-        let CertificateFiles { cert, key, tried, .. } = &*self.files;
-        let tried = tried.lock();
-        *tried != Stamps::of(&Files::read(cert, key))
+        let source = self.files.source.lock();
+        source.tried != Stamps::of(&Files::read(&source.cert, &source.key))
     }
 
     /// The file with the certificate chain.
-    pub fn path(&self) -> &Path {
-        &self.files.cert
+    pub fn path(&self) -> PathBuf {
+        self.files.source.lock().cert.clone()
     }
 
     /// The SHA-256 of the presented certificate's DER encoding, by which a browser can accept it.
@@ -180,7 +206,10 @@ impl Stamps {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::fs::{self, File};
+    use std::{
+        fs::{self, File},
+        path::Path,
+    };
 
     use rcgen::generate_simple_self_signed;
 

@@ -9,7 +9,7 @@ mod reload;
 mod service_manager;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -28,7 +28,7 @@ use tracing::{level_filters::LevelFilter, warn};
 
 use self::{
     announcement::{Announcement, program},
-    reload::ProjectReload,
+    reload::{Adapt, ConfigReload},
     service_manager::ServiceManager,
 };
 use crate::{
@@ -49,8 +49,8 @@ use crate::{
 /// The first signal starts a graceful shutdown: clients are asked to leave at times spread over
 /// drain.spread_ms. A second signal disconnects all of them at once.
 ///
-/// A changed certificate and changed projects are reloaded while it runs: within seconds, or at once
-/// on SIGHUP.
+/// A changed certificate and changed projects are reloaded while it runs, within seconds. On SIGHUP the
+/// whole configuration is, all of it or nothing; the log names each setting that needs a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -142,6 +142,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(_) => dev_settings::choose(&args.sources, &mut defaults, args.lan)?,
         None => args.sources.check(&defaults)?,
     };
+    log_filter.set(&config.log.filter).map_err(anyhow::Error::msg).context("log.filter")?;
     let runtime = runtime(config.process.threads).context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, dev, lock, log_filter, config, defaults));
     // A blocking read from a dead disk must not keep the process from ending.
@@ -185,17 +186,12 @@ async fn serve(
     };
     let configured = config.clone();
     let network = args.lan.then(page::network_ip).transpose()?;
-    if let (Some(ip), Some(page)) = (network, config.listen.page) {
-        config.auth.allowed_origins.push(page::origin(ip, page.port()));
-    }
     let chaos = match args.chaos {
-        Some(spec) => {
-            (config.listen.quic, config.listen.tcp) =
-                (Chaos::hidden_address(), Chaos::hidden_address());
-            Some(Chaos::bind(spec, public).await?)
-        }
+        Some(spec) => Some(Chaos::bind(spec, public).await?),
         None => None,
     };
+    let adapt = adapt(network, chaos.is_some());
+    adapt(&mut config);
     let mut gateway = Gateway::bind(config.clone())?;
     gateway.set_log_filter(log_filter);
     let mut addresses = chaos.as_ref().map_or_else(|| gateway.addresses(), Chaos::addresses);
@@ -215,9 +211,11 @@ async fn serve(
     }
     // Only the owner of the ports gets here, so the file of another gateway is not overwritten.
     let _pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let projects = ProjectReload::new(args.sources, defaults, &configured, gateway.projects());
+    let reload = gateway.reload();
+    let configuration =
+        ConfigReload::new(args.sources, defaults, &configured, adapt, reload.clone());
     let service_manager = Arc::new(ServiceManager::of_environment(gateway.stats()));
-    tokio::spawn(reload::watch(gateway.certificates(), projects, service_manager.clone())?);
+    tokio::spawn(reload::watch(configuration, service_manager.clone())?);
     tokio::spawn({
         let service_manager = service_manager.clone();
         async move { keep_running("watchdog", || service_manager.keep_alive()).await }
@@ -264,13 +262,14 @@ async fn serve(
     }
     // The first signal drains the gateway, the second one ends all links at once.
     let (drain, at_once) = (Notify::new(), Notify::new());
-    let drain_ms = config.drain.readiness_delay_ms.saturating_add(config.drain.timeout_ms);
-    let stop_time = Duration::from_millis(drain_ms).saturating_add(AFTER_DRAIN);
     let signals = async {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        let times = reload.drain();
+        let drain_ms = times.readiness_delay_ms.saturating_add(times.timeout_ms);
+        let stop_time = Duration::from_millis(drain_ms).saturating_add(AFTER_DRAIN);
         drain.notify_one();
         let second = async {
             tokio::select! {
@@ -289,6 +288,19 @@ async fn serve(
     }
     drop(profile);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The changes of a configuration that `--lan` and `--chaos` imply.
+fn adapt(network: Option<IpAddr>, is_chaotic: bool) -> Box<Adapt> {
+    Box::new(move |config| {
+        if let (Some(ip), Some(page)) = (network, config.listen.page) {
+            config.auth.allowed_origins.push(page::origin(ip, page.port()));
+        }
+        if is_chaotic {
+            (config.listen.quic, config.listen.tcp) =
+                (Chaos::hidden_address(), Chaos::hidden_address());
+        }
+    })
 }
 
 /// Writes the profile for `--dev` of client commands. Without it the printed commands are longer.

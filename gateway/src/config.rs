@@ -79,6 +79,8 @@ section! {
         /// The vendor's browser SDK.
         opentok_js: OpenTokJsConfig = OpenTokJsConfig::default(),
             Form::Table(&OpenTokJsConfig::TABLE);
+        /// The log.
+        log: LogConfig = LogConfig::default(), Form::Table(&LogConfig::TABLE);
         /// Operations.
         ops: OpsConfig = OpsConfig::default(), Form::Table(&OpsConfig::TABLE);
         /// Graceful shutdown.
@@ -263,6 +265,16 @@ section! {
         state_file: Option<PathBuf> = None, FILE, example "\"/var/lib/signalbox/state\"";
         /// Size of that file. Sessions that do not fit end.
         state_file_max_bytes: usize = 64 * 1024 * 1024, number("bytes", 0, UNBOUNDED);
+    }
+}
+
+section! {
+    /// The log, on standard error.
+    pub struct LogConfig {
+        /// Level, or levels by module. SIGNALBOX_LOG overrides it, and PUT /log of the operations listener
+        /// until the next start.
+        filter: String = "info".into(),
+            Form::Text("off, error, warn, info, debug or trace, or a list of them by module, in quotes, such as \"info,signalbox_gateway=debug\"");
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn drain(
     state_file: Option<&StateFile>,
     hurry: &CancellationToken,
 ) {
-    let (relay, drain) = (services.relay(), &services.policy().drain);
+    let (relay, drain) = (services.relay(), services.policy().drain.clone());
     // Load balancers stop sending clients before clients are refused.
     lifecycle.mark_unready();
     hurry.run_until_cancelled(sleep(drain.readiness_delay())).await;

@@ -51,7 +51,8 @@ impl ExpiryWatch {
     pub(crate) fn check(&mut self, certificates: &Certificates, now: SystemTime) {
         let Some(validity) = certificates.validity() else { return };
         let Some(problem) = self.due(validity, now) else { return };
-        let path = certificates.path().display();
+        let path = certificates.path();
+        let path = path.display();
         let (from, until) = (date(validity.not_before), date(validity.not_after));
         match problem {
             ValidityProblem::NotYet => {

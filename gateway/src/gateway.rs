@@ -17,24 +17,27 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Config, Problem, SecretText},
+    config::{Config, Problem},
     context::ServerContext,
     drain,
     error::BindError,
     expiry::ExpiryWatch,
     failure::RunError,
-    handles::{ProjectsHandle, StatsHandle},
+    handles::StatsHandle,
     keys::Keys,
     lifecycle::Lifecycle,
     listen::{
         http,
         ops::{Operations, OpsState},
-        page, quic, tcp,
+        page, quic,
+        tcp::{self, SharedRouter},
     },
     log_filter::LogFilter,
     metrics::MetricSources,
+    ops_token::SharedToken,
     page::PageSession,
     project::{self, Projects},
+    reload::{ReloadHandle, Reloadable},
     secret,
     state_file::{RevocationFile, StateFile},
     supervise::{self, catch, keep_running},
@@ -65,14 +68,15 @@ pub struct Addresses {
 pub struct Gateway {
     context: ServerContext,
     webhooks: Webhooks,
-    projects: ProjectsHandle,
+    reload: ReloadHandle,
     certificates: Certificates,
     quic: quic::QuicListener,
     tcp: tcp::HttpListener,
+    router: SharedRouter,
     page: Option<tcp::HttpListener>,
     page_session: Option<PageSession>,
     ops: Option<tcp::HttpListener>,
-    ops_token: Option<SecretText>,
+    ops_token: SharedToken,
     log_filter: Option<LogFilter>,
     addresses: Addresses,
     state_file: Option<StateFile>,
@@ -84,9 +88,7 @@ impl Gateway {
     /// Every fault for which a gateway would not start with this configuration, the files that it
     /// names included.
     pub fn check(config: &Config) -> Vec<Problem> {
-        let mut problems = config.check();
-        problems.extend(Projects::from_config(config).err().unwrap_or_default());
-        problems
+        project::check(config)
     }
 
     /// Loads the certificate and binds all ports. Must be called inside a tokio runtime.
@@ -114,15 +116,15 @@ impl Gateway {
         let ops = plain("operations", config.ops.listen)?;
         let ops_token = config.ops.token().map_err(|it| vec![it.within("ops")]);
         let ops_token = ops_token.map_err(BindError::Config)?;
+        let ops_token = SharedToken::new(ops_token);
         let configured = config.clone();
-        if let Some(page) = &page {
-            config.auth.allowed_origins.extend(page::origins(page.address()));
-        }
+        let page_origins: Vec<_> =
+            page.iter().flat_map(|page| page::origins(page.address())).collect();
+        config.auth.allowed_origins.extend(page_origins.iter().cloned());
         let projects = Arc::new(ArcSwap::from_pointee(projects));
         let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
         let nats = config.cluster.nats_options().map_err(BindError::Config)?;
         let context = ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()));
-        let projects = ProjectsHandle::new(context.services.clone(), configured, entries);
         let secret = match &config.resume.state_file {
             Some(path) => secret::load_or_create(path)?,
             None => std::fs::read(key).map_err(BindError::Key)?,
@@ -131,6 +133,17 @@ impl Gateway {
         let quic = quic::QuicListener::bind(config.listen.quic, &certificates, &keys, &context)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::HttpListener::bind("WebSocket and HTTP", config.listen.tcp, tcp_tls)?;
+        let router = SharedRouter::new(http::router(&context));
+        let parts = Reloadable {
+            context: context.clone(),
+            webhooks: webhooks.clone(),
+            certificates: certificates.clone(),
+            quic: quic.settings(),
+            router: router.clone(),
+            ops_token: ops_token.clone(),
+            page_origins,
+        };
+        let reload = ReloadHandle::new(parts, configured, entries);
         let addresses = Addresses {
             quic: quic.address(),
             tcp: tcp.address(),
@@ -146,10 +159,11 @@ impl Gateway {
         Ok(Self {
             context,
             webhooks,
-            projects,
+            reload,
             certificates,
             quic,
             tcp,
+            router,
             page,
             page_session: None,
             ops,
@@ -184,19 +198,15 @@ impl Gateway {
         self.page_session = Some(session);
     }
 
-    /// Lets the operations listener read and change the filter of the log.
+    /// Lets the operations listener and reloads change the filter of the log.
     pub fn set_log_filter(&mut self, filter: LogFilter) {
+        self.reload.set_log_filter(filter.clone());
         self.log_filter = Some(filter);
     }
 
-    /// Its certificates, for the caller to reload (on a signal, for example).
-    pub fn certificates(&self) -> Certificates {
-        self.certificates.clone()
-    }
-
-    /// A handle by which the caller replaces the projects when the configuration has changed.
-    pub fn projects(&self) -> ProjectsHandle {
-        self.projects.clone()
+    /// A handle by which the caller applies a changed configuration.
+    pub fn reload(&self) -> ReloadHandle {
+        self.reload.clone()
     }
 
     /// A handle by which the caller reads counters while the gateway runs.
@@ -221,10 +231,11 @@ impl Gateway {
         let Self {
             context,
             webhooks,
-            projects,
+            reload,
             certificates,
             quic,
             tcp,
+            router,
             page,
             page_session,
             ops,
@@ -247,9 +258,9 @@ impl Gateway {
         let endpoint = quic.endpoint();
         let listeners = TaskTracker::new();
         listeners.spawn(quic.run(context.clone()));
-        listeners.spawn(tcp.run(context.clone(), http::router(&context)));
+        listeners.spawn(tcp.run(context.clone(), router));
         if let Some(page) = page {
-            let router = page::router(&context, page_session, &certificates);
+            let router = SharedRouter::new(page::router(&context, page_session, &certificates));
             listeners.spawn(page.run(context.clone(), router));
         }
         let operations = ops.map(|listener| {
@@ -262,7 +273,7 @@ impl Gateway {
                 sources,
                 scraper: Arc::default(),
                 log: log_filter,
-                configuration: projects,
+                configuration: reload,
             };
             Operations::serve(listener, ops_token, state)
         });

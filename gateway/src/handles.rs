@@ -2,64 +2,14 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use signalbox_cluster::ClusterStatus;
 use signalbox_relay::Stats;
 
 use crate::{
     admission::{AdmissionControl, RefusalCause},
-    config::{Config, Problem, ProjectConfig, RedactedConfig},
     context::ServerContext,
-    project::Projects,
     services::Services,
 };
-
-/// Replaces the projects of a running gateway. Clones are handles of the same gateway.
-#[derive(Clone)]
-pub struct ProjectsHandle(Arc<Configured>);
-
-struct Configured {
-    services: Arc<Services>,
-    /// The configuration in effect, as configured.
-    config: Mutex<Config>,
-    /// Its projects with the text of their public keys.
-    current: Mutex<Vec<ProjectConfig>>,
-}
-
-impl ProjectsHandle {
-    pub(crate) fn new(
-        services: Arc<Services>,
-        config: Config,
-        current: Vec<ProjectConfig>,
-    ) -> Self {
-        let (config, current) = (Mutex::new(config), Mutex::new(current));
-        Self(Arc::new(Configured { services, config, current }))
-    }
-
-    /// The configuration in effect, without its secrets.
-    pub(crate) fn redacted(&self) -> RedactedConfig {
-        self.0.config.lock().redacted()
-    }
-
-    /// Takes the projects of a configuration and ignores its other settings. Returns whether the
-    /// projects changed. New tokens and requests are checked against the new projects; existing
-    /// connections stay, even if their project was removed.
-    ///
-    /// # Errors
-    /// Every problem of the projects. The gateway then keeps its current projects.
-    pub fn replace(&self, config: &Config) -> Result<bool, Vec<Problem>> {
-        let entries = crate::project::read_keys(config)?;
-        let mut current = self.0.current.lock();
-        if *current == entries {
-            return Ok(false);
-        }
-        let mut running = self.0.config.lock();
-        self.0.services.replace_projects(Projects::new(&entries, &running)?);
-        running.projects.clone_from(&config.projects);
-        *current = entries;
-        Ok(true)
-    }
-}
 
 /// Reads the counters of a running gateway.
 #[derive(Clone)]

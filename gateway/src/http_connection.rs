@@ -143,7 +143,7 @@ impl HttpConnection {
         if !std::mem::replace(is_server, true) {
             self.0.client.refund(AddressRate::Links);
         }
-        if let Ok(permit) = self.0.client.admission().servers().clone().try_acquire_owned() {
+        if let Some(permit) = self.0.client.admission().keep_server() {
             *authentication = Authentication::Server { _permit: permit };
         }
     }
@@ -156,7 +156,7 @@ impl HttpConnection {
         }
         let mut authentication = self.0.authentication.lock();
         if let Authentication::Pending { .. } = *authentication
-            && let Ok(permit) = self.0.client.admission().pages().clone().try_acquire_owned()
+            && let Some(permit) = self.0.client.admission().keep_page()
         {
             *authentication = Authentication::Page { _permit: permit };
         }

@@ -44,9 +44,11 @@ mod link_id;
 mod listen;
 mod log_filter;
 mod metrics;
+mod ops_token;
 mod overload;
 mod page;
 mod project;
+mod reload;
 mod rest;
 mod revocation;
 mod secret;
@@ -61,20 +63,20 @@ mod webhook;
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
     AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig, ForwardedHeader,
-    LimitsConfig, ListenConfig, OpenTokJsConfig, OpsConfig, Problem, ProblemKind, ProcessConfig,
-    ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig, ResumeConfig, SecretText,
-    SettingChange, SettingEffect, TimeoutsConfig, TlsConfig, WebhookConfig, accepted, default_file,
-    effects_reference, is_secret,
+    LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig, OpsConfig, Problem, ProblemKind,
+    ProcessConfig, ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig, ResumeConfig,
+    SecretText, SettingChange, SettingEffect, TimeoutsConfig, TlsConfig, WebhookConfig, accepted,
+    default_file, effects_reference, is_secret,
 };
 pub use error::BindError;
 pub use failure::RunError;
 pub use gateway::{Addresses, Gateway};
-pub use handles::{ProjectsHandle, StatsHandle};
-pub use listen::ops::ConfigurationReport;
+pub use handles::StatsHandle;
 pub use log_filter::LogFilter;
 pub use metrics::{metric_names, metrics_reference};
 pub use page::{NetworkPage, PAGES, PageSession, PageTokens};
 pub use project::{Project, Projects};
+pub use reload::{ConfigurationReport, ReloadHandle};
 pub use secret::SecretError;
 pub use signalbox_cluster::ClusterStatus;
 pub use signalbox_nats::NatsError;

@@ -28,7 +28,11 @@ impl LogFilter {
         (self.0.current)()
     }
 
-    pub(crate) fn set(&self, filter: &str) -> Result<(), String> {
+    /// Changes the filter.
+    ///
+    /// # Errors
+    /// The fault of the new filter, for the operator.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
         (self.0.set)(filter)
     }
 }

@@ -2,7 +2,7 @@
 //! clients that resume and servers are not.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -18,48 +18,54 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Bounds of the whole gateway.
 #[derive(Debug)]
 pub(crate) struct Overload {
-    connections: usize,
+    connections: AtomicUsize,
     /// 0 means no limit.
-    memory_bytes: u64,
+    memory_bytes: AtomicU64,
     /// As it was last read; 0 before that.
     resident_bytes: AtomicU64,
 }
 
 impl Overload {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
-        let (connections, memory_bytes) = (limits.connections, limits.memory_bytes);
+        let (connections, memory_bytes) = (limits.connections.into(), limits.memory_bytes.into());
         Self { connections, memory_bytes, resident_bytes: AtomicU64::new(0) }
+    }
+
+    /// Replaces the bounds.
+    pub(crate) fn set(&self, limits: &LimitsConfig) {
+        self.connections.store(limits.connections, Ordering::Relaxed);
+        self.memory_bytes.store(limits.memory_bytes, Ordering::Relaxed);
     }
 
     /// The reason not to take another client, if there is one. `connections` are those of the gateway.
     pub(crate) fn refuses(&self, connections: usize) -> Option<RefusalCause> {
-        if connections >= self.connections {
+        if connections >= self.connections.load(Ordering::Relaxed) {
             return Some(RefusalCause::Connections);
         }
         let resident = self.resident_bytes.load(Ordering::Relaxed);
-        (self.memory_bytes > 0 && resident > self.memory_bytes).then_some(RefusalCause::Memory)
+        let limit = self.memory_bytes.load(Ordering::Relaxed);
+        (limit > 0 && resident > limit).then_some(RefusalCause::Memory)
     }
 
     /// Reads the resident memory until it is dropped, if it is limited.
     pub(crate) async fn watch(&self) {
-        if self.memory_bytes == 0 {
-            return;
-        }
         let mut due = interval(INTERVAL);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
-            let Some(resident) = resident_bytes() else { continue };
-            self.note(resident);
+            if self.memory_bytes.load(Ordering::Relaxed) > 0
+                && let Some(resident) = resident_bytes()
+            {
+                self.note(resident);
+            }
         }
     }
 
     fn note(&self, resident: u64) {
         let before = self.resident_bytes.swap(resident, Ordering::Relaxed);
-        let (was_over, is_over) = (before > self.memory_bytes, resident > self.memory_bytes);
-        match (was_over, is_over) {
+        let limit = self.memory_bytes.load(Ordering::Relaxed);
+        match (before > limit, resident > limit) {
             (false, true) => {
-                let limit = self.memory_bytes;
                 warn!(resident, limit, "memory limit reached; new clients are refused");
             }
             (true, false) => info!(resident, "memory below its limit; new clients are accepted"),

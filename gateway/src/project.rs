@@ -168,6 +168,13 @@ impl KeyStore for Projects {
     }
 }
 
+/// Every fault of a configuration, of its projects and of the files that it names.
+pub(crate) fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = config.check();
+    problems.extend(Projects::from_config(config).err().unwrap_or_default());
+    problems
+}
+
 /// The configured projects with the text of their public keys, read from their files.
 ///
 /// # Errors

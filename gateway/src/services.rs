@@ -23,7 +23,8 @@ use crate::{
 /// The projects, replaced as a whole on reload.
 pub(crate) type SharedProjects = Arc<ArcSwap<Projects>>;
 
-/// Settings that links and handlers apply. They do not change while the gateway runs.
+/// Settings that links and handlers apply, replaced as a whole on reload. A link reads most of them when it
+/// begins.
 pub(crate) struct Policy {
     pub(crate) auth: AuthConfig,
     pub(crate) limits: LimitsConfig,
@@ -34,12 +35,25 @@ pub(crate) struct Policy {
     pub(crate) gateways: Vec<String>,
 }
 
+impl Policy {
+    fn of(config: &Config) -> Self {
+        Self {
+            auth: config.auth.clone(),
+            limits: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            drain: config.drain.clone(),
+            opentok_js: config.opentok_js.clone(),
+            gateways: config.resume.gateways.clone(),
+        }
+    }
+}
+
 /// The relay, its clock, the projects and the policy of one gateway.
 pub(crate) struct Services {
     relay: Relay,
     clock: Clock,
     projects: SharedProjects,
-    policy: Policy,
+    policy: ArcSwap<Policy>,
     instance: Instance,
     revocations: RevocationList,
     cluster: Option<ClusterNode>,
@@ -75,14 +89,7 @@ impl Services {
             None => (None, Relay::new(settings, observer)),
         };
         relay.set_limits(projects.load().limits());
-        let policy = Policy {
-            auth: config.auth.clone(),
-            limits: config.limits.clone(),
-            timeouts: config.timeouts.clone(),
-            drain: config.drain.clone(),
-            opentok_js: config.opentok_js.clone(),
-            gateways: config.resume.gateways.clone(),
-        };
+        let policy = ArcSwap::from_pointee(Policy::of(config));
         let revocations = RevocationList::default();
         let overload = Overload::new(&config.limits);
         let metrics = Metrics::new(clock);
@@ -123,8 +130,17 @@ impl Services {
         &self.overload
     }
 
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
+    /// The current policy.
+    pub(crate) fn policy(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// Applies a changed configuration, with these projects of it.
+    pub(crate) fn set(&self, config: &Config, projects: Projects) {
+        self.policy.store(Arc::new(Policy::of(config)));
+        self.overload.set(&config.limits);
+        self.relay.set_settings(config.relay_settings());
+        self.replace_projects(projects);
     }
 
     /// The current projects. Not to be held across an await, as a reload would not be seen.

@@ -24,7 +24,7 @@ use signalbox_client::{
     Role, Streams,
 };
 use signalbox_gateway::{
-    Config, Gateway, Problem, ProjectConfig, ProjectsHandle, RunError, StatsHandle,
+    Config, Gateway, Problem, ProjectConfig, ReloadHandle, RunError, StatsHandle,
 };
 use signalbox_protocol::{MediaMode, ProjectKey, SessionId};
 use signalbox_token::{NewServerToken, NewToken, Signer};
@@ -74,7 +74,7 @@ pub async fn within_timeout<T>(what: &str, future: impl Future<Output = T>) -> T
 pub struct World {
     addresses: signalbox_gateway::Addresses,
     stats: StatsHandle,
-    projects: ProjectsHandle,
+    reload: ReloadHandle,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<(), RunError>>>,
@@ -115,7 +115,7 @@ impl World {
         let mut gateway = Gateway::bind(config.clone()).ok()?;
         gateway.join_cluster().await.ok()?;
         let (addresses, stats) = (gateway.addresses(), gateway.stats());
-        let projects = gateway.projects();
+        let reload = gateway.reload();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
@@ -125,7 +125,7 @@ impl World {
         Some(Self {
             addresses,
             stats,
-            projects,
+            reload,
             config,
             stop: Some(stop),
             running: Some(running),
@@ -147,7 +147,16 @@ impl World {
         change: impl FnOnce(&mut Vec<ProjectConfig>),
     ) -> Result<bool, Vec<Problem>> {
         change(&mut self.config.projects);
-        self.projects.replace(&self.config)
+        self.reload.replace_projects(&self.config)
+    }
+
+    /// Changes the configuration of the running gateway, if the new one is valid.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), Vec<Problem>> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.reload.apply(&config)?;
+        self.config = config;
+        Ok(())
     }
 
     /// Asks the gateway to stop.

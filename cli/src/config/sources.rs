@@ -17,6 +17,7 @@ use super::{
     extract::extract,
     toml_file::TomlFile,
 };
+use crate::logging;
 
 /// Sources of the configuration. Each overrides the ones before it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -71,6 +72,12 @@ impl Sources {
         let repeated =
             env.iter().filter_map(|(name, value)| repeated(name.as_str(), &value)).collect();
         figment = figment.merge(env);
+        if let Some(filter) = std::env::var(logging::VARIABLE).ok().filter(|it| !it.is_empty()) {
+            let value = Value::from(filter);
+            let name = format!("{VARIABLE}{}", logging::VARIABLE);
+            figment =
+                figment.merge(NamedValue { section: "log", name: "filter", source: name, value });
+        }
         let servers = (!self.cluster.is_empty()).then(|| Value::from(self.cluster.clone()));
         let flags = [
             ("", "name", "--name", self.name.as_ref().map(|it| Value::from(it.as_str()))),
@@ -83,7 +90,8 @@ impl Sources {
         ];
         for (section, name, flag, value) in flags {
             if let Some(value) = value {
-                figment = figment.merge(FlagValue { section, name, flag, value });
+                let source = format!("{FLAG}{flag}");
+                figment = figment.merge(NamedValue { section, name, source, value });
             }
         }
         let value = figment.find_value("").unwrap_or_else(|_| Dict::new().into());
@@ -158,6 +166,10 @@ impl MergedConfig {
     pub(super) fn check(&self) -> (Config, InvalidConfig) {
         let (config, mut invalid) = self.extract();
         invalid.add(self.locate(Gateway::check(&config)));
+        let filter = logging::check_filter(&config.log.filter).err();
+        let kind = filter.map(|reason| ProblemKind::Invalid { reason });
+        let problem = kind.map(|kind| Problem::new("log.filter", kind));
+        invalid.add(self.locate(problem.into_iter().collect()));
         (config, invalid)
     }
 
@@ -212,15 +224,17 @@ impl MergedConfig {
                 SettingSource::File { path: path.clone(), line }
             }
             (_, name) if name.contains("environment") => SettingSource::Variable(variable(setting)),
-            (_, name) => match name.strip_prefix(FLAG) {
-                Some(flag) => SettingSource::Flag(flag.to_owned()),
-                None => SettingSource::Default,
+            (_, name) => match (name.strip_prefix(FLAG), name.strip_prefix(VARIABLE)) {
+                (Some(flag), _) => SettingSource::Flag(flag.to_owned()),
+                (_, Some(variable)) => SettingSource::Variable(variable.to_owned()),
+                _ => SettingSource::Default,
             },
         }
     }
 }
 
 const FLAG: &str = "flag ";
+const VARIABLE: &str = "variable ";
 
 /// The environment variable of a setting; what is in a list has that of the list.
 fn variable(setting: &str) -> String {
@@ -240,18 +254,19 @@ pub(super) fn repeated(setting: &str, value: &str) -> Option<LocatedProblem> {
     })
 }
 
-/// A setting that a flag sets.
-struct FlagValue {
+/// A setting that a flag sets, or a variable with a name of its own.
+struct NamedValue {
     /// The section; empty for a setting outside all of them.
     section: &'static str,
     name: &'static str,
-    flag: &'static str,
+    /// [`FLAG`] or [`VARIABLE`], and the name.
+    source: String,
     value: Value,
 }
 
-impl Provider for FlagValue {
+impl Provider for NamedValue {
     fn metadata(&self) -> Metadata {
-        Metadata::named(format!("{FLAG}{}", self.flag))
+        Metadata::named(self.source.clone())
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {

@@ -76,6 +76,13 @@ pub(crate) fn start_queued(default: LevelFilter, json: bool) -> anyhow::Result<L
     Ok(LogFilter::new(current, set))
 }
 
+/// Checks a filter of the log. The error says what to use instead.
+pub(crate) fn check_filter(wanted: &str) -> Result<(), String> {
+    let directives = directives("it", wanted, LevelFilter::INFO);
+    let filter = directives.and_then(|it| Ok(EnvFilter::try_new(it)?));
+    filter.map(|_| ()).map_err(|error| format!("{error:#}"))
+}
+
 /// Sets the level of the records of libraries that use the crate `log`, as `init` has done at first.
 fn limit_records() {
     log::set_max_level(match LevelFilter::current() {

@@ -1,11 +1,10 @@
-//! Reload of the projects and the certificate while the gateway runs.
+//! Reload of the configuration while the gateway runs.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use signalbox_certs::Certificates;
 use signalbox_gateway::{
-    Config, ProjectsHandle,
+    Config, Problem, ReloadHandle,
     supervise::{blocking, keep_running},
 };
 use tokio::{
@@ -20,23 +19,21 @@ use crate::config::{InvalidConfig, Sources};
 /// Interval at which the configuration is read.
 const CONFIG_POLL: Duration = Duration::from_secs(3);
 
-/// Reloads changed projects when they are noticed; on SIGHUP the projects and the certificate at once.
-/// (The gateway watches the certificate files itself.) From now on SIGHUP does not end the process.
+/// Applies changed projects when they are noticed, and the whole configuration on SIGHUP. (The gateway
+/// watches the certificate files itself.) From now on SIGHUP does not end the process.
 pub(super) fn watch(
-    certificates: Certificates,
-    projects: ProjectReload,
+    configuration: ConfigReload,
     service_manager: Arc<ServiceManager>,
 ) -> anyhow::Result<impl Future<Output = ()>> {
     let hangups = Arc::new(AsyncMutex::new(signal(SignalKind::hangup())?));
-    let projects = Arc::new(Mutex::new(projects));
+    let configuration = Arc::new(Mutex::new(configuration));
     Ok(keep_running("configuration reload", move || {
-        poll(certificates.clone(), projects.clone(), hangups.clone(), service_manager.clone())
+        poll(configuration.clone(), hangups.clone(), service_manager.clone())
     }))
 }
 
 async fn poll(
-    certificates: Certificates,
-    projects: Arc<Mutex<ProjectReload>>,
+    configuration: Arc<Mutex<ConfigReload>>,
     hangups: Arc<AsyncMutex<Signal>>,
     service_manager: Arc<ServiceManager>,
 ) {
@@ -50,29 +47,22 @@ async fn poll(
         if requested {
             service_manager.reloading().await;
         }
-        let certificates = requested.then(|| certificates.clone());
-        let projects = projects.clone();
+        let configuration = configuration.clone();
         // Reading files may take a while.
-        blocking("configuration reload", move || {
-            if let Some(certificates) = certificates {
-                // It logs success and failure, and keeps the old certificate on failure.
-                let _ = certificates.reload();
-            }
-            projects.lock().reload(requested);
-        })
-        .await;
+        blocking("configuration reload", move || configuration.lock().reload(requested)).await;
         if requested {
             service_manager.ready().await;
         }
     }
 }
 
-/// Passes changed projects of the configuration to the running gateway.
-pub(super) struct ProjectReload {
+/// Passes a changed configuration to the running gateway.
+pub(super) struct ConfigReload {
     sources: Sources,
     defaults: Config,
-    projects: ProjectsHandle,
-    /// The configuration of the last poll, if it has not been applied yet.
+    adapt: Box<Adapt>,
+    gateway: ReloadHandle,
+    /// The configuration of the last poll, if its projects have not been applied yet.
     pending: Option<Config>,
     /// The last error, which is logged once.
     error: Option<String>,
@@ -80,54 +70,74 @@ pub(super) struct ProjectReload {
     other_settings: Config,
 }
 
-impl ProjectReload {
-    /// `config` is the one with which the gateway was started.
+/// Changes the settings of a configuration that flags of this process imply.
+pub(super) type Adapt = dyn Fn(&mut Config) + Send;
+
+impl ConfigReload {
+    /// `config` is the one with which the gateway was started, before it was adapted.
     pub(super) fn new(
         sources: Sources,
         defaults: Config,
         config: &Config,
-        projects: ProjectsHandle,
+        adapt: Box<Adapt>,
+        gateway: ReloadHandle,
     ) -> Self {
         let other_settings = without_projects(config);
-        Self { sources, defaults, projects, pending: None, error: None, other_settings }
+        Self { sources, defaults, adapt, gateway, pending: None, error: None, other_settings }
     }
 
-    /// Reads the configuration. A change is applied when two polls in a row have seen it, as an editor
-    /// may be in the middle of writing; or at once if a reload was `requested`.
+    /// Applies the configuration if a reload was `requested`. Otherwise its projects are applied when two
+    /// polls in a row have seen them, as an editor may be in the middle of writing.
     fn reload(&mut self, requested: bool) {
-        if let Err(error) = self.apply(requested) {
+        let applied = if requested { self.apply() } else { self.apply_projects() };
+        if let Err(error) = applied {
             let text = format!("{error:#}");
             if requested || self.error.as_ref() != Some(&text) {
-                warn!(%error, "configuration reload failed; keeping current projects");
+                warn!(%error, "configuration reload failed; keeping the current configuration");
             }
             self.error = Some(text);
         }
     }
 
-    fn apply(&mut self, requested: bool) -> anyhow::Result<()> {
+    fn apply(&mut self) -> anyhow::Result<()> {
+        let config = self.sources.resolve(&self.defaults).map_err(on_one_line)?;
+        let mut adapted = config.clone();
+        (self.adapt)(&mut adapted);
+        self.gateway.apply(&adapted).map_err(|problems| self.located(problems))?;
+        self.pending = Some(config.clone());
+        self.other_settings = without_projects(&config);
+        self.error = None;
+        Ok(())
+    }
+
+    fn apply_projects(&mut self) -> anyhow::Result<()> {
         let before = self.pending.take();
         let config = self.sources.resolve(&self.defaults).map_err(on_one_line)?;
         let is_stable = before.as_ref() == Some(&config);
         self.pending = Some(config.clone());
-        if !requested && !is_stable {
+        if !is_stable {
             return Ok(());
         }
-        let changed = match self.projects.replace(&config) {
-            Ok(changed) => changed,
-            Err(problems) => {
-                return Err(on_one_line(self.sources.locate(&self.defaults, problems)?.into()));
-            }
-        };
+        let changed =
+            self.gateway.replace_projects(&config).map_err(|problems| self.located(problems))?;
         if changed {
             info!(projects = config.projects.len(), "projects reloaded");
         }
         let other_settings = without_projects(&config);
         if self.other_settings != other_settings {
-            warn!("settings other than the projects changed; restart the gateway to apply them");
+            warn!("settings other than the projects changed; reload the gateway to apply them");
             self.other_settings = other_settings;
         }
         self.error = None;
         Ok(())
+    }
+
+    /// An error with the places of these problems.
+    fn located(&self, problems: Vec<Problem>) -> anyhow::Error {
+        match self.sources.locate(&self.defaults, problems) {
+            Ok(invalid) => on_one_line(invalid.into()),
+            Err(error) => error,
+        }
     }
 }
 

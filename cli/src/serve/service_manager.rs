@@ -60,7 +60,7 @@ impl ServiceManager {
     pub(super) async fn reloading(&self) {
         // By this time the service manager knows that the message is an answer to its request.
         let Ok(now) = NotifyState::monotonic_usec_now() else { return };
-        let status = NotifyState::Status("Reloading the certificate and the projects");
+        let status = NotifyState::Status("Reloading the configuration");
         self.notify(&[NotifyState::Reloading, now, status]).await;
     }
 

@@ -27,6 +27,7 @@ mod ops;
 mod packaging;
 mod page;
 mod projects;
+mod reload;
 mod restart;
 mod service_manager;
 mod signals;

@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64},
 };
 
+use parking_lot::{RwLock, RwLockReadGuard};
+use signalbox_protocol::GatewayId;
+
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
     session::closed_sessions::ClosedSessions, settings::Settings, shared_counter::SharedCounter,
@@ -13,7 +16,9 @@ use crate::{
 
 /// Settings, observer, evicted tickets and turns of one relay.
 pub(crate) struct RelayContext {
-    pub(crate) settings: Settings,
+    /// Name of the gateway.
+    pub(crate) gateway: GatewayId,
+    settings: RwLock<Settings>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) evicted: EvictedTickets,
     pub(crate) turns: Turns,
@@ -21,6 +26,30 @@ pub(crate) struct RelayContext {
     pub(crate) deliveries: SharedCounter,
     /// None if the gateway is on its own.
     pub(crate) cluster: Option<ClusterContext>,
+}
+
+impl RelayContext {
+    pub(crate) fn new(
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        cluster: Option<ClusterContext>,
+    ) -> Self {
+        let (evicted, turns, deliveries) = Default::default();
+        let gateway = settings.gateway.clone();
+        let settings = RwLock::new(settings);
+        Self { gateway, settings, observer, evicted, turns, deliveries, cluster }
+    }
+
+    /// The current settings. A signal does not read them: its sender and its session keep what they
+    /// need.
+    pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read()
+    }
+
+    /// Replaces the settings. The gateway keeps its name.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write() = settings;
+    }
 }
 
 /// This gateway's place among several.

@@ -39,14 +39,18 @@ impl Directory {
             projects: ProjectTable::new(settings.project),
             closing: false,
         };
-        let (evicted, turns, deliveries) = Default::default();
-        let context = RelayContext { settings, observer, evicted, turns, deliveries, cluster };
-        let context = Arc::new(context);
+        let context = Arc::new(RelayContext::new(settings, observer, cluster));
         Self { context, state: Mutex::new(state) }
     }
 
     pub(crate) fn context(&self) -> &RelayContext {
         &self.context
+    }
+
+    /// Replaces the settings.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.state.lock().projects.set_default(settings.project);
+        self.context.set_settings(settings);
     }
 
     pub(crate) fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
@@ -142,7 +146,7 @@ impl Directory {
         rate: Arc<SharedRateLimiter>,
         age: Duration,
     ) -> Arc<Session> {
-        let bounds = HistoryBounds { bytes: self.context.settings.history_bytes, age };
+        let bounds = HistoryBounds { bytes: self.context.settings().history_bytes, age };
         Arc::new(Session::new(id.clone(), self.context.clone(), rate, bounds))
     }
 

@@ -43,6 +43,12 @@ impl ProjectTable {
         Self { default, ..Self::default() }
     }
 
+    /// Replaces the limits of projects without limits of their own. Existing connections stay.
+    pub(crate) fn set_default(&mut self, limits: ProjectLimits) {
+        self.default = limits;
+        self.set_rates();
+    }
+
     /// Replaces all own limits. Existing connections stay, even above the new limits.
     pub(crate) fn set_limits(&mut self, own: HashMap<ProjectKey, ProjectLimits>) {
         let rates = |key: &ProjectKey| {

@@ -23,6 +23,10 @@ impl RateLimiter {
         (per_second > 0).then_some(Self { per_second, full_at: 0 })
     }
 
+    pub(crate) fn per_second(&self) -> u32 {
+        self.per_second
+    }
+
     /// Takes one permit, if one is available at `now`.
     pub(crate) fn take(&mut self, now: Duration) -> bool {
         let taken = take(self.full_at, self.per_second, now);

@@ -64,6 +64,12 @@ impl Relay {
         &self.0
     }
 
+    /// Replaces the settings, except the name of the gateway. Limits of numbers apply at once; existing
+    /// connections and sessions keep their rates, bounds and rights.
+    pub fn set_settings(&self, settings: Settings) {
+        self.0.set_settings(settings);
+    }
+
     /// Replaces the limits of individual projects. All other projects have
     /// [`Settings::project`]. Existing connections stay, even above the new limits.
     pub fn set_limits(&self, own: HashMap<ProjectKey, ProjectLimits>) {
@@ -79,8 +85,10 @@ impl Relay {
     /// # Errors
     /// [`JoinError`]. Nothing has changed then.
     pub fn join(&self, join: Join, now: Duration) -> Result<Joined, JoinError> {
-        let Settings { outbox_frames, outbox_bytes, .. } = self.0.context().settings;
-        let outbox = Outbox::new(outbox_frames, outbox_bytes);
+        let outbox = {
+            let settings = self.0.context().settings();
+            Outbox::new(settings.outbox_frames, settings.outbox_bytes)
+        };
         self.0.add_connection(join.session.project())?;
         loop {
             let session = self.0.open(&join.session).inspect_err(|_| {

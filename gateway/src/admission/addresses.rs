@@ -61,6 +61,11 @@ impl AddressRates {
         Self { limits, used, known }
     }
 
+    /// Replaces the limits.
+    pub(super) fn set_limits(&mut self, limits: AddressLimitsConfig) {
+        self.limits = limits;
+    }
+
     /// Takes one of a rate, if the address has one left.
     pub(super) fn take(
         &mut self,

@@ -50,6 +50,13 @@ impl AdmissionGate {
         Arc::new(Self { started: Instant::now(), state: Mutex::new(state) })
     }
 
+    /// Replaces the bounds. Clients that have a permit keep it.
+    pub(super) fn set_bounds(&self, bounds: PendingBounds) {
+        let mut state = self.state.lock();
+        let decisions = state.clients.set_bounds(bounds, self.started.elapsed());
+        state.apply(decisions);
+    }
+
     /// Waits for a permit, at most for `patience`.
     pub(super) async fn enter(
         self: &Arc<Self>,

@@ -11,10 +11,21 @@ mod pending;
 mod prefix;
 mod refusal;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 pub(crate) use self::{
     account::{AdmissionPermit, ClientAccount},
@@ -65,47 +76,61 @@ pub(crate) struct AdmissionControl {
     unvalidated: Arc<AdmissionGate>,
     tcp: Arc<AdmissionGate>,
     /// For HTTP connections of servers that have shown a credential.
-    servers: Arc<Semaphore>,
+    servers: KeptConnections,
     /// For HTTP connections of pages that have shown a token.
-    pages: Arc<Semaphore>,
+    pages: KeptConnections,
     rates: Mutex<AddressRates>,
     refusals: Refusals,
     turnstile: Arc<Turnstile>,
     started: Instant,
-    proxies: TrustedProxies,
+    proxies: ArcSwap<TrustedProxies>,
     /// Whether TCP connections come from proxies that are not known, with which clients share an
     /// address.
-    tcp_is_proxied: bool,
+    tcp_is_proxied: AtomicBool,
 }
 
-/// Numbers of HTTP connections that are kept open between requests.
-struct KeptConnections {
-    servers: usize,
-    pages: usize,
+/// Permits of HTTP connections that are kept open between requests.
+struct KeptConnections(Mutex<(usize, Arc<Semaphore>)>);
+
+impl KeptConnections {
+    fn new(permits: usize) -> Self {
+        Self(Mutex::new((permits, Arc::new(Semaphore::new(permits)))))
+    }
+
+    /// Replaces the number of permits. Connections that have one keep it, and do not count any more.
+    fn set(&self, permits: usize) {
+        let mut current = self.0.lock();
+        if current.0 != permits {
+            *current = (permits, Arc::new(Semaphore::new(permits)));
+        }
+    }
+
+    fn try_keep(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = self.0.lock().1.clone();
+        permits.try_acquire_owned().ok()
+    }
 }
 
 impl AdmissionControl {
     pub(crate) fn new(config: &Config) -> Self {
-        let limits = &config.limits;
-        let permits = limits.pending_handshakes;
-        let share = match limits.address.pending_links {
-            0 => permits,
-            share => share,
-        };
-        let bounds = PendingBounds {
-            permits,
-            reserved: permits / RESERVED_SHARE,
-            per_address: share,
-            waiting: MAX_WAITING,
-            patience: config.timeouts.hello() / 2,
-        };
-        let kept = KeptConnections {
-            servers: limits.http_keep_alive_connections,
-            pages: config.opentok_js.kept_connections,
-        };
+        let admission = Self::with(bounds(config), config.limits.address.clone());
+        admission.set(config);
+        admission
+    }
+
+    /// Applies a changed configuration. Clients that have a permit keep it.
+    pub(crate) fn set(&self, config: &Config) {
+        let bounds = bounds(config);
+        self.quic.set_bounds(bounds);
+        self.unvalidated.set_bounds(bounds.of_unvalidated());
+        self.tcp.set_bounds(bounds);
+        self.rates.lock().set_limits(config.limits.address.clone());
+        self.servers.set(config.limits.http_keep_alive_connections);
+        self.pages.set(config.opentok_js.kept_connections);
         let proxies = TrustedProxies::new(&config.proxy);
         let tcp_is_proxied = config.tls.plaintext_tcp && proxies.is_empty();
-        Self { tcp_is_proxied, proxies, ..Self::with(bounds, kept, limits.address.clone()) }
+        self.tcp_is_proxied.store(tcp_is_proxied, Ordering::Relaxed);
+        self.proxies.store(Arc::new(proxies));
     }
 
     /// That of a listener for this many connections of the operator's programs, which have no limits.
@@ -117,26 +142,23 @@ impl AdmissionControl {
             waiting: MAX_WAITING,
             patience: hello / 2,
         };
-        let kept = KeptConnections { servers: 0, pages: 0 };
-        Self::with(bounds, kept, AddressLimitsConfig::NONE)
+        Self::with(bounds, AddressLimitsConfig::NONE)
     }
 
-    fn with(bounds: PendingBounds, kept: KeptConnections, limits: AddressLimitsConfig) -> Self {
-        let permits = bounds.permits.div_ceil(UNVALIDATED_SHARE);
-        let unvalidated =
-            PendingBounds { permits, reserved: 0, per_address: permits, waiting: 0, ..bounds };
+    /// With these bounds, and without proxies and connections that are kept open.
+    fn with(bounds: PendingBounds, limits: AddressLimitsConfig) -> Self {
         Self {
             quic: AdmissionGate::new(bounds),
-            unvalidated: AdmissionGate::new(unvalidated),
+            unvalidated: AdmissionGate::new(bounds.of_unvalidated()),
             tcp: AdmissionGate::new(bounds),
-            servers: Arc::new(Semaphore::new(kept.servers)),
-            pages: Arc::new(Semaphore::new(kept.pages)),
+            servers: KeptConnections::new(0),
+            pages: KeptConnections::new(0),
             rates: Mutex::new(AddressRates::new(limits)),
             refusals: Refusals::default(),
             turnstile: Arc::default(),
             started: Instant::now(),
-            proxies: TrustedProxies::default(),
-            tcp_is_proxied: false,
+            proxies: ArcSwap::default(),
+            tcp_is_proxied: AtomicBool::new(false),
         }
     }
 
@@ -147,13 +169,14 @@ impl AdmissionControl {
 
     /// The account of a TCP client with this address.
     pub(crate) fn tcp_client(self: &Arc<Self>, remote: IpAddr) -> ClientAccount {
-        let is_proxy = self.tcp_is_proxied || self.proxies.contains(remote);
+        let is_proxied = self.tcp_is_proxied.load(Ordering::Relaxed);
+        let is_proxy = is_proxied || self.proxies.load().contains(remote);
         ClientAccount::new(self.clone(), remote.into(), is_proxy)
     }
 
     /// The proxies that are believed.
-    pub(crate) fn proxies(&self) -> &TrustedProxies {
-        &self.proxies
+    pub(crate) fn proxies(&self) -> Guard<Arc<TrustedProxies>> {
+        self.proxies.load()
     }
 
     /// Waits for a permit for a QUIC client whose address is validated. `None` if it is refused.
@@ -202,12 +225,14 @@ impl AdmissionControl {
         &self.turnstile
     }
 
-    pub(crate) fn servers(&self) -> &Arc<Semaphore> {
-        &self.servers
+    /// A permit to keep the connection of a server open, if one is free.
+    pub(crate) fn keep_server(&self) -> Option<OwnedSemaphorePermit> {
+        self.servers.try_keep()
     }
 
-    pub(crate) fn pages(&self) -> &Arc<Semaphore> {
-        &self.pages
+    /// A permit to keep the connection of a page open, if one is free.
+    pub(crate) fn keep_page(&self) -> Option<OwnedSemaphorePermit> {
+        self.pages.try_keep()
     }
 
     /// The clients of each listener.
@@ -224,5 +249,29 @@ impl AdmissionControl {
     /// Refusals of clients so far, by cause.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals
+    }
+}
+
+/// The bounds of a listener for clients.
+fn bounds(config: &Config) -> PendingBounds {
+    let permits = config.limits.pending_handshakes;
+    let share = match config.limits.address.pending_links {
+        0 => permits,
+        share => share,
+    };
+    PendingBounds {
+        permits,
+        reserved: permits / RESERVED_SHARE,
+        per_address: share,
+        waiting: MAX_WAITING,
+        patience: config.timeouts.hello() / 2,
+    }
+}
+
+impl PendingBounds {
+    /// Those for clients whose address has not been validated.
+    fn of_unvalidated(self) -> Self {
+        let permits = self.permits.div_ceil(UNVALIDATED_SHARE);
+        Self { permits, reserved: 0, per_address: permits, waiting: 0, ..self }
     }
 }

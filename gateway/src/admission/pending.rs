@@ -106,6 +106,19 @@ impl PendingClients {
         }
     }
 
+    /// Replaces the bounds. Clients that have a permit keep it.
+    pub(super) fn set_bounds(&mut self, bounds: PendingBounds, now: Duration) -> Vec<Decision> {
+        // The orders depend on the bounds.
+        let addresses = std::mem::take(&mut self.addresses);
+        addresses.iter().for_each(|(address, place)| self.order(*address, place, false));
+        self.bounds = bounds;
+        addresses.iter().for_each(|(address, place)| self.order(*address, place, true));
+        self.addresses = addresses;
+        let mut decisions = Vec::new();
+        self.settle(now, &mut decisions);
+        decisions
+    }
+
     /// Adds a client of this address. It holds a permit if the decisions say so; otherwise it waits.
     pub(super) fn arrive(
         &mut self,

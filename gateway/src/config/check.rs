@@ -49,8 +49,7 @@ impl Config {
     /// Faults of all settings but the projects, and of the files that they name.
     pub(crate) fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let values = serde_json::to_value(self).unwrap_or_default();
-        problems.extend(out_of_range(&Self::TABLE, &values));
+        problems.extend(out_of_range(&Self::TABLE, &self.to_json()));
         for (index, origin) in self.auth.allowed_origins.iter().enumerate() {
             if let Err(error) = check_origin(origin) {
                 let setting = format!("auth.allowed_origins.{index}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use self::SettingEffect::{AtOnce, NewConnections, Restart};
+use super::Config;
 
 /// The time at which a changed setting takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,23 @@ impl SettingEffect {
         // A whole project is added or removed.
         let unknown = if name.starts_with("projects") { AtOnce } else { Restart };
         found.map_or(unknown, |(_, effect)| *effect)
+    }
+}
+
+impl Config {
+    /// This configuration with those settings of another one that only a restart changes.
+    pub(crate) fn with_restart_settings_of(&self, running: &Self) -> Self {
+        let (mut settings, before) = (self.to_json(), running.to_json());
+        for (name, _) in EFFECTS.iter().filter(|(_, effect)| *effect == Restart) {
+            let pointer = format!("/{}", name.replace('.', "/"));
+            if let (Some(setting), Some(value)) =
+                (settings.pointer_mut(&pointer), before.pointer(&pointer))
+            {
+                setting.clone_from(value);
+            }
+        }
+        // Both are configurations already, so their settings are one, too.
+        serde_json::from_value(settings).unwrap_or_else(|_| running.clone())
     }
 }
 
@@ -100,6 +118,7 @@ const EFFECTS: &[(&str, SettingEffect)] = &[
     ("cluster.ready_without_bus", Restart),
     ("opentok_js.prefix", NewConnections),
     ("opentok_js.kept_connections", NewConnections),
+    ("log.filter", AtOnce),
     ("ops.listen", Restart),
     ("ops.token", AtOnce),
     ("ops.token_file", AtOnce),
@@ -134,10 +153,7 @@ pub fn effects_reference() -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            Config,
-            setting::{Form, Table},
-        },
+        super::setting::{Form, Table},
         *,
     };
 
@@ -159,6 +175,22 @@ mod tests {
         known.sort();
         declared.sort();
         assert_eq!(known, declared, "gateway/src/config/effect.rs lists every setting once");
+    }
+
+    #[test]
+    fn a_reload_keeps_what_only_a_restart_changes() {
+        let mut running = Config::default();
+        running.listen.page = Some(([127, 0, 0, 1], 1).into());
+        running.cluster.password = Some("hush".to_owned().into());
+        running.drain.spread_ms = 5;
+        let mut wanted = Config::default();
+        wanted.process.threads = 9;
+        wanted.limits.connections = 7;
+        let next = wanted.with_restart_settings_of(&running);
+        let mut expected = running.clone();
+        expected.limits.connections = 7;
+        expected.drain.spread_ms = Config::default().drain.spread_ms;
+        assert_eq!(next, expected);
     }
 
     #[test]

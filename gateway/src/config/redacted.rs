@@ -26,7 +26,7 @@ pub fn is_secret(setting: &str) -> bool {
 pub struct RedactedConfig(Value);
 
 /// A difference between two configurations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingChange {
     /// The setting with dots. Projects are named by their key: `projects.12345678.limits.connections`.
     pub setting: String,
@@ -60,10 +60,15 @@ impl fmt::Display for Shown<'_> {
 impl Config {
     /// The configuration without secrets.
     pub fn redacted(&self) -> RedactedConfig {
-        // Settings are numbers, booleans, texts, lists and tables, which JSON has all.
-        let mut settings = serde_json::to_value(self).unwrap_or_default();
+        let mut settings = self.to_json();
         redact("", &mut settings);
         RedactedConfig(settings)
+    }
+
+    /// The settings as in the file, secrets included.
+    pub(super) fn to_json(&self) -> Value {
+        // They are numbers, booleans, texts, lists and tables, which JSON has all.
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 

@@ -11,20 +11,28 @@ use crate::config::DrainConfig;
 
 /// Spreads the ends of all links evenly over the configured time.
 pub(crate) struct DrainSchedule {
-    spread: Duration,
+    spread_ms: AtomicU64,
     assigned: AtomicU64,
 }
 
 impl DrainSchedule {
     pub(crate) fn new(drain: &DrainConfig) -> Self {
+        let schedule = Self { spread_ms: AtomicU64::new(0), assigned: AtomicU64::new(0) };
+        schedule.set(drain);
+        schedule
+    }
+
+    /// Replaces the configured time.
+    pub(crate) fn set(&self, drain: &DrainConfig) {
         // The last link needs time for its farewell, too.
         let spread = drain.spread().min(drain.timeout().saturating_sub(FAREWELL));
-        Self { spread, assigned: AtomicU64::new(0) }
+        // At most the configured milliseconds.
+        self.spread_ms.store(spread.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// The time in which all links end.
     pub(crate) fn spread(&self) -> Duration {
-        self.spread
+        Duration::from_millis(self.spread_ms.load(Ordering::Relaxed))
     }
 
     /// The time that the next link has left: at least a quarter of the spread, in multiples of the
@@ -33,7 +41,7 @@ impl DrainSchedule {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         let number = self.assigned.fetch_add(1, Ordering::Relaxed);
         let part = number.wrapping_mul(GOLDEN) as f64 / u64::MAX as f64;
-        self.spread.mul_f64(0.25 + 0.75 * part)
+        self.spread().mul_f64(0.25 + 0.75 * part)
     }
 }
 

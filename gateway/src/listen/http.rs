@@ -106,7 +106,7 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(answering.await?.map(|body| ResponseBody { body, _ended: ended }))
         }
     });
-    let timeouts = &context.services.policy().timeouts;
+    let timeouts = context.services.policy().timeouts.clone();
     let hello = timeouts.hello();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -210,12 +210,15 @@ pub(super) async fn keep_or_close(
     next: Next,
 ) -> Response {
     // For the body and its rest together.
-    let timeouts = &context.services.policy().timeouts;
+    let timeouts = context.services.policy().timeouts.clone();
     let body_by = Instant::now() + timeouts.hello();
     let mut last = has_token(request.headers(), header::CONNECTION, "close");
     // An upgrade counts as a link.
-    let (path, prefix) = (request.uri().path(), &context.services.policy().opentok_js.prefix);
-    let is_link = path == CONNECT_PATH || opentok_js::is_socket(prefix.as_deref(), path);
+    let path = request.uri().path();
+    let is_link = path == CONNECT_PATH || {
+        let policy = context.services.policy();
+        opentok_js::is_socket(policy.opentok_js.prefix.as_deref(), path)
+    };
     let is_counted = asking.is_stranger(&client) && !is_link;
     if is_counted && !asking.account.take(AddressRate::Requests) {
         return closing(rest::Error::TooMany(AddressRate::Requests).into_response());

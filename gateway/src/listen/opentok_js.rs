@@ -69,7 +69,8 @@ async fn cross_origin(
     request: Request,
     next: Next,
 ) -> Response {
-    let allowed = &services.policy().auth.allowed_origins;
+    let policy = services.policy();
+    let allowed = &policy.auth.allowed_origins;
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_allowed = origin_allowed(request.headers(), allowed);
     let preflight = request.method() == Method::OPTIONS;

@@ -66,9 +66,26 @@ const KEEP_ALIVES: u32 = 3;
 /// it waits for three probe timeouts at least (RFC 9000 §10.1).
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
+/// The settings of the connections that an endpoint accepts.
+pub(crate) struct QuicSettings {
+    endpoint: Endpoint,
+    /// Its certificates, tickets and keys stay.
+    config: ServerConfig,
+}
+
+impl QuicSettings {
+    /// Applies a changed policy to new connections.
+    pub(crate) fn set(&self, policy: &Policy) {
+        let mut config = self.config.clone();
+        set_policy(&mut config, policy);
+        self.endpoint.set_server_config(Some(config));
+    }
+}
+
 /// The bound endpoint.
 pub(crate) struct QuicListener {
     endpoint: Endpoint,
+    config: ServerConfig,
     runtime: Arc<EndpointRuntime>,
     address: SocketAddr,
 }
@@ -81,14 +98,16 @@ impl QuicListener {
         context: &ServerContext,
     ) -> Result<Self, BindError> {
         let listen = |source| BindError::Listen { protocol: "udp", address, source };
-        let mut config = server_config(certificates, context.services.policy())?;
+        let mut config = server_config(certificates)?;
+        set_policy(&mut config, &context.services.policy());
         keys.tokens(&mut config);
         let socket = udp_socket(address).map_err(listen)?;
         let runtime = Arc::new(EndpointRuntime::new(Arc::new(context.lifecycle.failure().clone())));
-        let endpoint = Endpoint::new(keys.endpoint(), Some(config), socket, runtime.clone())
-            .map_err(listen)?;
+        let endpoint =
+            Endpoint::new(keys.endpoint(), Some(config.clone()), socket, runtime.clone())
+                .map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        Ok(Self { endpoint, runtime, address })
+        Ok(Self { endpoint, config, runtime, address })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,6 +116,11 @@ impl QuicListener {
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         self.endpoint.clone()
+    }
+
+    /// The settings of new connections, to be changed while the listener runs.
+    pub(crate) fn settings(&self) -> QuicSettings {
+        QuicSettings { endpoint: self.endpoint.clone(), config: self.config.clone() }
     }
 
     /// Accepts until the gateway closes. From then on it refuses, so that clients look elsewhere,
@@ -169,8 +193,7 @@ async fn serve(
     permit: AdmissionPermit,
     is_counted: bool,
 ) {
-    let policy = context.services.policy();
-    let hello_by = Instant::now() + policy.timeouts.hello();
+    let hello_by = Instant::now() + context.services.policy().timeouts.hello();
     let remote = incoming.remote_address();
     let (connecting, driver) = match runtime.accept(incoming) {
         Ok(accepted) => accepted,
@@ -202,8 +225,10 @@ async fn serve(
         let form = LinkForm { transport, protocol: LinkProtocol::Signalbox(Codec::Postcard) };
         let info = LinkInfo { id, form, remote, hello_by, permit };
         let span = info.span();
-        let max_streams = policy.limits.streams_per_client;
-        let keep_alive = keep_alive(data, policy.timeouts.idle());
+        let (max_streams, keep_alive) = {
+            let policy = context.services.policy();
+            (policy.limits.streams_per_client, keep_alive(data, policy.timeouts.idle()))
+        };
         let metrics = context.services.metrics();
         let (reader, writer) =
             link::quic::halves(opened, max_streams, keep_alive, data.is_early, metrics);
@@ -244,7 +269,7 @@ async fn establish(
         if !is_webtransport {
             return Ok(Some(connection.accept_bi().await?));
         }
-        session = webtransport::establish(&connection, services.policy()).await;
+        session = webtransport::establish(&connection, services).await;
         let Some(session) = &mut session else {
             connection.close(H3_NO_ERROR, b"");
             return Ok(None);
@@ -287,17 +312,21 @@ fn keep_alive(data: HandshakeData, idle_timeout: Duration) -> Option<Duration> {
     (timeout < idle_timeout).then(|| (timeout / KEEP_ALIVES).max(SHORTEST_KEEP_ALIVE))
 }
 
-fn server_config(certificates: &Certificates, policy: &Policy) -> Result<ServerConfig, BindError> {
+fn server_config(certificates: &Certificates) -> Result<ServerConfig, BindError> {
     let tls = signalbox_certs::quic_server(certificates, &ALPN_PROTOCOLS);
     let crypto = QuicTlsConfig::new(tls).map_err(BindError::Tls)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .max_incoming(policy.limits.pending_handshakes + MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFERS)
-        .migration(true)
-        .transport_config(Arc::new(transport_config(&policy.timeouts)));
+        .migration(true);
     Ok(config)
+}
+
+fn set_policy(config: &mut ServerConfig, policy: &Policy) {
+    config
+        .max_incoming(policy.limits.pending_handshakes + MAX_INCOMING)
+        .transport_config(Arc::new(transport_config(&policy.timeouts)));
 }
 
 fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {

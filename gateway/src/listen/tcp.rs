@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use parking_lot::Mutex;
 use signalbox_certs::Certificates;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -31,6 +32,24 @@ use crate::{
 
 /// Pause of accepting after the process has run out of a resource, such as file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The routes of a listener. New connections get those that were set last.
+#[derive(Clone)]
+pub(crate) struct SharedRouter(Arc<Mutex<Router>>);
+
+impl SharedRouter {
+    pub(crate) fn new(router: Router) -> Self {
+        Self(Arc::new(Mutex::new(router)))
+    }
+
+    pub(crate) fn set(&self, router: Router) {
+        *self.0.lock() = router;
+    }
+
+    fn current(&self) -> Router {
+        self.0.lock().clone()
+    }
+}
 
 /// The bound socket.
 pub(crate) struct HttpListener {
@@ -61,14 +80,14 @@ impl HttpListener {
     }
 
     /// Serves these routes until the gateway drains.
-    pub(crate) async fn run(self, context: ServerContext, router: Router) {
+    pub(crate) async fn run(self, context: ServerContext, router: SharedRouter) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         info!(address = %self.address, scheme, "listening for {}", self.serves);
         let accepting = keep_running("TCP listener", || self.accept(&context, &router));
         context.lifecycle.until_drain(accepting).await;
     }
 
-    async fn accept(&self, context: &ServerContext, router: &Router) {
+    async fn accept(&self, context: &ServerContext, router: &SharedRouter) {
         let mut outage = Outage::default();
         loop {
             let accepted = tokio::select! {
@@ -78,7 +97,7 @@ impl HttpListener {
             };
             match accepted {
                 Ok((stream, remote)) => {
-                    let serving = (context.clone(), self.tls.clone(), router.clone());
+                    let serving = (context.clone(), self.tls.clone(), router.current());
                     let id = LinkId::next();
                     context.lifecycle.spawn(id.span(None), admit(serving, stream, remote, id));
                 }

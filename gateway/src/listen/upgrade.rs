@@ -38,7 +38,6 @@ use crate::{
     http_connection::{HttpConnection, RequestClient},
     link::{self, LinkForm, LinkInfo, LinkProtocol, opentok, socket_url::SocketUrl, websocket},
     link_id::LinkId,
-    services::Policy,
 };
 
 /// The fault of a rejected upgrade: the client's.
@@ -141,10 +140,13 @@ pub(super) async fn upgrade(
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UpgradeError::Version);
     }
-    let Policy { auth, timeouts, .. } = context.services.policy();
-    if !origin_allowed(headers, &auth.allowed_origins) {
-        return Err(UpgradeError::Origin);
-    }
+    let hello = {
+        let policy = context.services.policy();
+        if !origin_allowed(headers, &policy.auth.allowed_origins) {
+            return Err(UpgradeError::Origin);
+        }
+        policy.timeouts.hello()
+    };
     let protocol = protocol(headers)?;
     let subprotocol = match &protocol {
         SocketProtocol::Signalbox(codec) => Some(codec.subprotocol()),
@@ -160,11 +162,11 @@ pub(super) async fn upgrade(
         }
         context.admission.enter_tcp(account).await
     } else {
-        client.link_permit(Instant::now() + timeouts.hello()).await
+        client.link_permit(Instant::now() + hello).await
     };
     let permit = permit.ok_or(UpgradeError::Busy)?;
     // Counted from now, because the connection may have been open for hours.
-    let hello_by = Instant::now() + timeouts.hello();
+    let hello_by = Instant::now() + hello;
     let id = client.id();
     let link = become_link(context.clone(), id, remote, hello_by, permit, protocol, upgrade);
     context.lifecycle.spawn(id.span(Some(remote)), link);

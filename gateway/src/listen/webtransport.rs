@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::origin::origin_allowed;
-use crate::services::Policy;
+use crate::services::Services;
 
 /// Streams that a client may open: those of HTTP/3 (control, and two of QPACK), the client's signals,
 /// and spare ones for streams of unknown types, which browsers open to see that they are ignored.
@@ -19,7 +19,7 @@ const BIDI_STREAMS: u32 = 4;
 
 /// Receives a request for a session, and answers it. `None` if no session was established; the
 /// connection can then be closed.
-pub(super) async fn establish(connection: &Connection, policy: &Policy) -> Option<Session> {
+pub(super) async fn establish(connection: &Connection, services: &Services) -> Option<Session> {
     connection.set_max_concurrent_uni_streams(UNI_STREAMS.into());
     connection.set_max_concurrent_bi_streams(BIDI_STREAMS.into());
     let session = async {
@@ -27,7 +27,7 @@ pub(super) async fn establish(connection: &Connection, policy: &Policy) -> Optio
         if request.path() != CONNECT_PATH {
             return reject(request, StatusCode::NOT_FOUND).await;
         }
-        if !origin_allowed(request.headers(), &policy.auth.allowed_origins) {
+        if !origin_allowed(request.headers(), &services.policy().auth.allowed_origins) {
             return reject(request, StatusCode::FORBIDDEN).await;
         }
         request.establish().await.map(Some)

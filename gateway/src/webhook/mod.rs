@@ -13,7 +13,10 @@ mod queue;
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -43,7 +46,7 @@ struct WebhookState {
     /// The queue of each project that has had an event since it has a webhook.
     queues: Mutex<HashMap<ProjectKey, Arc<Mutex<EventQueue>>>>,
     /// Bound of the bytes queued for one project.
-    max_bytes: usize,
+    max_bytes: AtomicUsize,
     hasher: RandomState,
     client: Arc<HttpClient>,
     runtime: Handle,
@@ -57,12 +60,20 @@ impl Webhooks {
         Self(Arc::new(WebhookState {
             projects,
             queues: Mutex::default(),
-            max_bytes,
+            max_bytes: max_bytes.into(),
             hasher: RandomState::new(),
             client: Arc::default(),
             runtime: Handle::current(),
             deliveries: TaskTracker::new(),
         }))
+    }
+
+    /// Replaces the bound of the bytes queued for one project. Queues beyond it lose their oldest events
+    /// with the next one.
+    pub(crate) fn set_max_bytes(&self, max_bytes: usize) {
+        self.0.max_bytes.store(max_bytes, Ordering::Relaxed);
+        let queues = self.0.queues.lock();
+        queues.values().for_each(|queue| queue.lock().set_max_bytes(max_bytes));
     }
 
     /// Waits until all events have been posted. No event may be added any more.
@@ -120,7 +131,10 @@ impl Webhooks {
             .queues
             .lock()
             .entry(project.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(EventQueue::new(self.0.max_bytes))))
+            .or_insert_with(|| {
+                let max_bytes = self.0.max_bytes.load(Ordering::Relaxed);
+                Arc::new(Mutex::new(EventQueue::new(max_bytes)))
+            })
             .clone();
         let idle_shard = queue.lock().push(self.0.hasher.hash_one(session), event);
         if let Some(shard) = idle_shard {

@@ -85,6 +85,11 @@ impl EventQueue {
         Self { max_bytes, ..Self::default() }
     }
 
+    /// Replaces the bound. It applies when the next event is added.
+    pub(super) fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     /// Adds an event. If the queue is full, the oldest events that are not being posted are dropped:
     /// a receiver that missed a beginning can ignore the end of an unknown connection, but one that
     /// missed an end would keep that connection for ever.

@@ -17,8 +17,8 @@ async fn a_new_certificate_is_used_without_a_restart() {
     config.listen.tcp = "127.0.0.1:0".parse().unwrap();
     config.tls.certificate = Some(first.certificate_path().to_owned());
     config.tls.key = Some(first.key_path().to_owned());
-    let gateway = signalbox_gateway::Gateway::bind(config).unwrap();
-    let certificates = gateway.certificates();
+    let gateway = signalbox_gateway::Gateway::bind(config.clone()).unwrap();
+    let reload = gateway.reload();
     let address = gateway.addresses().quic;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async {
@@ -32,11 +32,11 @@ async fn a_new_certificate_is_used_without_a_restart() {
     let second = make(now);
     assert_ne!(second.leaf_sha256(), old, "it was time for a new one");
     let renewed = leaf(&second);
-    certificates.reload().unwrap();
+    reload.apply(&config).unwrap();
     assert_eq!(served().await, renewed);
     // A damaged file changes nothing.
     std::fs::write(second.certificate_path(), "no certificate").unwrap();
-    certificates.reload().unwrap_err();
+    reload.apply(&config).unwrap_err();
     assert_eq!(served().await, renewed);
     stop.send(()).unwrap();
     within_timeout("the gateway stops", running).await.unwrap().unwrap();

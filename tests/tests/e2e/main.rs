@@ -23,6 +23,7 @@ mod projects;
 mod proxied_addresses;
 mod quic;
 mod rate_limit;
+mod reload;
 mod rest;
 mod rest_bodies;
 mod restart;

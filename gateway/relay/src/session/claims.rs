@@ -190,8 +190,8 @@ impl SessionState {
         if let Some(member) = self.roster.remove_remote(id)
             && let Some(resumable) = member.resumable
         {
-            let settings = &self.context.settings;
-            self.roster.insert_taken(Member::restored(member.record, resumable, settings));
+            let member = Member::restored(member.record, resumable, &self.context.settings());
+            self.roster.insert_taken(member);
         }
     }
 }

@@ -109,10 +109,11 @@ impl SessionState {
     /// An outbox with a replay in it. The bounds of the history limit the replay; it does not count
     /// against the bounds of the outbox.
     fn outbox_with(&self, replay: Vec<Outgoing>) -> Outbox {
-        let settings = &self.context.settings;
         let bytes = replay.iter().map(Outgoing::cost).sum::<usize>();
-        let outbox =
-            Outbox::new(settings.outbox_frames + replay.len(), settings.outbox_bytes + bytes);
+        let outbox = {
+            let settings = self.context.settings();
+            Outbox::new(settings.outbox_frames + replay.len(), settings.outbox_bytes + bytes)
+        };
         for outgoing in replay {
             // There is room for it, as the bounds above include it.
             let _ = outbox.push(outgoing);
@@ -136,9 +137,7 @@ impl SessionState {
             return self.check_shared_position(request);
         }
         let sent = |from: &Sender| match from {
-            Sender::Server(from) => {
-                (*from == self.context.settings.gateway).then_some(self.server_seq)
-            }
+            Sender::Server(from) => (*from == self.context.gateway).then_some(self.server_seq),
             // The count of a destroyed connection is not kept.
             Sender::Connection(id) => self.roster.get(*id).map(|sender| sender.record().sent),
         };

@@ -58,7 +58,7 @@ impl SessionState {
         let (index, sender) = self.roster.seated_at(seat).ok_or(SignalError::Closed)?;
         let seq = sender.count_signal();
         let rejected = |reason| SignalError::Rejected { seq, reason };
-        sender.check_signal(&signal, &self.context.settings, now).map_err(rejected)?;
+        sender.check_signal(&signal, now).map_err(rejected)?;
         let (audience, receivers) = match to {
             None => (Audience::All, self.roster.len()),
             Some(to) => {
@@ -132,7 +132,7 @@ impl SessionState {
                 Audience::Only(Arc::new(ids.clone()))
             }
         };
-        let from = self.context.settings.gateway.clone().into();
+        let from = self.context.gateway.clone().into();
         let encodings = SignalEncodings::new(from, self.next_server_seq(), signal);
         self.publish_signal(&encodings, &audience);
         self.deliver(encodings, audience, now);

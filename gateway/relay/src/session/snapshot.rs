@@ -80,7 +80,7 @@ impl SessionState {
         let mut seats = Vec::with_capacity(snapshot.members.len());
         for MemberState { record, resumable } in snapshot.members {
             let Some(resumable) = resumable else { continue };
-            let member = Member::restored(record, resumable, &self.context.settings);
+            let member = Member::restored(record, resumable, &self.context.settings());
             seats.push(member.seat());
             self.roster.insert(member);
         }

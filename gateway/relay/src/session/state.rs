@@ -71,9 +71,10 @@ impl SessionState {
         bounds: HistoryBounds,
         turns: Arc<SessionTurns>,
     ) -> Self {
+        let deliveries = RateLimiter::new(context.settings().deliveries_per_second);
         Self {
             id,
-            deliveries: RateLimiter::new(context.settings.deliveries_per_second),
+            deliveries,
             context,
             rate,
             roster: Roster::default(),
@@ -101,7 +102,7 @@ impl SessionState {
         if self.closed {
             return None;
         }
-        if self.roster.len() >= self.context.settings.connections_per_session {
+        if self.roster.len() >= self.context.settings().connections_per_session {
             return Some(Err(JoinError::SessionFull));
         }
         if self.roster.contains(join.info.id) || self.has_ended(join) {
@@ -129,7 +130,7 @@ impl SessionState {
             Resumable::new(IssuedTicket { secret, start }, token_until, orphan_window, receipts)
         });
         let link = MemberLink { encoding: join.encoding, outbox: outbox.clone() };
-        let member = Member::new(record, link, resumable, &self.context.settings, now);
+        let member = Member::new(record, link, resumable, &self.context.settings(), now);
         self.publish(|| Update::Created(member.state()));
         self.roster.insert(member);
         Some(Ok(present))

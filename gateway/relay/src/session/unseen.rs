@@ -35,12 +35,12 @@ impl SessionState {
     /// The last known signal of each gateway's servers.
     pub(super) fn server_counts(&self) -> impl Iterator<Item = (GatewayId, u64)> {
         let others = self.shared.iter().flat_map(|shared| shared.servers.clone());
-        others.chain([(self.context.settings.gateway.clone(), self.server_seq)])
+        others.chain([(self.context.gateway.clone(), self.server_seq)])
     }
 
     /// The last known signal of a gateway's servers.
     pub(super) fn server_count(&self, gateway: &GatewayId) -> Option<u64> {
-        if *gateway == self.context.settings.gateway {
+        if *gateway == self.context.gateway {
             return Some(self.server_seq);
         }
         self.shared.as_ref()?.servers.get(gateway).copied()
@@ -90,7 +90,7 @@ impl SessionState {
         for (from, seq) in unseen {
             match from {
                 Sender::Connection(id) => self.catch_up(*id, seq),
-                Sender::Server(gateway) if *gateway == self.context.settings.gateway => {
+                Sender::Server(gateway) if *gateway == self.context.gateway => {
                     self.server_seq = seq;
                     self.skip_server_seqs = true;
                 }
@@ -110,7 +110,7 @@ impl SessionState {
 
     /// Another gateway knows of signals of a gateway's servers up to this one.
     pub(super) fn server_advanced(&mut self, gateway: GatewayId, seq: u64, by: &Instance) {
-        if gateway == self.context.settings.gateway {
+        if gateway == self.context.gateway {
             if seq > self.server_seq {
                 self.server_seq = seq;
                 self.skip_server_seqs = true;

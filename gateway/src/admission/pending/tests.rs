@@ -241,3 +241,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn changed_bounds_let_waiting_clients_in_and_end_nobody() {
+    let mut listener = Listener::new(PendingBounds { reserved: 0, ..bounds(2) });
+    for number in 0..4 {
+        listener.arrive(number);
+    }
+    assert_eq!((listener.held.len(), listener.waiting.len()), (2, 2));
+    let set = |listener: &mut Listener, bounds| {
+        let decisions = listener.clients.set_bounds(bounds, listener.now);
+        listener.apply(decisions);
+    };
+    set(&mut listener, PendingBounds { reserved: 0, ..bounds(3) });
+    assert_eq!((listener.held.len(), listener.waiting.len()), (3, 1));
+    // One address has three of these places, and loses none of them when its share is less.
+    let mut listener = Listener::new(PendingBounds { reserved: 0, ..bounds(4) });
+    let clients: Vec<_> = (0..4).map(|_| listener.arrive(7)).collect();
+    set(&mut listener, PendingBounds { reserved: 0, per_address: 1, ..bounds(4) });
+    assert_eq!(listener.held.len(), 4);
+    let fifth = listener.arrive(7);
+    for client in clients {
+        assert!(listener.waiting.contains_key(&fifth), "its address has its share");
+        listener.leave(client);
+    }
+    assert!(listener.held.contains_key(&fifth));
+    assert!(listener.evicted.is_empty() && listener.refused.is_empty());
+}

@@ -20,6 +20,7 @@ use crate::{
     config::SecretText,
     headers::bearer_tokens,
     listen::{host::own_host, http},
+    ops_token::SharedToken,
 };
 
 /// Paths that need no token.
@@ -28,7 +29,7 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// The rules of one listener.
 pub(super) struct Guard {
     pub(super) is_loopback: bool,
-    pub(super) token: Option<SecretText>,
+    pub(super) token: SharedToken,
 }
 
 /// Rejects a request that breaks a rule.
@@ -87,7 +88,7 @@ impl Guard {
         if !is_own_origin(headers) {
             return Err(Intrusion::ForeignOrigin);
         }
-        match &self.token {
+        match &*self.token.current() {
             Some(token) if !OPEN.contains(&path) && !presents(headers, token) => {
                 Err(Intrusion::NoToken)
             }
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_foreign_name_of_this_machine_is_rejected_on_loopback_only() {
-        let mut guard = Guard { is_loopback: true, token: None };
+        let mut guard = Guard { is_loopback: true, token: SharedToken::default() };
         for (host, expected) in [
             ("localhost:4435", 200),
             ("127.0.0.1:4435", 200),
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_are_rejected() {
-        let guard = Guard { is_loopback: true, token: None };
+        let guard = Guard { is_loopback: true, token: SharedToken::default() };
         for (origin, expected) in [
             ("http://localhost:4435", 200),
             ("http://localhost:80", 403),
@@ -163,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_token_is_required_for_everything_but_health_checks() {
-        let guard = Guard { is_loopback: false, token: Some(TOKEN.to_owned().into()) };
+        let guard =
+            Guard { is_loopback: false, token: SharedToken::new(Some(TOKEN.to_owned().into())) };
         let bearer = format!("Bearer {TOKEN}");
         for (path, authorization, expected) in [
             ("/metrics", Some(&*bearer), 200),

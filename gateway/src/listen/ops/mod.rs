@@ -19,19 +19,22 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use self::guard::Guard;
-use super::{http, tcp::HttpListener};
+use super::{
+    http,
+    tcp::{HttpListener, SharedRouter},
+};
 use crate::{
     admission::AdmissionControl,
-    config::{RedactedConfig, SecretText},
     context::ServerContext,
-    handles::ProjectsHandle,
     lifecycle::Lifecycle,
     log_filter::LogFilter,
     metrics::{MetricSources, Scraper},
+    ops_token::SharedToken,
+    reload::ReloadHandle,
     services::Services,
 };
 
@@ -41,21 +44,13 @@ const CONNECTIONS: usize = 64;
 /// Time for answers that have begun when the gateway has drained.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// The answer of `GET /config`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigurationReport {
-    /// The configuration in effect.
-    pub settings: RedactedConfig,
-}
-
 /// What the handlers answer from.
 #[derive(Clone)]
 pub(crate) struct OpsState {
     pub(crate) sources: MetricSources,
     pub(crate) scraper: Arc<Scraper>,
     pub(crate) log: Option<LogFilter>,
-    pub(crate) configuration: ProjectsHandle,
+    pub(crate) configuration: ReloadHandle,
 }
 
 impl FromRef<OpsState> for Arc<Services> {
@@ -78,14 +73,10 @@ pub(crate) struct Operations {
 
 impl Operations {
     /// Serves a bound listener.
-    pub(crate) fn serve(
-        listener: HttpListener,
-        token: Option<SecretText>,
-        state: OpsState,
-    ) -> Self {
+    pub(crate) fn serve(listener: HttpListener, token: SharedToken, state: OpsState) -> Self {
         let context = own_context(&state.sources.gateway);
         let lifecycle = context.lifecycle.clone();
-        let router = router(&context, state, listener.address(), token);
+        let router = SharedRouter::new(router(&context, state, listener.address(), token));
         tokio::spawn(listener.run(context, router));
         Self { lifecycle }
     }
@@ -114,7 +105,7 @@ fn router(
     context: &ServerContext,
     state: OpsState,
     address: SocketAddr,
-    token: Option<SecretText>,
+    token: SharedToken,
 ) -> Router {
     let is_loopback = address.ip().to_canonical().is_loopback();
     let guard = Arc::new(Guard { is_loopback, token });
@@ -150,7 +141,7 @@ async fn cluster(State(services): State<Arc<Services>>) -> Response {
 
 /// `GET /config`: the configuration in effect, without its secrets.
 async fn configuration(State(state): State<OpsState>) -> Response {
-    json_answer(&ConfigurationReport { settings: state.configuration.redacted() })
+    json_answer(&state.configuration.report())
 }
 
 /// Answers with JSON on one line.

@@ -20,8 +20,10 @@ pub(crate) struct Member {
     joined: Duration,
 }
 
-/// The limits of what a member may send.
+/// The limits of what a member may send, from the settings of when it came.
 struct MemberLimits {
+    /// Whether it may send as a subscriber.
+    subscriber_may_send: bool,
     signals: Option<RateLimiter>,
     bytes: Option<RateLimiter>,
     /// Its share of the session's deliveries.
@@ -35,6 +37,7 @@ const SHARES: u32 = 8;
 impl MemberLimits {
     fn new(settings: &Settings) -> Self {
         Self {
+            subscriber_may_send: settings.subscribers_may_send,
             signals: RateLimiter::new(settings.signals_per_second),
             bytes: RateLimiter::new(settings.bytes_per_second),
             deliveries: RateLimiter::new(settings.deliveries_per_second.div_ceil(SHARES)),
@@ -196,13 +199,12 @@ impl Member {
     pub(crate) fn check_signal(
         &mut self,
         signal: &Signal<'_>,
-        settings: &Settings,
         now: Duration,
     ) -> Result<(), RejectionReason> {
         let role = self.record.role;
         let may_send = match role {
             Role::Publisher | Role::Moderator => true,
-            Role::Subscriber => settings.subscribers_may_send,
+            Role::Subscriber => self.limits.subscriber_may_send,
             Role::PublisherOnly => false,
         };
         if !may_send {
@@ -211,7 +213,7 @@ impl Member {
         if let Some(limiter) = &mut self.limits.signals
             && !limiter.take(now)
         {
-            return Err(RejectionReason::RateLimited(settings.signals_per_second));
+            return Err(RejectionReason::RateLimited(limiter.per_second()));
         }
         Ok(signal.check()?)
     }
