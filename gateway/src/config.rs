@@ -155,8 +155,8 @@ section! {
         /// Sessions of one project that have a connection.
         sessions_per_project: usize =
             signalbox_relay::ProjectLimits::default().sessions, number("", 1, UNBOUNDED);
-        /// Signals per second of one connection. A connection that paused may send one second's
-        /// worth at once.
+        /// Signals per second of one connection. A connection that paused may send two
+        /// seconds' worth at once.
         signals_per_second_per_connection: u32 =
             signalbox_relay::Settings::default().signals_per_second,
             number_or_zero("signals", 0, SIGNALS_MAX, "no limit");

@@ -5,8 +5,13 @@ use std::{
     time::Duration,
 };
 
-/// A rate limit of `per_second` on average, with bursts of up to one second's worth. It takes
-/// sixteen bytes and no timer; the caller passes the time.
+/// The burst of a connection, in seconds' worth of its rate. After an outage too short to lose the
+/// link, everything that the client has sent meanwhile arrives at once: a full queue of an SDK (1024
+/// signals) and what follows it. With the default rate that is more than one second's worth.
+const CONNECTION_BURST: u64 = 2 * SECOND;
+
+/// A rate limit of `per_second` on average, with bursts. It takes sixteen bytes and no timer; the
+/// caller passes the time.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     per_second: u32,
@@ -27,15 +32,16 @@ impl RateLimiter {
         self.per_second
     }
 
-    /// Takes one permit, if one is available at `now`.
+    /// Takes one permit, if one is available at `now`. Up to two seconds' worth are after a pause.
     pub(crate) fn take(&mut self, now: Duration) -> bool {
-        let taken = take(self.full_at, self.per_second, now);
+        let taken = take(self.full_at, self.per_second, CONNECTION_BURST, now);
         self.full_at = taken.unwrap_or(self.full_at);
         taken.is_some()
     }
 
-    /// Takes this many permits, available or not. Returns the time until they will have been. Those
-    /// that were taken before extend it by a second at most.
+    /// Takes this many permits, available or not; one second's worth are available after a pause.
+    /// Returns the time until they will have been. Those that were taken before extend it by a second
+    /// at most.
     pub(crate) fn charge(&mut self, permits: usize, now: Duration) -> Duration {
         let now = nanos(now);
         let available_at = now.saturating_add(SECOND);
@@ -46,7 +52,8 @@ impl RateLimiter {
     }
 }
 
-/// A rate limit that many senders share without a lock. Its rate can be changed.
+/// A rate limit that many senders share without a lock, with bursts of up to one second's worth. Its
+/// rate can be changed.
 #[derive(Debug, Default)]
 pub(crate) struct SharedRateLimiter {
     per_second: AtomicU32,
@@ -73,7 +80,7 @@ impl SharedRateLimiter {
         if per_second == 0 {
             return true;
         }
-        let update = |full_at| take(full_at, per_second, now);
+        let update = |full_at| take(full_at, per_second, SECOND, now);
         let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).is_ok();
         if taken {
             self.taken.fetch_add(1, Ordering::Relaxed);
@@ -88,10 +95,10 @@ impl SharedRateLimiter {
 }
 
 /// The new `full_at` after one more permit is taken; none if no permit is available.
-fn take(full_at: u64, per_second: u32, now: Duration) -> Option<u64> {
+fn take(full_at: u64, per_second: u32, burst: u64, now: Duration) -> Option<u64> {
     let now = nanos(now);
     let full_at = full_at.max(now).saturating_add(SECOND / u64::from(per_second));
-    (full_at <= now.saturating_add(SECOND)).then_some(full_at)
+    (full_at <= now.saturating_add(burst)).then_some(full_at)
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -103,15 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_of_one_second_then_the_rate() {
+    fn a_burst_of_two_seconds_then_the_rate() {
         let mut limiter = RateLimiter::new(10).unwrap();
         let start = Duration::from_secs(100);
-        assert_eq!((0..50).filter(|_| limiter.take(start)).count(), 10);
+        assert_eq!((0..50).filter(|_| limiter.take(start)).count(), 20);
         assert!(!limiter.take(start + Duration::from_millis(99)));
         assert!(limiter.take(start + Duration::from_millis(100)));
         assert!(!limiter.take(start + Duration::from_millis(100)));
         let later = start + Duration::from_secs(60);
-        assert_eq!((0..50).filter(|_| limiter.take(later)).count(), 10);
+        assert_eq!((0..50).filter(|_| limiter.take(later)).count(), 20);
     }
 
     #[test]

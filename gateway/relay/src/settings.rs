@@ -17,7 +17,7 @@ pub struct Settings {
     pub outbox_frames: usize,
     /// Bytes that may wait for one connection. More close it as a slow consumer.
     pub outbox_bytes: usize,
-    /// Signals per second that one connection may send, averaged over one second; 0 means no
+    /// Signals per second that one connection may send, averaged over two seconds; 0 means no
     /// limit. Signals above it are rejected as rate limited.
     pub signals_per_second: u32,
     /// Bytes of type and data per second that one connection may send in signals, averaged over one

@@ -188,10 +188,11 @@ fn a_sender_above_its_rate_is_rejected_until_it_slows_down() {
     let mut alice = world.join(&session(1, 1), Role::Publisher);
     let ping = || Signal::default();
     let at = Duration::from_millis;
-    alice.connection.signal(None, ping(), at(5000)).unwrap();
-    alice.connection.signal(None, ping(), at(5000)).unwrap();
-    let third = alice.connection.signal(None, ping(), at(5000));
-    assert_eq!(rejected(third.map(drop)), (3, ErrorCode::RateLimited));
+    for _ in 0..4 {
+        alice.connection.signal(None, ping(), at(5000)).unwrap();
+    }
+    let fifth = alice.connection.signal(None, ping(), at(5000));
+    assert_eq!(rejected(fifth.map(drop)), (5, ErrorCode::RateLimited));
     alice.connection.signal(None, ping(), at(5500)).unwrap();
 }
 

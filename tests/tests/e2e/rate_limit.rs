@@ -7,7 +7,7 @@ use signalbox_gateway::Config;
 use signalbox_protocol::{ConnectionId, ErrorCode};
 use signalbox_tests::{Member, TransportMode, World, proxy::Proxy, within_timeout};
 
-/// Three seconds' worth.
+/// Three seconds' worth: one more than may come at once.
 const PER_SECOND: u32 = 20;
 const SIGNALS: usize = 60;
 
