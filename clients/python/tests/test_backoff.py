@@ -2,8 +2,10 @@ import pytest
 
 from signalbox.backoff import (
     ATTEMPT_TIMEOUT,
+    LATER_ATTEMPT_TIMEOUT,
     LONGEST_PAUSE,
     RESTART_PHASE,
+    TIMEOUT_PAUSE,
     Backoff,
     jitter,
 )
@@ -56,8 +58,21 @@ def test_attempts_during_a_restart_are_short_until_they_time_out() -> None:
     for timeout in (1, 2, 4, 5, 5):
         assert backoff.attempt_timeout(0) == timeout
         backoff.attempt_timed_out()
-    assert backoff.attempt_timeout(RESTART_PHASE) == ATTEMPT_TIMEOUT
+    assert backoff.attempt_timeout(RESTART_PHASE) == LATER_ATTEMPT_TIMEOUT
     assert backoff.restart_time_left(2 * RESTART_PHASE) == 0
+
+
+def test_clients_whose_attempts_time_out_spread_and_have_more_patience() -> None:
+    pauses = []
+    for _ in range(200):
+        backoff = Backoff()
+        backoff.next_pause(0)
+        backoff.attempt_timed_out()
+        pauses.append(backoff.next_pause(0))
+        assert backoff.attempt_timeout(0) == LATER_ATTEMPT_TIMEOUT
+        # The attempt after it failed sooner: the pause is the usual one.
+        assert backoff.next_pause(0) <= 0.5
+    assert TIMEOUT_PAUSE / 2 < max(pauses) <= TIMEOUT_PAUSE
 
 
 def test_jitter_covers_the_whole_range() -> None:

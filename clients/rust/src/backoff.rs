@@ -12,6 +12,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// retransmissions have become rare.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Timeout of an attempt after one that timed out. When a gateway fails, the others may receive more
+/// clients at once than they can answer within the first timeout, and an abandoned attempt is wasted
+/// work for them.
+const LATER_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest pause after an attempt that timed out is at least this. Clients that began together
+/// time out together.
+const TIMEOUT_PAUSE: Duration = ATTEMPT_TIMEOUT;
+
 /// Time after a gateway's shutdown announcement within which its successor is expected.
 const RESTART_PHASE: Duration = Duration::from_secs(60);
 
@@ -47,7 +56,19 @@ const RESTART_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,
+    timeouts: Timeouts,
     restart: Option<RestartPhase>,
+}
+
+/// The attempts that were not answered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Timeouts {
+    #[default]
+    None,
+    /// One or more, but not the latest attempt.
+    Earlier,
+    /// The latest attempt.
+    Latest,
 }
 
 /// The time after a gateway has announced that it shuts down.
@@ -66,13 +87,18 @@ impl Backoff {
         if earlier == 0 {
             return Duration::ZERO;
         }
+        let timed_out = self.timeouts == Timeouts::Latest;
+        if timed_out {
+            self.timeouts = Timeouts::Earlier;
+        }
         if let Some(restart) = self.restart.as_mut().filter(|restart| now < restart.until) {
             let doublings = restart.attempts.saturating_sub(RESTART_QUICK_ATTEMPTS - 1);
             restart.attempts += 1;
             let longest = RESTART_FIRST_PAUSE.saturating_mul(1 << doublings.min(16));
             return RESTART_MIN_PAUSE + jitter(longest.min(RESTART_LONGEST_PAUSE));
         }
-        jitter(FIRST_PAUSE.saturating_mul(1 << (earlier - 1).min(16)).min(LONGEST_PAUSE))
+        let longest = FIRST_PAUSE.saturating_mul(1 << (earlier - 1).min(16)).min(LONGEST_PAUSE);
+        jitter(if timed_out { longest.max(TIMEOUT_PAUSE) } else { longest })
     }
 
     /// The timeout of the next attempt.
@@ -82,7 +108,8 @@ impl Backoff {
                 let timeout = RESTART_ATTEMPT_TIMEOUT.saturating_mul(1 << restart.timeouts.min(16));
                 timeout.min(ATTEMPT_TIMEOUT)
             }
-            _ => ATTEMPT_TIMEOUT,
+            _ if self.timeouts == Timeouts::None => ATTEMPT_TIMEOUT,
+            _ => LATER_ATTEMPT_TIMEOUT,
         }
     }
 
@@ -96,6 +123,7 @@ impl Backoff {
 
     /// Records an attempt that was not answered in time.
     pub fn attempt_timed_out(&mut self) {
+        self.timeouts = Timeouts::Latest;
         if let Some(restart) = &mut self.restart {
             restart.timeouts += 1;
         }
@@ -192,8 +220,29 @@ mod tests {
             assert_eq!(backoff.attempt_timeout(now), Duration::from_secs(seconds));
             backoff.attempt_timed_out();
         }
-        assert_eq!(backoff.attempt_timeout(now + RESTART_PHASE), ATTEMPT_TIMEOUT);
+        assert_eq!(backoff.attempt_timeout(now + RESTART_PHASE), LATER_ATTEMPT_TIMEOUT);
         assert_eq!(backoff.restart_time_left(now + 2 * RESTART_PHASE), Duration::ZERO);
+    }
+
+    #[test]
+    fn clients_whose_attempts_time_out_spread_and_have_more_patience() {
+        let now = Instant::now();
+        let after_a_timeout = |then: fn(&mut Backoff)| {
+            let mut backoff = Backoff::default();
+            backoff.next_pause(now);
+            backoff.attempt_timed_out();
+            then(&mut backoff);
+            (backoff.next_pause(now), backoff.attempt_timeout(now))
+        };
+        let pauses: Vec<_> = (0..200).map(|_| after_a_timeout(|_| {})).collect();
+        assert!(pauses.iter().all(|it| it.0 <= TIMEOUT_PAUSE && it.1 == LATER_ATTEMPT_TIMEOUT));
+        assert!(pauses.iter().any(|it| it.0 > TIMEOUT_PAUSE / 2), "{pauses:?}");
+        // The attempt after it failed sooner: the pause is the usual one.
+        let (pause, timeout) = after_a_timeout(|backoff| {
+            backoff.next_pause(Instant::now());
+        });
+        assert!(pause <= Duration::from_millis(500), "{pause:?}");
+        assert_eq!(timeout, LATER_ATTEMPT_TIMEOUT);
     }
 
     #[test]

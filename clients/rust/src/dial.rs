@@ -1,8 +1,8 @@
 //! Dialling: from the gateway's URLs to a link on which it has answered.
 //!
 //! URLs and addresses race, but only to the end of the transport's handshake; then the winner alone
-//! sends the opening. A gateway that fails before its answer, or refuses the client because it
-//! shuts down, is passed over; any other refusal is an answer.
+//! sends the opening, and the other attempts are abandoned. If the winner fails before its answer, or
+//! refuses the client because it shuts down, the others race again; any other refusal is an answer.
 //!
 //! There is one exception: the first attempt may send a `resume` in its first packet (0-RTT) if it
 //! is QUIC and the gateway is known. If the answer to that takes longer than another attempt's
@@ -104,29 +104,37 @@ impl Dialer {
         opening: Opening<'_>,
         progress: &DialProgress,
     ) -> Result<(HandshakeReply, Link), ConnectError> {
-        let attempts =
-            self.gateways.in_order().into_iter().enumerate().map(|(rank, url)| async move {
-                let early = (rank == 0).then_some(opening);
-                let dialled = self.dial(&url, early, &progress.tried).await;
-                (url, dialled)
-            });
-        let mut race = Race::new(attempts, URL_HEAD_START);
+        let mut urls = self.gateways.in_order();
+        let mut early = Some(opening);
         let mut failure = ConnectError::Timeout { tried: Vec::new() };
-        while let Some((url, dialled)) = race.next().await {
-            let opened = match dialled {
-                Ok(dialled) => {
-                    *progress.opened.lock() = Some(url);
-                    dialled.open(opening).await
+        loop {
+            let attempts = urls.clone().into_iter().map(|url| {
+                let early = early.take();
+                async move {
+                    let dialled = self.dial(&url, early, &progress.tried).await;
+                    (url, dialled)
                 }
-                Err(error) => Err(error),
+            });
+            let mut race = Race::new(attempts, URL_HEAD_START);
+            let (url, winner) = loop {
+                let Some((url, dialled)) = race.next().await else { return Err(failure) };
+                urls.retain(|it| *it != url);
+                match dialled {
+                    Ok(dialled) => break (url, dialled),
+                    Err(error) if is_passed_over(&error) => failure = error,
+                    Err(error) => return Err(error),
+                }
             };
-            match opened {
+            // The others are abandoned now, not when the winner has answered: their gateways may have
+            // thousands of clients to serve that have lost the same gateway.
+            drop(race);
+            *progress.opened.lock() = Some(url);
+            match winner.open(opening).await {
                 Err(error) if is_passed_over(&error) => failure = error,
                 answered => return answered,
             }
             *progress.opened.lock() = None;
         }
-        Err(failure)
     }
 
     /// Connects to one URL. `early` may be sent before the gateway has answered.

@@ -10,6 +10,19 @@ const LONGEST_PAUSE_MS = 10_000;
  */
 const ATTEMPT_TIMEOUT_MS = 5_000;
 
+/**
+ * How long an attempt after one that timed out may take. When a gateway fails, the others may receive
+ * more clients at once than they can answer within the first timeout, and an abandoned attempt is
+ * wasted work for them.
+ */
+const LATER_ATTEMPT_TIMEOUT_MS = 10_000;
+
+/**
+ * The longest pause after an attempt that timed out is at least this. Clients that began together
+ * time out together.
+ */
+const TIMEOUT_PAUSE_MS = ATTEMPT_TIMEOUT_MS;
+
 /** How long after a gateway's announcement that it shuts down another is expected in its place. */
 const RESTART_PHASE_MS = 60_000;
 
@@ -41,25 +54,29 @@ interface RestartPhase {
  */
 export class Backoff {
   #attempts = 0;
+  #timeouts: 'none' | 'earlier' | 'latest' = 'none';
   #restart: RestartPhase | undefined;
 
   /** How long to wait before the next attempt. */
   nextPause(now: number): number {
     const earlier = this.#attempts++;
     if (earlier === 0) return 0;
+    const timedOut = this.#timeouts === 'latest';
+    if (timedOut) this.#timeouts = 'earlier';
     const restart = this.#restartAt(now);
     if (restart) {
       const doublings = Math.max(0, restart.attempts++ - (RESTART_QUICK_ATTEMPTS - 1));
       const longest = RESTART_FIRST_PAUSE_MS * 2 ** doublings;
       return RESTART_MIN_PAUSE_MS + jitter(Math.min(longest, RESTART_LONGEST_PAUSE_MS));
     }
-    return jitter(Math.min(FIRST_PAUSE_MS * 2 ** (earlier - 1), LONGEST_PAUSE_MS));
+    const longest = Math.min(FIRST_PAUSE_MS * 2 ** (earlier - 1), LONGEST_PAUSE_MS);
+    return jitter(timedOut ? Math.max(longest, TIMEOUT_PAUSE_MS) : longest);
   }
 
   /** How long the next attempt may take. */
   attemptTimeout(now: number): number {
     const restart = this.#restartAt(now);
-    if (!restart) return ATTEMPT_TIMEOUT_MS;
+    if (!restart) return this.#timeouts === 'none' ? ATTEMPT_TIMEOUT_MS : LATER_ATTEMPT_TIMEOUT_MS;
     return Math.min(RESTART_ATTEMPT_TIMEOUT_MS * 2 ** restart.timeouts, ATTEMPT_TIMEOUT_MS);
   }
 
@@ -73,6 +90,7 @@ export class Backoff {
 
   /** Records an attempt that was not answered in time. */
   attemptTimedOut(): void {
+    this.#timeouts = 'latest';
     if (this.#restart) this.#restart.timeouts++;
   }
 
@@ -91,6 +109,7 @@ export class Backoff {
   /** Starts over: the next attempt is made at once. */
   reset(): void {
     this.#attempts = 0;
+    this.#timeouts = 'none';
     this.#restart = undefined;
   }
 

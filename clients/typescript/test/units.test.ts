@@ -53,8 +53,24 @@ test('during a restart pauses are short, and attempts are until they time out', 
     assert.equal(backoff.attemptTimeout(now), seconds * 1000);
     backoff.attemptTimedOut();
   }
-  assert.equal(backoff.attemptTimeout(now + 60_000), 5000);
+  assert.equal(backoff.attemptTimeout(now + 60_000), 10_000);
   assert.equal(backoff.restartTimeLeft(now + 120_000), 0);
+});
+
+test('clients whose attempts time out spread, and have more patience', () => {
+  const pauses = Array.from({ length: 200 }, () => {
+    const backoff = new Backoff();
+    backoff.nextPause(0);
+    assert.equal(backoff.attemptTimeout(0), 5000);
+    backoff.attemptTimedOut();
+    const pause = backoff.nextPause(0);
+    assert.equal(backoff.attemptTimeout(0), 10_000);
+    // The attempt after it failed sooner: the pause is the usual one.
+    assert.ok(backoff.nextPause(0) <= 500);
+    return pause;
+  });
+  const longest = Math.max(...pauses);
+  assert.ok(longest > 2500 && longest <= 5000, String(longest));
 });
 
 test('jitter covers the whole range', () => {

@@ -22,9 +22,9 @@ pub(super) const GATEWAYS: usize = 3;
 /// Clients of a session at the gateway that is killed.
 const DOOMED: usize = 10;
 
-/// UDP sockets of the clients, which take them in turn. One for all would overflow while they
-/// resume.
-const SOCKETS: usize = 16;
+/// Clients that share a UDP socket. The datagrams of many more would overflow its buffer while they
+/// resume, and be lost as they are not with one socket for each client.
+const CLIENTS_PER_SOCKET: usize = 100;
 
 /// Clients that connect at the same time: so few that the preferred gateway answers in its head start.
 const CONNECTING: usize = 8;
@@ -74,7 +74,8 @@ pub(super) async fn join(
     let [killed, others @ ..] = gateways else { anyhow::bail!("a cluster without gateways") };
     let mut joining: JoinSet<anyhow::Result<(usize, Watched, Events)>> = JoinSet::new();
     let mut joined: Vec<_> = (0..count(label.connections)).map(|_| None).collect();
-    let connectors = (0..SOCKETS).map(|_| killed.another_connector());
+    let sockets = count(label.connections).div_ceil(CLIENTS_PER_SOCKET);
+    let connectors = (0..sockets).map(|_| killed.another_connector());
     let connectors: Vec<Connector> = connectors.collect::<anyhow::Result<_>>()?;
     let mut index = 0;
     for session in 0..sessions(label.connections) {
@@ -88,7 +89,7 @@ pub(super) async fn join(
                 .keep_alive(idle / 3)
                 .resume(label.is_resumable() || !doomed)
                 .rejoin(label.is_resumable() || !doomed);
-            let connector = connectors.get(index % SOCKETS).context("no connectors")?.clone();
+            let connector = connectors.get(index % sockets).context("no connectors")?.clone();
             if joining.len() >= CONNECTING
                 && let Some(done) = joining.join_next().await
             {

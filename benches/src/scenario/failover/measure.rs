@@ -45,6 +45,8 @@ pub(super) struct Plan {
     /// Signals per second, of all senders together.
     pub(super) rate: f64,
     pub(super) idle: Duration,
+    /// Threads of the clients.
+    pub(super) threads: usize,
 }
 
 /// Measures once.
@@ -99,6 +101,7 @@ pub(super) async fn measure(
     until(&clients, STRAGGLERS, complete).await;
 
     let measured = FailoverMeasured {
+        threads: plan.threads,
         generator_cores: used.generator_cores(),
         system_cores: used.gateway_cores(),
         other_cores: used.other_cores,

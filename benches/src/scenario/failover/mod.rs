@@ -8,6 +8,7 @@ mod socket_io;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::Serialize;
 use signalbox_loadgen::{
     files::allow_files,
@@ -16,6 +17,7 @@ use signalbox_loadgen::{
     usage::GENERATOR_LIMIT,
 };
 use signalbox_report::{Chart, Column, Label, Metric, Palette, Round, Row};
+use tokio::runtime::Builder;
 
 use self::{ledger::Faults, measure::Plan};
 use super::{Columns, Outcome, Scenario};
@@ -76,6 +78,9 @@ pub(crate) struct Failover {
     /// third of it.
     #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
     idle: f64,
+    /// Threads of the clients, which make thousands of handshakes at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    threads: usize,
     /// Kill one of three nodes of Socket.IO too; needs node and Redis.
     #[arg(long)]
     #[serde(skip)]
@@ -154,7 +159,8 @@ pub(crate) struct FailoverMeasured {
     duplicates: u64,
     /// Time from the kill until the last client was back.
     seconds: f64,
-    /// Use that the generator made of its one thread in that time.
+    /// Threads of the clients, and the cores that they used in that time.
+    threads: usize,
     generator_cores: f64,
     /// The same of the gateways that are left and the bus, and of processes outside the benchmark.
     system_cores: f64,
@@ -201,7 +207,7 @@ fn part(values: &[f64], quantile: f64) -> Option<f64> {
 
 impl Round for FailoverMeasured {
     fn warnings(&self) -> Vec<String> {
-        let busy = self.generator_cores * 100.0;
+        let busy = self.generator_cores / self.threads.max(1) as f64 * 100.0;
         let late = self.destroyed_ms.iter().filter(|ms| **ms > ANNOUNCED_MS).count();
         let warnings = [
             (self.not_resumed > 0, format!("{} clients did not resume", self.not_resumed)),
@@ -212,9 +218,9 @@ impl Round for FailoverMeasured {
             (self.silent > 0, format!("{} signals were lost silently", self.silent)),
             (self.duplicates > 0, format!("{} signals arrived twice", self.duplicates)),
             (
-                self.generator_cores > GENERATOR_LIMIT,
+                busy > GENERATOR_LIMIT * 100.0,
                 format!(
-                    "the clients used {busy:.0} % of their thread: they may have been the limit"
+                    "the clients used {busy:.0} % of their threads: they may have been the limit"
                 ),
             ),
             (
@@ -274,6 +280,7 @@ impl Scenario for Failover {
         anyhow::ensure!(self.rate > 0, "--rate must be at least 1");
         anyhow::ensure!(self.connections > 0, "--connections must be at least 1");
         anyhow::ensure!((1.0..=60.0).contains(&self.idle), "--idle must be from 1 to 60 seconds");
+        anyhow::ensure!(self.threads > 0, "--threads must be at least 1");
         allow_files(clients::count(self.connections) as u64 + SPARE_FILES)?;
         let connections = self.connections;
         let of = |transport: &TransportVariant| {
@@ -287,15 +294,22 @@ impl Scenario for Failover {
             let (transport, clients) = (TransportVariant::Wss, FailoverClients::SocketIo);
             labels.push(FailoverLabel { transport, clients, connections });
         }
-        let plan = Plan { rate: f64::from(self.rate), idle: Duration::from_secs_f64(self.idle) };
+        let idle = Duration::from_secs_f64(self.idle);
+        let plan = Plan { rate: f64::from(self.rate), idle, threads: self.threads };
+        let mut clients = Builder::new_multi_thread();
+        let clients = clients.worker_threads(self.threads).enable_all().build()?;
         let measure = async |label: &FailoverLabel, _| {
             if label.clients == FailoverClients::SocketIo {
                 return socket_io::measure(&bench.launcher, connections, self.rate).await;
             }
             let cluster = measure::start(&bench.launcher, label.transport, plan.idle).await?;
-            measure::measure(cluster, *label, plan).await
+            let measuring = clients.spawn(measure::measure(cluster, *label, plan));
+            measuring.await.context("the measurement stopped")?
         };
-        Outcome::measure(self, bench, self.repeat, labels, measure).await
+        let outcome = Outcome::measure(self, bench, self.repeat, labels, measure).await;
+        // It must not be dropped, which would block.
+        clients.shutdown_background();
+        outcome
     }
 
     fn adapt(&mut self, all: &All) -> bool {
@@ -305,10 +319,10 @@ impl Scenario for Failover {
     }
 
     fn heading(&self) -> String {
-        let Self { connections, rate, idle, .. } = self;
+        let Self { connections, rate, idle, threads, .. } = self;
         format!(
             "Failover: one of three gateways is killed under {connections} clients and {rate} \
-             signals per second; idle timeout {idle} s"
+             signals per second; idle timeout {idle} s, clients on {threads} threads"
         )
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from enum import Enum, auto
 
 FIRST_PAUSE = 0.25
 """The longest pause before the second attempt; the first is made at once."""
@@ -12,6 +13,13 @@ LONGEST_PAUSE = 10.0
 ATTEMPT_TIMEOUT = 5.0
 """How long one attempt may take. On a lossy network a new attempt gets through sooner than an old
 one, whose retransmissions have become rare."""
+LATER_ATTEMPT_TIMEOUT = 10.0
+"""How long an attempt after one that timed out may take. When a gateway fails, the others may receive
+more clients at once than they can answer within the first timeout, and an abandoned attempt is
+wasted work for them."""
+TIMEOUT_PAUSE = ATTEMPT_TIMEOUT
+"""The longest pause after an attempt that timed out is at least this. Clients that began together
+time out together."""
 RESTART_PHASE = 60.0
 """How long after a gateway's announcement that it shuts down another one is expected."""
 RESTART_MIN_PAUSE = 0.1
@@ -36,6 +44,15 @@ class RestartPhase:
     timeouts: int = 0
 
 
+class Timeouts(Enum):
+    """The attempts that were not answered in time."""
+
+    NONE = auto()
+    EARLIER = auto()
+    """One or more, but not the latest attempt."""
+    LATEST = auto()
+
+
 class Backoff:
     """The reconnect schedule: exponential backoff with full jitter.
 
@@ -45,6 +62,7 @@ class Backoff:
 
     def __init__(self) -> None:
         self._attempts = 0
+        self._timeouts = Timeouts.NONE
         self._restart: RestartPhase | None = None
 
     def next_pause(self, now: float) -> float:
@@ -53,20 +71,24 @@ class Backoff:
         self._attempts += 1
         if earlier == 0:
             return 0.0
+        timed_out = self._timeouts is Timeouts.LATEST
+        if timed_out:
+            self._timeouts = Timeouts.EARLIER
         if self._restart is not None and now < self._restart.until:
             longest = RESTART_FIRST_PAUSE * _doubled(
                 self._restart.attempts - RESTART_QUICK_ATTEMPTS + 1
             )
             self._restart.attempts += 1
             return RESTART_MIN_PAUSE + jitter(min(longest, RESTART_LONGEST_PAUSE))
-        return jitter(min(FIRST_PAUSE * _doubled(earlier - 1), LONGEST_PAUSE))
+        longest = min(FIRST_PAUSE * _doubled(earlier - 1), LONGEST_PAUSE)
+        return jitter(max(longest, TIMEOUT_PAUSE) if timed_out else longest)
 
     def attempt_timeout(self, now: float) -> float:
         """How long the next attempt may take."""
         if self._restart is not None and now < self._restart.until:
             timeout = RESTART_ATTEMPT_TIMEOUT * _doubled(self._restart.timeouts)
             return min(timeout, ATTEMPT_TIMEOUT)
-        return ATTEMPT_TIMEOUT
+        return ATTEMPT_TIMEOUT if self._timeouts is Timeouts.NONE else LATER_ATTEMPT_TIMEOUT
 
     def restart_time_left(self, now: float) -> float:
         """How much longer than the resume window a connection may be resumable.
@@ -77,6 +99,7 @@ class Backoff:
 
     def attempt_timed_out(self) -> None:
         """Records an attempt that was not answered in time."""
+        self._timeouts = Timeouts.LATEST
         if self._restart is not None:
             self._restart.timeouts += 1
 
