@@ -248,6 +248,33 @@ async fn a_connection_can_be_closed_while_its_client_is_welcomed() {
     assert!(before.elapsed() <= FAREWELL, "{:?}", before.elapsed());
 }
 
+/// What was sent to a client before the relay closes its connection reaches the client even if it is
+/// still being welcomed.
+#[tokio::test(start_paused = true)]
+async fn queued_frames_follow_a_welcome_that_is_interrupted() {
+    let world = World::new();
+    let (mut moderator, _outbox) = world.member(1, "x".repeat(4000));
+    let others: Vec<_> = (2..20).map(|number| world.member(number, "x".repeat(4000))).collect();
+    let mut client = world.client(true).await;
+    let id = client.welcomed().await;
+    talk(&mut moderator);
+    moderator.force_disconnect(id, Duration::ZERO).unwrap();
+    settle().await;
+    let (mut last, mut end) = (0, None);
+    while let Some(message) = client.next().await {
+        match message {
+            Received::Signal(seq) => {
+                assert_eq!(seq, last + 1);
+                last = seq;
+            }
+            Received::Bye(reason) => end = Some(reason),
+            _ => {}
+        }
+    }
+    assert_eq!((last, end), (SIGNALS, Some(CloseReason::ForceDisconnected)));
+    drop(others);
+}
+
 /// A client that reads nothing holds its link no longer than the farewell.
 #[tokio::test(start_paused = true)]
 async fn a_farewell_has_one_deadline() {

@@ -1,13 +1,13 @@
 //! The messages between a client's first one and the beginning of its outbox.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use signalbox_protocol::{
     CloseReason, ConnectionId, ConnectionInfo, GatewayMessage, SessionId,
     limits::{AGENT_BYTES, DATA_BYTES, PRESENT_BYTES, TYPE_BYTES},
     message::Limits,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::field;
 
 use super::{
@@ -19,6 +19,9 @@ use crate::{lifecycle::Lifecycle, services::Services};
 
 /// Sends the messages that come before the outbox, which fills from now on, within its bound. For
 /// each of them the client has as long as for its hello.
+///
+/// The relay may close the outbox meanwhile. These messages are then sent within the farewell, and
+/// what is queued in the outbox follows them: the client is entitled to what was sent to it before.
 pub(super) async fn greet(
     services: &Services,
     lifecycle: &Lifecycle,
@@ -27,18 +30,35 @@ pub(super) async fn greet(
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
     let patience = services.policy().timeouts.hello();
+    // Once the outbox is closed.
+    let mut closed: Option<LinkEnd> = None;
     for message in messages {
-        let end = tokio::select! {
-            sent = timeout(patience, writer.send(&message)) => match sent {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => LinkEnd::from(error),
-                Err(_) => LinkEnd::by(CloseReason::SlowConsumer).dead(),
-            },
-            // The relay may close the connection while it is being welcomed.
-            end = LinkEnd::of_closed(&admitted.outbox) => end,
+        let by = Instant::now() + patience;
+        let mut sending = pin!(writer.send(&message));
+        let end = loop {
+            let by = closed.as_ref().map_or(by, |end| by.min(end.farewell_by));
+            tokio::select! {
+                sent = timeout_at(by, &mut sending) => match sent {
+                    Ok(Ok(())) => break None,
+                    Ok(Err(error)) => break Some(LinkEnd::from(error)),
+                    Err(_) => {
+                        let slow = || LinkEnd::by(CloseReason::SlowConsumer);
+                        break Some(closed.take().unwrap_or_else(slow).dead());
+                    }
+                },
+                end = LinkEnd::of_closed(&admitted.outbox), if closed.is_none() => {
+                    // Nothing is queued for a slow consumer any more.
+                    if end.reason == CloseReason::SlowConsumer {
+                        break Some(end);
+                    }
+                    closed = Some(end);
+                }
+            }
         };
-        detach_or_leave(services, lifecycle, admitted.connection, end.reason);
-        return Err(end);
+        if let Some(end) = end {
+            detach_or_leave(services, lifecycle, admitted.connection, end.reason);
+            return Err(end);
+        }
     }
     Ok(admitted)
 }
