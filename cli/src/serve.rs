@@ -260,12 +260,15 @@ async fn serve(
             keep_running("certificate renewal", || dev.keep_certificate()).await;
         });
     }
-    // The first signal drains the gateway, the second one ends all links at once.
+    // The first signal, or a request of an operator, drains the gateway. Another signal ends all links
+    // at once.
     let (drain, at_once) = (Notify::new(), Notify::new());
+    let requested = gateway.drain_requested();
     let signals = async {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = requested => {}
         }
         let times = reload.drain();
         let drain_ms = times.readiness_delay_ms.saturating_add(times.timeout_ms);

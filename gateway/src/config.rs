@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod default_file;
+mod described;
 mod effect;
 mod gateway_url;
 mod opentok_js;
@@ -21,7 +22,6 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
-pub(crate) use self::proxy::parse_prefix;
 pub use self::{
     check::accepted,
     cluster::{ClusterConfig, SecretText},
@@ -34,6 +34,7 @@ pub use self::{
     proxy::{ForwardedHeader, ProxyConfig},
     redacted::{RedactedConfig, SettingChange, is_secret},
 };
+pub(crate) use self::{described::DescribedSetting, proxy::parse_prefix};
 use self::{
     gateway_url::GATEWAY_URL,
     origin::ORIGIN,

@@ -28,7 +28,7 @@ use crate::{
     lifecycle::Lifecycle,
     listen::{
         http,
-        ops::{Operations, OpsState},
+        ops::{Operations, OpsAccess, OpsState},
         page, quic,
         tcp::{self, SharedRouter},
     },
@@ -76,7 +76,7 @@ pub struct Gateway {
     page: Option<tcp::HttpListener>,
     page_session: Option<PageSession>,
     ops: Option<tcp::HttpListener>,
-    ops_token: SharedToken,
+    ops_access: OpsAccess,
     log_filter: Option<LogFilter>,
     addresses: Addresses,
     state_file: Option<StateFile>,
@@ -117,6 +117,7 @@ impl Gateway {
         let ops_token = config.ops.token().map_err(|it| vec![it.within("ops")]);
         let ops_token = ops_token.map_err(BindError::Config)?;
         let ops_token = SharedToken::new(ops_token);
+        let ops_access = OpsAccess { token: ops_token.clone(), hosts: config.ops.hosts.clone() };
         let configured = config.clone();
         let page_origins: Vec<_> =
             page.iter().flat_map(|page| page::origins(page.address())).collect();
@@ -167,7 +168,7 @@ impl Gateway {
             page,
             page_session: None,
             ops,
-            ops_token,
+            ops_access,
             log_filter: None,
             addresses,
             state_file,
@@ -214,6 +215,12 @@ impl Gateway {
         StatsHandle::new(&self.context)
     }
 
+    /// Completes when an operator asks the gateway to drain, by its operations listener. The gateway
+    /// drains by itself then; a caller may have others to tell.
+    pub fn drain_requested(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.context.lifecycle.drain_requested().clone().cancelled_owned()
+    }
+
     /// Restores connections from the state file, if one is configured, and serves until `shutdown`
     /// completes. Then drains: fails its readiness check, stops accepting, asks every client to
     /// leave, ends the links that are left, and waits for all of them, each for at most the
@@ -239,7 +246,7 @@ impl Gateway {
             page,
             page_session,
             ops,
-            ops_token,
+            ops_access,
             log_filter,
             state_file,
             revocation_file,
@@ -271,11 +278,13 @@ impl Gateway {
             };
             let state = OpsState {
                 sources,
-                scraper: Arc::default(),
-                log: log_filter,
                 configuration: reload,
+                scraper: Arc::default(),
+                history: Arc::default(),
+                overviews: Arc::default(),
+                log: log_filter,
             };
-            Operations::serve(listener, ops_token, state)
+            Operations::serve(listener, ops_access, state)
         });
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {
@@ -305,6 +314,7 @@ impl Gateway {
         tokio::select! {
             () = shutdown => {}
             () = failure.reported() => {}
+            () = context.lifecycle.drain_requested().cancelled() => {}
         }
 
         let hurry = CancellationToken::new();

@@ -41,6 +41,7 @@ mod keys;
 mod lifecycle;
 mod link;
 mod link_id;
+mod link_registry;
 mod listen;
 mod log_filter;
 mod metrics;

@@ -20,6 +20,7 @@ use crate::{config::DrainConfig, failure::Failure, supervise};
 
 /// Phases and tasks of one gateway.
 pub(crate) struct Lifecycle {
+    requested: CancellationToken,
     unready: CancellationToken,
     draining: CancellationToken,
     ended: CancellationToken,
@@ -34,6 +35,7 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     pub(crate) fn new(drain: &DrainConfig) -> Self {
         Self {
+            requested: CancellationToken::new(),
             unready: CancellationToken::new(),
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -67,6 +69,16 @@ impl Lifecycle {
             connection.expire(now + window);
         };
         self.detached.spawn(supervise::isolated("resume window", expiry));
+    }
+
+    /// Asks the gateway to drain and end, as a signal to the process does.
+    pub(crate) fn request_drain(&self) {
+        self.requested.cancel();
+    }
+
+    /// The token that is cancelled by [`Lifecycle::request_drain`].
+    pub(crate) fn drain_requested(&self) -> &CancellationToken {
+        &self.requested
     }
 
     /// Failures for which the gateway must end.

@@ -14,6 +14,7 @@ use crate::{
     cluster::ClusterNode,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, OpenTokJsConfig, TimeoutsConfig},
     instance,
+    link_registry::LinkRegistry,
     metrics::Metrics,
     overload::Overload,
     project::{Project, Projects},
@@ -59,6 +60,7 @@ pub(crate) struct Services {
     cluster: Option<ClusterNode>,
     metrics: Metrics,
     overload: Overload,
+    links: LinkRegistry,
 }
 
 impl Services {
@@ -93,7 +95,19 @@ impl Services {
         let revocations = RevocationList::default();
         let overload = Overload::new(&config.limits);
         let metrics = Metrics::new(clock);
-        Self { relay, clock, projects, policy, instance, revocations, cluster, overload, metrics }
+        let links = LinkRegistry::default();
+        Self {
+            relay,
+            clock,
+            projects,
+            policy,
+            instance,
+            revocations,
+            cluster,
+            overload,
+            metrics,
+            links,
+        }
     }
 
     pub(crate) fn relay(&self) -> &Relay {
@@ -118,6 +132,11 @@ impl Services {
     /// What the gateway counts.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The links of admitted connections.
+    pub(crate) fn links(&self) -> &LinkRegistry {
+        &self.links
     }
 
     /// The cluster that this gateway is a part of, if there is one.

@@ -136,9 +136,7 @@ impl World {
     /// Stops the gateway and waits until it has stopped.
     pub async fn stop(&mut self) {
         self.tell_to_stop();
-        if let Some(running) = self.running.take() {
-            within_timeout("the gateway stops", running).await.unwrap().unwrap();
-        }
+        self.is_done().await;
     }
 
     /// Changes the projects of the running gateway. Returns whether they differ.
@@ -157,6 +155,13 @@ impl World {
         self.reload.apply(&config)?;
         self.config = config;
         Ok(())
+    }
+
+    /// Waits until the gateway has ended by itself.
+    pub async fn is_done(&mut self) {
+        if let Some(running) = self.running.take() {
+            within_timeout("the gateway ends", running).await.unwrap().unwrap();
+        }
     }
 
     /// Asks the gateway to stop.
@@ -241,10 +246,16 @@ pub fn new_session(key: &str) -> SessionId {
 }
 
 /// A token signed with a project's secret.
-pub fn token(
+pub fn token(project: (&str, &str), session: &SessionId, role: Role, lifetime: Duration) -> String {
+    token_for(project, session, role, "", lifetime)
+}
+
+/// The same with connection data.
+pub fn token_for(
     (key, secret): (&str, &str),
     session: &SessionId,
     role: Role,
+    connection_data: &str,
     lifetime: Duration,
 ) -> String {
     let key = key.parse().unwrap();
@@ -253,7 +264,7 @@ pub fn token(
         signer: Signer::Secret(secret),
         session,
         role,
-        connection_data: "",
+        connection_data,
         now: unix_time(),
         lifetime,
     };

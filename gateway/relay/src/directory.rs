@@ -1,6 +1,11 @@
 //! The directory: all sessions by id, and the usage of each project.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use signalbox_protocol::{ProjectKey, SessionId};
@@ -23,7 +28,9 @@ pub(crate) struct Directory {
 }
 
 struct DirectoryState {
-    sessions: HashMap<SessionId, Arc<Session>>,
+    /// In the order of their ids, so that a part of them can be listed under a lock, and the next part
+    /// under another one.
+    sessions: BTreeMap<SessionId, Arc<Session>>,
     projects: ProjectTable,
     closing: bool,
 }
@@ -35,7 +42,7 @@ impl Directory {
         cluster: Option<ClusterContext>,
     ) -> Self {
         let state = DirectoryState {
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             projects: ProjectTable::new(settings.project),
             closing: false,
         };
@@ -100,6 +107,17 @@ impl Directory {
     /// All sessions.
     pub(crate) fn all(self: &Arc<Self>) -> Vec<SessionHandle> {
         self.state.lock().sessions.values().map(|session| self.handle(session)).collect()
+    }
+
+    /// At most `limit` sessions in the order of their ids.
+    pub(crate) fn range(
+        self: &Arc<Self>,
+        start: Bound<&SessionId>,
+        limit: usize,
+    ) -> Vec<SessionHandle> {
+        let state = self.state.lock();
+        let sessions = state.sessions.range::<SessionId, _>((start, Bound::Unbounded)).take(limit);
+        sessions.map(|(_, session)| self.handle(session)).collect()
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -85,7 +85,7 @@ fn describe(file: &mut String, setting: &Setting) {
 }
 
 /// Documentation as one paragraph, without the marks of Markdown.
-fn paragraph(doc: &[&str]) -> String {
+pub(super) fn paragraph(doc: &[&str]) -> String {
     doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").replace('`', "")
 }
 

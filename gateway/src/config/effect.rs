@@ -122,6 +122,7 @@ const EFFECTS: &[(&str, SettingEffect)] = &[
     ("ops.listen", Restart),
     ("ops.token", AtOnce),
     ("ops.token_file", AtOnce),
+    ("ops.hosts", Restart),
     ("drain.readiness_delay_ms", AtOnce),
     ("drain.spread_ms", AtOnce),
     ("drain.timeout_ms", AtOnce),

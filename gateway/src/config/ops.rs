@@ -14,19 +14,31 @@ const MAX_TOKEN_BYTES: usize = 512;
 section! {
     /// Operations: health checks, metrics, the state of the cluster and the log level.
     pub struct OpsConfig {
-        /// TCP address of plain HTTP with /healthz, /readyz, /metrics, /cluster, /config and /log;
-        /// without it there is none. An address that other machines can reach needs a token.
+        /// TCP address of plain HTTP with the admin page, /healthz, /readyz, /metrics, /cluster, /config
+        /// and /log; without it there is none. An address that other machines can reach needs a token.
         listen: Option<SocketAddr> = None, ADDRESS, example "\"127.0.0.1:4435\"";
         /// Token that requests must present, as in Authorization: Bearer TOKEN; 16 to 512 visible ASCII
-        /// characters. /healthz and /readyz need none.
+        /// characters. /healthz, /readyz and the files of the admin page need none.
         token: Option<SecretText> = None, Form::Text("a text in quotes"), example "\"…\"";
         /// File that contains the token, instead of token. It is read when the gateway starts.
         token_file: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/ops-token\"";
+        /// Host names by which browsers reach the admin page through a proxy, beside localhost and IP
+        /// addresses.
+        hosts: Vec<String> = Vec::new(), Form::List {
+            list: "a list of host names in quotes, such as [\"ops.example.com\"]",
+            item: HOST,
+        };
     }
 }
 
+/// A host name as the setting wants it.
+const HOST: &str = "a host name without a port, in quotes, such as \"ops.example.com\"";
+
 impl OpsConfig {
     pub(super) fn check(&self) -> Option<Problem> {
+        if let Some(index) = self.hosts.iter().position(|host| !is_host(host)) {
+            return Some(Problem::invalid(format!("hosts.{index}"), format!("must be {HOST}")));
+        }
         let token = match self.token() {
             Ok(token) => token,
             Err(problem) => return Some(problem),
@@ -68,4 +80,12 @@ impl OpsConfig {
         );
         Err(Problem::invalid(setting, reason))
     }
+}
+
+/// Whether this can be the host of a URL, without a port.
+fn is_host(host: &str) -> bool {
+    let labels = |label: &str| {
+        !label.is_empty() && label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+    };
+    host.len() <= 253 && host.split('.').all(labels)
 }

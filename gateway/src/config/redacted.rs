@@ -23,7 +23,7 @@ pub fn is_secret(setting: &str) -> bool {
 /// place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RedactedConfig(Value);
+pub struct RedactedConfig(pub(super) Value);
 
 /// A difference between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,13 +15,16 @@ use super::{
     read::read,
     transport::{Reader, Writer},
 };
-use crate::{lifecycle::Lifecycle, metrics::TransportMetrics, services::Services};
+use crate::{
+    lifecycle::Lifecycle, link_registry::LinkSource, metrics::TransportMetrics, services::Services,
+};
 
 /// Carries a connection until something ends it.
 pub(super) fn carry(
     services: &Services,
     lifecycle: &Lifecycle,
     transport: &TransportMetrics,
+    source: LinkSource,
     admitted: Admitted,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
@@ -45,6 +48,7 @@ pub(super) fn carry(
             sleep(within).await;
         };
         let watch = writer.watch();
+        let entry = services.links().enter(connection.id(), source);
         let end = async {
             let reading = pin!(read(services, transport, &mut connection, &outbox, reader));
             let pumping = pin!(writer.pump(&outbox));
@@ -66,6 +70,7 @@ pub(super) fn carry(
             }
         };
         let end = end.await;
+        entry.end(connection.session_id().clone(), transport.transport, end.reason);
         detach_or_leave(services, lifecycle, connection, end.reason);
         if end.alive && end.reason != CloseReason::SlowConsumer {
             // The outbox is closed now. The client still gets what is queued in it.

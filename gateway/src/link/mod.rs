@@ -42,7 +42,8 @@ use self::{
     transport::{Reader, Writer},
 };
 use crate::{
-    admission::AdmissionPermit, lifecycle::Lifecycle, link_id::LinkId, services::Services,
+    admission::AdmissionPermit, lifecycle::Lifecycle, link_id::LinkId, link_registry::LinkSource,
+    services::Services,
 };
 
 #[cfg(test)]
@@ -133,7 +134,8 @@ pub(crate) fn serve(
     mut reader: impl Reader,
     mut writer: impl Writer,
 ) -> impl Future<Output = ()> + Send {
-    let LinkInfo { form, hello_by, permit, .. } = info;
+    let LinkInfo { form, hello_by, permit, id, remote, .. } = info;
+    let source = LinkSource { id, remote };
     let open = services.metrics().transport(form.transport).open();
     async move {
         let (reader, writer) = (&mut reader, &mut writer);
@@ -143,7 +145,8 @@ pub(crate) fn serve(
             Ok(admitted) => {
                 permit.client().admitted();
                 drop(permit);
-                carry(&services, &lifecycle, open.transport(), admitted, reader, writer).await
+                let transport = open.transport();
+                carry(&services, &lifecycle, transport, source, admitted, reader, writer).await
             }
             Err(end) => end,
         };

@@ -9,9 +9,10 @@ use std::{
 use signalbox_certs::Certificates;
 use signalbox_protocol::Transport;
 use signalbox_relay::MemberCount;
-use tokio::{sync::Mutex, task::yield_now};
+use tokio::task::yield_now;
 
 use super::{
+    coalesced::Coalesced,
     declared as metric,
     exposition::{Label, SampleNumber, Samples, Value},
     process,
@@ -39,41 +40,23 @@ pub(crate) struct MetricSources {
     pub(crate) certificates: Certificates,
 }
 
-/// Collects for one scrape at a time. All that wait meanwhile share the next collection, so that many
-/// scrapers cost no more than a few, and each gets numbers that are newer than its request.
+/// The samples of the latest scrape, which scrapers that wait share.
 #[derive(Default)]
-pub(crate) struct Scraper {
-    begun: AtomicU64,
-    latest: Mutex<LatestSamples>,
-}
-
-/// The samples of the latest collection, and its number.
-#[derive(Default)]
-struct LatestSamples {
-    number: u64,
-    samples: Samples,
-}
+pub(crate) struct Scraper(Coalesced<Samples>);
 
 impl Scraper {
     /// The present samples.
     pub(crate) async fn scrape(&self, sources: &MetricSources) -> Samples {
-        let arrived = self.begun.load(Relaxed);
-        let mut latest = self.latest.lock().await;
-        if latest.number <= arrived {
-            let number = self.begun.fetch_add(1, Relaxed) + 1;
-            let samples = sources.collect().await;
-            *latest = LatestSamples { number, samples };
-        }
-        latest.samples.clone()
+        self.0.collect(async || sources.collect().await).await
     }
 }
 
 /// Sums over the sessions of a gateway.
 #[derive(Default)]
-struct Totals {
-    transports: BTreeMap<Transport, MemberCount>,
+pub(crate) struct Totals {
+    pub(crate) transports: BTreeMap<Transport, MemberCount>,
     /// Sessions and connections of each project.
-    projects: BTreeMap<String, (u64, u64)>,
+    pub(crate) projects: BTreeMap<String, (u64, u64)>,
 }
 
 impl MetricSources {
@@ -99,7 +82,8 @@ impl MetricSources {
         samples
     }
 
-    async fn count_sessions(&self) -> Totals {
+    /// Counts the members of all sessions, with pauses.
+    pub(crate) async fn count_sessions(&self) -> Totals {
         let mut totals = Totals::default();
         // No lock is held across the yield: a session is locked while it is counted.
         for (number, session) in self.gateway.services.relay().census().enumerate() {

@@ -23,7 +23,7 @@ const LATENCY: [f64; 15] = [
 
 /// Counts of the links of one transport. What happens for each signal is counted in parts by thread.
 pub(crate) struct TransportMetrics {
-    pub(super) transport: Transport,
+    pub(crate) transport: Transport,
     clock: Clock,
     pub(super) signals: SharedCounter,
     pub(super) received_bytes: SharedCounter,
@@ -92,6 +92,16 @@ impl TransportMetrics {
     pub(crate) fn resumed(&self, early: bool) {
         self.resumes.fetch_add(1, Relaxed);
         self.early_resumes.fetch_add(early.into(), Relaxed);
+    }
+
+    /// Connections that a hello has created.
+    pub(super) fn joins(&self) -> u64 {
+        self.joins.load(Relaxed)
+    }
+
+    /// Connections that were resumed.
+    pub(super) fn resumes(&self) -> u64 {
+        self.resumes.load(Relaxed)
     }
 
     /// Links that are open.

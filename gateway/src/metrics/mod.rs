@@ -8,6 +8,7 @@
 //! No label has a value that a client can choose: values are names of the program, configured
 //! projects, and peers.
 
+mod coalesced;
 mod collect;
 mod declared;
 mod exposition;
@@ -16,6 +17,7 @@ mod links;
 mod process;
 mod quic_links;
 mod tally;
+mod traffic;
 
 use std::sync::{
     Arc,
@@ -28,11 +30,13 @@ use signalbox_relay::SharedCounter;
 pub use self::declared::{metric_names, metrics_reference};
 use self::http::HttpMetrics;
 pub(crate) use self::{
-    collect::{MetricSources, Scraper},
+    coalesced::Coalesced,
+    collect::{MetricSources, Scraper, Totals},
     exposition::Exposition,
     links::TransportMetrics,
     quic_links::{QuicLinks, WatchedLink},
     tally::Tally,
+    traffic::{TrafficHistory, TrafficReport},
 };
 use crate::clock::Clock;
 

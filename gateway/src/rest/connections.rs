@@ -118,8 +118,17 @@ pub(super) async fn disconnect(
     State(services): State<Arc<Services>>,
     InConnection(session, connection): InConnection,
 ) -> Result<StatusCode, Error> {
-    let open = OpenSession::new(&services, &session).await?;
-    let disconnected = services.relay().force_disconnect(&session, connection, services.uptime());
-    disconnected.map_err(|reason| open.rejected(reason))?;
+    disconnect_connection(&services, &session, connection).await?;
     Ok(DONE)
+}
+
+/// Disconnects a client, on whichever gateway it is.
+pub(crate) async fn disconnect_connection(
+    services: &Services,
+    session: &SessionId,
+    connection: ConnectionId,
+) -> Result<(), Error> {
+    let open = OpenSession::new(services, session).await?;
+    let disconnected = services.relay().force_disconnect(session, connection, services.uptime());
+    disconnected.map_err(|reason| open.rejected(reason))
 }

@@ -60,7 +60,8 @@ impl Error {
         Self::Invalid(what.into())
     }
 
-    fn status(&self) -> StatusCode {
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoCredential
             | Self::UnknownIssuer
@@ -92,7 +93,8 @@ impl Error {
         }
     }
 
-    fn message(&self) -> Cow<'static, str> {
+    /// A sentence for people.
+    pub(crate) fn message(&self) -> Cow<'static, str> {
         match self {
             Self::NoCredential => "No suitable authentication found".into(),
             Self::UnknownIssuer => "Issuer not found".into(),

@@ -27,7 +27,11 @@ use axum::{
     routing::{delete, get, post},
 };
 
-pub(crate) use self::error::Error;
+pub(crate) use self::{
+    connections::disconnect_connection,
+    error::Error,
+    revocations::{list_of as list_revocations, revoke},
+};
 use crate::services::Services;
 
 /// The specification, as it is served.

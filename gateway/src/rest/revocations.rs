@@ -73,11 +73,21 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
+    revoke(&services, project, &headers, body).await
+}
+
+/// Revokes tokens of a project.
+pub(crate) async fn revoke(
+    services: &Services,
+    project: ProjectKey,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
     let body = body::read(body, services.policy().timeouts.hello()).await?;
-    let posted: PostedRevocation = matching::read(&body, body::is_json(&headers))?;
+    let posted: PostedRevocation = matching::read(&body, body::is_json(headers))?;
     let new = posted.check(project, unix_time().as_secs())?;
     let Revoked { revocation, changes, disconnected } =
-        revocation::revoke(&services, new).map_err(Error::RevocationsFull)?;
+        revocation::revoke(services, new).map_err(Error::RevocationsFull)?;
     let status = if changes.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
     let body = json(&ListedRevocation { disconnected: Some(disconnected), ..item(&revocation) });
     Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -143,8 +153,13 @@ pub(super) async fn list(
     State(services): State<Arc<Services>>,
     InProject(project): InProject,
 ) -> Response {
-    let revocations = services.revocations().of_project(&project);
-    let body = Body::from_stream(stream::iter(chunks(&project, revocations)));
+    list_of(&services, &project)
+}
+
+/// The revocations of a project.
+pub(crate) fn list_of(services: &Services, project: &ProjectKey) -> Response {
+    let revocations = services.revocations().of_project(project);
+    let body = Body::from_stream(stream::iter(chunks(project, revocations)));
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -7,6 +7,7 @@
     reason = "a test's panic is its answer"
 )]
 
+mod admin;
 mod bad_input;
 mod certificates;
 mod client_lifetime;

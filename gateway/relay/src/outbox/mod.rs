@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use signalbox_protocol::CloseReason;
 
 use self::notices::Notices;
-use crate::outgoing::Outgoing;
+use crate::{listing::OutboxStatus, outgoing::Outgoing};
 
 /// The bounded queue between the relay and one receiver's link. Cloning returns another handle.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ struct OutboxState {
     /// Frames and bytes pushed and not yet reported as written.
     frames: usize,
     bytes: usize,
+    /// Frames that have been reported as written.
+    written: u64,
     notices: Notices,
     probe: Option<LatencyProbe>,
     closed: Option<CloseReason>,
@@ -228,6 +230,7 @@ impl Outbox {
         let mut state = self.0.state.lock();
         state.frames = state.frames.saturating_sub(frames);
         state.bytes = state.bytes.saturating_sub(bytes);
+        state.written += frames as u64;
         let probe = state.probe.as_mut()?;
         probe.frames = probe.frames.saturating_sub(frames);
         if probe.frames > 0 {
@@ -253,6 +256,12 @@ impl Outbox {
     pub fn load(&self) -> (usize, usize) {
         let state = self.0.state.lock();
         (state.frames, state.bytes)
+    }
+
+    /// What it has carried, and what waits in it.
+    pub(crate) fn status(&self) -> OutboxStatus {
+        let OutboxState { written, frames, bytes, .. } = *self.0.state.lock();
+        OutboxStatus { written, frames, bytes }
     }
 
     /// The part of its bounds that is in use: the larger one of frames and bytes.

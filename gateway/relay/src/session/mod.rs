@@ -5,6 +5,7 @@ pub(crate) mod closed_sessions;
 mod departure;
 mod disconnect;
 pub(crate) mod history;
+mod listing;
 pub(crate) mod log_entry;
 mod orphans;
 mod peers;

@@ -1,7 +1,7 @@
 //! What a request to the operations listener must have before it is answered.
 //!
-//! - **A name of this machine** on a loopback address: a web site can point a name of its own at it
-//!   (DNS rebinding), and would read the answers.
+//! - **A name of this machine** on a loopback address, or a configured one: a web site can point a
+//!   name of its own at it (DNS rebinding), and would read the answers.
 //! - **No foreign origin**: a browser sends requests on behalf of any page.
 //! - **The token**, if one is configured. Health checks need none: they say nothing that a refused
 //!   connection would not say.
@@ -26,10 +26,18 @@ use crate::{
 /// Paths that need no token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
+/// The settings of the rules.
+pub(crate) struct OpsAccess {
+    /// The token that a request must present, if there is one.
+    pub(crate) token: SharedToken,
+    /// Names by which browsers reach the listener through a proxy.
+    pub(crate) hosts: Vec<String>,
+}
+
 /// The rules of one listener.
 pub(super) struct Guard {
     pub(super) is_loopback: bool,
-    pub(super) token: SharedToken,
+    pub(super) access: OpsAccess,
 }
 
 /// Rejects a request that breaks a rule.
@@ -56,7 +64,7 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
 /// The fault of a rejected request: the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Intrusion {
-    #[error("use localhost or an IP address as the host")]
+    #[error("use localhost, an IP address or a name in ops.hosts as the host")]
     ForeignHost,
     #[error("requests of other web pages are not answered")]
     ForeignOrigin,
@@ -81,14 +89,29 @@ impl IntoResponse for Intrusion {
 }
 
 impl Guard {
+    /// Whether the host is one of the configured names. A proxy may have another port.
+    fn is_named(&self, host: Option<Authority>) -> bool {
+        let hosts = &self.access.hosts;
+        host.is_some_and(|host| hosts.iter().any(|it| it.eq_ignore_ascii_case(host.host())))
+    }
+
+    /// Whether the request comes from no page, or from one of this listener.
+    fn is_own_page(&self, headers: &HeaderMap) -> bool {
+        if !headers.contains_key(header::ORIGIN) {
+            return true;
+        }
+        let origin = origin(headers);
+        (origin.is_some() && origin == host(headers)) || self.is_named(origin)
+    }
+
     fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Intrusion> {
-        if self.is_loopback && own_host(headers).is_none() {
+        if self.is_loopback && own_host(headers).is_none() && !self.is_named(host(headers)) {
             return Err(Intrusion::ForeignHost);
         }
-        if !is_own_origin(headers) {
+        if !self.is_own_page(headers) {
             return Err(Intrusion::ForeignOrigin);
         }
-        match &*self.token.current() {
+        match &*self.access.token.current() {
             Some(token) if !OPEN.contains(&path) && !presents(headers, token) => {
                 Err(Intrusion::NoToken)
             }
@@ -97,16 +120,22 @@ impl Guard {
     }
 }
 
-/// Whether the request comes from no page, or from one of this listener.
-fn is_own_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let origin = origin.to_str().ok().and_then(|origin| {
-        // A proxy with TLS in front of the listener has the other scheme.
-        origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
-    });
-    let parsed = |text: Option<&str>| text.and_then(|it| it.parse::<Authority>().ok());
-    matches!((parsed(origin), parsed(host)), (Some(origin), Some(host)) if origin == host)
+/// The host of a request.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    authority(headers.get(header::HOST)?.to_str().ok()?)
+}
+
+/// A host and a port, without the name of a user.
+fn authority(text: &str) -> Option<Authority> {
+    text.parse().ok().filter(|_| !text.contains('@'))
+}
+
+/// The host and port of the page that sends a request; none if it has no origin of this form.
+fn origin(headers: &HeaderMap) -> Option<Authority> {
+    let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+    // A proxy with TLS in front of the listener has the other scheme.
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority(rest?)
 }
 
 /// Whether exactly one token is presented, and it is this one.
@@ -124,6 +153,11 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
+    fn guard(is_loopback: bool, token: Option<&str>) -> Guard {
+        let token = SharedToken::new(token.map(|token| token.to_owned().into()));
+        Guard { is_loopback, access: OpsAccess { token, hosts: vec!["ops.example.com".into()] } }
+    }
+
     fn status(guard: &Guard, path: &str, list: &[(HeaderName, &str)]) -> u16 {
         let value = |text: &str| HeaderValue::from_str(text).unwrap();
         let headers = list.iter().map(|(name, text)| (name.clone(), value(text)));
@@ -133,13 +167,17 @@ mod tests {
 
     #[test]
     fn a_foreign_name_of_this_machine_is_rejected_on_loopback_only() {
-        let mut guard = Guard { is_loopback: true, token: SharedToken::default() };
+        let mut guard = guard(true, None);
         for (host, expected) in [
             ("localhost:4435", 200),
             ("127.0.0.1:4435", 200),
             ("[::1]:4435", 200),
             ("evil.example:4435", 421),
             ("localhost.evil.example", 421),
+            ("ops.example.com", 200),
+            ("OPS.example.com:443", 200),
+            ("ops.example.com.evil.example", 421),
+            ("evil@ops.example.com", 421),
         ] {
             assert_eq!(status(&guard, "/metrics", &[(header::HOST, host)]), expected, "{host}");
         }
@@ -149,13 +187,15 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_are_rejected() {
-        let guard = Guard { is_loopback: true, token: SharedToken::default() };
+        let guard = guard(true, None);
         for (origin, expected) in [
             ("http://localhost:4435", 200),
             ("http://localhost:80", 403),
             ("http://127.0.0.1:4435", 403),
             ("https://evil.example", 403),
             ("null", 403),
+            ("https://ops.example.com", 200),
+            ("https://ops.example.com.evil.example", 403),
         ] {
             let headers = [(header::HOST, "localhost:4435"), (header::ORIGIN, origin)];
             assert_eq!(status(&guard, "/log", &headers), expected, "{origin}");
@@ -164,8 +204,7 @@ mod tests {
 
     #[test]
     fn a_token_is_required_for_everything_but_health_checks() {
-        let guard =
-            Guard { is_loopback: false, token: SharedToken::new(Some(TOKEN.to_owned().into())) };
+        let guard = guard(false, Some(TOKEN));
         let bearer = format!("Bearer {TOKEN}");
         for (path, authorization, expected) in [
             ("/metrics", Some(&*bearer), 200),

@@ -1,10 +1,11 @@
-//! The operations listener: health checks, metrics, the state of the cluster, the configuration and the
-//! log filter, for programs and people that run the gateway.
+//! The operations listener: health checks, metrics, the state of the cluster, the configuration, the log
+//! filter and the admin page, for programs and people that run the gateway.
 //!
 //! It speaks plain HTTP, to this machine unless there is a token ([`guard`]). Nothing of it depends on
 //! clients: its connections have permits of their own, so it answers while clients use up all others,
 //! and it is served until the gateway has drained.
 
+mod admin;
 mod guard;
 mod log;
 mod metrics;
@@ -20,9 +21,10 @@ use axum::{
     routing::get,
 };
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
-use self::guard::Guard;
+pub(crate) use self::guard::OpsAccess;
+use self::{admin::Overviews, guard::Guard};
 use super::{
     http,
     tcp::{HttpListener, SharedRouter},
@@ -32,10 +34,10 @@ use crate::{
     context::ServerContext,
     lifecycle::Lifecycle,
     log_filter::LogFilter,
-    metrics::{MetricSources, Scraper},
-    ops_token::SharedToken,
+    metrics::{MetricSources, Scraper, TrafficHistory},
     reload::ReloadHandle,
     services::Services,
+    supervise::keep_running,
 };
 
 /// Connections that are served at the same time. More wait.
@@ -49,6 +51,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub(crate) struct OpsState {
     pub(crate) sources: MetricSources,
     pub(crate) scraper: Arc<Scraper>,
+    pub(crate) history: Arc<TrafficHistory>,
+    pub(crate) overviews: Arc<Overviews>,
     pub(crate) log: Option<LogFilter>,
     pub(crate) configuration: ReloadHandle,
 }
@@ -69,20 +73,29 @@ impl FromRef<OpsState> for ServerContext {
 /// A running operations listener.
 pub(crate) struct Operations {
     lifecycle: Arc<Lifecycle>,
+    /// Keeps the recent past for the admin page.
+    history: JoinHandle<()>,
 }
 
 impl Operations {
     /// Serves a bound listener.
-    pub(crate) fn serve(listener: HttpListener, token: SharedToken, state: OpsState) -> Self {
+    pub(crate) fn serve(listener: HttpListener, access: OpsAccess, state: OpsState) -> Self {
         let context = own_context(&state.sources.gateway);
         let lifecycle = context.lifecycle.clone();
-        let router = SharedRouter::new(router(&context, state, listener.address(), token));
+        let history = {
+            let (history, services) = (state.history.clone(), context.services.clone());
+            tokio::spawn(async move {
+                keep_running("traffic history", || history.keep(&services)).await;
+            })
+        };
+        let router = SharedRouter::new(router(&context, state, listener.address(), access));
         tokio::spawn(listener.run(context, router));
-        Self { lifecycle }
+        Self { lifecycle, history }
     }
 
     /// Stops accepting, and waits a moment for the last answers.
     pub(crate) async fn stop(self) {
+        self.history.abort();
         self.lifecycle.begin_drain();
         // A reader that is slower loses its answer.
         let _ = timeout(LAST_ANSWERS, self.lifecycle.clients_done()).await;
@@ -105,10 +118,10 @@ fn router(
     context: &ServerContext,
     state: OpsState,
     address: SocketAddr,
-    token: SharedToken,
+    access: OpsAccess,
 ) -> Router {
     let is_loopback = address.ip().to_canonical().is_loopback();
-    let guard = Arc::new(Guard { is_loopback, token });
+    let guard = Arc::new(Guard { is_loopback, access });
     Router::new()
         .route("/healthz", get(http::healthy))
         .route("/readyz", get(http::ready))
@@ -116,8 +129,9 @@ fn router(
         .route("/cluster", get(cluster))
         .route("/config", get(configuration))
         .route("/log", get(log::show).put(log::change))
+        .merge(admin::router())
         .fallback(|| async {
-            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config and /log here\n";
+            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config, /log and /admin/… here\n";
             (StatusCode::NOT_FOUND, hint)
         })
         .layer(middleware::from_fn_with_state(guard, guard::protect))

@@ -126,7 +126,7 @@ impl Roster {
     }
 
     /// The members on this gateway.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Member> {
         self.by_id.values()
     }
 

@@ -1,0 +1,59 @@
+//! Errors of requests to `/admin/…`: a status and a message in JSON.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::CHANGES;
+use crate::rest;
+
+/// The fault of a failed request: the caller's, except where it says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(
+        "send the header {CHANGES}: 1 with a request that changes something; without it, another web \
+         page could send it"
+    )]
+    NoHeader,
+    #[error("{0}")]
+    Invalid(Cow<'static, str>),
+    #[error("there is no session with this id, or it has no connections on this gateway")]
+    NoSession,
+    #[error("there is no project with this key")]
+    NoProject,
+    /// A fault of a request that the REST API has, too.
+    #[error("{}", .0.message())]
+    Rest(rest::Error),
+}
+
+impl From<rest::Error> for Error {
+    fn from(error: rest::Error) -> Self {
+        Self::Rest(error)
+    }
+}
+
+impl Error {
+    pub(super) fn invalid(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(what.into())
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoHeader => StatusCode::FORBIDDEN,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NoSession | Self::NoProject => StatusCode::NOT_FOUND,
+            Self::Rest(error) => error.status(),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "message": self.to_string() });
+        let content_type = [(header::CONTENT_TYPE, "application/json")];
+        (self.status(), content_type, format!("{body}\n")).into_response()
+    }
+}
