@@ -10,6 +10,7 @@ import { setTimeout as after } from 'node:timers/promises';
 import { Gateway } from '../browser/harness/gateway.js';
 import { TcpProxy } from '../browser/harness/tcp-proxy.js';
 import { Page } from './harness/page.js';
+import { assertComplete, traffic } from './harness/traffic.js';
 
 const PLAIN = { SIGNALBOX_TLS__PLAINTEXT_TCP: 'true' };
 
@@ -22,44 +23,6 @@ async function pair(context, gateway) {
   await alice.take('connectionCreated', 2);
   await bob.take('connectionCreated', 2);
   return { proxy, session, alice, bob };
-}
-
-/** Sends numbered signals from both until told to stop. Returns how many each has sent. */
-function traffic(...clients) {
-  let running = true;
-  const sending = clients.map(async (client) => {
-    let sent = 0;
-    const outcomes = [];
-    while (running) {
-      sent += 1;
-      outcomes.push(client.signal({ type: 'n', data: `${client.connection.data} ${sent}` }));
-      await after(20);
-    }
-    await Promise.all(outcomes);
-    return sent;
-  });
-  return async () => {
-    running = false;
-    return Promise.all(sending);
-  };
-}
-
-/**
- * Asserts that each client has received every signal of each sender once. The SDK itself sends a signal
- * that is made while it comes back before those that it repeats.
- */
-async function assertComplete(clients, counts) {
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  for (const client of clients) {
-    const received = (await client.take('signal', total)).map(([, data]) => data);
-    clients.forEach((sender, at) => {
-      const { data: name } = sender.connection;
-      const own = received.filter((data) => data.startsWith(`${name} `)).map((data) => Number(data.split(' ')[1]));
-      const all = Array.from({ length: counts[at] }, (_, n) => n + 1);
-      assert.deepEqual(own.toSorted((a, b) => a - b), all);
-    });
-    assert.deepEqual(client.pending('signal', 'connectionCreated', 'connectionDestroyed', 'sessionDisconnected'), []);
-  }
 }
 
 test('a link that is cut for 5 s under traffic loses nothing and repeats nothing', async (context) => {

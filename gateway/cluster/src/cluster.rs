@@ -245,6 +245,7 @@ impl Cluster {
             self.restart_broken(now);
         }
         if beat {
+            self.relay.publish_confirmed();
             let (elsewhere, others) = self.links.usage();
             self.relay.set_usage_elsewhere(elsewhere, others);
             self.links.send_heartbeat(self.relay.project_usage(HEARTBEAT_INTERVAL));

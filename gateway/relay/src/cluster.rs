@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use signalbox_protocol::{ConnectionId, ProjectKey, SessionId};
 
 use crate::{
@@ -81,7 +82,9 @@ impl Relay {
         settings.gateway = instance.gateway.clone();
         let closed_sessions = ClosedSessions::default();
         let (cut_off, gaps) = (AtomicBool::new(false), AtomicU64::new(0));
-        let cluster = ClusterContext { instance, backplane, closed_sessions, cut_off, gaps };
+        let confirmed = Mutex::default();
+        let cluster =
+            ClusterContext { instance, backplane, closed_sessions, cut_off, gaps, confirmed };
         Self::with_directory(Directory::new(settings, observer, Some(cluster)))
     }
 
@@ -191,6 +194,16 @@ impl Relay {
             })
         });
         kept.map(|session| session.id().clone()).collect()
+    }
+
+    /// Tells the other gateways what clients without cursors of their own have confirmed since the
+    /// last call. What they do not know yet when this gateway is lost is sent to such a client again.
+    pub fn publish_confirmed(&self) {
+        let Some(cluster) = &self.directory().context().cluster else { return };
+        let sessions = std::mem::take(&mut *cluster.confirmed.lock());
+        for session in sessions.iter().filter_map(|session| self.directory().find(session)) {
+            session.with(SessionState::publish_confirmed);
+        }
     }
 
     /// Ends the kept connections of lost gateways whose orphan windows have passed. Returns whether

@@ -63,7 +63,33 @@ impl Connection {
         signal: Signal<'_>,
         now: Duration,
     ) -> Result<SignalCost, SignalError> {
-        let result = self.session.with(|state| state.signal(self.seat, to, signal, now));
+        self.send_signal(to, signal, None, now)
+    }
+
+    /// Sends a signal that the client has made a request of, with this transaction id. If the client
+    /// repeats the request on another gateway, that one finds it answered.
+    ///
+    /// # Errors
+    /// As of [`Connection::signal`].
+    pub fn signal_on_request(
+        &mut self,
+        transaction: &str,
+        to: Option<ConnectionId>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<SignalCost, SignalError> {
+        self.send_signal(to, signal, Some(transaction), now)
+    }
+
+    fn send_signal(
+        &mut self,
+        to: Option<ConnectionId>,
+        signal: Signal<'_>,
+        transaction: Option<&str>,
+        now: Duration,
+    ) -> Result<SignalCost, SignalError> {
+        let result =
+            self.session.with(|state| state.signal(self.seat, to, signal, transaction, now));
         match &result {
             Ok(AcceptedSignal { seq, .. }) | Err(SignalError::Rejected { seq, .. }) => {
                 self.sent = *seq;

@@ -1,12 +1,15 @@
 //! State shared by all sessions of a relay.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
-use parking_lot::{RwLock, RwLockReadGuard};
-use signalbox_protocol::GatewayId;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use signalbox_protocol::{GatewayId, SessionId};
 
 use crate::{
     backplane::Backplane, evicted::EvictedTickets, instance::Instance, observer::Observer,
@@ -61,4 +64,7 @@ pub(crate) struct ClusterContext {
     pub(crate) cut_off: AtomicBool,
     /// Gaps in the signals of other gateways that were reported to sessions.
     pub(crate) gaps: AtomicU64,
+    /// Sessions with confirmations that the other gateways have not been told of. This lock is an
+    /// inner one: nothing else is locked under it.
+    pub(crate) confirmed: Mutex<HashSet<SessionId>>,
 }

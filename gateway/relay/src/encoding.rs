@@ -166,7 +166,7 @@ fn opentok(
     let EventNumber { epoch, number } = number;
     match message {
         GatewayMessage::ConnectionCreated(info) => {
-            let receipt = Receipt::Created { epoch, number };
+            let receipt = Receipt::Created { epoch, number, id: info.id };
             // The permissions of others are not known to the SDK's users.
             Some(opentok_message::created(session, Some(&receipt), info, &[]))
         }

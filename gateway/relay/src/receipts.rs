@@ -45,8 +45,33 @@ pub struct KnownPosition {
     pub sent: u64,
     /// The last signal that the client has received from each sender.
     pub cursors: HashMap<Sender, u64>,
-    /// Whether the client knows its own connection, and those that were there when it joined.
+    /// Whether the client knows its own connection, and those that were there when it joined. A
+    /// client from another gateway has to be told again: nobody knows which events it has received.
     pub greeted: bool,
+    /// Whether it receives presence events.
+    pub presence: bool,
+}
+
+/// What a client has confirmed since the other gateways were last told of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Confirmed {
+    /// The last signal of each sender.
+    cursors: HashMap<Sender, u64>,
+    greeted: bool,
+}
+
+impl Confirmed {
+    pub(crate) fn add(&mut self, receipt: &Receipt) {
+        match receipt {
+            Receipt::Signal { from, seq } => {
+                let last = self.cursors.entry(from.clone()).or_default();
+                *last = (*last).max(*seq);
+            }
+            Receipt::Greeting => self.greeted = true,
+            // Each gateway has an order of presence events of its own.
+            Receipt::Created { .. } | Receipt::Destroyed { .. } => {}
+        }
+    }
 }
 
 /// Receipts of one client.
@@ -68,20 +93,56 @@ impl Receipts {
     pub(crate) fn confirm(&mut self, receipt: &Receipt) {
         match receipt {
             Receipt::Signal { from, seq } => {
-                if let Some(last) = self.cursors.get_mut(from) {
-                    *last = (*last).max(*seq);
-                } else if self.cursors.len() < CURSORS_IN_ALL {
-                    self.cursors.insert(from.clone(), *seq);
-                }
+                self.advance(from, *seq);
             }
             Receipt::Greeting => self.greeted = true,
-            Receipt::Created { epoch, number } => self.confirm_event(*epoch, *number),
+            Receipt::Created { epoch, number, .. } => self.confirm_event(*epoch, *number),
             Receipt::Destroyed { epoch, number, id } => {
                 self.confirm_event(*epoch, *number);
                 // The last signal came before it.
                 self.cursors.remove(&Sender::Connection(*id));
             }
         }
+    }
+
+    fn advance(&mut self, from: &Sender, seq: u64) {
+        if let Some(last) = self.cursors.get_mut(from) {
+            *last = (*last).max(seq);
+        } else if self.cursors.len() < CURSORS_IN_ALL {
+            self.cursors.insert(from.clone(), seq);
+        }
+    }
+
+    /// Records what the client has confirmed to another gateway.
+    pub(crate) fn confirm_elsewhere(&mut self, confirmed: &Confirmed) {
+        for (from, seq) in &confirmed.cursors {
+            self.advance(from, *seq);
+        }
+        self.greeted |= confirmed.greeted;
+    }
+
+    /// Adds what another gateway knows of the client.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (from, seq) in &other.cursors {
+            self.advance(from, *seq);
+        }
+        self.greeted |= other.greeted;
+        for (at, transaction) in &other.answers.order {
+            if let Some(answer) = other.answers.by_transaction.get(transaction) {
+                self.answers.push(transaction.clone(), answer.clone(), *at);
+            }
+        }
+    }
+
+    /// The client has come from another gateway, and is greeted again.
+    pub(crate) fn forget_greeting(&mut self) {
+        self.greeted = false;
+    }
+
+    /// Forgets the cursors of all other senders. On the gateway of the client that is done when it
+    /// confirms the end of a sender.
+    pub(crate) fn retain_senders(&mut self, keep: impl Fn(&Sender) -> bool) {
+        self.cursors.retain(|from, _| keep(from));
     }
 
     fn confirm_event(&mut self, epoch: u64, number: u64) {
@@ -189,8 +250,8 @@ mod tests {
         for (from, seq) in [(&alice, 1), (&server, 7), (&alice, 3), (&alice, 2)] {
             receipts.confirm(&Receipt::Signal { from: from.clone(), seq });
         }
-        receipts.confirm(&Receipt::Created { epoch: 5, number: 4 });
-        receipts.confirm(&Receipt::Created { epoch: 5, number: 3 });
+        receipts.confirm(&Receipt::Created { epoch: 5, number: 4, id });
+        receipts.confirm(&Receipt::Created { epoch: 5, number: 3, id });
         assert_eq!(receipts.cursors(), &HashMap::from([(alice, 3), (server.clone(), 7)]));
         assert_eq!((receipts.events(5), receipts.events(6)), (4, 0));
         receipts.confirm(&Receipt::Destroyed { epoch: 6, number: 1, id });
@@ -233,6 +294,30 @@ mod tests {
         assert_eq!(receipts.answers.by_transaction.len(), ANSWERS);
         assert_eq!(receipts.answered("0"), None);
         assert!(receipts.answered(&(2 * ANSWERS - 1).to_string()).is_some());
+    }
+
+    #[test]
+    fn what_two_gateways_know_is_put_together() {
+        let [alice, bob] = [1, 2].map(|id| Sender::from(ConnectionId::from_bytes([id; 16])));
+        let signal = |from: &Sender, seq| Receipt::Signal { from: from.clone(), seq };
+        let (mut here, mut there) = (Receipts::default(), Receipts::default());
+        here.confirm(&signal(&alice, 3));
+        here.answer("a", Answer::Accepted, at(1));
+        there.confirm(&signal(&alice, 2));
+        there.answer("a", Answer::Accepted, at(1));
+        there.answer("b", Answer::Accepted, at(2));
+        let mut confirmed = Confirmed::default();
+        for receipt in [signal(&bob, 8), signal(&bob, 7), Receipt::Greeting] {
+            confirmed.add(&receipt);
+        }
+        there.confirm_elsewhere(&confirmed);
+        here.merge(&there);
+        assert_eq!(here.cursors(), &HashMap::from([(alice, 3), (bob.clone(), 8)]));
+        assert!(here.greeted());
+        assert!(here.answered("a").is_some() && here.answered("b").is_some());
+        assert_eq!(here.answers.order.len(), 2);
+        here.retain_senders(|from| *from == bob);
+        assert_eq!(here.cursors(), &HashMap::from([(bob, 8)]));
     }
 
     #[test]

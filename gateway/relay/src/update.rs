@@ -7,6 +7,7 @@ use signalbox_protocol::{ConnectionId, DisconnectReason, GatewayId, Sender, Sign
 
 use crate::{
     instance::Instance,
+    receipts::Confirmed,
     rejections::Rejection,
     session::{log_entry::Audience, roster::MemberState},
 };
@@ -56,6 +57,18 @@ pub(crate) enum Update<'a> {
     Closed,
     /// A connection of the sending gateway has moved to another one, which reports it, too.
     Moved { id: ConnectionId, home: Instance, generation: u64 },
+    /// A signal was delivered that the sender's client has sent as a request. The client repeats the
+    /// request if it reads no answer, on any gateway.
+    Requested {
+        transaction: &'a str,
+        from: ConnectionId,
+        seq: u64,
+        audience: Audience,
+        #[serde(borrow)]
+        signal: Signal<'a>,
+    },
+    /// Clients whose receipts the gateways keep have confirmed messages.
+    Confirmed(Vec<(ConnectionId, Confirmed)>),
 }
 
 /// The part of one gateway in a session.

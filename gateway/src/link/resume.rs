@@ -206,7 +206,7 @@ pub(super) async fn resume(
     let known = match &used {
         Proof::Ticket(_) => {
             let (events, sent, cursors) = (claim.events, claim.accepted, claim.cursors);
-            KnownPosition { events, sent, cursors, greeted: true }
+            KnownPosition { events, sent, cursors, greeted: true, presence: true }
         }
         Proof::Socket(socket) => {
             let known = services.relay().known_position(session, connection, &socket.secret);
@@ -252,7 +252,7 @@ pub(super) async fn resume(
     let greeting = if known.greeted {
         Vec::new()
     } else {
-        greeting(services, session, admitted.connection.id())
+        greeting(services, session, admitted.connection.id(), known.presence)
     };
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
@@ -281,9 +281,11 @@ fn greeting(
     services: &Services,
     session: &SessionId,
     id: ConnectionId,
+    presence: bool,
 ) -> Vec<GatewayMessage<'static>> {
-    let (own, others): (Vec<_>, Vec<_>) =
+    let (own, mut others): (Vec<_>, Vec<_>) =
         services.relay().connections(session).into_iter().partition(|it| it.info.id == id);
+    others.retain(|_| presence);
     let Some(own) = own.first() else { return Vec::new() };
     let welcome = Welcome {
         connection: (*own.info).clone(),

@@ -66,6 +66,12 @@ impl SocketUrl {
         self.returns
     }
 
+    /// Whether these are the session and the connection of the URL.
+    pub(crate) fn names(&self, session: &str, connection: ConnectionId) -> bool {
+        self.connection == Some(connection)
+            && self.session.as_ref().is_some_and(|own| own.as_str() == session)
+    }
+
     pub(crate) fn secret(&self) -> Option<TicketSecret> {
         self.secret
     }

@@ -18,9 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!((400..500).contains(&refusal.status));
             }
         }
-        Ok(ClientFrame::Confirmation { transaction }) => {
-            if let Some(receipt) = Receipt::parse(transaction) {
-                assert_eq!(Receipt::parse(&receipt.to_string()), Some(receipt));
+        Ok(ClientFrame::Confirmation { transaction, address }) => {
+            if let Some(receipt) = Receipt::parse(transaction, address) {
+                let address = receipt.address().unwrap_or_default();
+                assert_eq!(Receipt::parse(&receipt.to_string(), &address), Some(receipt));
             }
         }
         _ => {}

@@ -48,6 +48,8 @@ pub enum ClientFrame<'a> {
     Confirmation {
         /// The transaction id, as the gateway has chosen it.
         transaction: &'a str,
+        /// The address from which the message came, empty if it had none.
+        address: &'a str,
     },
     /// The client leaves this WebSocket.
     Disconnect {
@@ -87,7 +89,10 @@ impl<'a> ClientFrame<'a> {
             FrameKind::Disconnect => {
                 Self::Disconnect { returns: !frame.required(RECONNECT)?.is_empty() }
             }
-            FrameKind::Status => Self::Confirmation { transaction: transaction(&frame)? },
+            FrameKind::Status => Self::Confirmation {
+                transaction: transaction(&frame)?,
+                address: frame.addresses().next().unwrap_or_default(),
+            },
             FrameKind::Message => Self::Request(Request {
                 transaction: transaction(&frame)?,
                 from: frame.required(FROM)?,

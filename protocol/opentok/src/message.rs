@@ -115,7 +115,10 @@ fn presence(
 ) -> Vec<u8> {
     let uri = format!("{}/connection/{id}", uri_of(session));
     let transaction = event.map(ToString::to_string);
-    let headers: Vec<_> = transaction.iter().map(|it| (TRANSACTION, it.as_str())).collect();
+    let address = event.and_then(Receipt::address);
+    let headers = [(TRANSACTION, &transaction), (FROM, &address)];
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let headers: Vec<_> = headers.collect();
     frame(FrameKind::Message, &headers, length, &MessageBody { method, uri: &uri, content, reason })
 }
 

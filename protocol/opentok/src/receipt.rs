@@ -1,16 +1,19 @@
 //! Transaction ids of the gateway's messages, by which a client confirms them.
 //!
-//! The same message has the same id for every receiver and on every link, so it is encoded once, and
-//! a client recognises it if it is sent again. The id says what was received, so the gateway keeps no
-//! list of unconfirmed messages.
+//! The same message has the same id for every receiver, on every link and every gateway, so it is
+//! encoded once, and a client recognises it if it is sent again. The id says what was received, so the
+//! gateway keeps no list of unconfirmed messages.
 //!
 //! ```text
-//! {connection}.{number}          a signal of a connection
-//! s.{gateway}.{number}           a signal of servers
-//! g.1                            the end of the greeting
-//! c.{epoch}.{number}             the presence event with this number: a connection was created
-//! d.{epoch}.{number}.{connection}                          … a connection was destroyed
+//! {connection}.{number}   a signal of a connection
+//! s.{gateway}.{number}    a signal of servers
+//! g.1                     the end of the greeting
+//! c.{connection}          a connection was created
+//! d.{connection}          a connection was destroyed
 //! ```
+//!
+//! Each gateway has an order of presence events of its own. Its number of an event is the address from
+//! which the message comes, which the client repeats in its confirmation: `{epoch}.{number}`.
 
 use std::fmt;
 
@@ -34,6 +37,8 @@ pub enum Receipt {
         epoch: u64,
         /// Number of the presence event in the session.
         number: u64,
+        /// The connection.
+        id: ConnectionId,
     },
     /// A connection was destroyed.
     Destroyed {
@@ -50,8 +55,9 @@ pub enum Receipt {
 const GREETING: &str = "1";
 
 impl Receipt {
-    /// The message with this transaction id; `None` if no message has it.
-    pub fn parse(id: &str) -> Option<Self> {
+    /// The message with this transaction id, which came from this address; `None` if no message has
+    /// them.
+    pub fn parse(id: &str, address: &str) -> Option<Self> {
         let (kind, rest) = id.split_once('.')?;
         Some(match kind {
             "s" => {
@@ -61,21 +67,30 @@ impl Receipt {
                 Self::Signal { from, seq: number(seq)? }
             }
             "g" => return (rest == GREETING).then_some(Self::Greeting),
-            "c" => {
-                let (epoch, count) = rest.split_once('.')?;
-                Self::Created { epoch: number(epoch)?, number: number(count)? }
-            }
-            "d" => {
-                let (epoch, rest) = rest.split_once('.')?;
-                let (count, id) = rest.split_once('.')?;
-                let (epoch, number) = (number(epoch)?, number(count)?);
-                Self::Destroyed { epoch, number, id: id.parse().ok()? }
+            "c" | "d" => {
+                let (epoch, count) = address.split_once('.')?;
+                let (epoch, number, id) = (number(epoch)?, number(count)?, rest.parse().ok()?);
+                if kind == "c" {
+                    Self::Created { epoch, number, id }
+                } else {
+                    Self::Destroyed { epoch, number, id }
+                }
             }
             connection => {
                 let from = Sender::Connection(connection.parse().ok()?);
                 Self::Signal { from, seq: number(rest)? }
             }
         })
+    }
+
+    /// The address from which the message comes; `None` if it is not a presence event.
+    pub fn address(&self) -> Option<String> {
+        match self {
+            Self::Created { epoch, number, .. } | Self::Destroyed { epoch, number, .. } => {
+                Some(format!("{epoch}.{number}"))
+            }
+            Self::Signal { .. } | Self::Greeting => None,
+        }
     }
 }
 
@@ -91,8 +106,8 @@ impl fmt::Display for Receipt {
             Self::Signal { from: Sender::Connection(id), seq } => write!(f, "{id}.{seq}"),
             Self::Signal { from: Sender::Server(gateway), seq } => write!(f, "s.{gateway}.{seq}"),
             Self::Greeting => write!(f, "g.{GREETING}"),
-            Self::Created { epoch, number } => write!(f, "c.{epoch}.{number}"),
-            Self::Destroyed { epoch, number, id } => write!(f, "d.{epoch}.{number}.{id}"),
+            Self::Created { id, .. } => write!(f, "c.{id}"),
+            Self::Destroyed { id, .. } => write!(f, "d.{id}"),
         }
     }
 }

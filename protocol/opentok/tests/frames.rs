@@ -49,7 +49,7 @@ fn the_frames_of_clients_are_read_byte_for_byte() {
         (
             "confirmation",
             &format!("00000034 0000 09 01 0002 6331 02 {transaction} {from}"),
-            ClientFrame::Confirmation { transaction: "t2" },
+            ClientFrame::Confirmation { transaction: "t2", address: "c1" },
         ),
         (
             "request",
@@ -129,7 +129,8 @@ fn receipts() -> impl Strategy<Value = Receipt> {
     prop_oneof![
         Just(Receipt::Greeting),
         (sender, any::<u64>()).prop_map(|(from, seq)| Receipt::Signal { from, seq }),
-        (any::<u64>(), any::<u64>()).prop_map(|(epoch, number)| Receipt::Created { epoch, number }),
+        (any::<u64>(), any::<u64>(), connection.clone())
+            .prop_map(|(epoch, number, id)| Receipt::Created { epoch, number, id }),
         (any::<u64>(), any::<u64>(), connection)
             .prop_map(|(epoch, number, id)| Receipt::Destroyed { epoch, number, id }),
     ]
@@ -166,15 +167,17 @@ proptest! {
 
     #[test]
     fn a_receipt_has_one_text(receipt in receipts()) {
-        let text = receipt.to_string();
-        prop_assert_eq!(Receipt::parse(&text), Some(receipt));
+        let (text, address) = (receipt.to_string(), receipt.address().unwrap_or_default());
+        prop_assert_eq!(Receipt::parse(&text, &address), Some(receipt));
     }
 
     #[test]
     fn arbitrary_text_is_a_receipt_in_its_only_form_or_none(
-        text in "([sdc]|\\PC{0,40})\\.[0-9+ .a-z-]{0,60}"
+        text in "([sdc]|\\PC{0,40})\\.[0-9+ .a-z-]{0,60}",
+        address in "[0-9]{0,3}\\.[0-9+ .]{0,3}",
     ) {
-        if let Some(receipt) = Receipt::parse(&text) {
+        if let Some(receipt) = Receipt::parse(&text, &address) {
+            prop_assert!(receipt.address().is_none_or(|it| it == address));
             prop_assert_eq!(receipt.to_string().to_lowercase(), text.to_lowercase());
         }
     }

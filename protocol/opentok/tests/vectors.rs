@@ -41,7 +41,7 @@ fn vectors() -> Vec<Vector> {
     let data = "name=alice \u{1f6a6} \"quoted\"".to_owned();
     let info = ConnectionInfo { id, created_at: 1_795_503_289_570, data };
     let (epoch, number) = (7, 3);
-    let created = Receipt::Created { epoch, number };
+    let created = Receipt::Created { epoch, number, id };
     let destroyed = Receipt::Destroyed { epoch, number: 4, id };
     let server = Sender::Server("gw.1".parse().unwrap());
     let signal =

@@ -18,7 +18,8 @@ export function binary() {
   return path;
 }
 
-export class Gateway {
+/** A gateway as its clients and its project's servers know it. */
+class Address {
   /** Ports, each as `HOST:PORT`. */
   quic;
   https;
@@ -26,11 +27,51 @@ export class Gateway {
   page;
   /** File with the authority that signed its certificate. */
   ca;
+  #project;
+
+  /** What the gateway has announced. */
+  set announced({ project, quic, https, page, ca }) {
+    this.#project = project;
+    Object.assign(this, { quic, https, page, ca });
+  }
+
+  get projectKey() {
+    return this.#project.key;
+  }
+
+  /** With which a project's server creates tokens and calls the REST API. */
+  get projectSecret() {
+    return this.#project.secret;
+  }
+
+  newSession() {
+    return this.#mint('session', 'new');
+  }
+
+  token({ session, role = 'publisher', data = '' }) {
+    return this.#mint('token', '--session', session, '--role', role, '--data', data);
+  }
+
+  #mint(...command) {
+    const { key, secret } = this.#project;
+    return execFileSync(binary(), [...command, '--key', key, '--secret', secret], { encoding: 'utf8' }).trim();
+  }
+}
+
+/** The line of JSON with which a process announces that it is ready. */
+async function announcement(child, exited, log) {
+  const lines = createInterface(child.stdout);
+  const timeout = AbortSignal.timeout(START_DEADLINE_MS);
+  const line = await Promise.race([once(lines, 'line', { signal: timeout }), exited]);
+  if (typeof line[0] !== 'string') throw new Error(`the gateway ended before it announced itself\n${log()}`);
+  return JSON.parse(line[0]);
+}
+
+export class Gateway extends Address {
   /** SHA-256 of its certificate, as an array. */
   certificateHash;
   #directory;
   #settings;
-  #project;
   #child;
   #exited;
   #log = '';
@@ -73,39 +114,7 @@ export class Gateway {
     );
     this.#child.stderr.on('data', (data) => (this.#log = (this.#log + data).slice(-20_000)));
     this.#exited = once(this.#child, 'exit');
-    const { project, quic: quicBound, https, page, ca } = JSON.parse(await this.#announcement());
-    this.#project = project;
-    Object.assign(this, { quic: quicBound, https, page, ca });
-  }
-
-  get projectKey() {
-    return this.#project.key;
-  }
-
-  /** With which a project's server creates tokens and calls the REST API. */
-  get projectSecret() {
-    return this.#project.secret;
-  }
-
-  newSession() {
-    return this.#mint('session', 'new');
-  }
-
-  token({ session, role = 'publisher', data = '' }) {
-    return this.#mint('token', '--session', session, '--role', role, '--data', data);
-  }
-
-  #mint(...command) {
-    const { key, secret } = this.#project;
-    return execFileSync(binary(), [...command, '--key', key, '--secret', secret], { encoding: 'utf8' }).trim();
-  }
-
-  async #announcement() {
-    const lines = createInterface(this.#child.stdout);
-    const timeout = AbortSignal.timeout(START_DEADLINE_MS);
-    const line = await Promise.race([once(lines, 'line', { signal: timeout }), this.#exited]);
-    if (typeof line[0] !== 'string') throw new Error(`the gateway ended before it announced itself\n${this.#log}`);
-    return line[0];
+    this.announced = await announcement(this.#child, this.#exited, () => this.#log);
   }
 
   /** Ends it as an operator would. It must have survived the tests. */
@@ -117,5 +126,54 @@ export class Gateway {
     const [status] = await this.#exited;
     clearTimeout(timer);
     if (status !== 0) throw new Error(`the gateway ended with ${status} after SIGTERM\n${this.#log}`);
+  }
+}
+
+/** Gateways of one cluster, with a nats-server: `serve --dev --gateways N`. */
+export class Fleet {
+  /** Each is a `FleetGateway`. */
+  gateways;
+
+  /** `settings` are environment variables. It ends with the test. */
+  static async start(context, count, settings = {}) {
+    const directory = mkdtempSync(join(tmpdir(), 'signalbox-'));
+    const child = spawn(
+      binary(),
+      ['serve', '--announce', 'json', '--dev', '--dev-dir', directory, '--gateways', String(count)],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...settings } },
+    );
+    const exited = once(child, 'exit');
+    context.after(async () => {
+      child.kill('SIGTERM');
+      await exited;
+      rmSync(directory, { recursive: true, force: true });
+    });
+    let log = '';
+    child.stderr.on('data', (data) => (log = (log + data).slice(-20_000)));
+    const fleet = new Fleet();
+    const { gateways } = await announcement(child, exited, () => log);
+    fleet.gateways = gateways.map((announced) => new FleetGateway(announced));
+    return fleet;
+  }
+}
+
+/** A gateway of a fleet. */
+class FleetGateway extends Address {
+  #pid;
+
+  constructor(announced) {
+    super();
+    this.announced = announced;
+    this.#pid = announced.pid;
+  }
+
+  /** It ends as after a crash. */
+  kill() {
+    process.kill(this.#pid, 'SIGKILL');
+  }
+
+  /** An operator stops it. */
+  stop() {
+    process.kill(this.#pid, 'SIGTERM');
   }
 }

@@ -7,17 +7,19 @@ import { setTimeout } from 'node:timers/promises';
 export class TcpProxy {
   /** `HOST:PORT` of the proxy. */
   address;
+  #target;
   #isCut = false;
   #sockets = new Set();
   #webSockets = new Set();
 
   /** It ends with the test. */
   static async to(context, target) {
-    const [host, port] = target.split(':');
     const proxy = new TcpProxy();
+    proxy.moveTo(target);
     const server = net.createServer((client) => {
       proxy.opened += 1;
       if (proxy.#isCut) return client.destroy();
+      const [host, port] = proxy.#target.split(':');
       const gateway = net.connect(Number(port), host);
       client.on('data', (data) => {
         if (/^upgrade: websocket/im.test(data)) proxy.#webSockets.add(client).add(gateway);
@@ -65,6 +67,11 @@ export class TcpProxy {
 
   /** Connections that clients have opened so far. */
   opened = 0;
+
+  /** Leads new connections to another gateway, as a load balancer does. */
+  moveTo(target) {
+    this.#target = target;
+  }
 
   /** The network is back. */
   restore() {

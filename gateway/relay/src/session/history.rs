@@ -49,6 +49,9 @@ pub(crate) struct History {
     trimmed: Trimmed,
     #[serde(skip)]
     bounds: HistoryBounds,
+    /// Time of the last presence event that was dropped for lack of room.
+    #[serde(skip)]
+    crowded_out: Option<Duration>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,8 +117,8 @@ impl History {
                     // Keeps the positions of the others.
                     LogEntry::Elsewhere
                 }
-                LogEntry::Created { .. } => LogEntry::Elsewhere,
-                // No client misses it, and no client is waiting for the sender's signals.
+                // No client that counts misses them, and none is waiting for the sender's signals.
+                LogEntry::Created { info, .. } => LogEntry::Created { number: 0, info },
                 LogEntry::Destroyed { id, reason, .. } => {
                     LogEntry::Destroyed { number: 0, id, reason }
                 }
@@ -156,6 +159,22 @@ impl History {
     /// Time of the latest entry; zero if there is none.
     pub(crate) fn last_recorded(&self) -> Duration {
         self.log.back().map_or(Duration::ZERO, |entry| entry.at)
+    }
+
+    /// Whether all presence events are here that are not too old.
+    pub(crate) fn has_recent_presence(&self, now: Duration) -> bool {
+        self.crowded_out.is_none_or(|at| at + self.bounds.age < now)
+    }
+
+    /// Number of presence events before a position.
+    pub(crate) fn presence_before(&self, position: u64) -> u64 {
+        let number = |entry: &LogEntry| match entry {
+            LogEntry::Created { number, .. } | LogEntry::Destroyed { number, .. } => Some(*number),
+            LogEntry::Signal { .. } | LogEntry::Elsewhere => None,
+        };
+        // Those of another gateway have no number here.
+        let first = self.since(position).filter_map(number).find(|number| *number > 0);
+        first.map_or(self.presence_events, |first| first - 1)
     }
 
     /// The dropped entries.
@@ -214,6 +233,9 @@ impl History {
             let too_large = self.bytes > self.bounds.bytes;
             if !too_large && entry.at + self.bounds.age >= now {
                 break;
+            }
+            if too_large && entry.entry.is_presence() {
+                self.crowded_out = Some(entry.at);
             }
             self.drop_first();
         }

@@ -42,6 +42,10 @@ pub(crate) enum LogEntry {
 }
 
 impl LogEntry {
+    pub(crate) fn is_presence(&self) -> bool {
+        matches!(self, Self::Created { .. } | Self::Destroyed { .. })
+    }
+
     /// Bytes on the heap, apart from the entry itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {

@@ -9,7 +9,7 @@ use std::{
 use signalbox_protocol::{ConnectionId, ConnectionInfo, GatewayId};
 
 use super::tombstones::Tombstones;
-use crate::{instance::Instance, update::Other};
+use crate::{instance::Instance, receipts::Confirmed, update::Other};
 
 /// The state that a session has once it has been shared with another gateway.
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(super) hearsay: HashMap<ConnectionId, Other>,
     /// Reports of ends that have been left to other gateways a short time ago.
     pub(super) left: VecDeque<LeftReport>,
+    /// What clients have confirmed since the other gateways were told of it.
+    pub(super) confirmed: HashMap<ConnectionId, Confirmed>,
     /// This gateway shuts down, and has left its connections to the others.
     pub(super) departing: bool,
 }

@@ -1,7 +1,10 @@
 //! The replay for a resuming client: entries of the history that are addressed to it and beyond its
 //! cursors, and the signals among them that the history no longer has.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use signalbox_protocol::{
@@ -11,7 +14,7 @@ use signalbox_protocol::{
 };
 
 use super::{
-    log_entry::LogEntry,
+    log_entry::{Audience, LogEntry},
     resumable::{IssuedTicket, Resumable},
     roster::{Member, Roster},
     state::SessionState,
@@ -34,12 +37,15 @@ pub(super) struct Replay {
 }
 
 impl SessionState {
-    /// The messages that a member has missed.
+    /// The messages that a member has missed. `moved`: its client keeps no cursors, and comes from
+    /// another gateway, which has counted the presence events in another order.
     pub(super) fn replay(
         &self,
         member: &Member,
         presented: &IssuedTicket,
         request: &ResumeRequest<'_>,
+        moved: bool,
+        now: Duration,
     ) -> Replay {
         let position = presented.start.position;
         let destroyed = self.history.since(position).filter_map(|entry| match entry {
@@ -57,11 +63,21 @@ impl SessionState {
             position,
             events: presented.start.events.map(|events| events + request.events),
             request,
+            moved,
             full_resync: false,
             lost_until: HashMap::new(),
+            unannounced: HashSet::new(),
         };
-        filter.full_resync = filter.needs_full_resync();
+        filter.full_resync = if moved {
+            filter.trimmed.unknown_before > position
+                || filter.presence && !self.history.has_recent_presence(now)
+        } else {
+            filter.needs_full_resync()
+        };
         filter.lost_until = filter.find_lost();
+        if moved {
+            filter.unannounced = filter.find_unannounced(self.history.since(position));
+        }
         let entries = self.history.since(position);
         let outgoing = entries.filter_map(|entry| filter.missed(entry)).collect();
         Replay { lost: filter.lost(), full_resync: filter.full_resync, outgoing }
@@ -86,12 +102,41 @@ struct ReplayFilter<'a> {
     /// another gateway.
     events: Option<u64>,
     request: &'a ResumeRequest<'a>,
+    /// Whether it comes from another gateway, and keeps no cursors. It ignores the end of a
+    /// connection that it does not know, and the beginning of one that it knows.
+    moved: bool,
     full_resync: bool,
     /// The last lost signal of each sender.
     lost_until: HashMap<Sender, u64>,
+    /// If it has `moved`: connections that are gone, and whose signals it has missed. It may not know
+    /// them.
+    unannounced: HashSet<ConnectionId>,
 }
 
 impl ReplayFilter<'_> {
+    fn find_unannounced<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a LogEntry>,
+    ) -> HashSet<ConnectionId> {
+        let gone = entries.filter_map(|entry| match entry {
+            LogEntry::Signal { from, seq, audience, .. } if self.wants(from, *seq, audience) => {
+                from.connection().filter(|id| !self.roster.contains(*id))
+            }
+            _ => None,
+        });
+        gone.collect()
+    }
+
+    /// Whether the client has missed a signal that was for it.
+    fn wants(&self, from: &Sender, seq: u64, audience: &Audience) -> bool {
+        self.member.receives()
+            && self.knows_sender(from)
+            && audience.includes(self.request.connection)
+            && seq > self.cursor(from)
+            // A history that was taken over may contain some of the signals before it.
+            && self.lost_until.get(from).is_none_or(|lost| seq > *lost)
+    }
+
     fn cursor(&self, from: &Sender) -> u64 {
         self.request.cursors.get(from).copied().unwrap_or(0)
     }
@@ -169,26 +214,24 @@ impl ReplayFilter<'_> {
     fn missed(&self, entry: &LogEntry) -> Option<Outgoing> {
         match entry {
             LogEntry::Signal { from, seq, audience, encoding, frame } => {
-                let wanted = self.member.receives()
-                    && self.knows_sender(from)
-                    && audience.includes(self.request.connection)
-                    && *seq > self.cursor(from)
-                    // A history that was taken over may contain some of the signals before it.
-                    && self.lost_until.get(from).is_none_or(|lost| seq > lost);
-                wanted.then(|| {
+                self.wants(from, *seq, audience).then(|| {
                     let wanted = self.request.encoding;
                     let frame = recode(self.session, from, *seq, *encoding, frame, wanted);
                     Outgoing::signal(from, *seq, self.request.encoding, frame)
                 })
             }
             LogEntry::Created { number, info } => {
-                let missed = self.missed_event(*number);
+                let missed = if self.moved {
+                    self.presence && self.unannounced.contains(&info.id)
+                } else {
+                    self.missed_event(*number)
+                };
                 let created = missed.then(|| GatewayMessage::ConnectionCreated((**info).clone()));
                 created.and_then(|created| self.event(*number, created))
             }
             LogEntry::Elsewhere => None,
             LogEntry::Destroyed { number, id, reason } => {
-                let missed = self.missed_event(*number);
+                let missed = if self.moved { self.presence } else { self.missed_event(*number) };
                 missed.then(|| self.destroyed(*number, *id, *reason)).flatten()
             }
         }
@@ -199,6 +242,9 @@ impl ReplayFilter<'_> {
         let Some(id) = from.connection().filter(|_| self.presence) else {
             return !self.fully_delivered(from);
         };
+        if self.moved {
+            return true;
+        }
         // A history that was taken over from another gateway may contain signals of a sender of
         // which this gateway has never heard.
         self.roster.contains(id)

@@ -97,6 +97,10 @@ impl Resumable {
         self.receipts.as_deref_mut()
     }
 
+    pub(crate) fn take_receipts(&mut self) -> Option<Box<Receipts>> {
+        self.receipts.take()
+    }
+
     /// Makes the tickets of a connection on another gateway count from this position of the history
     /// here.
     pub(crate) fn rebase(&mut self, position: u64) {

@@ -16,6 +16,7 @@ use super::{
     state::SessionState,
 };
 use crate::{
+    encoding::Encoding,
     error::ResumeError,
     outbox::Outbox,
     outgoing::Outgoing,
@@ -38,6 +39,8 @@ impl SessionState {
         let Some(link) = self.roster.detach(seat) else { return false };
         // For a reader that still holds the outbox. The history has the signals in it.
         link.outbox.close(CloseReason::NetworkDisconnected);
+        // Its client may resume on another gateway.
+        self.publish_confirmed();
         true
     }
 
@@ -67,7 +70,11 @@ impl SessionState {
         self.take(id, request.accepted);
         let member = self.roster.get(id).ok_or(ResumeError::InvalidTicket)?;
 
-        let Replay { lost, full_resync, outgoing } = self.replay(member, &presented, request);
+        // A client that keeps no cursors cannot compare a list of members with its own. If it comes
+        // from another gateway, it is told of each end, known or not, and is greeted again.
+        let moved = request.encoding == Encoding::OpenTok && presented.start.events.is_none();
+        let Replay { lost, full_resync, outgoing } =
+            self.replay(member, &presented, request, moved, now);
         let missed = outgoing.len() as u64;
         let outbox = self.outbox_with(outgoing);
         let present = full_resync.then(|| {
@@ -82,6 +89,9 @@ impl SessionState {
             let HistoryMark { position, events } = self.history.oldest_mark();
             let position = position.max(presented.start.position);
             Start { position, events: Some(events) }
+        } else if moved {
+            let position = presented.start.position;
+            Start { position, events: Some(self.history.presence_before(position)) }
         } else {
             presented.start
         };
@@ -98,6 +108,9 @@ impl SessionState {
         resumable.exchange(presented, request.attempt, next);
         if let Some(receipts) = resumable.receipts_mut() {
             receipts.resumed(now);
+            if moved {
+                receipts.forget_greeting();
+            }
         }
         let (token_until, rejections) = (resumable.token_until(), resumable.rejections());
         let state = member.state();

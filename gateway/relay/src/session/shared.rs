@@ -24,6 +24,7 @@ use super::{
 use crate::{
     encoding::SignalEncodings,
     instance::Instance,
+    receipts::Answer,
     update::{Other, Part, SessionUpdate, Update},
 };
 
@@ -194,6 +195,18 @@ impl SessionState {
                 }
             }
             Update::Moved { id, home, generation } => self.moved(id, home, generation, now),
+            Update::Requested { transaction, from: sender, seq, audience, signal } => {
+                // Before the signal: its receivers may end here, and with them the session.
+                let member = self.roster.get_remote(sender);
+                if let Some(receipts) = member
+                    .filter(|member| seq > member.record.sent)
+                    .and_then(|member| member.resumable.as_mut()?.receipts_mut())
+                {
+                    receipts.answer(transaction, Answer::Accepted, now);
+                }
+                self.apply_signal(sender.into(), seq, audience, signal, now);
+            }
+            Update::Confirmed(clients) => self.confirmed_elsewhere(from, &clients),
             Update::Closed => {
                 self.peer_left(from, now);
             }

@@ -47,12 +47,13 @@ pub struct SignalCost {
 
 impl SessionState {
     /// Processes a signal of a member, and pushes it to all members, the sender included, or to
-    /// one.
+    /// one. `transaction` is the id of the client's request, if the client repeats requests.
     pub(crate) fn signal(
         &mut self,
         seat: Seat,
         to: Option<ConnectionId>,
         signal: Signal<'_>,
+        transaction: Option<&str>,
         now: Duration,
     ) -> Result<AcceptedSignal, SignalError> {
         let (index, sender) = self.roster.seated_at(seat).ok_or(SignalError::Closed)?;
@@ -72,7 +73,19 @@ impl SessionState {
         }
         let wait = self.charge(index, &signal, receivers, now);
         let encodings = SignalEncodings::new(seat.id.into(), seq, signal);
-        self.publish_signal(&encodings, &audience);
+        match transaction {
+            None => self.publish_signal(&encodings, &audience),
+            Some(transaction) => self.publish(|| {
+                let signal = encodings.signal().clone();
+                Update::Requested {
+                    transaction,
+                    from: seat.id,
+                    seq,
+                    audience: audience.clone(),
+                    signal,
+                }
+            }),
+        }
         self.deliver(encodings, audience, now);
         // Members are removed by `settle` only, so that the index is still valid.
         if let Some(sender) = self.roster.at(index) {

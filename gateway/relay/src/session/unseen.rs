@@ -29,7 +29,7 @@ const MAX_UNSEEN: u64 = 65_536;
 const MAX_UNSEEN_OF_SERVERS: u64 = 8 * SERVER_SEQ_STEP;
 
 /// Gateways of which a session counts the servers' signals.
-const MAX_SERVERS: usize = 256;
+pub(super) const MAX_SERVERS: usize = 256;
 
 impl SessionState {
     /// The last known signal of each gateway's servers.

@@ -55,6 +55,6 @@ pub(crate) fn halves<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let (reader, writer) =
         websocket::messages(socket, OpenTokForm::default(), idle_timeout, metrics);
     let pending = PendingJoin::default();
-    let reader = OpenTokReader::new(reader, &url, pending.clone());
-    (reader, OpenTokWriter::new(writer, &url, pending))
+    let writer = OpenTokWriter::new(writer, &url, pending.clone());
+    (OpenTokReader::new(reader, url, pending), writer)
 }

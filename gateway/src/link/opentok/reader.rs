@@ -1,8 +1,7 @@
 //! The receiving half.
 
-use signalbox_opentok::{ClientFrame, Receipt, Refusal, Request};
+use signalbox_opentok::{Action, ClientFrame, Receipt, Refusal, Request};
 use signalbox_protocol::ClientMessage;
-use signalbox_relay::TicketSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -16,9 +15,9 @@ use crate::link::{
 /// The receiving half of a link of the vendor's SDK.
 pub(super) struct OpenTokReader<S> {
     messages: MessageReader<S>,
+    url: SocketUrl,
     /// The connection of the link, as text. Empty if the URL names none.
     own: String,
-    secret: Option<TicketSecret>,
     /// The claim of a client that comes back, until it has been yielded.
     returns: Option<Option<SocketClaim>>,
     /// Filled with the first request.
@@ -26,14 +25,14 @@ pub(super) struct OpenTokReader<S> {
 }
 
 impl<S> OpenTokReader<S> {
-    pub(super) fn new(messages: MessageReader<S>, url: &SocketUrl, pending: PendingJoin) -> Self {
+    pub(super) fn new(messages: MessageReader<S>, url: SocketUrl, pending: PendingJoin) -> Self {
         Self {
             messages,
             own: url.connection().map(|id| id.to_string()).unwrap_or_default(),
-            secret: url.secret(),
             returns: url.returns().then(|| url.claim()),
             // A client that comes back has been answered.
             pending: (!url.returns()).then_some(pending),
+            url,
         }
     }
 }
@@ -64,15 +63,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
             ClientFrame::decode(bytes).map_err(|fault| LinkError::protocol(fault.to_string()))?;
         Ok(match frame {
             ClientFrame::Ping => Incoming::Message(ClientMessage::Heartbeat {}),
-            ClientFrame::Confirmation { transaction } => match Receipt::parse(transaction) {
-                Some(receipt) => Incoming::Receipt(receipt),
-                None => Incoming::Nothing,
-            },
+            ClientFrame::Confirmation { transaction, address } => {
+                match Receipt::parse(transaction, address) {
+                    Some(receipt) => Incoming::Receipt(receipt),
+                    None => Incoming::Nothing,
+                }
+            }
             ClientFrame::Request(request) => {
                 if let Some(pending) = self.pending.take() {
                     *pending.lock() = Some(request.transaction.to_owned());
                 }
-                Incoming::Request(link_request(request, &self.own, self.secret))
+                Incoming::Request(link_request(request, &self.own, &self.url))
             }
             ClientFrame::Disconnect { returns: false } => {
                 Incoming::Message(ClientMessage::Goodbye { signals: 0 })
@@ -90,16 +91,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
     }
 }
 
-fn link_request<'a>(
-    request: Request<'a>,
-    own: &str,
-    secret: Option<TicketSecret>,
-) -> LinkRequest<'a> {
+fn link_request<'a>(request: Request<'a>, own: &str, url: &SocketUrl) -> LinkRequest<'a> {
     let Request { transaction, from, token, .. } = request;
     let action = if from == own {
-        request.action()
+        request.action().and_then(|action| match action {
+            // The client comes back with the URL alone.
+            Action::Create(create) if !url.names(&create.session, create.connection) => {
+                Err(Refusal::new(403, "the request to join names another connection than the URL"))
+            }
+            action => Ok(action),
+        })
     } else {
         Err(Refusal::new(403, "the request names another connection than the URL"))
     };
-    LinkRequest { transaction, token, action, secret }
+    LinkRequest { transaction, token, action, secret: url.secret() }
 }

@@ -21,7 +21,7 @@ pub(in crate::link) fn answer(
     let joins = matches!(action, Ok(Action::Create(_)));
     let (answer, cost) = match connection.answered(transaction) {
         Some(answer) => (answer, SignalCost::default()),
-        None => fulfil(services, connection, action)?,
+        None => fulfil(services, connection, transaction, action)?,
     };
     let frame = match &answer {
         // Only of the request with which the client has joined: it has not read the answer. The
@@ -37,27 +37,32 @@ pub(in crate::link) fn answer(
 fn fulfil(
     services: &Services,
     connection: &mut Connection,
+    transaction: &str,
     action: Result<Action<'_>, Refusal>,
 ) -> ControlFlow<(), (Answer, SignalCost)> {
     let now = services.uptime();
     let mut cost = SignalCost::default();
     let result = match action {
-        Ok(Action::Signal { to, signal }) => match connection.signal(to, signal, now) {
-            Ok(spent) => {
-                trace!(seq = connection.sent(), "signal");
-                cost = spent;
-                Ok(())
+        Ok(Action::Signal { to, signal }) => {
+            match connection.signal_on_request(transaction, to, signal, now) {
+                Ok(spent) => {
+                    trace!(seq = connection.sent(), "signal");
+                    cost = spent;
+                    Ok(())
+                }
+                Err(SignalError::Rejected { reason, .. }) => {
+                    cost = cost_of_rejection(&reason);
+                    Err(refusal(&reason))
+                }
+                Err(SignalError::Closed) => return Break(()),
             }
-            Err(SignalError::Rejected { reason, .. }) => {
-                cost = cost_of_rejection(&reason);
-                Err(refusal(&reason))
-            }
-            Err(SignalError::Closed) => return Break(()),
-        },
+        }
         Ok(Action::Disconnect { id }) => {
             connection.force_disconnect(id, now).map_err(|reason| refusal(&reason))
         }
-        Ok(Action::Create(_)) => Err(Refusal::new(400, "the connection has joined already")),
+        // It has joined on another gateway, and has not read the answer. The reader has compared the
+        // connection.
+        Ok(Action::Create(_)) => Ok(()),
         Err(refusal) => Err(refusal),
     };
     let answer = match result {

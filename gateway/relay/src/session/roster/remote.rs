@@ -32,11 +32,16 @@ impl RemoteMember {
         let unseen = self.resumable.as_ref().and_then(Resumable::unseen).cloned();
         let sent = self.record.sent.max(state.record.sent);
         let reported_here = self.reported_here && self.home == home;
+        let receipts = self.resumable.as_mut().and_then(Resumable::take_receipts);
         *self = Self::new(state.rebased(position.unwrap_or_default()), home);
         self.record.sent = sent;
         self.reported_here = reported_here;
         if let Some(resumable) = &mut self.resumable {
             resumable.set_unseen(unseen);
+            // Of a lost gateway's updates, some may have arrived here alone.
+            if let (Some(receipts), Some(known)) = (resumable.receipts_mut(), receipts) {
+                receipts.merge(&known);
+            }
         }
     }
 }
