@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import OpenTok from 'opentok';
+
 import { Gateway } from '../browser/harness/gateway.js';
 import { Page } from './harness/page.js';
 
@@ -26,4 +28,22 @@ test('a page of another project is told so', async (context) => {
   const session = gateway.newSession();
   const other = { projectKey: '1', token: (options) => gateway.token(options) };
   await assert.rejects(Page.open(context, gateway).join(other, { session }), { code: 1004 });
+});
+
+test('a token of 12 KB, with the longest data', async (context) => {
+  const session = gateway.newSession();
+  const data = '€'.repeat(1000);
+  // The older form is the longer one: it encodes each of these three bytes in four.
+  const token = new OpenTok(gateway.projectKey, gateway.projectSecret).generateToken(session, { data }, true);
+  assert.ok(token.startsWith('T1==') && token.length > 12_000, `${token.length}`);
+  const client = await Page.open(context, gateway).join(gateway, { session, token });
+  assert.deepEqual(await client.take('connectionCreated', 1), [data]);
+});
+
+test('a token that is too long is told so', async (context) => {
+  const joining = Page.open(context, gateway).join(gateway, {
+    session: gateway.newSession(),
+    token: `T1==${'x'.repeat(20_000)}`,
+  });
+  await assert.rejects(joining, { code: 1004, message: /the token has more than 18432 bytes/ });
 });

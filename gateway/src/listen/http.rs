@@ -32,7 +32,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use signalbox_protocol::CONNECT_PATH;
+use signalbox_protocol::{CONNECT_PATH, limits::TOKEN_BYTES};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -51,6 +51,11 @@ use crate::{
 
 /// Maximum bytes of a request's head: hyper's minimum, and plenty.
 const HTTP_BUFFER: usize = 8 * 1024;
+
+/// The same if pages with the vendor's browser SDK are served: it sends a client's token in a header.
+const HTTP_BUFFER_WITH_TOKEN: usize = 26 * 1024;
+
+const _: () = assert!(HTTP_BUFFER_WITH_TOKEN >= HTTP_BUFFER + TOKEN_BYTES);
 
 /// All routes of the port.
 pub(crate) fn router(context: &ServerContext) -> Router {
@@ -106,14 +111,16 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(answering.await?.map(|body| ResponseBody { body, _ended: ended }))
         }
     });
-    let timeouts = context.services.policy().timeouts.clone();
+    let policy = context.services.policy();
+    let timeouts = policy.timeouts.clone();
     let hello = timeouts.hello();
+    let has_pages = policy.opentok_js.prefix.is_some();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // Counted from the end of the previous response, so it is the time between requests, too.
         // A client without a credential has less ([`HttpConnection::deadline`]).
         .header_read_timeout(timeouts.http_keep_alive())
-        .max_buf_size(HTTP_BUFFER)
+        .max_buf_size(if has_pages { HTTP_BUFFER_WITH_TOKEN } else { HTTP_BUFFER })
         .serve_connection(TokioIo::new(carrier), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
