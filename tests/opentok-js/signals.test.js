@@ -73,6 +73,24 @@ test('refused signals name their fault, and the session goes on', async (context
   assert.deepEqual(await quiet.take('signal', 1), [['signal', 'still there', 'alice']]);
 });
 
+test('too many signals are refused with the only code that the SDK has for it', async (context) => {
+  const slow = await Gateway.start(context, {
+    ...PLAIN,
+    SIGNALBOX_LIMITS__SIGNALS_PER_SECOND_PER_CONNECTION: '2',
+  });
+  const session = slow.newSession();
+  const alice = await Page.open(context, slow).join(slow, { session, data: 'alice' });
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 5 }, (_, n) => alice.signal({ type: 'n', data: String(n) })),
+  );
+  const refused = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => [reason.code, reason.name]);
+  assert.ok(refused.length >= 2, JSON.stringify(refused));
+  for (const fault of refused) assert.deepEqual(fault, [2001, 'OT_UNEXPECTED_SERVER_RESPONSE']);
+  const sent = outcomes.length - refused.length;
+  assert.equal((await alice.take('signal', sent)).length, sent);
+  assert.deepEqual(alice.pending('signal', 'sessionDisconnected', 'sessionReconnecting'), []);
+});
+
 test('a publisher cannot disconnect others', async (context) => {
   const session = gateway.newSession();
   const alice = await join(context, session, { data: 'alice' });

@@ -14,10 +14,9 @@ export class QuicClient {
   #child;
 
   /** Joins a session; leaves it with the test. */
-  static async join(context, gateway, { session, role, data }) {
+  static async join(context, gateway, { session, role, data, token = gateway.token({ session, role, data }) }) {
     const client = new QuicClient();
     client.events = new EventLog(data);
-    const token = gateway.token({ session, role, data });
     client.#child = spawn(binary(), ['join', `quic://${gateway.quic}`, '--ca', gateway.ca, '--json'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, SIGNALBOX_TOKEN: token },

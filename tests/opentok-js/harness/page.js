@@ -33,6 +33,10 @@ export class Page {
   window;
   /** Requests of the page: the URL of each. */
   requests = [];
+  /** Messages that it has sent over WebSockets. */
+  sent = 0;
+  /** Time between two runs of its timers; 0 if each runs when it is due. */
+  #wakeEveryMs = 0;
 
   /** Opens a page whose only new line is the URL of the gateway, or of a proxy before it. */
   static open(context, gateway, { sdk = CURRENT, address = gateway.https } = {}) {
@@ -47,6 +51,7 @@ export class Page {
     page.window = dom.window;
     Object.assign(dom.window, { TextEncoder, TextDecoder });
     page.#record();
+    page.#controlTimers();
     dom.window.eval(source(sdk));
     page.OT = dom.window.OT;
     page.OT.setLogLevel?.(0);
@@ -69,12 +74,40 @@ export class Page {
       return open.call(this, method, url, ...rest);
     };
     const { WebSocket } = window;
+    const count = () => (this.sent += 1);
     window.WebSocket = class extends WebSocket {
       constructor(url, ...rest) {
         super(url, ...rest);
         requests.push(String(url));
       }
+
+      send(data) {
+        count();
+        super.send(data);
+      }
     };
+  }
+
+  #controlTimers() {
+    const { window } = this;
+    const { setTimeout, setInterval } = window;
+    const started = Date.now();
+    const delay = (ms = 0) => {
+      const every = this.#wakeEveryMs;
+      if (every === 0) return ms;
+      const due = Date.now() - started + ms;
+      return ms + (every - (due % every));
+    };
+    window.setTimeout = (run, ms, ...rest) => setTimeout(run, delay(ms), ...rest);
+    window.setInterval = (run, ms, ...rest) => setInterval(run, Math.max(ms, this.#wakeEveryMs), ...rest);
+  }
+
+  /**
+   * Goes into the background: from now on its timers run together, once in this time. What comes from
+   * the network is handled at once, as in a browser.
+   */
+  hide(wakeEveryMs) {
+    this.#wakeEveryMs = wakeEveryMs;
   }
 
   /** A session that has not been joined. */
