@@ -47,3 +47,15 @@ test('a token that is too long is told so', async (context) => {
   });
   await assert.rejects(joining, { code: 1004, message: /the token has more than 18432 bytes/ });
 });
+
+test('a session that is full is told so', async (context) => {
+  const small = await Gateway.start(context, { ...PLAIN, SIGNALBOX_LIMITS__CONNECTIONS_PER_SESSION: '1' });
+  const session = small.newSession();
+  const alice = await Page.open(context, small).join(small, { session, data: 'alice' });
+  // The SDK tries three times, three seconds apart.
+  await assert.rejects(Page.open(context, small).join(small, { session, data: 'bob' }), { code: 1027 });
+  await alice.signal({ data: 'still there' });
+  assert.deepEqual(await alice.take('signal', 1), [['signal', 'still there', 'alice']]);
+  assert.deepEqual(await alice.take('connectionCreated', 1), ['alice']);
+  assert.deepEqual(alice.pending('connectionCreated', 'connectionDestroyed'), []);
+});

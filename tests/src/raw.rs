@@ -1,5 +1,6 @@
 //! Raw links: bytes on real transports, for clients that break the protocol.
 
+pub mod opentok;
 mod webtransport;
 
 use std::{

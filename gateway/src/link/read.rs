@@ -33,7 +33,7 @@ pub(super) async fn read<R: Reader>(
         let message = match reader.next().await {
             Ok(Incoming::Message(message)) => message,
             Ok(Incoming::Request(request)) => {
-                match opentok::answer(services, connection, request) {
+                match opentok::answer(services, transport, &mut controls, connection, request) {
                     Continue(cost) => budget.spend(cost).await,
                     Break(()) => return LinkEnd::of_closed(outbox).await,
                 }

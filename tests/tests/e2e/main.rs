@@ -18,6 +18,7 @@ mod full_gateway;
 mod gateway_list;
 mod http;
 mod metrics;
+mod opentok_bad_input;
 mod ops;
 mod page;
 mod projects;

@@ -7,13 +7,16 @@ use signalbox_relay::{Answer, Connection, RejectionReason, SignalCost, SignalErr
 use tracing::trace;
 
 use crate::{
-    link::{pace::cost_of_rejection, transport::LinkRequest},
+    link::{control_rate::ControlRate, pace::cost_of_rejection, transport::LinkRequest},
+    metrics::TransportMetrics,
     services::Services,
 };
 
 /// Fulfils or refuses a request, and answers it. Breaks if the relay has closed the connection.
 pub(in crate::link) fn answer(
     services: &Services,
+    transport: &TransportMetrics,
+    controls: &mut ControlRate,
     connection: &mut Connection,
     request: LinkRequest<'_>,
 ) -> ControlFlow<(), SignalCost> {
@@ -21,7 +24,7 @@ pub(in crate::link) fn answer(
     let joins = matches!(action, Ok(Action::Create(_)));
     let (answer, cost) = match connection.answered(transaction) {
         Some(answer) => (answer, SignalCost::default()),
-        None => fulfil(services, connection, transaction, action)?,
+        None => fulfil(services, transport, controls, connection, transaction, action)?,
     };
     let frame = match &answer {
         // Only of the request with which the client has joined: it has not read the answer. The
@@ -36,6 +39,8 @@ pub(in crate::link) fn answer(
 
 fn fulfil(
     services: &Services,
+    transport: &TransportMetrics,
+    controls: &mut ControlRate,
     connection: &mut Connection,
     transaction: &str,
     action: Result<Action<'_>, Refusal>,
@@ -46,19 +51,23 @@ fn fulfil(
         Ok(Action::Signal { to, signal }) => {
             match connection.signal_on_request(transaction, to, signal, now) {
                 Ok(spent) => {
+                    transport.signal();
                     trace!(seq = connection.sent(), "signal");
                     cost = spent;
                     Ok(())
                 }
                 Err(SignalError::Rejected { reason, .. }) => {
                     cost = cost_of_rejection(&reason);
-                    Err(refusal(&reason))
+                    Err(refusal(services, &reason))
                 }
                 Err(SignalError::Closed) => return Break(()),
             }
         }
+        Ok(Action::Disconnect { .. }) if !controls.take(now) => {
+            Err(Refusal::new(429, "too many requests to disconnect a connection; try again later"))
+        }
         Ok(Action::Disconnect { id }) => {
-            connection.force_disconnect(id, now).map_err(|reason| refusal(&reason))
+            connection.force_disconnect(id, now).map_err(|reason| refusal(services, &reason))
         }
         // It has joined on another gateway, and has not read the answer. The reader has compared the
         // connection.
@@ -72,6 +81,7 @@ fn fulfil(
     Continue((answer, cost))
 }
 
-fn refusal(reason: &RejectionReason) -> Refusal {
+fn refusal(services: &Services, reason: &RejectionReason) -> Refusal {
+    services.metrics().rejected(reason.code());
     Refusal::new(reason.code().http_status(), reason.to_string())
 }
