@@ -24,7 +24,7 @@ pub async fn connect_with(
     gateway: &Gateway,
     count: usize,
     session_size: usize,
-    options: impl Fn(&str) -> ConnectOptions,
+    options: impl Fn(&str) -> anyhow::Result<ConnectOptions>,
 ) -> anyhow::Result<Vec<(Client, Events)>> {
     let mut clients = Vec::with_capacity(count);
     let mut connecting = JoinSet::new();
@@ -38,7 +38,7 @@ pub async fn connect_with(
         {
             clients.push(connected(client, clients.len(), gateway)?);
         }
-        let options = options(&token);
+        let options = options(&token)?;
         let connector = gateway.connector().clone();
         connecting.spawn(async move { connector.connect(&options).await });
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use anyhow::bail;
 use clap::ValueEnum;
 use serde::Serialize;
 use signalbox_client::{ConnectOptions, Streams};
@@ -24,6 +25,10 @@ pub enum TransportVariant {
     Wss,
     /// WebSocket over TLS, JSON.
     WssJson,
+    /// WebSocket over TLS, with the protocol of the vendor's browser SDK.
+    #[value(name = "opentok-js")]
+    #[serde(rename = "opentok-js")]
+    OpenTokJs,
     /// WebSocket without TLS, binary, as behind a proxy that terminates TLS.
     Ws,
 }
@@ -37,6 +42,7 @@ impl TransportVariant {
             Self::WebTransport => "WebTransport, stream per sender",
             Self::Wss => "WebSocket over TLS, postcard",
             Self::WssJson => "WebSocket over TLS, JSON",
+            Self::OpenTokJs => "WebSocket over TLS, vendor's SDK",
             Self::Ws => "WebSocket in plaintext, postcard",
         }
     }
@@ -56,7 +62,7 @@ impl TransportVariant {
         match self {
             Self::Quic | Self::QuicSingle => "quic",
             Self::WebTransport => "https",
-            Self::Wss | Self::WssJson => "wss",
+            Self::Wss | Self::WssJson | Self::OpenTokJs => "wss",
             Self::Ws => "ws",
         }
     }
@@ -68,12 +74,22 @@ impl TransportVariant {
 
     /// Options of an SDK client that joins the session of `token` at this address, without
     /// presence.
-    pub fn options_to(self, address: impl Display, token: &str) -> ConnectOptions {
+    ///
+    /// # Errors
+    /// The SDK does not have this transport.
+    pub fn options_to(self, address: impl Display, token: &str) -> anyhow::Result<ConnectOptions> {
         self.options_to_any(&[address], token)
     }
 
     /// The same at one of several addresses, in order of preference.
-    pub fn options_to_any(self, addresses: &[impl Display], token: &str) -> ConnectOptions {
+    ///
+    /// # Errors
+    /// The SDK does not have this transport.
+    pub fn options_to_any(
+        self,
+        addresses: &[impl Display],
+        token: &str,
+    ) -> anyhow::Result<ConnectOptions> {
         let scheme = self.scheme();
         let urls: Vec<_> = addresses.iter().map(|it| format!("{scheme}://{it}")).collect();
         let options = ConnectOptions::new(urls, token)
@@ -81,10 +97,13 @@ impl TransportVariant {
             // A lost connection voids the measurement and must not be hidden.
             .rejoin(false)
             .agent(AGENT);
-        match self {
+        Ok(match self {
             Self::Quic | Self::WebTransport | Self::Wss | Self::Ws => options,
             Self::QuicSingle => options.streams(Streams::Single),
             Self::WssJson => options.json(),
-        }
+            Self::OpenTokJs => bail!(
+                "this benchmark's clients use the SDK, which does not have the transport opentok-js"
+            ),
+        })
     }
 }

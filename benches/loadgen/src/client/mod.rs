@@ -11,11 +11,13 @@
 //! stream      one stream of bytes over TCP or TLS, for every system
 //! websocket   frames of WebSocket, and its upgrade
 //! signalbox   Signalbox's messages, and its protocol on a WebSocket
+//! opentok     the protocol of the vendor's browser SDK
 //! quic        Signalbox over QUIC and WebTransport
 //! echo        echoes
 //! ```
 
 pub mod echo;
+pub mod opentok;
 pub mod quic;
 pub mod signalbox;
 pub mod stream;
@@ -93,6 +95,8 @@ pub enum Received<'a> {
     Ignored(usize),
     /// A signal with this data.
     Signal(usize, Cow<'a, str>),
+    /// A signal with this data, which needs this reply.
+    Confirmed(usize, Cow<'a, str>, Vec<u8>),
     /// A message that refuses one of the client's own, for this reason.
     Refused(usize, String),
     /// A message that needs this reply.

@@ -170,6 +170,11 @@ impl StreamReceiver {
                         done += count;
                         on_message(Arrived::Signal(&data))?;
                     }
+                    Received::Confirmed(count, data, reply) => {
+                        done += count;
+                        on_message(Arrived::Signal(&data))?;
+                        self.buffer.write(|pending| pending.extend(reply))?;
+                    }
                     Received::Refused(count, why) => {
                         done += count;
                         on_message(Arrived::Refused(&why))?;

@@ -351,7 +351,14 @@ impl Gateway {
     }
 
     /// Options of an SDK client that joins the session of `token`, without presence.
-    pub fn options(&self, transport: TransportVariant, token: &str) -> ConnectOptions {
+    ///
+    /// # Errors
+    /// The SDK does not have this transport.
+    pub fn options(
+        &self,
+        transport: TransportVariant,
+        token: &str,
+    ) -> anyhow::Result<ConnectOptions> {
         transport.options_to(self.address(transport), token)
     }
 

@@ -15,6 +15,7 @@ use crate::{
     client::{
         ClientProtocol, MinimalClient,
         echo::EchoTarget,
+        opentok::OpenTokPages,
         quic::{Purpose, QuicDialer},
         signalbox::{Entry, SignalboxProtocol},
         stream::StreamDialer,
@@ -58,8 +59,8 @@ impl Target {
     ) -> anyhow::Result<Self> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
         let name = name.trim_matches(['[', ']']).to_owned();
-        let entry = Entry::Join { token, resumable: false };
         if transport.is_quic() {
+            let entry = Entry::Join { token, resumable: false };
             let streams = match transport {
                 TransportVariant::QuicSingle => Streams::Single,
                 _ => Streams::PerSender,
@@ -71,6 +72,14 @@ impl Target {
         }
         let tls = transport.is_encrypted().then(|| signalbox_certs::client(roots, &[b"http/1.1"]));
         let dialer = StreamDialer::new(address, ServerName::try_from(name)?, tls.map(Into::into));
+        if transport == TransportVariant::OpenTokJs {
+            let pages = OpenTokPages::new(host, token)?;
+            return Ok(Self::Stream {
+                dialer,
+                protocols: Box::new(move |_| Box::new(pages.page())),
+            });
+        }
+        let entry = Entry::Join { token, resumable: false };
         let json = transport == TransportVariant::WssJson;
         let (host, codec) = (host.to_owned(), if json { Codec::Json } else { Codec::Postcard });
         let protocols: ProtocolFactory =

@@ -118,7 +118,7 @@ impl MembersWorker {
     /// Joins with members of the SDK, whose applications read at a rate.
     async fn join_readers(&self, progress: &Progress) -> anyhow::Result<()> {
         let connector = Connector::with_roots_pem(&std::fs::read(&self.ca)?)?;
-        let options = self.transport.options_to(self.to, &self.token);
+        let options = self.transport.options_to(self.to, &self.token)?;
         for _ in 0..self.members {
             let (client, events) = connector.connect(&options).await?;
             let interval_ns = nanos(Duration::from_secs(1)) / u64::from(self.reads);

@@ -160,7 +160,7 @@ impl Place<'_> {
     /// With clients of the Rust SDK in this process.
     async fn sdk(&self) -> anyhow::Result<Observed> {
         let Self { gateway, emulation, load } = self;
-        let options = gateway.options(TransportVariant::Quic, &gateway.token()?);
+        let options = gateway.options(TransportVariant::Quic, &gateway.token()?)?;
         let inside = emulation.map(|it| it.client().enter()).transpose()?;
         let (receiver, events) = gateway.another_connector()?.connect(&options).await?;
         let mut senders = Vec::new();

@@ -291,7 +291,7 @@ impl Crash {
 }
 
 async fn join(gateway: &Gateway, label: &CrashLabel) -> anyhow::Result<Vec<(Client, Events)>> {
-    let options = |token: &str| gateway.options(label.transport, token).rejoin(true);
+    let options = |token: &str| Ok(gateway.options(label.transport, token)?.rejoin(true));
     connect_with(gateway, label.clients, SESSION_CLIENTS, options).await
 }
 

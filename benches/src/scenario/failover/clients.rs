@@ -85,7 +85,7 @@ pub(super) async fn join(
         let homes = std::iter::repeat_n((killed, true), doomed);
         for (home, doomed) in homes.chain(others.iter().map(|it| (it, false))) {
             let next = next_of(gateways, home, label.transport)?;
-            let options = options(gateways, home, index, label.transport, &token)
+            let options = options(gateways, home, index, label.transport, &token)?
                 .keep_alive(idle / 3)
                 .resume(label.is_resumable() || !doomed)
                 .rejoin(label.is_resumable() || !doomed);
@@ -162,10 +162,10 @@ fn options(
     turn: usize,
     transport: TransportVariant,
     token: &str,
-) -> ConnectOptions {
+) -> anyhow::Result<ConnectOptions> {
     let others: Vec<_> = gateways.iter().filter(|it| it.pid() != home.pid()).collect();
     let others = others.iter().cycle().skip(turn % others.len().max(1)).take(others.len());
     let all = [home].into_iter().chain(others.copied());
     let addresses: Vec<_> = all.map(|it| it.address(transport)).collect();
-    transport.options_to_any(&addresses, token).presence(true)
+    Ok(transport.options_to_any(&addresses, token)?.presence(true))
 }

@@ -1,14 +1,16 @@
 //! `idle`: the memory of the gateway and of the kernel for each idle connection.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use signalbox_client::{Client, Events};
 use signalbox_loadgen::{
-    files::allow_files, machine, sdk::connect, target::gateway::Gateway,
+    client::MinimalClient, files::allow_files, machine, sdk::connect, target::gateway::Gateway,
     transport::TransportVariant,
 };
 use signalbox_report::{Chart, Column, Metric, Round, Row};
+use tokio::task::JoinSet;
 
 use super::{Columns, Outcome, Scenario, flags::TransportLabel};
 use crate::{Bench, all::All};
@@ -201,22 +203,15 @@ impl Scenario for Idle {
 impl Idle {
     async fn measure(&self, bench: &Bench, transport: TransportVariant) -> anyhow::Result<Memory> {
         let gateway = bench.launcher.start().await?;
-        let first = connect(&gateway, transport, FIRST, self.session_size).await?;
+        let first = IdleClients::join(&gateway, transport, FIRST, self.session_size).await?;
         let (before_kib, _) = settle(&gateway).await?;
         let kernel = Kernel::look(transport)?;
-        let rest = connect(&gateway, transport, self.connections, self.session_size).await?;
+        let rest =
+            IdleClients::join(&gateway, transport, self.connections, self.session_size).await?;
         let (after_kib, settled) = settle(&gateway).await?;
         let kernel = Kernel::look(transport)?.since(kernel, transport, self.connections);
-        // Idle clients receive only the end of their connection.
-        for (client, mut events) in first.into_iter().chain(rest) {
-            let ended = tokio::time::timeout(Duration::ZERO, client.ended()).await.is_ok();
-            if ended {
-                let mut last = None;
-                while let Some(event) = events.next().await {
-                    last = Some(event);
-                }
-                anyhow::bail!("an idle client lost its connection: {last:?}");
-            }
+        for clients in [first, rest] {
+            clients.assert_connected().await?;
         }
         gateway.stop().await?;
         Ok(Memory {
@@ -226,6 +221,64 @@ impl Idle {
             kernel,
             settled,
         })
+    }
+}
+
+/// Clients that receive nothing but the end of their connection.
+enum IdleClients {
+    Sdk(Vec<(Client, Events)>),
+    /// Of a transport that the SDK does not have, each in a task.
+    Minimal(JoinSet<anyhow::Error>),
+}
+
+impl IdleClients {
+    async fn join(
+        gateway: &Gateway,
+        transport: TransportVariant,
+        count: usize,
+        session_size: usize,
+    ) -> anyhow::Result<Self> {
+        if transport != TransportVariant::OpenTokJs {
+            return Ok(Self::Sdk(connect(gateway, transport, count, session_size).await?));
+        }
+        let mut clients = JoinSet::new();
+        let mut target = gateway.target(transport)?;
+        for number in 0..count {
+            if number > 0 && number % session_size.max(1) == 0 {
+                target = gateway.target(transport)?;
+            }
+            let MinimalClient { sender, receiver, .. } = target.join(number as u32).await?;
+            clients.spawn(async move {
+                let error = receiver.run(Arc::new(|_| Ok(()))).await;
+                drop(sender);
+                error
+            });
+        }
+        Ok(Self::Minimal(clients))
+    }
+
+    /// # Errors
+    /// One of them has lost its connection.
+    async fn assert_connected(self) -> anyhow::Result<()> {
+        match self {
+            Self::Sdk(clients) => {
+                for (client, mut events) in clients {
+                    if tokio::time::timeout(Duration::ZERO, client.ended()).await.is_ok() {
+                        let mut last = None;
+                        while let Some(event) = events.next().await {
+                            last = Some(event);
+                        }
+                        anyhow::bail!("an idle client lost its connection: {last:?}");
+                    }
+                }
+            }
+            Self::Minimal(mut clients) => {
+                if let Some(error) = clients.try_join_next() {
+                    return Err(error?.context("an idle client lost its connection"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

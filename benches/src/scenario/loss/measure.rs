@@ -107,7 +107,7 @@ pub(super) async fn measure(
 ) -> anyhow::Result<LossMeasured> {
     let emulation = Impairment { seed: Some(load.seed), ..*network }.emulate()?;
     let gateway = launcher.start_in(Some(&emulation), &[]).await?;
-    let options = gateway.options(load.transport, &gateway.token()?);
+    let options = gateway.options(load.transport, &gateway.token()?)?;
     let mut senders = Vec::new();
     let inside = emulation.server().enter()?;
     for _ in 0..load.senders {

@@ -99,13 +99,13 @@ impl Recovery {
         }
     }
 
-    fn options(self, proxy: &Proxy, token: &str) -> ConnectOptions {
+    fn options(self, proxy: &Proxy, token: &str) -> anyhow::Result<ConnectOptions> {
         let options = match self {
             Self::WebTransport => TransportVariant::WebTransport.options_to(proxy.udp(), token),
             Self::WebSocket => TransportVariant::Wss.options_to(proxy.tcp(), token),
             _ => TransportVariant::Quic.options_to(proxy.udp(), token),
         };
-        options.keep_alive(KEEP_ALIVE).early_data(self != Self::Handshake)
+        Ok(options?.keep_alive(KEEP_ALIVE).early_data(self != Self::Handshake))
     }
 }
 
@@ -267,8 +267,8 @@ async fn measure(
         let token = gateway.token()?;
         // Clients of one connector migrate together, so each has its own.
         let connector = gateway.another_connector()?;
-        let client = connector.connect(&label.recovery.options(&proxy, &token)).await?;
-        let beside = gateway.options(TransportVariant::Quic, &token).keep_alive(KEEP_ALIVE);
+        let client = connector.connect(&label.recovery.options(&proxy, &token)?).await?;
+        let beside = gateway.options(TransportVariant::Quic, &token)?.keep_alive(KEEP_ALIVE);
         let partner = gateway.connector().connect(&beside.presence(true)).await?;
         pairs.push((*label, proxy, client, partner));
     }
