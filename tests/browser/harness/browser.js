@@ -9,10 +9,10 @@ export class Browser {
   #browser;
 
   /** It ends with the test. */
-  static async start(context, name) {
+  static async start(context, name, options) {
     const browser = new Browser();
     browser.site = await Site.start(context);
-    browser.#browser = await launch(name);
+    browser.#browser = await launch(name, options);
     context.after(() => browser.#browser.close());
     return browser;
   }

@@ -11,11 +11,12 @@ function path(...programs) {
 }
 
 const LAUNCH = {
-  chromium: () =>
+  chromium: ({ args = [], withoutArgs = [] }) =>
     chromium.launch({
       executablePath: path('chromium'),
+      args,
       // As users have it.
-      ignoreDefaultArgs: ['--disable-back-forward-cache'],
+      ignoreDefaultArgs: ['--disable-back-forward-cache', ...withoutArgs],
     }),
   // Over WebDriver BiDi, as only a patched Firefox speaks the library's own protocol. A version of the
   // library may need a newer Firefox than the extended support release.
@@ -25,6 +26,7 @@ const LAUNCH = {
 /** The names of the browsers. */
 export const BROWSERS = Object.keys(LAUNCH);
 
-export function launch(name) {
-  return LAUNCH[name]();
+/** `options` are for Chromium: further `args`, and default ones that it runs `withoutArgs`. */
+export function launch(name, options = {}) {
+  return LAUNCH[name](options);
 }
