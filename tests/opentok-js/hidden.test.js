@@ -1,5 +1,4 @@
-/** Pages in hidden tabs, whose timers browsers hold back. `npm run hidden-tab` in
- * `../browser` shows the same in Chromium. */
+/** Pages in hidden tabs, whose timers browsers hold back. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
