@@ -111,10 +111,9 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(answering.await?.map(|body| ResponseBody { body, _ended: ended }))
         }
     });
-    let policy = context.services.policy();
-    let timeouts = policy.timeouts.clone();
+    let timeouts = context.services.policy().timeouts.clone();
     let hello = timeouts.hello();
-    let has_pages = policy.opentok_js.prefix.is_some();
+    let has_pages = context.services.policy().opentok_js.prefix.is_some();
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // Counted from the end of the previous response, so it is the time between requests, too.
