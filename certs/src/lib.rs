@@ -7,6 +7,7 @@
 //! * Feature `server`: [`tcp_server`] and [`quic_server`] build the configurations of listeners,
 //!   which take their certificate from [`Certificates`]; it reloads in place. [`load`] reads a
 //!   certificate chain and its key from PEM files and checks that they match.
+//! * Feature `acme`: a certificate that ACME keeps in a file, and answers to challenges.
 //! * Feature `dev`: [`DevAuthority`] keeps an authority and a short-lived leaf in one folder, and
 //!   [`ApplicationKey`] generates the key pair with which a project's servers sign tokens.
 //!
@@ -15,6 +16,8 @@
 
 #[cfg(feature = "dev")]
 mod application;
+#[cfg(feature = "acme")]
+mod challenge;
 mod client;
 #[cfg(feature = "dev")]
 mod dev;
@@ -37,6 +40,8 @@ mod unverified;
 
 #[cfg(feature = "dev")]
 pub use application::ApplicationKey;
+#[cfg(feature = "acme")]
+pub use challenge::{ACME_TLS_ALPN, ChallengeAnswer, ChallengeError};
 pub use client::{NativeRoots, RootsError, client, native_roots, roots_from_pem};
 #[cfg(feature = "dev")]
 pub use dev::{DevAuthority, DevError};

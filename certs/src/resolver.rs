@@ -9,15 +9,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
+#[cfg(feature = "acme")]
+use crate::challenge::{ChallengeAnswer, ChallengeError, Challenges};
 use crate::pem::{Files, LoadError};
 
 /// The certificate that all listeners present, replaceable while they run.
@@ -31,8 +33,12 @@ pub struct Certificates {
 
 #[derive(Debug)]
 struct CertificateFiles {
-    /// Read by every handshake; a handshake must not wait for a reload.
-    current: ArcSwap<CertifiedKey>,
+    /// Read by every handshake; a handshake must not wait for a reload. None until the first
+    /// certificate has been issued.
+    current: ArcSwapOption<CertifiedKey>,
+    /// Of a certificate by ACME.
+    #[cfg(feature = "acme")]
+    challenges: Option<Challenges>,
     /// Locked while loading, so that of two concurrent reloads the later one wins.
     source: Mutex<CertificateSource>,
 }
@@ -73,17 +79,77 @@ impl Certificates {
     /// As [`crate::load`].
     pub fn load(cert: PathBuf, key: PathBuf) -> Result<Self, LoadError> {
         let LoadedCertificate { certified, source } = LoadedCertificate::read(cert, key)?;
-        let (current, source) = (ArcSwap::from_pointee(certified), Mutex::new(source));
-        Ok(Self { files: Arc::new(CertificateFiles { current, source }) })
+        Ok(Self {
+            files: Arc::new(CertificateFiles {
+                current: ArcSwapOption::from_pointee(certified),
+                #[cfg(feature = "acme")]
+                challenges: None,
+                source: Mutex::new(source),
+            }),
+        })
     }
 
     /// Presents this certificate in handshakes from now on, and watches its files.
     pub fn present(&self, loaded: LoadedCertificate) {
         let LoadedCertificate { certified, source: new } = loaded;
         let mut source = self.files.source.lock();
-        self.files.current.store(Arc::new(certified));
+        self.files.current.store(Some(Arc::new(certified)));
         tracing::info!(path = %new.cert.display(), "certificate reloaded");
         *source = new;
+    }
+
+    /// Loads the certificate that was issued by ACME and kept in `file` together with its key.
+    ///
+    /// Without it, as at the first start, handshakes fail until it has been issued and is
+    /// [reloaded](Self::reload). The TCP port answers challenges.
+    #[cfg(feature = "acme")]
+    pub fn issued(file: PathBuf) -> Self {
+        let files = Files::read(&file, &file);
+        let tried = Stamps::of(&files);
+        let certified = match files.load() {
+            Ok(certified) => Some(certified),
+            Err(LoadError::Missing { .. }) => None,
+            Err(error) => {
+                tracing::warn!(%error, "issued certificate not loaded; another one is needed");
+                None
+            }
+        };
+        let current = ArcSwapOption::from_pointee(certified);
+        let challenges = Some(Challenges::default());
+        let source = Mutex::new(CertificateSource { cert: file.clone(), key: file, tried });
+        Self { files: Arc::new(CertificateFiles { current, challenges, source }) }
+    }
+
+    /// Answers the challenge of a certificate authority for this domain, until the result is
+    /// dropped. `digest` is the SHA-256 of its key authorization.
+    ///
+    /// # Errors
+    /// [`ChallengeError`] if the certificate of the answer could not be made.
+    #[cfg(feature = "acme")]
+    pub fn answer_challenge(
+        &self,
+        domain: &str,
+        digest: &[u8],
+    ) -> Result<ChallengeAnswer, ChallengeError> {
+        self.files.challenges.clone().unwrap_or_default().answer(domain, digest)
+    }
+
+    /// Whether listeners answer challenges.
+    #[cfg(feature = "acme")]
+    pub(crate) fn answers_challenges(&self) -> bool {
+        self.files.challenges.is_some()
+    }
+
+    /// Whether there is a certificate to present.
+    pub fn is_loaded(&self) -> bool {
+        self.files.current.load().is_some()
+    }
+
+    /// The domain names of the presented certificate.
+    pub fn names(&self) -> Vec<String> {
+        let current = self.files.current.load();
+        let leaf = current.as_ref().and_then(|current| current.cert.first());
+        leaf.and_then(|leaf| dns_names(leaf)).unwrap_or_default()
     }
 
     /// Reads both files again and presents the new certificate in handshakes from now on.
@@ -94,16 +160,19 @@ impl Certificates {
     /// # Errors
     /// As [`crate::load`]. The certificate that was in use stays in use.
     pub fn reload(&self) -> Result<(), LoadError> {
+        let current = &self.files.current;
         let mut source = self.files.source.lock();
         let CertificateSource { cert, key, tried } = &mut *source;
         let files = Files::read(cert, key);
         *tried = Stamps::of(&files);
         match files.load() {
             Ok(certified) => {
-                self.files.current.store(Arc::new(certified));
+                current.store(Some(Arc::new(certified)));
                 tracing::info!(path = %cert.display(), "certificate reloaded");
                 Ok(())
             }
+            // It has not been issued yet.
+            Err(LoadError::Missing { .. }) if current.load().is_none() => Ok(()),
             Err(error) => {
                 tracing::warn!(
                     %error,
@@ -134,14 +203,14 @@ impl Certificates {
 
     /// The SHA-256 of the presented certificate's DER encoding, by which a browser can accept it.
     pub fn leaf_sha256(&self) -> Option<[u8; 32]> {
-        self.files.current.load().cert.first().map(|certificate| sha256(certificate))
+        self.files.current.load().as_ref()?.cert.first().map(|certificate| sha256(certificate))
     }
 
     /// The period in which every certificate of the presented chain is valid; `None` if the
-    /// validity of one cannot be parsed.
+    /// validity of one cannot be parsed, or there is no certificate yet.
     pub fn validity(&self) -> Option<Validity> {
         let current = self.files.current.load();
-        let each = current.cert.iter().map(|certificate| Validity::of(certificate));
+        let each = current.as_ref()?.cert.iter().map(|certificate| Validity::of(certificate));
         each.collect::<Option<Vec<_>>>()?.into_iter().reduce(|one, other| Validity {
             not_before: one.not_before.max(other.not_before),
             not_after: one.not_after.min(other.not_after),
@@ -151,9 +220,28 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     /// The same certificate for every server name: a gateway has one.
-    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.files.current.load_full())
+    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        #[cfg(feature = "acme")]
+        if let Some(challenges) = &self.files.challenges
+            && let Some(answer) = challenges.resolve(&client_hello)
+        {
+            return answer;
+        }
+        #[cfg(not(feature = "acme"))]
+        let _ = client_hello;
+        self.files.current.load_full()
     }
+}
+
+/// The subject alternative names that are domains.
+fn dns_names(certificate: &[u8]) -> Option<Vec<String>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = &parsed.subject_alternative_name().ok()??.value.general_names;
+    let domain = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    };
+    Some(names.iter().filter_map(domain).collect())
 }
 
 /// The SHA-256 of a certificate's DER encoding.
@@ -255,7 +343,7 @@ mod tests {
     }
 
     fn presented(certificates: &Certificates) -> Vec<u8> {
-        certificates.files.current.load().cert.first().unwrap().to_vec()
+        certificates.files.current.load_full().unwrap().cert.first().unwrap().to_vec()
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::{provider, resolver::Certificates};
 const SESSIONS: usize = 16 * 1024;
 
 /// The configuration of listeners for TLS over TCP: TLS 1.2 and 1.3 with ALPN `http/1.1`
-/// (RFC 7301), which a WebSocket upgrade (RFC 6455) needs.
+/// (RFC 7301), which a WebSocket upgrade (RFC 6455) needs; and with [`crate::ACME_TLS_ALPN`] for a
+/// certificate by ACME.
 ///
 /// TLS 1.2 is for clients behind inspecting proxies, which are the ones that cannot use QUIC.
 ///
@@ -24,6 +25,10 @@ const SESSIONS: usize = 16 * 1024;
 /// signature (some 15 µs) in a connection that lives for hours.
 pub fn tcp_server(certificates: &Certificates) -> ServerConfig {
     let mut config = server(certificates, &[&TLS13, &TLS12], &[b"http/1.1"]);
+    #[cfg(feature = "acme")]
+    if certificates.answers_challenges() {
+        config.alpn_protocols.push(crate::ACME_TLS_ALPN.to_vec());
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // Without storage none would be sent; this also saves generating them.
     config.send_tls13_tickets = 0;

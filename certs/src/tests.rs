@@ -231,3 +231,47 @@ fn roots_must_be_whole_certificates() {
     let labelled = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(roots_from_pem(labelled).unwrap_err(), RootsError::DamagedCertificate(_)));
 }
+
+/// RFC 8737: nothing but the protocol of the challenge, and the name of the domain.
+#[test]
+fn a_pending_challenge_is_answered_and_all_others_get_the_certificate() {
+    let world = World::new();
+    let file = world.dir.path().join("issued.pem");
+    let certificates = Certificates::issued(file.clone());
+    let server = Arc::new(tcp_server(&certificates));
+    let with = |alpn: &[&[u8]]| {
+        let mut config = unverified_client();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    };
+    let (authority, usual) = (with(&[ACME_TLS_ALPN]), with(&[b"http/1.1"]));
+    let shown = |client: &Arc<ClientConfig>, name| {
+        handshake(client, &server, name).map(|(client, _)| leaf_sha256(&client))
+    };
+    // Nothing has been issued, and nothing is asked.
+    shown(&usual, "a.example").unwrap_err();
+    shown(&authority, "a.example").unwrap_err();
+    assert!(!certificates.is_loaded() && certificates.names().is_empty());
+    let answer = certificates.answer_challenge("A.example", &[7; 32]).unwrap();
+    // The client does not know the critical extension of the answer.
+    let is_answered = |name| {
+        let refused = shown(&authority, name).unwrap_err();
+        matches!(refused, rustls::Error::InvalidCertificate(_))
+    };
+    assert!(is_answered("a.example") && !is_answered("b.example"));
+    shown(&usual, "a.example").unwrap_err();
+    let files = [world.authority.key_path(), world.authority.certificate_path()];
+    std::fs::write(&file, files.map(|it| std::fs::read(it).unwrap()).concat()).unwrap();
+    certificates.reload().unwrap();
+    assert!(certificates.is_loaded());
+    let issued = world.authority.leaf_sha256();
+    assert_eq!(shown(&usual, "a.example"), Ok(issued));
+    assert_eq!(shown(&with(&[ACME_TLS_ALPN, b"http/1.1"]), "a.example"), Ok(issued));
+    assert!(is_answered("a.example"));
+    drop(answer);
+    assert!(!is_answered("a.example"));
+    assert!(matches!(
+        certificates.answer_challenge("a.example", &[7; 5]),
+        Err(ChallengeError::Digest)
+    ));
+}

@@ -3,6 +3,7 @@
 //! The types here are the TOML file, field by field. Every setting has a default, and an unknown
 //! name is an error. Merging of file, environment and flags is done by the command line.
 
+mod acme;
 mod check;
 mod cluster;
 mod default_file;
@@ -23,6 +24,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use signalbox_protocol::{DEFAULT_PORT, GatewayId};
 
 pub use self::{
+    acme::AcmeConfig,
     check::accepted,
     cluster::{ClusterConfig, SecretText},
     default_file::default_file,
@@ -110,12 +112,14 @@ section! {
 section! {
     /// The certificate for QUIC and TCP. Changed files are reloaded while the gateway runs.
     pub struct TlsConfig {
-        /// PEM file with the certificate chain, leaf first. Required.
+        /// PEM file with the certificate chain, leaf first. Required without [tls.acme].
         certificate: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/tls.crt\"";
-        /// PEM file with the private key. Required.
+        /// PEM file with the private key. Required without [tls.acme].
         key: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/tls.key\"";
         /// Speak plaintext on the TCP port, behind a proxy that terminates TLS. QUIC always has TLS.
         plaintext_tcp: bool = false, Form::Boolean;
+        /// A certificate by ACME.
+        acme: AcmeConfig = AcmeConfig::default(), Form::Table(&AcmeConfig::TABLE);
     }
 }
 

@@ -7,6 +7,7 @@ use signalbox_nats::NatsOptions;
 use signalbox_relay::Observer;
 
 use crate::{
+    acme::Acme,
     admission::AdmissionControl,
     config::Config,
     lifecycle::Lifecycle,
@@ -21,6 +22,8 @@ pub(crate) struct ServerContext {
     pub(crate) services: Arc<Services>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) admission: Arc<AdmissionControl>,
+    /// If the certificate comes from ACME.
+    pub(crate) acme: Option<Acme>,
 }
 
 impl ServerContext {
@@ -38,17 +41,19 @@ impl ServerContext {
             services,
             lifecycle: Arc::new(Lifecycle::new(&config.drain)),
             admission: Arc::new(AdmissionControl::new(config)),
+            acme: None,
         }
     }
 
     /// Whether load balancers should send clients to this gateway; the error says why not.
-    pub(crate) fn readiness(&self) -> Result<(), &'static str> {
+    pub(crate) fn readiness(&self) -> Result<(), String> {
         if !self.lifecycle.is_ready() {
-            return Err("going down");
+            return Err("going down".into());
         }
+        self.acme.as_ref().map_or(Ok(()), Acme::readiness)?;
         match self.services.cluster() {
             Some(cluster) if !cluster.is_ready(self.services.relay()) => {
-                Err("cut off from the other gateways")
+                Err("cut off from the other gateways".into())
             }
             _ => Ok(()),
         }

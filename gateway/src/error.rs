@@ -16,7 +16,7 @@ pub enum BindError {
     /// The private key could not be read a second time.
     #[error("cannot read the private key")]
     Key(#[source] io::Error),
-    /// The key file of the state file is not usable.
+    /// The key file of the gateway is not usable.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The TLS configuration does not suit QUIC.

@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
+    acme::{Acme, AcmeStorage},
     config::{Config, Problem},
     context::ServerContext,
     drain,
@@ -38,9 +39,9 @@ use crate::{
     page::PageSession,
     project::{self, Projects},
     reload::{ReloadHandle, Reloadable},
-    secret,
     state_file::{RevocationFile, StateFile},
     supervise::{self, catch, keep_running},
+    tls_identity,
     webhook::Webhooks,
 };
 
@@ -97,18 +98,16 @@ impl Gateway {
     /// [`BindError`], which says what to fix.
     pub fn bind(mut config: Config) -> Result<Self, BindError> {
         let problems = Self::check(&config);
-        let (Some(certificate), Some(key), true) =
-            (&config.tls.certificate, &config.tls.key, problems.is_empty())
-        else {
+        if !problems.is_empty() {
             return Err(BindError::Config(problems));
-        };
+        }
         let entries = project::read_keys(&config).map_err(BindError::Config)?;
         let projects = Projects::new(&entries, &config).map_err(BindError::Config)?;
         if projects.is_empty() {
             warn!("no project is configured: no client can join");
         }
-        let certificates =
-            Certificates::load(certificate.clone(), key.clone()).map_err(BindError::Certificate)?;
+        let storage = AcmeStorage::of(&config.tls.acme);
+        let certificates = tls_identity::certificates(&config, storage.as_ref())?;
         let plain = |serves, address: Option<SocketAddr>| {
             address.map(|address| tcp::HttpListener::bind(serves, address, None)).transpose()
         };
@@ -126,11 +125,9 @@ impl Gateway {
         let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
         let nats = config.cluster.nats_options().map_err(BindError::Config)?;
         let context = ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()));
-        let secret = match &config.resume.state_file {
-            Some(path) => secret::load_or_create(path)?,
-            None => std::fs::read(key).map_err(BindError::Key)?,
-        };
-        let keys = Keys::of(&secret);
+        let keys = Keys::of(&tls_identity::secret(&config, storage.as_ref())?);
+        let acme = storage.map(|it| Acme::new(&config.tls.acme, it, certificates.clone()));
+        let context = ServerContext { acme, ..context };
         let quic = quic::QuicListener::bind(config.listen.quic, &certificates, &keys, &context)?;
         let tcp_tls = (!config.tls.plaintext_tcp).then_some(&certificates);
         let tcp = tcp::HttpListener::bind("WebSocket and HTTP", config.listen.tcp, tcp_tls)?;
@@ -291,6 +288,12 @@ impl Gateway {
             let watching = keep_running("certificate watch", || watch(certificates.clone()));
             lifecycle.until_drain(watching).await;
         });
+        if let Some(acme) = context.acme.clone() {
+            let lifecycle = context.lifecycle.clone();
+            listeners.spawn(async move {
+                lifecycle.until_drain(keep_running("ACME", || acme.run())).await;
+            });
+        }
         let services = context.services.clone();
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {

@@ -18,6 +18,7 @@
 //!
 //! Start reading at [`Gateway`], then `link/mod.rs`.
 
+mod acme;
 mod admission;
 mod backoff;
 mod clock;
@@ -57,17 +58,18 @@ mod services;
 mod shared_state;
 mod state_file;
 pub mod supervise;
+mod tls_identity;
 mod trace_parent;
 mod turnstile;
 mod webhook;
 
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
-    AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig, ForwardedHeader,
-    LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig, OpsConfig, Problem, ProblemKind,
-    ProcessConfig, ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig, ResumeConfig,
-    SecretText, SettingChange, SettingEffect, TimeoutsConfig, TlsConfig, WebhookConfig, accepted,
-    default_file, effects_reference, is_secret,
+    AcmeConfig, AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig,
+    ForwardedHeader, LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig, OpsConfig, Problem,
+    ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig,
+    ResumeConfig, SecretText, SettingChange, SettingEffect, TimeoutsConfig, TlsConfig,
+    WebhookConfig, accepted, default_file, effects_reference, is_secret,
 };
 pub use error::BindError;
 pub use failure::RunError;

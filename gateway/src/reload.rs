@@ -3,10 +3,7 @@
 //! Everything that may fail comes first. Settings that only a restart changes
 //! ([`SettingEffect`](crate::SettingEffect)) keep their values and are reported.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -70,7 +67,8 @@ struct Prepared {
     /// Its projects with the text of their public keys.
     entries: Vec<ProjectConfig>,
     projects: Projects,
-    certificate: LoadedCertificate,
+    /// None if the certificate comes from ACME, which reloads it by itself.
+    certificate: Option<LoadedCertificate>,
 }
 
 impl ReloadHandle {
@@ -159,10 +157,9 @@ impl Prepared {
         problems(config.check().into_iter().map(at_restart).collect())?;
         let entries = project::read_keys(&config)?;
         let projects = Projects::new(&entries, &config)?;
-        let file = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
-        let certificate =
-            LoadedCertificate::read(file(&config.tls.certificate), file(&config.tls.key));
-        let certificate = certificate.map_err(|error| {
+        let files = config.tls.certificate.clone().zip(config.tls.key.clone());
+        let certificate = files.map(|(certificate, key)| LoadedCertificate::read(certificate, key));
+        let certificate = certificate.transpose().map_err(|error| {
             let reason = format!("cannot be used: {}", with_causes(&error));
             vec![Problem::file("tls.certificate", reason)]
         })?;
@@ -183,10 +180,12 @@ impl Reloadable {
         before: &Config,
         config: &Config,
         projects: Projects,
-        certificate: LoadedCertificate,
+        certificate: Option<LoadedCertificate>,
     ) {
-        let ServerContext { services, lifecycle, admission } = &self.context;
-        self.certificates.present(certificate);
+        let ServerContext { services, lifecycle, admission, .. } = &self.context;
+        if let Some(certificate) = certificate {
+            self.certificates.present(certificate);
+        }
         let mut effective = config.clone();
         effective.auth.allowed_origins.extend(self.page_origins.iter().cloned());
         services.set(&effective, projects);

@@ -2,8 +2,8 @@
 //!
 //! A certificate is often renewed together with its key. A gateway with a state file therefore has
 //! a secret of its own, in a key file beside the state file, so that the next process recognises
-//! what this one has signed, even with another certificate. Without a state file, the TLS key is
-//! the secret, as nothing else outlives the process.
+//! what this one has signed, even with another certificate. With ACME, the key file is in its
+//! storage. Otherwise the TLS key is the secret, as nothing else outlives the process.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ const SECRET_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("cannot read the key file {path} of the state file")]
+    #[error("cannot read the key file {path}")]
     Read {
         /// The key file.
         path: PathBuf,
@@ -29,9 +29,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file does not exist and cannot be created.
-    #[error(
-        "cannot create the key file {path} of the state file: may this user write to its directory?"
-    )]
+    #[error("cannot create the key file {path}: may this user write to its directory?")]
     Create {
         /// The key file.
         path: PathBuf,
@@ -55,7 +53,7 @@ pub enum SecretError {
     },
 }
 
-/// Loads the secret of the gateway with this state file. Creates it at the first start.
+/// Loads the secret from the key file beside this file. Creates it at the first start.
 ///
 /// # Errors
 /// [`SecretError`].

@@ -62,6 +62,12 @@ pub fn renewed_certificate(dir: &Path) -> DevAuthority {
     DevAuthority::open(dir, std::time::SystemTime::now()).unwrap()
 }
 
+/// Runs a test on a runtime of its own, with two threads.
+pub fn on_runtime(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
+}
+
 /// Fails the test if `future` takes longer than [`TIMEOUT`].
 pub async fn within_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TIMEOUT, future).await {

@@ -114,14 +114,28 @@ pub async fn dial_from(
     Ok((endpoint, within_timeout("a QUIC handshake", connecting).await?))
 }
 
-/// The certificate that a QUIC client which trusts `pem` is shown.
-pub async fn served_leaf(address: SocketAddr, pem: &[u8]) -> CertificateDer<'static> {
+/// The certificate that a QUIC client which trusts `pem` is shown for this name.
+pub async fn served_leaf(address: SocketAddr, name: &str, pem: &[u8]) -> CertificateDer<'static> {
     let crypto = QuicClientConfig::try_from(tls_trusting(pem, ALPN)).unwrap();
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+    let connecting = endpoint.connect_with(config, address, name).unwrap();
     let connection = within_timeout("a QUIC handshake", connecting).await.unwrap();
     let chain = connection.peer_identity().unwrap().downcast::<Vec<CertificateDer<'_>>>().unwrap();
+    chain.first().unwrap().clone().into_owned()
+}
+
+/// The same over TCP.
+pub async fn served_leaf_over_tcp(
+    address: SocketAddr,
+    name: &str,
+    pem: &[u8],
+) -> CertificateDer<'static> {
+    let connector = TlsConnector::from(Arc::new(tls_trusting(pem, b"http/1.1")));
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = within_timeout("a TLS handshake", connector.connect(name, stream)).await.unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
     chain.first().unwrap().clone().into_owned()
 }
 

@@ -91,10 +91,13 @@ impl Config {
     }
 
     fn check_certificate(&self, problems: &mut Vec<Problem>) {
+        if self.tls.acme.is_enabled() {
+            return self.check_acme(problems);
+        }
         let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) else {
             let settings = [("tls.certificate", &self.tls.certificate), ("tls.key", &self.tls.key)];
             for (setting, _) in settings.into_iter().filter(|(_, file)| file.is_none()) {
-                let hint = "name a PEM file, or try signalbox serve --dev".into();
+                let hint = "name a PEM file, use [tls.acme], or try signalbox serve --dev".into();
                 problems.push(Problem::new(setting, ProblemKind::Missing { hint }));
             }
             return;
@@ -103,6 +106,22 @@ impl Config {
             let setting = if of_key { "tls.key" } else { "tls.certificate" };
             problems
                 .push(Problem::file(setting, format!("cannot be used: {}", with_causes(&error))));
+        }
+    }
+}
+
+impl Config {
+    fn check_acme(&self, problems: &mut Vec<Problem>) {
+        let acme = self.tls.acme.check().into_iter();
+        problems.extend(acme.map(|problem| problem.within("acme").within("tls")));
+        let files = [("tls.certificate", &self.tls.certificate), ("tls.key", &self.tls.key)];
+        for (setting, _) in files.into_iter().filter(|(_, file)| file.is_some()) {
+            let reason = "and tls.acme.domains are both set: remove one";
+            problems.push(Problem::invalid(setting, reason));
+        }
+        if self.tls.plaintext_tcp {
+            let reason = "must be false with tls.acme: the authority validates domains over TLS";
+            problems.push(Problem::invalid("tls.plaintext_tcp", reason));
         }
     }
 }
@@ -138,7 +157,7 @@ fn out_of_range(table: &Table, values: &serde_json::Value) -> Vec<Problem> {
 
 /// Checks that a file can be created at this path, by creating one with another name: only that is
 /// certain.
-fn check_directory(file: &Path) -> Result<(), String> {
+pub(super) fn check_directory(file: &Path) -> Result<(), String> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
         Some(directory) if file.file_name().is_some() => directory,

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use parking_lot::Mutex;
-use signalbox_certs::Certificates;
+use signalbox_certs::{ACME_TLS_ALPN, Certificates};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, timeout, timeout_at},
@@ -202,6 +202,11 @@ async fn serve(
             let result = HandshakeResult::of(&accepted);
             context.services.metrics().handshake(Listener::Tcp, result);
             match accepted {
+                // A certificate authority, which has seen the answer to its challenge.
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS_ALPN) => {
+                    debug!("ACME challenge answered");
+                    return;
+                }
                 Ok(Ok(stream)) => Either::Left(stream),
                 Ok(Err(error)) => {
                     debug!(%error, "TLS handshake failed");

@@ -26,7 +26,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     };
     let running = tokio::spawn(gateway.run(stopped, std::future::pending()));
     let roots = std::fs::read(first.ca_pem_path()).unwrap();
-    let served = async || served_leaf(address, &roots).await;
+    let served = async || served_leaf(address, "localhost", &roots).await;
     assert_eq!(served().await, leaf(&first));
     let old = first.leaf_sha256();
     let second = make(now);

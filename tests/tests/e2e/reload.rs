@@ -97,7 +97,7 @@ async fn routes_origins_and_certificates_change() {
             config.tls.key = Some(other.key_path().to_owned());
         })
         .unwrap();
-    served_leaf(world.addresses().quic, other.ca_pem().as_bytes()).await;
+    served_leaf(world.addresses().quic, "localhost", other.ca_pem().as_bytes()).await;
     let joined = world.try_join(&world.options(TransportMode::Quic, Role::Publisher)).await;
     assert!(joined.is_err(), "it does not trust this one");
 }

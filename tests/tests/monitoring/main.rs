@@ -11,13 +11,13 @@
 mod drill;
 mod prometheus;
 
-use std::{future::Future, process::ExitCode};
+use std::process::ExitCode;
 
 use signalbox_client::Role;
 use signalbox_test_harness::{Requirement, run, trials};
 use signalbox_test_nats::NatsServer;
 use signalbox_tests::{
-    TransportMode, World,
+    TransportMode, World, on_runtime,
     ops::{Scrape, with_ops},
     rest::Server,
 };
@@ -29,12 +29,6 @@ const PROMETHEUS: Requirement = Requirement {
         missing.then(|| "needs prometheus, promtool and nats-server".to_owned())
     },
 };
-
-/// Runs a test on a runtime of its own.
-fn on_runtime(test: impl Future<Output = ()>) {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
-}
 
 /// The metrics of a gateway of a cluster that has served traffic.
 fn promtool_accepts_the_metrics() {

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     Gateway, Projects,
-    config::{AuthConfig, LimitsConfig, ProcessConfig, ProjectConfig, ResumeConfig, WebhookConfig},
+    config::{
+        AcmeConfig, AuthConfig, LimitsConfig, ProcessConfig, ProjectConfig, ResumeConfig,
+        WebhookConfig,
+    },
 };
 
 const SECRET: &str = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
@@ -50,6 +53,18 @@ fn good() -> (Config, tempfile::TempDir) {
 fn application_of_its_own() -> ProjectConfig {
     let key = signalbox_certs::ApplicationKey::generate().unwrap();
     ProjectConfig { key: "2".parse().unwrap(), ..application(&[&key.public_pem]) }
+}
+
+/// A certificate by ACME instead of files, with a change.
+fn acme(config: &mut Config, change: impl FnOnce(&mut AcmeConfig)) {
+    (config.tls.certificate, config.tls.key) = (None, None);
+    config.tls.acme = AcmeConfig {
+        domains: vec!["signal.example.com".into()],
+        terms_of_service_agreed: true,
+        storage: Some("/tmp/not-there-yet".into()),
+        ..AcmeConfig::default()
+    };
+    change(&mut config.tls.acme);
 }
 
 type Change = fn(&mut Config);
@@ -111,6 +126,65 @@ const CASES: &[(Change, &str, &str)] = &[
     (|it| it.tls.key = None, "tls.key", "is not set"),
     (|it| it.tls.certificate = Some("no/such.pem".into()), "tls.certificate", "does not exist"),
     (|it| it.tls.key = Some("no/such.pem".into()), "tls.key", "no/such.pem does not exist"),
+    (
+        |it| acme(it, |acme| acme.terms_of_service_agreed = false),
+        "tls.acme.terms_of_service_agreed",
+        "must be true",
+    ),
+    (|it| acme(it, |acme| acme.storage = None), "tls.acme.storage", "is not set"),
+    (
+        |it| acme(it, |acme| acme.storage = Some("/proc/acme".into())),
+        "tls.acme.storage",
+        "cannot create",
+    ),
+    (
+        |it| acme(it, |acme| acme.directory = "http://ca.example/".into()),
+        "tls.acme.directory",
+        "begins with https://",
+    ),
+    (
+        |it| acme(it, |acme| acme.directory = "https://".into()),
+        "tls.acme.directory",
+        "names a host",
+    ),
+    (
+        |it| acme(it, |acme| acme.domains = vec!["*.a.example".into()]),
+        "tls.acme.domains.0",
+        "is a wildcard",
+    ),
+    (
+        |it| acme(it, |acme| acme.domains.push("192.0.2.1".into())),
+        "tls.acme.domains.1",
+        "is an IP address",
+    ),
+    (
+        |it| acme(it, |acme| acme.domains.push("a..example".into())),
+        "tls.acme.domains.1",
+        "is not a domain name",
+    ),
+    (
+        |it| acme(it, |acme| acme.domains = vec!["a.example".into(); 101]),
+        "tls.acme.domains",
+        "more than 100",
+    ),
+    (
+        |it| acme(it, |acme| acme.contact = vec!["ops".into()]),
+        "tls.acme.contact.0",
+        "is not an e-mail address",
+    ),
+    (
+        |it| acme(it, |acme| acme.ca = Some("no/such.pem".into())),
+        "tls.acme.ca",
+        "cannot be read: no/such.pem",
+    ),
+    (
+        |it| {
+            acme(it, |_| {});
+            it.tls.plaintext_tcp = true;
+        },
+        "tls.plaintext_tcp",
+        "must be false with tls.acme",
+    ),
     (|it| it.resume.state_file = Some("not/there/state".into()), "resume.state_file", "not exist"),
     (|it| it.resume.state_file = Some("/".into()), "resume.state_file", "does not name a file"),
     (|it| it.resume.state_file = Some("/tmp".into()), "resume.state_file", "is a directory"),
@@ -308,4 +382,17 @@ fn the_defaults_are_within_their_bounds() {
         problems.iter().all(|it| matches!(it.kind, ProblemKind::Missing { .. })),
         "{problems:?}"
     );
+}
+
+#[test]
+fn a_certificate_comes_from_files_or_from_acme() {
+    let (mut config, _dir) = good();
+    let files = config.tls.clone();
+    acme(&mut config, |_| {});
+    assert_eq!(Gateway::check(&config), []);
+    (config.tls.certificate, config.tls.key) = (files.certificate, files.key);
+    let problems = Gateway::check(&config);
+    let settings: Vec<_> = problems.iter().map(|it| it.setting.as_str()).collect();
+    assert_eq!(settings, ["tls.certificate", "tls.key"], "{problems:?}");
+    assert!(problems[0].to_string().contains("are both set: remove one"), "{problems:?}");
 }

@@ -110,6 +110,7 @@ fn own_context(gateway: &ServerContext) -> ServerContext {
         services: gateway.services.clone(),
         lifecycle: Arc::new(gateway.lifecycle.for_operations()),
         admission: Arc::new(AdmissionControl::for_operations(CONNECTIONS, hello)),
+        acme: None,
     }
 }
 

@@ -56,7 +56,7 @@ struct GatewayOverview {
     uptime_ms: u64,
     ready: bool,
     /// Why it is not ready.
-    not_ready: Option<&'static str>,
+    not_ready: Option<String>,
     draining: bool,
 }
 
