@@ -1,4 +1,5 @@
-//! The page that shows a session in a browser: its files, and the session that it joins by itself.
+//! The pages: that which shows a session in a browser, with the session that it joins by itself, and the
+//! admin page.
 //!
 //! The files are built from `clients/pages` and committed, so that the gateway builds without Node.
 
@@ -6,10 +7,10 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-/// Whether this build has the page (feature `pages`).
+/// Whether this build has the pages (feature `pages`).
 pub const PAGES: bool = cfg!(feature = "pages");
 
-/// A file of the page.
+/// A file of a page.
 #[derive(Clone, Copy)]
 pub(crate) struct PageFile {
     pub(crate) path: &'static str,
@@ -24,30 +25,42 @@ macro_rules! built {
     };
 }
 
-/// The files of the page.
 #[cfg(feature = "pages")]
-pub(crate) static FILES: &[PageFile] = &[
-    PageFile {
-        path: "/",
-        content_type: "text/html; charset=utf-8",
-        contents: built!("index.html"),
-    },
-    PageFile {
-        path: "/page.js",
-        content_type: "text/javascript; charset=utf-8",
-        contents: built!("page.js"),
-    },
-    PageFile {
-        path: "/page.css",
-        content_type: "text/css; charset=utf-8",
-        contents: built!("page.css"),
-    },
-    PageFile { path: "/icon.svg", content_type: "image/svg+xml", contents: built!("icon.svg") },
+const HTML: &str = "text/html; charset=utf-8";
+#[cfg(feature = "pages")]
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+#[cfg(feature = "pages")]
+const STYLE: &str = "text/css; charset=utf-8";
+
+#[cfg(feature = "pages")]
+const ICON: PageFile =
+    PageFile { path: "/icon.svg", content_type: "image/svg+xml", contents: built!("icon.svg") };
+
+/// The files of the page that shows a session.
+#[cfg(feature = "pages")]
+pub(crate) static SESSION_PAGE: &[PageFile] = &[
+    PageFile { path: "/", content_type: HTML, contents: built!("index.html") },
+    PageFile { path: "/page.js", content_type: SCRIPT, contents: built!("page.js") },
+    PageFile { path: "/page.css", content_type: STYLE, contents: built!("page.css") },
+    ICON,
+];
+
+/// The files of the admin page. They contain nothing of a gateway.
+#[cfg(feature = "pages")]
+pub(crate) static ADMIN_PAGE: &[PageFile] = &[
+    PageFile { path: "/", content_type: HTML, contents: built!("admin.html") },
+    PageFile { path: "/admin.js", content_type: SCRIPT, contents: built!("admin.js") },
+    PageFile { path: "/admin.css", content_type: STYLE, contents: built!("admin.css") },
+    ICON,
 ];
 
 /// None in this build.
 #[cfg(not(feature = "pages"))]
-pub(crate) static FILES: &[PageFile] = &[];
+pub(crate) static SESSION_PAGE: &[PageFile] = &[];
+
+/// None in this build.
+#[cfg(not(feature = "pages"))]
+pub(crate) static ADMIN_PAGE: &[PageFile] = &[];
 
 /// A session that the page joins by itself: that of `serve --dev`.
 #[derive(Clone, Serialize)]

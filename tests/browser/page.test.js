@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import axe from 'axe-core';
-
+import { assertAccessible } from './harness/accessible.js';
 import { fixture } from './harness/fixture.js';
 import { BROWSERS } from './harness/launch.js';
 
@@ -25,16 +24,6 @@ const entry = (page, text) => page.locator('#log .entry', { hasText: text });
 async function send(page, data) {
   await page.getByLabel('Data').fill(data);
   await page.getByRole('button', { name: 'Send', exact: true }).click();
-}
-
-/** What axe finds, and whether everything is within the window. */
-async function assertAccessible(page) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  const found = violations.flatMap(({ id, nodes }) => nodes.map((it) => `${id}: ${it.html}: ${it.failureSummary}`));
-  assert.deepEqual(found, []);
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(overflow <= 0, 'nothing is wider than the window');
 }
 
 for (const browserName of BROWSERS) {

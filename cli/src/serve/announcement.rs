@@ -135,7 +135,8 @@ impl Announcement<'_> {
                 let Addresses { quic, tcp, .. } = self.public;
                 let page = self.page().map_or_else(String::new, |url| format!(", page {url}"));
                 let ops = self.gateway.ops;
-                let ops = ops.map_or_else(String::new, |it| format!(", operations on {it}"));
+                let ops =
+                    ops.map_or_else(String::new, |it| format!(", operations on http://{it}/"));
                 format!("ready: QUIC on {quic} (UDP), {websocket} on {tcp} (TCP){page}{ops}")
             }
         };
@@ -219,7 +220,9 @@ Send both a signal as your server would, over REST:
     fn operations(&self) -> String {
         let Some(ops) = self.gateway.ops.map(local_name) else { return String::new() };
         let cluster = self.peers.as_ref().map_or("", |_| ", /cluster");
-        format!("  Operations  http://{ops}/metrics, /healthz, /readyz, /log{cluster}\n")
+        format!(
+            "  Operations  http://{ops}/ is the admin page; /metrics, /healthz, /readyz, /log{cluster}\n"
+        )
     }
 
     /// The rows about the cluster, if there is one.

@@ -1,6 +1,7 @@
-// Builds the files of the page into dist, which is committed: the gateway builds without Node. With
+// Builds the files of the pages into dist, which is committed: the gateway builds without Node. With
 // --check it compares instead, and fails if dist is not what it would build.
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -11,7 +12,12 @@ const dist = new URL('dist/', root);
 /** Everything that the gateway serves, by name. */
 async function files() {
   const { outputFiles } = await build({
-    entryPoints: { page: source('main.ts'), 'page-style': source('page.css') },
+    entryPoints: {
+      page: source('main.ts'),
+      'page-style': source('page.css'),
+      admin: source('admin/main.ts'),
+      'admin-style': source('admin.css'),
+    },
     bundle: true,
     minify: true,
     format: 'esm',
@@ -23,12 +29,15 @@ async function files() {
     write: false,
     logLevel: 'warning',
   });
-  const bundle = (ending) => outputFiles.find((it) => it.path.endsWith(ending)).text;
+  const bundle = (name) => outputFiles.find((it) => basename(it.path) === name).text;
   return {
     'index.html': await readFile(source('index.html'), 'utf8'),
     'icon.svg': await readFile(source('icon.svg'), 'utf8'),
     'page.js': bundle('page.js'),
     'page.css': bundle('page-style.css'),
+    'admin.html': await readFile(source('admin.html'), 'utf8'),
+    'admin.js': bundle('admin.js'),
+    'admin.css': bundle('admin-style.css'),
   };
 }
 

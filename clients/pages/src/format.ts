@@ -3,6 +3,7 @@
 import type { Transport } from '../../typescript/src/index.js';
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short', hour12: false });
 
 /** A time of day. */
 export function timeOfDay(ms: number): string {
@@ -21,7 +22,9 @@ export function duration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 /** A number of things. */
@@ -35,7 +38,26 @@ export function shortId(id: string): string {
 }
 
 /** The name of a transport. */
-export function transportName(transport: Transport | undefined): string {
+export function transportName(transport: Transport | 'quic' | undefined): string {
   if (transport === 'webtransport') return 'WebTransport';
+  if (transport === 'quic') return 'QUIC';
   return transport === 'websocket' ? 'WebSocket' : '–';
+}
+
+/** A whole number. */
+export function number(value: number): string {
+  return value.toLocaleString('en');
+}
+
+/** A number of bytes, in the largest unit of which there is one. */
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
+  const scaled = value / 1024 ** power;
+  return `${power === 0 || scaled >= 100 ? Math.round(scaled) : scaled.toFixed(1)} ${units[power]}`;
+}
+
+/** A date and a time of day. */
+export function date(ms: number): string {
+  return DATE.format(ms);
 }

@@ -10,6 +10,7 @@ pub(crate) mod ops;
 mod origin;
 mod outage;
 pub(crate) mod page;
+mod page_policy;
 mod proxy_header;
 pub(crate) mod quic;
 pub(crate) mod tcp;

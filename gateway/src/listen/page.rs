@@ -24,11 +24,12 @@ use signalbox_protocol::CONNECT_PATH;
 use super::{
     host::own_host,
     http::{self, closing},
+    page_policy::restrict,
     upgrade,
 };
 use crate::{
     context::ServerContext,
-    page::{FILES, PageFile, PageSession},
+    page::{PageFile, PageSession, SESSION_PAGE},
 };
 
 /// Path of the session that the page joins.
@@ -41,7 +42,7 @@ pub(crate) fn router(
     certificates: &Certificates,
 ) -> Router {
     let mut router = Router::new().route(CONNECT_PATH, get(upgrade::connect));
-    for file in FILES {
+    for file in SESSION_PAGE {
         router = router.route(file.path, get(|| async { file.into_response() }));
     }
     let web_transport = session.as_ref().map(|session| format!(" https://{}", session.quic));
@@ -124,27 +125,12 @@ async fn protect(
         let hint = "this is the page of a gateway: open it by localhost or by an IP address\n";
         return closing((StatusCode::MISDIRECTED_REQUEST, hint).into_response());
     };
-    let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self' ws://{host}{}; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'; require-trusted-types-for 'script'",
-        web_transport.as_deref().unwrap_or_default()
-    );
+    let connect = format!(" ws://{host}{}", web_transport.as_deref().unwrap_or_default());
     let response = next.run(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
     let mut response = closing(response);
-    let headers = response.headers_mut();
-    let constant = |value| HeaderValue::from_static(value);
-    headers.insert(header::CACHE_CONTROL, constant("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, constant("nosniff"));
-    headers.insert(header::REFERRER_POLICY, constant("no-referrer"));
-    // Together they isolate the page, which gives it a clock of microseconds for round trips.
-    headers.insert("cross-origin-opener-policy", constant("same-origin"));
-    headers.insert("cross-origin-embedder-policy", constant("require-corp"));
-    if let Ok(policy) = HeaderValue::try_from(policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
+    restrict(&mut response, &connect);
     response
 }

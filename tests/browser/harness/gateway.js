@@ -23,6 +23,8 @@ class Address {
   /** Ports, each as `HOST:PORT`. */
   quic;
   https;
+  /** Its operations listener, as `HOST:PORT`. */
+  ops;
   /** Address of its page, with the key. */
   page;
   /** File with the authority that signed its certificate. */
@@ -30,9 +32,9 @@ class Address {
   #project;
 
   /** What the gateway has announced. */
-  set announced({ project, quic, https, page, ca }) {
+  set announced({ project, quic, https, ops, page, ca }) {
     this.#project = project;
-    Object.assign(this, { quic, https, page, ca });
+    Object.assign(this, { quic, https, ops, page, ca });
   }
 
   get projectKey() {
@@ -74,6 +76,8 @@ export class Gateway extends Address {
   #settings;
   #child;
   #exited;
+  /** It was meant to end by itself, and has. */
+  #isOver = false;
   #log = '';
 
   /** `settings` are environment variables. It ends with the test. */
@@ -117,9 +121,17 @@ export class Gateway extends Address {
     this.announced = await announcement(this.#child, this.#exited, () => this.#log);
   }
 
+  /** Waits until it has ended by itself, and well. */
+  async ended() {
+    const [status] = await this.#exited;
+    if (status !== 0) throw new Error(`the gateway ended with ${status}\n${this.#log}`);
+    this.#isOver = true;
+  }
+
   /** Ends it as an operator would. It must have survived the tests. */
   async #stop() {
     const child = this.#child;
+    if (this.#isOver) return;
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the gateway had ended\n${this.#log}`);
     child.kill('SIGTERM');
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);

@@ -256,6 +256,40 @@ async fn a_change_needs_the_token_the_header_and_the_own_origin() {
     assert_eq!(alice.ends().await, CloseReason::ForceDisconnected);
 }
 
+/// It asks for the token, so its files need none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_is_served_without_the_token_and_may_do_little() {
+    let world = World::with(|config| {
+        with_ops(config);
+        config.ops.token = Some(TOKEN.to_owned().into());
+    })
+    .await;
+    for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/admin.js", "text/javascript; charset=utf-8"),
+        ("/admin.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let answer = get_ops(&world, path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)));
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("set-cookie"), None);
+        let policy = answer.header("content-security-policy").unwrap();
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "connect-src 'self';",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+        ] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        let foreign = ask_ops(&world, "GET", path, "Origin: https://evil.example\r\n", "").await;
+        assert_eq!(foreign.status, 403);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_disconnected_and_a_session_is_ended() {
     let world = world().await;

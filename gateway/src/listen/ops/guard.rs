@@ -4,7 +4,7 @@
 //!   name of its own at it (DNS rebinding), and would read the answers.
 //! - **No foreign origin**: a browser sends requests on behalf of any page.
 //! - **The token**, if one is configured. Health checks need none: they say nothing that a refused
-//!   connection would not say.
+//!   connection would not say. Neither do the files of the admin page, which asks for the token.
 
 use std::sync::Arc;
 
@@ -19,11 +19,12 @@ use axum::{
 use crate::{
     config::SecretText,
     headers::bearer_tokens,
-    listen::{host::own_host, http},
+    listen::{host::own_host, http, page_policy::restrict},
     ops_token::SharedToken,
+    page::ADMIN_PAGE,
 };
 
-/// Paths that need no token.
+/// Paths that need no token, beside those of the files of the admin page.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The settings of the rules.
@@ -32,6 +33,10 @@ pub(crate) struct OpsAccess {
     pub(crate) token: SharedToken,
     /// Names by which browsers reach the listener through a proxy.
     pub(crate) hosts: Vec<String>,
+}
+
+fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || ADMIN_PAGE.iter().any(|file| file.path == path)
 }
 
 /// The rules of one listener.
@@ -55,9 +60,7 @@ pub(super) async fn protect(
 /// Completes every response: nobody may store it, and the connection ends with it.
 pub(super) async fn complete(request: Request, next: Next) -> Response {
     let mut response = http::closing(next.run(request).await);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    restrict(&mut response, "");
     response
 }
 
@@ -112,9 +115,7 @@ impl Guard {
             return Err(Intrusion::ForeignOrigin);
         }
         match &*self.access.token.current() {
-            Some(token) if !OPEN.contains(&path) && !presents(headers, token) => {
-                Err(Intrusion::NoToken)
-            }
+            Some(token) if !is_open(path) && !presents(headers, token) => Err(Intrusion::NoToken),
             _ => Ok(()),
         }
     }
@@ -215,6 +216,11 @@ mod tests {
             ("/healthz", None, 200),
             ("/readyz", None, 200),
             ("/healthz/", None, 401),
+            ("/admin/overview", None, 401),
+            #[cfg(feature = "pages")]
+            ("/", None, 200),
+            #[cfg(feature = "pages")]
+            ("/admin.js", None, 200),
         ] {
             let headers: Vec<_> =
                 authorization.into_iter().map(|it| (header::AUTHORIZATION, it)).collect();

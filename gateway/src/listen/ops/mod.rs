@@ -35,6 +35,7 @@ use crate::{
     lifecycle::Lifecycle,
     log_filter::LogFilter,
     metrics::{MetricSources, Scraper, TrafficHistory},
+    page::ADMIN_PAGE,
     reload::ReloadHandle,
     services::Services,
     supervise::keep_running,
@@ -123,7 +124,11 @@ fn router(
 ) -> Router {
     let is_loopback = address.ip().to_canonical().is_loopback();
     let guard = Arc::new(Guard { is_loopback, access });
-    Router::new()
+    let mut router = Router::new();
+    for file in ADMIN_PAGE {
+        router = router.route(file.path, get(|| async { file.into_response() }));
+    }
+    router
         .route("/healthz", get(http::healthy))
         .route("/readyz", get(http::ready))
         .route("/metrics", get(metrics::metrics))

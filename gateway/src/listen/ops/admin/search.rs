@@ -78,3 +78,80 @@ pub(super) async fn find_connections(
         yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use signalbox_protocol::{ConnectionId, ConnectionInfo, MediaMode, Role, SessionId, Transport};
+    use signalbox_relay::{Encoding, Join, Joined, Relay, TokenIdentity};
+
+    use super::*;
+    use crate::{Config, context::ServerContext};
+
+    /// Joins with an id and data that have this number.
+    fn join(relay: &Relay, session: &SessionId, number: u64) -> Joined {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let parity = if number.is_multiple_of(2) { "even" } else { "odd" };
+        let join = Join {
+            session: session.clone(),
+            info: ConnectionInfo {
+                id: ConnectionId::from_bytes(id),
+                created_at: number,
+                data: format!("{parity} number {number}"),
+            },
+            role: Role::Publisher,
+            token: TokenIdentity { id: None, issued_at: 0 },
+            presence: false,
+            encoding: Encoding::Json,
+            transport: Transport::WebSocket,
+            resume: None,
+        };
+        relay.join(join, Duration::ZERO).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_page_goes_on_where_the_one_before_has_ended() {
+        let services = ServerContext::of(&Config::default()).services;
+        let relay = services.relay();
+        let session = SessionId::mint(&"1".parse().unwrap(), MediaMode::Relayed, None, 0, [0; 24]);
+        let _members: Vec<_> = (0..600).map(|number| join(relay, &session, number)).collect();
+        let session = relay.listed_session(&session).unwrap();
+        for (text, expected) in [("", 600), ("even", 300), ("odd number 59", 6), ("none", 0)] {
+            let needle = Needle::new(text);
+            let (mut found, mut examined, mut before) = (BTreeSet::new(), 0, None);
+            loop {
+                let page = find_connections(&session, needle.as_ref(), before, 7).await;
+                assert!(page.connections.len() <= 7);
+                for connection in page.connections {
+                    assert!(found.insert(connection.info.created_at), "{text}: found twice");
+                }
+                examined += page.examined;
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!((found.len(), examined), (expected, 600), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ids_are_found_by_their_beginning_and_data_by_any_part() {
+        let services = ServerContext::of(&Config::default()).services;
+        let session = SessionId::mint(&"42".parse().unwrap(), MediaMode::Relayed, None, 0, [0; 24]);
+        let _member = join(services.relay(), &session, 0xabcd);
+        let listed = services.relay().listed_session(&session).unwrap();
+        let id = session.as_str().to_ascii_lowercase();
+        for (text, names) in [(&id[8..20], true), ("42", true), ("no such", false)] {
+            assert_eq!(Needle::new(text).unwrap().names(&listed), names, "{text}");
+        }
+        for (text, found) in
+            [("00000000-0000-ac", 0), ("00000000-0000", 1), ("number 43981", 1), ("ab", 0)]
+        {
+            let page = find_connections(&listed, Needle::new(text).as_ref(), None, 10).await;
+            assert_eq!(page.connections.len(), found, "{text}");
+        }
+    }
+}
