@@ -81,7 +81,7 @@ test('too many signals are refused with the only code that the SDK has for it', 
   const session = slow.newSession();
   const alice = await Page.open(context, slow).join(slow, { session, data: 'alice' });
   const outcomes = await Promise.allSettled(
-    Array.from({ length: 5 }, (_, n) => alice.signal({ type: 'n', data: String(n) })),
+    Array.from({ length: 12 }, (_, n) => alice.signal({ type: 'n', data: String(n) })),
   );
   const refused = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => [reason.code, reason.name]);
   assert.ok(refused.length >= 2, JSON.stringify(refused));
