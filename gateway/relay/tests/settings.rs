@@ -38,7 +38,8 @@ fn connections_keep_the_rates_and_rights_with_which_they_joined() {
         _ => None,
     };
     assert_eq!(rejection(early.send("a")), Some(RejectionReason::MayNotSend(Role::Subscriber)));
-    for _ in 0..3 {
+    // The signals of two seconds at once.
+    for _ in 0..2 * 3 {
         late.send("b").unwrap();
     }
     assert_eq!(rejection(late.send("c")), Some(RejectionReason::RateLimited(3)));
