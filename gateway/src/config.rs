@@ -18,6 +18,7 @@ mod project;
 mod proxy;
 mod redacted;
 mod setting;
+mod tracing;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -35,6 +36,7 @@ pub use self::{
     project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
     proxy::{ForwardedHeader, ProxyConfig},
     redacted::{RedactedConfig, SettingChange, is_secret},
+    tracing::TracingConfig,
 };
 pub(crate) use self::{described::DescribedSetting, proxy::parse_prefix};
 use self::{
@@ -86,6 +88,8 @@ section! {
         log: LogConfig = LogConfig::default(), Form::Table(&LogConfig::TABLE);
         /// Operations.
         ops: OpsConfig = OpsConfig::default(), Form::Table(&OpsConfig::TABLE);
+        /// Traces.
+        tracing: TracingConfig = TracingConfig::default(), Form::Table(&TracingConfig::TABLE);
         /// Graceful shutdown.
         drain: DrainConfig = DrainConfig::default(), Form::Table(&DrainConfig::TABLE);
         /// The process itself.

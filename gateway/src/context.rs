@@ -13,6 +13,7 @@ use crate::{
     lifecycle::Lifecycle,
     services::{Services, SharedProjects},
     shared_state::GatewayState,
+    trace::Tracer,
 };
 
 /// The state that the listeners share. Links get the services and the lifecycle, REST handlers the
@@ -32,9 +33,10 @@ impl ServerContext {
         nats: Option<NatsOptions>,
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
+        tracer: Tracer,
     ) -> Self {
         let shared = Arc::new(GatewayState::default());
-        let services = Services::new(config, nats, projects, observer, shared.clone());
+        let services = Services::new(config, nats, projects, observer, shared.clone(), tracer);
         let services = Arc::new(services);
         shared.attach(&services);
         Self {
@@ -64,7 +66,13 @@ impl ServerContext {
     pub(crate) fn of(config: &Config) -> Self {
         let projects =
             crate::Projects::from_config(config).expect("the projects of a test are valid");
-        Self::new(config, None, Arc::new(Arc::new(projects).into()), Arc::new(()))
+        Self::new(
+            config,
+            None,
+            Arc::new(Arc::new(projects).into()),
+            Arc::new(()),
+            Tracer::default(),
+        )
     }
 }
 

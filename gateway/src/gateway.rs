@@ -42,6 +42,7 @@ use crate::{
     state_file::{RevocationFile, StateFile},
     supervise::{self, catch, keep_running},
     tls_identity,
+    trace::Tracer,
     webhook::Webhooks,
 };
 
@@ -122,9 +123,12 @@ impl Gateway {
             page.iter().flat_map(|page| page::origins(page.address())).collect();
         config.auth.allowed_origins.extend(page_origins.iter().cloned());
         let projects = Arc::new(ArcSwap::from_pointee(projects));
-        let webhooks = Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes);
+        let tracer = Tracer::new(&config.tracing);
+        let webhooks =
+            Webhooks::new(projects.clone(), config.limits.webhook_queue_bytes, tracer.clone());
         let nats = config.cluster.nats_options().map_err(BindError::Config)?;
-        let context = ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()));
+        let context =
+            ServerContext::new(&config, nats, projects, Arc::new(webhooks.clone()), tracer);
         let keys = Keys::of(&tls_identity::secret(&config, storage.as_ref())?);
         let acme = storage.map(|it| Acme::new(&config.tls.acme, it, certificates.clone()));
         let context = ServerContext { acme, ..context };
@@ -355,6 +359,7 @@ impl Gateway {
         if let Some(operations) = operations {
             operations.stop().await;
         }
+        context.services.tracer().finish().await;
         info!("gateway stopped");
         failed.map_or(Ok(()), Err)
     }

@@ -37,6 +37,7 @@ mod gateway;
 mod handles;
 mod headers;
 mod http_connection;
+mod https_client;
 mod instance;
 mod keys;
 mod lifecycle;
@@ -59,7 +60,7 @@ mod shared_state;
 mod state_file;
 pub mod supervise;
 mod tls_identity;
-mod trace_parent;
+mod trace;
 mod turnstile;
 mod webhook;
 
@@ -69,7 +70,7 @@ pub use config::{
     ForwardedHeader, LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig, OpsConfig, Problem,
     ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig,
     ResumeConfig, SecretText, SettingChange, SettingEffect, TimeoutsConfig, TlsConfig,
-    WebhookConfig, accepted, default_file, effects_reference, is_secret,
+    TracingConfig, WebhookConfig, accepted, default_file, effects_reference, is_secret,
 };
 pub use error::BindError;
 pub use failure::RunError;

@@ -19,6 +19,7 @@ use crate::{
     overload::Overload,
     project::{Project, Projects},
     revocation::RevocationList,
+    trace::Tracer,
 };
 
 /// The projects, replaced as a whole on reload.
@@ -61,6 +62,7 @@ pub(crate) struct Services {
     metrics: Metrics,
     overload: Overload,
     links: LinkRegistry,
+    tracer: Tracer,
 }
 
 impl Services {
@@ -70,6 +72,7 @@ impl Services {
         projects: SharedProjects,
         observer: Arc<dyn Observer>,
         shared: Arc<dyn SharedState>,
+        tracer: Tracer,
     ) -> Self {
         let (instance, clock) = (instance::start(config.name.clone()), Clock::start());
         let settings = config.relay_settings();
@@ -94,7 +97,7 @@ impl Services {
         let policy = ArcSwap::from_pointee(Policy::of(config));
         let revocations = RevocationList::default();
         let overload = Overload::new(&config.limits);
-        let metrics = Metrics::new(clock);
+        let metrics = Metrics::new(clock, &tracer);
         let links = LinkRegistry::default();
         Self {
             relay,
@@ -107,6 +110,7 @@ impl Services {
             overload,
             metrics,
             links,
+            tracer,
         }
     }
 
@@ -137,6 +141,11 @@ impl Services {
     /// The links of admitted connections.
     pub(crate) fn links(&self) -> &LinkRegistry {
         &self.links
+    }
+
+    /// Spans of what happens here.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// The cluster that this gateway is a part of, if there is one.

@@ -11,6 +11,7 @@
 )]
 
 pub mod background;
+pub mod endpoint;
 pub mod ops;
 pub mod proxy;
 pub mod raw;

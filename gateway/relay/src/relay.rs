@@ -210,6 +210,26 @@ impl Relay {
         session.with(|state| state.signal_from_server(to, signal, now))
     }
 
+    /// The same for a signal whose latency is to be measured ([`Outbox::written`](crate::Outbox::written)),
+    /// as far as its receivers' outboxes are not measuring another one.
+    ///
+    /// # Errors
+    /// As [`Self::signal_from_server`].
+    pub fn measured_signal_from_server(
+        &self,
+        session: &SessionId,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+        now: Duration,
+    ) -> Result<Vec<ConnectionId>, RejectionReason> {
+        signal.check()?;
+        let session = self.0.find(session).ok_or(RejectionReason::EmptySession)?;
+        session.with(|state| {
+            state.measure_next_signal();
+            state.signal_from_server(to, signal, now)
+        })
+    }
+
     /// Disconnects a connection.
     ///
     /// # Errors

@@ -74,6 +74,7 @@ impl Config {
         }
         problems.extend(self.opentok_js.check().map(|problem| problem.within("opentok_js")));
         problems.extend(self.proxy.check().into_iter().map(|problem| problem.within("proxy")));
+        problems.extend(self.tracing.check().map(|problem| problem.within("tracing")));
         problems.extend(self.ops.check().map(|problem| problem.within("ops")));
         let cluster = self.cluster.nats_options().err().into_iter().flatten();
         problems.extend(cluster.map(|problem| problem.within("cluster")));

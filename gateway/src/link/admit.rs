@@ -29,6 +29,7 @@ use crate::{
     metrics::{REVOKED, TokenKind},
     revocation::{Presented, token_identity},
     services::Services,
+    trace::{self, SpanSide},
 };
 
 /// The fault of a client whose address has presented too many invalid tokens.
@@ -113,13 +114,40 @@ async fn read_handshake(
         }
     };
     claim.early = reader.is_early();
-    claim.check(services).await?;
+    claim.check(services).await.inspect_err(|end| {
+        let mut span = services.tracer().span("resume", SpanSide::Server, None);
+        span.set("signalbox.transport", form.transport.as_str());
+        span.fail(end.reason);
+    })?;
     claim.complete(reader).await?;
     Ok(Handshake::Resuming(claim))
 }
 
-/// Verifies the token and creates the connection.
+/// Joins, in a span of its trace.
 async fn join(
+    services: &Services,
+    form: LinkForm,
+    client: &ClientAccount,
+    hello: &Hello<'_>,
+    chosen: Option<ChosenConnection<'_>>,
+) -> Result<Handshake, LinkEnd> {
+    let mut span = services.tracer().span("join", SpanSide::Server, None);
+    span.set("signalbox.transport", form.transport.as_str());
+    let creating = create(services, form, client, hello, chosen);
+    let joined = trace::caused_by(span.context(), creating).await;
+    match &joined {
+        Ok(Handshake::Joined { welcome, .. }) => {
+            span.set("signalbox.session", &welcome.session);
+            span.set("signalbox.connection", welcome.connection.id);
+        }
+        Ok(Handshake::Resuming(_)) => {}
+        Err(end) => span.fail(end.reason),
+    }
+    joined
+}
+
+/// Verifies the token and creates the connection.
+async fn create(
     services: &Services,
     form: LinkForm,
     client: &ClientAccount,

@@ -26,6 +26,7 @@ use crate::{
     lifecycle::Lifecycle,
     revocation::{Presented, Revocations},
     services::Services,
+    trace::{self, SpanSide},
 };
 
 /// What a client shows to resume.
@@ -182,8 +183,27 @@ impl ResumeClaim {
     }
 }
 
-/// Attaches the connection to this link, and sends what the client must know before its replay.
+/// Resumes, in a span of its trace.
 pub(super) async fn resume(
+    services: &Services,
+    lifecycle: &Lifecycle,
+    form: LinkForm,
+    claim: ResumeClaim,
+    writer: &mut impl Writer,
+) -> Result<Admitted, LinkEnd> {
+    let mut span = services.tracer().span("resume", SpanSide::Server, None);
+    span.set("signalbox.transport", form.transport.as_str());
+    let attaching = attach(services, lifecycle, form, claim, writer);
+    let resumed = trace::caused_by(span.context(), attaching).await;
+    match &resumed {
+        Ok(admitted) => span.set("signalbox.connection", admitted.connection.id()),
+        Err(end) => span.fail(end.reason),
+    }
+    resumed
+}
+
+/// Attaches the connection to this link, and sends what the client must know before its replay.
+async fn attach(
     services: &Services,
     lifecycle: &Lifecycle,
     form: LinkForm,

@@ -63,7 +63,7 @@ pub(crate) fn router(context: &ServerContext) -> Router {
         .route(CONNECT_PATH, get(upgrade::connect))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .merge(rest::router().with_state(context.services.clone()));
+        .merge(rest::router(context.services.clone()));
     if let Some(prefix) = &context.services.policy().opentok_js.prefix {
         // A service, so that the fallbacks below do not answer its requests.
         router = router.nest_service(prefix, opentok_js::router(context));

@@ -13,7 +13,7 @@ use signalbox_protocol::{CloseReason, Transport};
 use signalbox_relay::SharedCounter;
 
 use super::tally::Tally;
-use crate::clock::Clock;
+use crate::{clock::Clock, trace::Tracer};
 
 /// Bounds of the buckets of a latency within a gateway and of a round trip, in seconds.
 const LATENCY: [f64; 15] = [
@@ -25,6 +25,7 @@ const LATENCY: [f64; 15] = [
 pub(crate) struct TransportMetrics {
     pub(crate) transport: Transport,
     clock: Clock,
+    tracer: Tracer,
     pub(super) signals: SharedCounter,
     pub(super) received_bytes: SharedCounter,
     pub(super) sent_frames: SharedCounter,
@@ -39,11 +40,12 @@ pub(crate) struct TransportMetrics {
 }
 
 impl TransportMetrics {
-    pub(super) fn new(transport: Transport, clock: Clock) -> Self {
+    pub(super) fn new(transport: Transport, clock: Clock, tracer: Tracer) -> Self {
         let known = CloseReason::ALL.iter().map(|reason| [transport.as_str(), reason.name()]);
         Self {
             transport,
             clock,
+            tracer,
             signals: SharedCounter::default(),
             received_bytes: SharedCounter::default(),
             sent_frames: SharedCounter::default(),
@@ -79,7 +81,9 @@ impl TransportMetrics {
         self.sent_frames.add(frames as u64);
         self.sent_bytes.add(bytes as u64);
         if let Some(accepted) = measured {
-            self.latency.observe(self.clock.uptime().saturating_sub(accepted).as_secs_f64());
+            let latency = self.clock.uptime().saturating_sub(accepted);
+            self.latency.observe(latency.as_secs_f64());
+            self.tracer.delivered(accepted, latency, self.transport);
         }
     }
 

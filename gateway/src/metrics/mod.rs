@@ -38,7 +38,7 @@ pub(crate) use self::{
     tally::Tally,
     traffic::{TrafficHistory, TrafficReport},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, trace::Tracer};
 
 /// A listener that admits clients.
 #[derive(Debug, Clone, Copy)]
@@ -123,8 +123,9 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// The clock is that of the relay.
-    pub(crate) fn new(clock: Clock) -> Self {
-        let transport = |transport| Arc::new(TransportMetrics::new(transport, clock));
+    pub(crate) fn new(clock: Clock, tracer: &Tracer) -> Self {
+        let transport =
+            |transport| Arc::new(TransportMetrics::new(transport, clock, tracer.clone()));
         let handshakes = Listener::ALL
             .into_iter()
             .flat_map(|it| HandshakeResult::ALL.map(|result| [it.name(), result.name()]));

@@ -38,7 +38,7 @@ use crate::services::Services;
 const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
 
 /// The API at the root, where the vendor's SDKs expect it.
-pub(crate) fn router() -> Router<Arc<Services>> {
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(services: Arc<Services>) -> Router<S> {
     const SESSION: &str = "/v2/project/{project}/session/{session}";
     const PROJECT: &str = "/v2/project/{project}";
     let session = |rest: &str| format!("{SESSION}{rest}");
@@ -55,7 +55,8 @@ pub(crate) fn router() -> Router<Arc<Services>> {
         .route(&project("/disconnect"), post(disconnect::disconnect))
         .route(&project("/revocations"), post(revocations::create).get(revocations::list))
         .route(&project("/revocations/{revocation}"), delete(revocations::remove))
-        .layer(middleware::from_fn(request_id::in_span))
+        .layer(middleware::from_fn_with_state(services.clone(), request_id::in_span))
+        .with_state(services)
 }
 
 async fn openapi() -> Response {

@@ -1,17 +1,21 @@
-//! The id of a request, by which its log lines are found, on both sides of the API.
+//! The id and the trace of a request, by which its log lines are found, on both sides of the API.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
-use tracing::{Instrument as _, debug, error_span, field};
+use tracing::{Instrument as _, debug, error_span};
 use uuid::Uuid;
 
-use crate::{metrics::http::method_name, trace_parent::TraceParent};
+use crate::{
+    metrics::http::method_name,
+    services::Services,
+    trace::{self, SpanSide, TraceParent},
+};
 
 /// The header that names a request, as proxies and servers commonly do.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,30 +23,42 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum bytes of an id that a caller chooses.
 const REQUEST_ID_BYTES: usize = 128;
 
-/// Runs a request in a span with its id and trace, and returns the id to the caller. The level of
-/// the span is that of an error, so that every line has it at every level.
-pub(super) async fn in_span(request: Request, next: Next) -> Response {
+/// Runs a request in spans of the log and of its trace, and returns the id to the caller. The level
+/// of the span in the log is that of an error, so that every line has it at every level.
+pub(super) async fn in_span(
+    State(services): State<Arc<Services>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers()).into_owned();
-    let trace_id = TraceParent::of(request.headers()).map(|it| format!("{:032x}", it.trace_id));
-    let route = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
-    let span = error_span!(
-        "request",
-        id,
-        trace_id,
-        method = method_name(request.method()),
-        route = route.as_deref().map(field::display),
-    );
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let caller = TraceParent::of(request.headers());
+    let tracer = services.tracer();
+    let mut span = tracer.span(format_args!("{method} {route}"), SpanSide::Server, caller);
+    span.set("http.request.method", method);
+    span.set("http.route", route);
+    span.set("signalbox.request_id", &id);
+    let cause = span.context();
+    let trace_id = cause.map(|it| format!("{:032x}", it.trace_id));
+    let log = error_span!("request", id, trace_id, method, route = %route);
     let answering = async {
         let mut response = next.run(request).await;
+        let status = response.status();
         let ms = began.elapsed().as_secs_f64() * 1000.0;
-        debug!(status = response.status().as_u16(), ms, "request answered");
+        debug!(status = status.as_u16(), ms, "request answered");
+        span.set("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            span.fail(status);
+        }
         if let Ok(id) = HeaderValue::try_from(id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
     };
-    answering.instrument(span).await
+    trace::caused_by(cause, answering.instrument(log)).await
 }
 
 /// The id that the caller has given, if it is one; a new one otherwise.

@@ -20,7 +20,7 @@ use super::{
     error::Error,
     open::OpenSession,
 };
-use crate::services::Services;
+use crate::{services::Services, trace};
 
 /// Maximum number of connections in `to` or `except`.
 const MAX_NAMED: usize = 1000;
@@ -84,7 +84,12 @@ async fn post(
     let signal_type = posted.signal_type.filter(|signal_type| !signal_type.is_empty());
     let signal = Signal::new(signal_type, Some(data));
     let open = OpenSession::new(services, session).await?;
-    let sent = services.relay().signal_from_server(session, to, signal, services.uptime());
+    let (relay, now) = (services.relay(), services.uptime());
+    let sent = if services.tracer().expect_deliveries(now, trace::current()) {
+        relay.measured_signal_from_server(session, to, signal, now)
+    } else {
+        relay.signal_from_server(session, to, signal, now)
+    };
     let missing = sent.map_err(|reason| {
         services.metrics().rejected(reason.code());
         open.rejected(reason)

@@ -2,21 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, StatusCode, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::client::legacy;
 use parking_lot::Mutex;
-use rustls::RootCertStore;
 use signalbox_protocol::ProjectKey;
-use tokio::{
-    sync::OnceCell,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{
@@ -27,8 +18,10 @@ use crate::{
     backoff::RetryDelays,
     clock::unix_time,
     error_chain::with_causes,
+    https_client::HttpsClient,
     services::SharedProjects,
-    supervise::{blocking, catch},
+    supervise::catch,
+    trace::{SpanSide, TRACEPARENT, TraceSpan, Tracer},
 };
 
 /// Time for one attempt, from connecting to the head of the response.
@@ -46,40 +39,6 @@ const RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Time for the response body. It does not change whether the event was accepted.
 const RESPONSE_BODY: Duration = Duration::from_secs(2);
-
-type HyperClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// An HTTP client that is made at its first use, as it loads the system's root certificates.
-#[derive(Default)]
-pub(super) struct HttpClient(OnceCell<HyperClient>);
-
-impl HttpClient {
-    async fn get(&self) -> &HyperClient {
-        self.0
-            .get_or_init(|| async {
-                // Reads many files.
-                let roots = blocking("root certificates for webhooks", roots).await;
-                let connector = HttpsConnectorBuilder::new()
-                    .with_tls_config(signalbox_certs::client(roots, &[]))
-                    .https_or_http()
-                    .enable_http1()
-                    .build();
-                legacy::Client::builder(TokioExecutor::new()).build(connector)
-            })
-            .await
-    }
-}
-
-fn roots() -> RootCertStore {
-    let roots = signalbox_certs::native_roots();
-    for error in roots.errors {
-        warn!(%error, "system root certificate not loaded; webhooks may fail");
-    }
-    if roots.store.is_empty() {
-        warn!("no system root certificates: https webhooks will fail; set SSL_CERT_FILE");
-    }
-    roots.store
-}
 
 /// The error of a failed attempt: a fault of the endpoint or the network.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +58,8 @@ enum AttemptError {
 
 /// The delivery of one shard of a project's queue.
 pub(super) struct Delivery {
-    pub(super) client: Arc<HttpClient>,
+    pub(super) client: HttpsClient,
+    pub(super) tracer: Tracer,
     pub(super) projects: SharedProjects,
     pub(super) project: ProjectKey,
     pub(super) queue: Arc<Mutex<EventQueue>>,
@@ -120,15 +80,19 @@ impl Delivery {
                 continue;
             };
             // A panic must not delay the events behind this one for longer than a failure would.
-            let attempt = catch(self.attempt(&endpoint, &next)).await;
+            let mut span = self.tracer.span("POST webhook", SpanSide::Client, event.cause);
+            let attempt = catch(self.attempt(&endpoint, &next, &mut span)).await;
             let Err(error) = attempt.unwrap_or_else(|cause| Err(AttemptError::Panicked(cause)))
             else {
+                drop(span);
                 if queue.lock().accepted(*shard) {
                     info!(%project, "webhook recovered");
                 }
                 delays.reset();
                 continue;
             };
+            span.fail(&error);
+            drop(span);
             if event.at + GIVE_UP_AFTER <= unix_time() {
                 warn!(%project, "webhook event dropped: not accepted within a day");
                 queue.lock().give_up(*shard, *dropped);
@@ -145,7 +109,13 @@ impl Delivery {
         self.projects.load().get(self.project.as_str())?.webhook().cloned()
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, next: &NextEvent) -> Result<(), AttemptError> {
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        next: &NextEvent,
+        span: &mut TraceSpan,
+    ) -> Result<(), AttemptError> {
+        span.set("server.address", endpoint.host());
         let NextEvent { event, dropped } = next;
         let timestamp = unix_time().as_secs();
         let signature = endpoint.sign(&event.id, timestamp, &event.body);
@@ -158,11 +128,15 @@ impl Delivery {
         if *dropped > 0 {
             request = request.header("signalbox-dropped", *dropped);
         }
+        if let Some(cause) = span.context() {
+            request = request.header(TRACEPARENT, cause.to_string());
+        }
         let request = request.body(Full::new(event.body.clone()))?;
         let exchange =
             async { self.client.get().await.request(request).await.map_err(AttemptError::Failed) };
         let response = timeout(ATTEMPT, exchange).await.unwrap_or(Err(AttemptError::Timeout))?;
         let status = response.status();
+        span.set("http.response.status_code", status.as_u16());
         if !status.is_success() {
             return Err(AttemptError::Status(status));
         }

@@ -28,13 +28,15 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::queue::QueueCounts;
 use self::{
-    delivery::{Delivery, HttpClient},
+    delivery::Delivery,
     queue::{EventQueue, QueuedEvent},
 };
 use crate::{
     clock::{millis, unix_time},
+    https_client::HttpsClient,
     services::SharedProjects,
     supervise::keep_running,
+    trace::{self, Tracer},
 };
 
 /// All queued events of a gateway. Clones share the queues.
@@ -48,7 +50,8 @@ struct WebhookState {
     /// Bound of the bytes queued for one project.
     max_bytes: AtomicUsize,
     hasher: RandomState,
-    client: Arc<HttpClient>,
+    client: HttpsClient,
+    tracer: Tracer,
     runtime: Handle,
     /// The tasks that post.
     deliveries: TaskTracker,
@@ -56,13 +59,14 @@ struct WebhookState {
 
 impl Webhooks {
     /// Must be called inside a tokio runtime, in which the events are posted.
-    pub(crate) fn new(projects: SharedProjects, max_bytes: usize) -> Self {
+    pub(crate) fn new(projects: SharedProjects, max_bytes: usize, tracer: Tracer) -> Self {
         Self(Arc::new(WebhookState {
             projects,
             queues: Mutex::default(),
             max_bytes: max_bytes.into(),
             hasher: RandomState::new(),
-            client: Arc::default(),
+            client: HttpsClient::new("webhooks"),
+            tracer,
             runtime: Handle::current(),
             deliveries: TaskTracker::new(),
         }))
@@ -125,7 +129,8 @@ impl Webhooks {
         };
         // Strings and numbers always serialise.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let event = QueuedEvent::new(event, connection.id, body.into(), now);
+        let mut event = QueuedEvent::new(event, connection.id, body.into(), now);
+        event.cause = trace::current();
         let queue = self
             .0
             .queues
@@ -140,6 +145,7 @@ impl Webhooks {
         if let Some(shard) = idle_shard {
             let delivery = Delivery {
                 client: self.0.client.clone(),
+                tracer: self.0.tracer.clone(),
                 projects: self.0.projects.clone(),
                 project: project.clone(),
                 queue,

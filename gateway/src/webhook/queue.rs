@@ -10,6 +10,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use signalbox_protocol::ConnectionId;
 
+use crate::trace::TraceParent;
+
 /// Number of shards, and so of requests of one project at a time.
 const SHARDS: usize = 8;
 
@@ -22,6 +24,8 @@ pub(super) struct QueuedEvent {
     pub(super) body: Bytes,
     /// Unix time of the event.
     pub(super) at: Duration,
+    /// The span that has caused the event.
+    pub(super) cause: Option<TraceParent>,
 }
 
 impl QueuedEvent {
@@ -31,7 +35,7 @@ impl QueuedEvent {
         hash.update(connection.as_bytes());
         hash.update(event.as_bytes());
         let id = URL_SAFE_NO_PAD.encode(hash.finish());
-        Self { id: format!("msg_{id}"), body, at }
+        Self { id: format!("msg_{id}"), body, at, cause: None }
     }
 
     fn cost(&self) -> usize {

@@ -8,7 +8,12 @@ use super::queue::{EventQueue, NextEvent, QueuedEvent};
 const MAX_BYTES: usize = 4 * 100;
 
 fn event(n: u64) -> QueuedEvent {
-    QueuedEvent { id: format!("{n:04}"), body: vec![b'x'; 96].into(), at: Duration::from_secs(n) }
+    QueuedEvent {
+        id: format!("{n:04}"),
+        body: vec![b'x'; 96].into(),
+        at: Duration::from_secs(n),
+        cause: None,
+    }
 }
 
 fn next(queue: &mut EventQueue, shard: usize) -> Option<(String, u64)> {

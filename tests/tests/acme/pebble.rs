@@ -89,6 +89,7 @@ impl Pebble {
             // Otherwise it waits for up to 15 seconds before it validates.
             .env("PEBBLE_VA_NOSLEEP", "1")
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();

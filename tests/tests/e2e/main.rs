@@ -40,6 +40,7 @@ mod slow_consumer;
 mod strangers;
 mod streams;
 mod tokens;
+mod tracing;
 mod vectors;
 mod webhooks;
 mod webtransport;

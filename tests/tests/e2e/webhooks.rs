@@ -8,26 +8,20 @@ use serde_json::Value;
 use signalbox_client::{CloseReason, Role};
 use signalbox_gateway::WebhookConfig;
 use signalbox_tests::{
-    TIMEOUT, TransportMode, World, background::BackgroundTraffic, within_timeout,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
+    TIMEOUT, TransportMode, World,
+    background::BackgroundTraffic,
+    endpoint::{Endpoint, Posted, UNFINISHED},
 };
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// A success whose body never ends.
-const UNFINISHED: u16 = 299;
-
 /// A webhook that was posted.
-struct Posted {
+struct PostedEvent {
     headers: HashMap<String, String>,
     body: String,
 }
 
-impl Posted {
+impl PostedEvent {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
@@ -40,81 +34,33 @@ impl Posted {
     }
 }
 
-/// An endpoint that gives each request to the test and answers with what the test says.
-struct Endpoint {
-    url: String,
-    posted: mpsc::Receiver<(Posted, mpsc::Sender<u16>)>,
-}
+/// An endpoint for webhooks.
+struct Receiver(Endpoint);
 
-impl Endpoint {
+impl Receiver {
     async fn new() -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hooks?a=b", socket.local_addr().unwrap());
-        let (sender, posted) = mpsc::channel(100);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = socket.accept().await {
-                tokio::spawn(serve(stream, sender.clone()));
-            }
-        });
-        Self { url, posted }
+        Self(Endpoint::at("/hooks?a=b").await)
     }
 
     fn setting(&self) -> Option<WebhookConfig> {
         let secret = format!("whsec_{}", STANDARD.encode(SECRET));
-        Some(WebhookConfig { url: self.url.clone(), secret })
+        Some(WebhookConfig { url: self.0.url.clone(), secret })
     }
 
-    /// The next request, not yet answered.
-    async fn hold(&mut self) -> (Posted, mpsc::Sender<u16>) {
-        within_timeout("a webhook", self.posted.recv()).await.unwrap()
-    }
-
-    /// The next request, answered with this status.
-    async fn next(&mut self, status: u16) -> Posted {
-        let (posted, answer) = self.hold().await;
-        answer.send(status).await.unwrap();
-        posted
+    /// The next event, answered with this status.
+    async fn next(&mut self, status: u16) -> PostedEvent {
+        let Posted { headers, body } = self.0.next(status).await;
+        PostedEvent { headers, body: String::from_utf8(body).unwrap() }
     }
 }
 
-async fn serve(mut stream: TcpStream, posted: mpsc::Sender<(Posted, mpsc::Sender<u16>)>) {
-    let mut bytes = Vec::new();
-    while let Ok(read) = stream.read_buf(&mut bytes).await
-        && read > 0
-    {
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let headers: HashMap<_, _> = head
-            .lines()
-            .skip(1)
-            .map(|line| line.split_once(": ").unwrap())
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        if body.len() < headers["content-length"].parse().unwrap() {
-            continue;
-        }
-        assert!(head.starts_with("POST /hooks?a=b HTTP/1.1\r\n"), "{head}");
-        let (answer, mut answered) = mpsc::channel(1);
-        let posted_now = Posted { headers, body: body.to_owned() };
-        if posted.send((posted_now, answer)).await.is_err() {
-            return;
-        }
-        let Some(status) = answered.recv().await else { return };
-        // One that is never finished, if the test says so by a status of its own.
-        let length = if status == UNFINISHED { 10 } else { 2 };
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\nok");
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        bytes.clear();
-    }
-}
-
-async fn world_with(endpoint: &Endpoint) -> World {
+async fn world_with(endpoint: &Receiver) -> World {
     World::with(|config| config.projects[0].webhook = endpoint.setting()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_events_are_ordered_and_signed() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let world = world_with(&endpoint).await;
     for transport in [TransportMode::Quic, TransportMode::WebSocketJson] {
         let member = world.join(transport, Role::Publisher).await;
@@ -138,8 +84,8 @@ async fn connection_events_are_ordered_and_signed() {
 }
 
 /// Checks the signature as the standard says, with a MAC of the test's own.
-fn verify(posted: &Posted) {
-    let Posted { headers, body } = posted;
+fn verify(posted: &PostedEvent) {
+    let PostedEvent { headers, body } = posted;
     let signed = format!("{}.{}.{body}", headers["webhook-id"], headers["webhook-timestamp"]);
     let signature = headers["webhook-signature"].strip_prefix("v1,").unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
@@ -149,7 +95,7 @@ fn verify(posted: &Posted) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_events_are_retried_before_the_next_ones() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let world = world_with(&endpoint).await;
     let alice = world.join(TransportMode::Quic, Role::Publisher).await;
     let refused = endpoint.next(500).await;
@@ -173,7 +119,7 @@ async fn failed_events_are_retried_before_the_next_ones() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_endpoint_delays_no_client_and_learns_of_dropped_events() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let world = World::with(|config| {
         config.projects[0].webhook = endpoint.setting();
         // Room for three events or so.
@@ -181,7 +127,7 @@ async fn a_hanging_endpoint_delays_no_client_and_learns_of_dropped_events() {
     })
     .await;
     let background = BackgroundTraffic::start(&world).await;
-    let (_, answer) = endpoint.hold().await;
+    let (_, answer) = endpoint.0.hold().await;
     for _ in 0..10 {
         world.join(TransportMode::WebSocketJson, Role::Publisher).await.client.disconnect().await;
     }
@@ -197,7 +143,7 @@ async fn a_hanging_endpoint_delays_no_client_and_learns_of_dropped_events() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queued_events_are_posted_during_the_drain() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let mut world = world_with(&endpoint).await;
     let mut member = world.join(TransportMode::Quic, Role::Publisher).await;
     endpoint.next(200).await;
@@ -218,14 +164,14 @@ async fn queued_events_are_posted_during_the_drain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let mut world = World::with(|config| {
         config.projects[0].webhook = endpoint.setting();
         config.drain.timeout_ms = 300;
     })
     .await;
     let member = world.join(TransportMode::WebSocketJson, Role::Publisher).await;
-    let held = endpoint.hold().await;
+    let held = endpoint.0.hold().await;
     drop(member);
     let started = Instant::now();
     world.stop().await;
@@ -235,7 +181,7 @@ async fn a_dead_endpoint_holds_a_stop_no_longer_than_the_drain() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let mut world = World::with(|config| {
         // No server listens there.
         let secret = format!("whsec_{}", STANDARD.encode(SECRET));
@@ -251,7 +197,7 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     assert_eq!(world.change_projects(|it| it[0].webhook = None), Ok(true));
     drop(member);
     world.is_empty().await;
-    assert!(endpoint.posted.try_recv().is_err());
+    assert!(endpoint.0.posted.try_recv().is_err());
 }
 
 /// Event and reason of the webhook after the restart of a gateway with a state file.
@@ -259,7 +205,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("directory/state");
     std::fs::create_dir(file.parent().unwrap()).unwrap();
-    let mut endpoint = Endpoint::new().await;
+    let mut endpoint = Receiver::new().await;
     let webhook = endpoint.setting();
     let settings = |config: &mut signalbox_gateway::Config| {
         config.projects[0].webhook = webhook.clone();
@@ -288,7 +234,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
     };
     assert_eq!(id, alice.id().to_string());
     // Any other posted event would be here.
-    assert!(endpoint.posted.try_recv().is_err());
+    assert!(endpoint.0.posted.try_recv().is_err());
     (event, reason)
 }
 

@@ -200,6 +200,11 @@ impl SessionState {
         self.history.record(entry, self.roster.has_resumable(), now);
     }
 
+    /// Measures the latency of the next signal.
+    pub(crate) fn measure_next_signal(&mut self) {
+        self.until_measured = 0;
+    }
+
     /// Measures the latency of some signals: one of [`MEASURED`], and the first of each session, so
     /// that quiet sessions are measured, too.
     fn measure(&mut self, audience: &Audience, accepted: Duration) {

@@ -110,6 +110,13 @@ const CASES: &[(Change, &str, &str)] = &[
         "ops.token",
         "remove one",
     ),
+    (|it| it.tracing.endpoint = Some("127.0.0.1:4318".into()), "tracing.endpoint", "must be a URL"),
+    (
+        |it| it.tracing.endpoint = Some("grpc://a:4317".into()),
+        "tracing.endpoint",
+        "begins with https:// or",
+    ),
+    (|it| it.tracing.sample_one_in = 0, "tracing.sample_one_in", "from 1 to 1000000"),
     (|it| it.process.threads = 0, "process.threads", "from 1 to 1024"),
     (|it| it.process.threads = 1 << 40, "process.threads", "from 1 to 1024"),
     (|it| it.limits.pending_handshakes = 0, "limits.pending_handshakes", "from 1 to 1000000"),
