@@ -26,6 +26,8 @@ mod diagnosis;
 #[cfg(feature = "dev")]
 mod files;
 #[cfg(feature = "server")]
+mod inspection;
+#[cfg(feature = "server")]
 mod pem;
 mod provider;
 #[cfg(feature = "server")]
@@ -45,6 +47,8 @@ pub use challenge::{ACME_TLS_ALPN, ChallengeAnswer, ChallengeError};
 pub use client::{NativeRoots, RootsError, client, native_roots, roots_from_pem};
 #[cfg(feature = "dev")]
 pub use dev::{DevAuthority, DevError};
+#[cfg(feature = "server")]
+pub use inspection::{InspectedCertificate, TrustError};
 #[cfg(feature = "server")]
 pub use pem::{LoadError, load, problems};
 pub use provider::{install_provider, provider};

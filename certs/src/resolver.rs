@@ -16,6 +16,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 #[cfg(feature = "acme")]
@@ -209,12 +210,7 @@ impl Certificates {
     /// The period in which every certificate of the presented chain is valid; `None` if the
     /// validity of one cannot be parsed, or there is no certificate yet.
     pub fn validity(&self) -> Option<Validity> {
-        let current = self.files.current.load();
-        let each = current.as_ref()?.cert.iter().map(|certificate| Validity::of(certificate));
-        each.collect::<Option<Vec<_>>>()?.into_iter().reduce(|one, other| Validity {
-            not_before: one.not_before.max(other.not_before),
-            not_after: one.not_after.min(other.not_after),
-        })
+        Validity::of_chain(&self.files.current.load().as_ref()?.cert)
     }
 }
 
@@ -261,6 +257,15 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// The period in which every certificate of a chain is valid.
+    pub(crate) fn of_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let each = chain.iter().map(|certificate| Self::of(certificate));
+        each.collect::<Option<Vec<_>>>()?.into_iter().reduce(|one, other| Self {
+            not_before: one.not_before.max(other.not_before),
+            not_after: one.not_after.min(other.not_after),
+        })
+    }
+
     fn of(certificate: &[u8]) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let time = |seconds: i64| {

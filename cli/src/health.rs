@@ -1,7 +1,6 @@
 //! `signalbox health`: asks the gateway on this machine whether it is healthy.
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -99,18 +98,25 @@ impl Args {
         }
         // A mistake in the file must not make a healthy gateway, which keeps its settings, look dead.
         let config = Sources::of_file(self.config.clone()).lenient(&Config::default())?;
-        let of = |address: SocketAddr, tls| {
-            let authority = reachable(address).to_string();
-            HealthEndpoint { authority, tls }
-        };
-        Ok(match config.ops.listen {
-            Some(address) => of(address, false),
-            None => of(config.listen.tcp, !config.tls.plaintext_tcp),
-        })
+        Ok(HealthEndpoint::of(&config))
     }
 }
 
+/// Whether a gateway with this configuration answers on this machine.
+pub(crate) async fn answers(config: &Config, time: Duration) -> bool {
+    let asked = HealthEndpoint::of(config).ask("/healthz", time).await;
+    asked.is_ok_and(|answer| answer.status == 200 && answer.first_line() == "ok")
+}
+
 impl HealthEndpoint {
+    fn of(config: &Config) -> Self {
+        let (address, tls) = match config.ops.listen {
+            Some(address) => (address, false),
+            None => (config.listen.tcp, !config.tls.plaintext_tcp),
+        };
+        Self { authority: reachable(address).to_string(), tls }
+    }
+
     fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }

@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod connect;
 mod dev;
+mod doctor;
 #[cfg(target_os = "linux")]
 mod drain;
 mod health;
@@ -28,6 +29,7 @@ mod send;
 mod serve;
 mod session;
 mod stop_signals;
+mod tail;
 mod token;
 
 use std::process::ExitCode;
@@ -84,6 +86,8 @@ enum CliCommand {
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     Config(config::Args),
+    Tail(tail::Args),
+    Doctor(doctor::Args),
     Bench(bench::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -106,6 +110,8 @@ fn main() -> ExitCode {
         CliCommand::Session(session::SessionCommand::New(args)) => session::new(&args),
         CliCommand::Cluster(cluster::ClusterCommand::Status(args)) => cluster::status(&args),
         CliCommand::Config(args) => config::run(&args),
+        CliCommand::Tail(args) => tail::run(&args),
+        CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Bench(args) => bench::run(args),
         CliCommand::Completions(args) => completions::run(&args),
         CliCommand::ManPages(args) => man_pages::run(&args),

@@ -5,12 +5,19 @@ use std::{fmt, io, str::FromStr, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use signalbox_gateway::{ClusterReport, ConfigurationReport};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncBufRead, AsyncReadExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
-use crate::http_get;
+use crate::http_get::{self, HttpAnswer};
 
 /// Time for the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of an error that are read.
+const MAX_ERROR: u64 = 4096;
 
 /// The URL of an operations listener: `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +85,34 @@ impl OpsUrl {
         Ok((answer, read))
     }
 
+    /// The body of an answer that comes in pieces, without an end.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        token: Option<&str>,
+    ) -> anyhow::Result<impl AsyncBufRead + Unpin + use<>> {
+        let Ok(begun) = timeout(TIMEOUT, self.begin(path, token)).await else {
+            bail!("{self} has not answered within {} s", TIMEOUT.as_secs());
+        };
+        begun.with_context(|| self.to_string())
+    }
+
+    async fn begin(
+        &self,
+        path: &str,
+        token: Option<&str>,
+    ) -> anyhow::Result<impl AsyncBufRead + Unpin + use<>> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(explained)?;
+        let begun = http_get::begin(stream, &self.authority, path, token).await?;
+        if begun.status != 200 {
+            let mut body = Vec::new();
+            begun.body.take(MAX_ERROR).read_to_end(&mut body).await?;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            bail!("HTTP {}: {}", begun.status, hint(&HttpAnswer { status: begun.status, body }));
+        }
+        Ok(begun.body)
+    }
+
     /// The address, as in the URL.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
@@ -86,12 +121,16 @@ impl OpsUrl {
     async fn request(&self, path: &str, token: Option<&str>) -> anyhow::Result<String> {
         let stream = TcpStream::connect(&self.authority).await.map_err(explained)?;
         let answer = http_get::get(stream, &self.authority, path, token).await?;
-        let hint = match answer.status {
-            401 => "pass the gateway's ops.token with --ops-token",
-            _ => answer.first_line(),
-        };
-        ensure!(answer.status == 200, "HTTP {}: {hint}", answer.status);
+        ensure!(answer.status == 200, "HTTP {}: {}", answer.status, hint(&answer));
         Ok(answer.body)
+    }
+}
+
+/// The next step after an answer that is an error.
+fn hint(answer: &HttpAnswer) -> &str {
+    match answer.status {
+        401 => "pass the gateway's ops.token with --ops-token",
+        _ => answer.first_line(),
     }
 }
 

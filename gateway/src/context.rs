@@ -13,6 +13,7 @@ use crate::{
     lifecycle::Lifecycle,
     services::{Services, SharedProjects},
     shared_state::GatewayState,
+    tail::{Tail, TailedObserver},
     trace::Tracer,
 };
 
@@ -36,7 +37,11 @@ impl ServerContext {
         tracer: Tracer,
     ) -> Self {
         let shared = Arc::new(GatewayState::default());
-        let services = Services::new(config, nats, projects, observer, shared.clone(), tracer);
+        let tail = Arc::new(Tail::default());
+        tail.set_contents(config.ops.contents);
+        let observer = Arc::new(TailedObserver { inner: observer, tail: tail.clone() });
+        let services =
+            Services::new(config, nats, projects, observer, shared.clone(), tracer, tail);
         let services = Arc::new(services);
         shared.attach(&services);
         Self {

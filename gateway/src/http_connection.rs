@@ -44,6 +44,8 @@ enum Authentication {
     Server { _permit: OwnedSemaphorePermit },
     /// A page's token was valid, and a permit for pages was free.
     Page { _permit: OwnedSemaphorePermit },
+    /// It receives a response without an end. It keeps its admission permit, and may lose it.
+    Stream { _permit: AdmissionPermit },
 }
 
 /// The client of a request.
@@ -104,7 +106,7 @@ impl HttpConnection {
     pub(crate) fn evicted(&self) -> impl Future<Output = ()> + Send + use<> {
         let evicted = match &*self.0.authentication.lock() {
             Authentication::Pending { permit, .. } => Some(permit.evicted()),
-            Authentication::Server { .. } | Authentication::Page { .. } => None,
+            _ => None,
         };
         async {
             match evicted {
@@ -162,6 +164,14 @@ impl HttpConnection {
         }
     }
 
+    /// Lets the current response take any time. For clients that are trusted with it.
+    pub(crate) fn stream(&self) {
+        let mut authentication = self.0.authentication.lock();
+        if let Authentication::Pending { permit, .. } = &*authentication {
+            *authentication = Authentication::Stream { _permit: permit.clone() };
+        }
+    }
+
     /// Deadline by which the connection must have left `phase`. A server has time, but no other
     /// client holds a permit much longer than for a hello, for which `hello` is the time.
     pub(crate) fn deadline(&self, phase: Phase, hello: Duration) -> Option<Instant> {
@@ -174,7 +184,7 @@ impl HttpConnection {
                 Phase::Exchange { since },
             ) => Some(since + EXCHANGE.max(3 * hello)),
             // hyper bounds the time between requests.
-            (Authentication::Server { .. } | Authentication::Page { .. }, _) => None,
+            _ => None,
         }
     }
 

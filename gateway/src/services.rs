@@ -19,6 +19,7 @@ use crate::{
     overload::Overload,
     project::{Project, Projects},
     revocation::RevocationList,
+    tail::Tail,
     trace::Tracer,
 };
 
@@ -63,6 +64,7 @@ pub(crate) struct Services {
     overload: Overload,
     links: LinkRegistry,
     tracer: Tracer,
+    tail: Arc<Tail>,
 }
 
 impl Services {
@@ -73,6 +75,7 @@ impl Services {
         observer: Arc<dyn Observer>,
         shared: Arc<dyn SharedState>,
         tracer: Tracer,
+        tail: Arc<Tail>,
     ) -> Self {
         let (instance, clock) = (instance::start(config.name.clone()), Clock::start());
         let settings = config.relay_settings();
@@ -111,6 +114,7 @@ impl Services {
             metrics,
             links,
             tracer,
+            tail,
         }
     }
 
@@ -153,6 +157,11 @@ impl Services {
         self.cluster.as_ref()
     }
 
+    /// People that follow connections.
+    pub(crate) fn tail(&self) -> &Arc<Tail> {
+        &self.tail
+    }
+
     /// Bounds of the whole gateway.
     pub(crate) fn overload(&self) -> &Overload {
         &self.overload
@@ -167,6 +176,7 @@ impl Services {
     pub(crate) fn set(&self, config: &Config, projects: Projects) {
         self.policy.store(Arc::new(Policy::of(config)));
         self.overload.set(&config.limits);
+        self.tail.set_contents(config.ops.contents);
         self.relay.set_settings(config.relay_settings());
         self.replace_projects(projects);
     }

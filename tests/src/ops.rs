@@ -1,8 +1,11 @@
-//! Requests to the operations listener of a gateway, and the metrics that it answers with.
+//! Requests to the operations listener of a gateway, and the metrics and events that it answers with.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 
 use crate::{
     World,
@@ -40,6 +43,52 @@ async fn ask_at(
 /// `GET path`, without further headers.
 pub async fn get_ops(world: &World, path: &str) -> Answer {
     ask_ops(world, "GET", path, "", "").await
+}
+
+/// A follower of live events (`GET /tail`).
+#[derive(Debug)]
+pub struct Follower {
+    lines: tokio::io::Lines<BufReader<TcpStream>>,
+}
+
+impl Follower {
+    /// Follows what a query names.
+    pub async fn of(world: &World, query: &str) -> Self {
+        let address = world.addresses().ops.expect("the gateway has an operations listener");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // In this version a body has no chunks.
+        let request = format!("GET /tail?{query} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let status = within_timeout("an answer", lines.next_line()).await.unwrap().unwrap();
+        assert!(status.ends_with(" 200 OK"), "{status}");
+        while !lines.next_line().await.unwrap().unwrap().is_empty() {}
+        Self { lines }
+    }
+
+    /// The next event; none at the end.
+    pub async fn next(&mut self) -> Option<serde_json::Value> {
+        // Empty lines come while nothing happens.
+        let event = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap()?;
+                if !line.is_empty() {
+                    return Some(serde_json::from_str(&line).unwrap());
+                }
+            }
+        };
+        within_timeout("an event", event).await
+    }
+
+    /// The next event of this kind.
+    pub async fn next_of(&mut self, kind: &str) -> serde_json::Value {
+        loop {
+            let event = self.next().await.expect("it is still followed");
+            if event["event"] == kind {
+                return event;
+            }
+        }
+    }
 }
 
 /// The samples of one scrape.

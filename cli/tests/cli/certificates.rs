@@ -12,7 +12,7 @@ use std::{
 use crate::{Process, TIMEOUT, signalbox};
 
 /// Generates a key and a certificate that is valid for this many days from now.
-fn issue(dir: &Path, days: i32) {
+pub(crate) fn issue(dir: &Path, days: i32) {
     let commands = format!(
         "openssl ecparam -name prime256v1 -genkey -noout -out key.new
          openssl req -new -key key.new -subj /CN=localhost -out csr

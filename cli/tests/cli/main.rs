@@ -15,6 +15,7 @@ mod config_check;
 mod configured;
 mod connecting;
 mod dev;
+mod doctor;
 mod drain;
 mod failures;
 mod fleet;
@@ -35,6 +36,7 @@ mod slow_consumers;
 mod state_file;
 #[path = "../support/mod.rs"]
 mod support;
+mod tail;
 mod talking_clients;
 mod terminal;
 mod tokens;

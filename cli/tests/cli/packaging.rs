@@ -19,7 +19,17 @@ fn every_command_has_a_manual_page() {
     let dir = tempfile::tempdir().unwrap();
     assert!(run(&["man-pages", dir.path().to_str().unwrap()]).status.success());
     let page = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-    for command in ["serve", "drain", "health", "cluster-status", "project-new", "completions"] {
+    for command in [
+        "serve",
+        "drain",
+        "health",
+        "cluster-status",
+        "project-new",
+        "completions",
+        "config-check",
+        "tail",
+        "doctor",
+    ] {
         assert!(page(&format!("signalbox-{command}.1")).contains("EXAMPLES"), "{command}");
     }
     assert!(page("signalbox.1").contains("signalbox\\-serve(1)"));

@@ -13,7 +13,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io::{self, ErrorKind, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
@@ -22,7 +22,7 @@ use std::{
 use parking_lot::Mutex;
 use quinn::{
     AsyncUdpSocket, UdpPoller,
-    udp::{EcnCodepoint, RecvMeta, Transmit},
+    udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState},
 };
 
 /// Size in bytes from which a packet counts as full. Every QUIC path carries that much (RFC 9000,
@@ -31,6 +31,14 @@ const FULL: usize = 1200;
 
 /// Maximum bytes per system call: the contents of one UDP datagram.
 const BATCH: usize = 65_000;
+
+/// Packets that one system call can send over this socket; 1 if the system has no GSO.
+///
+/// # Errors
+/// The system's error.
+pub fn max_gso_segments(socket: &UdpSocket) -> io::Result<usize> {
+    Ok(UdpSocketState::new(socket.into())?.max_gso_segments())
+}
 
 /// A socket that batches packets.
 pub(crate) struct GsoSocket {

@@ -34,6 +34,7 @@ pub use quinn_proto::HashedConnectionIdGenerator;
 pub use self::{
     congestion::FloorCubicConfig,
     driver::{Driven, Driver},
+    gso_socket::max_gso_segments,
     runtime::EndpointRuntime,
     supervise::{Supervise, Task},
     tls_session::{HandshakeData, QuicTlsConfig},

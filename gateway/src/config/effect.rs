@@ -129,6 +129,7 @@ const EFFECTS: &[(&str, SettingEffect)] = &[
     ("ops.token", AtOnce),
     ("ops.token_file", AtOnce),
     ("ops.hosts", Restart),
+    ("ops.contents", AtOnce),
     ("tracing.endpoint", Restart),
     ("tracing.sample_one_in", Restart),
     ("tracing.service_name", Restart),

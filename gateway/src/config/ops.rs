@@ -14,13 +14,15 @@ const MAX_TOKEN_BYTES: usize = 512;
 section! {
     /// Operations: health checks, metrics, the state of the cluster and the log level.
     pub struct OpsConfig {
-        /// TCP address of plain HTTP with the admin page, /healthz, /readyz, /metrics, /cluster, /config
-        /// and /log; without it there is none. An address that other machines can reach needs a token.
+        /// TCP address of plain HTTP with the admin page, /healthz, /readyz, /metrics, /cluster, /config,
+        /// /log and /tail; without it there is none. An address that other machines can reach needs a
+        /// token.
         listen: Option<SocketAddr> = None, ADDRESS, example "\"127.0.0.1:4435\"";
         /// Token that requests must present, as in Authorization: Bearer TOKEN; 16 to 512 visible ASCII
         /// characters. /healthz, /readyz and the files of the admin page need none.
         token: Option<SecretText> = None, Form::Text("a text in quotes"), example "\"…\"";
-        /// File that contains the token, instead of token. It is read when the gateway starts.
+        /// File that contains the token, instead of token. It is read when the gateway starts
+        /// and when it is reloaded.
         token_file: Option<PathBuf> = None, FILE, example "\"/etc/signalbox/ops-token\"";
         /// Host names by which browsers reach the admin page through a proxy, beside localhost and IP
         /// addresses.
@@ -28,6 +30,9 @@ section! {
             list: "a list of host names in quotes, such as [\"ops.example.com\"]",
             item: HOST,
         };
+        /// Show the data of signals to people that follow connections (signalbox tail --contents). If
+        /// false, nobody sees it.
+        contents: bool = false, Form::Boolean;
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
     metrics::{REVOKED, TokenKind},
     revocation::{Presented, token_identity},
     services::Services,
+    tail::TailEvent,
     trace::{self, SpanSide},
 };
 
@@ -215,7 +216,13 @@ async fn create(
     });
     let Joined { connection, outbox, present } = joined?;
     services.metrics().transport(form.transport).joined();
-    debug!(role = role.name(), agent = hello.agent.as_deref(), "connection joined");
+    let agent = hello.agent.as_deref();
+    debug!(role = role.name(), agent, "connection joined");
+    if services.tail().is_followed() {
+        let (role, transport) = (role.name(), form.transport.as_str());
+        let event = TailEvent::Joined { role, transport, agent };
+        services.tail().publish(&session, Some(info.id), event);
+    }
     if let Some(chosen) = chosen {
         connection.answer(chosen.transaction, Answer::Accepted, None, services.uptime());
     }

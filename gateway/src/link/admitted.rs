@@ -5,7 +5,7 @@ use std::time::Duration;
 use signalbox_protocol::CloseReason;
 use signalbox_relay::{Connection, Outbox};
 
-use crate::{lifecycle::Lifecycle, services::Services};
+use crate::{lifecycle::Lifecycle, services::Services, tail::TailEvent};
 
 /// A connection that its link carries from now on.
 pub(super) struct Admitted {
@@ -29,8 +29,13 @@ pub(super) fn detach_or_leave(
         connection.leave(reason, now);
         return;
     }
+    let tail = services.tail();
+    let followed = tail.is_followed().then(|| (connection.session_id().clone(), connection.id()));
     let window = services.resume_window(connection.session_id().project());
     if let Some(detached) = connection.detach(now) {
+        if let Some((session, id)) = followed {
+            tail.publish(&session, Some(id), TailEvent::detached(reason));
+        }
         lifecycle.expire_after(window, detached, services.uptime());
     }
 }

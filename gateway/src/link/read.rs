@@ -105,15 +105,22 @@ fn signal(
     connection: &mut Connection,
     send: SendSignal<'_>,
 ) -> ControlFlow<(), SignalCost> {
-    let to = send.to;
-    match connection.signal(to, send.into_signal(), services.uptime()) {
+    let (to, signal) = (send.to, send.into_signal());
+    let tailed = services.tail().signal(&signal, to);
+    match connection.signal(to, signal, services.uptime()) {
         Ok(cost) => {
             transport.signal();
             trace!(seq = connection.sent(), "signal");
+            if let Some(signal) = tailed {
+                services.tail().sent(connection, signal, cost.wait);
+            }
             Continue(cost)
         }
         Err(SignalError::Rejected { seq, reason }) => {
             services.metrics().rejected(reason.code());
+            if let Some(signal) = tailed {
+                services.tail().rejected(connection, signal, reason.code());
+            }
             connection.send_error(Some(seq), reason.code(), &reason.to_string());
             Continue(cost_of_rejection(&reason))
         }

@@ -26,6 +26,7 @@ use crate::{
     lifecycle::Lifecycle,
     revocation::{Presented, Revocations},
     services::Services,
+    tail::TailEvent,
     trace::{self, SpanSide},
 };
 
@@ -263,6 +264,15 @@ async fn attach(
     let metrics = services.metrics();
     metrics.transport(form.transport).resumed(claim.early);
     metrics.replayed(missed, outbox.load().1, gap);
+    if services.tail().is_followed() {
+        let id = Some(connection.id());
+        services.tail().publish(session, id, TailEvent::resumed(form.transport, missed));
+        if gap {
+            let signals = lost.iter().map(|lost| lost.until.saturating_sub(lost.after)).sum();
+            let event = TailEvent::Gap { signals, presence: present.is_some() };
+            services.tail().publish(session, id, event);
+        }
+    }
 
     let expires_in = token_until.saturating_sub(unix_time());
     let admitted = Admitted { connection, outbox, expires_in };

@@ -37,7 +37,7 @@ const WEBTRANSPORT: u8 = 1;
 
 /// Socket buffers that we ask for, in bytes. The usual 208 KiB hold a few milliseconds of a busy
 /// gateway; the system may grant less, which costs only retransmissions.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+pub(crate) const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Streams that a client may open. It needs one of each kind; the second is there to be refused
 /// with a reason, where the transport itself would just block the client for ever. Slots cost
@@ -347,7 +347,7 @@ fn transport_config(timeouts: &TimeoutsConfig) -> TransportConfig {
     transport
 }
 
-fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+pub(crate) fn udp_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     // Granted in part, or not at all, they are no reason not to start.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);

@@ -20,7 +20,7 @@ use super::{
     error::Error,
     open::OpenSession,
 };
-use crate::{services::Services, trace};
+use crate::{services::Services, tail::TailEvent, trace};
 
 /// Maximum number of connections in `to` or `except`.
 const MAX_NAMED: usize = 1000;
@@ -84,6 +84,7 @@ async fn post(
     let signal_type = posted.signal_type.filter(|signal_type| !signal_type.is_empty());
     let signal = Signal::new(signal_type, Some(data));
     let open = OpenSession::new(services, session).await?;
+    let tailed = services.tail().signal(&signal, connection);
     let (relay, now) = (services.relay(), services.uptime());
     let sent = if services.tracer().expect_deliveries(now, trace::current()) {
         relay.measured_signal_from_server(session, to, signal, now)
@@ -95,6 +96,10 @@ async fn post(
         open.rejected(reason)
     })?;
     services.metrics().server_signal();
+    if let Some(signal) = tailed {
+        let event = TailEvent::Signal { seq: None, wait_ms: None, signal };
+        services.tail().publish(session, None, event);
+    }
     if missing.is_empty() {
         return Ok(DONE.into_response());
     }

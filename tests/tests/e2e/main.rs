@@ -39,6 +39,7 @@ mod shutdown;
 mod slow_consumer;
 mod strangers;
 mod streams;
+mod tail;
 mod tokens;
 mod tracing;
 mod vectors;

@@ -49,14 +49,21 @@ fn fulfil(
     let mut cost = SignalCost::default();
     let result = match action {
         Ok(Action::Signal { to, signal }) => {
+            let tailed = services.tail().signal(&signal, to);
             match connection.signal_on_request(transaction, to, signal, now) {
                 Ok(spent) => {
                     transport.signal();
                     trace!(seq = connection.sent(), "signal");
+                    if let Some(signal) = tailed {
+                        services.tail().sent(connection, signal, spent.wait);
+                    }
                     cost = spent;
                     Ok(())
                 }
                 Err(SignalError::Rejected { reason, .. }) => {
+                    if let Some(signal) = tailed {
+                        services.tail().rejected(connection, signal, reason.code());
+                    }
                     cost = cost_of_rejection(&reason);
                     Err(refusal(services, &reason))
                 }

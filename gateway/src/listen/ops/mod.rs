@@ -9,6 +9,7 @@ mod admin;
 mod guard;
 mod log;
 mod metrics;
+mod tail;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -73,6 +74,7 @@ impl FromRef<OpsState> for ServerContext {
 
 /// A running operations listener.
 pub(crate) struct Operations {
+    services: Arc<Services>,
     lifecycle: Arc<Lifecycle>,
     /// Keeps the recent past for the admin page.
     history: JoinHandle<()>,
@@ -82,7 +84,7 @@ impl Operations {
     /// Serves a bound listener.
     pub(crate) fn serve(listener: HttpListener, access: OpsAccess, state: OpsState) -> Self {
         let context = own_context(&state.sources.gateway);
-        let lifecycle = context.lifecycle.clone();
+        let (services, lifecycle) = (context.services.clone(), context.lifecycle.clone());
         let history = {
             let (history, services) = (state.history.clone(), context.services.clone());
             tokio::spawn(async move {
@@ -91,12 +93,13 @@ impl Operations {
         };
         let router = SharedRouter::new(router(&context, state, listener.address(), access));
         tokio::spawn(listener.run(context, router));
-        Self { lifecycle, history }
+        Self { services, lifecycle, history }
     }
 
     /// Stops accepting, and waits a moment for the last answers.
     pub(crate) async fn stop(self) {
         self.history.abort();
+        self.services.tail().close();
         self.lifecycle.begin_drain();
         // A reader that is slower loses its answer.
         let _ = timeout(LAST_ANSWERS, self.lifecycle.clients_done()).await;
@@ -134,10 +137,11 @@ fn router(
         .route("/metrics", get(metrics::metrics))
         .route("/cluster", get(cluster))
         .route("/config", get(configuration))
+        .route("/tail", get(tail::follow))
         .route("/log", get(log::show).put(log::change))
         .merge(admin::router())
         .fallback(|| async {
-            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config, /log and /admin/… here\n";
+            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config, /log, /tail and /admin/… here\n";
             (StatusCode::NOT_FOUND, hint)
         })
         .layer(middleware::from_fn_with_state(guard, guard::protect))
