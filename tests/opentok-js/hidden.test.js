@@ -1,4 +1,7 @@
-/** Pages in hidden tabs, whose timers browsers hold back. */
+/**
+ * Pages in hidden tabs, whose timers browsers hold back. `npm run hidden-tab` in `tests/browser` shows the
+ * same in Chromium, for two minutes.
+ */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

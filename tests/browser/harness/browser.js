@@ -9,10 +9,10 @@ export class Browser {
   #browser;
 
   /** It ends with the test. */
-  static async start(context, name, options) {
+  static async start(context, name) {
     const browser = new Browser();
     browser.site = await Site.start(context);
-    browser.#browser = await launch(name, options);
+    browser.#browser = await launch(name);
     context.after(() => browser.#browser.close());
     return browser;
   }

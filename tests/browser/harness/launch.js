@@ -5,18 +5,17 @@ import { execFileSync } from 'node:child_process';
 import { chromium, firefox } from 'playwright-core';
 
 /** The path of the first of these programs that is installed. */
-function path(...programs) {
+export function path(...programs) {
   const script = programs.map((it) => `command -v ${it}`).join(' || ');
   return execFileSync('sh', ['-c', script], { encoding: 'utf8' }).trim();
 }
 
 const LAUNCH = {
-  chromium: ({ args = [], withoutArgs = [] }) =>
+  chromium: () =>
     chromium.launch({
       executablePath: path('chromium'),
-      args,
       // As users have it.
-      ignoreDefaultArgs: ['--disable-back-forward-cache', ...withoutArgs],
+      ignoreDefaultArgs: ['--disable-back-forward-cache'],
     }),
   // Over WebDriver BiDi, as only a patched Firefox speaks the library's own protocol. A version of the
   // library may need a newer Firefox than the extended support release.
@@ -26,7 +25,6 @@ const LAUNCH = {
 /** The names of the browsers. */
 export const BROWSERS = Object.keys(LAUNCH);
 
-/** `options` are for Chromium: further `args`, and default ones that it runs `withoutArgs`. */
-export function launch(name, options = {}) {
-  return LAUNCH[name](options);
+export function launch(name) {
+  return LAUNCH[name]();
 }

@@ -6,7 +6,8 @@ import { createRequire } from 'node:module';
 import { EventLog } from './event-log.js';
 
 const require = createRequire(new URL('../../opentok-js/', import.meta.url));
-const SDK = require.resolve('@opentok/client/dist/js/opentok.js');
+/** The file as npm installs it. */
+export const SDK = require.resolve('@opentok/client/dist/js/opentok.js');
 
 /** In the page: an application, whose only new line is the first. */
 function runApplication([url, apiKey, sessionId, token]) {
