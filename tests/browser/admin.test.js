@@ -68,6 +68,7 @@ for (const browserName of BROWSERS) {
       await row(page, alice.id).waitFor();
       await row(page, bob.id).getByText('user=bob').waitFor();
       await row(page, bob.id).getByText('127.0.0.1:').waitFor();
+      await row(page, bob.id).getByText(/^link \d+$/).waitFor();
 
       await button(page, `Disconnect ${bob.id.slice(0, 8)}`).click();
       await confirm(page, 'Cancel');

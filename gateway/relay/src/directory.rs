@@ -21,6 +21,9 @@ use crate::{
     usage::ProjectUse,
 };
 
+/// Sessions that are listed under one lock; some ten microseconds.
+const LISTED: usize = 256;
+
 /// The sessions of a relay. Its lock and the lock of a session are never held together.
 pub(crate) struct Directory {
     context: Arc<RelayContext>,
@@ -109,14 +112,11 @@ impl Directory {
         self.state.lock().sessions.values().map(|session| self.handle(session)).collect()
     }
 
-    /// At most `limit` sessions in the order of their ids.
-    pub(crate) fn range(
-        self: &Arc<Self>,
-        start: Bound<&SessionId>,
-        limit: usize,
-    ) -> Vec<SessionHandle> {
+    /// The next sessions in the order of their ids, at most [`LISTED`]; none if there are no more.
+    pub(crate) fn after(self: &Arc<Self>, after: Option<&SessionId>) -> Vec<SessionHandle> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.state.lock();
-        let sessions = state.sessions.range::<SessionId, _>((start, Bound::Unbounded)).take(limit);
+        let sessions = state.sessions.range::<SessionId, _>((start, Bound::Unbounded)).take(LISTED);
         sessions.map(|(_, session)| self.handle(session)).collect()
     }
 

@@ -1,9 +1,7 @@
 //! Lists of sessions and their connections for operators, a bounded part at a time.
 //!
 //! A list takes many short locks instead of a long one, so that signals pass between them: the
-//! directory is locked for at most [`SESSIONS`] entries, and a session for at most [`MEMBERS`].
-
-use std::ops::Bound;
+//! directory is locked for some of its sessions, and a session for at most [`MEMBERS`].
 
 use signalbox_protocol::SessionId;
 
@@ -12,9 +10,6 @@ use crate::{
     listing::{ConnectionPage, SessionSize},
     relay::Relay,
 };
-
-/// Sessions that are listed under one lock of the directory; some ten microseconds.
-const SESSIONS: usize = 256;
 
 /// Members that are described under one lock of their session; some ten microseconds.
 const MEMBERS: usize = 256;
@@ -25,8 +20,7 @@ pub struct ListedSession(SessionHandle);
 impl Relay {
     /// Some sessions in the order of their ids, beginning after this one; none if there are no more.
     pub fn sessions_after(&self, after: Option<&SessionId>) -> Vec<ListedSession> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.directory().range(start, SESSIONS).into_iter().map(ListedSession).collect()
+        self.directory().after(after).into_iter().map(ListedSession).collect()
     }
 
     /// One session, if it has members.

@@ -281,8 +281,8 @@ impl Relay {
         self.0.context().deliveries.sum()
     }
 
-    /// Counts the members of all present sessions, one session after another.
+    /// Counts the members of all sessions, one session after another.
     pub fn census(&self) -> Census {
-        Census::of(self.0.all())
+        Census::of(self.0.clone())
     }
 }

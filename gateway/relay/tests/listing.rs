@@ -28,6 +28,8 @@ fn sessions_are_listed_in_the_order_of_their_ids_a_part_at_a_time() {
         assert!(part.len() <= 256, "{}", part.len());
         listed.extend(part.iter().map(|session| session.id().clone()));
     }
+    let counted: Vec<_> = world.relay.census().map(|count| count.session).collect();
+    assert_eq!(counted, listed);
     assert_eq!(listed, ids.into_iter().collect::<Vec<_>>());
     drop(members);
     assert!(world.relay.sessions_after(None).is_empty());

@@ -32,6 +32,7 @@ let refreshing = false;
 let again = false;
 /** Whether the gateway waits for a token. Until there is one, nothing is asked. */
 let locked = false;
+let unreachable = false;
 
 /** Opens the view of the address. */
 function open(moveFocus: boolean): void {
@@ -40,9 +41,10 @@ function open(moveFocus: boolean): void {
   const query = new URLSearchParams(parameters);
   opened++;
   tell('');
+  if (!unreachable) showProblem(undefined);
   view = viewOf(name, id);
   if (view === 'sessions') sessionsView.open(query);
-  else if (view === 'session') sessionView.open(decodeURIComponent(id ?? ''), query);
+  else if (view === 'session') sessionView.open(decoded(id ?? ''), query);
   else if (view === 'settings') settingsView.open();
   for (const each of VIEWS) byId(`view-${each}`).hidden = locked || each !== view;
   const current = `#/${view === 'overview' ? '' : view === 'session' ? 'sessions' : view}`;
@@ -55,6 +57,15 @@ function open(moveFocus: boolean): void {
   // Otherwise a screen reader would not notice that the view has changed.
   if (moveFocus) heading?.focus();
   refreshSoon();
+}
+
+/** A part of the address, which somebody may have typed. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 function viewOf(name: string, id: string | undefined): ViewName {
@@ -105,8 +116,6 @@ function setLamp(state: string, text: string): void {
   byId('state').dataset.state = state;
   setText(byId('state-text'), text);
 }
-
-let unreachable = false;
 
 function showUnreachable(now: boolean): void {
   if (now === unreachable) return;

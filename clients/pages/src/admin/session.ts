@@ -132,6 +132,7 @@ export class SessionView {
     const cell = (className?: string): HTMLElement => element('td', { class: className });
     const [name, data, role, link, since] = [cell(), cell('data'), cell(), cell(), cell()];
     const [sent, written, queued, actions] = [cell('number'), cell('number'), cell('number'), cell()];
+    const logged = element('span', { class: 'detail' });
     const transport = element('span', { class: 'name' });
     const address = element('code', { class: 'detail' });
     link.append(transport, address);
@@ -146,7 +147,7 @@ export class SessionView {
           data.append(item.data === '' ? element('i', { class: 'detail' }, 'none') : foreign(item.data));
           setText(role, item.role);
           const joined = element('time', { datetime: new Date(item.createdAt).toISOString() }, timeOfDay(item.createdAt));
-          since.append(joined);
+          since.append(joined, logged);
           since.title = date(item.createdAt);
           actions.append(this.#actions(() => shown));
         }
@@ -154,6 +155,7 @@ export class SessionView {
         setText(transport, item.link ? transportName(item.transport) : 'detached');
         setText(address, item.link?.address ?? '');
         link.title = linkTitle(item);
+        setText(logged, item.link?.id ? `link ${item.link.id}` : '');
         setText(sent, number(item.sent));
         setText(written, item.link ? number(item.link.written) : '–');
         setText(queued, item.link ? queue(item.link.queued, item.link.queuedBytes) : '–');
@@ -180,8 +182,7 @@ export class SessionView {
 
 function linkTitle({ link, codec, resumable }: ConnectionItem): string {
   const lasts = link?.since ? `for ${duration(Date.now() - link.since)}, ` : '';
-  const logged = link?.id ? `, id ${link.id} in the log` : '';
-  return `${lasts}${codec}, ${resumable ? 'resumable' : 'not resumable'}${logged}`;
+  return `${lasts}${codec}, ${resumable ? 'resumable' : 'not resumable'}`;
 }
 
 function queue(frames: number, size: number): string {
