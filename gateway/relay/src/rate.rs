@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
-/// The burst of a connection, in seconds' worth of its rate. After an outage too short to lose the
-/// link, everything that the client has sent meanwhile arrives at once: a full queue of an SDK (1024
-/// signals) and what follows it. With the default rate that is more than one second's worth.
+/// The time in which the rate of a connection allows its burst, in nanoseconds. After an outage too
+/// short to lose the link, everything that the client has sent meanwhile arrives at once: a full queue
+/// of an SDK (1024 signals) and what follows it. At the default rate that is more than one second's
+/// worth.
 const CONNECTION_BURST: u64 = 2 * SECOND;
 
 /// A rate limit of `per_second` on average, with bursts. It takes sixteen bytes and no timer; the

@@ -49,7 +49,7 @@ async fn a_client_resumes_with_its_first_packet() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn only_a_return_is_believed_before_the_handshake_is_over() {
     let world = World::new().await;
     let proxy = Proxy::new(&world).await;
@@ -99,7 +99,7 @@ async fn only_a_return_is_believed_before_the_handshake_is_over() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn captured_early_data_cannot_be_replayed() {
     let world = World::new().await;
     let proxy = Proxy::new(&world).await;
