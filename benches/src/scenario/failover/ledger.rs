@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     pub(super) resumed_ns: Option<u64>,
     /// It is another connection now, or none.
     pub(super) gone: bool,
+    /// Why it has left its session for good.
+    pub(super) ended: Option<String>,
 }
 
 /// The signals of one sender, which numbers them from 0.
@@ -103,9 +105,10 @@ impl Ledger {
                 self.lost(&gap.unwrap_or_default().lost);
             }
             Event::SessionRejoined { .. } => self.gone = true,
-            Event::SessionDisconnected { .. } => {
+            Event::SessionDisconnected { reason, message } => {
                 self.noticed_ns.get_or_insert(now_ns);
                 self.gone = true;
+                self.ended = Some(format!("{reason}: {message}"));
             }
             _ => {}
         }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use signalbox_client::Client;
 use signalbox_loadgen::{
     clock::{nanos, now_ns, sleep_until},
+    output::note,
     payload,
     target::{cluster::GatewayCluster, gateway::Launcher},
     transport::TransportVariant,
@@ -35,6 +36,9 @@ const BACK: Duration = Duration::from_secs(120);
 
 /// Time for the last signals to arrive before they count as lost.
 const STRAGGLERS: Duration = Duration::from_secs(10);
+
+/// Interval of notes about the clients that are back.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Interval of looks at the clients.
 const LOOK: Duration = Duration::from_millis(20);
@@ -75,7 +79,18 @@ pub(super) async fn measure(
         }
         _ => true,
     };
-    until(&clients, limit, expected).await;
+    let back = until(&clients, limit, expected);
+    let progress = async {
+        loop {
+            sleep(PROGRESS).await;
+            let back = clients.iter().filter(|it| it.doomed && it.ledger.lock().is_back()).count();
+            note(format_args!("{back} of {} clients are back", label.connections));
+        }
+    };
+    tokio::select! {
+        _ = back => {}
+        () = progress => {}
+    }
     let used = Usage::now(cluster.processes(), &[])?.since(&before);
     sleep(AFTER).await;
     over.send_replace(true);
@@ -85,8 +100,11 @@ pub(super) async fn measure(
     while let Some(one) =
         timeout(STRAGGLERS, sending.join_next()).await.context("a sender waits")?
     {
-        let (index, count) = one?.context("a sender cannot send")?;
+        let (index, count) = one?;
         let Some(sender) = clients.get(index) else { continue };
+        if let Some(reason) = &sender.ledger.lock().ended {
+            bail!("a sender has left its session: {reason}");
+        }
         // The application of a client that is not back knows that its signals are not sent.
         let is_there = !sender.doomed || sender.ledger.lock().has_resumed();
         if let Some(session) = sent.get_mut(sender.session).filter(|_| is_there) {
@@ -186,7 +204,7 @@ async fn until(clients: &[Watched], limit: Duration, is: impl Fn(&Watched) -> bo
 }
 
 /// The senders; each ends with its client's index and its number of signals.
-type Sending = JoinSet<anyhow::Result<(usize, u64)>>;
+type Sending = JoinSet<(usize, u64)>;
 
 /// Starts the senders: one client of each session at each gateway, in turn.
 fn start_senders(
@@ -207,18 +225,19 @@ fn start_senders(
     for (number, (index, it)) in (0u64..).zip(&senders) {
         let first_ns = start_ns + interval_ns * number / senders.len().max(1) as u64;
         let (index, client, done) = (*index, it.client.clone(), done.clone());
-        sending.spawn(async move { Ok((index, send(client, first_ns, interval_ns, done).await?)) });
+        sending.spawn(async move { (index, send(client, first_ns, interval_ns, done).await) });
     }
     sending
 }
 
-/// Sends a signal to all at each interval, and a last one in the end. Returns their number.
+/// Sends a signal to all at each interval, and a last one in the end; none once the client has left
+/// its session. Returns their number.
 async fn send(
     client: Client,
     first_ns: u64,
     interval_ns: u64,
     mut done: watch::Receiver<bool>,
-) -> anyhow::Result<u64> {
+) -> u64 {
     let mut number = 0;
     let mut last = false;
     while !last {
@@ -226,8 +245,10 @@ async fn send(
             () = sleep_until(first_ns + number * interval_ns) => {}
             _ = done.wait_for(|done| *done) => last = true,
         }
-        client.signal().data(payload::encode(number)).enqueue().await?;
+        if client.signal().data(payload::encode(number)).enqueue().await.is_err() {
+            break;
+        }
         number += 1;
     }
-    Ok(number)
+    number
 }
