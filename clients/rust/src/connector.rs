@@ -6,8 +6,15 @@ use rustls::RootCertStore;
 use signalbox_certs::NativeRoots;
 
 use crate::{
-    client::Client, dial::Dialer, endpoints::Endpoints, error::ConnectError, events::Events,
-    gateway_list::GatewayUrls, link::HandshakeReply, opening::Opening, options::ConnectOptions,
+    client::Client,
+    dial::{Dialer, Patience},
+    endpoints::Endpoints,
+    error::ConnectError,
+    events::Events,
+    gateway_list::GatewayUrls,
+    link::HandshakeReply,
+    opening::Opening,
+    options::ConnectOptions,
     reconnect,
 };
 
@@ -90,7 +97,7 @@ impl Connector {
         options: &ConnectOptions,
     ) -> Result<(Client, Events), ConnectError> {
         let mut dialer = Dialer::new(self.roots.clone(), self.endpoints.clone(), options.clone())?;
-        match dialer.open(Opening::Hello(options), CONNECT_TIMEOUT).await? {
+        match dialer.open(Opening::Hello(options), Patience::in_all(CONNECT_TIMEOUT)).await? {
             (HandshakeReply::Welcome(welcome), link) => {
                 Ok(reconnect::start(dialer, &welcome, link))
             }

@@ -14,6 +14,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 use signalbox_protocol::CloseReason::ShuttingDown;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     endpoints::Endpoints,
@@ -33,6 +34,28 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Head start of each URL over the next one: enough for a handshake on most networks, and hardly
 /// noticeable if that URL does not work.
 const URL_HEAD_START: Duration = Duration::from_millis(300);
+
+/// The time that an attempt may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until a gateway has completed the transport's handshake.
+    handshake: Duration,
+    /// From then on, at least. A gateway that is busy with thousands of clients answers late, and an
+    /// attempt that is abandoned after the handshake is the dearest to repeat.
+    answer: Duration,
+}
+
+impl Patience {
+    /// For an application that waits: this long in all.
+    pub(crate) fn in_all(time: Duration) -> Self {
+        Self { handshake: time, answer: Duration::ZERO }
+    }
+
+    /// For an attempt to reconnect: this long for the handshake, and again for the answer.
+    pub(crate) fn for_each(time: Duration) -> Self {
+        Self { handshake: time, answer: time }
+    }
+}
 
 /// Opens links to the gateways of one session.
 #[derive(Debug)]
@@ -75,16 +98,20 @@ impl Dialer {
         URL_HEAD_START * (self.gateways.len() - 1)
     }
 
-    /// Reaches a gateway, sends `opening` and receives the answer, within a time.
+    /// Reaches a gateway, sends `opening` and receives the answer, within these times.
     pub(crate) async fn open(
         &mut self,
         opening: Opening<'_>,
-        within: Duration,
+        patience: Patience,
     ) -> Result<(HandshakeReply, Link), ConnectError> {
-        let progress = DialProgress::default();
-        let opened = tokio::time::timeout(within, self.race(opening, &progress)).await;
-        let DialProgress { tried, opened: asked } = progress;
-        let Ok(opened) = opened else {
+        let progress = DialProgress::new(patience.handshake);
+        let opened = tokio::select! {
+            biased;
+            opened = self.race(opening, patience, &progress) => Some(opened),
+            () = progress.timed_out() => None,
+        };
+        let DialProgress { tried, opened: asked, .. } = progress;
+        let Some(opened) = opened else {
             if let Some(silent) = asked.into_inner() {
                 self.gateways.avoid(&silent);
             }
@@ -102,6 +129,7 @@ impl Dialer {
     async fn race(
         &self,
         opening: Opening<'_>,
+        patience: Patience,
         progress: &DialProgress,
     ) -> Result<(HandshakeReply, Link), ConnectError> {
         let mut urls = self.gateways.in_order();
@@ -129,6 +157,7 @@ impl Dialer {
             // thousands of clients to serve that have lost the same gateway.
             drop(race);
             *progress.opened.lock() = Some(url);
+            progress.extend(patience.answer);
             match winner.open(opening).await {
                 Err(error) if is_passed_over(&error) => failure = error,
                 answered => return answered,
@@ -165,12 +194,37 @@ impl Dialer {
 }
 
 /// How far an attempt to open a link has come.
-#[derive(Default)]
 struct DialProgress {
     /// The addresses that were dialled.
     tried: Mutex<Vec<String>>,
     /// The URL on whose link the opening was sent.
     opened: Mutex<Option<GatewayUrl>>,
+    /// When the attempt is given up.
+    deadline: Mutex<Instant>,
+}
+
+impl DialProgress {
+    fn new(time: Duration) -> Self {
+        let deadline = Mutex::new(Instant::now() + time);
+        Self { tried: Mutex::default(), opened: Mutex::default(), deadline }
+    }
+
+    /// Moves the deadline, if it is nearer than this time from now.
+    fn extend(&self, time: Duration) {
+        let mut deadline = self.deadline.lock();
+        *deadline = deadline.max(Instant::now() + time);
+    }
+
+    /// Waits until the deadline, which may move meanwhile.
+    async fn timed_out(&self) {
+        loop {
+            let deadline = *self.deadline.lock();
+            if Instant::now() >= deadline {
+                return;
+            }
+            sleep_until(deadline).await;
+        }
+    }
 }
 
 /// Whether another gateway is asked after this failure. A refusal is an answer, which another

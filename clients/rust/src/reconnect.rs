@@ -13,7 +13,7 @@ use tracing::debug;
 use crate::{
     backoff::{Backoff, jitter},
     client::{Client, ClientChannels},
-    dial::Dialer,
+    dial::{Dialer, Patience},
     error::ConnectError,
     event::Event,
     events::{EVENT_QUEUE, Events},
@@ -221,7 +221,7 @@ async fn resume_to_leave(
     let (ticket, position) = resume.ok_or_else(left)?;
     let options = dialer.options.clone();
     let opening = Opening::Resume { options: &options, ticket, position };
-    dialer.open(opening, LEAVE_TIMEOUT).await.map_err(|_| left())
+    dialer.open(opening, Patience::in_all(LEAVE_TIMEOUT)).await.map_err(|_| left())
 }
 
 /// A client's reaction when the gateway has rejected its opening.
@@ -271,7 +271,7 @@ async fn attempts(
             return Ok(None);
         }
         let timeout = dialer.head_starts() + backoff.attempt_timeout(now.into_std());
-        match dialer.open(opening, timeout).await {
+        match dialer.open(opening, Patience::for_each(timeout)).await {
             Ok(back) => return Ok(Some(back)),
             Err(ConnectError::Refused { reason, message }) => match next_step(reason) {
                 NextStep::Retry => {

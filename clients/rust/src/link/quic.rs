@@ -96,11 +96,11 @@ pub(crate) async fn dial(
     };
     match known {
         Ok((early, (connection, accepted))) => {
-            let opening_sent = send_opening(&connection, None, &early.messages()).await.ok();
-            let opening_sent =
-                opening_sent.map(|(control_out, control_in)| (control_out, Some(control_in)));
             let mut pending = PendingQuicLink::new(connection, None, name.clone());
-            (pending.opening_sent, pending.resumes) = (opening_sent, true);
+            // Before the first wait, in which this attempt may be abandoned.
+            pending.resumes = true;
+            let opening_sent = send_opening(&pending.connection, None, &early.messages()).await;
+            pending.opening_sent = opening_sent.ok().map(|(out, incoming)| (out, Some(incoming)));
             let accepted = accepted.await;
             if let Some(error) = pending.connection.close_reason() {
                 return Err(unreachable(error.to_string()));
