@@ -250,7 +250,7 @@ fn settings_of_a_cluster_are_checked_before_it_is_joined() {
         let mut command = Gateway::serve_command(dir.path(), "json");
         command.args(["--cluster", "nats://127.0.0.1:1"]);
         let output = command.env(format!("SIGNALBOX_{variable}"), value).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(78));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(&format!("\n  SIGNALBOX_{variable}: {part}")), "{said}");
         assert_eq!(said.lines().filter(|line| line.starts_with("  ")).count(), 1, "{said}");

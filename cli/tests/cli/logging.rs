@@ -299,7 +299,7 @@ fn a_gateway_that_cannot_start_reports_the_reason() {
     fs::write(file.path(), "[nonsense]\n").unwrap();
     let path: PathBuf = file.path().into();
     let output = signalbox().arg("serve").arg("--config").arg(path).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("error: ") && said.contains("nonsense"), "{said}");
 }
