@@ -11,20 +11,22 @@ export function path(...programs) {
 }
 
 const LAUNCH = {
-  chromium: () =>
+  chromium: (options) =>
     chromium.launch({
+      ...options,
       executablePath: path('chromium'),
       // As users have it.
       ignoreDefaultArgs: ['--disable-back-forward-cache'],
     }),
   // Over WebDriver BiDi, as only a patched Firefox speaks the library's own protocol. A version of the
   // library may need a newer Firefox than the extended support release.
-  firefox: () => firefox.launch({ channel: 'moz-firefox', executablePath: path('firefox-esr', 'firefox') }),
+  firefox: (options) => firefox.launch({ ...options, channel: 'moz-firefox', executablePath: path('firefox-esr', 'firefox') }),
 };
 
 /** The names of the browsers. */
 export const BROWSERS = Object.keys(LAUNCH);
 
-export function launch(name) {
-  return LAUNCH[name]();
+/** Starts a browser; `options` are those of the automation library. */
+export function launch(name, options) {
+  return LAUNCH[name](options);
 }
