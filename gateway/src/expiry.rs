@@ -1,10 +1,13 @@
-//! Warnings about a certificate that is expired, expires soon, or is not valid yet.
+//! The watch over a certificate: it is loaded again when its files change, and a warning says that it
+//! has expired, expires soon, or is not valid yet.
 
 use std::time::{Duration, SystemTime};
 
 use signalbox_certs::{Certificates, Validity};
 use time::OffsetDateTime;
 use tracing::warn;
+
+use crate::supervise;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -17,6 +20,27 @@ const SOON_PART: u32 = 5;
 
 /// Interval after which a warning is repeated.
 const REPEAT: Duration = DAY;
+
+/// Interval at which the certificate files are checked for changes.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
+
+/// Reloads the certificate when its files change, and warns before it expires. The resolver logs
+/// failures and keeps the old certificate.
+pub(crate) async fn watch(certificates: Certificates) {
+    let mut poll = tokio::time::interval(CERTIFICATE_POLL);
+    let mut expiry = ExpiryWatch::default();
+    loop {
+        poll.tick().await;
+        let reloaded = certificates.clone();
+        let reload = move || {
+            if reloaded.changed_on_disk() {
+                let _ = reloaded.reload();
+            }
+        };
+        supervise::blocking("certificate watch", reload).await;
+        expiry.check(&certificates, SystemTime::now());
+    }
+}
 
 /// A problem with a certificate's validity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +66,13 @@ impl ValidityProblem {
 
 /// Checks a certificate repeatedly. Logs a new problem at once and a known one daily.
 #[derive(Default)]
-pub(crate) struct ExpiryWatch {
+struct ExpiryWatch {
     logged: Option<(Validity, ValidityProblem, SystemTime)>,
 }
 
 impl ExpiryWatch {
     /// Logs a warning if one is due.
-    pub(crate) fn check(&mut self, certificates: &Certificates, now: SystemTime) {
+    fn check(&mut self, certificates: &Certificates, now: SystemTime) {
         let Some(validity) = certificates.validity() else { return };
         let Some(problem) = self.due(validity, now) else { return };
         let path = certificates.path();

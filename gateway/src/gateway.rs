@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use crate::{
     context::ServerContext,
     drain,
     error::BindError,
-    expiry::ExpiryWatch,
+    expiry,
     failure::RunError,
     handles::StatsHandle,
     keys::Keys,
@@ -40,14 +40,11 @@ use crate::{
     project::{self, Projects},
     reload::{ReloadHandle, Reloadable},
     state_file::{RevocationFile, StateFile},
-    supervise::{self, catch, keep_running},
+    supervise::{catch, keep_running},
     tls_identity,
     trace::Tracer,
     webhook::Webhooks,
 };
-
-/// Interval at which the certificate files are checked for changes.
-const CERTIFICATE_POLL: Duration = Duration::from_secs(10);
 
 /// Timeout for sending the last CONNECTION_CLOSE frames. A silent peer would hold the endpoint for
 /// three probe timeouts.
@@ -289,7 +286,8 @@ impl Gateway {
         });
         let lifecycle = context.lifecycle.clone();
         listeners.spawn(async move {
-            let watching = keep_running("certificate watch", || watch(certificates.clone()));
+            let watching =
+                keep_running("certificate watch", || expiry::watch(certificates.clone()));
             lifecycle.until_drain(watching).await;
         });
         if let Some(acme) = context.acme.clone() {
@@ -383,23 +381,5 @@ async fn give_turns(relay: Relay) {
     loop {
         poll_fn(|cx| relay.poll_turn(cx)).await;
         tokio::task::yield_now().await;
-    }
-}
-
-/// Reloads the certificate when its files change, and warns before it expires. The resolver logs
-/// failures and keeps the old certificate.
-async fn watch(certificates: Certificates) {
-    let mut poll = tokio::time::interval(CERTIFICATE_POLL);
-    let mut expiry = ExpiryWatch::default();
-    loop {
-        poll.tick().await;
-        let reloaded = certificates.clone();
-        let reload = move || {
-            if reloaded.changed_on_disk() {
-                let _ = reloaded.reload();
-            }
-        };
-        supervise::blocking("certificate watch", reload).await;
-        expiry.check(&certificates, SystemTime::now());
     }
 }

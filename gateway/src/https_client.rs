@@ -55,7 +55,10 @@ fn roots(purpose: &'static str) -> RootCertStore {
         warn!(%error, purpose, "system root certificate not loaded; https requests may fail");
     }
     if roots.store.is_empty() {
-        warn!(purpose, "no system root certificates: https requests will fail; set SSL_CERT_FILE");
+        warn!(
+            purpose,
+            "system root certificates not found; https requests will fail; set SSL_CERT_FILE"
+        );
     }
     roots.store
 }

@@ -93,7 +93,7 @@ impl ConfigReload {
         if let Err(error) = applied {
             let text = format!("{error:#}");
             if requested || self.error.as_ref() != Some(&text) {
-                warn!(%error, "configuration reload failed; keeping the current configuration");
+                warn!(%error, "configuration not reloaded; the current one stays in effect");
             }
             self.error = Some(text);
         }
@@ -125,7 +125,7 @@ impl ConfigReload {
         }
         let other_settings = without_projects(&config);
         if self.other_settings != other_settings {
-            warn!("settings other than the projects changed; reload the gateway to apply them");
+            warn!("changed settings not applied; reload the gateway");
             self.other_settings = other_settings;
         }
         self.error = None;

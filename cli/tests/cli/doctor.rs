@@ -15,7 +15,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// With a certificate that is valid for so many days.
+    /// With a certificate that is valid for this many days.
     fn new(days: i32) -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap() };
         issue(scene.dir.path(), days);

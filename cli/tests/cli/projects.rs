@@ -59,7 +59,7 @@ fn a_running_gateway_loads_a_new_project() {
     };
     gateway.add("[[projects]]\nkey = \"half\"");
     gateway.process.signal("-HUP");
-    says("configuration reload failed; keeping the current configuration");
+    says("configuration not reloaded; the current one stays in effect");
     assert!(gateway.lets_in(&newcomer));
     gateway.process.terminate();
     assert!(gateway.process.succeeds());

@@ -22,7 +22,7 @@ fn the_log_names_each_changed_setting_and_each_that_needs_a_restart() {
     let mut says = log(&mut gateway);
     gateway.add("webhook = { url = \"https://a.example/HUSH\", secret = \"whsec_SFVTSEhVU0hIVVNISFVTSEhVU0hIVVNI\" }");
     gateway.add("[limits]\nconnections = 7\n[process]\nthreads = 2\n[log]\nfilter = \"debug\"");
-    says("settings other than the projects changed; reload the gateway to apply them");
+    says("changed settings not applied; reload the gateway");
     gateway.process.signal("-HUP");
     for line in [
         "setting changed setting=\"limits.connections\" from=250000 to=7",
@@ -56,7 +56,7 @@ fn a_mistake_is_named_with_its_place_and_nothing_changes() {
     ] {
         fs::write(&gateway.file, format!("{good}{wrong}")).unwrap();
         gateway.process.signal("-HUP");
-        let line = says("configuration reload failed; keeping the current configuration");
+        let line = says("configuration not reloaded; the current one stays in effect");
         assert!(line.contains("gateway.toml:") && line.contains(said), "{line}");
     }
     fs::write(&gateway.file, &good).unwrap();

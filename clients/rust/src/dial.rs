@@ -249,3 +249,36 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
     }
     Err(failure)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time after which an attempt is given up whose handshake ends after `handshake`.
+    async fn given_up_after(patience: Patience, handshake: Duration) -> Duration {
+        let (begin, progress) = (Instant::now(), DialProgress::new(patience.handshake));
+        let race = async {
+            tokio::time::sleep(handshake).await;
+            progress.extend(patience.answer);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = race => {}
+            () = progress.timed_out() => {}
+        }
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_has_time_for_its_answer_from_the_end_of_the_handshake() {
+        let seconds = Duration::from_secs;
+        for (patience, handshake, expected) in [
+            (Patience::for_each(seconds(5)), 3, 8),
+            (Patience::for_each(seconds(5)), 6, 5),
+            (Patience::in_all(seconds(10)), 3, 10),
+        ] {
+            let given_up = given_up_after(patience, seconds(handshake)).await;
+            assert_eq!(given_up, seconds(expected), "{patience:?}, handshake of {handshake} s");
+        }
+    }
+}

@@ -36,6 +36,7 @@
 
 mod backoff;
 mod client;
+mod command_sender;
 mod connector;
 mod dial;
 mod endpoints;
@@ -59,7 +60,8 @@ mod transcripts;
 mod vectors;
 
 pub use backoff::Backoff;
-pub use client::{Client, SignalBuilder};
+pub use client::Client;
+pub use command_sender::SignalBuilder;
 pub use connector::Connector;
 pub use error::{ConnectError, SendError, UnreachableCause};
 pub use event::{Event, Gap};

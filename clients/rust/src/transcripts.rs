@@ -16,7 +16,7 @@ use signalbox_protocol::{
 use tokio::sync::mpsc;
 
 use crate::{
-    client::COMMAND_QUEUE,
+    command_sender::COMMAND_QUEUE,
     error::ConnectError,
     events::EVENT_QUEUE,
     link::{EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler, SharedSendQueue},

@@ -162,6 +162,16 @@ test('an attempt to resume that is given up is no goodbye', async (context) => {
   assert.equal(link.closedWith, 'networkDisconnected');
 });
 
+test('a link that is closed before the answer is no answer', async (context) => {
+  const { dialer, attempts } = stage(context, 'wss://race6.example');
+  const refused = assert.rejects(dialer.open(opening, 1000, never), { code: 'unreachable' });
+  const link = new FakeLink();
+  attempts[0]!.resolve(link);
+  await settled();
+  link.end({ reason: 'clientDisconnected', message: 'closed in good order' });
+  await refused;
+});
+
 const WSS = ['wss://one.example', 'wss://two.example', 'wss://three.example'];
 const hosts = (attempts: Attempt[]) => attempts.map((it) => it.target.gateway.split('.')[0]).join(' ');
 

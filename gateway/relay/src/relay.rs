@@ -205,9 +205,7 @@ impl Relay {
         signal: Signal<'_>,
         now: Duration,
     ) -> Result<Vec<ConnectionId>, RejectionReason> {
-        signal.check()?;
-        let session = self.0.find(session).ok_or(RejectionReason::EmptySession)?;
-        session.with(|state| state.signal_from_server(to, signal, now))
+        self.send_from_server(session, to, signal, false, now)
     }
 
     /// The same for a signal whose latency is to be measured ([`Outbox::written`](crate::Outbox::written)),
@@ -222,10 +220,23 @@ impl Relay {
         signal: Signal<'_>,
         now: Duration,
     ) -> Result<Vec<ConnectionId>, RejectionReason> {
+        self.send_from_server(session, to, signal, true, now)
+    }
+
+    fn send_from_server(
+        &self,
+        session: &SessionId,
+        to: Recipients<'_>,
+        signal: Signal<'_>,
+        measured: bool,
+        now: Duration,
+    ) -> Result<Vec<ConnectionId>, RejectionReason> {
         signal.check()?;
         let session = self.0.find(session).ok_or(RejectionReason::EmptySession)?;
         session.with(|state| {
-            state.measure_next_signal();
+            if measured {
+                state.measure_next_signal();
+            }
             state.signal_from_server(to, signal, now)
         })
     }

@@ -51,7 +51,9 @@ impl AcmeState {
         let new = NewOrder::new(&domains);
         match account.new_order(&new).await {
             Err(error) if is_unknown_account(&error) => {
-                warn!("ACME account unknown to the certificate authority; registering another");
+                warn!(
+                    "ACME account not found by the certificate authority; another one will be registered"
+                );
                 let account = self.new_account(client).await?;
                 account.new_order(&new).await.map_err(AcmeError::of_request)
             }

@@ -245,6 +245,31 @@ async fn serve(
     }
 }
 
+/// A connection that has no link yet. If it is dropped, another client got its permit. Its own client is
+/// to try again; quinn would close it with code 0, a goodbye.
+struct UnservedConnection {
+    connection: quinn::Connection,
+    is_webtransport: bool,
+    is_served: bool,
+}
+
+impl UnservedConnection {
+    fn new(connection: quinn::Connection, is_webtransport: bool) -> Self {
+        Self { connection, is_webtransport, is_served: false }
+    }
+}
+
+impl Drop for UnservedConnection {
+    fn drop(&mut self) {
+        // Without effect on one that has been closed already.
+        if !self.is_served {
+            let reason = CloseReason::NetworkDisconnected;
+            let code = close_code(reason, self.is_webtransport);
+            self.connection.close(code, reason.name().as_bytes());
+        }
+    }
+}
+
 /// The handshake, as far as it must go, and the control stream, which a client that is known may
 /// open with its first packet (0-RTT). The reader knows what may be believed before the handshake
 /// is over.
@@ -264,6 +289,7 @@ async fn establish(
     // On a gateway's side this always succeeds.
     let (connection, handshake) = connecting.into_0rtt().ok()?;
     let is_webtransport = data.alpn == Some(WEBTRANSPORT);
+    let mut unserved = UnservedConnection::new(connection.clone(), is_webtransport);
     let mut session = None;
     let opened = async {
         if !is_webtransport {
@@ -285,6 +311,7 @@ async fn establish(
     match opened {
         Ok(Ok(None)) => None,
         Ok(Ok(Some(control))) => {
+            unserved.is_served = true;
             let opened = OpenedConnection { connection, handshake, control, session };
             Some((opened, *data))
         }

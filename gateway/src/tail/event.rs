@@ -19,8 +19,7 @@ pub(crate) enum TailEvent<'a> {
     Detached { reason: &'static str },
     /// Its client has resumed on another link. It receives this many messages that it missed.
     Resumed { transport: &'static str, missed: u64 },
-    /// A client that resumes is told of a gap: so many signals, of which some were for it, or presence
-    /// events.
+    /// A client that resumes is told of a gap: up to this many signals for it, or presence events.
     Gap { signals: u64, presence: bool },
     /// The connection was destroyed.
     Left { reason: DisconnectReason },

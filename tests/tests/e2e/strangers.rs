@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use futures_util::future::select_all;
 use signalbox_client::{CloseReason, Role};
 use signalbox_protocol::ClientMessage;
 use signalbox_tests::{
@@ -89,6 +90,30 @@ async fn held_quic_handshakes_do_not_delay_other_addresses() {
         tokio::spawn(dial_from(STRANGER, quic));
     }
     others_join(&world).await;
+}
+
+/// A client whose permit goes to another one is not told goodbye: it is to try again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quic_client_that_loses_its_permit_is_to_try_again() {
+    let world = crowded().await;
+    let quic = world.addresses().quic;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(dial_from(STRANGER, quic).await.unwrap());
+    }
+    let mut others = Vec::new();
+    for number in 0..3 {
+        others.push(dial_from(address(number), quic).await.unwrap());
+    }
+    let ends = held.iter().map(|(_, connection)| Box::pin(connection.closed()));
+    let (end, ..) = within_timeout("a permit is taken", select_all(ends)).await;
+    match end {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let code = CloseReason::from_quic_code(close.error_code.into_inner());
+            assert_eq!(code, CloseReason::NetworkDisconnected);
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,8 +94,7 @@ async fn request(world: &World, method: &str, path: &str, body: &str, flag: &str
     ask(world, request).await
 }
 
-// On one thread. With more, a link may have written a signal before the relay marks it for measurement.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_of_a_server_is_traced_from_its_request_to_its_deliveries() {
     let mut collector = Collector::new().await;
     let world = collector.world().await;

@@ -191,10 +191,12 @@ impl PendingQuicLink {
                 Ok(false) => Disconnection::lost("the gateway did not answer"),
                 Err(broken) => broken.into(),
             };
-            return Err(match end {
-                Disconnection { reason: CloseReason::NetworkDisconnected, .. } => lost(end),
+            return Err(match end.reason {
+                // With the code of a goodbye: nobody has said more, so this is no answer. Many
+                // libraries close a connection that is dropped with this code.
+                CloseReason::NetworkDisconnected | CloseReason::ClientDisconnected => lost(end),
                 // A gateway that could not send a bye closes with its reason.
-                Disconnection { reason, message, .. } => ConnectError::Refused { reason, message },
+                reason => ConnectError::Refused { reason, message: end.message },
             });
         }
     }

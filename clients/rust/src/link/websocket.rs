@@ -145,7 +145,10 @@ impl PendingWebSocketLink {
                 Some(Ok(Message::Close(frame))) => {
                     let Disconnection { reason, message, .. } = closed(frame);
                     return Err(match reason {
-                        CloseReason::NetworkDisconnected => unreachable(message),
+                        // 1000 without a bye: something on the way has closed the connection.
+                        CloseReason::NetworkDisconnected | CloseReason::ClientDisconnected => {
+                            unreachable(message)
+                        }
                         reason => ConnectError::Refused { reason, message },
                     });
                 }

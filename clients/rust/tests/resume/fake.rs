@@ -19,6 +19,7 @@ use tokio_tungstenite::{
         Message,
         handshake::server::{Request, Response},
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
 
@@ -189,6 +190,12 @@ impl FakeLink {
                 _ => return "close".into(),
             }
         }
+    }
+
+    /// Closes the link in good order, without a bye.
+    pub(crate) async fn close(mut self, code: Option<CloseCode>) {
+        let frame = code.map(|code| CloseFrame { code, reason: "".into() });
+        self.socket.close(frame).await.unwrap();
     }
 
     /// The code with which the client closes the link; none if it just ends.

@@ -16,6 +16,7 @@ use fake::{Fake, bye, error, id, info, next, signal, soon, ticket};
 use signalbox_client::{CloseReason, ErrorCode, Event, Lost, SendError};
 use signalbox_protocol::{Feature, Features, GatewayMessage};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// The client has resumed, and nothing is lost.
 const BACK: Event = Event::SessionReconnected { missed: 0, gap: None };
@@ -196,6 +197,25 @@ async fn the_ticket_is_tried_while_the_gateway_may_hold_the_connection() {
         assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
         let fake = fake.restart_after(Duration::from_secs(away), &mut events).await;
         assert_eq!(fake.accept().await.hear().await, then, "after {away} s");
+    }
+}
+
+/// What closes a link without a bye is no gateway that refuses the client.
+#[tokio::test]
+async fn a_link_that_is_closed_before_the_answer_is_tried_again() {
+    for code in [None, Some(CloseCode::Normal)] {
+        let fake = Fake::new().await;
+        let (_client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;
+        drop(link);
+        assert!(matches!(next(&mut events).await, Event::SessionReconnecting { .. }));
+        let mut link = fake.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.close(code).await;
+        let mut link = fake.accept().await;
+        assert_eq!(link.hear().await, "resume t1, 0 events, heard ");
+        link.say(GatewayMessage::Resumed { ticket: ticket("t2", LONG), signals: 0, missed: 0 })
+            .await;
+        assert_eq!(next(&mut events).await, BACK);
     }
 }
 

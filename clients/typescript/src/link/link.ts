@@ -89,7 +89,9 @@ export abstract class Link {
       },
       ended({ reason, message }) {
         settle();
-        if (reason === 'networkDisconnected') reject(new ConnectError('unreachable', message));
+        // With the code of a goodbye: something on the way has closed the link, and this is no answer.
+        const unanswered = reason === 'networkDisconnected' || reason === 'clientDisconnected';
+        if (unanswered) reject(new ConnectError('unreachable', message));
         else if (reason === 'protocolError') reject(new ConnectError('protocol', message));
         else reject(refused(reason, message));
       },

@@ -215,12 +215,13 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Measures the time until the last frame that was pushed is written, unless another one is being
-    /// measured or all frames have been written. `accepted` is when its signal was accepted.
-    pub(crate) fn measure(&self, accepted: Duration) {
+    /// Measures the time until the next frame that is pushed is written, unless another one is being
+    /// measured. `accepted` is when its signal was accepted. The mark comes before the push, as the
+    /// link may write the frame at once.
+    pub(crate) fn measure_next(&self, accepted: Duration) {
         let mut state = self.0.state.lock();
-        if state.probe.is_none() && state.frames > 0 {
-            state.probe = Some(LatencyProbe { frames: state.frames, accepted });
+        if state.probe.is_none() {
+            state.probe = Some(LatencyProbe { frames: state.frames + 1, accepted });
         }
     }
 
@@ -258,7 +259,7 @@ impl Outbox {
         (state.frames, state.bytes)
     }
 
-    /// What it has carried, and what waits in it.
+    /// Numbers of the frames that have been written, and of those that wait.
     pub(crate) fn status(&self) -> OutboxStatus {
         let OutboxState { written, frames, bytes, .. } = *self.0.state.lock();
         OutboxStatus { written, frames, bytes }

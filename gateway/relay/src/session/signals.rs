@@ -174,6 +174,7 @@ impl SessionState {
         audience: Audience,
         now: Duration,
     ) {
+        self.measure(&audience, now);
         let (from, seq) = encodings.origin();
         let mut receivers = 0_u64;
         let mut outgoing = |session: &SessionId, member: &Member, link: &MemberLink| {
@@ -192,7 +193,6 @@ impl SessionState {
             }),
         }
         self.context.deliveries.add(receivers);
-        self.measure(&audience, now);
         let entry = || {
             let (encoding, frame) = encodings.any(&self.id);
             LogEntry::Signal { from, seq, audience, encoding, frame }
@@ -215,7 +215,7 @@ impl SessionState {
         self.until_measured = MEASURED - 1;
         let measure = |member: &Member| {
             if let Some(link) = member.link().filter(|_| member.receives()) {
-                link.outbox.measure(accepted);
+                link.outbox.measure_next(accepted);
             }
         };
         let roster = &self.roster;

@@ -168,7 +168,8 @@ async def establish(
 
 
 def _closed_early(closed: TransportClosed) -> ConnectError:
-    if closed.reason == CloseReason.NETWORK_DISCONNECTED:
+    # With the code of a goodbye: something on the way has closed the link, and this is no answer.
+    if closed.reason in (CloseReason.NETWORK_DISCONNECTED, CloseReason.CLIENT_DISCONNECTED):
         return UnreachableError("the gateway", UnreachableCause.OTHER, closed.message)
     # A gateway that could not send a bye closes with its reason.
     return RefusedError(closed.reason, closed.message)
