@@ -1,5 +1,6 @@
-//! Monitoring with the real Prometheus: the format of the metrics, the alerts and their tests, and a
-//! drill in which failures of a gateway fire the alerts that the runbook explains.
+//! Monitoring with the real Prometheus: the format of the metrics, the alerts and their tests, the
+//! queries of the dashboard, and a drill in which failures of a gateway fire the alerts that the
+//! runbook explains.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +9,7 @@
     reason = "a test's panic is its answer"
 )]
 
+mod dashboard;
 mod drill;
 mod prometheus;
 
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         PROMETHEUS;
         promtool_accepts_the_metrics,
         promtool_accepts_the_alerts_and_their_tests,
+        dashboard::every_query_has_an_answer,
         drill::a_healthy_gateway_fires_nothing,
         drill::a_slow_consumer,
         drill::a_certificate_that_expires_soon,

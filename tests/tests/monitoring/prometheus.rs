@@ -93,11 +93,18 @@ impl Prometheus {
     }
 
     /// The result of a request to the API; null while Prometheus starts.
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
         let answer = ask_on(&mut stream, request).await.expect("an answer");
         if answer.status == 200 { answer.json()["data"].clone() } else { Value::Null }
+    }
+
+    /// The series of a query, at this moment.
+    pub(crate) async fn query(&self, query: &str) -> Vec<Value> {
+        let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let answer = self.get(&format!("/api/v1/query?query={encoded}")).await;
+        answer["result"].as_array().cloned().unwrap_or_default()
     }
 
     /// The alerts that fire, with their annotations.
