@@ -50,7 +50,7 @@ Examples:
   cargo build --release -p signalbox -p signalbox-bench
       Build the gateway and the benchmark; figures of debug builds say nothing.
   signalbox-bench all --markdown docs/benchmarks.md
-      Everything except `resumes`, in half an hour; without root, `loss` is left out too.
+      Everything except `fairness` and `resumes`, in half an hour; without root, `loss` is left out too.
   signalbox-bench latency --report latency.html
       A page with charts for a browser; available with every scenario.
   signalbox-bench latency --repeat 5 --json >b.json && signalbox-bench compare a.json b.json

@@ -45,8 +45,9 @@ Examples:
   signalbox bench all --markdown figures.md
       All scenarios, as a Markdown page.
 
-Scenarios: latency, fanout, mesh, capacity, churn, rest, flood, fairness, loss, reconnect, crash, resumes, idle,
-all; and `compare`, which compares two runs. `signalbox bench SCENARIO --help` lists the options of each.
+Scenarios: latency, fanout, mesh, capacity, churn, rest, flood, fairness, loss, browser, reconnect, crash,
+cluster, failover, resumes, idle, all; and `compare`, which compares two runs. `signalbox bench SCENARIO --help`
+lists the options of each.
 
 The benchmark is a separate program, signalbox-bench, which is not installed. In the repository:
 

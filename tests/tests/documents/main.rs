@@ -10,6 +10,7 @@
 mod limits;
 mod links;
 mod metrics;
+mod paths;
 mod settings;
 
 use std::path::{Path, PathBuf};
