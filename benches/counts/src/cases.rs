@@ -51,7 +51,7 @@ type Round = Box<dyn FnMut(Meter) -> anyhow::Result<()>>;
 type Make = fn() -> anyhow::Result<Round>;
 
 /// All cases in the order of the table.
-pub(crate) const ALL: [(&str, Make); 19] = [
+pub(crate) const ALL: [(&str, Make); 21] = [
     // From a client to the gateway.
     ("client-encode-postcard", || encode(sent(), frame::encode)),
     ("client-encode-json", || encode(sent(), |sent| json::encode(sent).into())),
@@ -68,12 +68,14 @@ pub(crate) const ALL: [(&str, Make); 19] = [
     ("relay-100-per-sender", || relay(&[Encoding::PerSender])),
     (ALONE, || relay(&[Encoding::Shared])),
     ("relay-100-json", || relay(&[Encoding::Json])),
+    ("relay-100-opentok", || relay(&[Encoding::OpenTok])),
     ("relay-100-mixed", || relay(&MIXED)),
     // In a cluster, with no other gateway in the session.
     (IN_CLUSTER, relay_in_cluster),
     ("drain-100-per-sender", || drain(&[Encoding::PerSender])),
     ("drain-100-shared", || drain(&[Encoding::Shared])),
     ("drain-100-json", || drain(&[Encoding::Json])),
+    ("drain-100-opentok", || drain(&[Encoding::OpenTok])),
     ("drain-100-mixed", || drain(&MIXED)),
 ];
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use signalbox_protocol::{CloseReason, DisconnectReason, ErrorCode, Role, Signal};
 use signalbox_relay::{
-    Encoding, JoinError, ProjectLimits, RejectionReason, Settings, SignalError, Stats,
+    Encoding, JoinError, Outgoing, ProjectLimits, RejectionReason, Settings, SignalError, Stats,
 };
 use world::{Client, Received, World, session};
 
@@ -89,6 +89,32 @@ fn receivers_of_every_encoding_get_the_same() {
                 Received::Destroyed(from, DisconnectReason::ClientDisconnected),
             ]
         );
+    }
+}
+
+#[test]
+fn a_signal_and_an_event_are_encoded_once_for_all_receivers_of_an_encoding() {
+    for encoding in [Encoding::PerSender, Encoding::Shared, Encoding::Json, Encoding::OpenTok] {
+        let mut world = World::new(Settings::default());
+        let here = session(1, 1);
+        let mut join = || world.try_join(&here, Role::Publisher, true, encoding).unwrap();
+        let [mut alice, bob, carol] = [join(), join(), join()];
+        for client in [&alice, &bob, &carol] {
+            client.take();
+        }
+        alice.send("hello").unwrap();
+        let dave = join();
+        let frames = [&bob, &carol].map(Client::take);
+        let addresses = frames.each_ref().map(|frames| {
+            let frames = frames.iter().map(|outgoing| match outgoing {
+                Outgoing::Signal { frame, .. } | Outgoing::Frame(frame) => frame.as_ptr(),
+                other => panic!("{encoding:?}: {other:?}"),
+            });
+            frames.collect::<Vec<_>>()
+        });
+        assert_eq!(addresses[0].len(), 2, "{encoding:?}");
+        assert_eq!(addresses[0], addresses[1], "{encoding:?}");
+        drop(dave);
     }
 }
 
