@@ -102,10 +102,10 @@ async fn read_handshake(
             }
             Incoming::Message(ClientMessage::Resume(resume)) => break ResumeClaim::new(resume)?,
             Incoming::Request(request) => {
-                let (hello, chosen) = opentok::wish(&request)?;
+                let (hello, chosen) = opentok::read_join_request(&request)?;
                 return join(services, form, client, &hello, Some(chosen)).await;
             }
-            Incoming::Comeback(claim) => break ResumeClaim::of_socket(claim),
+            Incoming::Resume(claim) => break ResumeClaim::of_socket(claim),
             Incoming::Nothing | Incoming::Control => {}
             Incoming::Closed => return Err(LinkError::Closed.into()),
             _ => {

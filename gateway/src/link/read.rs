@@ -43,7 +43,7 @@ pub(super) async fn read<R: Reader>(
                 connection.confirm(&receipt);
                 continue;
             }
-            Ok(Incoming::Nothing | Incoming::Comeback(_)) => continue,
+            Ok(Incoming::Nothing | Incoming::Resume(_)) => continue,
             Ok(Incoming::Control) => match controls.check(services.uptime()) {
                 Ok(()) => continue,
                 Err(error) => return error.into(),

@@ -3,7 +3,7 @@
 //!
 //! The gateway itself has put the session and the connection into the URL, in its answer about the
 //! session. The SDK adds `socketId`, a random id that stays the same as long as it wants to keep the
-//! connection, and `reconnect=true` when it comes back. Only a digest of the secret is kept.
+//! connection, and `reconnect=true` when it resumes. Only a digest of the secret is kept.
 
 use aws_lc_rs::digest;
 use signalbox_protocol::{ConnectionId, SessionId};
@@ -19,8 +19,8 @@ pub(crate) struct SocketUrl {
     connection: Option<ConnectionId>,
     /// Digest of the socket id. None if the client cannot resume.
     secret: Option<TicketSecret>,
-    /// Whether the client comes back to a connection.
-    returns: bool,
+    /// Whether the client resumes its connection.
+    resumes: bool,
 }
 
 /// A client's claim to a connection.
@@ -33,21 +33,21 @@ pub(crate) struct SocketClaim {
 
 impl SocketUrl {
     /// Reads the segments of the path, and the query. Malformed parts are left out: the client
-    /// learns by a close code that it cannot come back, because it would repeat a failed upgrade
+    /// learns by a close code that it cannot resume, because it would repeat a failed upgrade
     /// without a pause.
     pub(crate) fn new(session: &str, connection: &str, query: &str) -> Self {
         let mut url = Self {
             session: session.parse().ok(),
             connection: connection.parse().ok(),
             secret: None,
-            returns: false,
+            resumes: false,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "socketId" if SOCKET_ID_BYTES.contains(&value.len()) => {
                     url.secret = url.connection.map(|connection| digest_of(connection, &value));
                 }
-                "reconnect" => url.returns = value == "true",
+                "reconnect" => url.resumes = value == "true",
                 _ => {}
             }
         }
@@ -62,8 +62,8 @@ impl SocketUrl {
         self.connection
     }
 
-    pub(crate) fn returns(&self) -> bool {
-        self.returns
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
     }
 
     /// Whether these are the session and the connection of the URL.
@@ -116,7 +116,7 @@ mod tests {
         let secret = claim(SESSION, CONNECTION, SOCKET).unwrap();
         let more = format!("attempt=1&{SOCKET}&reconnect=true&more");
         assert_eq!(claim(SESSION, CONNECTION, &more), Some(secret));
-        assert!(SocketUrl::new(SESSION, CONNECTION, &more).returns());
+        assert!(SocketUrl::new(SESSION, CONNECTION, &more).resumes());
         let other = CONNECTION.replace('9', "8");
         assert_ne!(claim(SESSION, &other, SOCKET), Some(secret));
         assert_ne!(claim(SESSION, CONNECTION, &SOCKET.replace('4', "5")), Some(secret));

@@ -75,9 +75,9 @@ pub(crate) enum Incoming<'a> {
     Request(LinkRequest<'a>),
     /// The client has received a message.
     Receipt(Receipt),
-    /// The client comes back to a connection. Only the first item of a link; without a claim if the
-    /// client shows none.
-    Comeback(Option<SocketClaim>),
+    /// The client resumes with the URL of its WebSocket. Only the first item of a link; without a claim
+    /// if the URL has none.
+    Resume(Option<SocketClaim>),
     /// A message without effect.
     Nothing,
     /// A ping or pong of the transport, which has answered it.
@@ -96,7 +96,7 @@ pub(crate) struct LinkRequest<'a> {
     pub(crate) token: Option<&'a str>,
     /// What is requested, or why it cannot be.
     pub(crate) action: Result<Action<'a>, Refusal>,
-    /// The secret with which the client may come back.
+    /// The secret with which the client may resume.
     pub(crate) secret: Option<TicketSecret>,
 }
 

@@ -214,7 +214,7 @@ fn info_of(
     let info = SessionInfo {
         session_id: session.as_str(),
         partner_id: session.project().as_str(),
-        // On a comeback the SDK shows nothing else, so the URL names the connection.
+        // To resume, the SDK shows nothing else, so the URL names the connection.
         messaging_url: format!("wss://{HOST}/rumor/{session}/{connection}"),
         messaging_server_url: HOST,
         symphony_address: HOST,

@@ -53,10 +53,10 @@ pub enum ClientFrame<'a> {
     },
     /// The client leaves this WebSocket.
     Disconnect {
-        /// Whether it comes back on another one.
-        returns: bool,
+        /// Whether it resumes on another one.
+        resumes: bool,
     },
-    /// A question for a sign of life.
+    /// A ping, which the gateway must answer with a pong.
     Ping,
     /// A frame that needs no answer and has no effect.
     Ignored,
@@ -69,7 +69,7 @@ pub struct Request<'a> {
     pub transaction: &'a str,
     /// The client's connection id.
     pub from: &'a str,
-    /// The client's token, if it is there.
+    /// The client's token, if the request has one.
     pub token: Option<&'a str>,
     /// What is requested, as JSON: see [`Request::action`].
     pub body: &'a str,
@@ -87,7 +87,7 @@ impl<'a> ClientFrame<'a> {
             FrameKind::Subscribe | FrameKind::Unsubscribe => Self::Ignored,
             FrameKind::Connect => Self::Connect { id: frame.required(UNIQUE_ID)? },
             FrameKind::Disconnect => {
-                Self::Disconnect { returns: !frame.required(RECONNECT)?.is_empty() }
+                Self::Disconnect { resumes: !frame.required(RECONNECT)?.is_empty() }
             }
             FrameKind::Status => Self::Confirmation {
                 transaction: transaction(&frame)?,

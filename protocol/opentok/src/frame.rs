@@ -17,19 +17,19 @@ const SHORTEST: usize = 9;
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
-    /// The client wants to hear of a session. It says so once, and expects no answer.
+    /// The client subscribes to a session, once. It expects no answer.
     Subscribe,
-    /// The opposite.
+    /// The client unsubscribes.
     Unsubscribe,
     /// A request of a client, or a message to it. The body is JSON.
     Message,
     /// The first frame of a new connection.
     Connect,
-    /// The client leaves this WebSocket, with or without coming back on another.
+    /// The client leaves this WebSocket, for good or to resume on another.
     Disconnect,
-    /// A question for a sign of life.
+    /// A ping of a client.
     Ping,
-    /// Its answer, which the gateway also sends unasked.
+    /// The answer to a ping, which the gateway also sends unasked.
     Pong,
     /// The answer to a request, or the confirmation of a message.
     Status,

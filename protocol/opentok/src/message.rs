@@ -142,12 +142,12 @@ pub fn refused(transaction: &str, status: u16, reason: &str) -> Vec<u8> {
     frame(FrameKind::Status, &headers, reason.len(), &Refused { reason })
 }
 
-/// A sign of life.
+/// A pong: the answer to a ping, or sent unasked.
 pub fn pong() -> Vec<u8> {
     FrameBuilder::new(FrameKind::Pong, &[], 0).finish()
 }
 
-/// What a role permits, in the SDK's words. It offers to disconnect others only to clients with
+/// What a role permits, by the SDK's names. It offers to disconnect others only to clients with
 /// `forcedisconnect`.
 pub fn permissions(role: Role) -> &'static [&'static str] {
     match role {

@@ -52,7 +52,7 @@ pub enum Action<'a> {
     },
 }
 
-/// The wish to join a session.
+/// A request to join a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateConnection {
     /// The session's id, unchecked.

@@ -33,12 +33,12 @@ fn the_frames_of_clients_are_read_byte_for_byte() {
         (
             "goodbye",
             "00000012 0000 04 00 01 0009 7265636f6e6e656374 0000",
-            ClientFrame::Disconnect { returns: false },
+            ClientFrame::Disconnect { resumes: false },
         ),
         (
             "moving",
             "00000013 0000 04 00 01 0009 7265636f6e6e656374 0001 31",
-            ClientFrame::Disconnect { returns: true },
+            ClientFrame::Disconnect { resumes: true },
         ),
         ("subscribe", "00000009 0000 00 01 0002 2f61 00", ClientFrame::Ignored),
         (

@@ -55,11 +55,11 @@ impl Page {
         Self { id: other.id, socket_id: other.socket_id.clone(), ..self }
     }
 
-    /// The path and query of its WebSocket.
-    pub fn path(&self, returns: bool) -> String {
+    /// The path and query of its WebSocket, for its first link or to resume.
+    pub fn path(&self, resumes: bool) -> String {
         let Self { session, id, socket_id, .. } = self;
-        let returns = if returns { "&reconnect=true" } else { "" };
-        format!("{PREFIX}/signalbox/rumor/{session}/{id}?socketId={socket_id}{returns}")
+        let reconnect = if resumes { "&reconnect=true" } else { "" };
+        format!("{PREFIX}/signalbox/rumor/{session}/{id}?socketId={socket_id}{reconnect}")
     }
 
     /// Opens its first WebSocket.
@@ -67,8 +67,8 @@ impl Page {
         OpenTokLink::open(self.address, &self.path(false), &[]).await.unwrap()
     }
 
-    /// Opens a WebSocket with which it comes back.
-    pub async fn come_back(&self) -> OpenTokLink {
+    /// Opens a WebSocket with which it resumes.
+    pub async fn resume(&self) -> OpenTokLink {
         OpenTokLink::open(self.address, &self.path(true), &[]).await.unwrap()
     }
 

@@ -180,7 +180,7 @@ async fn a_connection_is_resumed_with_its_own_secret_alone() {
         ("no secret", Page { socket_id: String::new(), ..alice.clone() }),
         ("an unknown connection", Page { id: other.id, ..alice.clone() }),
     ] {
-        assert_eq!(forged.come_back().await.end().await, (None, ENDED), "{what}");
+        assert_eq!(forged.resume().await.end().await, (None, ENDED), "{what}");
     }
     let address = world.addresses().tcp;
     let named = format!("{}/{}", alice.session, alice.id);
@@ -262,14 +262,14 @@ async fn of_ten_resumes_at_once_one_wins() {
     let page = page(&world);
     let first = page.join().await;
     let connections = world.stats().current().connections;
-    let returning: Vec<_> = (0..10)
+    let resuming: Vec<_> = (0..10)
         .map(|_| {
             let page = page.clone();
-            tokio::spawn(async move { page.come_back().await })
+            tokio::spawn(async move { page.resume().await })
         })
         .collect();
     let mut links = Vec::new();
-    for link in returning {
+    for link in resuming {
         links.push(link.await.unwrap());
     }
     assert_eq!(first.end().await, (None, ENDED));

@@ -1,37 +1,37 @@
-//! The end of a link, in the words that the SDK understands.
+//! The end of a link, as the SDK understands it.
 //!
 //! | close code | the client |
 //! |---|---|
 //! | 1000 | has said goodbye |
-//! | 1003 | ends: its session is over, or was never joined |
-//! | 1012 | comes back at once, with the same connection |
+//! | 1003 | does not resume: its session is over, or was never joined |
+//! | 1012 | resumes at once |
 
 use signalbox_opentok::message;
 use signalbox_protocol::{CloseReason, ConnectionId, SessionId};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-/// The reason for which a project's limits refuse a connection, in the SDK's words.
+/// The SDK's name for the refusal of a connection because of a limit.
 const LIMIT: &str = "connectionLimitExceeded";
 
-/// The place of a link in its life.
+/// The progress of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage<'a> {
     /// The client has sent no request.
     Silent,
     /// The client waits for the answer to its request to join, with this transaction id.
     Joining(&'a str),
-    /// The client has come back, and waits for its connection.
-    Returning,
+    /// The client resumes, and waits for its connection.
+    Resuming,
     /// The client has its connection.
     Joined,
 }
 
-/// The last words of a link.
+/// What is sent at the end of a link.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Farewell {
     /// A frame before the close.
     pub(super) frame: Option<Vec<u8>>,
-    /// Whether the client would come back at once, and must be kept waiting for a moment.
+    /// Whether the client would resume without a pause, and has to wait for [`super::RETRY_PAUSE`].
     pub(super) pause: bool,
     pub(super) code: CloseCode,
 }
@@ -56,11 +56,11 @@ impl Farewell {
             (Stage::Joining(transaction), _) => {
                 end(Some(message::refused(transaction, refusal_status(reason), text)))
             }
-            (Stage::Returning, CloseReason::ShuttingDown | CloseReason::NetworkDisconnected) => {
+            (Stage::Resuming, CloseReason::ShuttingDown | CloseReason::NetworkDisconnected) => {
                 Self { frame: None, pause: true, code: CloseCode::Restart }
             }
-            (Stage::Returning, CloseReason::ForceDisconnected) => end(deleted()),
-            (Stage::Silent | Stage::Returning, _) | (Stage::Joined, CloseReason::Superseded) => {
+            (Stage::Resuming, CloseReason::ForceDisconnected) => end(deleted()),
+            (Stage::Silent | Stage::Resuming, _) | (Stage::Joined, CloseReason::Superseded) => {
                 end(None)
             }
             (Stage::Joined, CloseReason::ClientDisconnected) => {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_restart_lets_clients_come_back() {
+    fn clients_resume_after_a_restart_only() {
         let joining = Stage::Joining("t");
         let status = |text: &str| Some((FrameKind::Status, text.to_owned()));
         let deleted = |text: &str| Some((FrameKind::Message, text.to_owned()));
@@ -123,10 +123,10 @@ mod tests {
                 (1003, false, status("403connectionLimitExceeded")),
             ),
             (joining, CloseReason::ShuttingDown, (1003, false, status("503why"))),
-            (Stage::Returning, CloseReason::InvalidTicket, (1003, false, None)),
-            (Stage::Returning, CloseReason::ShuttingDown, (1012, true, None)),
+            (Stage::Resuming, CloseReason::InvalidTicket, (1003, false, None)),
+            (Stage::Resuming, CloseReason::ShuttingDown, (1012, true, None)),
             (
-                Stage::Returning,
+                Stage::Resuming,
                 CloseReason::ForceDisconnected,
                 (1003, false, deleted("forceDisconnected")),
             ),

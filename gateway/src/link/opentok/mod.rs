@@ -1,14 +1,14 @@
 //! Links of the vendor's unmodified browser SDK, over the WebSocket protocol of `signalbox-opentok`.
 //!
-//! They differ from other links in what the two sides remember. The SDK chooses its connection id,
-//! and comes back with nothing but the secret in the URL of its WebSocket, so the gateway keeps what
-//! the client has confirmed and been answered. It expects an answer to each request. And it has no
-//! word for most ends of a link, so the gateway chooses the close code by whether it may come back.
+//! They differ from other links in three ways. The SDK chooses its connection id, and resumes with
+//! nothing but the secret in the URL of its WebSocket, so the gateway keeps its confirmations and the
+//! answers to it. It expects an answer to each request. And it distinguishes two kinds of close codes
+//! only: those after which it resumes, and those after which its session ends.
 
 mod farewell;
+mod join_request;
 mod reader;
 mod requests;
-mod wish;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -17,13 +17,13 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
 
+pub(super) use self::{
+    join_request::{ChosenConnection, read_join_request},
+    requests::answer,
+};
 use self::{
     reader::OpenTokReader,
     writer::{OpenTokForm, OpenTokWriter},
-};
-pub(super) use self::{
-    requests::answer,
-    wish::{ChosenConnection, wish},
 };
 use super::{
     socket_url::SocketUrl,
@@ -40,6 +40,9 @@ pub(crate) const CLIENT_MESSAGE_BYTES: usize = 64 * 1024;
 pub(crate) fn config() -> WebSocketConfig {
     websocket::config_with(CLIENT_MESSAGE_BYTES)
 }
+
+/// Time for which a client that would try again without a pause waits for an answer.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The transaction id of the request to join, until it has been answered. Both halves of a link share
 /// it.

@@ -18,8 +18,8 @@ pub(super) struct OpenTokReader<S> {
     url: SocketUrl,
     /// The connection of the link, as text. Empty if the URL names none.
     own: String,
-    /// The claim of a client that comes back, until it has been yielded.
-    returns: Option<Option<SocketClaim>>,
+    /// The claim of a client that resumes, until it has been yielded.
+    resume: Option<Option<SocketClaim>>,
     /// Filled with the first request.
     pending: Option<PendingJoin>,
 }
@@ -29,9 +29,9 @@ impl<S> OpenTokReader<S> {
         Self {
             messages,
             own: url.connection().map(|id| id.to_string()).unwrap_or_default(),
-            returns: url.returns().then(|| url.claim()),
-            // A client that comes back has been answered.
-            pending: (!url.returns()).then_some(pending),
+            resume: url.resumes().then(|| url.claim()),
+            // A client that resumes has joined before.
+            pending: (!url.resumes()).then_some(pending),
             url,
         }
     }
@@ -41,8 +41,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
     const OVERTAKES: bool = false;
 
     async fn next(&mut self) -> Result<Incoming<'_>, LinkError> {
-        if let Some(claim) = self.returns.take() {
-            return Ok(Incoming::Comeback(claim));
+        if let Some(claim) = self.resume.take() {
+            return Ok(Incoming::Resume(claim));
         }
         let bytes = match self.messages.receive().await? {
             Received::Message(Message::Binary(bytes)) => bytes,
@@ -52,8 +52,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
                     "text message: this protocol has binary ones only",
                 ));
             }
-            // A client that leaves says so before it closes the WebSocket. One that does not comes
-            // back, with any close code.
+            // A client that leaves says goodbye before it closes the WebSocket. All others resume,
+            // after any close code.
             Received::Closed(code) => {
                 let code = code.map(u16::from).unwrap_or_default();
                 return Err(LinkError::Lost(format!("closed without a goodbye, code {code}")));
@@ -75,10 +75,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Reader for OpenTokReader<S> {
                 }
                 Incoming::Request(link_request(request, &self.own, &self.url))
             }
-            ClientFrame::Disconnect { returns: false } => {
+            ClientFrame::Disconnect { resumes: false } => {
                 Incoming::Message(ClientMessage::Goodbye { signals: 0 })
             }
-            ClientFrame::Disconnect { returns: true } => {
+            ClientFrame::Disconnect { resumes: true } => {
                 return Err(LinkError::Lost("the client moves to another WebSocket".into()));
             }
             // The request that follows names the connection, too.
@@ -95,7 +95,7 @@ fn link_request<'a>(request: Request<'a>, own: &str, url: &SocketUrl) -> LinkReq
     let Request { transaction, from, token, .. } = request;
     let action = if from == own {
         request.action().and_then(|action| match action {
-            // The client comes back with the URL alone.
+            // To resume, the client shows nothing but the URL.
             Action::Create(create) if !url.names(&create.session, create.connection) => {
                 Err(Refusal::new(403, "the request to join names another connection than the URL"))
             }

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use super::{
-    PendingJoin,
+    PendingJoin, RETRY_PAUSE,
     farewell::{Farewell, Stage},
 };
 use crate::link::{
@@ -23,16 +23,13 @@ use crate::link::{
     websocket::{MessageForm, MessageWriter},
 };
 
-/// Time without a frame after which the client gets a sign of life, within a tick. Without one for
-/// 5.9 seconds it gives the link up. A visible page asks for one every 2 seconds, but a hidden one
-/// may do so once a minute.
+/// Time without a frame after which the client gets a pong unasked, within a tick. A client that has
+/// received nothing for 5.9 seconds takes its link for lost. A visible page sends a ping every 2
+/// seconds, but a hidden one may do so once a minute.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The time between two looks at that.
+/// The time between two checks of that.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Time for which a client that would come back at once is kept waiting.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The sending half of a link of the vendor's SDK.
 pub(super) struct OpenTokWriter<S> {
@@ -40,8 +37,9 @@ pub(super) struct OpenTokWriter<S> {
     session: Option<SessionId>,
     connection: Option<ConnectionId>,
     pending: PendingJoin,
-    /// Whether the client has come back, and whether it has its connection.
-    returns: bool,
+    /// Whether the client resumes.
+    resumes: bool,
+    /// Whether it has been told that it has its connection.
     joined: bool,
     /// The client's own connection, while the list of the others is being sent.
     greeting: Option<Box<Greeting>>,
@@ -67,7 +65,7 @@ impl MessageForm for OpenTokForm {
         let frame = match outgoing {
             Outgoing::Frame(frame) => frame,
             Outgoing::Heartbeat => message::pong().into(),
-            // The client is answered request by request, and comes back when the link closes.
+            // The client gets an answer to each request instead, and resumes when the link closes.
             Outgoing::Accepted { .. }
             | Outgoing::GoAway { .. }
             // Made for links with a stream per sender only.
@@ -90,7 +88,7 @@ impl<S> OpenTokWriter<S> {
             session: url.session().cloned(),
             connection: url.connection(),
             pending,
-            returns: url.returns(),
+            resumes: url.resumes(),
             joined: false,
             greeting: None,
         }
@@ -102,12 +100,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
         match message {
             GatewayMessage::Welcome(welcome) => self.greet(welcome).await,
             GatewayMessage::Present { connections } => self.present(connections).await,
-            // Shows the client that it has its connection.
+            // Tells the client that it has its connection.
             GatewayMessage::Resumed { .. } => {
                 self.joined = true;
                 self.frame(message::pong()).await
             }
-            // The SDK has no word for any other.
+            // The SDK understands no other.
             _ => Ok(()),
         }
     }
@@ -132,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
                         probe_at = now + probe_every;
                         self.messages.probe(&mut silent).await?;
                     }
-                    // Unsent frames will be a sign of life.
+                    // Unsent frames will reach the client sooner than a pong.
                     if now - wrote_at >= QUIET && self.messages.is_flushed() {
                         wrote_at = now;
                         self.messages.feed(Message::Binary(message::pong().into())).await?;
@@ -152,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
         let stage = match &pending {
             _ if self.joined => Stage::Joined,
             Some(transaction) => Stage::Joining(transaction),
-            None if self.returns => Stage::Returning,
+            None if self.resumes => Stage::Resuming,
             None => Stage::Silent,
         };
         let own = self.session.as_ref().zip(self.connection);
@@ -161,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
             self.frame(frame).await?;
         }
         if pause {
-            sleep(PAUSE).await;
+            sleep(RETRY_PAUSE).await;
         }
         let close = CloseFrame { code, reason: reason.name().into() };
         self.messages.send(Message::Close(Some(close))).await
@@ -173,8 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenTokWriter<S> {
-    /// Answers the request to join, and announces the client to itself. It ignores what it hears of
-    /// others before that.
+    /// Answers the request to join, and announces the client to itself. Until then it ignores the
+    /// announcements of others.
     async fn greet(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
         self.joined = true;
         self.session = Some(welcome.session.clone());
@@ -205,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenTokWriter<S> {
     }
 
     /// Asks the client to confirm the greeting, once all of it has been sent: the client's own
-    /// connection is announced again, which has no effect on the client but that.
+    /// connection is announced again, which the client confirms and otherwise ignores.
     async fn finish_greeting(&mut self) -> Result<(), LinkError> {
         match self.greeting.take_if(|greeting| greeting.present == 0) {
             Some(greeting) => self.frame(self.own(&greeting, Some(&Receipt::Greeting))).await,

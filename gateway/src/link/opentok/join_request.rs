@@ -1,4 +1,4 @@
-//! The wish of a client to join: the first request of a new connection.
+//! The request to join: the first one of a new connection.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     services::Services,
 };
 
-/// What a client of the vendor's SDK chooses itself.
+/// The connection that a client of the vendor's SDK has chosen itself.
 pub(in crate::link) struct ChosenConnection<'a> {
     /// The transaction id of its request.
     pub(in crate::link) transaction: &'a str,
@@ -24,12 +24,13 @@ pub(in crate::link) struct ChosenConnection<'a> {
     pub(in crate::link) id: ConnectionId,
     /// The session that it has named.
     session: &'a str,
-    /// The secret with which it may come back.
+    /// The secret with which it may resume.
     secret: Option<TicketSecret>,
 }
 
-/// The hello that corresponds to the first request of a client, and what the client has chosen.
-pub(in crate::link) fn wish<'a>(
+/// Reads the first request of a client: the hello that corresponds to it, and the connection that the
+/// client has chosen.
+pub(in crate::link) fn read_join_request<'a>(
     request: &'a LinkRequest<'_>,
 ) -> Result<(Hello<'a>, ChosenConnection<'a>), LinkEnd> {
     let create = match &request.action {
