@@ -9,7 +9,7 @@ import { setTimeout as after } from 'node:timers/promises';
 
 import { Gateway } from '../browser/harness/gateway.js';
 import { TcpProxy } from '../browser/harness/tcp-proxy.js';
-import { Page } from './harness/page.js';
+import { PACKAGES, Page } from './harness/page.js';
 import { assertComplete, traffic } from './harness/traffic.js';
 
 const PLAIN = { SIGNALBOX_TLS__PLAINTEXT_TCP: 'true' };
@@ -73,4 +73,41 @@ test('a forgotten connection ends, and does not come back', async (context) => {
   const { opened } = proxy;
   await after(1000);
   assert.ok(proxy.opened - opened <= 1, `${proxy.opened - opened} more connections`);
+});
+
+for (const sdk of PACKAGES) {
+  test(`${sdk}: a link that is lost before the page knows that it has joined`, async (context) => {
+    const gateway = await Gateway.start(context, PLAIN);
+    const proxy = await TcpProxy.to(context, gateway.https);
+    const session = gateway.newSession();
+    const bob = await Page.open(context, gateway).join(gateway, { session, data: 'bob' });
+    await bob.take('connectionCreated', 1);
+    proxy.withholdAnswers(true);
+    const page = Page.open(context, gateway, { sdk, address: proxy.address });
+    const alice = page.client(gateway, { session });
+    const joining = alice.connect(gateway.token({ session, data: 'alice' }));
+    assert.deepEqual(await bob.take('connectionCreated', 1), ['alice']);
+    proxy.withholdAnswers(false);
+    await proxy.cutFor(100);
+    await joining;
+    await alice.signal({ data: 'hello' });
+    for (const client of [alice, bob]) assert.deepEqual(await client.take('signal', 1), [['signal', 'hello', 'alice']]);
+    assert.deepEqual((await alice.take('connectionCreated', 2)).toSorted(), ['alice', 'bob']);
+    assert.deepEqual(bob.pending('connectionCreated', 'connectionDestroyed'), []);
+  });
+}
+
+test('a page whose first WebSocket fails joins at its second attempt', async (context) => {
+  const gateway = await Gateway.start(context, PLAIN);
+  const proxy = await TcpProxy.to(context, gateway.https);
+  const session = gateway.newSession();
+  const bob = await Page.open(context, gateway).join(gateway, { session, data: 'bob' });
+  await bob.take('connectionCreated', 1);
+  proxy.loseUpgrades(1);
+  const alice = await Page.open(context, gateway, { address: proxy.address }).join(gateway, { session, data: 'alice' });
+  await alice.signal({ data: 'hello' });
+  assert.deepEqual(await bob.take('connectionCreated', 1), ['alice']);
+  assert.deepEqual(await bob.take('signal', 1), [['signal', 'hello', 'alice']]);
+  // The attempt that the SDK has abandoned leaves nobody behind.
+  assert.deepEqual(bob.pending('connectionCreated', 'connectionDestroyed'), []);
 });

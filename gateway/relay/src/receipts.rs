@@ -50,6 +50,8 @@ pub struct KnownPosition {
     pub greeted: bool,
     /// Whether it receives presence events.
     pub presence: bool,
+    /// The transaction id of its request to join, if it may not have read the answer.
+    pub unread_join: Option<Arc<str>>,
 }
 
 /// What a client has confirmed since the other gateways were last told of it.
@@ -165,6 +167,14 @@ impl Receipts {
 
     pub(crate) fn cursors(&self) -> &HashMap<Sender, u64> {
         &self.cursors
+    }
+
+    /// The transaction id of the client's first request, the one to join, if the client may not have
+    /// read its answer.
+    pub(crate) fn unread_join(&self) -> Option<Arc<str>> {
+        let (_, first) = self.answers.order.front().filter(|_| !self.greeted)?;
+        let is_accepted = self.answers.by_transaction.get(first) == Some(&Answer::Accepted);
+        is_accepted.then(|| first.clone())
     }
 
     /// The answer to a request that the client has sent before.
@@ -283,6 +293,17 @@ mod tests {
         receipts.answer("e", Answer::Accepted, at(113));
         assert_eq!(receipts.answered("b"), None);
         assert_eq!(receipts.answered("d"), Some(&Answer::Accepted));
+    }
+
+    #[test]
+    fn the_answer_to_the_first_request_is_unread_until_the_greeting_is_confirmed() {
+        let mut receipts = Receipts::default();
+        assert_eq!(receipts.unread_join(), None);
+        receipts.answer("join", Answer::Accepted, at(0));
+        receipts.answer("signal", Answer::Accepted, at(1));
+        assert_eq!(receipts.unread_join().as_deref(), Some("join"));
+        receipts.confirm(&Receipt::Greeting);
+        assert_eq!(receipts.unread_join(), None);
     }
 
     #[test]

@@ -227,7 +227,8 @@ async fn attach(
     let known = match &used {
         Proof::Ticket(_) => {
             let (events, sent, cursors) = (claim.events, claim.accepted, claim.cursors);
-            KnownPosition { events, sent, cursors, greeted: true, presence: true }
+            let (greeted, presence, unread_join) = (true, true, None);
+            KnownPosition { events, sent, cursors, greeted, presence, unread_join }
         }
         Proof::Socket(socket) => {
             let known = services.relay().known_position(session, connection, &socket.secret);
@@ -284,6 +285,9 @@ async fn attach(
     } else {
         greeting(services, session, admitted.connection.id(), known.presence)
     };
+    if let Some(transaction) = known.unread_join {
+        writer.answer_join(&transaction);
+    }
     let resumed = GatewayMessage::Resumed { ticket, signals, missed };
     let gaps = lost.chunks(LOST).map(|lost| GatewayMessage::Gap {
         lost: lost.to_vec(),

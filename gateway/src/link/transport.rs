@@ -35,6 +35,10 @@ pub(crate) trait Writer: Send {
         message: &GatewayMessage<'_>,
     ) -> impl Future<Output = Result<(), LinkError>> + Send;
 
+    /// Answers the request to join with this transaction id, together with the next welcome. For
+    /// clients of the vendor's SDK.
+    fn answer_join(&mut self, _transaction: &str) {}
+
     /// Writes what the outbox yields until the outbox has been closed and everything is written.
     /// Returns the reason for closing it. Cancel safe: it may be dropped at any await and called
     /// again.

@@ -11,6 +11,9 @@ export class TcpProxy {
   #isCut = false;
   #sockets = new Set();
   #webSockets = new Set();
+  /** Upgrades that are still to be lost. */
+  #losing = 0;
+  #isWithholding = false;
 
   /** It ends with the test. */
   static async to(context, target) {
@@ -22,7 +25,15 @@ export class TcpProxy {
       const [host, port] = proxy.#target.split(':');
       const gateway = net.connect(Number(port), host);
       client.on('data', (data) => {
-        if (/^upgrade: websocket/im.test(data)) proxy.#webSockets.add(client).add(gateway);
+        if (!/^upgrade: websocket/im.test(data)) return;
+        if (proxy.#losing > 0) {
+          proxy.#losing -= 1;
+          client.destroy();
+          return;
+        }
+        proxy.#webSockets.add(client).add(gateway);
+        // The first answer is that of the upgrade.
+        if (proxy.#isWithholding) gateway.once('data', () => gateway.unpipe(client).resume());
       });
       for (const [socket, other] of [[client, gateway], [gateway, client]]) {
         proxy.#sockets.add(socket);
@@ -63,6 +74,16 @@ export class TcpProxy {
       socket.unpipe();
       socket.pause();
     }
+  }
+
+  /** Ends the connections of this many WebSockets at their opening. */
+  loseUpgrades(count) {
+    this.#losing = count;
+  }
+
+  /** Whether to discard what the gateway sends over new WebSockets. */
+  withholdAnswers(isWithholding) {
+    this.#isWithholding = isWithholding;
   }
 
   /** Connections that clients have opened so far. */

@@ -20,6 +20,7 @@ mod http;
 mod metrics;
 mod opentok_bad_input;
 mod opentok_mixed;
+mod opentok_resume;
 mod ops;
 mod page;
 mod projects;

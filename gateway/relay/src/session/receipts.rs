@@ -100,6 +100,7 @@ impl SessionState {
             cursors: receipts.cursors().clone(),
             greeted: receipts.greeted() && start.is_some(),
             presence: record.presence,
+            unread_join: receipts.unread_join(),
         })
     }
 }

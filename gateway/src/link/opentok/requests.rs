@@ -27,8 +27,8 @@ pub(in crate::link) fn answer(
         None => fulfil(services, transport, controls, connection, transaction, action)?,
     };
     let frame = match &answer {
-        // Only of the request with which the client has joined: it has not read the answer. The
-        // connections are announced to it again, as it has not confirmed that, either.
+        // Only of the request with which the client has joined: it has sent it again before it could
+        // read the answer, which it has got when it resumed.
         Answer::Accepted if joins => message::joined(transaction),
         Answer::Accepted => message::accepted(transaction),
         Answer::Refused { status, reason } => message::refused(transaction, *status, reason),

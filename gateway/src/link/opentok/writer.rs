@@ -110,6 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
         }
     }
 
+    fn answer_join(&mut self, transaction: &str) {
+        *self.pending.lock() = Some(transaction.to_owned());
+    }
+
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
         let probe_every = self.messages.probe_every();
         let mut ticks = interval(TICK.min(probe_every));
@@ -149,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
         let pending = self.pending.lock().take();
         let stage = match &pending {
             _ if self.joined => Stage::Joined,
+            _ if self.resumes => Stage::Resuming,
             Some(transaction) => Stage::Joining(transaction),
-            None if self.resumes => Stage::Resuming,
             None => Stage::Silent,
         };
         let own = self.session.as_ref().zip(self.connection);
@@ -171,8 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenTokWriter<S> {
-    /// Answers the request to join, and announces the client to itself. Until then it ignores the
-    /// announcements of others.
+    /// Answers the request to join, and announces the client to itself. It forgets announcements of
+    /// others that come before either.
     async fn greet(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
         self.joined = true;
         self.session = Some(welcome.session.clone());
