@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+import OpenTok from 'opentok';
 
 import { Gateway } from '../browser/harness/gateway.js';
 import { CURRENT, PACKAGES, Page } from './harness/page.js';
@@ -46,5 +49,54 @@ for (const sdk of PACKAGES) {
 
     alice.session.disconnect();
     assert.deepEqual(await alice.take('sessionDisconnected', 1), ['clientDisconnected']);
+  });
+
+  test(`${sdk}: 200 in order, signals of a server, errors, suppressed events, two sessions`, async (context) => {
+    const gateway = started;
+    const session = gateway.newSession();
+    const second = gateway.newSession();
+    const page = Page.open(context, gateway, { sdk });
+    const [alice, there] = [session, second].map((id) => page.client(gateway, { session: id }));
+    await alice.connect(gateway.token({ session, data: 'alice' }));
+    const open = (options) => Page.open(context, gateway, { sdk }).join(gateway, { session, ...options });
+    const bob = await open({ data: 'bob' });
+    const quiet = await open({ data: 'quiet', role: 'subscriber', options: { connectionEventsSuppressed: true } });
+    await alice.take('connectionCreated', 3);
+    const texts = Array.from({ length: 200 }, (_, n) => `signal ${n}`);
+    await Promise.all(texts.map((data) => alice.signal({ type: 'n', data })));
+    for (const client of [alice, bob, quiet]) {
+      assert.deepEqual(
+        (await client.take('signal', 200)).map(([, data]) => data),
+        texts,
+      );
+    }
+    const server = new OpenTok(gateway.projectKey, gateway.projectSecret, `http://${gateway.https}`);
+    await promisify(server.signal).call(server, session, null, { type: 'news', data: 'to all' });
+    for (const client of [alice, bob, quiet]) {
+      assert.deepEqual(await client.take('signal', 1), [['signal:news', 'to all', null]]);
+    }
+
+    const gone = alice.other('bob');
+    bob.session.disconnect();
+    await alice.next('connectionDestroyed');
+    for (const [client, signal, code] of [
+      [alice, { data: { an: 'object' } }, 400],
+      [quiet, { data: 'x' }, 403],
+      [alice, { to: gone, data: 'x' }, 404],
+      // Three bytes each.
+      [alice, { data: '€'.repeat(3000) }, 413],
+    ]) {
+      await assert.rejects(client.signal(signal), { code });
+    }
+    await assert.rejects(alice.forceDisconnect(alice.other('quiet')), { code: 1520 });
+    assert.deepEqual(quiet.pending('connectionCreated', 'connectionDestroyed'), []);
+
+    await there.connect(gateway.token({ session: second, data: 'there' }));
+    await there.signal({ data: 'elsewhere' });
+    assert.deepEqual(await there.take('signal', 1), [['signal', 'elsewhere', 'there']]);
+    await alice.signal({ data: 'still there' });
+    for (const client of [alice, quiet]) {
+      assert.deepEqual((await client.take('signal', 1)).map(([, data]) => data), ['still there']);
+    }
   });
 }

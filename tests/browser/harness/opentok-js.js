@@ -6,13 +6,16 @@ import { createRequire } from 'node:module';
 import { EventLog } from './event-log.js';
 
 const require = createRequire(new URL('../../opentok-js/', import.meta.url));
-/** The file as npm installs it. */
+/** The vendor's SDK for servers. */
+export const OpenTok = require('opentok');
+
+/** The vendor's SDK for pages: the file as npm installs it. */
 export const SDK = require.resolve('@opentok/client/dist/js/opentok.js');
 
 /** In the page: an application, whose only new line is the first. */
-function runApplication([url, apiKey, sessionId, token]) {
+function runApplication([url, apiKey, sessionId, token, options]) {
   OT.setProxyUrl(url);
-  const session = OT.initSession(apiKey, sessionId);
+  const session = OT.initSession(apiKey, sessionId, options);
   const show = (kind, members) => void window.reportLine(JSON.stringify({ kind, ...members }));
   session.on({
     connectionCreated: ({ connection }) => show('connectionCreated', { data: connection.data }),
@@ -27,7 +30,7 @@ function runApplication([url, apiKey, sessionId, token]) {
 }
 
 /** A page in the session, its events, and the addresses that it has asked. */
-export async function openApplication(context, { browser, gateway }, { session, data, role }) {
+export async function openApplication(context, { browser, gateway }, { session, data, role, options = {} }) {
   // When publishing fails, the SDK leaves a rejected promise without a text behind.
   const page = await browser.page(context, { expected: /^$|OpenTok|WebRTC|(1500)|403/ });
   const events = new EventLog(data);
@@ -38,7 +41,7 @@ export async function openApplication(context, { browser, gateway }, { session, 
   await page.raw.exposeFunction('reportLine', (line) => events.push(JSON.parse(line)));
   await page.raw.addScriptTag({ path: SDK });
   const token = gateway.token({ session, role, data });
-  await page.raw.evaluate(runApplication, [`https://${gateway.https}/opentok`, gateway.projectKey, session, token]);
+  await page.raw.evaluate(runApplication, [`https://${gateway.https}/opentok`, gateway.projectKey, session, token, options]);
   await events.next('connected');
   context.after(() => {
     const expected = [gateway.https, new URL(browser.site.url).host];
