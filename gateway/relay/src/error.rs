@@ -18,7 +18,7 @@ pub enum JoinError {
     #[error("the gateway is shutting down")]
     ShuttingDown,
     /// The client has chosen the id of a connection of the session, or of one that has ended.
-    #[error("the connection id is taken")]
+    #[error("the connection id is in use, or was: choose another one")]
     IdTaken,
 }
 
@@ -30,7 +30,7 @@ impl JoinError {
                 CloseReason::ConnectionLimit
             }
             Self::ShuttingDown => CloseReason::ShuttingDown,
-            Self::IdTaken => CloseReason::ProtocolError,
+            Self::IdTaken => CloseReason::Superseded,
         }
     }
 }

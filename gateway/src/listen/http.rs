@@ -227,7 +227,14 @@ pub(super) async fn keep_or_close(
     };
     let is_counted = asking.is_stranger(&client) && !is_link;
     if is_counted && !asking.account.take(AddressRate::Requests) {
-        return closing(rest::Error::TooMany(AddressRate::Requests).into_response());
+        let mut refusal = closing(rest::Error::TooMany(AddressRate::Requests).into_response());
+        let policy = context.services.policy();
+        if opentok_js::below(policy.opentok_js.prefix.as_deref(), path).is_some() {
+            let origin =
+                opentok_js::allowed_origin_of(request.headers(), &policy.auth.allowed_origins);
+            opentok_js::allow_origin(refusal.headers_mut(), origin);
+        }
+        return refusal;
     }
     let checked = malformed::check(&request);
     let (request, rest) = BodyDrain::new(request);

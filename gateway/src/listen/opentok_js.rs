@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 use signalbox_protocol::{ConnectionId, SessionId};
 use signalbox_token::{Grant, verify_client_token};
+use tokio::time::sleep;
 
 use super::{
     origin::origin_allowed,
@@ -30,7 +31,7 @@ use crate::{
     context::ServerContext,
     http_connection::HttpConnection,
     lifecycle::Lifecycle,
-    link::socket_url::SocketUrl,
+    link::{opentok::RETRY_PAUSE, socket_url::SocketUrl},
     revocation::{Presented, token_identity},
     services::Services,
 };
@@ -59,8 +60,12 @@ pub(super) fn router(context: &ServerContext) -> Router {
 
 /// Whether this is the path of the SDK's WebSocket.
 pub(super) fn is_socket(prefix: Option<&str>, path: &str) -> bool {
-    let below = prefix.and_then(|prefix| path.strip_prefix(prefix));
-    below.and_then(|path| path.split('/').nth(2)) == Some("rumor")
+    below(prefix, path).and_then(|path| path.split('/').nth(2)) == Some("rumor")
+}
+
+/// The part of a path that follows the prefix, if the path is below it.
+pub(super) fn below<'a>(prefix: Option<&str>, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(prefix?).filter(|rest| rest.starts_with('/'))
 }
 
 /// Answers preflight requests, and lets pages of allowed origins read all other answers.
@@ -70,20 +75,12 @@ async fn cross_origin(
     next: Next,
 ) -> Response {
     let policy = services.policy();
-    let allowed = &policy.auth.allowed_origins;
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_allowed = origin_allowed(request.headers(), allowed);
+    let origin = allowed_origin_of(request.headers(), &policy.auth.allowed_origins);
     let preflight = request.method() == Method::OPTIONS;
     let mut response =
         if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
-    if allowed.iter().any(|pattern| pattern == "*") {
-        let any = HeaderValue::from_static("*");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-    } else if let Some(origin) = origin.filter(|_| is_allowed) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    }
+    allow_origin(headers, origin);
     if preflight {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
@@ -94,6 +91,23 @@ async fn cross_origin(
         }
     }
     response
+}
+
+/// The origin whose pages may read the answer to a request with these headers.
+pub(super) fn allowed_origin_of(request: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
+    if allowed.iter().any(|pattern| pattern == "*") {
+        return Some(HeaderValue::from_static("*"));
+    }
+    request.get(header::ORIGIN).filter(|_| origin_allowed(request, allowed)).cloned()
+}
+
+/// Lets pages of this origin read an answer.
+pub(super) fn allow_origin(answer: &mut HeaderMap, origin: Option<HeaderValue>) {
+    let Some(origin) = origin else { return };
+    if origin != "*" {
+        answer.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
 }
 
 /// The configuration of a project: nothing, as the SDK then asks here for all else.
@@ -234,5 +248,10 @@ async fn connect(
     request: Request,
 ) -> Result<Response, UpgradeError> {
     let url = SocketUrl::new(&session, &connection, request.uri().query().unwrap_or_default());
-    upgrade(context, client, request, |_| Ok(SocketProtocol::OpenTok(url))).await
+    let response = upgrade(context, client, request, |_| Ok(SocketProtocol::OpenTok(url))).await;
+    if matches!(response, Err(UpgradeError::TooMany | UpgradeError::Busy)) {
+        // The SDK repeats a refused upgrade without a pause: a hundred times per second.
+        sleep(RETRY_PAUSE).await;
+    }
+    response
 }

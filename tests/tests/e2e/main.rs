@@ -19,6 +19,7 @@ mod gateway_list;
 mod http;
 mod metrics;
 mod opentok_bad_input;
+mod opentok_http;
 mod opentok_mixed;
 mod opentok_resume;
 mod ops;

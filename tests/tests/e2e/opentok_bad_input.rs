@@ -11,11 +11,10 @@ use signalbox_tests::{
     background::BackgroundTraffic,
     new_session,
     raw::opentok::{OpenTokLink, PREFIX, Page, frame},
-    rest::ask,
     token,
 };
 use tokio::time::Duration;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Ends a page for good: its session is over, or was never joined.
 const ENDED: u16 = 1003;
@@ -59,6 +58,8 @@ async fn frames_that_are_none_end_the_link() {
         ("no transaction", request(&[own])),
         ("an empty transaction", request(&[own, ("TRANSACTION-ID", "")])),
         ("a long transaction", request(&[own, ("TRANSACTION-ID", &long)])),
+        ("an address beyond the end", bytes(&[0, 0, 0, 7, 0, 0, 7, 2, 0, 1, b'a'])),
+        ("two senders", request(&[own, own, ("TRANSACTION-ID", "1")])),
         ("two transactions", request(&[own, ("TRANSACTION-ID", "1"), ("TRANSACTION-ID", "2")])),
         ("no sender", request(&[("TRANSACTION-ID", "1")])),
         ("more than a message may have", bytes(&vec![0; 64 * 1024 + 1])),
@@ -81,6 +82,8 @@ async fn requests_that_are_none_are_refused_and_the_session_goes_on() {
     let page = page(&world);
     let mut link = page.join().await;
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let long = format!(r#"{{"data":"{}"}}"#, "x".repeat(8193));
+    let wide = format!(r#"{{"more":[{}1]}}"#, "1,".repeat(30_000));
     let nobody = ConnectionId::from_bytes([9; 16]);
     let refused = [
         ("no JSON", frame_of(&page, "1", "{"), "400"),
@@ -93,6 +96,7 @@ async fn requests_that_are_none_are_refused_and_the_session_goes_on() {
             "400",
         ),
         ("a number as data", page.request("6", "signal", "signal/x", r#"{"data":7}"#), "400"),
+        ("long data", page.request("14", "signal", "signal/x", &long), "413"),
         ("no such type", page.request("7", "signal", "signal/x", r#"{"type":"a b"}"#), "400"),
         ("a stream", page.request("8", "create", "stream/x", "{}"), "403"),
         ("a migration", page.request("9", "migrate", "migrate", "{}"), "403"),
@@ -111,6 +115,9 @@ async fn requests_that_are_none_are_refused_and_the_session_goes_on() {
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         assert!(!answer.meaning().1.is_empty(), "{what}: has a reason");
     }
+    // Members that nobody asked for, as many as there is room for.
+    link.send(page.request("wide", "signal", "signal/x", &wide)).await;
+    assert_eq!(link.answer("wide").await.0, "200");
     let other = Page { id: nobody, ..page.clone() };
     link.send(other.signal("as another", "x")).await;
     assert_eq!(link.answer("as another").await.0, "403");
@@ -208,6 +215,10 @@ async fn a_page_joins_as_the_connection_of_its_url_alone() {
     let background = BackgroundTraffic::start(&world).await;
     let alice = page(&world);
     let mut at_alice = alice.join().await;
+    let gone = page(&world);
+    let mut at_gone = gone.join().await;
+    at_gone.send(goodbye()).await;
+    assert_eq!(at_gone.end().await.1, 1000);
     let other = page(&world);
     let elsewhere = new_session(PROJECT.0);
     let foreign = token(PROJECT, &elsewhere, Role::Publisher, Duration::from_secs(60));
@@ -224,7 +235,13 @@ async fn a_page_joins_as_the_connection_of_its_url_alone() {
             "an id that is in use",
             Page { socket_id: other.socket_id.clone(), ..alice.clone() },
             alice.create("create"),
-            "400",
+            "409",
+        ),
+        (
+            "an id that was in use",
+            Page { socket_id: other.socket_id.clone(), ..gone.clone() },
+            gone.create("create"),
+            "409",
         ),
         ("a signal first", other.clone(), other.signal("create", "x"), "400"),
         (
@@ -247,6 +264,19 @@ async fn a_page_joins_as_the_connection_of_its_url_alone() {
         ),
     ] {
         assert_eq!(at(page, first).await, (status.to_owned(), ENDED), "{what}");
+    }
+    for (what, id) in
+        [("no UUID", "me".to_owned()), ("upper case", other.id.to_string().to_uppercase())]
+    {
+        let path = other.path(false).replace(&other.id.to_string(), &id);
+        let mut link = OpenTokLink::open(other.address, &path, &[]).await.unwrap();
+        let token = ("X-TB-TOKEN-AUTH", &*other.token);
+        let headers = [("TRANSACTION-ID", "create"), ("X-TB-FROM-ADDRESS", &*id), token];
+        let uri = format!("/v2/partner/1/session/{}/connection/{id}", other.session);
+        let body = format!(r#"{{"method":"create","uri":"{uri}","content":{{}}}}"#);
+        link.send(frame(2, &headers, &body)).await;
+        assert_eq!(link.answer("create").await.0, "400", "{what}");
+        assert_eq!(link.end().await.1, ENDED, "{what}");
     }
     still_works(&alice, &mut at_alice, "alice").await;
     at_alice.send(goodbye()).await;
@@ -300,48 +330,4 @@ async fn a_quiet_page_gets_a_pong_unasked() {
     for _ in 0..2 {
         link.find(|it| it.kind == FrameKind::Pong).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reports_are_read_and_dropped_and_disturb_nobody() {
-    let world = world().await;
-    let background = BackgroundTraffic::start(&world).await;
-    let post = |length: usize| {
-        let body = "x".repeat(length);
-        format!(
-            "POST {PREFIX}/hlg.tokbox.com/prod/logging/ClientEvent HTTP/1.1\r\nHost: x\r\n\
-             Origin: https://app.example\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        )
-    };
-    let flood = (0..20).map(|_| async {
-        for length in [0, 1000, 64 * 1024] {
-            let answer = ask(&world, post(length)).await;
-            assert_eq!(answer.status, 204, "{length}");
-            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-        }
-    });
-    futures_util::future::join_all(flood).await;
-    assert_eq!(ask(&world, post(1_000_000)).await.status, 204);
-    background.assert_undisturbed().await;
-    world.is_empty().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_is_refused_to_pages_of_other_origins() {
-    let world = World::with(|config| {
-        config.opentok_js.prefix = Some(PREFIX.to_owned());
-        config.auth.allowed_origins = vec!["https://app.example".to_owned()];
-    })
-    .await;
-    let background = BackgroundTraffic::start(&world).await;
-    let page = page(&world);
-    let (address, path) = (world.addresses().tcp, page.path(false));
-    let origin = [("Origin", "https://evil.example")];
-    match OpenTokLink::open(address, &path, &origin).await.map(|_| ()) {
-        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 403),
-        other => panic!("{other:?}"),
-    }
-    OpenTokLink::open(address, &path, &[("Origin", "https://app.example")]).await.unwrap();
-    background.assert_undisturbed().await;
 }

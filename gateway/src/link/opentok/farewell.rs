@@ -117,6 +117,8 @@ mod tests {
             (joining.clone(), CloseReason::InvalidToken, (1003, false, status("403why"))),
             (joining.clone(), CloseReason::TokenExpired, (1003, false, status("403why"))),
             (joining.clone(), CloseReason::ProtocolError, (1003, false, status("400why"))),
+            // The connection id is in use.
+            (joining.clone(), CloseReason::Superseded, (1003, false, status("409why"))),
             (
                 joining.clone(),
                 CloseReason::ConnectionLimit,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
 use crate::http_connection::EXCHANGE;
-use crate::{Config, ProjectConfig, clock::unix_time, link_id::LinkId};
+use crate::{Config, ProjectConfig, clock::unix_time, link::opentok::RETRY_PAUSE, link_id::LinkId};
 
 /// A gateway in whose session a thousand connections have 4 KiB of data each.
 fn gateway() -> (ServerContext, SessionId) {
@@ -19,6 +19,8 @@ fn gateway() -> (ServerContext, SessionId) {
     let project = ProjectConfig::with_secret(key.clone(), "secret");
     let mut config = Config { projects: vec![project], ..Config::default() };
     config.limits.pending_handshakes = 1;
+    config.opentok_js.prefix = Some("/opentok".to_owned());
+    config.proxy.trusted = vec!["127.0.0.1".to_owned()];
     let context = ServerContext::of(&config);
     let session = SessionId::mint(&key, MediaMode::Relayed, None, 0, [0; 24]);
     for number in 0..1000_u128 {
@@ -159,26 +161,75 @@ async fn a_servers_connection_may_be_idle_for_longer_than_balancers_keep_it() {
     assert_eq!((ended - last).as_secs(), 75);
 }
 
+fn upgrade_of(path: &str, header: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: signalbox.v1.json\r\n{header}\r\n"
+    )
+}
+
+/// Paths of WebSockets, with the time by which a refusal is delayed.
+const SOCKETS: [(&str, Duration); 2] =
+    [("/v1/connect", Duration::ZERO), ("/opentok/signalbox/rumor/x/y", RETRY_PAUSE)];
+
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_finds_no_place_is_told_to_try_again() {
-    let (context, session) = gateway();
+    for (path, pause) in SOCKETS {
+        let (context, session) = gateway();
+        let (near, mut far) = tokio::io::duplex(4096);
+        let client = client(&context).await;
+        let serving = serve(&context, router(&context), near, client);
+        let asking = async {
+            ask_as_server(&mut far, &session).await;
+            answered(&mut far, "keep-alive").await;
+            let other = context.admission.tcp_client([192, 0, 2, 1].into());
+            let _other = context.admission.enter_tcp(other).await.unwrap();
+            let asked = Instant::now();
+            far.write_all(upgrade_of(path, "").as_bytes()).await.unwrap();
+            answered(&mut far, "HTTP/1.1 503 ").await;
+            assert_eq!(asked.elapsed(), patience(&context) + pause, "{path}");
+            drop(far);
+        };
+        tokio::join!(serving, asking);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_of_an_address_with_too_many_links_is_refused() {
+    for (path, pause) in SOCKETS {
+        let (context, _) = gateway();
+        let (near, mut far) = tokio::io::duplex(4096);
+        let account = context.admission.tcp_client([203, 0, 113, 7].into());
+        while account.take(AddressRate::Links) {}
+        let serving = serve(&context, router(&context), near, client(&context).await);
+        let asking = async {
+            let asked = Instant::now();
+            let upgrade = upgrade_of(path, "X-Forwarded-For: 203.0.113.7\r\n");
+            far.write_all(upgrade.as_bytes()).await.unwrap();
+            answered(&mut far, "HTTP/1.1 429 ").await;
+            assert_eq!(asked.elapsed(), pause, "{path}");
+            drop(far);
+        };
+        tokio::join!(serving, asking);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_may_read_that_their_address_makes_too_many_requests() {
+    let (context, _) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
-    let client = client(&context).await;
-    let serving = serve(&context, router(&context), near, client);
+    let account = context.admission.tcp_client([203, 0, 113, 7].into());
+    while account.take(AddressRate::Requests) {}
+    let serving = serve(&context, router(&context), near, client(&context).await);
     let asking = async {
-        ask_as_server(&mut far, &session).await;
-        answered(&mut far, "keep-alive").await;
-        let other = context.admission.tcp_client([192, 0, 2, 1].into());
-        let _other = context.admission.enter_tcp(other).await.unwrap();
-        let upgrade = "GET /v1/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-            Sec-WebSocket-Protocol: signalbox.v1.json\r\n\r\n";
-        let asked = Instant::now();
-        far.write_all(upgrade.as_bytes()).await.unwrap();
-        answered(&mut far, "HTTP/1.1 503 ").await;
-        assert_eq!(asked.elapsed(), patience(&context));
-        drop(far);
+        let request = "GET /opentok/anvil.opentok.com/session/x HTTP/1.1\r\nHost: x\r\n\
+            X-Forwarded-For: 203.0.113.7\r\nOrigin: https://app.example\r\n\r\n";
+        far.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        far.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
     };
     tokio::join!(serving, asking);
 }
