@@ -1,5 +1,5 @@
-//! The rate of a client's messages that are not signals: pings, unknown ones, requests to disconnect
-//! others. Each costs the gateway an answer, and no ordinary client sends many.
+//! The rate of a client's messages that are not signals: pings, unknown ones, those without effect,
+//! requests to disconnect others, refused requests of the vendor's SDK. No ordinary client sends many.
 
 use std::time::Duration;
 

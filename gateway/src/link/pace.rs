@@ -54,7 +54,11 @@ impl CoopBudget {
 
 /// The cost of a signal that the relay has rejected.
 pub(super) fn cost_of_rejection(reason: &RejectionReason) -> SignalCost {
-    let is_limited = reason.code() == ErrorCode::RateLimited;
-    let wait = if is_limited { RATE_LIMITED_PAUSE } else { Duration::ZERO };
+    cost_of_message(reason.code() != ErrorCode::RateLimited)
+}
+
+/// The cost of a message without deliveries that is within its rate, or not.
+pub(super) fn cost_of_message(is_within_rate: bool) -> SignalCost {
+    let wait = if is_within_rate { Duration::ZERO } else { RATE_LIMITED_PAUSE };
     SignalCost { deliveries: 0, wait }
 }

@@ -13,7 +13,7 @@ use super::{
     control_rate::ControlRate,
     end::LinkEnd,
     opentok,
-    pace::{CoopBudget, cost_of_rejection},
+    pace::{CoopBudget, cost_of_message, cost_of_rejection},
     transport::{Incoming, LinkError, Reader},
 };
 use crate::{metrics::TransportMetrics, services::Services};
@@ -43,7 +43,10 @@ pub(super) async fn read<R: Reader>(
                 connection.confirm(&receipt);
                 continue;
             }
-            Ok(Incoming::Nothing | Incoming::Resume(_)) => continue,
+            Ok(Incoming::Nothing | Incoming::Resume(_)) => {
+                budget.spend(cost_of_message(controls.take(services.uptime()))).await;
+                continue;
+            }
             Ok(Incoming::Control) => match controls.check(services.uptime()) {
                 Ok(()) => continue,
                 Err(error) => return error.into(),

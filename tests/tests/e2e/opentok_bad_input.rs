@@ -13,7 +13,7 @@ use signalbox_tests::{
     raw::opentok::{OpenTokLink, PREFIX, Page, frame},
     token,
 };
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Ends a page for good: its session is over, or was never joined.
@@ -320,6 +320,36 @@ async fn of_ten_resumes_at_once_one_wins() {
     }
     assert_eq!(open.len(), 1);
     assert_eq!(world.stats().current().connections, connections);
+    background.assert_undisturbed().await;
+}
+
+/// Frames of a page by their number, and what they are.
+type Flood = (&'static str, fn(&Page, u32) -> Vec<u8>);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_refused_requests_or_of_frames_without_effect_slows_its_sender_alone() {
+    let world = world().await;
+    let background = BackgroundTraffic::start(&world).await;
+    let refused = |page: &Page, n| page.request(&format!("media {n}"), "create", "stream/x", "{}");
+    let without_effect = |_: &Page, n| match n % 3 {
+        0 => frame(0, &[], ""),
+        1 => frame(3, &[("uniqueId", "x")], ""),
+        _ => frame(9, &[("TRANSACTION-ID", "x")], ""),
+    };
+    let floods: [Flood; 2] =
+        [("refused requests", refused), ("frames without effect", without_effect)];
+    for (what, flood) in floods {
+        let page = page(&world);
+        let mut link = page.join().await;
+        let started = Instant::now();
+        // 300 more than a burst. Each eleventh of them costs a tenth of a second.
+        for n in 0..1300 {
+            link.send(flood(&page, n)).await;
+        }
+        still_works(&page, &mut link, what).await;
+        let elapsed = started.elapsed();
+        assert!(elapsed >= Duration::from_secs(2), "{what}: {elapsed:?}");
+    }
     background.assert_undisturbed().await;
 }
 

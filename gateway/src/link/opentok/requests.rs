@@ -7,7 +7,11 @@ use signalbox_relay::{Answer, Connection, RejectionReason, SignalCost, SignalErr
 use tracing::trace;
 
 use crate::{
-    link::{control_rate::ControlRate, pace::cost_of_rejection, transport::LinkRequest},
+    link::{
+        control_rate::ControlRate,
+        pace::{cost_of_message, cost_of_rejection},
+        transport::LinkRequest,
+    },
     metrics::TransportMetrics,
     services::Services,
 };
@@ -78,8 +82,14 @@ fn fulfil(
         }
         // It has joined on another gateway, and has not read the answer. The reader has compared the
         // connection.
-        Ok(Action::Create(_)) => Ok(()),
-        Err(refusal) => Err(refusal),
+        Ok(Action::Create(_)) => {
+            cost = cost_of_message(controls.take(now));
+            Ok(())
+        }
+        Err(refusal) => {
+            cost = cost_of_message(controls.take(now));
+            Err(refusal)
+        }
     };
     let answer = match result {
         Ok(()) => Answer::Accepted,
