@@ -21,11 +21,14 @@ use signalbox_gateway::{Config, ProjectConfig, supervise::blocking};
 use signalbox_protocol::{MediaMode, ProjectKey, Role, SessionId, json};
 use signalbox_token::{NewToken, Signer};
 
-use self::lock::FileLock;
+use self::{lock::FileLock, profile::DevProfile};
 use crate::{
     clock::{unix_ms, unix_time},
     random::random,
 };
+
+/// The file of the project, beside that of the certificate authority.
+const PROJECT_FILE: &str = "project.json";
 
 /// Lifetime of the printed tokens: a working day. Each start mints new ones.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,7 +71,7 @@ impl DevEnvironment {
     /// Opens the directory, or creates it.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         let authority = DevAuthority::open(dir, SystemTime::now())?;
-        let project = DevProject::open(&dir.join("project.json"))?;
+        let project = DevProject::open(&dir.join(PROJECT_FILE))?;
         let token = |role: Role| {
             let new = NewToken {
                 key: &project.key,
@@ -100,8 +103,7 @@ impl DevEnvironment {
         config.drain.spread_ms = 300;
         config.tls.certificate = Some(self.authority.certificate_path().to_owned());
         config.tls.key = Some(self.authority.key_path().to_owned());
-        let DevProject { key, secret, .. } = &self.project;
-        config.projects = vec![ProjectConfig::with_secret(key.clone(), secret)];
+        config.projects = vec![self.project.config()];
         config
     }
 
@@ -128,17 +130,34 @@ impl DevEnvironment {
 
 impl DevProject {
     fn open(file: &Path) -> anyhow::Result<Self> {
+        if let Some(project) = Self::read(file)? {
+            return Ok(project);
+        }
+        let project = Self::generate()?;
+        project.save(file).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(project)
+    }
+
+    /// The project in a file, if that exists.
+    fn read(file: &Path) -> anyhow::Result<Option<Self>> {
         match std::fs::read_to_string(file) {
-            Ok(text) => json::from_str(&text).with_context(|| {
+            Ok(text) => json::from_str(&text).map(Some).with_context(|| {
                 format!("{} is damaged; delete it to get a new project", file.display())
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let project = Self::generate()?;
-                project.save(file).with_context(|| format!("cannot write {}", file.display()))?;
-                Ok(project)
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
+    }
+
+    /// The project of the gateway that runs on this machine.
+    pub(crate) fn of_running_gateway() -> anyhow::Result<Self> {
+        let file = DevProfile::read()?.ca.with_file_name(PROJECT_FILE);
+        Self::read(&file)?.with_context(|| format!("{} does not exist", file.display()))
+    }
+
+    /// Its part of a configuration.
+    pub(crate) fn config(&self) -> ProjectConfig {
+        ProjectConfig::with_secret(self.key.clone(), &self.secret)
     }
 
     fn generate() -> anyhow::Result<Self> {

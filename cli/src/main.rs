@@ -66,7 +66,7 @@ Examples:
       Add a project to a configuration; a running gateway reloads it within seconds.
 
 Environment:
-  SIGNALBOX_TOKEN    token for join and send, instead of --token
+  SIGNALBOX_TOKEN    token for join and send, instead of --token, and for token check
   SIGNALBOX_SECRET   project secret for token, instead of --secret
   SIGNALBOX_LOG      log level or levels by target, such as debug or signalbox_gateway=trace";
 

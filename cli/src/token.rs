@@ -1,9 +1,11 @@
-//! `signalbox token`: mints a client's token or a server's credential.
+//! `signalbox token`: mints a client's token or a server's credential, and checks tokens.
+
+mod check;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
 use signalbox_protocol::{ProjectKey, Role, SessionId, limits::CONNECTION_DATA_BYTES};
 use signalbox_token::{MAX_CREDENTIAL_LIFETIME, MAX_LIFETIME, NewServerToken, NewToken, Signer};
 
@@ -11,7 +13,10 @@ use crate::{clock::unix_time, output};
 
 /// Mint a token for a client to join a session, or a server's credential.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   signalbox token --key 12345678 --secret SECRET --session SESSION
       A token for a publisher, valid for a day.
@@ -21,8 +26,13 @@ Examples:
       The same for a project with public keys.
   curl -H \"X-OPENTOK-AUTH: $(signalbox token --key 12345678 --secret SECRET --server)\" \\
       https://signal.example.com:4433/v2/project/12345678/session/SESSION/connection
-      A server's credential for the REST API, valid for five minutes.")]
+      A server's credential for the REST API, valid for five minutes.
+  signalbox token check TOKEN --config gateway.toml
+      Whether a gateway accepts a token, and why not."
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
     #[command(flatten)]
     project: ProjectCredentials,
     /// Session to join.
@@ -46,12 +56,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    Check(check::Args),
+}
+
 /// A project's credentials.
 #[derive(Debug, clap::Args)]
 struct ProjectCredentials {
     /// The project's key.
-    #[arg(long)]
-    key: ProjectKey,
+    #[arg(long, required = true)]
+    key: Option<ProjectKey>,
     /// A secret of the project.
     #[arg(
         long,
@@ -91,8 +106,12 @@ const SERVER_LIFETIME: Duration = Duration::from_secs(5 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Args { project, session, role, data, .. } = args;
+    let Args { command, project, session, role, data, .. } = args;
+    if let Some(TokenCommand::Check(args)) = command {
+        return check::run(args);
+    }
     let ProjectCredentials { key, secret, private_key } = project;
+    let key = key.as_ref().context("--key is missing")?;
     let private_key = private_key
         .as_ref()
         .map(|file| {

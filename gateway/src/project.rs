@@ -138,7 +138,7 @@ impl Projects {
     ///
     /// # Errors
     /// Every problem, with the position of its project.
-    pub(crate) fn from_config(config: &Config) -> Result<Self, Vec<Problem>> {
+    pub fn from_config(config: &Config) -> Result<Self, Vec<Problem>> {
         Self::new(&read_keys(config)?, config)
     }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use figment::{
     Figment, Metadata, Profile, Provider, Source,
     providers::{Env, Serialized},
-    value::{Dict, Map, Tag, Value},
+    value::{Dict, Map, Tag, UncasedStr, Value},
 };
 use signalbox_gateway::{Config, Gateway, Problem, ProblemKind};
 use signalbox_protocol::GatewayId;
@@ -55,6 +55,11 @@ impl Sources {
         Self { config, ..Self::default() }
     }
 
+    /// Whether neither a file nor a variable configures a gateway.
+    pub(crate) fn configure_nothing(&self) -> bool {
+        self.config.is_none() && environment().iter().next().is_none()
+    }
+
     /// All sources merged, `defaults` being the weakest.
     pub(super) fn read(&self, defaults: &Config) -> anyhow::Result<MergedConfig> {
         let mut figment = Figment::from(Serialized::defaults(defaults));
@@ -65,10 +70,7 @@ impl Sources {
             figment = figment.merge(&read);
             file = Some(read);
         }
-        // Variables of other tools (SIGNALBOX_TOKEN …) have no section.
-        let env = Env::prefixed("SIGNALBOX_")
-            .filter(|name| name.as_str().contains("__") || name == "projects" || name == "name");
-        let env = env.split("__");
+        let env = environment();
         let repeated =
             env.iter().filter_map(|(name, value)| repeated(name.as_str(), &value)).collect();
         figment = figment.merge(env);
@@ -142,6 +144,13 @@ impl Sources {
         invalid.add(self.read(defaults)?.locate(problems));
         Ok(invalid)
     }
+}
+
+/// The settings in the environment. Variables of other tools (SIGNALBOX_TOKEN …) have no section.
+fn environment() -> Env {
+    let is_setting =
+        |name: &UncasedStr| name.as_str().contains("__") || name == "projects" || name == "name";
+    Env::prefixed("SIGNALBOX_").filter(is_setting).split("__")
 }
 
 fn path_value(path: &std::path::Path) -> Value {

@@ -15,6 +15,8 @@ pub(super) enum Level {
     Warn,
     /// It does not work.
     Fail,
+    /// It was not checked.
+    Skip,
 }
 
 /// The result of one check.
@@ -49,6 +51,14 @@ impl Finding {
     ) -> Self {
         Self { level: Level::Fail, ..Self::warn(check, finding, next) }
     }
+
+    pub(super) fn skip(
+        check: &'static str,
+        finding: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self { level: Level::Skip, ..Self::warn(check, finding, next) }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -57,6 +67,7 @@ impl fmt::Display for Finding {
             Level::Ok => "ok",
             Level::Warn => "warn",
             Level::Fail => "FAIL",
+            Level::Skip => "skip",
         };
         write!(f, "{level:4}  {:13}  {}", self.check, Printable(&self.finding))?;
         match &self.next {

@@ -93,6 +93,45 @@ fn a_running_gateway_holds_its_ports_and_answers_clients() {
     );
 }
 
+/// The machine of a client has no configuration of a gateway.
+#[test]
+fn without_a_configuration_only_the_reach_is_checked() {
+    let gateway = Gateway::start();
+    let doctor = |urls: &[&str]| {
+        let mut command = signalbox();
+        command.args(["doctor", "--json", "--ca", gateway.text("/ca")]);
+        urls.iter().for_each(|url| {
+            command.args(["--url", url]);
+        });
+        command
+    };
+    let (quic, wss) = (gateway.url("quic"), gateway.url("wss"));
+    let levels = |command: &mut Command| {
+        let (all, code) = findings(command);
+        let of = |it: &Value| format!("{} {}", it["check"].as_str().unwrap(), it["level"]);
+        (all.iter().map(of).collect::<Vec<_>>().join(", "), code)
+    };
+    let (reached, skipped) = (r#"reach "ok""#, r#"gateway "skip""#);
+    assert_eq!(
+        levels(&mut doctor(&[&quic, &wss])),
+        (format!("{skipped}, {reached}, {reached}"), Some(0))
+    );
+    finds(&mut doctor(&[&quic]), "gateway", "skip", "pass --config");
+    // The variables of other commands are no configuration.
+    assert_eq!(levels(doctor(&[&quic]).env("SIGNALBOX_TOKEN", "x")).1, Some(0));
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(
+        levels(&mut doctor(&[&wss, &format!("wss://{closed}")])),
+        (format!(r#"{skipped}, {reached}, reach "fail""#), Some(1))
+    );
+    // A gateway that is configured by variables is checked.
+    let mut configured = doctor(&[&quic]);
+    configured.env("SIGNALBOX_LISTEN__QUIC", "127.0.0.1:0");
+    finds(&mut configured, "certificate", "fail", "none is configured");
+    // Without a URL there is nothing else to check.
+    finds(&mut doctor(&[]), "certificate", "fail", "none is configured");
+}
+
 #[test]
 fn a_gateway_that_nothing_reaches_is_named() {
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

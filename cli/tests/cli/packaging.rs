@@ -29,6 +29,7 @@ fn every_command_has_a_manual_page() {
         "config-check",
         "tail",
         "doctor",
+        "token-check",
     ] {
         assert!(page(&format!("signalbox-{command}.1")).contains("EXAMPLES"), "{command}");
     }

@@ -45,6 +45,10 @@ fn every_help_has_an_example() {
         match name {
             "help" => {}
             "project" | "session" => assert!(help(&[name, "new"]).contains("Example"), "{name}"),
+            "token" => {
+                assert!(help(&[name]).contains("Example"), "{name}");
+                assert!(help(&[name, "check"]).contains("Example"), "{name} check");
+            }
             "cluster" => assert!(help(&[name, "status"]).contains("Example"), "{name}"),
             name => assert!(help(&[name]).contains("Example"), "{name}"),
         }
