@@ -1,6 +1,6 @@
 //! Connecting: from a URL and a token to a client in its session.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::RootCertStore;
 use signalbox_certs::NativeRoots;
@@ -74,6 +74,26 @@ impl Connector {
 
     fn with_roots(roots: RootCertStore) -> Self {
         Self { roots: Arc::new(roots), endpoints: Arc::default() }
+    }
+
+    /// A connector with the same root certificates and sockets of its own, which connects from this
+    /// address of the host. Gateways of the other address family are reached from any address. Without
+    /// it, the system chooses.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), signalbox_client::ConnectError> {
+    /// use signalbox_client::Connector;
+    ///
+    /// let connector = Connector::new()?.with_local_address([192, 0, 2, 7].into());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_local_address(&self, local: IpAddr) -> Self {
+        Self {
+            roots: self.roots.clone(),
+            endpoints: Arc::new(Endpoints::with_local_address(local)),
+        }
     }
 
     /// Joins a session. Must be called inside a tokio runtime, which then runs the client's task.

@@ -35,9 +35,15 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// noticeable if that URL does not work.
 const URL_HEAD_START: Duration = Duration::from_millis(300);
 
+/// The same for a client that reconnects, and perhaps thousands of others with it, all of which would
+/// make two handshakes instead of one if the first gateway were busy for the shorter time.
+const RECONNECT_HEAD_START: Duration = Duration::from_secs(1);
+
 /// The time that an attempt may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
+    /// Before the next URL is tried.
+    head_start: Duration,
     /// Until a gateway has completed the transport's handshake.
     handshake: Duration,
     /// From then on, at least. A gateway that is busy with thousands of clients answers late, and an
@@ -48,12 +54,14 @@ pub(crate) struct Patience {
 impl Patience {
     /// For an application that waits: this long in all.
     pub(crate) fn in_all(time: Duration) -> Self {
-        Self { handshake: time, answer: Duration::ZERO }
+        Self { head_start: URL_HEAD_START, handshake: time, answer: Duration::ZERO }
     }
 
-    /// For an attempt to reconnect: this long for the handshake, and again for the answer.
-    pub(crate) fn for_each(time: Duration) -> Self {
-        Self { handshake: time, answer: time }
+    /// For an attempt to reconnect: this long for the handshake with the last of the URLs, and again
+    /// for the answer.
+    pub(crate) fn for_each(time: Duration, urls: u32) -> Self {
+        let head_start = RECONNECT_HEAD_START;
+        Self { head_start, handshake: head_start * (urls - 1) + time, answer: time }
     }
 }
 
@@ -78,7 +86,7 @@ impl Dialer {
         Ok(Self { roots, endpoints, quic, options, gateways })
     }
 
-    /// The sockets for QUIC.
+    /// The sockets.
     pub(crate) fn endpoints(&self) -> Arc<Endpoints> {
         self.endpoints.clone()
     }
@@ -93,9 +101,9 @@ impl Dialer {
         self.gateways.welcomed(gateways);
     }
 
-    /// Time until the last URL is tried, if all before it are silent.
-    pub(crate) fn head_starts(&self) -> Duration {
-        URL_HEAD_START * (self.gateways.len() - 1)
+    /// The number of URLs.
+    pub(crate) fn urls(&self) -> u32 {
+        self.gateways.len()
     }
 
     /// Reaches a gateway, sends `opening` and receives the answer, within these times.
@@ -143,7 +151,7 @@ impl Dialer {
                     (url, dialled)
                 }
             });
-            let mut race = Race::new(attempts, URL_HEAD_START);
+            let mut race = Race::new(attempts, patience.head_start);
             let (url, winner) = loop {
                 let Some((url, dialled)) = race.next().await else { return Err(failure) };
                 urls.retain(|it| *it != url);
@@ -186,7 +194,9 @@ impl Dialer {
             }
             Scheme::Wss | Scheme::Ws => {
                 let postcard = self.options.postcard;
-                let dial = |_, to| websocket::dial(self.roots.clone(), target, to, postcard);
+                let dial = |_, to| {
+                    websocket::dial(&self.endpoints, self.roots.clone(), target, to, postcard)
+                };
                 race(addresses, dial).await.map(|it| PendingLink::WebSocket(Box::new(it)))
             }
         }
@@ -273,8 +283,10 @@ mod tests {
     async fn a_gateway_has_time_for_its_answer_from_the_end_of_the_handshake() {
         let seconds = Duration::from_secs;
         for (patience, handshake, expected) in [
-            (Patience::for_each(seconds(5)), 3, 8),
-            (Patience::for_each(seconds(5)), 6, 5),
+            (Patience::for_each(seconds(5), 1), 3, 8),
+            (Patience::for_each(seconds(5), 1), 6, 5),
+            (Patience::for_each(seconds(5), 3), 6, 11),
+            (Patience::for_each(seconds(5), 3), 8, 7),
             (Patience::in_all(seconds(10)), 3, 10),
         ] {
             let given_up = given_up_after(patience, seconds(handshake)).await;

@@ -1,15 +1,16 @@
-//! UDP sockets. All QUIC connections of a [`Connector`](crate::Connector) share one socket for each
-//! address family.
+//! Sockets. All QUIC connections of a [`Connector`](crate::Connector) share one UDP socket for each
+//! address family; a WebSocket has a TCP socket of its own.
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
 };
 
 use parking_lot::Mutex;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Socket buffers to ask for, in bytes; one socket serves all connections of a connector.
 const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
@@ -17,35 +18,59 @@ const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 /// One QUIC endpoint per address family, opened when it is first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
+    /// The address of this host to connect from, for its family; otherwise the system chooses.
+    local: Option<IpAddr>,
     v4: Mutex<Option<Endpoint>>,
     v6: Mutex<Option<Endpoint>>,
 }
 
 impl Endpoints {
+    pub(crate) fn with_local_address(local: IpAddr) -> Self {
+        Self { local: Some(local), ..Self::default() }
+    }
+
     /// The endpoint that reaches `address`.
     pub(crate) fn for_address(&self, address: SocketAddr) -> io::Result<Endpoint> {
-        let (slot, local) = match address {
-            SocketAddr::V4(_) => (&self.v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
-            SocketAddr::V6(_) => (&self.v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
-        };
+        let slot = if address.is_ipv4() { &self.v4 } else { &self.v6 };
         let mut slot = slot.lock();
         if let Some(endpoint) = &*slot {
             return Ok(endpoint.clone());
         }
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, bind(local)?, runtime)?;
+        let socket = bind(self.local(address.is_ipv4()))?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
         Ok(slot.insert(endpoint).clone())
     }
 
     /// Moves all connections to new sockets.
     pub(crate) fn rebind(&self) -> io::Result<()> {
-        let unspecified = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        for (slot, ip) in [&self.v4, &self.v6].into_iter().zip(unspecified) {
+        for (slot, is_ipv4) in [(&self.v4, true), (&self.v6, false)] {
             if let Some(endpoint) = &*slot.lock() {
-                endpoint.rebind(bind(SocketAddr::new(ip, 0))?)?;
+                endpoint.rebind(bind(self.local(is_ipv4))?)?;
             }
         }
         Ok(())
+    }
+
+    /// A TCP connection to `address`.
+    pub(crate) async fn connect_tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let is_ipv4 = address.is_ipv4();
+        let socket = if is_ipv4 { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let local = self.local(is_ipv4);
+        // Without an address, the system also chooses a better port: one that is free for this gateway,
+        // not for all.
+        if !local.ip().is_unspecified() {
+            socket.bind(local)?;
+        }
+        socket.connect(address).await
+    }
+
+    /// The address to bind a socket of this family to.
+    fn local(&self, is_ipv4: bool) -> SocketAddr {
+        let unspecified: IpAddr =
+            if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let local = self.local.filter(|local| local.is_ipv4() == is_ipv4);
+        SocketAddr::new(local.unwrap_or(unspecified), 0)
     }
 }
 
@@ -56,4 +81,25 @@ fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&local.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_both_protocols_come_from_the_chosen_address() {
+        let local: IpAddr = [127, 0, 0, 9].into();
+        let endpoints = Endpoints::with_local_address(local);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gateway = listener.local_addr().unwrap();
+        let (_stream, accepted) = tokio::join!(endpoints.connect_tcp(gateway), listener.accept());
+        assert_eq!(accepted.unwrap().1.ip(), local);
+        let quic = || endpoints.for_address(gateway).unwrap().local_addr().unwrap();
+        assert_eq!(quic().ip(), local);
+        let before = quic();
+        endpoints.rebind().unwrap();
+        assert_eq!(quic().ip(), local);
+        assert_ne!(quic(), before, "another socket");
+    }
 }

@@ -44,7 +44,8 @@ impl ConnectOptions {
     /// Several URLs are several transports of a gateway, several gateways, or both, in order of
     /// preference. Each has a head start of 300 ms over the next; if it fails, or its gateway shuts
     /// down, the next is tried at once. The first gateway to answer is used. A reconnect begins
-    /// with the URL that answered last, or, if its gateway shuts down, with the other gateways.
+    /// with the URL that answered last, or, if its gateway shuts down, with the other gateways,
+    /// and each has a head start of a second.
     ///
     /// ```
     /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/gateway.rs")); }

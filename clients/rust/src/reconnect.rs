@@ -270,8 +270,8 @@ async fn attempts(
         if now >= deadline {
             return Ok(None);
         }
-        let timeout = dialer.head_starts() + backoff.attempt_timeout(now.into_std());
-        match dialer.open(opening, Patience::for_each(timeout)).await {
+        let timeout = backoff.attempt_timeout(now.into_std());
+        match dialer.open(opening, Patience::for_each(timeout, dialer.urls())).await {
             Ok(back) => return Ok(Some(back)),
             Err(ConnectError::Refused { reason, message }) => match next_step(reason) {
                 NextStep::Retry => {

@@ -26,6 +26,12 @@ import { rememberTransport, rememberedTransport } from './remembered.js';
 const HEAD_START_MS = 300;
 
 /**
+ * The same for a client that reconnects, and perhaps thousands of others with it, all of which would make
+ * two handshakes instead of one if the first gateway were busy for the shorter time.
+ */
+const RECONNECT_HEAD_START_MS = 1000;
+
+/**
  * Head start of WebTransport where WebSocket won the last time: a network that blocks UDP costs no more
  * than this, and WebTransport is used again as soon as it works.
  */
@@ -49,8 +55,9 @@ export class Dialer {
   readonly #gateways: GatewayList;
   /** The target on whose link the opening was sent. */
   #asked: Target | undefined;
-  /** Head start of the first target. */
+  /** Head start of the first target, and of each later one. They grow when the client has connected. */
   #headStartMs = HEAD_START_MS;
+  #laterHeadStartMs = HEAD_START_MS;
 
   constructor(urls: string | readonly string[], options: ResolvedOptions, dial?: Dial) {
     this.options = options;
@@ -66,9 +73,9 @@ export class Dialer {
     if (webSocketWon) this.#headStartMs = SHORT_HEAD_START_MS;
   }
 
-  /** Time until the last target is tried, if all before it are silent. */
+  /** Time until the last target is tried by a client that reconnects, if all before it are silent. */
   get headStartsMs(): number {
-    return HEAD_START_MS * (this.#gateways.length - 1);
+    return RECONNECT_HEAD_START_MS * (this.#gateways.length - 1);
   }
 
   /** Takes the gateways that a welcome lists, in place of those of an earlier one. */
@@ -92,7 +99,8 @@ export class Dialer {
     try {
       const { target, ...opened } = await within(withinMs, timeout, signal, (limit) => this.#race(opening, limit));
       this.#gateways.answered(target);
-      this.#headStartMs = HEAD_START_MS;
+      this.#headStartMs = RECONNECT_HEAD_START_MS;
+      this.#laterHeadStartMs = RECONNECT_HEAD_START_MS;
       rememberTransport(target.gateway, target.transport);
       return opened;
     } catch (error) {
@@ -141,7 +149,7 @@ export class Dialer {
       if (!target || over) return;
       dialling++;
       const isFirst = remaining.length === this.#gateways.length - 1;
-      headStart = setTimeout(dialNext, isFirst ? this.#headStartMs : HEAD_START_MS);
+      headStart = setTimeout(dialNext, isFirst ? this.#headStartMs : this.#laterHeadStartMs);
       this.#dial(target, losers.signal).then(
         (link) => {
           dialling--;

@@ -63,6 +63,11 @@ test('WebTransport has a head start, and WebSocket takes over where UDP is block
   // A reconnect begins with the winner.
   const again = dialer.open(opening, 5000, never);
   assert.deepEqual(attempts.slice(2).map((it) => it.target.transport), ['websocket']);
+  // Its head start is longer: thousands of others may reconnect to the same gateway.
+  await tick(999);
+  assert.equal(attempts.length, 3);
+  await tick(1);
+  assert.deepEqual(attempts.slice(2).map((it) => it.target.transport), ['websocket', 'webtransport']);
   // A new session tries WebTransport again, with a shorter head start.
   const tried: string[] = [];
   const next = new Dialer('https://race1.example', options, (target) => {

@@ -56,8 +56,9 @@ const UNVALIDATED_SHARE: usize = 8;
 /// Clients of one listener that wait for a permit.
 const MAX_WAITING: usize = 4096;
 
-/// Time for which a client waits for a permit. Most clients give up sooner.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+/// Time for which a client waits for a permit. One that is served later is likely to give up before
+/// its handshake is done, in vain for both. One that is refused tries another gateway, or later.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The clients of a listener that have not been welcomed.
 pub(crate) struct PendingCounts {

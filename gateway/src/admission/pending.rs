@@ -3,8 +3,10 @@
 //!
 //! **Addresses share the permits.** The next permit goes to the address that holds the fewest. If all
 //! are in use, it is taken from the address that holds the most, from its oldest client, provided
-//! that this makes the shares more equal. So a client whose address has no other client is never
-//! kept waiting by a flood from fewer addresses than there are permits, and never evicted by it.
+//! that it holds more than [`UNEQUAL`] times as many as the other. So a client whose address has no
+//! other client is never kept waiting by a flood from fewer addresses than half of the permits, and
+//! never evicted by it. Smaller differences remain: when thousands of clients return at the same
+//! time, each eviction is a handshake that was made in vain.
 //!
 //! **Known addresses have a reserve.** A quarter of the permits is for addresses from which a client
 //! has been admitted before, so that clients return during a flood from any number of addresses.
@@ -19,6 +21,9 @@ use std::{
 };
 
 use super::prefix::AddressPrefix;
+
+/// An address that holds more than this many times as many permits as another one may lose one to it.
+const UNEQUAL: usize = 2;
 
 /// A client by the order of arrival.
 pub(super) type ClientNumber = u64;
@@ -203,21 +208,22 @@ impl PendingClients {
         let largest =
             if in_reserve { largest } else { largest.max(self.known.holders.last().copied()) };
         let Some((most, address)) = largest else { return false };
-        // Otherwise two addresses would take a permit from each other for ever.
-        if most <= held + 1 {
+        // With one permit more than the other, the two would take it from each other for ever.
+        if most <= (held + 1).max(UNEQUAL * held) {
             return false;
         }
         self.evict_oldest(address, decisions);
         true
     }
 
-    /// Makes room for a waiting client of an address by the oldest of the same address, if that one
-    /// has had its time.
+    /// Makes room for a waiting client of an address that has its full share by the oldest of the same
+    /// address, if that one has had its time. Without a full share, the gateway is the slow one.
     fn relieve(&mut self, address: AddressPrefix, now: Duration, decisions: &mut Vec<Decision>) {
         let Some(place) = self.addresses.get(&address) else { return };
+        let is_full = place.held.len() >= self.bounds.per_address;
         let oldest = place.held.first_key_value();
         let is_due = oldest.is_some_and(|(_, since)| *since + self.bounds.patience <= now);
-        if is_due && !place.waiting.is_empty() {
+        if is_full && is_due && !place.waiting.is_empty() {
             self.evict_oldest(address, decisions);
             self.settle(now, decisions);
         }

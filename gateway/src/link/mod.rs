@@ -23,6 +23,7 @@ mod pace;
 pub(crate) mod quic;
 mod read;
 mod resume;
+mod resume_claim;
 pub(crate) mod socket_url;
 mod ticket;
 mod transport;

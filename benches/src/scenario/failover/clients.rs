@@ -1,7 +1,11 @@
 //! The clients of a measurement: sessions of ten at the gateway that is killed, and one at each of the
 //! others.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
@@ -22,9 +26,10 @@ pub(super) const GATEWAYS: usize = 3;
 /// Clients of a session at the gateway that is killed.
 const DOOMED: usize = 10;
 
-/// Clients that share a UDP socket. The datagrams of many more would overflow its buffer while they
-/// resume, and be lost as they are not with one socket for each client.
-const CLIENTS_PER_SOCKET: usize = 100;
+/// Clients that share an address of the loopback and a UDP socket. Gateways share their permits between
+/// addresses, and thousands of clients have many. The datagrams of many more would overflow the buffer
+/// of the socket while they resume, and be lost as they are not with one socket for each client.
+const CLIENTS_PER_ADDRESS: usize = 100;
 
 /// Clients that connect at the same time: so few that the preferred gateway answers in its head start.
 const CONNECTING: usize = 8;
@@ -74,9 +79,9 @@ pub(super) async fn join(
     let [killed, others @ ..] = gateways else { anyhow::bail!("a cluster without gateways") };
     let mut joining: JoinSet<anyhow::Result<(usize, Watched, Events)>> = JoinSet::new();
     let mut joined: Vec<_> = (0..count(label.connections)).map(|_| None).collect();
-    let sockets = count(label.connections).div_ceil(CLIENTS_PER_SOCKET);
-    let connectors = (0..sockets).map(|_| killed.another_connector());
-    let connectors: Vec<Connector> = connectors.collect::<anyhow::Result<_>>()?;
+    let addresses = count(label.connections).div_ceil(CLIENTS_PER_ADDRESS);
+    let connectors: Vec<Connector> =
+        (0..addresses).map(|it| killed.connector().with_local_address(local_address(it))).collect();
     let mut index = 0;
     for session in 0..sessions(label.connections) {
         let token = killed.token()?;
@@ -89,7 +94,7 @@ pub(super) async fn join(
                 .keep_alive(idle / 3)
                 .resume(label.is_resumable() || !doomed)
                 .rejoin(label.is_resumable() || !doomed);
-            let connector = connectors.get(index % sockets).context("no connectors")?.clone();
+            let connector = connectors.get(index % addresses).context("no connectors")?.clone();
             if joining.len() >= CONNECTING
                 && let Some(done) = joining.join_next().await
             {
@@ -108,6 +113,12 @@ pub(super) async fn join(
         hold(done??, &mut joined, watching);
     }
     Ok(joined.into_iter().flatten().collect())
+}
+
+/// An address of the loopback for clients.
+fn local_address(index: usize) -> IpAddr {
+    const FIRST: u32 = u32::from_be_bytes([127, 1, 0, 1]);
+    Ipv4Addr::from_bits(FIRST + u32::try_from(index).unwrap_or(0)).into()
 }
 
 /// The URL of the gateway that a client is told of at its own.

@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     pub(super) destroyed: Vec<(ConnectionId, u64)>,
     pub(super) noticed_ns: Option<u64>,
     pub(super) resumed_ns: Option<u64>,
+    /// Its link is lost, and it tries to resume.
+    reconnecting: bool,
     /// It is another connection now, or none.
     pub(super) gone: bool,
     /// Why it has left its session for good.
@@ -69,12 +71,12 @@ impl Ledger {
 
     /// Whether the client is in its session again, or will not be.
     pub(super) fn is_back(&self) -> bool {
-        self.resumed_ns.is_some() || self.gone
+        self.gone || self.has_resumed()
     }
 
-    /// Whether the client has resumed and is the same connection still.
+    /// Whether the client has resumed, has a link, and is the same connection still.
     pub(super) fn has_resumed(&self) -> bool {
-        self.resumed_ns.is_some() && !self.gone
+        self.resumed_ns.is_some() && !self.reconnecting && !self.gone
     }
 
     /// Records an event.
@@ -99,8 +101,10 @@ impl Ledger {
             Event::Gap { lost } => self.lost(&lost),
             Event::SessionReconnecting { .. } => {
                 self.noticed_ns.get_or_insert(now_ns);
+                self.reconnecting = true;
             }
             Event::SessionReconnected { gap, .. } => {
+                self.reconnecting = false;
                 self.resumed_ns.get_or_insert(now_ns);
                 self.lost(&gap.unwrap_or_default().lost);
             }

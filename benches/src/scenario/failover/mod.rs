@@ -6,7 +6,7 @@ mod ledger;
 mod measure;
 mod socket_io;
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -28,6 +28,9 @@ const CONNECTIONS_IN_ALL: usize = 1000;
 
 /// Files of a process beside those of its clients.
 const SPARE_FILES: u64 = 200;
+
+/// Time for the clients' tasks to end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Time within which the end of a connection that cannot be resumed is to be announced.
 const ANNOUNCED_MS: f64 = 3000.0;
@@ -307,8 +310,9 @@ impl Scenario for Failover {
             measuring.await.context("the measurement stopped")?
         };
         let outcome = Outcome::measure(self, bench, self.repeat, labels, measure).await;
-        // It must not be dropped, which would block.
-        clients.shutdown_background();
+        // Ends the gateways of an interrupted measurement, whose task owns them. It must not be dropped
+        // here, which would block a runtime.
+        let _ = thread::spawn(move || clients.shutdown_timeout(SHUTDOWN)).join();
         outcome
     }
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 URL_HEAD_START = 0.3
 """Head start of each URL over the next one: enough for a handshake on most networks, and hardly
 noticeable if that URL does not work."""
+RECONNECT_HEAD_START = 1.0
+"""The same for a client that reconnects, and perhaps thousands of others with it, all of which would
+make two handshakes instead of one if the first gateway were busy for the shorter time."""
 LOST_AFTER = 3
 """After how many keep-alive intervals of silence a link is lost."""
 
@@ -68,6 +71,7 @@ class Dialer:
         self._gateways = GatewayList(options.urls)
         # The URL on whose link the opening was sent.
         self._asked: GatewayUrl | None = None
+        self._head_start = URL_HEAD_START
         self._session_tickets: dict[GatewayUrl, SessionTicket] = {}
 
     def welcomed(self, gateways: Sequence[str]) -> None:
@@ -76,8 +80,8 @@ class Dialer:
 
     @property
     def head_starts(self) -> float:
-        """Time until the last URL is tried, if all before it are silent."""
-        return URL_HEAD_START * (len(self._gateways) - 1)
+        """Time until the last URL is tried by a client that reconnects, if all before it are silent."""
+        return RECONNECT_HEAD_START * (len(self._gateways) - 1)
 
     def avoid_current(self) -> None:
         """Tries the other gateways before the one that has answered last."""
@@ -103,6 +107,7 @@ class Dialer:
             raise
         assert self._asked is not None
         self._gateways.answered(self._asked)
+        self._head_start = RECONNECT_HEAD_START
         return opened
 
     async def _race(self, opening: Opening) -> tuple[HandshakeReply, Link]:
@@ -111,7 +116,7 @@ class Dialer:
             for rank, url in enumerate(self._gateways.in_order())
         ]
         failure: ConnectError = ConnectTimeoutError([])
-        running = race(attempts, URL_HEAD_START, lambda dialled: dialled.transport.abort())
+        running = race(attempts, self._head_start, lambda dialled: dialled.transport.abort())
         async with aclosing(running):
             async for attempt in running:
                 try:

@@ -24,6 +24,7 @@ use tracing::debug;
 
 use super::{Disconnection, EventDispatcher, HandshakeReply, OutgoingMessages, ReplyAssembler};
 use crate::{
+    endpoints::Endpoints,
     error::{ConnectError, UnreachableCause as Cause},
     gateway_url::{GatewayUrl, Scheme},
     opening::Opening,
@@ -81,6 +82,7 @@ fn decode(codec: Codec, message: &Message) -> Result<Option<GatewayMessage<'_>>,
 
 /// Connects to one address, with postcard or with JSON.
 pub(crate) async fn dial(
+    endpoints: &Endpoints,
     roots: Arc<RootCertStore>,
     target: &GatewayUrl,
     address: SocketAddr,
@@ -92,7 +94,7 @@ pub(crate) async fn dial(
         ConnectError::Unreachable { address, cause, detail }
     };
     let io = |error: std::io::Error| unreachable(Cause::of_io(&error), error.to_string());
-    let stream = TcpStream::connect(address).await.map_err(io)?;
+    let stream = endpoints.connect_tcp(address).await.map_err(io)?;
     stream.set_nodelay(true).map_err(io)?;
     let (scheme, stream) = match target.scheme {
         Scheme::Ws => ("ws", Either::Right(stream)),

@@ -103,7 +103,7 @@ fn a_client_of_another_address_takes_a_permit_from_a_flood() {
 }
 
 #[test]
-fn addresses_get_equal_shares() {
+fn no_address_gets_more_than_twice_the_share_of_another() {
     let mut listener = Listener::new(bounds(8));
     for _ in 0..20 {
         listener.arrive(1);
@@ -111,13 +111,15 @@ fn addresses_get_equal_shares() {
     for _ in 0..20 {
         listener.arrive(2);
     }
-    assert_eq!((listener.held_by(1), listener.held_by(2)), (3, 3));
+    assert_eq!((listener.held_by(1), listener.held_by(2)), (4, 2));
     listener.arrive(3);
     listener.arrive(3);
     assert_eq!([1, 2, 3].map(|it| listener.held_by(it)), [2, 2, 2]);
     let evicted = listener.evicted.len();
-    listener.arrive(3);
-    assert_eq!(listener.evicted.len(), evicted, "equal shares are left alone");
+    for number in [1, 2, 3] {
+        listener.arrive(number);
+    }
+    assert_eq!(listener.evicted.len(), evicted, "each eviction is a handshake in vain");
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn clients_of_one_address_wait_in_order() {
 
 #[test]
 fn the_oldest_client_of_an_address_gives_way_after_its_time() {
-    let mut listener = Listener::new(bounds(4));
+    let mut listener = Listener::new(PendingBounds { per_address: 3, ..bounds(9) });
     let clients: Vec<_> = (0..3).map(|_| listener.arrive(1)).collect();
     listener.now = PATIENCE - Duration::from_millis(1);
     let fourth = listener.arrive(1);
@@ -144,6 +146,18 @@ fn the_oldest_client_of_an_address_gives_way_after_its_time() {
     listener.arrive(1);
     assert_eq!(listener.evicted, clients[..1]);
     assert!(listener.held.contains_key(&fourth), "and the one that has waited longest is next");
+}
+
+#[test]
+fn no_client_gives_way_where_the_gateway_is_slow() {
+    let mut listener = Listener::new(PendingBounds { per_address: 3, ..bounds(8) });
+    for number in 1..=6 {
+        listener.arrive(number);
+    }
+    listener.now = 2 * PATIENCE;
+    listener.arrive(1);
+    assert_eq!((listener.held.len(), listener.waiting.len()), (6, 1));
+    assert_eq!(listener.evicted, [0; 0]);
 }
 
 #[test]
