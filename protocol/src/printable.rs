@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_left_as_it_is() {
+    fn printable_text_is_unchanged() {
         for text in
             ["", "plain", "C:\\new \"quoted\"", "žluťoučký", "日本語", "می‌خواهم", "👩‍💻 e\u{301}"]
         {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_pieces_is_escaped_in_each() {
+    fn text_written_in_several_pieces_is_escaped() {
         let shown = Printable(format_args!("{}\r{:?}\t{}", "a\nb", "c\nd", '\u{9b}')).to_string();
         assert_eq!(shown, r#"a\nb\r"c\nd"\t\u{9b}"#);
     }

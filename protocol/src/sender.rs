@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sender_is_refused() {
+    fn an_invalid_sender_is_rejected() {
         for bad in ["null", "{}", r#"{"server":null}"#, r#"{"server":"a b"}"#, "7", r#""me""#] {
             assert!(serde_json::from_str::<Sender>(bad).is_err(), "{bad}");
         }

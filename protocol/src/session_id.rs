@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_id_is_refused() {
+    fn an_invalid_id_is_rejected() {
         let parse = |text: &str| text.parse::<SessionId>();
         assert_eq!(parse("").unwrap_err(), InvalidSessionId::Malformed);
         assert_eq!(parse("3_MX4xMjN-").unwrap_err(), InvalidSessionId::Malformed);

@@ -191,7 +191,7 @@ fn messages_of_a_newer_peer_are_skipped() {
 }
 
 #[test]
-fn what_is_no_message_is_an_error() {
+fn an_invalid_message_is_an_error() {
     use binary::BinaryError::{Malformed, TrailingBytes};
     let binary = |bytes: &[u8]| binary::decode::<ClientMessage>(bytes).map(|_| ()).unwrap_err();
     assert_eq!(binary(&[]), Malformed);

@@ -105,7 +105,7 @@ def test_confirmations(gateway: Gateway, carrier: Carrier) -> None:
 
 
 @each_carrier
-def test_who_does_not_ask_is_told_nothing_new(gateway: Gateway, carrier: Carrier) -> None:
+def test_a_client_without_resumption_gets_no_messages_of_it(gateway: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
         alice = await stage.join("alice")
         for number in range(1, 11):
@@ -159,7 +159,7 @@ async def cursors_on_a_living_link(stage: Stage, bob: Link) -> None:
     ],
     ids=lambda end: getattr(end, "__name__", None),
 )
-def test_what_is_no_loss_keeps_nothing(
+def test_a_connection_that_ends_without_a_loss_cannot_be_resumed(
     gateway: Gateway, carrier: Carrier, end: End, reason: str
 ) -> None:
     """The bystander is told at once, long before the window would be over."""
@@ -191,7 +191,7 @@ def more_cursors(count: int, more: bool = False) -> tuple[str, dict[str, Any]]:
 
 
 @one_of_each_kind
-def test_what_a_resume_may_not_be(gateway: Gateway, carrier: Carrier) -> None:
+def test_a_malformed_resume_is_refused(gateway: Gateway, carrier: Carrier) -> None:
     """A refused attempt does no harm: the ticket stays valid, and the connection goes on."""
 
     def breaches(ticket: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:

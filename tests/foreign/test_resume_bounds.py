@@ -78,7 +78,7 @@ def keeps_nothing(
 
 
 @one_of_each_kind
-def test_who_is_too_late_is_gone(short_of_time: Gateway, carrier: Carrier) -> None:
+def test_a_client_that_resumes_too_late_is_refused(short_of_time: Gateway, carrier: Carrier) -> None:
     async def scenario(stage: Stage) -> None:
         bystander = await stage.join("bystander")
         bob = await stage.join("bob", resume=True)
@@ -102,7 +102,7 @@ async def no_error_until(link: Link, kind: str) -> dict:
 
 
 @one_of_each_kind
-def test_who_comes_back_in_time_stays(short_of_time: Gateway, carrier: Carrier) -> None:
+def test_a_client_that_resumes_in_time_keeps_its_connection(short_of_time: Gateway, carrier: Carrier) -> None:
     """Each loss begins a new window, so a connection can outlive the first one."""
 
     async def scenario(stage: Stage) -> None:

@@ -274,7 +274,7 @@ SHOWN_TABLE = [
 ]
 
 
-def test_what_each_sdk_shows_has_all_rows() -> None:
+def test_the_table_of_errors_by_sdk_is_complete() -> None:
     assert {row[0] for row in SHOWN_TABLE} == set(SHOWN_FOR)
 
 

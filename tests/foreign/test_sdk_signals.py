@@ -100,7 +100,7 @@ def test_to_one_and_in_order(perform: Perform) -> None:
 
 
 @each_sdk
-def test_who_hears_it(perform: Perform) -> None:
+def test_the_role_decides_who_receives_a_signal(perform: Perform) -> None:
     """Subscribers and moderators receive it, and a client with `publisheronly` does not."""
 
     async def play(room: Room) -> None:
@@ -179,7 +179,7 @@ def test_many_at_once(perform: Perform) -> None:
 
 
 @each_sdk
-def test_who_is_away_is_reached(perform: Perform) -> None:
+def test_a_detached_client_receives_signals_later(perform: Perform) -> None:
     """Signals of servers to a detached client wait for it."""
 
     async def play(room: Room) -> None:
@@ -205,7 +205,7 @@ def test_who_is_away_is_reached(perform: Perform) -> None:
 
 
 @each_sdk
-def test_who_is_away_is_disconnected(perform: Perform) -> None:
+def test_a_detached_client_can_be_disconnected(perform: Perform) -> None:
     async def play(room: Room) -> None:
         bystander = await room.join()
         away = await room.join(resume=True)

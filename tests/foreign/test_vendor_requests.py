@@ -245,7 +245,7 @@ def test_list_connections(server: Server, open_sdk: OpenSdk) -> None:
 
 
 @each_sdk
-def test_nobody_there(server: Server) -> None:
+def test_an_empty_session_is_not_found(server: Server) -> None:
     session, somebody = server.create(), str(uuid.uuid4())
     requests = server.requests
     nobody = "Not found. No clients are actively connected to the OpenTok session."

@@ -67,7 +67,7 @@ def destroyed(link: Link, reason: str) -> dict[str, Any]:
     return {"event": "connectionDestroyed", "reason": reason, "connection": connection}
 
 
-def test_who_comes_and_goes_and_why(vendor: Vendor, receiver: Receiver, watch: Watch) -> None:
+def test_created_and_destroyed_connections_are_reported_with_the_reason(vendor: Vendor, receiver: Receiver, watch: Watch) -> None:
     async def play(room: Room) -> None:
         server = Server(vendor, receiver, room.session)
         alice = await room.join(QUIC, data=DATA)

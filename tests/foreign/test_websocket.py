@@ -130,7 +130,7 @@ def test_unknown_kind_is_answered_and_the_link_goes_on(
     perform(scenario, gateway, carrier)
 
 
-def test_what_json_lets_a_client_write(gateway: Gateway) -> None:
+def test_json_with_defaults_and_unknown_members_is_accepted(gateway: Gateway) -> None:
     """Defaults left out, unknown members, ids in upper case, members in any order."""
 
     async def scenario(stage: Stage) -> None:

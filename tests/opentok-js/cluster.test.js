@@ -63,7 +63,7 @@ for (const [what, leave] of [
   });
 }
 
-test('what has happened meanwhile is told once, also after a second move', async (context) => {
+test('events during a move are reported once, also after a second move', async (context) => {
   const { second, third, balancer, alice, bob, open } = await meet(context);
   balancer.cut();
   await alice.next('sessionReconnecting');

@@ -231,7 +231,7 @@ fn a_foreign_authority_is_refused() {
 }
 
 #[test]
-fn what_a_crash_left_behind_is_no_obstacle() {
+fn files_that_a_crash_left_behind_are_replaced() {
     let world = World::new();
     world.open(Duration::ZERO).unwrap();
     world.write("leaf.key.new", "half a k");

@@ -142,7 +142,7 @@ fn each_file_is_called_what_it_is() {
 }
 
 #[test]
-fn what_editors_do_to_a_file_is_no_fault() {
+fn changes_that_editors_make_are_accepted() {
     let folder = Folder::new();
     for commands in [
         "true",

@@ -70,7 +70,7 @@ fn the_page_is_announced_and_its_key_is_kept() {
 }
 
 #[test]
-fn the_page_is_on_the_network_when_asked_for() {
+fn the_page_is_served_to_the_network_if_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Gateway::serve_command(dir.path(), "json");
     // A route is enough; nothing is sent.

@@ -48,7 +48,7 @@ test('bad URLs and options reject', async () => {
   await assert.rejects(connect(gateway.url, 'token', { timeoutMs: -1 }), { code: 'options' });
 });
 
-test('what is not a token is refused before anything is sent', async () => {
+test('an invalid token is refused before the client connects', async () => {
   for (const token of ['', 'x'.repeat(18_433), 7, undefined, null, {}, () => '', () => undefined, () => 7]) {
     await assert.rejects(connect('ws://127.0.0.1:1', token as never), { code: 'token' }, String(token));
   }

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_gateways_know_is_put_together() {
+    fn receipts_of_two_gateways_are_merged() {
         let [alice, bob] = [1, 2].map(|id| Sender::from(ConnectionId::from_bytes([id; 16])));
         let signal = |from: &Sender, seq| Receipt::Signal { from: from.clone(), seq };
         let (mut here, mut there) = (Receipts::default(), Receipts::default());

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn an_encoded_ticket_is_decoded() {
         let ticket = ticket();
         let text = ticket.encode();
         assert!(text.len() <= TICKET_BYTES);

@@ -273,7 +273,7 @@ async fn invalid_http3_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_no_session_is_rejected_and_the_session_stays() {
+async fn streams_of_no_session_are_rejected_and_the_session_stays() {
     let pair = Pair::new().await;
     let (client, mut server) = soon(pair.session()).await;
     let (mut second, mut answer) = pair.client.open_bi().await.unwrap();

@@ -93,7 +93,7 @@ async fn quic_frames_that_are_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn websocket_messages_that_are_none() {
+async fn malformed_websocket_messages() {
     let (world, background) = disturbed().await;
     let address = world.addresses().tcp;
     let token = world.token(Role::Publisher);
@@ -134,7 +134,7 @@ async fn websocket_messages_that_are_none() {
 
 /// Frames that no WebSocket library would send, byte by byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn websocket_frames_that_are_none() {
+async fn malformed_websocket_frames() {
     let (world, background) = disturbed().await;
     let address = world.addresses().tcp;
     let token = world.token(Role::Publisher);

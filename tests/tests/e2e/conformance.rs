@@ -16,7 +16,7 @@ macro_rules! suite {
                 an_unknown_target_is_an_error_and_the_link_stays,
                 subscribers_receive_only,
                 subscribers_may_send_if_configured,
-                publisheronly_does_neither,
+                a_publisheronly_client_neither_sends_nor_receives,
                 a_moderator_disconnects_others,
                 signals_of_servers_have_no_sender_and_one_order,
                 a_server_disconnects_anybody,
@@ -191,7 +191,7 @@ async fn subscribers_may_send_if_configured(transport: TransportMode) {
     assert_eq!(member.hear_data().await, "I may");
 }
 
-async fn publisheronly_does_neither(transport: TransportMode) {
+async fn a_publisheronly_client_neither_sends_nor_receives(transport: TransportMode) {
     let world = World::new().await;
     let mut mute = world.join(transport, Role::PublisherOnly).await;
     let mut speaker = world.join(other(transport), Role::Publisher).await;

@@ -253,7 +253,7 @@ async fn a_websocket_may_begin_on_a_connection_that_carried_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plaintext_is_there_when_asked_for() {
+async fn plaintext_is_served_if_configured() {
     let world = World::with(|config| config.tls.plaintext_tcp = true).await;
     let url = format!("ws://{}", world.addresses().tcp);
     let options = signalbox_client::ConnectOptions::new(url, world.token(Role::Publisher));

@@ -38,7 +38,7 @@ async fn still_works(page: &Page, link: &mut OpenTokLink, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_are_none_end_the_link() {
+async fn malformed_frames_end_the_link() {
     let world = world().await;
     let background = BackgroundTraffic::start(&world).await;
     let request = |headers: &[(&str, &str)]| Message::Binary(frame(2, headers, "{}").into());
@@ -76,7 +76,7 @@ async fn frames_that_are_none_end_the_link() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_are_none_are_refused_and_the_session_goes_on() {
+async fn malformed_requests_are_refused_and_the_session_goes_on() {
     let world = world().await;
     let background = BackgroundTraffic::start(&world).await;
     let page = page(&world);

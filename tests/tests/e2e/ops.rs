@@ -5,7 +5,7 @@ use std::time::Duration;
 use signalbox_client::Role;
 use signalbox_tests::{
     TransportMode, World,
-    ops::{ask_ops, get_ops, with_ops},
+    ops::{Scrape, ask_ops, get_ops, with_ops},
     within_timeout,
 };
 use tokio::net::TcpStream;
@@ -53,7 +53,7 @@ async fn a_page_of_another_site_gets_nothing() {
 
 /// It answers while clients hold every permit, and while the gateway drains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_answers_during_overload_and_shutdown() {
+async fn the_operations_listener_answers_during_overload_and_shutdown() {
     let mut world = World::with(|config| {
         with_ops(config);
         config.limits.pending_handshakes = 1;
@@ -65,12 +65,16 @@ async fn it_answers_during_overload_and_shutdown() {
     let _member = world.join(TransportMode::Quic, Role::Publisher).await;
     let _silent = TcpStream::connect(world.addresses().tcp).await.unwrap();
     assert_eq!(get_ops(&world, "/readyz").await.status, 200);
+    let full =
+        |scrape: &Scrape| scrape.sum("signalbox_pending_clients", &["listener=\"tcp\""]) == 1.0;
+    Scrape::until(&world, "the silent client holds the permit", full).await;
     world.tell_to_stop();
     let draining = async { while get_ops(&world, "/readyz").await.status != 503 {} };
     within_timeout("readiness fails", draining).await;
     let closing = async { while TcpStream::connect(world.addresses().tcp).await.is_ok() {} };
     within_timeout("the port for clients closes", closing).await;
     assert_eq!(get_ops(&world, "/healthz").await.status, 200);
+    assert_eq!(Scrape::of(&world).await.sum("signalbox_draining", &[]), 1.0);
     assert_eq!(get_ops(&world, "/cluster").await.status, 404);
 }
 

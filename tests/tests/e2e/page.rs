@@ -42,7 +42,7 @@ fn get(path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_off_by_default() {
+async fn the_page_is_off_by_default() {
     assert_eq!(signalbox_gateway::Config::default().listen.page, None);
     assert_eq!(World::new().await.addresses().page, None);
 }

@@ -36,17 +36,17 @@ async fn members(world: &World, proxy: &Proxy, rejoin: bool) -> Vec<Member> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_is_unnoticed() {
-    nobody_notices(|_| authority().clone()).await;
+    check_that_a_restart_is_unnoticed(|_| authority().clone()).await;
 }
 
 /// Most programs that renew certificates also generate a new key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_with_a_new_key_is_unnoticed() {
-    nobody_notices(renewed_certificate).await;
+    check_that_a_restart_is_unnoticed(renewed_certificate).await;
 }
 
 /// `certificate` is that of the second gateway.
-async fn nobody_notices(certificate: impl FnOnce(&Path) -> DevAuthority) {
+async fn check_that_a_restart_is_unnoticed(certificate: impl FnOnce(&Path) -> DevAuthority) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("state");
     let mut first = world(&file, authority()).await;
@@ -123,7 +123,7 @@ async fn everybody_rejoins(state_bytes: usize, spoil: impl FnOnce(&Path)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_of_no_use_costs_the_resumes_alone() {
+async fn an_unusable_state_file_prevents_resumption_only() {
     let spoil = |file: &Path| {
         let mut bytes = fs::read(file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

@@ -91,7 +91,7 @@ async fn a_gateway_that_restarts_is_shown_the_ticket_however_long_it_takes() {
 
 /// The other URL may be another gateway's.
 #[tokio::test]
-async fn a_gateway_that_goes_down_is_passed_over() {
+async fn a_gateway_that_shuts_down_is_skipped() {
     let (first, second) = (Fake::new().await, Fake::new().await);
     let options = ConnectOptions::new([first.url(), second.url()], "token");
     let (_client, mut events, mut link) = first.join(&options).await;

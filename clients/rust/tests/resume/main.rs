@@ -28,7 +28,7 @@ const KEPT: usize = 1024 + 256;
 const LONG: u32 = 60_000;
 
 #[tokio::test]
-async fn a_lost_link_is_replaced_and_nothing_is_said_twice() {
+async fn a_lost_link_is_replaced_and_no_signal_is_repeated() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
@@ -89,7 +89,7 @@ async fn an_answer_that_is_lost_leaves_the_ticket_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_told() {
+async fn a_resume_reports_lost_signals_and_presence() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
@@ -119,7 +119,7 @@ async fn what_is_lost_is_told() {
 }
 
 #[tokio::test]
-async fn a_gap_on_an_open_link_is_told_at_once() {
+async fn a_gap_on_an_open_link_is_reported_at_once() {
     let fake = Fake::new().await;
     let (_client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
@@ -150,7 +150,7 @@ async fn a_gap_of_presence_on_an_open_link_violates_the_protocol() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_kept_any_more_is_replaced() {
+async fn a_client_whose_ticket_is_refused_rejoins() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     link.say(GatewayMessage::ConnectionCreated(info(1))).await;
@@ -220,7 +220,7 @@ async fn a_link_that_is_closed_before_the_answer_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_end() {
+async fn a_refused_rejoin_ends_the_client() {
     let fake = Fake::new().await;
     let (client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;
     drop(link);
@@ -250,7 +250,7 @@ async fn ends(events: &mut signalbox_client::Events, expected: CloseReason) {
 }
 
 #[tokio::test]
-async fn who_is_sent_away_stays_away() {
+async fn a_client_does_not_reconnect_after_a_final_reason() {
     for reason in
         [CloseReason::ForceDisconnected, CloseReason::Superseded, CloseReason::SlowConsumer]
     {
@@ -272,7 +272,7 @@ async fn who_is_sent_away_stays_away() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_goes_down_is_come_back_to() {
+async fn a_client_resumes_after_a_shutdown_of_its_gateway() {
     let fake = Fake::new().await;
     let (_client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     link.say(bye(CloseReason::ShuttingDown)).await;
@@ -293,7 +293,7 @@ async fn a_gateway_that_goes_down_is_come_back_to() {
 }
 
 #[tokio::test]
-async fn of_a_gateway_that_keeps_nothing_nothing_is_awaited() {
+async fn a_client_does_not_wait_for_confirmations_of_a_gateway_without_resumption() {
     let fake = Fake::with(Features::NONE.with(Feature::Presence, true)).await;
     let (client, mut events, mut link) = fake.join(&fake.options()).await;
     for (number, data) in [(1, "a"), (2, "b")] {
@@ -307,7 +307,7 @@ async fn of_a_gateway_that_keeps_nothing_nothing_is_awaited() {
 }
 
 #[tokio::test]
-async fn who_wants_neither_is_told_of_the_end_at_once() {
+async fn a_client_without_resume_and_rejoin_ends_with_its_link() {
     let fake = Fake::new().await;
     let options = fake.options().resume(false).rejoin(false);
     let (client, mut events, mut link) = fake.join(&options).await;
@@ -318,7 +318,7 @@ async fn who_wants_neither_is_told_of_the_end_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_may_leave_while_it_is_away() {
+async fn a_client_can_leave_while_its_link_is_lost() {
     let fake = Fake::new().await;
     let (client, mut events, link) = fake.join_kept(ticket("t1", LONG)).await;
     drop(link);
@@ -354,7 +354,7 @@ async fn a_client_may_leave_while_it_is_away() {
 }
 
 #[tokio::test]
-async fn a_signal_that_is_of_use_only_now_is_not_sent_later() {
+async fn a_signal_without_retry_is_not_sent_after_a_reconnect() {
     let fake = Fake::new().await;
     let (client, mut events, mut link) = fake.join_kept(ticket("t1", LONG)).await;
     let now = || client.signal().retry_after_reconnect(false).data("now").send();
@@ -413,7 +413,7 @@ async fn a_client_that_does_not_read_waits_for_no_confirmation() {
 }
 
 #[tokio::test]
-async fn another_way_is_taken_and_taken_first_from_then_on() {
+async fn a_second_url_is_used_and_tried_first_from_then_on() {
     let (first, second) = (Fake::new().await, Fake::new().await);
     // The first accepts and says nothing, not even in TLS.
     let url = first.url().replace("ws://", "wss://");

@@ -70,7 +70,7 @@ fn patience(context: &ServerContext) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_does_not_read_the_answer_is_cut_off() {
+async fn a_client_that_does_not_read_its_answer_is_disconnected() {
     let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
@@ -80,7 +80,7 @@ async fn whoever_does_not_read_the_answer_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
+async fn a_client_without_a_credential_that_does_not_read_loses_its_permit() {
     let (context, _) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     let patience = patience(&context);
@@ -96,7 +96,7 @@ async fn whoever_has_no_credential_cannot_hold_a_place_by_not_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_reads_slowly_but_in_time_gets_all_of_it() {
+async fn a_slow_reader_gets_the_whole_answer() {
     let (context, session) = gateway();
     let (near, mut far) = tokio::io::duplex(4096);
     ask(&mut far, &session).await;
