@@ -18,6 +18,7 @@ pub(crate) mod rest;
 pub(crate) mod resumes;
 
 mod at_rate;
+mod controlled;
 mod flags;
 mod many_to_one;
 mod outcome;

@@ -12,24 +12,14 @@ use signalbox_loadgen::{
     transport::TransportVariant,
     worker::{Members, MembersProgress, MembersRole},
 };
-use signalbox_report::{
-    Chart, Column, Label, Metric, NamedRounds, Palette, QuantilePoint, Round, Row,
-};
+use signalbox_report::{Chart, Column, Label, Metric, Round};
 
-use super::{Columns, Outcome, Rounds, Scenario};
+use super::{
+    Columns, Outcome, Rounds, Scenario,
+    controlled::{ControlledLabel, ControlledRound, compare_with_controls, latency_charts},
+};
 use crate::{Bench, all::All};
 
-const P50: Metric<FairnessMeasured> =
-    Metric::lower("p50_us", "µs", |it| Some(it.signals.latency_us.p50));
-const P99: Metric<FairnessMeasured> =
-    Metric::lower("p99_us", "µs", |it| Some(it.signals.latency_us.p99));
-/// The p99 of each round as a multiple of its control's.
-const P99_TO_CONTROL: Metric<FairnessMeasured> =
-    Metric::lower("p99_to_control", "×", |it| it.p99_to_control);
-const LAG: Metric<FairnessMeasured> =
-    Metric::neutral("lag_p99_us", "µs", |it| Some(it.signals.lag_us.p99));
-const GATEWAY: Metric<FairnessMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it| it.signals.gateway_cores);
 const RECEIVED: Metric<FairnessMeasured> =
     Metric::neutral("received", "/s", |it| it.attacked.map(|it| it.received));
 const REFUSED: Metric<FairnessMeasured> =
@@ -150,6 +140,12 @@ impl Label for FairnessLabel {
     }
 }
 
+impl ControlledLabel for FairnessLabel {
+    fn control(&self) -> Option<Self> {
+        Some(Self { attack: self.attack.control()?, ..*self })
+    }
+}
+
 /// What became of the attacked session.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Attacked {
@@ -198,12 +194,34 @@ impl Round for FairnessMeasured {
     }
 }
 
+impl ControlledRound for FairnessMeasured {
+    fn signals(&self) -> &Measured {
+        &self.signals
+    }
+
+    fn p99_to_control(&self) -> Option<f64> {
+        self.p99_to_control
+    }
+
+    fn set_p99_to_control(&mut self, ratio: f64) {
+        self.p99_to_control = Some(ratio);
+    }
+}
+
 impl Scenario for Fairness {
     const NAME: &'static str = "fairness";
     const TITLE: &'static str = "Fairness";
     const READING: &'static str = include_str!("reading.md");
-    const METRICS: &'static [Metric<FairnessMeasured>] =
-        &[P50, P99, P99_TO_CONTROL, LAG, GATEWAY, RECEIVED, REFUSED, ENDED];
+    const METRICS: &'static [Metric<FairnessMeasured>] = &[
+        FairnessMeasured::P50,
+        FairnessMeasured::P99,
+        FairnessMeasured::P99_TO_CONTROL,
+        FairnessMeasured::LAG,
+        FairnessMeasured::GATEWAY,
+        RECEIVED,
+        REFUSED,
+        ENDED,
+    ];
 
     type Label = FairnessLabel;
     type Round = FairnessMeasured;
@@ -241,11 +259,11 @@ impl Scenario for Fairness {
     fn columns(&self) -> Columns<Self> {
         vec![
             Column::title("transport: the other session"),
-            Column::spread("p50 µs", &P50, 0),
-            Column::spread("p99 µs", &P99, 0),
-            Column::spread("p99 ÷ its control's", &P99_TO_CONTROL, 2),
-            Column::spread("generator late by µs (p99)", &LAG, 0),
-            Column::median("gateway CPU, cores", &GATEWAY, 2),
+            Column::spread("p50 µs", &FairnessMeasured::P50, 0),
+            Column::spread("p99 µs", &FairnessMeasured::P99, 0),
+            Column::spread("p99 ÷ its control's", &FairnessMeasured::P99_TO_CONTROL, 2),
+            Column::spread("generator late by µs (p99)", &FairnessMeasured::LAG, 0),
+            Column::median("gateway CPU, cores", &FairnessMeasured::GATEWAY, 2),
             Column::median("there: received/s", &RECEIVED, 0),
             Column::median("refused/s", &REFUSED, 0),
             Column::spread("members ended", &ENDED, 0),
@@ -255,15 +273,11 @@ impl Scenario for Fairness {
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         let title = "p99 as a multiple of its control's: 1 is no harm";
         let bars = [
-            outcome.bars("p99 of signals beside an attacked session", &P99),
-            outcome.bars_beside(title, &P99_TO_CONTROL, Some(1.0)),
+            outcome.bars("p99 of signals beside an attacked session", &FairnessMeasured::P99),
+            outcome.bars_beside(title, &FairnessMeasured::P99_TO_CONTROL, Some(1.0)),
         ];
-        let palette = Palette::of(FairnessVariant::ALL.map(|it| it.title().to_owned()));
-        let percentiles = |(transport, rows): (String, Vec<_>)| {
-            let curves: Vec<_> = rows.into_iter().map(curve).collect();
-            Chart::percentiles(&format!("Latency by percentile: {transport}"), &palette, &curves)
-        };
-        let curves = outcome.groups().into_iter().map(percentiles);
+        let titles = FairnessVariant::ALL.map(|it| it.title().to_owned());
+        let curves = latency_charts(outcome, titles);
         bars.into_iter().chain(curves).flatten().collect()
     }
 }
@@ -339,30 +353,10 @@ fn evaluate(
     FairnessMeasured { signals, attacked, p99_to_control: None }
 }
 
-/// The latency of signals by percentile, in each round.
-fn curve(row: &Row<FairnessLabel, FairnessMeasured>) -> NamedRounds<'_, QuantilePoint> {
-    let rounds = row.rounds.iter().map(|it| it.signals.curve.as_slice()).collect();
-    NamedRounds { name: row.label.member(), rounds }
-}
-
-/// Compares each attack with its own control, round by round.
-fn compare_with_controls(rows: &mut [Row<FairnessLabel, FairnessMeasured>]) {
-    let p99s = |row: &Row<FairnessLabel, FairnessMeasured>| -> Vec<f64> {
-        row.rounds.iter().map(|it| it.signals.latency_us.p99).collect()
-    };
-    let known: Vec<_> = rows.iter().map(|row| (row.label.clone(), p99s(row))).collect();
-    for row in rows {
-        let Some(attack) = row.label.attack.control() else { continue };
-        let control = FairnessLabel { attack, ..row.label };
-        let Some((_, controls)) = known.iter().find(|it| it.0 == control) else { continue };
-        for (round, control) in row.rounds.iter_mut().zip(controls) {
-            round.p99_to_control = Some(round.signals.latency_us.p99 / control);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use signalbox_report::Row;
+
     use super::*;
 
     #[test]
@@ -389,7 +383,9 @@ mod tests {
         compare_with_controls(&mut rows);
         let ratios: Vec<_> = rows
             .iter()
-            .map(|row| P99_TO_CONTROL.spread(&row.rounds).map(|it| (it.min, it.max)))
+            .map(|row| {
+                FairnessMeasured::P99_TO_CONTROL.spread(&row.rounds).map(|it| (it.min, it.max))
+            })
             .collect();
         let [few, several, many] = [(1.5, 1.5), (1.0, 2.0), (1.0, 3.0)].map(Some);
         assert_eq!(ratios, [None, None, few, None, several, None, many]);

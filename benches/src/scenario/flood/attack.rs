@@ -7,7 +7,7 @@ use signalbox_loadgen::{
 };
 use signalbox_report::Label;
 
-use super::Flood;
+use super::{super::controlled::ControlledLabel, Flood};
 
 /// A flood while signals are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -82,5 +82,11 @@ impl Label for FloodLabel {
 
     fn member(&self) -> String {
         self.attack.title()
+    }
+}
+
+impl ControlledLabel for FloodLabel {
+    fn control(&self) -> Option<Self> {
+        Some(Self { attack: self.attack.control()?, ..*self })
     }
 }

@@ -17,15 +17,16 @@ use signalbox_loadgen::{
     usage::GENERATOR_LIMIT,
     worker::{FloodGenerator, FloodKind, FloodOrder, FloodProgress, ReconnectSwarm, SwarmResult},
 };
-use signalbox_report::{
-    Chart, Column, Label as _, Metric, NamedRounds, Palette, QuantilePoint, Round, Row,
-};
+use signalbox_report::{Chart, Column, Metric, Round};
 
 use self::{
     attack::{Attack, FloodLabel},
     joins::{Joins, join_during},
 };
-use super::{Columns, Outcome, Rounds, Scenario};
+use super::{
+    Columns, Outcome, Rounds, Scenario,
+    controlled::{ControlledRound, compare_with_controls, latency_charts},
+};
 use crate::{Bench, all::All};
 
 /// Share of the requests that must be sent; a warning says if fewer are.
@@ -37,23 +38,12 @@ const BEGINNING: Duration = Duration::from_secs(2);
 /// Time over which the returning clients begin to resume.
 const RETURN: Duration = Duration::from_millis(500);
 
-const P50: Metric<FloodMeasured> =
-    Metric::lower("p50_us", "µs", |it| Some(it.signals.latency_us.p50));
-const P99: Metric<FloodMeasured> =
-    Metric::lower("p99_us", "µs", |it| Some(it.signals.latency_us.p99));
-/// The p99 of each round as a multiple of its control's.
-const P99_TO_CONTROL: Metric<FloodMeasured> =
-    Metric::lower("p99_to_control", "×", |it| it.p99_to_control);
 const JOINS: Metric<FloodMeasured> =
     Metric::higher("joins_in_time", "of 1", |it| Some(it.joins.in_time));
 const JOIN_P99: Metric<FloodMeasured> =
     Metric::lower("join_p99_ms", "ms", |it| Some(it.joins.joined_us.p99 / 1e3));
 const RETURN_MAX: Metric<FloodMeasured> =
     Metric::lower("return_max_ms", "ms", |it| Some(it.returned.as_ref()?.each_us.max / 1e3));
-const LAG: Metric<FloodMeasured> =
-    Metric::neutral("lag_p99_us", "µs", |it| Some(it.signals.lag_us.p99));
-const GATEWAY: Metric<FloodMeasured> =
-    Metric::neutral("gateway_cores", "cores", |it| it.signals.gateway_cores);
 const ANSWERS: Metric<FloodMeasured> = Metric::neutral("answered", "/s", |it| Some(it.answered));
 const REFUSALS: Metric<FloodMeasured> = Metric::neutral("refused", "/s", |it| Some(it.refused));
 
@@ -144,12 +134,36 @@ impl Round for FloodMeasured {
     }
 }
 
+impl ControlledRound for FloodMeasured {
+    fn signals(&self) -> &Measured {
+        &self.signals
+    }
+
+    fn p99_to_control(&self) -> Option<f64> {
+        self.p99_to_control
+    }
+
+    fn set_p99_to_control(&mut self, ratio: f64) {
+        self.p99_to_control = Some(ratio);
+    }
+}
+
 impl Scenario for Flood {
     const NAME: &'static str = "flood";
     const TITLE: &'static str = "Flood";
     const READING: &'static str = include_str!("reading.md");
-    const METRICS: &'static [Metric<FloodMeasured>] =
-        &[P50, P99, P99_TO_CONTROL, JOINS, JOIN_P99, RETURN_MAX, LAG, GATEWAY, ANSWERS, REFUSALS];
+    const METRICS: &'static [Metric<FloodMeasured>] = &[
+        FloodMeasured::P50,
+        FloodMeasured::P99,
+        FloodMeasured::P99_TO_CONTROL,
+        JOINS,
+        JOIN_P99,
+        RETURN_MAX,
+        FloodMeasured::LAG,
+        FloodMeasured::GATEWAY,
+        ANSWERS,
+        REFUSALS,
+    ];
 
     type Label = FloodLabel;
     type Round = FloodMeasured;
@@ -200,14 +214,14 @@ impl Scenario for Flood {
     fn columns(&self) -> Columns<Self> {
         vec![
             Column::title("transport: flood"),
-            Column::spread("p50 µs", &P50, 0),
-            Column::spread("p99 µs", &P99, 0),
-            Column::spread("p99 ÷ its control's", &P99_TO_CONTROL, 2),
+            Column::spread("p50 µs", &FloodMeasured::P50, 0),
+            Column::spread("p99 µs", &FloodMeasured::P99, 0),
+            Column::spread("p99 ÷ its control's", &FloodMeasured::P99_TO_CONTROL, 2),
             Column::percent("joins in 500 ms", &JOINS),
             Column::spread("join p99 ms", &JOIN_P99, 0),
             Column::spread("last return ms", &RETURN_MAX, 0),
-            Column::spread("generator late by µs (p99)", &LAG, 0),
-            Column::median("gateway CPU, cores", &GATEWAY, 2),
+            Column::spread("generator late by µs (p99)", &FloodMeasured::LAG, 0),
+            Column::median("gateway CPU, cores", &FloodMeasured::GATEWAY, 2),
             Column::median("answered/s", &ANSWERS, 0),
             Column::median("refused/s", &REFUSALS, 0),
         ]
@@ -216,16 +230,12 @@ impl Scenario for Flood {
     fn charts(outcome: &Outcome<Self>) -> Vec<Chart> {
         let title = "p99 as a multiple of its control's: 1 is no harm";
         let bars = [
-            outcome.bars("p99 of the others' signals under a flood", &P99),
-            outcome.bars_beside(title, &P99_TO_CONTROL, Some(1.0)),
+            outcome.bars("p99 of the others' signals under a flood", &FloodMeasured::P99),
+            outcome.bars_beside(title, &FloodMeasured::P99_TO_CONTROL, Some(1.0)),
             outcome.bars("Joins within half a second", &JOINS),
         ];
-        let palette = Palette::of(Attack::all(&outcome.scenario).into_iter().map(Attack::title));
-        let percentiles = |(transport, rows): (String, Vec<_>)| {
-            let curves: Vec<_> = rows.into_iter().map(curve).collect();
-            Chart::percentiles(&format!("Latency by percentile: {transport}"), &palette, &curves)
-        };
-        let curves = outcome.groups().into_iter().map(percentiles);
+        let titles = Attack::all(&outcome.scenario).into_iter().map(Attack::title);
+        let curves = latency_charts(outcome, titles);
         bars.into_iter().chain(curves).flatten().collect()
     }
 }
@@ -327,31 +337,10 @@ fn evaluate(
     measured
 }
 
-/// The latency of signals by percentile, in each round of a flood.
-fn curve(row: &Row<FloodLabel, FloodMeasured>) -> NamedRounds<'_, QuantilePoint> {
-    let rounds = row.rounds.iter().map(|it| it.signals.curve.as_slice()).collect();
-    NamedRounds { name: row.label.member(), rounds }
-}
-
-/// Compares each flood with its own control, round by round.
-fn compare_with_controls(rows: &mut [Row<FloodLabel, FloodMeasured>]) {
-    let p99s = |row: &Row<FloodLabel, FloodMeasured>| -> Vec<f64> {
-        row.rounds.iter().map(|it| it.signals.latency_us.p99).collect()
-    };
-    let known: Vec<_> = rows.iter().map(|row| (row.label.clone(), p99s(row))).collect();
-    for row in rows {
-        let Some(attack) = row.label.attack.control() else { continue };
-        let control = FloodLabel { attack, ..row.label };
-        let Some((_, controls)) = known.iter().find(|it| it.0 == control) else { continue };
-        for (round, control) in row.rounds.iter_mut().zip(controls) {
-            round.p99_to_control = Some(round.signals.latency_us.p99 / control);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use signalbox_loadgen::latencies::Latencies;
+    use signalbox_report::Row;
 
     use super::*;
 
@@ -399,7 +388,7 @@ mod tests {
         compare_with_controls(&mut rows);
         let ratios: Vec<_> = rows
             .iter()
-            .map(|row| P99_TO_CONTROL.spread(&row.rounds).map(|it| (it.min, it.max)))
+            .map(|row| FloodMeasured::P99_TO_CONTROL.spread(&row.rounds).map(|it| (it.min, it.max)))
             .collect();
         assert_eq!(ratios[..5], [None, None, Some((1.0, 1.5)), None, Some((1.0, 1.25))]);
     }
