@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's panic is its answer")]
 
 use std::{
+    fs,
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 use serde_json::Value;
@@ -14,7 +16,12 @@ use signalbox_test_harness::{Requirement, run, trials};
 fn main() -> ExitCode {
     let gateways = Requirement { name: "peers", unavailable };
     let nodes = Requirement { name: "peers", unavailable: nodes_unavailable };
-    let mut all = trials![gateways; signals_between_gateways, clients_of_a_killed_gateway];
+    let mut all = trials![
+        gateways;
+        signals_between_gateways,
+        clients_of_a_killed_gateway,
+        an_interrupted_measurement_ends_its_gateways,
+    ];
     all.extend(trials![nodes; signals_between_nodes_of_socket_io]);
     run(all)
 }
@@ -100,4 +107,29 @@ fn clients_of_a_killed_gateway() {
             assert_eq!(round[fault], 0, "{fault}: {row}");
         }
     }
+}
+
+/// The processes that this one has started.
+fn children(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("children"));
+    let children = tasks.map(|task| of(task.unwrap()).unwrap_or_default());
+    children.collect::<String>().split_whitespace().map(str::to_owned).collect()
+}
+
+fn an_interrupted_measurement_ends_its_gateways() {
+    let mut bench = Command::new(program());
+    // Its clients need the idle timeout to notice, half a minute.
+    bench.args(["failover", "--transport", "quic", "--connections", "10"]);
+    let mut bench = bench.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(bench.stderr.take().unwrap()).lines();
+    assert!(progress.any(|line| line.unwrap().contains("0 of 10 clients are back")));
+    // One gateway has been killed.
+    let mut started = children(bench.id());
+    assert_eq!(started.len(), 3, "two gateways and nats-server");
+    let id = bench.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    bench.wait().unwrap();
+    started.retain(|pid| Path::new("/proc").join(pid).exists());
+    assert_eq!(started, [""; 0], "processes that the benchmark has left behind");
 }

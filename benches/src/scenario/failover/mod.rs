@@ -26,6 +26,9 @@ use crate::{Bench, all::All};
 /// Clients in `all`.
 const CONNECTIONS_IN_ALL: usize = 1000;
 
+/// Idle timeout in `all`, in seconds: with that of a gateway's default, most of the time is waiting.
+const IDLE_IN_ALL: f64 = 6.0;
+
 /// Files of a process beside those of its clients.
 const SPARE_FILES: u64 = 200;
 
@@ -77,9 +80,9 @@ pub(crate) struct Failover {
     /// Signals per second, of all senders together, each to the 12 clients of its session.
     #[arg(long, value_name = "NUMBER", default_value_t = 300)]
     rate: u32,
-    /// Idle timeout of the gateways in seconds, after which QUIC clients notice; keep-alives have a
-    /// third of it.
-    #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
+    /// Idle timeout of the gateways in seconds, after which QUIC clients notice, within a third of it:
+    /// the interval of their keep-alives. The default is that of a gateway.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     idle: f64,
     /// Threads of the clients, which make thousands of handshakes at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
@@ -319,6 +322,7 @@ impl Scenario for Failover {
     fn adapt(&mut self, all: &All) -> bool {
         self.repeat = all.rounds(Self::NAME, 1);
         self.connections = CONNECTIONS_IN_ALL;
+        self.idle = IDLE_IN_ALL;
         self.repeat > 0 && all.can(Self::NAME, Peer::find(PeerKind::Nats))
     }
 
