@@ -151,13 +151,13 @@ def test_nothing_is_missed_and_nothing_comes_twice(cluster: Cluster, way: Way) -
     perform(scenario, cluster, way.carrier)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="only gateways that had the session open remember that the connection was disconnected",
-)
 @pytest.mark.parametrize("carrier", [QUIC, WEBSOCKET_JSON], ids=str)
-def test_disconnected_while_detached(cluster: Cluster, carrier: Carrier) -> None:
-    """The client resumes on a gateway without other members of the session."""
+@pytest.mark.parametrize("moderator_leaves", [False, True], ids=["open", "closed"])
+def test_disconnected_while_detached(
+    cluster: Cluster, carrier: Carrier, moderator_leaves: bool
+) -> None:
+    """The client resumes on a gateway without other members, when others have the session open, and
+    when none has."""
     at = cluster.gateways
 
     async def scenario(session: str) -> None:
@@ -170,6 +170,8 @@ def test_disconnected_while_detached(cluster: Cluster, carrier: Carrier) -> None
         await bob.abandon()
         await moderator.force_disconnect(bob.me)
         await moderator.next("connectionDestroyed")
+        if moderator_leaves:
+            await moderator.goodbye()
         with pytest.raises(Ended, match="forceDisconnected"):
             await carrier.resume(at[1], bob)
 

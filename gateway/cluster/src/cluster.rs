@@ -94,6 +94,14 @@ impl Cluster {
         for message in self.shared.export() {
             self.links.send(peer, &ChannelMessage::State { message: &message });
         }
+        self.send_evicted(peer, None);
+    }
+
+    /// Tells a peer of the evicted connections of a session, or of all.
+    pub(crate) fn send_evicted(&self, peer: &Instance, session: Option<&SessionId>) {
+        if let Some(tickets) = self.relay.export_evicted(session) {
+            self.links.send(peer, &ChannelMessage::Evicted { tickets: &tickets });
+        }
     }
 
     /// The links of this gateway.

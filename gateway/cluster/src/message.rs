@@ -97,6 +97,12 @@ pub(crate) enum ChannelMessage<'a> {
         #[serde(borrow)]
         message: &'a [u8],
     },
+    /// Connections that were disconnected by a moderator or a server. It precedes the answer to an
+    /// `Open`, so that a client that resumes learns why it cannot.
+    Evicted {
+        #[serde(borrow)]
+        tickets: &'a [u8],
+    },
 }
 
 /// A message of the bus is unusable.

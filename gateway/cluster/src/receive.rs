@@ -100,6 +100,7 @@ impl Cluster {
                 }
             }
             ChannelMessage::Open { session } => {
+                self.send_evicted(from, Some(&session));
                 if !self.relay.share(&session, from, now) {
                     self.say_absent(from, session);
                 }
@@ -161,6 +162,10 @@ impl Cluster {
                 return Err(BusMessageError::Malformed);
             }
             ChannelMessage::State { .. } => {}
+            ChannelMessage::Evicted { tickets } => {
+                let imported = self.relay.import_evicted(tickets);
+                imported.map_err(|_| BusMessageError::Malformed)?;
+            }
             ChannelMessage::Adopt { session } => self.adopt(session, from, now),
             ChannelMessage::Adopted { session } => self.state.lock().handovers.done(&session),
         }

@@ -23,7 +23,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn run(faults: Faults) {
     let first = number("SIGNALBOX_SEED", 0);
-    run_seeds(faults, first..first + number("SIGNALBOX_PROGRAMS", 150));
+    run_seeds(faults, first..first + number("SIGNALBOX_PROGRAMS", 350));
 }
 
 fn run_seeds(faults: Faults, seeds: impl IntoIterator<Item = u64>) {
@@ -108,6 +108,9 @@ fn programs_that_have_failed() {
     run_seeds(EVERYTHING, [650, 2685]);
     // A barrier was answered before the part of a session that was being opened.
     run_seeds(LOSSES, [3720]);
+    // The client of a connection that was disconnected while it moved did not learn of it.
+    run_seeds(DELAYS, [225]);
+    run_seeds(LOSSES, [12_114]);
     // Found earlier.
     run_seeds(CUTS, [1028, 1062, 1531]);
     run_seeds(STOPS, [1586]);

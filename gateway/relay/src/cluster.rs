@@ -287,6 +287,23 @@ impl Relay {
         cluster.map(|cluster| cluster.closed_sessions.destroyed(session)).unwrap_or_default()
     }
 
+    /// The tickets of evicted connections, of one session or of all, for a gateway that may not know
+    /// them. None if there are none.
+    pub fn export_evicted(&self, session: Option<&SessionId>) -> Option<Vec<u8>> {
+        let evicted = self.directory().context().evicted.export(session);
+        if evicted.is_empty() { None } else { postcard::to_stdvec(&evicted).ok() }
+    }
+
+    /// Remembers the evicted connections that another gateway has exported.
+    ///
+    /// # Errors
+    /// The bytes are not an export.
+    pub fn import_evicted(&self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let evicted = postcard::from_bytes(bytes).map_err(|_| RestoreError::Damaged)?;
+        self.directory().context().evicted.import(evicted);
+        Ok(())
+    }
+
     /// The numbers of sessions and of gaps.
     pub fn cluster_summary(&self) -> ClusterSummary {
         let sessions = self.directory().all();

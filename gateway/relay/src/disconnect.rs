@@ -8,7 +8,8 @@ use crate::{relay::Relay, token::TokenIdentity};
 
 impl Relay {
     /// Disconnects the connections on this gateway that `matches` selects, attached and detached, in
-    /// one session or in all sessions of a project. Returns their number.
+    /// one session or in all sessions of a project. Connections of lost gateways are disconnected by
+    /// the one that reports their ends. Returns their number.
     pub fn disconnect_matching(
         &self,
         project: &ProjectKey,

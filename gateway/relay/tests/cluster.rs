@@ -6,7 +6,7 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use signalbox_protocol::{CloseReason, DisconnectReason, Role, SessionId};
-use signalbox_relay::{Backplane, Instance, SessionUpdate};
+use signalbox_relay::{Backplane, Instance, ResumeError, SessionUpdate};
 use world::{World, resumable::ResumableClient};
 
 use crate::world::{resumable::ENCODINGS, session};
@@ -76,4 +76,28 @@ fn at_a_shutdown_resumable_connections_are_left_to_the_other_gateways() {
     let mut observed = world.journal.take();
     observed.sort_by_key(|(_, id, _)| *id);
     assert_eq!(observed, [(shared, other.id, reason), (alone, unshared.id, reason)]);
+}
+
+#[test]
+fn a_gateway_that_opens_the_session_later_knows_who_was_evicted() {
+    let (mut home, mut other) = (clustered(), clustered());
+    let (here, elsewhere) = (session(1, 1), session(1, 2));
+    assert_eq!(home.relay.export_evicted(None), None);
+    let mut away = ResumableClient::join(&mut home, &here, ENCODINGS[0]);
+    let _detached = away.detach(&home);
+    home.relay.force_disconnect(&here, away.id, home.now).unwrap();
+    assert_eq!(home.relay.export_evicted(Some(&elsewhere)), None);
+    let evicted = home.relay.export_evicted(Some(&here)).unwrap();
+    assert_eq!(home.relay.export_evicted(None).as_deref(), Some(&evicted[..]));
+
+    let _member = other.join(&here, Role::Publisher);
+    let resumed = away.resume(&other, ENCODINGS[0]).err();
+    assert_eq!(resumed, Some(ResumeError::InvalidTicket), "not known yet");
+    assert!(other.relay.import_evicted(&evicted[1..]).is_err());
+    for _ in 0..2 {
+        // Several gateways may tell of it.
+        other.relay.import_evicted(&evicted).unwrap();
+    }
+    assert_eq!(away.resume(&other, ENCODINGS[0]).err(), Some(ResumeError::Evicted));
+    assert_eq!(other.relay.export_evicted(None), Some(evicted));
 }

@@ -76,3 +76,35 @@ async fn connections_on_all_gateways_count_for_the_limit_of_a_project() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_on_all_gateways_count_for_the_limit_of_a_session() {
+    let limit = |config: &mut signalbox_gateway::Config| config.limits.connections_per_session = 2;
+    let gateways = Gateways::start_with(3, limit).await;
+    let mut first = gateways.join(0).await;
+    let second = gateways.join(1).await;
+    assert_eq!(first.sees_created().await, second.id());
+    // The third has no members of the session, and asks the others for theirs.
+    for number in 0..3 {
+        let world = gateways.at(number);
+        let options = world.options(TransportMode::Quic, Role::Publisher);
+        let error = match world.try_join(&options).await {
+            Err(error) => error,
+            Ok(_) => panic!("a third member joined at gateway {number}"),
+        };
+        let expected = CloseReason::ConnectionLimit;
+        assert!(
+            matches!(&error, ConnectError::Refused { reason, .. } if *reason == expected),
+            "{error:?}"
+        );
+    }
+    // A member that leaves makes room at every gateway.
+    second.client.disconnect().await;
+    first.sees_destroyed().await;
+    let joined = async {
+        let world = gateways.at(2);
+        let options = world.options(TransportMode::Quic, Role::Publisher);
+        while world.try_join(&options).await.is_err() {}
+    };
+    within_timeout("there is room", joined).await;
+}

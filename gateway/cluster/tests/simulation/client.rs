@@ -34,6 +34,8 @@ pub(crate) struct Client {
     sent: u64,
     accepted: u64,
     record: Record,
+    /// A server has disconnected it.
+    pub(crate) kicked: bool,
     /// The program isolates gateways for a while: it cuts them off or stops them.
     isolation: bool,
     /// The program kills gateways.
@@ -117,6 +119,7 @@ impl Client {
             sent: 0,
             accepted: 0,
             record: Record::default(),
+            kicked: false,
             isolation: faults.cuts || faults.stops,
             kills: faults.kills,
         }
@@ -297,7 +300,12 @@ impl Client {
         };
         let (mut connection, resumed) = match at.relay.resume(&request, now) {
             Ok(resumed) => resumed,
-            Err(ResumeError::InvalidTicket) => return State::Ended("invalid ticket"),
+            Err(ResumeError::InvalidTicket) => {
+                // Only a gateway that was killed or isolated may have known of it.
+                let told = self.kicked && !self.kills && !self.isolation;
+                assert!(!told, "{} does not learn that it was kicked", short(self.id));
+                return State::Ended("invalid ticket");
+            }
             Err(ResumeError::Evicted) => return State::Ended("evicted"),
             Err(ResumeError::CursorAhead) => panic!("{} is ahead of {node}", short(self.id)),
             Err(_) => return State::Detached { since },

@@ -227,7 +227,8 @@ impl Simulation {
         let target = self.random.below(self.clients.len());
         let (session, id) = (self.clients[target].session.clone(), self.clients[target].id);
         self.note(|| format!("{} kicked at {n}", short(id)));
-        let _ = self.nodes[n].relay.force_disconnect(&session, id, self.now);
+        let kicked = self.nodes[n].relay.force_disconnect(&session, id, self.now);
+        self.clients[target].kicked |= kicked.is_ok();
     }
 
     /// Lets time pass.

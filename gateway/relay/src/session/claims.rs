@@ -29,11 +29,11 @@ impl SessionState {
         now: Duration,
     ) {
         if self.roster.get(id).is_some() {
-            let reason = match reason {
-                DisconnectReason::ForceDisconnected => CloseReason::ForceDisconnected,
-                _ => CloseReason::NetworkDisconnected,
-            };
-            self.remove(id, reason, now);
+            if reason != DisconnectReason::ForceDisconnected {
+                self.remove(id, CloseReason::NetworkDisconnected, now);
+            } else if let Some(member) = self.remove(id, CloseReason::ForceDisconnected, now) {
+                self.evict(member);
+            }
         } else if self.roster.get_remote(id).is_some() {
             self.remove_remote(id, reason, now);
         } else if let Some(shared) = &mut self.shared {
@@ -161,6 +161,12 @@ impl SessionState {
     pub(super) fn appear(&mut self, home: &Instance, state: MemberState, now: Duration) -> bool {
         let id = state.record.info.id;
         if self.shared.as_ref().is_some_and(|shared| shared.destroyed.contains(id)) {
+            if let Some(resumable) = state.resumable
+                && self.context.evicted.has(id)
+            {
+                // It had moved meanwhile, and has another ticket.
+                self.context.evicted.push(&self.id, id, resumable);
+            }
             return false;
         }
         if !self.roster.contains(id) {

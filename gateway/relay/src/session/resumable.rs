@@ -154,6 +154,11 @@ impl Resumable {
         self.ticket.has(secret) || self.previous.is_some_and(|previous| previous.ticket.has(secret))
     }
 
+    /// Whether it has the latest ticket of `other`.
+    pub(crate) fn has_ticket_of(&self, other: &Self) -> bool {
+        self.has(&other.ticket.secret)
+    }
+
     /// Replaces the tickets after an attempt with the ticket `presented` was accepted.
     pub(crate) fn exchange(&mut self, presented: IssuedTicket, attempt: u32, next: IssuedTicket) {
         self.previous = Some(PreviousTicket { ticket: presented, attempt });

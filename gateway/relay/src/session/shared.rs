@@ -312,7 +312,7 @@ impl SessionState {
         if reason == DisconnectReason::ForceDisconnected
             && let Some(resumable) = member.resumable
         {
-            self.context.evicted.push(id, resumable);
+            self.context.evicted.push(&self.id, id, resumable);
         }
     }
 

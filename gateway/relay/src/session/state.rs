@@ -274,7 +274,7 @@ impl SessionState {
     pub(super) fn evict(&self, member: Member) {
         let id = member.id();
         if let (_, Some(resumable)) = member.into_parts() {
-            self.context.evicted.push(id, resumable);
+            self.context.evicted.push(&self.id, id, resumable);
         }
     }
 
