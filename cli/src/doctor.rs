@@ -91,7 +91,12 @@ fn gateway(
             true
         }
         Err(error) => {
-            report.add(configuration_fault(&error))?;
+            let next = if sources.configure_nothing() {
+                "pass --config FILE, or only --url on the machine of a client"
+            } else {
+                "correct it; signalbox config check says the same"
+            };
+            report.add(configuration_fault(&error, next))?;
             false
         }
     };
@@ -110,12 +115,12 @@ fn gateway(
     report.add(runtime.block_on(system::clock()))
 }
 
-fn configuration_fault(error: &anyhow::Error) -> Finding {
+fn configuration_fault(error: &anyhow::Error, next: &str) -> Finding {
     let text = match error.downcast_ref::<InvalidConfig>() {
         Some(invalid) => invalid.on_one_line(),
         None => format!("{error:#}"),
     };
-    Finding::fail("configuration", text, "correct it; signalbox config check says the same")
+    Finding::fail("configuration", text, next)
 }
 
 /// The findings so far.

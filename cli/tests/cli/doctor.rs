@@ -129,7 +129,7 @@ fn without_a_configuration_only_the_reach_is_checked() {
     configured.env("SIGNALBOX_LISTEN__QUIC", "127.0.0.1:0");
     finds(&mut configured, "certificate", "fail", "none is configured");
     // Without a URL there is nothing else to check.
-    finds(&mut doctor(&[]), "certificate", "fail", "none is configured");
+    finds(&mut doctor(&[]), "configuration", "fail", "pass --config FILE, or only --url");
 }
 
 #[test]
