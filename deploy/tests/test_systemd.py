@@ -43,7 +43,7 @@ def test_the_unit_confines_the_gateway(deploy: Path) -> None:
 
 def test_a_stop_takes_longer_than_the_default_drain(deploy: Path) -> None:
     unit = dict(line.split("=", 1) for line in (deploy / UNIT).read_text().splitlines() if "=" in line)
-    manual = (deploy.parent / "docs/operations.md").read_text()
+    manual = (deploy.parent / "docs/settings.md").read_text()
     drain = re.search(r"^timeout_ms = (\d+) ", manual, re.MULTILINE)
     assert drain and int(unit["TimeoutStopSec"].removesuffix("s")) * 1000 >= int(drain[1]) + 10_000
     assert unit["StateDirectory"] == "signalbox" and 'state_file = "/var/lib/signalbox/state"' in (

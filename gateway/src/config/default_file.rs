@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_manual_shows_every_setting_with_its_default() {
-        let manual = include_str!("../../../docs/operations.md");
+        let manual = include_str!("../../../docs/settings.md");
         let (_, rest) = manual.split_once("```toml\nname = ").unwrap();
         let (shown, _) = rest.split_once("```").unwrap();
         let shown = format!("name = {shown}");

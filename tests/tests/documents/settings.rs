@@ -1,4 +1,4 @@
-//! `docs/operations.md` states when each setting takes effect.
+//! `docs/settings.md` states when each setting takes effect.
 
 use signalbox_gateway::effects_reference;
 
@@ -6,7 +6,7 @@ use super::root;
 
 #[test]
 fn the_effects_of_settings_are_those_of_the_code() {
-    let manual = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let manual = std::fs::read_to_string(root().join("docs/settings.md")).unwrap();
     let table = effects_reference();
-    assert!(manual.contains(&table), "the section Reload must have this table:\n{table}");
+    assert!(manual.contains(&table), "it must have this table:\n{table}");
 }
