@@ -25,7 +25,7 @@ use crate::{clock::unix_time, config::Sources, dev::DevProject, output};
 Examples:
   signalbox token check TOKEN --config gateway.toml
       With the projects of a configuration.
-  pbpaste | signalbox token check --dev
+  signalbox token check --dev < token.txt
       A token from standard input, with the project of `signalbox serve --dev`.
   SIGNALBOX_PROJECTS='[{key=\"12345678\",secrets=[\"SECRET\"]}]' signalbox token check TOKEN
       With a project that no file has.
