@@ -12,8 +12,8 @@ use signalbox_protocol::{
     ConnectionId, ConnectionInfo, MediaMode, Role, SessionId, Signal, Transport,
 };
 use signalbox_relay::{
-    Connection, Encoding, Instance, Join, Outbox, Outgoing, Recipients, Relay, ResumeOptions,
-    Settings, TicketSecret, TokenIdentity,
+    Connection, Encoding, Instance, Join, JoinError, Outbox, Outgoing, Recipients, Relay,
+    ResumeOptions, Settings, TicketSecret, TokenIdentity,
 };
 
 /// Heartbeats are due in each.
@@ -50,6 +50,11 @@ impl Gateway {
 
     /// Joins a resumable client.
     pub(crate) fn join(&mut self, session: &SessionId) -> Attached {
+        self.try_join(session).unwrap()
+    }
+
+    /// The same, for a gateway that may have been told of so many connections that it refuses more.
+    pub(crate) fn try_join(&mut self, session: &SessionId) -> Result<Attached, JoinError> {
         self.joined += 1;
         let mut id = [self.joined; 16];
         id[0] = self.instance.gateway.as_str().as_bytes()[0];
@@ -69,8 +74,8 @@ impl Gateway {
             transport: Transport::WebSocket,
             resume: Some(resume),
         };
-        let joined = self.relay.join(join, self.now).unwrap();
-        Attached { connection: joined.connection, outbox: joined.outbox }
+        let joined = self.relay.join(join, self.now)?;
+        Ok(Attached { connection: joined.connection, outbox: joined.outbox })
     }
 
     /// The secret of a client's ticket. Clients are counted from 1.

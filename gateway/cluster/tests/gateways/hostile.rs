@@ -92,7 +92,7 @@ impl Partner {
             0 => self.clients.push(self.gateway.join(&shared)),
             1 => {
                 let _hold = victim.gateway.open(&shared);
-                at_victim.push(victim.gateway.join(&shared));
+                at_victim.extend(victim.gateway.try_join(&shared));
             }
             2 => drop(self.clients.pop()),
             3 => {
