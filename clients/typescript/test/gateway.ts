@@ -11,6 +11,7 @@ import type { Session } from '../src/index.js';
 
 const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 10_000;
+const START_ATTEMPTS = 50;
 
 export interface Gateway {
   /** `http://HOST:PORT`: WebSocket without TLS. */
@@ -47,6 +48,23 @@ export async function startGateway(
     directory = mkdtempSync(join(tmpdir(), 'signalbox-')),
     options = [] as string[],
   } = {},
+): Promise<Gateway> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await launch(context, settings, tcp, directory, options);
+    } catch (error) {
+      // Between two gateways on the same port, the system may give it to another test's connection.
+      if (attempt === START_ATTEMPTS || !String(error).includes('Address already in use')) throw error;
+    }
+  }
+}
+
+async function launch(
+  context: Cleanup,
+  settings: Record<string, string>,
+  tcp: string,
+  directory: string,
+  options: string[],
 ): Promise<Gateway> {
   const child = spawn(
     binary(),

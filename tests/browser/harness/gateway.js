@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const START_DEADLINE_MS = 30_000;
+const START_ATTEMPTS = 50;
 const STOP_DEADLINE_MS = 10_000;
 
 /** The program under test. */
@@ -111,6 +112,18 @@ export class Gateway extends Address {
   }
 
   async #run(quic, tcp) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#launch(quic, tcp);
+      } catch (error) {
+        // Between two gateways on the same port, the system may give it to another test's connection.
+        if (attempt === START_ATTEMPTS || !String(error).includes('Address already in use')) throw error;
+        this.#log = '';
+      }
+    }
+  }
+
+  async #launch(quic, tcp) {
     this.#child = spawn(
       binary(),
       ['serve', '--announce', 'json', '--dev', '--dev-dir', this.#directory, '--quic', quic, '--tcp', tcp],

@@ -6,6 +6,7 @@ use signalbox_client::{DisconnectReason, Event};
 use signalbox_gateway::Config;
 use signalbox_tests::{
     Member, PROJECT, TransportMode, World, credential, new_session,
+    ops::{Scrape, with_ops},
     rest::{ask, request},
     within_timeout,
 };
@@ -45,6 +46,25 @@ async fn clients_of_a_killed_gateway_resume_on_another() {
         let (from, _, data) = staying.hear().await;
         assert_eq!((from, data.as_deref()), (Some(connection), Some("here again")));
     }
+}
+
+/// Gateways number presence events differently, so such a client gets the list of members again. Nothing
+/// that it missed is lost, and operators are not alarmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_moves_to_another_gateway_counts_as_no_gap() {
+    let mut gateways = Gateways::start_with(2, with_ops).await;
+    let options = gateways.options(&[0, 1], TransportMode::WebSocketPostcard);
+    let mut moving = join_resumable(gateways.at(0), &options).await;
+    let mut staying = gateways.join(1).await;
+    assert_eq!(moving.sees_created().await, staying.id());
+    gateways.kill(0);
+    staying.say("meanwhile").await;
+    assert_eq!(staying.hear_data().await, "meanwhile");
+    resumes_and_hears(&mut moving, &["meanwhile"]).await;
+    let scrape = Scrape::of(gateways.at(1)).await;
+    let count = |name| scrape.sum(name, &[]);
+    assert_eq!(count("signalbox_resumes_total"), 1.0);
+    assert_eq!(count("signalbox_resume_gaps_total"), 0.0);
 }
 
 /// The other gateways know of the loss before the client: they keep its connection for the time in
