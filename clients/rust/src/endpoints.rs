@@ -57,8 +57,8 @@ impl Endpoints {
         let is_ipv4 = address.is_ipv4();
         let socket = if is_ipv4 { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         let local = self.local(is_ipv4);
-        // Without an address, the system also chooses a better port: one that is free for this gateway,
-        // not for all.
+        // Without an address, the system binds the socket when it connects. It can then use a port again
+        // that is in use towards other gateways.
         if !local.ip().is_unspecified() {
             socket.bind(local)?;
         }

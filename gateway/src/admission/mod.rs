@@ -276,3 +276,21 @@ impl PendingBounds {
         Self { permits, reserved: 0, per_address: permits, waiting: 0, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its client gives the handshake five seconds, so the gateway must refuse it while it still waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_finds_no_permit_is_refused_after_two_seconds() {
+        let mut config = Config::default();
+        config.limits.pending_handshakes = 1;
+        let admission = Arc::new(AdmissionControl::new(&config));
+        let client = |last| admission.tcp_client([192, 0, 2, last].into());
+        let _served = admission.enter_tcp(client(1)).await.unwrap();
+        let begun = Instant::now();
+        assert!(admission.enter_tcp(client(2)).await.is_none());
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    }
+}

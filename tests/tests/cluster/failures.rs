@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signalbox_client::{DisconnectReason, Event};
+use signalbox_client::{ConnectOptions, DisconnectReason, Event};
 use signalbox_gateway::Config;
 use signalbox_tests::{
     Member, PROJECT, TransportMode, World, credential, new_session,
@@ -26,6 +26,18 @@ async fn resumes_and_hears(member: &mut Member, data: &[&str]) {
         }
     }
     assert_eq!(heard, data);
+}
+
+/// A client of the first of two gateways, which is killed, resumes on the second, and hears a signal that
+/// was sent there meanwhile.
+async fn resumes_on_the_second(gateways: &mut Gateways, options: &ConnectOptions) {
+    let mut moving = join_resumable(gateways.at(0), options).await;
+    let mut staying = gateways.join(1).await;
+    assert_eq!(moving.sees_created().await, staying.id());
+    gateways.kill(0);
+    staying.say("meanwhile").await;
+    assert_eq!(staying.hear_data().await, "meanwhile");
+    resumes_and_hears(&mut moving, &["meanwhile"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,13 +66,7 @@ async fn clients_of_a_killed_gateway_resume_on_another() {
 async fn a_client_that_moves_to_another_gateway_counts_as_no_gap() {
     let mut gateways = Gateways::start_with(2, with_ops).await;
     let options = gateways.options(&[0, 1], TransportMode::WebSocketPostcard);
-    let mut moving = join_resumable(gateways.at(0), &options).await;
-    let mut staying = gateways.join(1).await;
-    assert_eq!(moving.sees_created().await, staying.id());
-    gateways.kill(0);
-    staying.say("meanwhile").await;
-    assert_eq!(staying.hear_data().await, "meanwhile");
-    resumes_and_hears(&mut moving, &["meanwhile"]).await;
+    resumes_on_the_second(&mut gateways, &options).await;
     let scrape = Scrape::of(gateways.at(1)).await;
     let count = |name| scrape.sum(name, &[]);
     assert_eq!(count("signalbox_resumes_total"), 1.0);
@@ -79,13 +85,7 @@ async fn a_client_that_notices_late_resumes() {
     // Its link is idle when its gateway is killed, so it notices after the whole idle timeout.
     let options = gateways.options(&[0, 1], TransportMode::Quic);
     let options = options.keep_alive(Duration::from_secs(60));
-    let mut moving = join_resumable(gateways.at(0), &options).await;
-    let mut staying = gateways.join(1).await;
-    assert_eq!(moving.sees_created().await, staying.id());
-    gateways.kill(0);
-    staying.say("meanwhile").await;
-    assert_eq!(staying.hear_data().await, "meanwhile");
-    resumes_and_hears(&mut moving, &["meanwhile"]).await;
+    resumes_on_the_second(&mut gateways, &options).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,7 +53,7 @@ impl Gateway {
         self.try_join(session).unwrap()
     }
 
-    /// The same, for a gateway that may have been told of so many connections that it refuses more.
+    /// The same, with the refusal of a gateway whose project has too many connections.
     pub(crate) fn try_join(&mut self, session: &SessionId) -> Result<Attached, JoinError> {
         self.joined += 1;
         let mut id = [self.joined; 16];
