@@ -262,6 +262,8 @@ async fn race<T, F: Future<Output = Result<T, ConnectError>>>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// The time after which an attempt is given up whose handshake ends after `handshake`.
@@ -292,5 +294,30 @@ mod tests {
             let given_up = given_up_after(patience, seconds(handshake)).await;
             assert_eq!(given_up, seconds(expected), "{patience:?}, handshake of {handshake} s");
         }
+    }
+
+    /// The time after which the second of two silent gateways is dialled.
+    async fn head_start(patience: Patience) -> Duration {
+        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let urls = [&first, &second].map(|it| format!("ws://{}", it.local_addr().unwrap()));
+        let options = ConnectOptions::new(urls, "token");
+        let roots = Arc::new(RootCertStore::empty());
+        let mut dialer = Dialer::new(roots, Arc::default(), options.clone()).unwrap();
+        let begin = Instant::now();
+        tokio::select! {
+            _ = dialer.open(Opening::Hello(&options), patience) => panic!("both are silent"),
+            _second = async { (first.accept().await.unwrap(), second.accept().await.unwrap()) } => {}
+        }
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_has_a_longer_head_start_when_a_client_reconnects() {
+        let time = Duration::from_secs(5);
+        let joining = head_start(Patience::in_all(time)).await;
+        assert!((300..1000).contains(&joining.as_millis()), "{joining:?}");
+        let reconnecting = head_start(Patience::for_each(time, 2)).await;
+        assert!((1000..5000).contains(&reconnecting.as_millis()), "{reconnecting:?}");
     }
 }
