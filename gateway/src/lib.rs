@@ -44,6 +44,7 @@ mod lifecycle;
 mod link;
 mod link_id;
 mod link_registry;
+mod link_rtt;
 mod listen;
 mod log_filter;
 mod machine;

@@ -69,6 +69,7 @@ for (const browserName of BROWSERS) {
       await row(page, bob.id).getByText('user=bob').waitFor();
       await row(page, bob.id).getByText('127.0.0.1:').waitFor();
       await row(page, bob.id).getByText(/^link \d+$/).waitFor();
+      await row(page, bob.id).getByText(/^[\d.]+ m?s$/).waitFor();
 
       await button(page, `Disconnect ${bob.id.slice(0, 8)}`).click();
       await confirm(page, 'Cancel');
@@ -239,7 +240,7 @@ test('everything can be done with the keyboard, and a refresh does not take the 
   const label = `Disconnect ${dave.id.slice(0, 8)}`;
   await tabTo(label);
   dave.sendAll(['one', 'two']);
-  await row(page, dave.id).locator('td').nth(5).filter({ hasText: /^2$/ }).waitFor();
+  await row(page, dave.id).locator('td').nth(6).filter({ hasText: /^2$/ }).waitFor();
   assert.equal(await focused(), label);
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();

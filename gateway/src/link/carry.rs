@@ -48,7 +48,8 @@ pub(super) fn carry(
             sleep(within).await;
         };
         let watch = writer.watch();
-        let entry = services.links().enter(connection.id(), source);
+        let entry =
+            services.links().enter(connection.id(), source, transport.transport, writer.rtt());
         let end = async {
             let reading = pin!(read(services, transport, &mut connection, &outbox, reader));
             let pumping = pin!(writer.pump(&outbox));
@@ -70,7 +71,7 @@ pub(super) fn carry(
             }
         };
         let end = end.await;
-        entry.end(connection.session_id().clone(), transport.transport, end.reason);
+        entry.end(connection.session_id().clone(), end.reason);
         detach_or_leave(services, lifecycle, connection, end.reason);
         if end.alive && end.reason != CloseReason::SlowConsumer {
             // The outbox is closed now. The client still gets what is queued in it.

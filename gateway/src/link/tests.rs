@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use signalbox_protocol::{
     ClientMessage, CloseReason, Codec, ConnectionId, ConnectionInfo, Feature, GatewayMessage,
@@ -24,7 +25,7 @@ use signalbox_relay::{Connection, Encoding, Join, Outbox, TokenIdentity};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, advance, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -155,9 +156,16 @@ enum Received {
 }
 
 impl Client {
+    /// The next message, without pings.
     async fn next(&mut self) -> Option<Received> {
-        match self.socket.next().await? {
-            Ok(Message::Binary(bytes)) => Some(match binary::decode(&bytes).unwrap().unwrap() {
+        loop {
+            let bytes = match self.socket.next().await? {
+                Ok(Message::Binary(bytes)) => bytes,
+                Ok(Message::Ping(_)) => continue,
+                Ok(_) => return Some(Received::Other),
+                Err(_) => return None,
+            };
+            return Some(match binary::decode(&bytes).unwrap().unwrap() {
                 GatewayMessage::Welcome(welcome) => Received::Welcome(welcome.connection.id),
                 GatewayMessage::Signal(signal) => Received::Signal(signal.seq),
                 GatewayMessage::Bye { reason, .. } => Received::Bye(reason),
@@ -165,10 +173,23 @@ impl Client {
                     Received::GoAway(Duration::from_millis(within_ms.into()))
                 }
                 _ => Received::Other,
-            }),
-            Ok(_) => Some(Received::Other),
-            Err(_) => None,
+            });
         }
+    }
+
+    /// The contents of the next ping.
+    async fn ping(&mut self) -> Bytes {
+        loop {
+            if let Message::Ping(contents) = self.socket.next().await.unwrap().unwrap() {
+                return contents;
+            }
+        }
+    }
+
+    /// Sends a pong, and lets the gateway read it.
+    async fn pong(&mut self, contents: impl Into<Bytes>) {
+        self.socket.send(Message::Pong(contents.into())).await.unwrap();
+        settle().await;
     }
 
     async fn welcomed(&mut self) -> ConnectionId {
@@ -307,7 +328,7 @@ async fn a_link_that_is_closed_badly_ends_at_once_and_its_connection_stays() {
     assert_eq!(before.elapsed(), Duration::ZERO);
     assert_eq!(world.context.services.relay().stats().connections, 2, "it is detached");
     // The client does not resume.
-    tokio::time::advance(world.context.services.resume_window(world.session.project())).await;
+    advance(world.context.services.resume_window(world.session.project())).await;
     settle().await;
     assert_eq!(world.context.services.relay().stats().connections, 1);
 }
@@ -434,4 +455,40 @@ async fn a_panic_ends_one_link_and_no_other() {
     let (mut speaker, _outbox) = world.member(1, String::new());
     speaker.signal(None, Signal::new(None::<&str>, Some("d")), Duration::ZERO).unwrap();
     assert_eq!(bystander.next().await, Some(Received::Signal(1)));
+}
+
+/// A client makes its own round trip look longer by a late pong, and nothing else: pongs that answer no
+/// ping are ignored, and so are repeated ones.
+#[tokio::test(start_paused = true)]
+async fn a_round_trip_is_measured_by_the_first_pong_of_each_ping() {
+    let ms = Duration::from_millis;
+    let world = World::new();
+    let mut client = world.client(false).await;
+    let id = client.welcomed().await;
+    let welcomed = Instant::now();
+    let rtt = || world.context.services.links().of(id).unwrap().rtt;
+    for guess in [&[][..], &[0; 8], &[0xff; 125]] {
+        client.pong(guess).await;
+        assert_eq!(rtt(), None);
+    }
+    let first = client.ping().await;
+    assert!(welcomed.elapsed() <= ms(1010), "{:?}", welcomed.elapsed());
+    advance(ms(40)).await;
+    client.pong(first.clone()).await;
+    assert_eq!(rtt(), Some(ms(40)));
+    advance(ms(500)).await;
+    client.pong(first).await;
+    assert_eq!(rtt(), Some(ms(40)));
+
+    // A pong that comes after the next ping is one of its own ping.
+    let second = client.ping().await;
+    let until_the_third = world.context.services.policy().timeouts.idle() / 3;
+    advance(until_the_third).await;
+    settle().await;
+    advance(ms(30)).await;
+    client.pong(second).await;
+    assert_eq!(rtt(), Some(until_the_third + ms(30)));
+    let third = client.ping().await;
+    client.pong(third).await;
+    assert_eq!(rtt(), Some(ms(30)));
 }

@@ -8,6 +8,7 @@ use signalbox_relay::{Outbox, TicketSecret};
 use tokio::time::Instant;
 
 use super::socket_url::SocketClaim;
+use crate::link_rtt::LinkRtt;
 
 /// The receiving half of a link.
 pub(crate) trait Reader: Send {
@@ -66,6 +67,9 @@ pub(crate) trait Writer: Send {
     fn watch(&self) -> impl Future<Output = LinkError> + Send + use<Self> {
         pending()
     }
+
+    /// Where the round-trip time of the link is read.
+    fn rtt(&self) -> LinkRtt;
 
     /// Ends the transport at once.
     fn abort(&mut self, reason: CloseReason);

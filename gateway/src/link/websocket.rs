@@ -1,6 +1,7 @@
 //! Links of Signalbox over WebSocket: one ordered stream in each direction, one message per frame.
 
 mod messages;
+mod pings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +9,7 @@ use signalbox_protocol::{ClientMessage, CloseReason, Codec, GatewayMessage, bina
 use signalbox_relay::{Outbox, Outgoing};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -22,7 +23,7 @@ pub(super) use self::messages::{
     MessageForm, MessageReader, MessageWriter, Received, config_with, messages,
 };
 use super::transport::{Incoming, LinkError, Reader, Writer};
-use crate::metrics::TransportMetrics;
+use crate::{link_rtt::LinkRtt, metrics::TransportMetrics};
 
 /// The message limit and buffer sizes of a socket with this codec.
 pub(crate) fn config(codec: Codec) -> WebSocketConfig {
@@ -92,9 +93,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
     }
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
-        let mut pings = tokio::time::interval(self.0.probe_every());
+        let mut pings =
+            interval_at(Instant::now() + self.0.first_probe_after(), self.0.probe_every());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.reset();
         let mut silent = 0;
         loop {
             // A blocked write must not hide that the client is gone.
@@ -116,6 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for WebSocketWriter<S> {
         let code = CloseCode::from(reason.websocket_code());
         let close = CloseFrame { code, reason: reason.name().into() };
         self.0.send(Message::Close(Some(close))).await
+    }
+
+    fn rtt(&self) -> LinkRtt {
+        self.0.rtt()
     }
 
     fn abort(&mut self, _reason: CloseReason) {

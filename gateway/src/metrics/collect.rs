@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use signalbox_certs::Certificates;
@@ -69,7 +69,12 @@ impl MetricSources {
         .await;
         let services = &self.gateway.services;
         let totals = self.count_sessions().await;
-        services.metrics().quic_links.read().await;
+        let metrics = services.metrics();
+        metrics.quic_links.read().await;
+        let observe = |transport, rtt: Duration| {
+            metrics.transport(transport).rtt.observe(rtt.as_secs_f64());
+        };
+        services.links().read_rtts(observe).await;
         self.gateway_state(&mut samples);
         self.sessions(&mut samples, totals);
         self.links(&mut samples);
@@ -202,7 +207,8 @@ impl MetricSources {
             &metric::MIGRATIONS,
             packets().map(|(name, it)| ([name], counter(&it.migrations))),
         );
-        let rtt = packets().map(|(name, it)| ([name.into()], Value::Histogram(it.rtt.clone())));
+        let rtt =
+            transports.map(|it| ([it.transport.as_str().into()], Value::Histogram(it.rtt.clone())));
         samples.many(&metric::RTT, rtt);
     }
 

@@ -129,7 +129,7 @@ metrics! {
         LINKS_ENDED: Counter Number "signalbox_links_ended" ["transport", "reason"]
             "Links that have ended, by close reason. Refused clients are among them.";
         RTT: Histogram Seconds "signalbox_link_rtt" ["transport"]
-            "Round-trip times of the open QUIC connections, each observed once per scrape.";
+            "Round-trip times of the open links, each observed once per scrape: that of QUIC, or of the latest ping over a WebSocket.";
     }
     "Signals" {
         SIGNALS_RECEIVED: Counter Number "signalbox_signals_received" ["transport"]

@@ -15,11 +15,14 @@ use signalbox_relay::SharedCounter;
 use super::tally::Tally;
 use crate::{clock::Clock, trace::Tracer};
 
-/// Bounds of the buckets of a latency within a gateway and of a round trip, in seconds.
+/// Bounds of the buckets of a latency within a gateway, in seconds.
 const LATENCY: [f64; 15] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     10.0,
 ];
+
+/// Bounds of the buckets of a round trip, in seconds.
+const RTT: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Counts of the links of one transport. What happens for each signal is counted in parts by thread.
 pub(crate) struct TransportMetrics {
@@ -31,6 +34,7 @@ pub(crate) struct TransportMetrics {
     pub(super) sent_frames: SharedCounter,
     pub(super) sent_bytes: SharedCounter,
     pub(super) latency: Histogram,
+    pub(super) rtt: Histogram,
     pub(super) opened: AtomicU64,
     /// By close reason.
     pub(super) ended: Tally<[&'static str; 2]>,
@@ -51,6 +55,7 @@ impl TransportMetrics {
             sent_frames: SharedCounter::default(),
             sent_bytes: SharedCounter::default(),
             latency: Histogram::new(LATENCY),
+            rtt: Histogram::new(RTT),
             opened: AtomicU64::default(),
             ended: Tally::of(known),
             joins: AtomicU64::default(),

@@ -2,7 +2,7 @@
 //!
 //! Whatever happens for each signal is counted where it happens, in counters that threads do not share
 //! ([`signalbox_relay::SharedCounter`]), once for all that a link writes at a time. What exists at a
-//! moment (connections, outboxes, QUIC's round trips) is not counted at all, but read for a scrape
+//! moment (connections, outboxes, round trips) is not counted at all, but read for a scrape
 //! ([`collect`]), a part at a time, so that clients do not wait.
 //!
 //! No label has a value that a client can choose: values are names of the program, configured

@@ -1,5 +1,4 @@
-//! The open QUIC connections, for figures that QUIC keeps itself: round trips, lost packets, and the
-//! client's address.
+//! The open QUIC connections, for figures that QUIC keeps itself: lost packets, and the client's address.
 
 use std::{
     collections::HashMap,
@@ -11,18 +10,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus_client::metrics::histogram::Histogram;
 use quinn::Connection;
 use signalbox_protocol::Transport;
 use tokio::task::yield_now;
-
-/// Bounds of the buckets of a round trip, in seconds.
-const RTT: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Connections that are read in a row, so that clients do not wait.
 const IN_A_ROW: usize = 256;
 
 /// The open QUIC connections of a gateway, WebTransport included.
+#[derive(Default)]
 pub(crate) struct QuicLinks {
     open: Mutex<HashMap<u64, Watched>>,
     next: AtomicU64,
@@ -31,11 +27,11 @@ pub(crate) struct QuicLinks {
 }
 
 /// Sums over all connections of a transport, those that have ended included.
+#[derive(Default)]
 pub(super) struct PacketCounts {
     pub(super) sent: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) migrations: AtomicU64,
-    pub(super) rtt: Histogram,
 }
 
 /// A connection, and what has been counted of it.
@@ -51,20 +47,6 @@ struct Watched {
 pub(crate) struct WatchedLink {
     links: Arc<QuicLinks>,
     number: u64,
-}
-
-impl Default for PacketCounts {
-    fn default() -> Self {
-        let rtt = Histogram::new(RTT);
-        Self { sent: 0.into(), lost: 0.into(), migrations: 0.into(), rtt }
-    }
-}
-
-impl Default for QuicLinks {
-    fn default() -> Self {
-        let (quic, webtransport) = Default::default();
-        Self { open: Mutex::default(), next: 0.into(), quic, webtransport }
-    }
 }
 
 impl QuicLinks {
@@ -90,16 +72,13 @@ impl QuicLinks {
         }
     }
 
-    /// Brings the counts up to date, and observes the round-trip time of each connection.
+    /// Brings the counts up to date.
     pub(super) async fn read(&self) {
         let numbers: Vec<u64> = self.open.lock().keys().copied().collect();
         for numbers in numbers.chunks(IN_A_ROW) {
             for number in numbers {
                 if let Some(watched) = self.open.lock().get_mut(number) {
                     self.count(watched);
-                    if let Some(counts) = self.counts(watched.transport) {
-                        counts.rtt.observe(watched.connection.rtt().as_secs_f64());
-                    }
                 }
             }
             yield_now().await;

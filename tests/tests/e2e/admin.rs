@@ -9,6 +9,7 @@ use signalbox_protocol::SessionId;
 use signalbox_tests::{
     Member, OTHER_PROJECT, PROJECT, TransportMode, World, new_session,
     ops::{ask_ops, get_ops, with_ops},
+    raw::opentok::{PREFIX, Page},
     rest::Answer,
     token_for, unix_time, within_timeout,
 };
@@ -185,6 +186,43 @@ async fn a_session_is_shown_with_its_connections_and_their_links() {
     let rest = get_json(&world, &format!("{path}?limit=1&before={}", first["next"])).await;
     assert_eq!(ids(&rest["items"]), [alice.id().to_string()]);
     assert_eq!(rest["next"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_round_trip_of_each_link_is_shown() {
+    let world = World::with(|config| {
+        with_ops(config);
+        config.opentok_js.prefix = Some(PREFIX.to_owned());
+    })
+    .await;
+    let session = world.session();
+    let mut members = Vec::new();
+    for mode in TransportMode::ALL {
+        members.push(join(&world, mode, session, &format!("{mode:?}")).await);
+    }
+    let page = Page::new(&world, world.token(Role::Publisher));
+    let mut link = page.join().await;
+    let path = format!("/admin/sessions/{session}");
+    let measured = async {
+        loop {
+            let shown = get_json(&world, &path).await;
+            let items = shown["items"].as_array().unwrap();
+            let rtts: Vec<_> = items.iter().map(|it| it["link"]["rttMs"].as_f64()).collect();
+            assert_eq!(rtts.len(), TransportMode::ALL.len() + 1);
+            if let Some(rtts) = rtts.into_iter().collect::<Option<Vec<_>>>() {
+                return rtts;
+            }
+        }
+    };
+    let measured = async {
+        tokio::select! {
+            rtts = measured => rtts,
+            // Answers pings.
+            other = link.find(|_| false) => panic!("{other:?}"),
+        }
+    };
+    let rtts = within_timeout("all round trips are known", measured).await;
+    assert!(rtts.iter().all(|ms| (0.001..10_000.0).contains(ms)), "{rtts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

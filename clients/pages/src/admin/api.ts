@@ -101,6 +101,7 @@ export interface ConnectionItem {
     readonly id: number | null;
     readonly address: string | null;
     readonly since: number | null;
+    readonly rttMs: number | null;
     readonly written: number;
     readonly queued: number;
     readonly queuedBytes: number;

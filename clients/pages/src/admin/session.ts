@@ -2,7 +2,7 @@
 
 import { avatar, idText } from '../avatar.js';
 import { byId, element, foreign, setText } from '../dom.js';
-import { bytes, count, date, duration, number, shortId, timeOfDay, transportName } from '../format.js';
+import { bytes, count, date, duration, milliseconds, number, shortId, timeOfDay, transportName } from '../format.js';
 import { type ConnectionItem, RequestError, type SessionDetails, type TokenMatcher, change, load, query, sessionPath } from './api.js';
 import { confirmed } from './messages.js';
 import { type Row, Rows } from './rows.js';
@@ -131,14 +131,15 @@ export class SessionView {
   #row(): Row<ConnectionItem> {
     const cell = (className?: string): HTMLElement => element('td', { class: className });
     const [name, data, role, link, since] = [cell(), cell('data'), cell(), cell(), cell()];
-    const [sent, written, queued, actions] = [cell('number'), cell('number'), cell('number'), cell()];
+    const [rtt, sent, written, queued] = [cell('number'), cell('number'), cell('number'), cell('number')];
+    const actions = cell();
     const logged = element('span', { class: 'detail' });
     const transport = element('span', { class: 'name' });
     const address = element('code', { class: 'detail' });
     link.append(transport, address);
     let shown: ConnectionItem;
     return {
-      element: element('tr', {}, name, data, role, link, since, sent, written, queued, actions),
+      element: element('tr', {}, name, data, role, link, since, rtt, sent, written, queued, actions),
       update: (item) => {
         shown = item;
         if (!name.hasChildNodes()) {
@@ -156,6 +157,7 @@ export class SessionView {
         setText(address, item.link?.address ?? '');
         link.title = linkTitle(item);
         setText(logged, item.link?.id ? `link ${item.link.id}` : '');
+        setText(rtt, roundTrip(item.link?.rttMs));
         setText(sent, number(item.sent));
         setText(written, item.link ? number(item.link.written) : '–');
         setText(queued, item.link ? queue(item.link.queued, item.link.queuedBytes) : '–');
@@ -183,6 +185,10 @@ export class SessionView {
 function linkTitle({ link, codec, resumable }: ConnectionItem): string {
   const lasts = link?.since ? `for ${duration(Date.now() - link.since)}, ` : '';
   return `${lasts}${codec}, ${resumable ? 'resumable' : 'not resumable'}`;
+}
+
+function roundTrip(ms: number | null | undefined): string {
+  return typeof ms === 'number' ? milliseconds(ms) : '–';
 }
 
 function queue(frames: number, size: number): string {

@@ -17,10 +17,13 @@ use super::{
     PendingJoin, RETRY_PAUSE,
     farewell::{Farewell, Stage},
 };
-use crate::link::{
-    socket_url::SocketUrl,
-    transport::{LinkError, Writer},
-    websocket::{MessageForm, MessageWriter},
+use crate::{
+    link::{
+        socket_url::SocketUrl,
+        transport::{LinkError, Writer},
+        websocket::{MessageForm, MessageWriter},
+    },
+    link_rtt::LinkRtt,
 };
 
 /// Time without a frame after which the client gets a pong unasked, within a tick. A client that has
@@ -116,10 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
         let probe_every = self.messages.probe_every();
+        let mut probe_at = Instant::now() + self.messages.first_probe_after();
         let mut ticks = interval(TICK.min(probe_every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        let mut probe_at = Instant::now() + probe_every;
         let mut wrote_at = Instant::now();
         let mut silent = 0;
         loop {
@@ -167,6 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer for OpenTokWriter<S> {
         }
         let close = CloseFrame { code, reason: reason.name().into() };
         self.messages.send(Message::Close(Some(close))).await
+    }
+
+    fn rtt(&self) -> LinkRtt {
+        self.messages.rtt()
     }
 
     fn abort(&mut self, _reason: CloseReason) {

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     link::transport::{LinkError, Writer},
+    link_rtt::LinkRtt,
     metrics::{TransportMetrics, WatchedLink},
 };
 
@@ -125,6 +126,10 @@ impl Writer for QuicWriter {
     fn watch(&self) -> impl Future<Output = LinkError> + Send + use<> {
         let is_session = self.session.is_some();
         watch(self.connection.clone(), self.control.stopped(), self.keep_alive, is_session)
+    }
+
+    fn rtt(&self) -> LinkRtt {
+        LinkRtt::Quic(self.connection.clone())
     }
 
     fn abort(&mut self, reason: CloseReason) {

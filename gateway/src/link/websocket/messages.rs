@@ -15,12 +15,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use parking_lot::Mutex;
 use signalbox_protocol::CloseReason;
 use signalbox_relay::{Outbox, Outgoing};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -29,7 +31,8 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{link::transport::LinkError, metrics::TransportMetrics};
+use super::pings::Pings;
+use crate::{link::transport::LinkError, link_rtt::LinkRtt, metrics::TransportMetrics};
 
 /// Bytes read at once from the decrypted stream. The buffer is allocated when a connection begins,
 /// so an idle connection pays for it (twice, as a hello is longer), and it is zeroed before each
@@ -56,6 +59,10 @@ pub(in crate::link) fn config_with(max: usize) -> WebSocketConfig {
 /// Pings per idle timeout. A link is lost when this many in a row were not answered.
 const PINGS: u32 = 3;
 
+/// Time from the welcome to the first ping, so that the round trip of a link is known soon. The client
+/// has read the welcome, and the radio of a phone is still on.
+const FIRST_PING: Duration = Duration::from_secs(1);
+
 /// Splits a socket into its halves.
 pub(in crate::link) fn messages<S, F>(
     socket: WebSocketStream<S>,
@@ -63,7 +70,11 @@ pub(in crate::link) fn messages<S, F>(
     idle_timeout: Duration,
     metrics: &Arc<TransportMetrics>,
 ) -> (MessageReader<S>, MessageWriter<S, F>) {
-    let socket = Arc::new(Socket { stream: Mutex::new(socket), received: AtomicBool::new(true) });
+    let socket = Arc::new(Socket {
+        stream: Mutex::new(socket),
+        received: AtomicBool::new(true),
+        pings: Pings::default(),
+    });
     let reader = MessageReader {
         socket: socket.clone(),
         last: None,
@@ -86,6 +97,7 @@ struct Socket<S> {
     stream: Mutex<WebSocketStream<S>>,
     /// Whether anything has been received since the last ping.
     received: AtomicBool,
+    pings: Pings,
 }
 
 /// The receiving half.
@@ -120,9 +132,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MessageReader<S> {
                 self.failed = true;
                 Err(error_of(error))
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+            Some(Ok(Message::Pong(contents))) => {
+                self.socket.pings.answered(&contents, Instant::now());
                 Ok(Received::Control)
             }
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => Ok(Received::Control),
             Some(Ok(Message::Close(frame))) => Ok(Received::Closed(frame.map(|frame| frame.code))),
             Some(Ok(message)) => {
                 self.metrics.received(message.len());
@@ -205,6 +219,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: MessageForm> MessageWriter<S, F> {
         self.ping_every
     }
 
+    /// The time from the welcome to the first [probe](Self::probe).
+    pub(in crate::link) fn first_probe_after(&self) -> Duration {
+        FIRST_PING.min(self.ping_every)
+    }
+
+    /// The round-trip time of the latest ping that was answered.
+    pub(in crate::link) fn rtt(&self) -> LinkRtt {
+        LinkRtt::Ping(self.socket.pings.rtt().clone())
+    }
+
     /// Finds out whether the client is alive. `silent` counts the probes in a row that were not
     /// answered.
     pub(in crate::link) async fn probe(&mut self, silent: &mut u32) -> Result<(), LinkError> {
@@ -217,7 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: MessageForm> MessageWriter<S, F> {
         }
         // Otherwise the unsent bytes serve as the probe.
         if self.is_flushed() {
-            self.feed(Message::Ping(Bytes::new())).await?;
+            let contents = self.socket.pings.sent(Instant::now());
+            self.feed(Message::Ping(contents)).await?;
         }
         Ok(())
     }

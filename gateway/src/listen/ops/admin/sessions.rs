@@ -163,6 +163,8 @@ struct LinkItem {
     address: Option<SocketAddr>,
     /// When the link began, in milliseconds since 1970.
     since: Option<u64>,
+    /// Its round-trip time in milliseconds; none if it has not been measured yet.
+    rtt_ms: Option<f64>,
     /// Signals and events that the link has written.
     written: u64,
     /// Messages that wait in the outbox.
@@ -208,6 +210,7 @@ fn connection_item(services: &Services, connection: &ListedConnection) -> Connec
             id: link.map(|link| link.source.id.number()),
             address: link.map(|link| link.source.remote),
             since: link.map(|link| link.since),
+            rtt_ms: link.and_then(|link| link.rtt).map(|rtt| rtt.as_micros() as f64 / 1000.0),
             written: outbox.written,
             queued: outbox.frames,
             queued_bytes: outbox.bytes,
