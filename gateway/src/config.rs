@@ -161,6 +161,11 @@ section! {
         /// Connections of one project.
         connections_per_project: usize =
             signalbox_relay::ProjectLimits::default().connections, number("", 1, UNBOUNDED);
+        /// Connections of one user on this gateway: those of a project whose tokens have the same
+        /// connection data. Tokens without connection data are not limited.
+        connections_per_user: usize =
+            signalbox_relay::ProjectLimits::default().connections_per_user,
+            number_or_zero("connections", 0, UNBOUNDED, "no limit");
         /// Sessions of one project that have a connection.
         sessions_per_project: usize =
             signalbox_relay::ProjectLimits::default().sessions, number("", 1, UNBOUNDED);
@@ -330,6 +335,7 @@ impl Config {
             project: signalbox_relay::ProjectLimits {
                 connections: self.limits.connections_per_project,
                 sessions: self.limits.sessions_per_project,
+                connections_per_user: self.limits.connections_per_user,
                 signals_per_second: self.limits.signals_per_second_per_project,
                 history_age: self.history_age(self.resume.window_ms),
             },

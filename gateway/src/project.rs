@@ -60,6 +60,7 @@ impl Project {
         let limits = ProjectLimits {
             connections: own.connections.unwrap_or(all.connections_per_project),
             sessions: own.sessions.unwrap_or(all.sessions_per_project),
+            connections_per_user: own.connections_per_user.unwrap_or(all.connections_per_user),
             signals_per_second: own
                 .signals_per_second
                 .unwrap_or(all.signals_per_second_per_project),

@@ -31,7 +31,7 @@ codes! {
         TokenExpired = 9, "tokenExpired",
         /// The token is good, but for a session of another project.
         WrongProject = 10, "wrongProject",
-        /// The session, the project or the gateway has reached its limit of connections, or the
+        /// The session, the project, the user or the gateway has reached its limit of connections, or the
         /// client's address has presented too many invalid tokens.
         ConnectionLimit = 11, "connectionLimit",
         /// The gateway failed. This is not the client's fault.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use signalbox_protocol::{ProjectKey, SessionId};
+use signalbox_protocol::{ConnectionInfo, ProjectKey, SessionId};
 
 use crate::{
     context::{ClusterContext, RelayContext},
@@ -16,7 +16,7 @@ use crate::{
     observer::Observer,
     project::ProjectTable,
     rate::SharedRateLimiter,
-    session::{Gone, Session, SessionState, history::HistoryBounds, roster::RosterChanges},
+    session::{Gone, Session, SessionState, history::HistoryBounds, roster::RosterChange},
     settings::{ProjectLimits, Settings},
     usage::ProjectUse,
 };
@@ -87,18 +87,18 @@ impl Directory {
         (state.sessions.len(), state.projects.connections())
     }
 
-    /// Adds a connection to its project's usage.
-    pub(crate) fn add_connection(&self, project: &ProjectKey) -> Result<(), JoinError> {
+    /// Adds a connection with this connection data to its project's usage.
+    pub(crate) fn add_connection(&self, project: &ProjectKey, data: &str) -> Result<(), JoinError> {
         let mut state = self.state.lock();
         if state.closing {
             return Err(JoinError::ShuttingDown);
         }
-        state.projects.enter(project)
+        state.projects.enter(project, data)
     }
 
-    /// Subtracts connections from their project's usage.
-    pub(crate) fn subtract_connections(&self, project: &ProjectKey, connections: usize) {
-        self.state.lock().projects.leave(project, connections);
+    /// Subtracts a connection from its project's usage.
+    pub(crate) fn subtract_connection(&self, project: &ProjectKey, data: &str) {
+        self.state.lock().projects.leave(project, data);
     }
 
     /// Rejects all joins from now on. Returns all sessions.
@@ -143,16 +143,19 @@ impl Directory {
 
     /// Adds a restored session and its connections, regardless of the limits. `None` if the session
     /// exists already.
-    pub(crate) fn reopen(
+    pub(crate) fn reopen<'a>(
         self: &Arc<Self>,
         id: &SessionId,
-        connections: usize,
+        connections: impl Iterator<Item = &'a ConnectionInfo>,
     ) -> Option<SessionHandle> {
         let mut state = self.state.lock();
         if state.sessions.contains_key(id) {
             return None;
         }
-        let (rate, age) = state.projects.reopen(id.project(), connections);
+        let (rate, age) = state.projects.reopen(id.project());
+        for info in connections {
+            state.projects.arrive(id.project(), &info.data);
+        }
         let session = self.new_session(id, rate, age);
         state.sessions.insert(id.clone(), session.clone());
         Some(self.handle(&session))
@@ -174,15 +177,18 @@ impl Directory {
 
     /// Applies the changes of a session.
     fn apply(&self, session: &Arc<Session>, gone: Gone) {
-        let RosterChanges { removed, taken } = gone.changes;
         if gone.closed {
             self.remove(session);
         }
-        if removed > 0 {
-            self.subtract_connections(session.id().project(), removed);
+        if gone.changes.is_empty() {
+            return;
         }
-        if taken > 0 {
-            self.state.lock().projects.arrive(session.id().project(), taken);
+        let (project, mut state) = (session.id().project(), self.state.lock());
+        for change in gone.changes {
+            match change {
+                RosterChange::Removed(info) => state.projects.leave(project, &info.data),
+                RosterChange::Taken(info) => state.projects.arrive(project, &info.data),
+            }
         }
     }
 

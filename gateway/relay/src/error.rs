@@ -11,6 +11,12 @@ pub enum JoinError {
     /// The project has reached its connection limit.
     #[error("the project has reached its connection limit")]
     ProjectFull,
+    /// The user has reached its connection limit.
+    #[error(
+        "this user (the connection data of the token) has too many connections open on the gateway: \
+         close one first (setting limits.connections_per_user)"
+    )]
+    UserFull,
     /// The project has reached its session limit.
     #[error("the project has reached its session limit")]
     TooManySessions,
@@ -26,7 +32,7 @@ impl JoinError {
     /// The close reason that the client receives.
     pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::SessionFull | Self::ProjectFull | Self::TooManySessions => {
+            Self::SessionFull | Self::ProjectFull | Self::UserFull | Self::TooManySessions => {
                 CloseReason::ConnectionLimit
             }
             Self::ShuttingDown => CloseReason::ShuttingDown,

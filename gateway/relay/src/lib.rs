@@ -55,6 +55,7 @@ mod token;
 mod turns;
 mod update;
 mod usage;
+mod users;
 
 pub use backplane::Backplane;
 pub use census::Census;

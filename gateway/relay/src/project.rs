@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use signalbox_protocol::ProjectKey;
 
 use crate::{
-    error::JoinError, rate::SharedRateLimiter, settings::ProjectLimits, usage::ProjectUse,
+    error::JoinError,
+    rate::SharedRateLimiter,
+    settings::ProjectLimits,
+    usage::ProjectUse,
+    users::{UserCounts, UserDigests},
 };
 
 /// Usage of the projects with a connection or a session, and limits of the projects with limits of their own.
@@ -14,6 +18,7 @@ pub(crate) struct ProjectTable {
     default: ProjectLimits,
     own: HashMap<ProjectKey, OwnLimits>,
     used: HashMap<ProjectKey, ProjectUsage>,
+    digests: UserDigests,
     /// Usage on the other gateways of a cluster.
     elsewhere: HashMap<ProjectKey, ProjectUse>,
     /// Number of the other gateways.
@@ -34,6 +39,8 @@ struct OwnLimits {
 /// Current usage of one project. It exists while the project has a connection or a session.
 struct ProjectUsage {
     connections: usize,
+    /// Counted without a limit, too, so that one that is set later holds for the connections of then.
+    users: UserCounts,
     sessions: usize,
     rate: Arc<SharedRateLimiter>,
 }
@@ -127,48 +134,61 @@ impl ProjectTable {
         };
         self.used.entry(key.clone()).or_insert_with(|| ProjectUsage {
             connections: 0,
+            users: UserCounts::default(),
             sessions: 0,
             rate: rate(),
         })
     }
 
-    /// Adds a restored session and its connections, regardless of the limits. Returns the same as
-    /// `open`.
-    pub(crate) fn reopen(
-        &mut self,
-        key: &ProjectKey,
-        connections: usize,
-    ) -> (Arc<SharedRateLimiter>, Duration) {
+    /// Adds a restored session, regardless of the limits. Its connections are added by
+    /// [`Self::arrive`]. Returns the same as `open`.
+    pub(crate) fn reopen(&mut self, key: &ProjectKey) -> (Arc<SharedRateLimiter>, Duration) {
         let age = self.limits(key).history_age;
         let used = self.used(key);
-        used.connections += connections;
         used.sessions += 1;
         (used.rate.clone(), age)
     }
 
-    /// Adds a connection.
-    pub(crate) fn enter(&mut self, key: &ProjectKey) -> Result<(), JoinError> {
+    /// Adds a connection with this connection data.
+    pub(crate) fn enter(&mut self, key: &ProjectKey, data: &str) -> Result<(), JoinError> {
         let limits = self.limits(key);
         let elsewhere = self.elsewhere.get(key).map_or(0, |used| used.connections);
+        let user = self.digests.of(data);
         let used = self.used(key);
         if used.connections.saturating_add(elsewhere) >= limits.connections {
             return Err(JoinError::ProjectFull);
+        }
+        if let Some(user) = user {
+            let limit = limits.connections_per_user;
+            if limit > 0 && used.users.of(user) >= limit {
+                return Err(JoinError::UserFull);
+            }
+            used.users.add(user);
         }
         used.connections += 1;
         Ok(())
     }
 
-    /// Subtracts connections.
-    pub(crate) fn leave(&mut self, key: &ProjectKey, connections: usize) {
+    /// Subtracts a connection.
+    pub(crate) fn leave(&mut self, key: &ProjectKey, data: &str) {
+        let user = self.digests.of(data);
         if let Some(used) = self.used.get_mut(key) {
-            used.connections -= connections;
+            used.connections -= 1;
+            if let Some(user) = user {
+                used.users.subtract(user);
+            }
             self.remove_unused(key);
         }
     }
 
-    /// Adds connections that another gateway admitted, regardless of the limits.
-    pub(crate) fn arrive(&mut self, key: &ProjectKey, connections: usize) {
-        self.used(key).connections += connections;
+    /// Adds a connection that this or another gateway has admitted before, regardless of the limits.
+    pub(crate) fn arrive(&mut self, key: &ProjectKey, data: &str) {
+        let user = self.digests.of(data);
+        let used = self.used(key);
+        used.connections += 1;
+        if let Some(user) = user {
+            used.users.add(user);
+        }
     }
 
     /// Adds a session. Returns the project's rate limiter and how long the session keeps its
@@ -224,11 +244,11 @@ mod tests {
     #[test]
     fn connections_on_other_gateways_count() {
         let mut table = table(3, 0);
-        table.enter(&key()).unwrap();
+        table.enter(&key(), "").unwrap();
         table.set_elsewhere(elsewhere(2, 0), 1);
-        assert_eq!(table.enter(&key()), Err(JoinError::ProjectFull));
+        assert_eq!(table.enter(&key(), ""), Err(JoinError::ProjectFull));
         table.set_elsewhere(elsewhere(1, 0), 1);
-        table.enter(&key()).unwrap();
+        table.enter(&key(), "").unwrap();
     }
 
     #[test]
@@ -255,10 +275,10 @@ mod tests {
     fn small_usage_is_not_reported() {
         let mut table = table(640, 0);
         for _ in 0..10 {
-            table.enter(&key()).unwrap();
+            table.enter(&key(), "").unwrap();
         }
         assert_eq!(table.report(SECOND), []);
-        table.enter(&key()).unwrap();
+        table.enter(&key(), "").unwrap();
         let used = ProjectUse { connections: 11, signals_per_second: 0 };
         assert_eq!(table.report(SECOND), [(key(), used)]);
     }

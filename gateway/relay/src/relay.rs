@@ -89,17 +89,19 @@ impl Relay {
             let settings = self.0.context().settings();
             Outbox::new(settings.outbox_frames, settings.outbox_bytes)
         };
-        self.0.add_connection(join.session.project())?;
+        let (project, data) = (join.session.project(), &join.info.data);
+        self.0.add_connection(project, data)?;
         loop {
-            let session = self.0.open(&join.session).inspect_err(|_| {
-                self.0.subtract_connections(join.session.project(), 1);
-            })?;
+            let session = self
+                .0
+                .open(&join.session)
+                .inspect_err(|_| self.0.subtract_connection(project, data))?;
             let present = match session.with(|state| state.join(&join, &outbox, now)) {
                 // The last member left after the session was found, which has removed it from the
                 // directory. The next look opens a new one.
                 None => continue,
                 Some(Err(error)) => {
-                    self.0.subtract_connections(join.session.project(), 1);
+                    self.0.subtract_connection(project, data);
                     return Err(error);
                 }
                 Some(Ok(present)) => present,

@@ -59,6 +59,9 @@ pub struct ProjectLimits {
     pub connections: usize,
     /// Maximum number of concurrent sessions; at least 1.
     pub sessions: usize,
+    /// Maximum number of concurrent connections of one user on this gateway: of those with the same
+    /// connection data, which is not empty; 0 means no limit.
+    pub connections_per_user: usize,
     /// Signals per second of all its clients and servers, averaged over one second; 0 means no
     /// limit. Signals above it are rejected as rate limited.
     pub signals_per_second: u32,
@@ -73,6 +76,7 @@ impl Default for ProjectLimits {
         Self {
             connections: 100_000,
             sessions: 100_000,
+            connections_per_user: 0,
             signals_per_second: 0,
             history_age: Duration::from_secs(60),
         }

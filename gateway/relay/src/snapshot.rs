@@ -97,7 +97,7 @@ impl Relay {
         }
         let mut restored = Vec::new();
         for (id, snapshot) in sessions {
-            let Some(session) = self.directory().reopen(&id, snapshot.len()) else { continue };
+            let Some(session) = self.directory().reopen(&id, snapshot.infos()) else { continue };
             let seats = session.with(|state| state.restore(snapshot, now));
             let detached = |seat| Detached::new(session.clone(), seat, now);
             restored.extend(seats.into_iter().map(detached));

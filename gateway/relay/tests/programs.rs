@@ -15,12 +15,14 @@ use std::{
 
 use proptest::prelude::*;
 use signalbox_protocol::{CloseReason, ConnectionId, GatewayId, Role, Sender, SessionId};
-use signalbox_relay::{Encoding, Recipients, Settings, SignalError, Stats};
+use signalbox_relay::{
+    Encoding, JoinError, ProjectLimits, Recipients, Settings, SignalError, Stats,
+};
 use world::{Client, Received, World, session};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Join { session: usize, encoding: usize, reads: bool },
+    Join { session: usize, user: usize, encoding: usize, reads: bool },
     SignalAll { who: prop::sample::Index },
     SignalOne { who: prop::sample::Index, to: prop::sample::Index },
     ServerSignal { session: usize, who: prop::sample::Index, to: usize },
@@ -33,8 +35,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let who = any::<prop::sample::Index>;
     prop_oneof![
-        3 => (0..4usize, 0..3usize, any::<bool>())
-            .prop_map(|(session, encoding, reads)| Step::Join { session, encoding, reads }),
+        3 => (0..4usize, 0..3usize, 0..3usize, any::<bool>()).prop_map(
+            |(session, user, encoding, reads)| Step::Join { session, user, encoding, reads }
+        ),
         8 => who().prop_map(|who| Step::SignalAll { who }),
         4 => (who(), who()).prop_map(|(who, to)| Step::SignalOne { who, to }),
         4 => (0..4usize, who(), 0..4usize)
@@ -60,10 +63,17 @@ struct Actor {
 
 const ENCODINGS: [Encoding; 3] = [Encoding::PerSender, Encoding::Shared, Encoding::Json];
 
+/// The connection data of clients. The first is that of no user.
+const USERS: [&str; 3] = ["", "alice", "bob"];
+
+/// The limit of the connections of one user.
+const PER_USER: usize = 2;
+
 fn run(steps: Vec<Step>) {
     // Two projects with two sessions each; outboxes so small that stalls have consequences.
     let sessions: Vec<SessionId> = (0..4).map(|n| session(n / 2 + 1, n as u8)).collect();
-    let mut world = World::new(Settings { outbox_frames: 12, ..Settings::default() });
+    let project = ProjectLimits { connections_per_user: PER_USER, ..ProjectLimits::default() };
+    let mut world = World::new(Settings { outbox_frames: 12, project, ..Settings::default() });
     let mut actors: Vec<Actor> = Vec::new();
     let mut gone: Vec<Actor> = Vec::new();
     let mut homes: BTreeMap<ConnectionId, usize> = BTreeMap::new();
@@ -72,10 +82,18 @@ fn run(steps: Vec<Step>) {
     for step in steps {
         let index = |who: prop::sample::Index, len: usize| who.index(len);
         match step {
-            Step::Join { session, encoding, reads } => {
-                let client = world
-                    .try_join(&sessions[session], Role::Moderator, true, ENCODINGS[encoding])
-                    .unwrap();
+            Step::Join { session, user, encoding, reads } => {
+                let of_project =
+                    sessions.iter().filter(|it| it.project() == sessions[session].project());
+                let present = of_project.flat_map(|it| world.relay.connections(it));
+                let open = present.filter(|it| it.info.data == USERS[user]).count();
+                let encoding = ENCODINGS[encoding];
+                world.user = USERS[user];
+                let joined = world.try_join(&sessions[session], Role::Moderator, true, encoding);
+                world.user = "";
+                let full = !USERS[user].is_empty() && open >= PER_USER;
+                assert_eq!(joined.as_ref().err(), full.then_some(&JoinError::UserFull));
+                let Ok(client) = joined else { continue };
                 homes.insert(client.id, session);
                 let received = client.present.iter().copied().map(Received::Created).collect();
                 actors.push(Actor { client, session, reads, received, due: Vec::new() });

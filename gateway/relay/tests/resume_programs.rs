@@ -12,8 +12,10 @@ mod world;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use signalbox_protocol::{CloseReason, DisconnectReason, Sender};
-use signalbox_relay::{Detached, Encoding, Recipients, Settings, Stats, TicketSecret};
+use signalbox_protocol::{CloseReason, DisconnectReason, Role, Sender};
+use signalbox_relay::{
+    Detached, Encoding, JoinError, ProjectLimits, Recipients, Settings, Stats, TicketSecret,
+};
 use world::{
     Received, World,
     resumable::{ENCODINGS, ResumableClient, restart, servers, signal},
@@ -23,6 +25,7 @@ use world::{
 #[derive(Debug, Clone)]
 enum Step {
     Join {
+        user: usize,
         encoding: usize,
     },
     Say {
@@ -58,7 +61,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let who = any::<prop::sample::Index>;
     prop_oneof![
-        2 => (0..3usize).prop_map(|encoding| Step::Join { encoding }),
+        2 => (0..3usize, 0..3usize).prop_map(|(user, encoding)| Step::Join { user, encoding }),
         8 => (who(), prop::option::of(who())).prop_map(|(who, to)| Step::Say { who, to }),
         2 => Just(Step::Serve),
         4 => who().prop_map(|who| Step::Read { who }),
@@ -74,26 +77,44 @@ fn step() -> impl Strategy<Value = Step> {
 /// A client, the messages that it should receive, and its deadline while it is detached.
 struct Actor {
     resumable: ResumableClient,
+    /// Its connection data.
+    user: &'static str,
     due: Vec<Received>,
     detached: Option<Detached>,
     /// The ticket before, while the answer with the new one may still have been lost.
     before: Option<TicketSecret>,
 }
 
+/// The connection data of clients. The first is that of no user.
+const USERS: [&str; 3] = ["", "alice", "bob"];
+
+/// The limit of the connections of one user.
+const PER_USER: usize = 2;
+
 fn run(steps: Vec<Step>) {
-    let mut world = World::new(Settings::default());
+    let project = ProjectLimits { connections_per_user: PER_USER, ..ProjectLimits::default() };
+    let mut world = World::new(Settings { project, ..Settings::default() });
     let here = session(1, 1);
     let mut actors: Vec<Actor> = Vec::new();
     for (time, step) in steps.into_iter().enumerate() {
         world.now = Duration::from_millis(time as u64);
         let pick = |who: prop::sample::Index| who.index(actors.len().max(1));
         match step {
-            Step::Join { encoding } => {
-                let resumable = ResumableClient::join(&mut world, &here, ENCODINGS[encoding]);
+            Step::Join { user, encoding } => {
+                let (user, encoding) = (USERS[user], ENCODINGS[encoding]);
+                // All connections that have not ended, attached or not.
+                let open = actors.iter().filter(|actor| actor.user == user).count();
+                world.user = user;
+                if !user.is_empty() && open >= PER_USER {
+                    let refused = world.try_join(&here, Role::Publisher, true, encoding).err();
+                    assert_eq!(refused, Some(JoinError::UserFull));
+                    continue;
+                }
+                let resumable = ResumableClient::join(&mut world, &here, encoding);
                 for other in &mut actors {
                     other.due.push(Received::Created(resumable.id));
                 }
-                actors.push(Actor { resumable, due: vec![], detached: None, before: None });
+                actors.push(Actor { resumable, user, due: vec![], detached: None, before: None });
             }
             _ if actors.is_empty() => {}
             Step::Say { who, to } => {

@@ -48,6 +48,10 @@ table! {
         /// Connections in all its sessions together, instead of `limits.connections_per_project`.
         #[serde(skip_serializing_if = "Option::is_none")]
         connections: Option<usize>, number("connections", 1, UNBOUNDED), example "500";
+        /// Connections of one user on this gateway, instead of `limits.connections_per_user`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connections_per_user: Option<usize>,
+            number_or_zero("connections", 0, UNBOUNDED, "no limit"), example "5";
         /// Sessions with a connection, instead of `limits.sessions_per_project`.
         #[serde(skip_serializing_if = "Option::is_none")]
         sessions: Option<usize>, number("sessions", 1, UNBOUNDED), example "100";

@@ -1,8 +1,12 @@
 //! Conformance suite, run for every transport: the semantics of a session do not depend on it. Each test
 //! has a client on the transport and another one on QUIC or WebSocket.
 
-use signalbox_client::{CloseReason, DisconnectReason, ErrorCode, Event, Role};
-use signalbox_tests::{TransportMode, World, new_session, rest::Server, within_timeout};
+use signalbox_client::{
+    CloseReason, ConnectError, ConnectOptions, DisconnectReason, ErrorCode, Event, Role,
+};
+use signalbox_tests::{
+    PROJECT, TransportMode, World, new_session, rest::Server, token_for, within_timeout,
+};
 
 /// Runs every test of the suite over one transport, on both kinds of runtime that a gateway can have.
 macro_rules! suite {
@@ -25,6 +29,7 @@ macro_rules! suite {
                 sessions_are_apart,
                 all_clients_are_told_of_a_shutdown,
                 a_full_session_rejects_clients,
+                a_user_has_no_more_connections_than_the_limit,
                 the_welcome_names_other_gateways,
             );
         }
@@ -325,6 +330,36 @@ async fn a_full_session_rejects_clients(transport: TransportMode) {
         while world.try_join(&options).await.is_err() {}
     })
     .await;
+}
+
+async fn a_user_has_no_more_connections_than_the_limit(transport: TransportMode) {
+    let world = World::with(|config| config.limits.connections_per_user = 2).await;
+    let options = |transport: TransportMode, session, user| {
+        let hour = std::time::Duration::from_secs(3600);
+        let token = token_for(PROJECT, session, Role::Publisher, user, hour);
+        let options = ConnectOptions::new(world.url(transport), token).rejoin(false);
+        transport.options(options)
+    };
+    let elsewhere = new_session(PROJECT.0);
+    let first = world.try_join(&options(transport, world.session(), "alice")).await.unwrap();
+    let _second = world.try_join(&options(other(transport), &elsewhere, "alice")).await.unwrap();
+    let third = options(transport, world.session(), "alice");
+    match world.try_join(&third).await.err() {
+        Some(ConnectError::Refused { reason, message }) => {
+            assert_eq!(reason, CloseReason::ConnectionLimit);
+            assert!(message.contains("limits.connections_per_user"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let _bob = world.try_join(&options(transport, world.session(), "bob")).await.unwrap();
+    let _nobody = [
+        world.join(transport, Role::Publisher).await,
+        world.join(transport, Role::Publisher).await,
+        world.join(transport, Role::Publisher).await,
+    ];
+    first.client.disconnect().await;
+    within_timeout("there is room again", async { while world.try_join(&third).await.is_err() {} })
+        .await;
 }
 
 async fn the_welcome_names_other_gateways(transport: TransportMode) {

@@ -1,11 +1,12 @@
 //! Pages with the vendor's browser SDK in one session with clients of every transport and with a server.
 
-use signalbox_client::{DisconnectReason, Event, Role};
+use signalbox_client::{ConnectOptions, DisconnectReason, Event, Role};
 use signalbox_opentok::frame::FrameKind;
 use signalbox_tests::{
-    Member, TransportMode, World,
+    Member, PROJECT, TransportMode, World,
     raw::opentok::{OpenTokLink, PREFIX, Page, Received},
     rest::Server,
+    token_for,
 };
 
 /// Signals of each sender.
@@ -77,4 +78,30 @@ async fn all_clients_see_the_same_signals_presence_and_reasons() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_and_other_clients_of_a_user_count_together() {
+    let world = World::with(|config| {
+        config.opentok_js.prefix = Some(PREFIX.to_owned());
+        config.limits.connections_per_user = 2;
+    })
+    .await;
+    let hour = std::time::Duration::from_secs(3600);
+    let token = token_for(PROJECT, world.session(), Role::Publisher, "alice", hour);
+    let page = Page::new(&world, token.clone());
+    let mut link = page.join().await;
+    let options = ConnectOptions::new(world.url(TransportMode::Quic), token.clone());
+    let _member = world.try_join(&options).await.unwrap();
+    let second = Page::new(&world, token);
+    let mut refused = second.connect().await;
+    refused.send(second.create("create")).await;
+    let limit = ("403".to_owned(), Some("connectionLimitExceeded".to_owned()));
+    assert_eq!(refused.answer("create").await, limit);
+    assert!(world.try_join(&options).await.is_err());
+    // A page that resumes is no further connection.
+    drop(link);
+    link = page.resume().await;
+    link.send(page.signal("signal", "back")).await;
+    assert_eq!(link.hear().await, "back");
 }

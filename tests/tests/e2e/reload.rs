@@ -1,13 +1,14 @@
 //! Reload: a changed configuration is in effect without a restart, or nothing of it is.
 
 use signalbox_certs::DevAuthority;
-use signalbox_client::{CloseReason, ConnectError, Event, Role};
+use signalbox_client::{CloseReason, ConnectError, ConnectOptions, Event, Role};
 use signalbox_gateway::{Config, LimitsConfig};
 use signalbox_tests::{
-    TransportMode, World,
+    PROJECT, TransportMode, World,
     ops::{ask_ops, get_ops, with_ops},
     raw::{WebSocket, served_leaf},
     rest::ask,
+    token_for,
 };
 
 const TOKEN: &str = "0123456789abcdef";
@@ -53,6 +54,30 @@ async fn limits_change_at_once_and_members_stay() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limit_of_a_user_changes_at_once_for_one_project_or_all() {
+    let mut world = World::new().await;
+    let join = async |world: &World| {
+        let hour = std::time::Duration::from_secs(3600);
+        let token = token_for(PROJECT, world.session(), Role::Publisher, "alice", hour);
+        let url = world.url(TransportMode::WebSocketJson);
+        match world.try_join(&ConnectOptions::new(url, token)).await {
+            Ok(member) => Ok(member),
+            Err(ConnectError::Refused { reason, .. }) => Err(reason),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let full = Some(CloseReason::ConnectionLimit);
+    let mut members = vec![join(&world).await.unwrap(), join(&world).await.unwrap()];
+    world.reload(|config| config.limits.connections_per_user = 2).unwrap();
+    assert_eq!(join(&world).await.err(), full);
+    world.reload(|config| config.projects[0].limits.connections_per_user = Some(3)).unwrap();
+    members.push(join(&world).await.unwrap());
+    assert_eq!(join(&world).await.err(), full);
+    world.reload(|config| config.projects[0].limits.connections_per_user = Some(0)).unwrap();
+    members.push(join(&world).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

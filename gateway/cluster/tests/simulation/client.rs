@@ -16,7 +16,7 @@ use signalbox_relay::{
     TicketSecret, TokenIdentity,
 };
 
-use super::{Faults, Node, Random, WINDOW, short};
+use super::{Faults, Node, Random, WINDOW, short, user};
 
 pub(crate) struct Client {
     pub(crate) id: ConnectionId,
@@ -261,7 +261,7 @@ impl Client {
     }
 
     fn join(&mut self, node: usize, at: &Node, now: Duration) -> State {
-        let info = ConnectionInfo { id: self.id, created_at: 0, data: String::new() };
+        let info = ConnectionInfo { id: self.id, created_at: 0, data: user(self.id).into() };
         let resume = self.resumable.then_some(ResumeOptions {
             secret: self.secret,
             token_until: Duration::ZERO,

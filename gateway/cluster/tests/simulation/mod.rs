@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use signalbox_cluster::{Address, LEASE};
 use signalbox_protocol::{ConnectionId, MediaMode, SessionId};
+use signalbox_relay::JoinError;
 
 pub(crate) use self::{client::Client, node::Node};
 
@@ -298,7 +299,27 @@ impl Simulation {
         self.pass(Duration::from_secs(3));
     }
 
+    /// Each gateway counts the connections of each user that are on it: one more may join if the
+    /// limit is one more, and not otherwise.
+    fn check_users(&self) {
+        for (n, node) in self.nodes.iter().enumerate() {
+            for user in USERS {
+                let local = (0..SESSIONS).map(session).flat_map(|session| {
+                    let connections = node.relay.connections(&session).into_iter();
+                    connections.filter(move |it| node.relay.is_local(&session, it.info.id))
+                });
+                let open = local.filter(|it| it.info.data == user).count();
+                for limit in [open, open + 1].into_iter().filter(|limit| *limit > 0) {
+                    let joined = node.join_with_limit(user, limit, self.now);
+                    let full = (limit == open).then_some(JoinError::UserFull);
+                    assert_eq!(joined.err(), full, "{open} of {user} at gateway {n}");
+                }
+            }
+        }
+    }
+
     fn check(&self) {
+        self.check_users();
         for client in &self.clients {
             assert!(client.is_settled(), "{} is neither attached nor ended", short(client.id));
             client.check(&self.clients);
@@ -333,6 +354,14 @@ pub(crate) fn id(number: u64) -> ConnectionId {
     let mut bytes = [0; 16];
     bytes[8..].copy_from_slice(&number.to_be_bytes());
     ConnectionId::from_bytes(bytes)
+}
+
+/// The connection data of clients.
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// The connection data of a client.
+pub(crate) fn user(id: ConnectionId) -> &'static str {
+    USERS[usize::from(id.as_bytes()[15]) % USERS.len()]
 }
 
 /// A short name for messages of the test.

@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use signalbox_cluster::{Cluster, Links};
-use signalbox_protocol::{SessionId, Signal};
-use signalbox_relay::{Detached, Hold, Instance, Recipients, Relay, Settings};
+use signalbox_protocol::{ConnectionInfo, Role, SessionId, Signal, Transport};
+use signalbox_relay::{
+    Detached, Encoding, Hold, Instance, Join, JoinError, Recipients, Relay, Settings, TokenIdentity,
+};
+
+use super::{id, session};
 
 pub(crate) struct Node {
     pub(crate) instance: Instance,
@@ -44,6 +48,30 @@ impl Node {
             serving: Vec::new(),
             served: 0,
         }
+    }
+
+    /// A client of a user joins a session of its own and leaves, under a limit of the user's
+    /// connections.
+    pub(crate) fn join_with_limit(
+        &self,
+        user: &str,
+        limit: usize,
+        now: Duration,
+    ) -> Result<(), JoinError> {
+        let mut settings = Settings::default();
+        settings.project.connections_per_user = limit;
+        self.relay.set_settings(settings);
+        let join = Join {
+            session: session(u8::MAX),
+            info: ConnectionInfo { id: id(u64::MAX), created_at: 0, data: user.into() },
+            role: Role::Publisher,
+            token: TokenIdentity::default(),
+            presence: true,
+            encoding: Encoding::Shared,
+            transport: Transport::Quic,
+            resume: None,
+        };
+        self.relay.join(join, now).map(drop)
     }
 
     pub(crate) fn stopped(&self, now: Duration) -> bool {

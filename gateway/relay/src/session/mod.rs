@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use signalbox_protocol::SessionId;
 
 pub use self::signals::SignalCost;
-use self::{history::HistoryBounds, roster::RosterChanges};
+use self::{history::HistoryBounds, roster::RosterChange};
 pub(crate) use self::{signals::AcceptedSignal, state::SessionState};
 use crate::{context::RelayContext, rate::SharedRateLimiter, turns::SessionTurns};
 
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 #[must_use]
 pub(crate) struct Gone {
     /// Changes of the local members.
-    pub(crate) changes: RosterChanges,
+    pub(crate) changes: Vec<RosterChange>,
     /// Whether the session is closed, as it has no members.
     pub(crate) closed: bool,
 }

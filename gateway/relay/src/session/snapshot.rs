@@ -27,9 +27,9 @@ impl SessionSnapshot {
         &self.id
     }
 
-    /// Number of members.
-    pub(crate) fn len(&self) -> usize {
-        self.members.len()
+    /// The descriptions of its members.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = &ConnectionInfo> {
+        self.members.iter().map(|member| &*member.record.info)
     }
 }
 

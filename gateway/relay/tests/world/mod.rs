@@ -82,6 +82,8 @@ pub(crate) struct World {
     pub(crate) journal: Arc<Journal>,
     /// Simulated time; tests advance it.
     pub(crate) now: Duration,
+    /// The connection data of clients that join.
+    pub(crate) user: &'static str,
     settings: Settings,
     next: u64,
 }
@@ -90,14 +92,14 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let journal = Arc::new(Journal::default());
         let relay = Relay::new(settings.clone(), journal.clone());
-        Self { relay, journal, now: Duration::ZERO, settings, next: 0 }
+        Self { relay, journal, now: Duration::ZERO, user: "", settings, next: 0 }
     }
 
     /// A gateway in a cluster.
     pub(crate) fn clustered(instance: Instance, backplane: Arc<dyn Backplane>) -> Self {
         let (journal, settings) = (Arc::new(Journal::default()), Settings::default());
         let relay = Relay::clustered(settings.clone(), journal.clone(), instance, backplane);
-        Self { relay, journal, now: Duration::ZERO, settings, next: 0 }
+        Self { relay, journal, now: Duration::ZERO, user: "", settings, next: 0 }
     }
 
     /// Another run of the gateway takes over from this one.
@@ -149,7 +151,7 @@ impl World {
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&self.next.to_be_bytes());
         let id = ConnectionId::from_bytes(bytes);
-        let info = ConnectionInfo { id, created_at: self.next, data: String::new() };
+        let info = ConnectionInfo { id, created_at: self.next, data: self.user.into() };
         let session = session.clone();
         let transport = Transport::WebSocket;
         let resume = resume(id);

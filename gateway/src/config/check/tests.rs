@@ -363,6 +363,7 @@ fn the_accepted_values_of_every_setting_are_described() {
         public_keys: vec!["key.pem".into()],
         limits: ProjectLimitOverrides {
             connections: Some(1),
+            connections_per_user: Some(1),
             sessions: Some(1),
             signals_per_second: Some(1),
             resume_window_ms: Some(1),

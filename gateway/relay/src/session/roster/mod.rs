@@ -25,17 +25,23 @@ pub(crate) struct Roster {
     resumable: usize,
     /// Whether other gateways may announce resumable members that have been there for a moment.
     expecting: bool,
-    /// Number of local members removed and added by other gateways, which the directory has not
-    /// counted yet.
-    changes: RosterChanges,
+    /// Changes that the directory has not counted yet.
+    changes: Vec<RosterChange>,
 }
 
-/// Numbers of local members.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct RosterChanges {
-    pub(crate) removed: usize,
-    /// Taken over from other gateways.
-    pub(crate) taken: usize,
+/// A change of the members on this gateway that their project's usage has yet to follow. A new
+/// member is counted before it joins.
+#[derive(Debug)]
+pub(crate) enum RosterChange {
+    Removed(Arc<ConnectionInfo>),
+    /// Taken over from another gateway.
+    Taken(Arc<ConnectionInfo>),
+}
+
+impl RosterChange {
+    fn removed(member: &Member) -> Self {
+        Self::Removed(member.record().info.clone())
+    }
 }
 
 impl Roster {
@@ -105,7 +111,7 @@ impl Roster {
 
     /// Adds a connection that this gateway has taken over.
     pub(crate) fn insert_taken(&mut self, member: Member) {
-        self.changes.taken += 1;
+        self.changes.push(RosterChange::Taken(member.record().info.clone()));
         self.insert(member);
     }
 
@@ -165,21 +171,21 @@ impl Roster {
     pub(crate) fn insert(&mut self, member: Member) {
         self.resumable += usize::from(member.resumable().is_some());
         if let Some(replaced) = self.by_id.insert(member.id(), member) {
-            self.changes.removed += 1;
+            self.changes.push(RosterChange::removed(&replaced));
             self.resumable -= usize::from(replaced.resumable().is_some());
         }
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Member> {
         let member = self.by_id.swap_remove(&id)?;
-        self.changes.removed += 1;
+        self.changes.push(RosterChange::removed(&member));
         self.resumable -= usize::from(member.resumable().is_some());
         Some(member)
     }
 
     /// Removes all members of this gateway.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Member> {
-        self.changes.removed += self.by_id.len();
+        self.changes.extend(self.by_id.values().map(RosterChange::removed));
         let remote = self.remote.values().filter(|it| it.resumable.is_some()).count();
         self.resumable = remote + usize::from(self.expecting);
         self.by_id.drain(..).map(|(_, member)| member)
@@ -204,7 +210,7 @@ impl Roster {
     }
 
     /// Changes since the last call.
-    pub(crate) fn take_changes(&mut self) -> RosterChanges {
+    pub(crate) fn take_changes(&mut self) -> Vec<RosterChange> {
         std::mem::take(&mut self.changes)
     }
 }
