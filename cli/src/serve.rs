@@ -49,8 +49,9 @@ use crate::{
 /// The first signal starts a graceful shutdown: clients are asked to leave at times spread over
 /// drain.spread_ms. A second signal disconnects all of them at once.
 ///
-/// A changed certificate and changed projects are reloaded while it runs, within seconds. On SIGHUP the
-/// whole configuration is, all of it or nothing; the log names each setting that needs a restart.
+/// A changed certificate and changed projects are reloaded while it runs, within seconds. On SIGHUP, or
+/// `POST /reload` on the operations listener, the whole configuration is, all of it or nothing; the log
+/// names each setting that needs a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -215,7 +216,8 @@ async fn serve(
     let configuration =
         ConfigReload::new(args.sources, defaults, &configured, adapt, reload.clone());
     let service_manager = Arc::new(ServiceManager::of_environment(gateway.stats()));
-    tokio::spawn(reload::watch(configuration, service_manager.clone())?);
+    let requests = gateway.reload_requests();
+    tokio::spawn(reload::watch(configuration, requests, service_manager.clone())?);
     tokio::spawn({
         let service_manager = service_manager.clone();
         async move { keep_running("watchdog", || service_manager.keep_alive()).await }

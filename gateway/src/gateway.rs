@@ -39,6 +39,7 @@ use crate::{
     page::PageSession,
     project::{self, Projects},
     reload::{ReloadHandle, Reloadable},
+    reload_requests::{ReloadRequester, ReloadRequests, reload_requests},
     state_file::{RevocationFile, StateFile},
     supervise::{catch, keep_running},
     tls_identity,
@@ -68,6 +69,7 @@ pub struct Gateway {
     context: ServerContext,
     webhooks: Webhooks,
     reload: ReloadHandle,
+    reload_requester: Option<ReloadRequester>,
     certificates: Certificates,
     quic: quic::QuicListener,
     tcp: tcp::HttpListener,
@@ -159,6 +161,7 @@ impl Gateway {
             context,
             webhooks,
             reload,
+            reload_requester: None,
             certificates,
             quic,
             tcp,
@@ -208,6 +211,13 @@ impl Gateway {
         self.reload.clone()
     }
 
+    /// Lets the operations listener ask the caller to reload the configuration.
+    pub fn reload_requests(&mut self) -> ReloadRequests {
+        let (requester, requests) = reload_requests();
+        self.reload_requester = Some(requester);
+        requests
+    }
+
     /// A handle by which the caller reads counters while the gateway runs.
     pub fn stats(&self) -> StatsHandle {
         StatsHandle::new(&self.context)
@@ -237,6 +247,7 @@ impl Gateway {
             context,
             webhooks,
             reload,
+            reload_requester,
             certificates,
             quic,
             tcp,
@@ -277,6 +288,7 @@ impl Gateway {
             let state = OpsState {
                 sources,
                 configuration: reload,
+                reload_requester,
                 scraper: Arc::default(),
                 history: Arc::default(),
                 overviews: Arc::default(),

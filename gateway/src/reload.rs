@@ -31,6 +31,18 @@ pub struct ConfigurationReport {
     pub awaiting_restart: Vec<SettingChange>,
 }
 
+/// What a reload has changed: the answer of `POST /reload`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReloadReport {
+    /// Settings that have changed.
+    pub changed: Vec<SettingChange>,
+    /// The differences that take effect after a restart.
+    pub awaiting_restart: Vec<SettingChange>,
+    /// Whether public keys of projects have changed, perhaps in their files alone.
+    pub keys_changed: bool,
+}
+
 /// Applies changed configurations to a running gateway. Clones are handles of the same gateway.
 #[derive(Clone)]
 pub struct ReloadHandle(Arc<Reloader>);
@@ -115,12 +127,12 @@ impl ReloadHandle {
         Ok(true)
     }
 
-    /// Applies a configuration. Each changed setting is logged, and each that needs a restart. Blocks while
-    /// files are read.
+    /// Applies a configuration, and returns what has changed. Each changed setting is logged, and each that
+    /// needs a restart. Blocks while files are read.
     ///
     /// # Errors
     /// Every problem of the configuration. Nothing has changed then.
-    pub fn apply(&self, wanted: &Config) -> Result<(), Vec<Problem>> {
+    pub fn apply(&self, wanted: &Config) -> Result<ReloadReport, Vec<Problem>> {
         let mut state = self.0.state.lock();
         let prepared = Prepared::read(wanted, &state.config)?;
         let filter = &prepared.config.log.filter;
@@ -141,8 +153,9 @@ impl ReloadHandle {
         }
         let (changed, restart) = (changes.len(), awaiting_restart.len());
         info!(changed, needs_restart = restart, keys_changed, "configuration reloaded");
-        *state = ReloadState { config, projects: entries, awaiting_restart };
-        Ok(())
+        *state =
+            ReloadState { config, projects: entries, awaiting_restart: awaiting_restart.clone() };
+        Ok(ReloadReport { changed: changes, awaiting_restart, keys_changed })
     }
 }
 

@@ -211,6 +211,15 @@ test('the configuration is filtered, and has no secrets', { timeout: 60_000 }, a
   await page.getByText('0 settings. Secrets are hidden.').waitFor();
 });
 
+test('the configuration is reloaded', { timeout: 60_000 }, async (context) => {
+  const page = await open(context, 'settings');
+  await button(page, 'Reload the configuration').click();
+  await confirm(page, 'Reload');
+  await outcome(page, 'Configuration reloaded: 0 changes.');
+  await page.locator('#settings-rows', { hasText: 'limits.connections' }).waitFor();
+  await assertAccessible(page);
+});
+
 test('everything can be done with the keyboard, and a refresh does not take the focus', { timeout: 60_000 }, async (context) => {
   const { gateway } = shared;
   const session = gateway.newSession();

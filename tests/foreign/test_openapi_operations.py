@@ -65,12 +65,16 @@ def resolved(part: Any) -> Any:
 
 @pytest.fixture
 def own_gateway(tmp_path: Path) -> Iterator[tuple[Gateway, Operations]]:
-    options = ("--dev", "--dev-dir", str(tmp_path / "dev"))
+    config = tmp_path / "gateway.toml"
+    config.write_text("")
+    options = ("--dev", "--dev-dir", str(tmp_path / "dev"), "--config", str(config))
     with running(tmp_path / "stderr.log", *options, may_end=True) as announcement:
         yield Gateway.parse(announcement), Operations(json.loads(announcement)["ops"])
 
 
-def test_every_documented_answer_is_as_documented(own_gateway: tuple[Gateway, Operations]) -> None:
+def test_every_documented_answer_is_as_documented(
+    own_gateway: tuple[Gateway, Operations], tmp_path: Path
+) -> None:
     gateway, operations = own_gateway
     ask = operations.ask
     project = gateway.project.key
@@ -109,6 +113,13 @@ def test_every_documented_answer_is_as_documented(own_gateway: tuple[Gateway, Op
         ask("DELETE", REVOCATION, 204, project=project, revocation=made["id"])
         ask("DELETE", REVOCATION, 404, project=project, revocation=UNKNOWN_ID)
         ask("DELETE", REVOCATION, 400, project=project, revocation="x")
+        ask("POST", "/reload", 403, change=False)
+        (tmp_path / "gateway.toml").write_text("[limits]\nconnections = 7\n[process]\nthreads = 3\n")
+        reloaded = ask("POST", "/reload", 200)
+        assert [it["setting"] for it in reloaded["changed"]] == ["limits.connections"]
+        assert [it["setting"] for it in reloaded["awaitingRestart"]] == ["process.threads"]
+        (tmp_path / "gateway.toml").write_text("[limits]\nconnections = true\n")
+        assert "gateway.toml:2: limits.connections" in ask("POST", "/reload", 422)["message"]
         ask("POST", "/admin/drain", 403, change=False)
         ask("POST", "/admin/drain", 202)
 

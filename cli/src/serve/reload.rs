@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use signalbox_gateway::{
-    Config, Problem, ReloadHandle,
+    Config, Problem, ReloadHandle, ReloadReport, ReloadRequests,
     supervise::{blocking, keep_running},
 };
 use tokio::{
@@ -19,39 +19,57 @@ use crate::config::{InvalidConfig, Sources};
 /// Interval at which the configuration is read.
 const CONFIG_POLL: Duration = Duration::from_secs(3);
 
-/// Applies changed projects when they are noticed, and the whole configuration on SIGHUP. (The gateway
-/// watches the certificate files itself.) From now on SIGHUP does not end the process.
+/// What the log says of an invalid configuration.
+const NOT_RELOADED: &str = "configuration not reloaded; the current one stays in effect";
+
+/// Applies changed projects when they are noticed, and the whole configuration on SIGHUP and when an
+/// operator asks for it over the network. (The gateway watches the certificate files itself.) From now on
+/// SIGHUP does not end the process.
 pub(super) fn watch(
     configuration: ConfigReload,
+    requests: ReloadRequests,
     service_manager: Arc<ServiceManager>,
 ) -> anyhow::Result<impl Future<Output = ()>> {
-    let hangups = Arc::new(AsyncMutex::new(signal(SignalKind::hangup())?));
+    let triggers = Triggers { hangups: signal(SignalKind::hangup())?, requests };
+    let triggers = Arc::new(AsyncMutex::new(triggers));
     let configuration = Arc::new(Mutex::new(configuration));
     Ok(keep_running("configuration reload", move || {
-        poll(configuration.clone(), hangups.clone(), service_manager.clone())
+        poll(configuration.clone(), triggers.clone(), service_manager.clone())
     }))
+}
+
+/// What asks for a reload.
+struct Triggers {
+    hangups: Signal,
+    requests: ReloadRequests,
 }
 
 async fn poll(
     configuration: Arc<Mutex<ConfigReload>>,
-    hangups: Arc<AsyncMutex<Signal>>,
+    triggers: Arc<AsyncMutex<Triggers>>,
     service_manager: Arc<ServiceManager>,
 ) {
-    let mut hangups = hangups.lock().await;
+    let mut triggers = triggers.lock().await;
+    let Triggers { hangups, requests } = &mut *triggers;
     let mut interval = tokio::time::interval(CONFIG_POLL);
     loop {
-        let requested = tokio::select! {
-            hangup = hangups.recv() => hangup.is_some(),
-            _ = interval.tick() => false,
-        };
-        if requested {
-            service_manager.reloading().await;
-        }
         let configuration = configuration.clone();
+        let request = tokio::select! {
+            Some(()) = hangups.recv() => None,
+            request = requests.next() => Some(request),
+            _ = interval.tick() => {
+                let poll = move || configuration.lock().poll();
+                blocking("configuration reload", poll).await;
+                continue;
+            }
+        };
+        service_manager.reloading().await;
         // Reading files may take a while.
-        blocking("configuration reload", move || configuration.lock().reload(requested)).await;
-        if requested {
-            service_manager.ready().await;
+        let reload = move || configuration.lock().reload();
+        let outcome = blocking("configuration reload", reload).await;
+        service_manager.ready().await;
+        if let Some(request) = request {
+            request.answer(outcome);
         }
     }
 }
@@ -86,28 +104,36 @@ impl ConfigReload {
         Self { sources, defaults, adapt, gateway, pending: None, error: None, other_settings }
     }
 
-    /// Applies the configuration if a reload was `requested`. Otherwise its projects are applied when two
-    /// polls in a row have seen them, as an editor may be in the middle of writing.
-    fn reload(&mut self, requested: bool) {
-        let applied = if requested { self.apply() } else { self.apply_projects() };
-        if let Err(error) = applied {
+    /// Applies the whole configuration. Returns what has changed, or why nothing has.
+    fn reload(&mut self) -> Result<ReloadReport, String> {
+        self.apply().map_err(|error| {
+            warn!(%error, "{NOT_RELOADED}");
             let text = format!("{error:#}");
-            if requested || self.error.as_ref() != Some(&text) {
-                warn!(%error, "configuration not reloaded; the current one stays in effect");
-            }
-            self.error = Some(text);
-        }
+            self.error = Some(text.clone());
+            text
+        })
     }
 
-    fn apply(&mut self) -> anyhow::Result<()> {
+    /// Applies the projects when two polls in a row have seen them, as an editor may be in the middle of
+    /// writing.
+    fn poll(&mut self) {
+        let Err(error) = self.apply_projects() else { return };
+        let text = format!("{error:#}");
+        if self.error.as_ref() != Some(&text) {
+            warn!(%error, "{NOT_RELOADED}");
+        }
+        self.error = Some(text);
+    }
+
+    fn apply(&mut self) -> anyhow::Result<ReloadReport> {
         let config = self.sources.resolve(&self.defaults).map_err(on_one_line)?;
         let mut adapted = config.clone();
         (self.adapt)(&mut adapted);
-        self.gateway.apply(&adapted).map_err(|problems| self.located(problems))?;
+        let report = self.gateway.apply(&adapted).map_err(|problems| self.located(problems))?;
         self.pending = Some(config.clone());
         self.other_settings = without_projects(&config);
         self.error = None;
-        Ok(())
+        Ok(report)
     }
 
     fn apply_projects(&mut self) -> anyhow::Result<()> {

@@ -258,6 +258,9 @@ async fn malformed_requests_are_errors() {
         ("DELETE", format!("/admin/projects/{}/revocations/x", PROJECT.0), 400),
         ("POST", "/admin/overview".to_owned(), 405),
         ("GET", "/admin/drain".to_owned(), 405),
+        ("GET", "/reload".to_owned(), 405),
+        // This gateway has no program that reads a configuration.
+        ("POST", "/reload".to_owned(), 404),
     ] {
         assert_eq!(change(&world, method, &path, "{}").await.status, status, "{method} {path}");
     }

@@ -139,7 +139,18 @@ export interface DescribedSetting {
 /** The configuration in effect, and what a restart would change. */
 export interface Configuration {
   readonly settings: readonly DescribedSetting[];
-  readonly awaitingRestart: readonly { setting: string }[];
+  readonly awaitingRestart: readonly SettingChange[];
+}
+
+/** A difference between two configurations. */
+export interface SettingChange {
+  readonly setting: string;
+}
+
+/** What a reload has changed. */
+export interface ReloadReport {
+  readonly changed: readonly SettingChange[];
+  readonly awaitingRestart: readonly SettingChange[];
 }
 
 /** A request that was answered with an error. */
@@ -173,6 +184,11 @@ export async function load<T>(path: string): Promise<T> {
 export async function change<T = undefined>(method: 'DELETE' | 'POST', path: string, body?: unknown): Promise<T> {
   const answer = await request(method, path, body);
   return (answer.status === 204 ? undefined : await answer.json()) as T;
+}
+
+/** Reloads the configuration of the gateway. */
+export async function reload(): Promise<ReloadReport> {
+  return change('POST', '../reload');
 }
 
 async function request(method: string, path: string, body?: unknown): Promise<Response> {

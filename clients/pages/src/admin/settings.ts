@@ -2,7 +2,8 @@
 
 import { byId, element, setText } from '../dom.js';
 import { count } from '../format.js';
-import { type Configuration, type DescribedSetting, type SettingEffect, load } from './api.js';
+import { type Configuration, type DescribedSetting, type ReloadReport, type SettingEffect, load, reload } from './api.js';
+import { confirmed } from './messages.js';
 
 const EFFECTS: Readonly<Record<SettingEffect, string>> = {
   atOnce: 'at once',
@@ -20,6 +21,7 @@ export class SettingsView {
     this.#filter.addEventListener('input', () => this.#show());
     this.#changed.addEventListener('change', () => this.#show());
     byId('settings-form').addEventListener('submit', (event) => event.preventDefault());
+    byId('reload').addEventListener('click', () => void this.#reload());
   }
 
   /** Loads them again at the next refresh. They change when the gateway reloads. */
@@ -36,6 +38,19 @@ export class SettingsView {
     this.#show();
   }
 
+  async #reload(): Promise<void> {
+    const question = {
+      title: 'Reload the configuration?',
+      text: ['The gateway reads its configuration again, and applies all of it or nothing. Links stay.'],
+      action: 'Reload',
+    };
+    await confirmed(question, async () => {
+      const report = await reload();
+      this.open();
+      return outcome(report);
+    });
+  }
+
   #show(): void {
     const wanted = this.#filter.value.trim().toLowerCase();
     const shown = (this.#settings ?? []).filter(
@@ -45,6 +60,11 @@ export class SettingsView {
     byId('settings-rows').replaceChildren(...shown.map(row));
     setText(byId('settings-count'), `${count(shown.length, 'setting')}. Secrets are hidden.`);
   }
+}
+
+function outcome({ changed, awaitingRestart }: ReloadReport): string {
+  const waiting = awaitingRestart.length === 0 ? '' : ` ${count(awaitingRestart.length, 'change')} after a restart.`;
+  return `Configuration reloaded: ${count(changed.length, 'change')}.${waiting}`;
 }
 
 function showWaiting(names: readonly string[]): void {

@@ -38,6 +38,7 @@ use crate::{
     metrics::{MetricSources, Scraper, TrafficHistory},
     page::ADMIN_PAGE,
     reload::ReloadHandle,
+    reload_requests::ReloadRequester,
     services::Services,
     supervise::keep_running,
 };
@@ -57,6 +58,8 @@ pub(crate) struct OpsState {
     pub(crate) overviews: Arc<Overviews>,
     pub(crate) log: Option<LogFilter>,
     pub(crate) configuration: ReloadHandle,
+    /// None if the program around the gateway takes no requests.
+    pub(crate) reload_requester: Option<ReloadRequester>,
 }
 
 impl FromRef<OpsState> for Arc<Services> {
@@ -141,7 +144,7 @@ fn router(
         .route("/log", get(log::show).put(log::change))
         .merge(admin::router())
         .fallback(|| async {
-            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config, /log, /tail and /admin/… here\n";
+            let hint = "there are /healthz, /readyz, /metrics, /cluster, /config, /reload, /log, /tail and /admin/… here\n";
             (StatusCode::NOT_FOUND, hint)
         })
         .layer(middleware::from_fn_with_state(guard, guard::protect))

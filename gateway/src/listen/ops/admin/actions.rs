@@ -1,4 +1,5 @@
-//! What an operator can do: disconnect a connection, end a session, revoke tokens, drain the gateway.
+//! What an operator can do: disconnect a connection, end a session, revoke tokens, reload the
+//! configuration, drain the gateway.
 //! The log has a line for each.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use super::{error::Error, json, sessions::session_id};
 use crate::{
     context::ServerContext,
+    listen::ops::OpsState,
     rest,
     revocation::{self, Matcher, RevocationId},
     services::Services,
@@ -94,6 +96,13 @@ pub(super) async fn delete_revocation(
     }
     info!(%project, revocation = %id, "revocation deleted by an operator");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /reload`: reloads the configuration as SIGHUP does, and answers when that is done.
+pub(super) async fn reload(State(state): State<OpsState>) -> Result<Response, Error> {
+    let requester = state.reload_requester.ok_or(Error::NoReload)?;
+    info!("reload requested by an operator");
+    Ok(json(&requester.reload().await?))
 }
 
 /// `POST /admin/drain`: drains the gateway, whose process then ends.

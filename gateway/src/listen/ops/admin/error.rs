@@ -1,4 +1,4 @@
-//! Errors of requests to `/admin/…`: a status and a message in JSON.
+//! Errors of requests to `/admin/…` and `/reload`: a status and a message in JSON.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::CHANGES;
-use crate::rest;
+use crate::{reload_requests::ReloadError, rest};
 
 /// The fault of a failed request: the caller's, except where it says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,10 @@ pub(super) enum Error {
     NoSession,
     #[error("there is no project with this key")]
     NoProject,
+    #[error("this program cannot reload its configuration")]
+    NoReload,
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     /// A fault of a request that the REST API has, too.
     #[error("{}", .0.message())]
     Rest(rest::Error),
@@ -44,7 +48,10 @@ impl Error {
         match self {
             Self::NoHeader => StatusCode::FORBIDDEN,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::NoSession | Self::NoProject => StatusCode::NOT_FOUND,
+            Self::NoSession | Self::NoProject | Self::NoReload => StatusCode::NOT_FOUND,
+            Self::Reload(ReloadError::Invalid(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Reload(ReloadError::Slow) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Reload(ReloadError::Failed) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Rest(error) => error.status(),
         }
     }

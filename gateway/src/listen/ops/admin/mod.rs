@@ -1,4 +1,4 @@
-//! `/admin/…`: what the admin page shows, and what it does, in JSON. `docs/openapi-operations.yaml`
+//! `/admin/…` and `/reload`: what the admin page shows, and what it does, in JSON. `docs/openapi-operations.yaml`
 //! specifies it.
 //!
 //! Nothing here takes a lock for longer than a bounded part of a list needs, and lists pause after
@@ -46,6 +46,7 @@ pub(super) fn router() -> Router<OpsState> {
         )
         .route(&format!("{PROJECT}/revocations/{{revocation}}"), delete(actions::delete_revocation))
         .route("/admin/drain", post(actions::drain))
+        .route("/reload", post(actions::reload))
         .layer(middleware::from_fn(require_header))
 }
 
