@@ -8,12 +8,15 @@
 //! [`Driven`] gates its two halves like [`wake`](crate::wake) gates the branches of a `select!`, but
 //! with one flag more: a half that wakes the other while both are being polled does not wake the
 //! task, because the other is polled next.
+//!
+//! Packets of a thousand clients wake a thousand drivers, and all other tasks would wait for them. So
+//! the application may decide when its task is woken for its driver's work ([`WakeInTurn`]).
 
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
@@ -33,11 +36,17 @@ const MAX_POLLS: u32 = 4;
 pub struct Driver {
     work: Option<Task>,
     supervisor: Arc<dyn Supervise>,
+    task: Arc<SharedTask>,
 }
 
 impl Driver {
     pub(crate) fn new(work: Option<Task>, supervisor: Arc<dyn Supervise>) -> Self {
-        Self { work, supervisor }
+        Self { work, supervisor, task: Arc::default() }
+    }
+
+    /// For the application that it will run [with](Self::with).
+    pub fn turns(&self) -> DriverTurns {
+        DriverTurns(self.task.clone())
     }
 
     /// Whether quinn has left work to this driver and the work is not done.
@@ -48,9 +57,8 @@ impl Driver {
 
     /// Runs the driver and `application` as one future, which ends with the application.
     pub fn with<F: Future + Unpin>(self, application: F) -> Driven<F> {
-        let task = Arc::new(SharedTask::default());
-        let (drive, run) = (Half::new(&task), Half::new(&task));
-        Driven { driver: self, application, task, drive, run }
+        let (drive, run) = (Half::new(&self.task, true), Half::new(&self.task, false));
+        Driven { driver: self, application, drive, run }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
@@ -76,7 +84,6 @@ impl Drop for Driver {
 pub struct Driven<F> {
     driver: Driver,
     application: F,
-    task: Arc<SharedTask>,
     drive: (Arc<Half>, Waker),
     run: (Arc<Half>, Waker),
 }
@@ -84,7 +91,7 @@ pub struct Driven<F> {
 impl<F> Driven<F> {
     /// The driver, for another application.
     pub fn into_driver(mut self) -> Driver {
-        Driver { work: self.driver.work.take(), supervisor: self.driver.supervisor.clone() }
+        Driver::new(self.driver.work.take(), self.driver.supervisor.clone())
     }
 }
 
@@ -92,7 +99,8 @@ impl<F: Future + Unpin> Future for Driven<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { driver, application, task, drive, run } = &mut *self;
+        let Self { driver, application, drive, run } = &mut *self;
+        let task = &drive.0.task;
         task.waker.register(cx.waker());
         for _ in 0..MAX_POLLS {
             task.running.store(true, SeqCst);
@@ -116,23 +124,73 @@ impl<F: Future + Unpin> Future for Driven<F> {
     }
 }
 
+/// Decides when tasks are woken for the work of their drivers.
+pub trait WakeInTurn: Send + Sync {
+    /// Whether the task must wait for a turn now.
+    fn must_wait(&self) -> bool;
+
+    /// Wakes a task in its turn. It has no other waker here.
+    fn wake(&self, task: Waker);
+}
+
+/// Where an application says that its task is to wait for turns: see [`Driver::turns`].
+pub struct DriverTurns(Arc<SharedTask>);
+
+impl DriverTurns {
+    /// From now on, work of the driver wakes the task in its turn. The first call counts.
+    pub fn set(&self, turns: Box<dyn WakeInTurn>) {
+        let _ = self.0.turns.set(turns);
+    }
+}
+
 /// The task that runs both halves.
 #[derive(Default)]
 struct SharedTask {
     waker: AtomicWaker,
     /// Set while the task is certain to check both halves again before it sleeps.
     running: AtomicBool,
+    turns: OnceLock<Box<dyn WakeInTurn>>,
+    /// Whether a waker of the task waits for its turn.
+    waits_for_turn: AtomicBool,
+}
+
+impl SharedTask {
+    /// Wakes the task in its turn, if it has to wait for one.
+    fn wake_for_driver(self: &Arc<Self>) {
+        match self.turns.get().filter(|turns| turns.must_wait()) {
+            None => self.waker.wake(),
+            Some(turns) => {
+                if !self.waits_for_turn.swap(true, SeqCst) {
+                    turns.wake(self.clone().into());
+                }
+            }
+        }
+    }
+}
+
+/// The task's turn.
+impl Wake for SharedTask {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Cleared first, so that a half that is woken later does not count on this turn.
+        self.waits_for_turn.store(false, SeqCst);
+        self.waker.wake();
+    }
 }
 
 /// The waker of one half.
 struct Half {
     woken: AtomicBool,
+    is_driver: bool,
     task: Arc<SharedTask>,
 }
 
 impl Half {
-    fn new(task: &Arc<SharedTask>) -> (Arc<Self>, Waker) {
-        let half = Arc::new(Self { woken: AtomicBool::new(true), task: task.clone() });
+    fn new(task: &Arc<SharedTask>, is_driver: bool) -> (Arc<Self>, Waker) {
+        let half = Arc::new(Self { woken: AtomicBool::new(true), is_driver, task: task.clone() });
         (half.clone(), half.into())
     }
 }
@@ -143,7 +201,12 @@ impl Wake for Half {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, SeqCst) && !self.task.running.load(SeqCst) {
+        if self.woken.swap(true, SeqCst) || self.task.running.load(SeqCst) {
+            return;
+        }
+        if self.is_driver {
+            self.task.wake_for_driver();
+        } else {
             self.task.waker.wake();
         }
     }
@@ -153,6 +216,7 @@ impl Wake for Half {
 mod tests {
     use std::{future::poll_fn, time::Duration};
 
+    use futures_util::FutureExt as _;
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
@@ -241,6 +305,60 @@ mod tests {
         end.notify_one();
         assert_eq!(count.0.load(SeqCst), 2);
         assert_eq!(Pin::new(&mut driven).poll(&mut cx), Poll::Ready(()));
+    }
+
+    /// Turns that a test grants.
+    #[derive(Clone, Default)]
+    struct Queue(Arc<parking_lot::Mutex<Vec<Waker>>>);
+
+    impl WakeInTurn for Queue {
+        fn must_wait(&self) -> bool {
+            true
+        }
+
+        fn wake(&self, task: Waker) {
+            self.0.lock().push(task);
+        }
+    }
+
+    #[test]
+    fn work_of_the_driver_wakes_the_task_in_its_turn() {
+        let job = Arc::new(Job::default());
+        let (end, queue) = (Arc::new(Notify::new()), Queue::default());
+        let application = {
+            let end = end.clone();
+            async move {
+                loop {
+                    end.notified().await;
+                }
+            }
+        };
+        let driver = job.driver();
+        driver.turns().set(Box::new(queue.clone()));
+        let mut driven = driver.with(Box::pin(application));
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut poll = || assert!(Pin::new(&mut driven).poll(&mut cx).is_pending());
+        poll();
+        let is_done = || job.done.notified().now_or_never().is_some();
+        job.told.notify_one();
+        assert_eq!((count.0.load(SeqCst), queue.0.lock().len()), (0, 1));
+        // The application does not wait. Work of the driver is done with its own.
+        end.notify_one();
+        assert_eq!(count.0.load(SeqCst), 1);
+        poll();
+        assert!(is_done());
+        // The link waits once at most.
+        job.told.notify_one();
+        assert_eq!((count.0.load(SeqCst), queue.0.lock().len()), (1, 1));
+        queue.0.lock().remove(0).wake();
+        assert_eq!(count.0.load(SeqCst), 2);
+        poll();
+        assert!(is_done());
+        // And again.
+        job.told.notify_one();
+        assert_eq!((count.0.load(SeqCst), queue.0.lock().len()), (2, 1));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use quinn_proto::HashedConnectionIdGenerator;
 
 pub use self::{
     congestion::FloorCubicConfig,
-    driver::{Driven, Driver},
+    driver::{Driven, Driver, DriverTurns, WakeInTurn},
     gso_socket::max_gso_segments,
     runtime::EndpointRuntime,
     supervise::{Supervise, Task},

@@ -12,6 +12,7 @@ use crate::{
     detached::Detached,
     directory::SessionHandle,
     error::{RejectionReason, SignalError},
+    link_turns::LinkTurns,
     receipts::Answer,
     rejections::Rejection,
     seat::Seat,
@@ -103,6 +104,11 @@ impl Connection {
     /// further. That ends when they have had their [turns](crate::Relay::poll_turn).
     pub fn is_ahead(&self) -> bool {
         self.session.is_lagging()
+    }
+
+    /// The turns of its link.
+    pub fn turns(&self) -> LinkTurns {
+        self.session.link_turns()
     }
 
     /// Disconnects another connection of the session, or this one.

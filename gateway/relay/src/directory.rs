@@ -13,6 +13,7 @@ use signalbox_protocol::{ConnectionInfo, ProjectKey, SessionId};
 use crate::{
     context::{ClusterContext, RelayContext},
     error::JoinError,
+    link_turns::LinkTurns,
     observer::Observer,
     project::ProjectTable,
     rate::SharedRateLimiter,
@@ -218,6 +219,11 @@ impl SessionHandle {
     /// Whether the session's links are so far behind that its senders should wait.
     pub(crate) fn is_lagging(&self) -> bool {
         self.session.is_lagging()
+    }
+
+    /// The turns of a link of the session.
+    pub(crate) fn link_turns(&self) -> LinkTurns {
+        LinkTurns::new(self.directory.context.clone(), self.session.turns().clone())
     }
 
     /// Locks the session for `act`, then applies departures to the directory.

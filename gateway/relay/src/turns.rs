@@ -4,10 +4,16 @@
 //! other link would wait until they have written. So a push to a session with many members wakes
 //! nobody itself. Its links wait in a list of the session, the sessions with such a list take turns,
 //! and between two turns all other links run that are ready.
+//!
+//! The same members acknowledge what they have received. Over QUIC that is work for their links, so
+//! those wait for their turns with it as well (`link_turns.rs`).
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -74,39 +80,75 @@ impl Turns {
 
 /// The links of one session that are to be woken.
 #[derive(Default)]
-pub(crate) struct SessionTurns(Mutex<SessionTurnsState>);
+pub(crate) struct SessionTurns {
+    state: Mutex<SessionTurnsState>,
+    /// Whether the session was large at the last push to all of its members.
+    is_large: AtomicBool,
+}
 
 #[derive(Default)]
 struct SessionTurnsState {
-    /// At most once each.
+    /// Links with something to write, at most once each.
     outboxes: VecDeque<Outbox>,
-    /// Bytes pushed to each member since the list was last empty.
+    /// Links with other work, at most once each.
+    tasks: VecDeque<Waker>,
+    /// Bytes pushed to each member since no outbox waited.
     lag: usize,
+}
+
+impl SessionTurnsState {
+    fn is_empty(&self) -> bool {
+        self.outboxes.is_empty() && self.tasks.is_empty()
+    }
 }
 
 impl SessionTurns {
     /// Whether the session's links are so far behind that its senders should wait.
     pub(crate) fn is_lagging(&self) -> bool {
-        self.0.lock().lag >= MAX_LAG
+        self.state.lock().lag >= MAX_LAG
+    }
+
+    pub(crate) fn set_large(&self, is_large: bool) {
+        self.is_large.store(is_large, Relaxed);
+    }
+
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_large.load(Relaxed)
+    }
+
+    /// Adds a task that is to be woken. Returns whether the session now needs turns and did not
+    /// before.
+    pub(crate) fn push_task(&self, task: Waker) -> bool {
+        let mut state = self.state.lock();
+        let was_empty = state.is_empty();
+        state.tasks.push_back(task);
+        was_empty
     }
 
     /// For pushes of one message to members of the session.
     pub(crate) fn pushes(&self) -> TurnPushes<'_> {
-        let state = self.0.lock();
-        TurnPushes { was_empty: state.outboxes.is_empty(), bytes: 0, state }
+        let state = self.state.lock();
+        TurnPushes { was_empty: state.is_empty(), bytes: 0, state }
     }
 
     /// Wakes as many links as a turn allows. Returns whether there are more.
     fn take_turn(&self) -> bool {
         let mut cost = 0;
         while cost < TURN {
-            let mut state = self.0.lock();
-            let Some(outbox) = state.outboxes.pop_front() else {
+            let mut state = self.state.lock();
+            let (task, outbox) = (state.tasks.pop_front(), state.outboxes.pop_front());
+            if outbox.is_none() {
                 state.lag = 0;
-                return false;
-            };
+            }
             drop(state);
-            if let Some(bytes) = outbox.wake() {
+            if task.is_none() && outbox.is_none() {
+                return false;
+            }
+            if let Some(task) = task {
+                task.wake();
+                cost += LINK_COST;
+            }
+            if let Some(bytes) = outbox.and_then(|outbox| outbox.wake()) {
                 cost += LINK_COST + bytes;
             }
         }
@@ -134,10 +176,9 @@ impl TurnPushes<'_> {
 
     /// Returns whether the session now needs turns and did not before.
     pub(crate) fn finish(mut self) -> bool {
-        let is_empty = self.state.outboxes.is_empty();
-        if !is_empty {
+        if !self.state.outboxes.is_empty() {
             self.state.lag += self.bytes;
         }
-        self.was_empty && !is_empty
+        self.was_empty && !self.state.is_empty()
     }
 }

@@ -173,3 +173,53 @@ fn links_that_are_gone_are_left_out() {
     assert!(links.woken() > 0);
     assert!(!turn(&world));
 }
+
+#[test]
+fn links_wait_for_turns_with_other_work_too_if_their_session_is_large() {
+    let mut world = World::new(Settings::default());
+    let large = Links::join(&mut world, &session(1, 1), MANY);
+    let mut other = Links::join(&mut world, &session(2, 1), 110);
+    let small = Links::join(&mut world, &session(1, 2), 100);
+    while turn(&world) {}
+    large.wait();
+    large.woken();
+    let needed = |links: &Links| links.clients[0].connection.turns().are_needed();
+    assert_eq!((needed(&large), needed(&other), needed(&small)), (true, true, false));
+    for client in &large.clients {
+        client.connection.turns().wake(large.woken.clone().into());
+    }
+    other.send("hello");
+    let (mut turns, mut received) = (0, 0);
+    while turn(&world) {
+        let now = large.woken();
+        assert!(now <= 32, "{now} at once");
+        turns += 1;
+        received += other.woken();
+        assert!(received == 110 || turns < 10, "the other session has its turns in between");
+    }
+    assert!(turns >= MANY / 32, "{turns} turns");
+    // A session that has become small needs none.
+    other.clients.truncate(50);
+    other.send("bye");
+    assert!(!needed(&other));
+}
+
+#[test]
+fn a_sender_does_not_wait_for_other_work_of_the_links() {
+    let mut world = World::new(Settings::default());
+    let mut links = Links::join(&mut world, &session(1, 1), MANY);
+    let waker = || Waker::from(Arc::new(Count::default()));
+    while !links.clients[0].connection.is_ahead() {
+        links.send(&"d".repeat(1000));
+    }
+    let mut turns = 0;
+    while links.clients[0].connection.is_ahead() {
+        // The links acknowledge all the time.
+        for client in &links.clients {
+            client.connection.turns().wake(waker());
+        }
+        assert!(turn(&world));
+        turns += 1;
+        assert!(turns < 1000, "the sender is kept waiting");
+    }
+}

@@ -47,6 +47,7 @@ pub(super) fn carry(
             }
             sleep(within).await;
         };
+        writer.take_turns(connection.turns());
         let watch = writer.watch();
         let entry =
             services.links().enter(connection.id(), source, transport.transport, writer.rtt());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt, ZeroRttAccepted};
 use signalbox_protocol::{CloseReason, Transport};
+use signalbox_quic::DriverTurns;
 use signalbox_webtransport::{Session, SessionEnd, to_http3};
 
 use self::{
@@ -44,6 +45,7 @@ pub(crate) struct OpenedConnection {
 /// Makes the halves of a link. With `keep_alive`, the client receives a packet at this interval.
 pub(crate) fn halves(
     opened: OpenedConnection,
+    turns: DriverTurns,
     max_streams: usize,
     keep_alive: Option<Duration>,
     is_early: bool,
@@ -62,7 +64,7 @@ pub(crate) fn halves(
         QuicReader::new(connection.clone(), handshake, recv, incoming, is_early, counts.clone());
     let watched = metrics.quic_links.watch(connection.clone(), transport);
     let counts = LinkCounts { transport: counts.clone(), _watched: watched };
-    (reader, QuicWriter::new(connection, send, max_streams, keep_alive, session, counts))
+    (reader, QuicWriter::new(connection, send, turns, max_streams, keep_alive, session, counts))
 }
 
 /// Maps the end of the connection to the party at fault. A client's own code counts only if it is

@@ -4,7 +4,7 @@ use std::future::{Future, pending};
 
 use signalbox_opentok::{Action, Receipt, Refusal};
 use signalbox_protocol::{ClientMessage, CloseReason, GatewayMessage};
-use signalbox_relay::{Outbox, TicketSecret};
+use signalbox_relay::{LinkTurns, Outbox, TicketSecret};
 use tokio::time::Instant;
 
 use super::socket_url::SocketClaim;
@@ -39,6 +39,9 @@ pub(crate) trait Writer: Send {
     /// Answers the request to join with this transaction id, together with the next welcome. For
     /// clients of the vendor's SDK.
     fn answer_join(&mut self, _transaction: &str) {}
+
+    /// Before the outbox is pumped: where the link waits with its other work, if its session is large.
+    fn take_turns(&mut self, _turns: LinkTurns) {}
 
     /// Writes what the outbox yields until the outbox has been closed and everything is written.
     /// Returns the reason for closing it. Cancel safe: it may be dropped at any await and called

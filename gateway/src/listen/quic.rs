@@ -230,8 +230,15 @@ async fn serve(
             (policy.limits.streams_per_client, keep_alive(data, policy.timeouts.idle()))
         };
         let metrics = context.services.metrics();
-        let (reader, writer) =
-            link::quic::halves(opened, max_streams, keep_alive, data.is_early, metrics);
+        let driver = handshake.into_driver();
+        let (reader, writer) = link::quic::halves(
+            opened,
+            driver.turns(),
+            max_streams,
+            keep_alive,
+            data.is_early,
+            metrics,
+        );
         // In a task of its own: a task stays as large as the largest thing it ever did, and the
         // handshake is larger than the link.
         let link = Box::pin(link::serve(
@@ -241,7 +248,7 @@ async fn serve(
             reader,
             writer,
         ));
-        context.lifecycle.spawn(span, handshake.into_driver().with(link));
+        context.lifecycle.spawn(span, driver.with(link));
     }
 }
 

@@ -72,6 +72,10 @@ impl Session {
         self.turns.is_lagging()
     }
 
+    pub(crate) fn turns(&self) -> &Arc<SessionTurns> {
+        &self.turns
+    }
+
     /// Locks the session for `act`. The result comes with the departures, which the caller applies
     /// to the directory after the lock is released. Nothing waits while it is held.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut SessionState) -> T) -> (T, Gone) {

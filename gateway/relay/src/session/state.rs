@@ -202,7 +202,9 @@ impl SessionState {
     ) {
         let Self { id, roster, overflowed, turns, context, .. } = self;
         let outgoing = |member: &Member, link: &MemberLink| outgoing(id, member, link);
-        if roster.is_small() {
+        let is_small = roster.is_small();
+        turns.set_large(!is_small);
+        if is_small {
             push_each(roster, overflowed, outgoing, Outbox::push);
             return;
         }

@@ -8,13 +8,14 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use quinn::{SendStream, VarInt};
 use signalbox_protocol::{CloseReason, GatewayMessage, frame};
-use signalbox_relay::{Outbox, Outgoing};
+use signalbox_quic::{DriverTurns, WakeInTurn};
+use signalbox_relay::{LinkTurns, Outbox, Outgoing};
 use signalbox_webtransport::{Closer, SessionId};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -46,6 +47,19 @@ pub(super) struct WriterSession {
     pub(super) closer: Closer,
 }
 
+/// A link that processes packets in the turns of its session.
+struct PacketTurns(LinkTurns);
+
+impl WakeInTurn for PacketTurns {
+    fn must_wait(&self) -> bool {
+        self.0.are_needed()
+    }
+
+    fn wake(&self, task: Waker) {
+        self.0.wake(task);
+    }
+}
+
 /// Where a link is counted.
 pub(super) struct LinkCounts {
     pub(super) transport: Arc<TransportMetrics>,
@@ -55,6 +69,7 @@ pub(super) struct LinkCounts {
 /// The sending half of a QUIC or WebTransport link.
 pub(crate) struct QuicWriter {
     connection: quinn::Connection,
+    turns: DriverTurns,
     /// The WebTransport session to which the streams belong, if any.
     session: Option<Box<WriterSession>>,
     /// The interval of keep-alives for a client that needs them more often than others.
@@ -74,6 +89,10 @@ impl Writer for QuicWriter {
         let Self { control, connection, chunks, .. } = self;
         let mut written = WrittenCount::default();
         poll_fn(|cx| control.poll_write(cx, connection, chunks, &mut written)).await
+    }
+
+    fn take_turns(&mut self, turns: LinkTurns) {
+        self.turns.set(Box::new(PacketTurns(turns)));
     }
 
     async fn pump(&mut self, outbox: &Outbox) -> Result<CloseReason, LinkError> {
@@ -141,6 +160,7 @@ impl QuicWriter {
     pub(super) fn new(
         connection: quinn::Connection,
         control: SendStream,
+        turns: DriverTurns,
         max_streams: usize,
         keep_alive: Option<Duration>,
         session: Option<Box<WriterSession>>,
@@ -149,6 +169,7 @@ impl QuicWriter {
         let prefix = session.as_ref().map(|session| session.id);
         Self {
             connection,
+            turns,
             session,
             keep_alive,
             chunks: Chunks::default(),
