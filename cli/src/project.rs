@@ -58,6 +58,7 @@ pub(crate) fn new(args: &Args) -> anyhow::Result<ExitCode> {
         public_keys: Vec::new(),
         limits: ProjectLimitOverrides::default(),
         webhook: None,
+        connect_webhook: None,
     };
     if let Some(url) = &args.webhook {
         let secret = format!("whsec_{}", BASE64.encode(random::<32>()?));

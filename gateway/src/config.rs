@@ -33,7 +33,7 @@ pub use self::{
     opentok_js::OpenTokJsConfig,
     ops::OpsConfig,
     problem::{Problem, ProblemKind},
-    project::{ProjectConfig, ProjectLimitOverrides, WebhookConfig},
+    project::{ConnectWebhookConfig, ProjectConfig, ProjectLimitOverrides, WebhookConfig},
     proxy::{ForwardedHeader, ProxyConfig},
     redacted::{RedactedConfig, SettingChange, is_secret},
     tracing::TracingConfig,

@@ -25,6 +25,7 @@ mod clock;
 mod cluster;
 mod cluster_report;
 mod config;
+mod connect_webhook;
 mod context;
 mod drain;
 mod error;
@@ -70,11 +71,12 @@ mod webhook;
 
 pub use cluster_report::{BusReport, ClusterReport, PeerReport, SessionsReport};
 pub use config::{
-    AcmeConfig, AddressLimitsConfig, AuthConfig, ClusterConfig, Config, DrainConfig,
-    ForwardedHeader, LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig, OpsConfig, Problem,
-    ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides, ProxyConfig, RedactedConfig,
-    ResumeConfig, SecretText, SettingChange, SettingEffect, TimeoutsConfig, TlsConfig,
-    TracingConfig, WebhookConfig, accepted, default_file, effects_reference, is_secret,
+    AcmeConfig, AddressLimitsConfig, AuthConfig, ClusterConfig, Config, ConnectWebhookConfig,
+    DrainConfig, ForwardedHeader, LimitsConfig, ListenConfig, LogConfig, OpenTokJsConfig,
+    OpsConfig, Problem, ProblemKind, ProcessConfig, ProjectConfig, ProjectLimitOverrides,
+    ProxyConfig, RedactedConfig, ResumeConfig, SecretText, SettingChange, SettingEffect,
+    TimeoutsConfig, TlsConfig, TracingConfig, WebhookConfig, accepted, default_file,
+    effects_reference, is_secret,
 };
 pub use error::BindError;
 pub use failure::RunError;

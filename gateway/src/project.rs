@@ -8,6 +8,7 @@ use signalbox_token::{KeyStore, PublicKey, VerificationKeys};
 
 use crate::{
     config::{Config, Problem, ProjectConfig},
+    connect_webhook::ConnectEndpoint,
     webhook::endpoint::Endpoint,
 };
 
@@ -18,6 +19,7 @@ pub struct Project {
     limits: ProjectLimits,
     resume_window_ms: u32,
     webhook: Option<Arc<Endpoint>>,
+    connect_webhook: Option<Arc<ConnectEndpoint>>,
 }
 
 impl Project {
@@ -66,15 +68,28 @@ impl Project {
                 .unwrap_or(all.signals_per_second_per_project),
             history_age: defaults.history_age(resume_window_ms),
         };
-        let webhook = match entry.webhook.as_ref().map(Endpoint::new).transpose() {
+        let webhook = entry.webhook.as_ref();
+        let webhook = match webhook.map(|it| Endpoint::new(&it.url, &it.secret)).transpose() {
             Ok(webhook) => webhook.map(Arc::new),
             Err(wrong) => {
                 problems.extend(wrong.into_iter().map(|problem| problem.within("webhook")));
                 None
             }
         };
+        let connect_webhook = entry.connect_webhook.as_ref().map(ConnectEndpoint::new).transpose();
+        let connect_webhook = connect_webhook.unwrap_or_else(|wrong| {
+            problems.extend(wrong.into_iter().map(|problem| problem.within("connect_webhook")));
+            None
+        });
         if problems.is_empty() {
-            Ok(Self { key: entry.key.clone(), keys, limits, resume_window_ms, webhook })
+            Ok(Self {
+                key: entry.key.clone(),
+                keys,
+                limits,
+                resume_window_ms,
+                webhook,
+                connect_webhook: connect_webhook.map(Arc::new),
+            })
         } else {
             Err(problems)
         }
@@ -97,6 +112,10 @@ impl Project {
 
     pub(crate) fn webhook(&self) -> Option<&Arc<Endpoint>> {
         self.webhook.as_ref()
+    }
+
+    pub(crate) fn connect_webhook(&self) -> Option<&Arc<ConnectEndpoint>> {
+        self.connect_webhook.as_ref()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     cluster::ClusterNode,
     config::{AuthConfig, Config, DrainConfig, LimitsConfig, OpenTokJsConfig, TimeoutsConfig},
+    connect_webhook::ConnectWebhooks,
     instance,
     link_registry::LinkRegistry,
     metrics::Metrics,
@@ -65,6 +66,7 @@ pub(crate) struct Services {
     links: LinkRegistry,
     tracer: Tracer,
     tail: Arc<Tail>,
+    connect_webhooks: ConnectWebhooks,
 }
 
 impl Services {
@@ -97,6 +99,7 @@ impl Services {
             None => (None, Relay::new(settings, observer)),
         };
         relay.set_limits(projects.load().limits());
+        let connect_webhooks = ConnectWebhooks::new(tracer.clone());
         let policy = ArcSwap::from_pointee(Policy::of(config));
         let revocations = RevocationList::default();
         let overload = Overload::new(&config.limits);
@@ -115,6 +118,7 @@ impl Services {
             links,
             tracer,
             tail,
+            connect_webhooks,
         }
     }
 
@@ -160,6 +164,11 @@ impl Services {
     /// People that follow connections.
     pub(crate) fn tail(&self) -> &Arc<Tail> {
         &self.tail
+    }
+
+    /// Servers of projects that decide on connections.
+    pub(crate) fn connect_webhooks(&self) -> &ConnectWebhooks {
+        &self.connect_webhooks
     }
 
     /// Bounds of the whole gateway.

@@ -11,7 +11,7 @@ codes! {
     CloseReason {
         /// The client said goodbye, or closed its transport cleanly.
         ClientDisconnected = 0, "clientDisconnected",
-        /// A moderator or a server ended the connection.
+        /// A moderator or a server ended the connection, or the project's server has refused it.
         ForceDisconnected = 1, "forceDisconnected",
         /// The transport failed or became silent. Never sent on the link that it describes.
         NetworkDisconnected = 2, "networkDisconnected",
@@ -34,7 +34,8 @@ codes! {
         /// The session, the project, the user or the gateway has reached its limit of connections, or the
         /// client's address has presented too many invalid tokens.
         ConnectionLimit = 11, "connectionLimit",
-        /// The gateway failed. This is not the client's fault.
+        /// The gateway failed, or a server of the project that it had to ask. This is not the client's
+        /// fault.
         InternalError = 12, "internalError",
         /// Another link has taken over the connection, which continues there.
         Superseded = 13, "superseded",

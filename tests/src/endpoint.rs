@@ -10,9 +10,6 @@ use tokio::{
 
 use crate::within_timeout;
 
-/// A success whose body never ends.
-pub const UNFINISHED: u16 = 299;
-
 /// A request that was posted.
 pub struct Posted {
     /// Its headers, by names in lower case.
@@ -21,12 +18,49 @@ pub struct Posted {
     pub body: Vec<u8>,
 }
 
+impl Posted {
+    /// Its body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// The answer to a request.
+pub struct Reply {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+    /// Whether its head announces a longer body, which never comes.
+    pub unfinished: bool,
+}
+
+impl Reply {
+    /// A success with this body, of which the end never comes.
+    pub fn unfinished(body: &str) -> Self {
+        Self { unfinished: true, ..body.into() }
+    }
+}
+
+impl From<u16> for Reply {
+    fn from(status: u16) -> Self {
+        Self { status, ..Self::from("ok") }
+    }
+}
+
+impl From<&str> for Reply {
+    /// A success with this body.
+    fn from(body: &str) -> Self {
+        Self { status: 200, body: body.into(), unfinished: false }
+    }
+}
+
 /// The endpoint.
 pub struct Endpoint {
     /// Its URL.
     pub url: String,
-    /// Requests with the senders of their status.
-    pub posted: mpsc::Receiver<(Posted, mpsc::Sender<u16>)>,
+    /// Requests with the senders of their answers.
+    pub posted: mpsc::Receiver<(Posted, mpsc::Sender<Reply>)>,
 }
 
 impl Endpoint {
@@ -44,14 +78,14 @@ impl Endpoint {
     }
 
     /// The next request, not yet answered.
-    pub async fn hold(&mut self) -> (Posted, mpsc::Sender<u16>) {
+    pub async fn hold(&mut self) -> (Posted, mpsc::Sender<Reply>) {
         within_timeout("a request", self.posted.recv()).await.unwrap()
     }
 
-    /// The next request, answered with this status.
-    pub async fn next(&mut self, status: u16) -> Posted {
+    /// The next request, answered so.
+    pub async fn next(&mut self, reply: impl Into<Reply>) -> Posted {
         let (posted, answer) = self.hold().await;
-        answer.send(status).await.unwrap();
+        let _ = answer.send(reply.into()).await;
         posted
     }
 }
@@ -59,7 +93,7 @@ impl Endpoint {
 async fn serve(
     path: &'static str,
     mut stream: TcpStream,
-    posted: mpsc::Sender<(Posted, mpsc::Sender<u16>)>,
+    posted: mpsc::Sender<(Posted, mpsc::Sender<Reply>)>,
 ) {
     let mut bytes = Vec::new();
     while let Ok(read) = stream.read_buf(&mut bytes).await
@@ -83,11 +117,13 @@ async fn serve(
         if posted.send((posted_now, answer)).await.is_err() {
             return;
         }
-        let Some(status) = answered.recv().await else { return };
-        // One that is never finished, if the test says so by a status of its own.
-        let length = if status == UNFINISHED { 10 } else { 2 };
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\nok");
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        let Some(Reply { status, body, unfinished }) = answered.recv().await else { return };
+        let length = body.len() + usize::from(unfinished);
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+        // The gateway may not want all of it.
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
         bytes.clear();
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
+
 use super::{
     AdmissionControl,
     addresses::{AddressRate, AddressRates},
@@ -124,13 +126,14 @@ impl From<AddressRate> for RefusalCause {
 pub(crate) struct AdmissionPermit(Arc<HeldPermit>);
 
 struct HeldPermit {
-    held: PendingPermit,
+    /// None once it has been released.
+    held: Mutex<Option<PendingPermit>>,
     client: ClientAccount,
 }
 
 impl AdmissionPermit {
     pub(super) fn new(held: PendingPermit, client: ClientAccount) -> Self {
-        Self(Arc::new(HeldPermit { held, client }))
+        Self(Arc::new(HeldPermit { held: Mutex::new(Some(held)), client }))
     }
 
     /// The account of the client.
@@ -138,12 +141,23 @@ impl AdmissionPermit {
         &self.0.client
     }
 
-    /// Waits until another client gets the permit, which counts as a refusal. It does not hold the
-    /// permit.
+    /// Returns the permit now: something else bounds the clients that do what this one does next.
+    pub(crate) fn release(&self) {
+        let released = self.0.held.lock().take();
+        // Its destructor locks the gate.
+        drop(released);
+    }
+
+    /// Waits until another client gets the permit, which counts as a refusal. Never completes once the
+    /// permit has been released. It does not hold the permit.
     pub(crate) fn evicted(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (evicted, client) = (self.0.held.evicted(), self.0.client.clone());
+        let evicted = self.0.held.lock().as_ref().map(PendingPermit::evicted);
+        let client = self.0.client.clone();
         async move {
-            evicted.cancelled_owned().await;
+            match evicted {
+                Some(evicted) => evicted.cancelled_owned().await,
+                None => std::future::pending().await,
+            }
             client.refused(RefusalCause::Evicted);
         }
     }

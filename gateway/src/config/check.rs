@@ -11,7 +11,7 @@ use super::{
     Config, Problem, ProblemKind,
     gateway_url::{GATEWAY_URL, check_gateway_url},
     origin::{ORIGIN, check_origin},
-    project::ProjectLimitOverrides,
+    project::{ConnectWebhookConfig, ProjectLimitOverrides},
     setting::{Form, Table},
 };
 use crate::{error_chain::with_causes, page::PAGES};
@@ -129,6 +129,13 @@ impl Config {
 
 impl ProjectLimitOverrides {
     /// Faults of the limits of one project, by their names.
+    pub(crate) fn check(&self) -> Vec<Problem> {
+        out_of_range(&Self::TABLE, &serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+impl ConnectWebhookConfig {
+    /// Faults of its numbers, by their names.
     pub(crate) fn check(&self) -> Vec<Problem> {
         out_of_range(&Self::TABLE, &serde_json::to_value(self).unwrap_or_default())
     }

@@ -149,6 +149,10 @@ const EFFECTS: &[(&str, SettingEffect)] = &[
     ("projects.limits.resume_window_ms", AtOnce),
     ("projects.webhook.url", AtOnce),
     ("projects.webhook.secret", AtOnce),
+    ("projects.connect_webhook.url", NewConnections),
+    ("projects.connect_webhook.secret", NewConnections),
+    ("projects.connect_webhook.timeout_ms", NewConnections),
+    ("projects.connect_webhook.max_waiting", NewConnections),
 ];
 
 /// The effects as a table in Markdown, for the manual.

@@ -8,7 +8,7 @@ use super::{
     Problem,
     setting::{Form, UNBOUNDED, number, number_or_zero, table},
 };
-use crate::config::{RESUME_WINDOW_MAX_MS, SIGNALS_MAX};
+use crate::config::{MILLION, RESUME_WINDOW_MAX_MS, SIGNALS_MAX};
 
 table! {
     /// A project: a tenant with its own sessions and credentials. One table for each.
@@ -38,6 +38,10 @@ table! {
         /// The webhook, if the project's server wants connection events.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         webhook: Option<WebhookConfig>, Form::Table(&WebhookConfig::TABLE), example "";
+        /// The connect webhook, if the project's server decides on each connection.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connect_webhook: Option<ConnectWebhookConfig>, Form::Table(&ConnectWebhookConfig::TABLE),
+            example "";
     }
 }
 
@@ -82,6 +86,64 @@ table! {
     }
 }
 
+/// Time for an answer of a project's server. The clients' own time to join is 5 seconds.
+const CONNECT_TIMEOUT_MS: u64 = 2000;
+const CONNECT_TIMEOUT_MAX_MS: u64 = 4000;
+
+/// Clients that wait for a project's server.
+const CONNECT_WAITING: usize = 256;
+
+fn connect_timeout_ms() -> u64 {
+    CONNECT_TIMEOUT_MS
+}
+
+fn connect_waiting() -> usize {
+    CONNECT_WAITING
+}
+
+table! {
+    /// Endpoint of the project's server that is asked before each new connection. Without its answer
+    /// there is no connection.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct ConnectWebhookConfig {
+        /// URL that receives the requests by POST.
+        url: String, Form::Text("a URL in quotes that begins with https:// or http://"),
+            example "\"https://app.example.com/signalbox/connect\"";
+        /// Secret that signs the requests (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64.
+        /// `signalbox project new --webhook URL` makes one.
+        secret: String, Form::Text(
+            "whsec_ and 24 to 64 bytes in base64, in quotes; signalbox project new --webhook URL makes one"
+        ), example "\"whsec_…\"";
+        /// Time for an answer, connecting included. Beyond it the client is refused, and comes back
+        /// later.
+        #[serde(default = "connect_timeout_ms")]
+        timeout_ms: u64, number("milliseconds", 1, CONNECT_TIMEOUT_MAX_MS), example "2000";
+        /// Clients that wait for an answer at the same time, and requests in flight. Beyond it more
+        /// are refused, and come back later.
+        #[serde(default = "connect_waiting")]
+        max_waiting: usize, number("clients", 1, MILLION), example "256";
+    }
+}
+
+impl ConnectWebhookConfig {
+    /// A connect webhook with the defaults.
+    pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            secret: secret.into(),
+            timeout_ms: CONNECT_TIMEOUT_MS,
+            max_waiting: CONNECT_WAITING,
+        }
+    }
+}
+
+impl fmt::Debug for ConnectWebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL may hold a token.
+        f.debug_struct("ConnectWebhookConfig").finish_non_exhaustive()
+    }
+}
+
 impl ProjectConfig {
     /// A project with one secret.
     pub fn with_secret(key: ProjectKey, secret: impl Into<String>) -> Self {
@@ -91,6 +153,7 @@ impl ProjectConfig {
             public_keys: Vec::new(),
             limits: ProjectLimitOverrides::default(),
             webhook: None,
+            connect_webhook: None,
         }
     }
 

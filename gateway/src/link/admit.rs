@@ -1,7 +1,7 @@
 //! Admission of a client: from the first byte of its link to its welcome. (`resume.rs` has the part
 //! of a client that resumes.)
 
-use std::sync::Arc;
+use std::{future::Future, net::IpAddr, sync::Arc};
 
 use signalbox_protocol::{
     ClientMessage, CloseReason, ConnectionId, ConnectionInfo, Feature, Features, GatewayMessage,
@@ -26,9 +26,11 @@ use super::{
 use crate::{
     admission::{AddressRate, AdmissionPermit, ClientAccount},
     clock::{millis, unix_time},
+    connect_webhook::{Applicant, ConnectRefusal, Slot},
     lifecycle::Lifecycle,
     metrics::{REVOKED, TokenKind},
-    revocation::{Presented, token_identity},
+    project::Project,
+    revocation::{Presented, Revocations, token_identity},
     services::Services,
     tail::TailEvent,
     trace::{self, SpanSide},
@@ -43,19 +45,17 @@ const INVALID_TOKENS: &str = "too many invalid tokens from this address; try aga
 pub(super) async fn admit(
     services: &Services,
     lifecycle: &Lifecycle,
-    form: LinkForm,
-    hello_by: Instant,
-    permit: &AdmissionPermit,
+    stranger: Stranger<'_>,
     reader: &mut impl Reader,
     writer: &mut impl Writer,
 ) -> Result<Admitted, LinkEnd> {
-    let client = permit.client();
-    let handshake = timeout_at(hello_by, read_handshake(services, form, client, reader));
+    let Stranger { form, permit, .. } = stranger;
+    let handshake = read_handshake(services, &stranger, reader);
     let handshake = tokio::select! {
         // A draining gateway admits nobody, not even a client whose hello is already there.
         biased;
         () = lifecycle.drain_begun() => return Err(LinkEnd::by(CloseReason::ShuttingDown)),
-        result = handshake => result.unwrap_or_else(|_| Err(LinkEnd::by(CloseReason::HelloTimeout)))?,
+        result = handshake => result?,
         // Without a reason: the client is to try again, and to resume if it can.
         () = permit.evicted() => {
             let detail = "another client got its permit (setting limits.pending_handshakes)";
@@ -76,6 +76,26 @@ pub(super) async fn admit(
     }
 }
 
+/// A client before its welcome.
+pub(super) struct Stranger<'a> {
+    pub(super) form: LinkForm,
+    pub(super) address: IpAddr,
+    pub(super) permit: &'a AdmissionPermit,
+    /// The deadline of its first messages.
+    pub(super) hello_by: Instant,
+}
+
+/// Waits for a part of the first messages of a client, or for what depends on it, until the deadline.
+async fn in_time<T, E: Into<LinkEnd>>(
+    hello_by: Instant,
+    part: impl Future<Output = Result<T, E>>,
+) -> Result<T, LinkEnd> {
+    match timeout_at(hello_by, part).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(LinkEnd::by(CloseReason::HelloTimeout)),
+    }
+}
+
 /// The outcome of a link's first messages.
 enum Handshake {
     /// The client has joined with a hello.
@@ -92,22 +112,26 @@ enum Handshake {
 
 async fn read_handshake(
     services: &Services,
-    form: LinkForm,
-    client: &ClientAccount,
+    stranger: &Stranger<'_>,
     reader: &mut impl Reader,
 ) -> Result<Handshake, LinkEnd> {
+    let hello_by = stranger.hello_by;
     let mut claim = loop {
-        match reader.next().await? {
+        match in_time(hello_by, reader.next()).await? {
             Incoming::Message(ClientMessage::Hello(hello)) => {
-                return join(services, form, client, &hello, None).await;
+                return join(services, stranger, &hello, None).await;
             }
             Incoming::Message(ClientMessage::Resume(resume)) => break ResumeClaim::new(resume)?,
             Incoming::Request(request) => {
                 let (hello, chosen) = opentok::read_join_request(&request)?;
-                return join(services, form, client, &hello, Some(chosen)).await;
+                return join(services, stranger, &hello, Some(chosen)).await;
             }
             Incoming::Resume(claim) => break ResumeClaim::of_socket(claim),
-            Incoming::Nothing | Incoming::Control => {}
+            // A client that always sends something is never waited for.
+            Incoming::Nothing | Incoming::Control if Instant::now() < hello_by => {}
+            Incoming::Nothing | Incoming::Control => {
+                return Err(LinkEnd::by(CloseReason::HelloTimeout));
+            }
             Incoming::Closed => return Err(LinkError::Closed.into()),
             _ => {
                 let first = "the first message must be hello or resume";
@@ -116,26 +140,25 @@ async fn read_handshake(
         }
     };
     claim.early = reader.is_early();
-    claim.check(services).await.inspect_err(|end| {
+    in_time(hello_by, claim.check(services)).await.inspect_err(|end| {
         let mut span = services.tracer().span("resume", SpanSide::Server, None);
-        span.set("signalbox.transport", form.transport.as_str());
+        span.set("signalbox.transport", stranger.form.transport.as_str());
         span.fail(end.reason);
     })?;
-    claim.complete(reader).await?;
+    in_time(hello_by, claim.complete(reader)).await?;
     Ok(Handshake::Resuming(claim))
 }
 
 /// Joins, in a span of its trace.
 async fn join(
     services: &Services,
-    form: LinkForm,
-    client: &ClientAccount,
+    stranger: &Stranger<'_>,
     hello: &Hello<'_>,
     chosen: Option<ChosenConnection<'_>>,
 ) -> Result<Handshake, LinkEnd> {
     let mut span = services.tracer().span("join", SpanSide::Server, None);
-    span.set("signalbox.transport", form.transport.as_str());
-    let creating = create(services, form, client, hello, chosen);
+    span.set("signalbox.transport", stranger.form.transport.as_str());
+    let creating = create(services, stranger, hello, chosen);
     let joined = trace::caused_by(span.context(), creating).await;
     match &joined {
         Ok(Handshake::Joined { welcome, .. }) => {
@@ -148,14 +171,48 @@ async fn join(
     joined
 }
 
+/// Refuses a client if the gateway is full.
+fn check_room(services: &Services, client: &ClientAccount) -> Result<(), LinkEnd> {
+    let Some(cause) = services.overload().refuses(services.relay().stats().connections) else {
+        return Ok(());
+    };
+    client.refused(cause);
+    let detail = format!("the gateway is full; try again later (setting {})", cause.setting());
+    Err(LinkEnd::new(CloseReason::ConnectionLimit, detail))
+}
+
+/// Asks the project's server whether the client may join, if the project has a connect webhook. The
+/// time for that is not the client's: returns its deadline, later by as much.
+///
+/// The client has shown a valid token. It gives its admission permit back and takes one of the places
+/// of its project's clients that wait: a slow server must not take the permits from the clients of
+/// others. It keeps the place until it has joined.
+async fn ask_server(
+    services: &Services,
+    stranger: &Stranger<'_>,
+    applicant: &Applicant<'_>,
+) -> Result<(Option<Slot>, Instant), LinkEnd> {
+    let refused = |why: ConnectRefusal| LinkEnd::new(why.close_reason(), why.to_string());
+    let webhooks = services.connect_webhooks();
+    let project = applicant.session.project();
+    let endpoint =
+        services.projects().get(project.as_str()).and_then(Project::connect_webhook).cloned();
+    let Some(endpoint) = endpoint else { return Ok((None, stranger.hello_by)) };
+    let slot = webhooks.enter(project, endpoint).map_err(refused)?;
+    stranger.permit.release();
+    let began = Instant::now();
+    webhooks.ask(&slot, applicant).await.map_err(refused)?;
+    Ok((Some(slot), stranger.hello_by + began.elapsed()))
+}
+
 /// Verifies the token and creates the connection.
 async fn create(
     services: &Services,
-    form: LinkForm,
-    client: &ClientAccount,
+    stranger: &Stranger<'_>,
     hello: &Hello<'_>,
     chosen: Option<ChosenConnection<'_>>,
 ) -> Result<Handshake, LinkEnd> {
+    let (form, client) = (stranger.form, stranger.permit.client());
     check_agent(hello.agent.as_deref())?;
     if !client.check(AddressRate::InvalidTokens) {
         return Err(LinkEnd::new(CloseReason::ConnectionLimit, INVALID_TOKENS));
@@ -170,11 +227,7 @@ async fn create(
                 LinkEnd::new(error.close_reason(), error.to_string())
             },
         )?;
-    if let Some(cause) = services.overload().refuses(services.relay().stats().connections) {
-        client.refused(cause);
-        let detail = format!("the gateway is full; try again later (setting {})", cause.setting());
-        return Err(LinkEnd::new(CloseReason::ConnectionLimit, detail));
-    }
+    check_room(services, client)?;
     let minted = || ConnectionId::from_bytes(uuid::Uuid::new_v4().into_bytes());
     let info = ConnectionInfo {
         id: chosen.as_ref().map_or_else(minted, |chosen| chosen.id),
@@ -203,16 +256,36 @@ async fn create(
         resume,
     };
     let refused = |error: JoinError| LinkEnd::new(error.close_reason(), error.to_string());
-    let _hold = match services.cluster() {
-        Some(cluster) => Some(cluster.open_for_join(&session).await.map_err(refused)?),
-        None => None,
-    };
     let presented = Presented { session: &session, data: &info.data, token: join.token };
-    let joined = services.revocations().read(|revocations| {
+    let check_revoked = |revocations: &Revocations| {
         if revocations.is_revoked(&presented, now.as_secs()) {
             services.metrics().token_rejected(TokenKind::Client, REVOKED);
             return Err(LinkEnd::new(CloseReason::InvalidToken, "the token has been revoked"));
         }
+        Ok(())
+    };
+    // What has been checked is checked again after the project's server is asked, as that takes time.
+    services.revocations().read(check_revoked)?;
+    let applicant = Applicant {
+        session: &session,
+        connection: info.id,
+        data: &info.data,
+        role,
+        token_id: token_id.as_deref(),
+        transport: form.transport,
+        address: stranger.address,
+    };
+    let (_slot, hello_by) = Box::pin(ask_server(services, stranger, &applicant)).await?;
+    let _hold = match services.cluster() {
+        Some(cluster) => {
+            let opened = async { cluster.open_for_join(&session).await.map_err(refused) };
+            Some(in_time(hello_by, opened).await?)
+        }
+        None => None,
+    };
+    check_room(services, client)?;
+    let joined = services.revocations().read(|revocations| {
+        check_revoked(revocations)?;
         services.relay().join(join, services.uptime()).map_err(refused)
     });
     let Joined { connection, outbox, present } = joined?;

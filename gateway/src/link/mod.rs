@@ -38,7 +38,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Span, debug, error_span, field};
 
 use self::{
-    admit::admit,
+    admit::{Stranger, admit},
     carry::carry,
     transport::{Reader, Writer},
 };
@@ -140,8 +140,8 @@ pub(crate) fn serve(
     let open = services.metrics().transport(form.transport).open();
     async move {
         let (reader, writer) = (&mut reader, &mut writer);
-        let admission =
-            Box::pin(admit(&services, &lifecycle, form, hello_by, &permit, reader, writer));
+        let stranger = Stranger { form, address: remote.ip(), permit: &permit, hello_by };
+        let admission = Box::pin(admit(&services, &lifecycle, stranger, reader, writer));
         let end = match admission.await {
             Ok(admitted) => {
                 permit.client().admitted();

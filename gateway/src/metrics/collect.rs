@@ -79,6 +79,7 @@ impl MetricSources {
         self.sessions(&mut samples, totals);
         self.links(&mut samples);
         self.admission(&mut samples);
+        self.connect_webhooks(&mut samples);
         self.resumption(&mut samples);
         self.servers(&mut samples);
         if let Some(report) = services.cluster().and_then(ClusterNode::report) {
@@ -231,6 +232,25 @@ impl MetricSources {
         samples.numbers(&metric::REFUSED, refused);
         samples.counter(&metric::RETRIES, metrics.retries.load(Relaxed));
         samples.tally(&metric::TOKENS_REJECTED, &metrics.tokens);
+    }
+
+    fn connect_webhooks(&self, samples: &mut Samples) {
+        let (mut requests, mut durations, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        let services = &self.gateway.services;
+        let projects = services.projects();
+        for project in projects.iter().filter(|it| it.connect_webhook().is_some()) {
+            let counts = services.connect_webhooks().counts(project.key());
+            let project = project.key().as_str().to_owned();
+            for (result, count) in counts.results {
+                let labels = [Label::from(project.clone()), result.into()];
+                requests.push((labels, Value::Number(SampleNumber::Counter(count))));
+            }
+            durations.push(([Label::from(project.clone())], Value::Histogram(counts.duration)));
+            waiting.push(([Label::from(project)], Value::Number(gauge(counts.waiting))));
+        }
+        samples.many(&metric::CONNECT_REQUESTS, requests);
+        samples.many(&metric::CONNECT_DURATION, durations);
+        samples.many(&metric::CONNECT_WAITING, waiting);
     }
 
     fn resumption(&self, samples: &mut Samples) {

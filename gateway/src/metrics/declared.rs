@@ -167,6 +167,14 @@ metrics! {
         TOKENS_REJECTED: Counter Number "signalbox_tokens_rejected" ["kind", "cause"]
             "Client tokens and servers' credentials that were rejected.";
     }
+    "Connect webhooks" {
+        CONNECT_REQUESTS: Counter Number "signalbox_connect_requests" ["project", "result"]
+            "Clients about which a project's server was asked, by configured project; those that were refused because too many wait included.";
+        CONNECT_DURATION: Histogram Seconds "signalbox_connect_request_duration" ["project"]
+            "Time until a project's server has answered, or the gateway has given up.";
+        CONNECT_WAITING: Gauge Number "signalbox_connect_waiting_clients" ["project"]
+            "Clients that wait for a project's server.";
+    }
     "Resumption" {
         RESUMES: Counter Number "signalbox_resumes" ["transport"] "Connections that were resumed on another link.";
         EARLY_RESUMES: Counter Number "signalbox_early_resumes" ["transport"]

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hyper::{Uri, http::uri::Authority};
 
-use crate::config::{Problem, WebhookConfig};
+use crate::config::Problem;
 
 /// The URL that receives a project's events, and the signing key.
 pub(crate) struct Endpoint {
@@ -15,11 +15,10 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// # Errors
     /// Every problem of the settings, for the operator.
-    pub(crate) fn new(config: &WebhookConfig) -> Result<Self, Vec<Problem>> {
-        let url = parse_url(&config.url).map_err(|why| Problem::invalid("url", why));
+    pub(crate) fn new(url: &str, secret: &str) -> Result<Self, Vec<Problem>> {
+        let url = parse_url(url).map_err(|why| Problem::invalid("url", why));
         // Standard Webhooks: "between 24 bytes and 64 bytes, serialized as base64, prefixed".
-        let secret = config
-            .secret
+        let secret = secret
             .strip_prefix("whsec_")
             .and_then(|encoded| BASE64.decode(encoded).ok())
             .filter(|secret| (24..=64).contains(&secret.len()))
@@ -36,18 +35,18 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn url(&self) -> &Uri {
+    pub(crate) fn url(&self) -> &Uri {
         &self.url
     }
 
     /// The part of the URL that may be logged. The path may hold a token.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.url.authority().map_or("", Authority::as_str)
     }
 
     /// The `webhook-signature` of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks),
     /// version 1.
-    pub(super) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+    pub(crate) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(format!("{id}.{timestamp}.").as_bytes());
         context.update(body);

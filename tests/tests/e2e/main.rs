@@ -13,6 +13,7 @@ mod certificates;
 mod client_lifetime;
 mod concurrent_senders;
 mod conformance;
+mod connect_webhooks;
 mod crash;
 mod full_gateway;
 mod gateway_list;

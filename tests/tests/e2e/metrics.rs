@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use signalbox_client::{CloseReason, Event, Role};
-use signalbox_gateway::{Config, WebhookConfig, metric_names};
+use signalbox_gateway::{Config, ConnectWebhookConfig, WebhookConfig, metric_names};
 use signalbox_netem::{LinkModel, LossModel, proxy::Targets};
 use signalbox_tests::{
     PROJECT, TransportMode, World,
@@ -19,13 +18,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use crate::webhooks::signing_secret;
+
 /// Metrics that this file does not move: those of a cluster, which have a test of their own.
 fn of_a_cluster(name: &str) -> bool {
     name.starts_with("signalbox_cluster_") || name.starts_with("signalbox_bus_")
 }
 
 fn webhook(url: String) -> Option<WebhookConfig> {
-    Some(WebhookConfig { url, secret: format!("whsec_{}", STANDARD.encode([7; 32])) })
+    Some(WebhookConfig { url, secret: signing_secret() })
 }
 
 async fn world_with(change: impl FnOnce(&mut Config)) -> World {
@@ -44,6 +45,8 @@ const WEBTRANSPORT: &str = "transport=\"webtransport\"";
 async fn every_metric_is_exposed_under_its_declared_name() {
     let world = world_with(|config| {
         config.projects[0].webhook = webhook("http://127.0.0.1:9/".to_owned());
+        let connect_webhook = ConnectWebhookConfig::new("http://127.0.0.1:9/", signing_secret());
+        config.projects[0].connect_webhook = Some(connect_webhook);
     })
     .await;
     let mut server = Server::of(&world).await;

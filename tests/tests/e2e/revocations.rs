@@ -92,7 +92,7 @@ async fn is_refused(world: &World, transport: TransportMode, token: &str) {
     }
 }
 
-async fn revoke(server: &mut Server, body: Value) -> Value {
+pub(crate) async fn revoke(server: &mut Server, body: Value) -> Value {
     let answer = server.ask_project("POST", "/revocations", Some(&body.to_string())).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.json()

@@ -1,6 +1,6 @@
 //! Webhooks: connection events are posted in order, retried and dropped within limits.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -10,28 +10,21 @@ use signalbox_gateway::WebhookConfig;
 use signalbox_tests::{
     TIMEOUT, TransportMode, World,
     background::BackgroundTraffic,
-    endpoint::{Endpoint, Posted, UNFINISHED},
+    endpoint::{Endpoint, Posted, Reply},
 };
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// A webhook that was posted.
-struct PostedEvent {
-    headers: HashMap<String, String>,
-    body: String,
+/// The secret as in the settings.
+pub(crate) fn signing_secret() -> String {
+    format!("whsec_{}", STANDARD.encode(SECRET))
 }
 
-impl PostedEvent {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    /// Event and connection, the latter by the end of its id.
-    fn event(&self) -> (String, String) {
-        let json = self.json();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        (text(&json["event"]), text(&json["connection"]["id"]))
-    }
+/// Event and connection.
+fn event(posted: &Posted) -> (String, String) {
+    let json = posted.json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&json["event"]), text(&json["connection"]["id"]))
 }
 
 /// An endpoint for webhooks.
@@ -43,14 +36,12 @@ impl Receiver {
     }
 
     fn setting(&self) -> Option<WebhookConfig> {
-        let secret = format!("whsec_{}", STANDARD.encode(SECRET));
-        Some(WebhookConfig { url: self.0.url.clone(), secret })
+        Some(WebhookConfig { url: self.0.url.clone(), secret: signing_secret() })
     }
 
-    /// The next event, answered with this status.
-    async fn next(&mut self, status: u16) -> PostedEvent {
-        let Posted { headers, body } = self.0.next(status).await;
-        PostedEvent { headers, body: String::from_utf8(body).unwrap() }
+    /// The next event, answered so.
+    async fn next(&mut self, reply: impl Into<Reply>) -> Posted {
+        self.0.next(reply).await
     }
 }
 
@@ -66,7 +57,7 @@ async fn connection_events_are_ordered_and_signed() {
         let member = world.join(transport, Role::Publisher).await;
         let id = member.id().to_string();
         let created = endpoint.next(200).await;
-        assert_eq!(created.event(), ("connectionCreated".into(), id.clone()));
+        assert_eq!(event(&created), ("connectionCreated".into(), id.clone()));
         let json = created.json();
         assert_eq!(json["sessionId"], world.session().as_str());
         assert_eq!(json["projectId"], signalbox_tests::PROJECT.0);
@@ -77,19 +68,21 @@ async fn connection_events_are_ordered_and_signed() {
         verify(&created);
         member.client.disconnect().await;
         let destroyed = endpoint.next(204).await;
-        assert_eq!(destroyed.event(), ("connectionDestroyed".into(), id));
+        assert_eq!(event(&destroyed), ("connectionDestroyed".into(), id));
         assert_eq!(destroyed.json()["reason"], "clientDisconnected");
         verify(&destroyed);
     }
 }
 
 /// Checks the signature as the standard says, with a MAC of the test's own.
-fn verify(posted: &PostedEvent) {
-    let PostedEvent { headers, body } = posted;
-    let signed = format!("{}.{}.{body}", headers["webhook-id"], headers["webhook-timestamp"]);
+pub(crate) fn verify(posted: &Posted) {
+    let Posted { headers, body } = posted;
+    let mut signed =
+        format!("{}.{}.", headers["webhook-id"], headers["webhook-timestamp"]).into_bytes();
+    signed.extend(body);
     let signature = headers["webhook-signature"].strip_prefix("v1,").unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
-    hmac::verify(&key, signed.as_bytes(), &STANDARD.decode(signature).unwrap()).unwrap();
+    hmac::verify(&key, &signed, &STANDARD.decode(signature).unwrap()).unwrap();
     assert_eq!(headers["content-type"], "application/json");
 }
 
@@ -103,16 +96,16 @@ async fn failed_events_are_retried_before_the_next_ones() {
     let moved = endpoint.next(302).await;
     let taken = endpoint.next(200).await;
     for posted in [&refused, &moved, &taken] {
-        assert_eq!(posted.event().1, alice.id().to_string());
+        assert_eq!(event(posted).1, alice.id().to_string());
         assert_eq!(posted.headers["webhook-id"], refused.headers["webhook-id"]);
         assert_eq!(posted.body, refused.body);
         verify(posted);
     }
-    let next = endpoint.next(UNFINISHED).await;
-    assert_eq!(next.event().1, bob.id().to_string());
+    let next = endpoint.next(Reply::unfinished("ok")).await;
+    assert_eq!(event(&next).1, bob.id().to_string());
     bob.client.disconnect().await;
     let last = endpoint.next(200).await;
-    assert_eq!(last.event().0, "connectionDestroyed", "the status is what counts");
+    assert_eq!(event(&last).0, "connectionDestroyed", "the status is what counts");
     assert_ne!(next.headers["webhook-id"], refused.headers["webhook-id"]);
     assert!(!next.headers.contains_key("signalbox-dropped"));
 }
@@ -133,7 +126,7 @@ async fn a_hanging_endpoint_delays_no_client_and_learns_of_dropped_events() {
     }
     background.assert_undisturbed().await;
     world.is_empty().await;
-    answer.send(200).await.unwrap();
+    answer.send(200.into()).await.unwrap();
     let posted = endpoint.next(200).await;
     let dropped: u64 = posted.headers["signalbox-dropped"].parse().unwrap();
     assert!((10..=24).contains(&dropped), "{dropped}");
@@ -156,7 +149,7 @@ async fn queued_events_are_posted_during_the_drain() {
             posted = endpoint.next(status) => posted,
             () = stopped.as_mut() => panic!("the gateway stopped while an event waited"),
         };
-        assert_eq!(posted.event(), ("connectionDestroyed".into(), member.id().to_string()));
+        assert_eq!(event(&posted), ("connectionDestroyed".into(), member.id().to_string()));
         assert_eq!(posted.json()["reason"], "networkDisconnected");
     }
     stopped.await;
@@ -193,7 +186,7 @@ async fn a_webhook_can_be_mended_and_removed_while_events_wait() {
     let setting = endpoint.setting();
     assert_eq!(world.change_projects(|it| it[0].webhook = setting), Ok(true));
     let posted = endpoint.next(200).await;
-    assert_eq!(posted.event(), ("connectionCreated".into(), member.id().to_string()));
+    assert_eq!(event(&posted), ("connectionCreated".into(), member.id().to_string()));
     assert_eq!(world.change_projects(|it| it[0].webhook = None), Ok(true));
     drop(member);
     world.is_empty().await;
@@ -215,7 +208,7 @@ async fn after_a_restart(write_fails: bool) -> (String, String) {
     let mut first = World::with(settings).await;
     let alice = first.join(TransportMode::WebSocketJson, Role::Publisher).await;
     let created = endpoint.next(200).await;
-    assert_eq!(created.event().1, alice.id().to_string());
+    assert_eq!(event(&created).1, alice.id().to_string());
     if write_fails {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }

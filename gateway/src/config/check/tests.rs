@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     Gateway, Projects,
     config::{
-        AcmeConfig, AuthConfig, LimitsConfig, ProcessConfig, ProjectConfig, ResumeConfig,
-        WebhookConfig,
+        AcmeConfig, AuthConfig, ConnectWebhookConfig, LimitsConfig, ProcessConfig, ProjectConfig,
+        ResumeConfig, WebhookConfig,
     },
 };
 
@@ -35,6 +35,13 @@ fn application(keys: &[&str]) -> ProjectConfig {
 fn hook(url: &str, secret: &str) -> ProjectConfig {
     let webhook = Some(WebhookConfig { url: url.into(), secret: secret.into() });
     ProjectConfig { webhook, ..project("1") }
+}
+
+/// A project with a changed connect webhook.
+fn asks(change: fn(&mut ConnectWebhookConfig)) -> ProjectConfig {
+    let mut webhook = ConnectWebhookConfig::new("http://a", SECRET);
+    change(&mut webhook);
+    ProjectConfig { connect_webhook: Some(webhook), ..project("1") }
 }
 
 /// A configuration with which a gateway starts, and its directory.
@@ -239,6 +246,21 @@ const CASES: &[(Change, &str, &str)] = &[
     (|it| it.projects[0] = hook("http://me:pw@a", SECRET), "projects.0.webhook.url", "password"),
     (|it| it.projects[0] = hook("http://a", "hush"), "projects.0.webhook.secret", "whsec_"),
     (|it| it.projects[0] = hook("http://a", "whsec_aHVzaA=="), "projects.0.webhook.secret", "24"),
+    (
+        |it| it.projects[0] = asks(|it| it.url = "ftp://a".into()),
+        "projects.0.connect_webhook.url",
+        "https://",
+    ),
+    (
+        |it| it.projects[0] = asks(|it| it.timeout_ms = 4001),
+        "projects.0.connect_webhook.timeout_ms",
+        "milliseconds from 1 to 4000",
+    ),
+    (
+        |it| it.projects[0] = asks(|it| it.max_waiting = 0),
+        "projects.0.connect_webhook.max_waiting",
+        "clients from 1 to",
+    ),
 ];
 
 #[test]
@@ -332,9 +354,11 @@ fn secrets_are_not_in_debug_output() {
     let mut entry = ProjectConfig::with_secret("1".parse().unwrap(), "hush");
     entry.webhook =
         Some(WebhookConfig { url: "https://example.com".into(), secret: SECRET.into() });
+    entry.connect_webhook = Some(ConnectWebhookConfig::new("https://example.com", SECRET));
     let config = Config { projects: vec![entry], ..Config::default() };
-    let shown =
-        format!("{config:?} {:?} {:?}", Projects::from_config(&config), config.projects[0].webhook);
+    let ProjectConfig { webhook, connect_webhook, .. } = &config.projects[0];
+    let projects = Projects::from_config(&config);
+    let shown = format!("{config:?} {projects:?} {webhook:?} {connect_webhook:?}");
     assert!(!shown.contains("hush") && !shown.contains("aHVz"), "{shown}");
 }
 
@@ -369,6 +393,7 @@ fn the_accepted_values_of_every_setting_are_described() {
             resume_window_ms: Some(1),
         },
         webhook: Some(WebhookConfig { url: "x".into(), secret: "x".into() }),
+        connect_webhook: Some(ConnectWebhookConfig::new("x", "x")),
         ..project("1")
     });
     let mut found = BTreeSet::new();
