@@ -286,10 +286,12 @@ async fn an_abandoned_attempt_does_not_leave_the_session() {
     proxy.allow(true, false);
     proxy.pass_answers(PassingAnswers::Handshakes);
     proxy.cut_connections().await;
-    assert!(matches!(alice.next().await, Event::SessionReconnecting { .. }));
+    let event = alice.next().await;
+    assert!(matches!(event, Event::SessionReconnecting { .. }), "{event:?}");
     proxy.quic_begun(2).await;
     proxy.pass_answers(PassingAnswers::All);
-    assert!(matches!(alice.next().await, Event::SessionReconnected { gap: None, .. }));
+    let event = alice.next().await;
+    assert!(matches!(event, Event::SessionReconnected { gap: None, .. }), "{event:?}");
     alice.say("back").await;
     assert_eq!(bob.hear_data().await, "back", "and nobody has noticed");
 }
