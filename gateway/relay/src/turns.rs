@@ -100,18 +100,18 @@ struct SessionTurnsState {
     lag: usize,
 }
 
-/// What a turn wakes next.
-enum Next {
+/// A link that waits for its turn.
+enum WaitingLink {
     Task(Waker),
     Outbox(Outbox),
 }
 
 impl SessionTurnsState {
     /// The next link to wake.
-    fn next(&mut self, tasks_first: bool) -> Option<Next> {
-        let task = |it: &mut Self| it.tasks.pop_front().map(Next::Task);
+    fn next(&mut self, tasks_first: bool) -> Option<WaitingLink> {
+        let task = |it: &mut Self| it.tasks.pop_front().map(WaitingLink::Task);
         let outbox = |it: &mut Self| {
-            let outbox = it.outboxes.pop_front().map(Next::Outbox);
+            let outbox = it.outboxes.pop_front().map(WaitingLink::Outbox);
             if it.outboxes.is_empty() {
                 it.lag = 0;
             }
@@ -167,11 +167,11 @@ impl SessionTurns {
             drop(state);
             match next {
                 None => return false,
-                Some(Next::Task(task)) => {
+                Some(WaitingLink::Task(task)) => {
                     task.wake();
                     cost += LINK_COST;
                 }
-                Some(Next::Outbox(outbox)) => {
+                Some(WaitingLink::Outbox(outbox)) => {
                     if let Some(bytes) = outbox.wake() {
                         cost += LINK_COST + bytes;
                     }
