@@ -36,7 +36,7 @@ const LINK_COST: usize = 4 * 1024;
 
 /// The part of a turn in which links with packets come first: seven eighths. Links that write later
 /// write more at once, in fewer packets. The rest is for links that write, however many packets come.
-const TASKS_FIRST: usize = TURN / 8 * 7;
+const TASKS_FIRST: usize = 112 * 1024;
 
 /// Bytes that may be pushed to each member before all links that wait for their turn have had it.
 /// A batch of this size costs little more per signal than a larger one.
