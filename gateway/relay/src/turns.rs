@@ -5,8 +5,8 @@
 //! nobody itself. Its links wait in a list of the session, the sessions with such a list take turns,
 //! and between two turns all other links run that are ready.
 //!
-//! The same members acknowledge what they have received. Over QUIC that is work for their links, so
-//! those wait for their turns with it as well (`link_turns.rs`).
+//! Over QUIC and WebTransport, members acknowledge what they receive, and each acknowledgement wakes a
+//! link too. These links also wait for their turns (`link_turns.rs`).
 
 use std::{
     collections::VecDeque,
@@ -94,7 +94,7 @@ pub(crate) struct SessionTurns {
 struct SessionTurnsState {
     /// Links with something to write, at most once each.
     outboxes: VecDeque<Outbox>,
-    /// Links with other work, at most once each.
+    /// Links with packets to process, at most once each.
     tasks: VecDeque<Waker>,
     /// Bytes pushed to each member since no outbox waited.
     lag: usize,
