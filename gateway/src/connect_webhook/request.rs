@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::StatusCode;
 use hyper_util::client::legacy;
 use serde::Serialize;
 use signalbox_protocol::{ConnectionId, ProjectKey, Role, SessionId, Transport};
@@ -97,14 +97,7 @@ async fn exchange(
     let body = applicant.body(millis(now));
     // Pages choose their connection ids, and may ask again with the same one.
     let id = format!("msg_{}", uuid::Uuid::new_v4());
-    let timestamp = now.as_secs();
-    let signature = endpoint.endpoint.sign(&id, timestamp, &body);
-    let mut request = Request::post(endpoint.endpoint.url())
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
-        .header("webhook-id", id)
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", signature);
+    let mut request = endpoint.endpoint.request(&id, now.as_secs(), &body);
     if let Some(cause) = span.context() {
         request = request.header(TRACEPARENT, cause.to_string());
     }

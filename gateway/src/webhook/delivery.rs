@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::StatusCode;
 use hyper_util::client::legacy;
 use parking_lot::Mutex;
 use signalbox_protocol::ProjectKey;
@@ -118,13 +118,7 @@ impl Delivery {
         span.set("server.address", endpoint.host());
         let NextEvent { event, dropped } = next;
         let timestamp = unix_time().as_secs();
-        let signature = endpoint.sign(&event.id, timestamp, &event.body);
-        let mut request = Request::post(endpoint.url())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
-            .header("webhook-id", &event.id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature);
+        let mut request = endpoint.request(&event.id, timestamp, &event.body);
         if *dropped > 0 {
             request = request.header("signalbox-dropped", *dropped);
         }

@@ -2,7 +2,10 @@
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use hyper::{Uri, http::uri::Authority};
+use hyper::{
+    Request, Uri, header,
+    http::{request, uri::Authority},
+};
 
 use crate::config::Problem;
 
@@ -35,8 +38,15 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn url(&self) -> &Uri {
-        &self.url
+    /// A request of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks) with this
+    /// JSON, signed. The body is still to be added.
+    pub(crate) fn request(&self, id: &str, timestamp: u64, body: &[u8]) -> request::Builder {
+        Request::post(&self.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("signalbox/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", self.sign(id, timestamp, body))
     }
 
     /// The part of the URL that may be logged. The path may hold a token.
@@ -44,9 +54,8 @@ impl Endpoint {
         self.url.authority().map_or("", Authority::as_str)
     }
 
-    /// The `webhook-signature` of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks),
-    /// version 1.
-    pub(crate) fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
+    /// The `webhook-signature`, version 1.
+    fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(format!("{id}.{timestamp}.").as_bytes());
         context.update(body);
